@@ -1,0 +1,13 @@
+//! The boundary to Docker daemons: connections, leases, exec streams. Knows no MCP.
+//!
+//! [`docker`] is the only file that names bollard; [`wire`] speaks HTTP/1.1 itself where bollard can't
+//! (pipelined requests, hijacked streams whose halves close on their own).
+
+pub mod dial;
+pub mod docker;
+pub mod exec;
+pub mod keeper;
+pub mod lease;
+pub mod roster;
+pub mod spec;
+pub mod wire;

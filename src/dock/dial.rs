@@ -1,0 +1,198 @@
+//! Connections to a Docker daemon: Unix socket, TCP, or TCP with TLS and a client certificate.
+//!
+//! Trusts the configured CA alone, never the system's: the daemon's certificate is ours.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Probes of an idle connection: the kernel finds a cut network within about 25 s.
+const KEEPALIVE: socket2::TcpKeepalive = socket2::TcpKeepalive::new()
+    .with_time(Duration::from_secs(10))
+    .with_interval(Duration::from_secs(5))
+    .with_retries(3);
+
+/// Why a daemon could not be spoken to; each names the daemon or the file.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error("`{0}` is no daemon address; expected unix:///path or tcp://host:port")]
+    BadAddress(String),
+    #[error("cannot read the certificate `{}`", path.display())]
+    Certificate { path: PathBuf, source: rustls::pki_types::pem::Error },
+    #[error("the certificate `{}` expired on {expired}", path.display())]
+    Expired { path: PathBuf, expired: String },
+    #[error("the certificates in `{}` cannot be used", path.display())]
+    Unusable { path: PathBuf, source: rustls::Error },
+    #[error("cannot connect to the daemon at {endpoint}")]
+    Connect { endpoint: String, source: io::Error },
+    #[error("the daemon at {endpoint} did not answer within {after:?}")]
+    Timeout { endpoint: String, after: Duration },
+}
+
+/// Where a daemon listens, and with which credentials; cheap to clone.
+#[derive(Clone)]
+pub struct Endpoint {
+    address: Address,
+    timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Address {
+    Unix(PathBuf),
+    Tcp { host: String, port: u16, tls: Option<Arc<ClientConfig>> },
+}
+
+impl Endpoint {
+    /// Parses `unix:///path` or `tcp://host:port`; with `certs`, a folder of `ca.pem`, `cert.pem` and
+    /// `key.pem` as the docker CLI has it, TCP means TLS.
+    pub fn parse(address: &str, certs: Option<&Path>) -> Result<Self, DialError> {
+        let bad = || DialError::BadAddress(address.to_owned());
+        let address = if let Some(path) = address.strip_prefix("unix://") {
+            Address::Unix(path.into())
+        } else {
+            let rest = address.strip_prefix("tcp://").ok_or_else(bad)?.trim_end_matches('/');
+            let (host, port) = rest.rsplit_once(':').ok_or_else(bad)?;
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let port = port.parse().map_err(|_| bad())?;
+            if host.is_empty() {
+                return Err(bad());
+            }
+            Address::Tcp { host, port, tls: certs.map(client_config).transpose()?.map(Arc::new) }
+        };
+        Ok(Self { address, timeout: Duration::from_secs(10) })
+    }
+
+    /// How long a connection may take to be made, TLS included.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whether the connection is encrypted and both ends show certificates.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.address, Address::Tcp { tls: Some(_), .. })
+    }
+
+    /// Connects, TLS handshake included.
+    pub async fn dial(&self) -> Result<Stream, DialError> {
+        match tokio::time::timeout(self.timeout, self.connect()).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(source)) => Err(DialError::Connect { endpoint: self.to_string(), source }),
+            Err(_) => Err(DialError::Timeout { endpoint: self.to_string(), after: self.timeout }),
+        }
+    }
+
+    async fn connect(&self) -> io::Result<Stream> {
+        match &self.address {
+            Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            Address::Tcp { host, port, tls } => {
+                let tcp = TcpStream::connect((host.as_str(), *port)).await?;
+                tcp.set_nodelay(true)?;
+                socket2::SockRef::from(&tcp).set_tcp_keepalive(&KEEPALIVE)?;
+                let Some(config) = tls else { return Ok(Stream::Tcp(tcp)) };
+                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await?;
+                Ok(Stream::Tls(Box::new(stream)))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Address::Unix(path) => write!(f, "unix://{}", path.display()),
+            Address::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self}, tls: {})", self.is_tls())
+    }
+}
+
+/// The client's half of mutual TLS, from the three files of the docker CLI's convention.
+fn client_config(folder: &Path) -> Result<ClientConfig, DialError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DialError::Certificate { path, source }
+    };
+    let unusable = |source| DialError::Unusable { path: folder.to_owned(), source };
+    let (ca, cert, key) = (folder.join("ca.pem"), folder.join("cert.pem"), folder.join("key.pem"));
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_file_iter(&ca).map_err(unreadable(&ca))? {
+        roots.add(root.map_err(unreadable(&ca))?).map_err(unusable)?;
+    }
+    let chain = CertificateDer::pem_file_iter(&cert)
+        .map_err(unreadable(&cert))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable(&cert))?;
+    // The daemon says no more than «bad certificate» to an expired one; we can say what it is.
+    if let Some(leaf) = chain.first()
+        && let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf)
+        && !parsed.validity().is_valid()
+    {
+        return Err(DialError::Expired { path: cert, expired: parsed.validity().not_after.to_string() });
+    }
+    let key = PrivateKeyDer::from_pem_file(&key).map_err(unreadable(&key))?;
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(unusable)
+}
+
+/// A connection to a daemon.
+#[derive(Debug)]
+pub enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+macro_rules! each {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Unix($stream) => $call,
+            Stream::Tcp($stream) => $call,
+            Stream::Tls($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    /// Closes our sending half only; what the peer still sends can be read.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,178 @@
+//! A process in a leased container, and the stream to its standard input, output and error.
+//!
+//! The two halves of the stream belong to different tasks; neither blocks the other.
+
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::StreamExt;
+use serde_json::json;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio_util::codec::{Decoder, FramedRead};
+
+use super::dial::Stream;
+use super::docker::DockerError;
+use super::keeper;
+use super::wire::{Request, Wire};
+
+/// What to run. The environment goes to this process alone, never into the container's own configuration.
+#[derive(Debug, Clone)]
+pub struct Command {
+    pub argv: Vec<String>,
+    /// `NAME=value`
+    pub env: Vec<String>,
+    /// The owner's name for itself; an argument of the process, so that the daemon's exec inspection shows it.
+    pub session: String,
+}
+
+/// A started process.
+#[derive(Debug)]
+pub struct Exec {
+    /// The daemon's id of it (`/exec/{id}/json`).
+    pub id: String,
+    pub input: Input,
+    pub output: Output,
+}
+
+/// Starts `command` in `container` over `wire`, which becomes its stream.
+pub async fn start(mut wire: Wire, container: &str, command: &Command) -> Result<Exec, DockerError> {
+    let mut argv = vec![keeper::PATH.to_owned(), "exec".into(), "--session".into()];
+    argv.extend([command.session.clone(), "--".into()]);
+    argv.extend(command.argv.iter().cloned());
+    let create = Request::post(
+        "prepare the server in",
+        container,
+        format!("/containers/{container}/exec"),
+        Some(json!({
+            "AttachStdin": true, "AttachStdout": true, "AttachStderr": true,
+            "Tty": false, "Cmd": argv, "Env": command.env,
+        })),
+    );
+    let created = wire.call(&create).await?;
+    let id = created["Id"].as_str().unwrap_or_default().to_owned();
+    let start = Request::post(
+        "start the server in",
+        container,
+        format!("/exec/{id}/start"),
+        Some(json!({ "Detach": false, "Tty": false })),
+    )
+    .upgrading();
+    wire.call(&start).await?;
+    let (stream, unread) = wire.into_stream();
+    let (reading, writing) = tokio::io::split(stream);
+    let mut frames = FramedRead::with_capacity(reading, Demultiplexer::default(), 64 * 1024);
+    frames.read_buffer_mut().extend_from_slice(&unread);
+    Ok(Exec { id, input: Input(writing), output: Output(frames) })
+}
+
+/// The process's standard input.
+#[derive(Debug)]
+pub struct Input(WriteHalf<Stream>);
+
+impl Input {
+    /// Writes all of `bytes`; waits while the process doesn't read.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes).await?;
+        self.0.flush().await
+    }
+
+    /// Ends the process's standard input; its output goes on.
+    pub async fn close(&mut self) -> io::Result<()> {
+        self.0.shutdown().await
+    }
+}
+
+/// The process's standard output and error, as they come.
+#[derive(Debug)]
+pub struct Output(FramedRead<ReadHalf<Stream>, Demultiplexer>);
+
+impl Output {
+    /// The next piece; `None` once the process has closed both. Cancel safe.
+    pub async fn next(&mut self) -> Option<io::Result<Chunk>> {
+        self.0.next().await
+    }
+}
+
+/// A piece of output, cut anywhere.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Chunk {
+    Stdout(Bytes),
+    Stderr(Bytes),
+}
+
+/// Decodes the Engine API's multiplexed stream: a header of eight bytes (stream, three zeros, length), the payload.
+/// Hands out what has come of a payload without waiting for the rest, so it never holds more than one read.
+#[derive(Debug, Default)]
+pub struct Demultiplexer {
+    stderr: bool,
+    remaining: usize,
+}
+
+impl Decoder for Demultiplexer {
+    type Item = Chunk;
+    type Error = io::Error;
+
+    fn decode(&mut self, src: &mut BytesMut) -> io::Result<Option<Chunk>> {
+        while self.remaining == 0 {
+            let Some(&[stream, 0, 0, 0, a, b, c, d]) = src.first_chunk::<8>() else {
+                if src.len() >= 8 {
+                    return Err(io::Error::other("the daemon's stream is not multiplexed"));
+                }
+                return Ok(None);
+            };
+            src.advance(8);
+            self.stderr = stream == 2;
+            self.remaining = u32::from_be_bytes([a, b, c, d]) as usize;
+        }
+        if src.is_empty() {
+            return Ok(None);
+        }
+        let payload = src.split_to(self.remaining.min(src.len())).freeze();
+        self.remaining -= payload.len();
+        Ok(Some(if self.stderr { Chunk::Stderr(payload) } else { Chunk::Stdout(payload) }))
+    }
+
+    /// A connection may break in mid-header; what is left then is no output.
+    fn decode_eof(&mut self, src: &mut BytesMut) -> io::Result<Option<Chunk>> {
+        let chunk = self.decode(src)?;
+        if chunk.is_none() {
+            src.clear();
+        }
+        Ok(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode_in_pieces(bytes: &[u8], size: usize) -> (Vec<u8>, Vec<u8>) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let (mut demultiplexer, mut buffer) = (Demultiplexer::default(), BytesMut::new());
+        for piece in bytes.chunks(size) {
+            buffer.extend_from_slice(piece);
+            while let Some(chunk) = demultiplexer.decode(&mut buffer).unwrap() {
+                match chunk {
+                    Chunk::Stdout(bytes) => out.extend_from_slice(&bytes),
+                    Chunk::Stderr(bytes) => err.extend_from_slice(&bytes),
+                }
+            }
+        }
+        assert!(buffer.is_empty(), "everything was handed out");
+        (out, err)
+    }
+
+    #[test]
+    fn any_cut_gives_the_same_output() {
+        let stream = b"\x01\0\0\0\0\0\0\x05hello\x02\0\0\0\0\0\0\x03err\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x06 world";
+        for size in 1..=stream.len() {
+            assert_eq!(decode_in_pieces(stream, size), (b"hello world".to_vec(), b"err".to_vec()), "cut at {size}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_headers_is_an_error_not_output() {
+        let mut buffer = BytesMut::from(&b"plain text from a tty"[..]);
+        assert!(Demultiplexer::default().decode(&mut buffer).is_err());
+    }
+}

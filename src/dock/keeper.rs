@@ -1,0 +1,94 @@
+//! The keeper as berth carries it: the program, where containers find it, and how it gets there.
+//!
+//! Its source is `src/keeper.rs`; the build script compiles it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::docker::{DockerError, Engine};
+use super::spec;
+
+/// The static program.
+pub const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
+
+/// The volume that holds this very keeper; a different keeper has a different one, so nothing is ever replaced.
+pub const VOLUME: &str = concat!("berth-keeper-", env!("BERTH_KEEPER_HASH"));
+
+/// Where the volume is mounted, read-only, in each session container.
+pub const FOLDER: &str = "/.berth";
+
+/// The program inside of a session container.
+pub const PATH: &str = "/.berth/keeper";
+
+/// What the owner of a lifeline writes to claim, and to end its container.
+pub const CLAIM: &[u8] = b"c";
+pub const TERMINATE: &[u8] = b"t";
+
+/// A filler that stands longer than this was killed.
+const STALE: Duration = Duration::from_secs(20);
+
+/// Fills the keeper's volume. `image` is any image of the daemon: a container of it is created, never started.
+///
+/// Safe against everybody who does the same at once (the filler's name is the lock) and against being cut off in the
+/// middle: the archive's last entry is the link that makes the program findable, so it is there whole or not at all.
+pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
+    let filler = format!("{VOLUME}-filler");
+    engine.create_volume(VOLUME, HashMap::from([spec::managed_by()])).await?;
+    let (label, value) = spec::managed_by();
+    let body = json!({
+        "Image": image,
+        "Cmd": [PATH],
+        "Labels": { label: value },
+        "HostConfig": { "AutoRemove": true, "NetworkMode": "none",
+            "Mounts": [{ "Type": "volume", "Source": VOLUME, "Target": FOLDER, "VolumeOptions": { "NoCopy": true } }] },
+    });
+    let deadline = tokio::time::Instant::now() + STALE;
+    let created = loop {
+        match engine.create(&filler, body.clone()).await {
+            Err(error) if error.is_conflict() => {}
+            created => break created?,
+        }
+        if engine.inspect(&filler).await?.is_none() {
+            return Ok(()); // somebody else has just filled it
+        }
+        if tokio::time::Instant::now() > deadline {
+            engine.remove(&filler).await?;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let archive = archive().map_err(|error| DockerError::broken("pack", "the keeper", error))?;
+    let uploaded = engine.upload(&created, FOLDER, archive).await;
+    engine.remove(&created).await?;
+    uploaded
+}
+
+fn archive() -> std::io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::with_capacity(KEEPER.len() + 4096));
+    let mut file = tar::Header::new_gnu();
+    file.set_size(KEEPER.len() as u64);
+    file.set_mode(0o555);
+    file.set_cksum();
+    tar.append_data(&mut file, "keeper.bin", KEEPER)?;
+    let mut link = tar::Header::new_gnu();
+    link.set_entry_type(tar::EntryType::Symlink);
+    link.set_size(0);
+    link.set_mode(0o777);
+    tar.append_link(&mut link, "keeper", "keeper.bin")?;
+    tar.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_that_makes_the_program_findable_comes_last() {
+        let packed = archive().unwrap();
+        let mut tar = tar::Archive::new(&packed[..]);
+        let names: Vec<_> =
+            tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
+        assert_eq!(names, ["keeper.bin", "keeper"].map(std::path::PathBuf::from));
+    }
+}

@@ -1,0 +1,152 @@
+//! A session's claim on a container, and the lifeline that ends the container with its owner.
+//!
+//! The container is created, started and attached to in **one write**: the daemon has all three requests or none, so a
+//! proxy that is killed between them leaves nothing that was created and never started. For that the daemon must know
+//! the container by a name before it exists, and the name must be nobody else's, or a conflict would make the two
+//! later requests start and attach to another session's container: hence `mcp-<client>-<session>.starting` first,
+//! and a rename to the lowest free `mcp-<client>-<n>` after. The rename is atomic in the daemon; a label never locks.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::dial::{Endpoint, Stream};
+use super::docker::{DockerError, Engine};
+use super::keeper;
+use super::spec::Spec;
+use super::wire::{Request, Wire};
+
+/// More containers than this with one client's name is a fault, not a use.
+const MAX_NUMBER: u32 = 10_000;
+
+/// Why a session got no container.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    #[error("the image `{0}` is not in the DinD daemon")]
+    NoImage(String),
+    #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
+    NoName { client: String },
+}
+
+/// A running container that is ours alone. Dropping it closes the lifeline, and the container ends.
+#[derive(Debug)]
+pub struct Lease {
+    container: String,
+    lifeline: Lifeline,
+}
+
+/// The connection to PID 1's standard input. While it is open, the container lives.
+#[derive(Debug)]
+pub struct Lifeline(Stream);
+
+impl Lease {
+    /// Creates, starts and attaches to a container of `spec`, which nobody else can claim.
+    pub async fn create(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
+        match Self::attempt(wire, spec).await {
+            // The keeper's volume is empty: nobody ran `berth up` with this version yet.
+            Err(error) if is_keeper_missing(&error) => {
+                engine.remove(&spec.starting_name()).await?;
+                keeper::fill(engine, &spec.image).await?;
+                let wire = Wire::connect(engine.endpoint()).await?;
+                Self::finish(engine, Self::attempt(wire, spec).await, spec).await
+            }
+            attempt => Self::finish(engine, attempt, spec).await,
+        }
+    }
+
+    /// Removes what a failed attempt left.
+    async fn finish(
+        engine: &Engine,
+        attempt: Result<Self, DockerError>,
+        spec: &Spec,
+    ) -> Result<Self, LeaseError> {
+        match attempt {
+            Ok(lease) => Ok(lease),
+            Err(error) if error.is_not_found() => Err(LeaseError::NoImage(spec.image.clone())),
+            Err(error) => {
+                // The daemon may be gone; its own `AutoRemove` and the next sweep stand behind this.
+                drop(engine.remove(&spec.starting_name()).await);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn attempt(mut wire: Wire, spec: &Spec) -> Result<Self, DockerError> {
+        let name = spec.starting_name();
+        let create = Request::post(
+            "create the container",
+            &name,
+            format!("/containers/create?name={name}"),
+            Some(spec.create_body()),
+        );
+        let start =
+            Request::post("start the container", &name, format!("/containers/{name}/start"), None);
+        let attach = Request::post(
+            "attach to the container",
+            &name,
+            format!("/containers/{name}/attach?stream=1&stdin=1&stdout=1"),
+            None,
+        )
+        .upgrading();
+        wire.send(&[&create, &start, &attach], keeper::CLAIM).await?;
+        let created = wire.answer(&create).await?;
+        wire.answer(&start).await?;
+        wire.answer(&attach).await?;
+        let container = created["Id"].as_str().unwrap_or(&name).to_owned();
+        Ok(Self { container, lifeline: Lifeline(wire.into_stream().0) })
+    }
+
+    /// The daemon's id of the container.
+    pub fn container(&self) -> &str {
+        &self.container
+    }
+
+    /// The connection to watch and, at the end, to drop.
+    pub fn into_lifeline(self) -> Lifeline {
+        self.lifeline
+    }
+}
+
+/// Gives `container` the lowest free name `mcp-<client>-<n>`; the rename is atomic, so of two sessions that want one
+/// number one gets it and the other tries the next.
+pub async fn name(engine: &Engine, container: &str, client: &str) -> Result<String, LeaseError> {
+    let label = format!("{}={client}", super::spec::LABEL_CLIENT);
+    let taken: std::collections::HashSet<String> =
+        engine.list(&label).await?.into_iter().map(|row| row.name).collect();
+    for n in 1..MAX_NUMBER {
+        let name = format!("mcp-{client}-{n}");
+        if taken.contains(&name) {
+            continue;
+        }
+        match engine.rename(container, &name).await {
+            Ok(()) => return Ok(name),
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(LeaseError::NoName { client: client.to_owned() })
+}
+
+impl Lifeline {
+    /// Resolves when the container has ended or the daemon is out of reach. Cancel safe.
+    pub async fn ended(&mut self) {
+        let mut nothing = [0; 512];
+        // The keeper prints nothing; whatever comes is no reason to stop watching.
+        while matches!(self.0.read(&mut nothing).await, Ok(n) if n > 0) {}
+    }
+
+    /// Has the keeper end the server now: `SIGTERM`, and `SIGKILL` when its grace is over.
+    pub async fn terminate(&mut self) -> std::io::Result<()> {
+        self.0.write_all(keeper::TERMINATE).await?;
+        self.0.flush().await
+    }
+}
+
+fn is_keeper_missing(error: &DockerError) -> bool {
+    matches!(error, DockerError::Refused { op: "start the container", message, .. } if message.contains(keeper::PATH))
+}
+
+/// A connection for a lease, made ahead while other things are still unknown.
+pub async fn connect(endpoint: &Endpoint) -> Result<Wire, DockerError> {
+    Wire::connect(endpoint).await
+}

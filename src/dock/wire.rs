@@ -1,0 +1,196 @@
+//! A connection to a daemon that we speak HTTP/1.1 on ourselves.
+//!
+//! Two things need it, and no HTTP client offers them: sending several requests in one write, so that the daemon
+//! has all of them or none (`lease`); and a hijacked stream whose sending half can be closed alone (`exec`).
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::dial::{Endpoint, Stream};
+use super::docker::DockerError;
+
+/// Daemons answer these requests with a few hundred bytes; more than this is no such answer.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// One request, not sent yet.
+#[derive(Debug)]
+pub struct Request {
+    op: &'static str,
+    object: String,
+    path: String,
+    body: Option<Value>,
+    upgrade: bool,
+}
+
+impl Request {
+    /// A `POST` of `path`; `op` and `object` are for errors («cannot `op` `object`»).
+    pub fn post(op: &'static str, object: &str, path: String, body: Option<Value>) -> Self {
+        Self { op, object: object.to_owned(), path, body, upgrade: false }
+    }
+
+    /// Asks the daemon to turn the connection into a raw stream after its answer.
+    #[must_use]
+    pub fn upgrading(mut self) -> Self {
+        self.upgrade = true;
+        self
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let upgrade = if self.upgrade { "Connection: Upgrade\r\nUpgrade: tcp\r\n" } else { "" };
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: berth\r\nContent-Type: application/json\r\n{upgrade}Content-Length: {}\r\n\r\n",
+            self.path,
+            body.len()
+        );
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(body.as_bytes());
+    }
+
+    fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DockerError {
+        DockerError::broken(self.op, &self.object, source)
+    }
+}
+
+/// A connection between requests.
+#[derive(Debug)]
+pub struct Wire {
+    stream: Stream,
+    unread: BytesMut,
+}
+
+impl Wire {
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, DockerError> {
+        Ok(Self { stream: endpoint.dial().await?, unread: BytesMut::with_capacity(4096) })
+    }
+
+    /// Sends all of `requests`, and `after` behind them, in one write; the answers come in the same order.
+    pub async fn send(&mut self, requests: &[&Request], after: &[u8]) -> Result<(), DockerError> {
+        let mut out = Vec::with_capacity(2048);
+        for request in requests {
+            request.encode(&mut out);
+        }
+        out.extend_from_slice(after);
+        let sent = async {
+            self.stream.write_all(&out).await?;
+            self.stream.flush().await
+        };
+        sent.await.map_err(|error| requests[0].broken(error))
+    }
+
+    /// The answer to `request`, whose turn it is; its body as JSON, `Null` where it is empty.
+    pub async fn answer(&mut self, request: &Request) -> Result<Value, DockerError> {
+        let (status, body) = self.read_answer(request.upgrade).await.map_err(|error| request.broken(error))?;
+        let body = serde_json::from_slice(&body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).trim().to_owned()));
+        if status < 400 {
+            return Ok(body);
+        }
+        let message = body.get("message").unwrap_or(&body).as_str().unwrap_or_default().trim().to_owned();
+        Err(DockerError::Refused { op: request.op, object: request.object.clone(), status, message })
+    }
+
+    /// Sends one request and reads its answer.
+    pub async fn call(&mut self, request: &Request) -> Result<Value, DockerError> {
+        self.send(&[request], b"").await?;
+        self.answer(request).await
+    }
+
+    /// The raw stream after an accepted upgrade, and what of it was read already.
+    pub fn into_stream(self) -> (Stream, BytesMut) {
+        (self.stream, self.unread)
+    }
+
+    async fn read_answer(&mut self, upgrade: bool) -> io::Result<(u16, BytesMut)> {
+        let head = loop {
+            if let Some(head) = parse_head(&self.unread)? {
+                break head;
+            }
+            self.fill().await?;
+        };
+        self.unread.advance(head.length);
+        // A daemon answers an upgrade with 101, older ones with 200 and no length: the rest is the stream.
+        if head.status == 101 || head.status == 204 || head.status == 304 || (upgrade && head.status == 200) {
+            return Ok((head.status, BytesMut::new()));
+        }
+        let mut body = BytesMut::new();
+        match head.body {
+            BodyLength::Known(length) => self.take(length, &mut body).await?,
+            BodyLength::Chunked => loop {
+                let size = self.line().await?;
+                let size = size.split(';').next().unwrap_or_default().trim();
+                let size = usize::from_str_radix(size, 16).map_err(io::Error::other)?;
+                self.take(size, &mut body).await?;
+                self.line().await?;
+                if size == 0 {
+                    break;
+                }
+            },
+        }
+        Ok((head.status, body))
+    }
+
+    async fn fill(&mut self) -> io::Result<()> {
+        if self.unread.len() > MAX_ANSWER {
+            return Err(io::Error::other("the answer is too long"));
+        }
+        if self.stream.read_buf(&mut self.unread).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection"));
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, length: usize, into: &mut BytesMut) -> io::Result<()> {
+        if length.saturating_add(into.len()) > MAX_ANSWER {
+            return Err(io::Error::other("the answer is too long"));
+        }
+        while self.unread.len() < length {
+            self.fill().await?;
+        }
+        into.extend_from_slice(&self.unread.split_to(length));
+        Ok(())
+    }
+
+    async fn line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.unread) {
+                let line = self.unread.split_to(end + 1);
+                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            self.fill().await?;
+        }
+    }
+}
+
+struct Head {
+    length: usize,
+    status: u16,
+    body: BodyLength,
+}
+
+enum BodyLength {
+    Known(usize),
+    Chunked,
+}
+
+fn parse_head(bytes: &[u8]) -> io::Result<Option<Head>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = response.parse(bytes).map_err(io::Error::other)? else {
+        return Ok(None);
+    };
+    let mut body = BodyLength::Known(0);
+    for header in response.headers.iter() {
+        let value = String::from_utf8_lossy(header.value);
+        if header.name.eq_ignore_ascii_case("content-length") {
+            body = BodyLength::Known(value.trim().parse().map_err(io::Error::other)?);
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            body = BodyLength::Chunked;
+            break;
+        }
+    }
+    Ok(Some(Head { length, status: response.code.unwrap_or_default(), body }))
+}

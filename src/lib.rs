@@ -1,0 +1,29 @@
+//! `berth`: each AI client session's MCP servers in containers of its own.
+//!
+//! The data path, and the modules that own its parts:
+//!
+//! ```text
+//!  client stdin  -> rpc::codec -> rpc::envelope -> session::relay -> dock::exec -> server stdin
+//!  client stdout <- session::relay <- rpc::envelope <- rpc::codec <- dock::exec <- server stdout
+//! ```
+//!
+//! - [`rpc`] knows lines and JSON-RPC, and nobody else.
+//! - [`dock`] knows the Docker daemon (leases, exec streams), and no MCP.
+//! - [`session`] joins the two; its relay alone writes to the client.
+//! - [`dind`] makes and watches the Docker-in-Docker daemon.
+//! - [`observe`] writes down what passed.
+//! - [`commands`] wires a subcommand from these; [`cli`] and [`config`] say what it was told.
+//!
+//! Invariants: standard output carries MCP messages only (`session::relay`) or a command's report
+//! (`commands`); every queue is bounded; the daemon's names and labels are the only truth about leases.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod dind;
+pub mod dock;
+pub mod logging;
+pub mod observe;
+pub mod rpc;
+pub mod session;
