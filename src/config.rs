@@ -1,0 +1,160 @@
+//! What berth was told: `berth.toml`, the flags over it, and the environment that `${VAR}` is taken from.
+//!
+//! A [`Config`] is validated as a whole when it is read and never changes afterwards. Each mistake is a
+//! [`ConfigError`] with file, line and, where there is one, the nearest right name. Nothing here looks at
+//! the process's environment by itself (it is handed in as a [`Lookup`]) or speaks to a daemon, and no
+//! value of a secret is ever part of a message or of a `Debug` output.
+
+mod dind;
+mod error;
+mod home;
+mod overrides;
+mod quantity;
+mod reader;
+pub mod secret;
+mod server;
+mod template;
+mod value;
+mod word;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+pub use dind::{Daemon, Dind};
+pub use error::ConfigError;
+pub use home::Home;
+pub use overrides::{EnvEntry, EnvError, Overrides};
+pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Timeout};
+pub use secret::looks_secret;
+pub use server::{EnvVar, Server, Settings};
+pub use value::ValueError;
+pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, Network, User};
+
+use error::nearest;
+use reader::{Section, Source};
+use word::is_name;
+
+/// The environment, handed in so that whoever reads a configuration can be tested without one.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub dind: Dind,
+    /// What every server starts from: `[defaults]` over the built-in ones.
+    pub defaults: Settings,
+    pub servers: BTreeMap<String, Server>,
+    /// The file that was read; `None` if there is none at the default place.
+    pub file: Option<PathBuf>,
+    /// Where a file is looked for, for the message that says that a server is missing.
+    expected: PathBuf,
+}
+
+impl Config {
+    /// Reads `explicit`, which must exist, or the default file of `home`, which need not.
+    pub fn load(home: &Home, explicit: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = explicit.unwrap_or(&home.config_file);
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(&text, file, home),
+            Err(error) if explicit.is_none() && error.kind() == ErrorKind::NotFound => Ok(Self {
+                dind: Dind::default(),
+                defaults: Settings::default(),
+                servers: BTreeMap::new(),
+                file: None,
+                expected: file.to_owned(),
+            }),
+            Err(error) => Err(ConfigError::unreadable(file, error)),
+        }
+    }
+
+    /// Reads a configuration's text; `file` names it in errors and anchors relative paths.
+    pub fn parse(text: &str, file: &Path, home: &Home) -> Result<Self, ConfigError> {
+        let source = Source::new(file, text);
+        let mut root = source.root()?;
+        let dind = match root.take_section("dind")? {
+            Some(section) => Dind::read(section, file, home)?,
+            None => Dind::default(),
+        };
+        let mut defaults = Settings::default();
+        if let Some(section) = root.take_section("defaults")? {
+            defaults.apply(&read_defaults(section)?);
+        }
+        let mut servers = BTreeMap::new();
+        for item in root.take_section("servers")?.map(Section::entries).unwrap_or_default() {
+            if !is_name(&item.name) {
+                return Err(item.key_error(format!("`{}` cannot be a server's name", item.name)).with_hint(
+                    "a name is at most 64 letters, digits, `_`, `.` and `-`, with a letter or digit first",
+                ));
+            }
+            let name = item.name.clone();
+            let title = format!("[servers.{name}]");
+            servers.insert(name.clone(), read_server(name, item.section(title)?, &defaults)?);
+        }
+        root.finish()?;
+        Ok(Self { dind, defaults, servers, file: Some(file.to_owned()), expected: file.to_owned() })
+    }
+
+    /// The server of that name; the error names the nearest and lists the known ones.
+    pub fn server(&self, name: &str) -> Result<&Server, ConfigError> {
+        self.servers.get(name).ok_or_else(|| {
+            let file = self.expected.display();
+            if self.file.is_none() {
+                return ConfigError::new(format!("unknown server `{name}`: there is no {file}")).with_hint(
+                    format!("write it with a [servers.{name}], or use `berth run --image IMAGE`"),
+                );
+            }
+            if self.servers.is_empty() {
+                return ConfigError::new(format!("unknown server `{name}`: {file} has no servers"))
+                    .with_hint(format!("add a [servers.{name}], or use `berth run --image IMAGE`"));
+            }
+            let names = || self.servers.keys().map(String::as_str);
+            let known = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let error = ConfigError::new(format!("unknown server `{name}`: {file} has {known}"));
+            match nearest(name, names()) {
+                Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+                None => error.with_hint(format!("add a [servers.{name}], or use one of these")),
+            }
+        })
+    }
+
+    /// The images that the servers need.
+    pub fn images(&self) -> BTreeSet<&str> {
+        self.servers.values().map(|server| server.image.as_str()).collect()
+    }
+}
+
+fn read_defaults(mut section: Section) -> Result<Overrides, ConfigError> {
+    for key in ["image", "command"] {
+        if let Some(item) = section.remove(key) {
+            return Err(item
+                .key_error(format!("`{key}` cannot stand in [defaults]"))
+                .with_hint("each server names its own, in [servers.NAME]"));
+        }
+    }
+    let overrides = Overrides::read(&mut section)?;
+    section.finish()?;
+    Ok(overrides)
+}
+
+fn read_server(name: String, mut section: Section, defaults: &Settings) -> Result<Server, ConfigError> {
+    let image = section.take::<Image>("image")?;
+    let command = section.take_list::<String>("command")?;
+    let overrides = Overrides::read(&mut section)?;
+    // Before what is missing: `imgae` explains both.
+    section.finish()?;
+    let Some(image) = image else {
+        return Err(section.error("`image` is missing").with_hint("a server needs an image"));
+    };
+    if command.as_ref().is_some_and(Vec::is_empty) {
+        return Err(section
+            .error("`command` is empty")
+            .with_hint("leave it out for the image's own ENTRYPOINT and CMD, or put the program first"));
+    }
+    let mut settings = defaults.clone();
+    settings.apply(&overrides);
+    Ok(Server { name, image: image.into_inner(), command, settings })
+}
+
+#[cfg(test)]
+mod tests;

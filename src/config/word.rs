@@ -1,0 +1,135 @@
+//! Values that are words: names, addresses, paths. Each type holds only what Docker could accept.
+
+use std::fmt;
+
+use super::value::{Value, ValueError, from_str};
+
+from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Network, User);
+
+/// What a container can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// The world outside, and no other session.
+    #[default]
+    Egress,
+    /// Nothing.
+    None,
+}
+
+impl Value for Network {
+    const EXPECTED: &'static str = "\"egress\" or \"none\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "egress" => Some(Self::Egress),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Egress => "egress",
+            Self::None => "none",
+        })
+    }
+}
+
+macro_rules! text {
+    ($($(#[$doc:meta])* $kind:ident: $expected:literal, $valid:expr;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $kind(String);
+
+        impl $kind {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            pub fn into_inner(self) -> String {
+                self.0
+            }
+        }
+
+        impl Value for $kind {
+            const EXPECTED: &'static str = $expected;
+
+            fn from_text(text: &str) -> Option<Self> {
+                let valid: fn(&str) -> bool = $valid;
+                valid(text).then(|| Self(text.to_owned()))
+            }
+        }
+    )+};
+}
+
+text! {
+    /// An image's name. Only what can be no name at all is refused: the daemon knows the rest.
+    Image: "an image's name such as \"node:24\"",
+        |text| text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(|c| c.is_ascii_graphic());
+
+    /// A user and perhaps a group, as numbers or names that the image knows.
+    User: "a user such as \"1000:1000\"",
+        |text| text.split(':').count() <= 2 && text.split(':').all(is_name);
+
+    /// An absolute path in a container.
+    AbsolutePath: "an absolute path such as \"/tmp\"",
+        |text| text.starts_with('/') && !text.contains(['\0', ':', ',']);
+
+    /// A Linux capability, with or without `CAP_`.
+    Capability: "a capability such as \"NET_RAW\"",
+        |text| {
+            let name = text.strip_prefix("CAP_").unwrap_or(text);
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+        };
+
+    /// The name of a container.
+    ContainerName: "a name such as \"berth-dind\" (2 to 64 letters, digits, `_`, `.`, `-`)",
+        |text| text.len() >= 2 && is_name(text);
+
+    /// A daemon's address.
+    Address: "an address such as \"tcp://10.0.0.5:2376\" or \"unix:///var/run/docker.sock\"",
+        |text| match text.split_once("://") {
+            Some(("unix", path)) => path.starts_with('/'),
+            Some(("tcp", rest)) => rest
+                .trim_end_matches('/')
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)),
+            _ => false,
+        };
+}
+
+/// Whether `text` may name a server or a container: it goes into labels and names, and nothing there needs
+/// escaping.
+pub(super) fn is_name(text: &str) -> bool {
+    let others = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_checked() {
+        fn valid<T: Value>(good: &[&str], bad: &[&str]) {
+            for text in good {
+                assert!(T::from_text(text).is_some(), "{text}");
+            }
+            for text in bad {
+                assert!(T::from_text(text).is_none(), "{text}");
+            }
+        }
+        valid::<Network>(&["egress", "none"], &["", "None", "host"]);
+        valid::<Image>(&["a", "node:24", "ghcr.io/a/b@sha256:00"], &["", " a", "a b", "-a", "/a", "ä"]);
+        valid::<User>(&["0", "1000:1000", "node", "a:b"], &["", ":", "a:", ":a", "a:b:c", "a b"]);
+        valid::<AbsolutePath>(&["/", "/tmp/a b"], &["", "tmp", "/a:b", "/a,b"]);
+        valid::<Capability>(&["NET_RAW", "CAP_NET_RAW", "ALL"], &["", "CAP_", "net_raw", "NET RAW"]);
+        valid::<ContainerName>(&["ab", "berth-dind"], &["", "a", "-ab", "a/b", &"a".repeat(65)]);
+        valid::<Address>(
+            &["unix:///s", "tcp://h:1", "tcp://[::1]:2376", "tcp://h:1/"],
+            &["", "unix://s", "tcp://h", "tcp://:1", "tcp://h:0", "tcp://h:99999", "ssh://h:1", "http://h:1"],
+        );
+    }
+}
