@@ -1,0 +1,24 @@
+//! The wire as MCP's stdio transport has it: lines, and JSON-RPC 2.0 messages in them.
+//!
+//! ```text
+//!  bytes -> codec (a line, or why not) -> envelope (kind, id, method: borrowed from the line)
+//!                \-> salvage (the id of a line that is too long or broken) -> error_object (our answer)
+//! ```
+//!
+//! Owns what a line is, what a message is, when two ids are the same, and what an answer of our own looks
+//! like. It knows nobody else in the crate, does no I/O, and never changes a byte that it was given.
+#[cfg(test)]
+mod arbitrary;
+pub mod codec;
+pub mod envelope;
+pub mod error_object;
+mod inline_bytes;
+pub mod raw;
+pub mod request_id;
+pub mod salvage;
+
+pub use codec::{Frame, FrameCodec, FrameError};
+pub use envelope::{Envelope, Kind, Look, LookError, client_info_name, look};
+pub use error_object::{Code, error_line};
+pub use request_id::{RawId, RequestId};
+pub use salvage::Salvage;

@@ -1,0 +1,260 @@
+//! The borrowed look at one whole message: what kind it is, its id, its method.
+//!
+//! Owns the decision what counts as a JSON-RPC message. It validates the line as UTF-8 and as JSON and builds
+//! nothing: numbers of any size, any nesting, duplicate keys (the last wins, as in JSON parsers), unknown keys
+//! and lone surrogate escapes are all accepted. It must never refuse what a peer's parser may take.
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::raw::{self, Key};
+use super::request_id::{RawId, RequestId};
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LookError {
+    #[error("invalid UTF-8 at byte {at}")]
+    NotUtf8 { at: usize },
+    /// `what` says what the parser missed and quotes nothing of the line.
+    #[error("invalid JSON at column {column}: {what}")]
+    NotJson { what: String, column: usize },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A method and an id that an answer can be matched to.
+    Request,
+    /// A method without an id; also with `"id": null`, as some peers spell it.
+    Notification,
+    Response,
+    ErrorResponse,
+    /// No message, or none that makes sense.
+    Other,
+}
+
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Notification => "notification",
+            Self::Response => "response",
+            Self::ErrorResponse => "error",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A line that is valid JSON.
+#[derive(Debug, Clone)]
+pub enum Look<'a> {
+    /// Anything but an array; `is_message` says whether it is a message.
+    One(Envelope<'a>),
+    /// An array: its messages in order. Elements that are none are shown by one `Other`, however many they are,
+    /// so that the look stays small beside the line.
+    Batch(Vec<Envelope<'a>>),
+}
+
+impl<'a> Look<'a> {
+    /// Whether the line is JSON-RPC, and so may pass to a client. What is not is a stray print.
+    pub fn is_message(&self) -> bool {
+        let all = self.envelopes();
+        !all.is_empty() && all.iter().all(Envelope::is_message)
+    }
+
+    pub fn envelopes(&self) -> &[Envelope<'a>] {
+        match self {
+            Self::One(envelope) => std::slice::from_ref(envelope),
+            Self::Batch(envelopes) => envelopes,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Envelope<'a> {
+    pub kind: Kind,
+    /// As it stands in the message, whatever its type.
+    pub id: Option<&'a RawValue>,
+    /// Borrowed unless it has escapes; `None` if it is no string.
+    pub method: Option<Cow<'a, str>>,
+    pub params: Option<&'a RawValue>,
+    pub error: Option<&'a RawValue>,
+    pub has_jsonrpc: bool,
+    is_message: bool,
+}
+
+impl Envelope<'_> {
+    /// An object with `jsonrpc`, or `method`, or an `id` with a `result` or an `error`.
+    pub fn is_message(&self) -> bool {
+        self.is_message
+    }
+
+    /// The id to look up by. Always there for a `Request`.
+    pub fn request_id(&self) -> Option<RequestId> {
+        RequestId::from_raw(self.id?)
+    }
+
+    /// The id to echo in an answer of ours.
+    pub fn raw_id(&self) -> Option<RawId> {
+        RawId::from_raw(self.id?)
+    }
+}
+
+/// Looks at one line, its terminator left off or not. Allocates nothing for a single message without escapes in
+/// its method (but one byte a level of nesting).
+///
+/// # Errors
+/// Where the line is no UTF-8 or no JSON.
+pub fn look(line: &[u8]) -> Result<Look<'_>, LookError> {
+    let text = std::str::from_utf8(line).map_err(|err| LookError::NotUtf8 { at: err.valid_up_to() })?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    // The first byte decides: serde_json's own choice would read numbers as values, and refuse 1e999.
+    let look = match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => json.deserialize_map(EnvelopeVisitor).map(Look::One),
+        Some(b'[') => json.deserialize_seq(BatchVisitor).map(Look::Batch),
+        _ => json.deserialize_ignored_any(IgnoredAny).map(|_| Look::One(Members::default().into())),
+    };
+    look.and_then(|look| json.end().map(|()| look)).map_err(|err| not_json(&err))
+}
+
+fn not_json(err: &serde_json::Error) -> LookError {
+    let column = err.column();
+    let mut what = err.to_string();
+    if let Some(at) = what.rfind(" at line ") {
+        what.truncate(at);
+    }
+    LookError::NotJson { what, column }
+}
+
+/// What the client calls itself in this message: `params.clientInfo.name` of an `initialize`, or since 2026-07-28
+/// `params._meta["io.modelcontextprotocol/clientInfo"].name` of any request.
+pub fn client_info_name(envelope: &Envelope<'_>) -> Option<String> {
+    let params = envelope.params?;
+    let from_initialize = || {
+        if envelope.method.as_deref() == Some("initialize") {
+            raw::member(params, "clientInfo")
+        } else {
+            None
+        }
+    };
+    let from_meta = || raw::member(raw::member(params, "_meta")?, "io.modelcontextprotocol/clientInfo");
+    let name = raw::member(from_initialize().or_else(from_meta)?, "name")?;
+    raw::string(name).map(Cow::into_owned)
+}
+
+/// The members of one object that berth looks at, as they stand.
+#[derive(Default)]
+struct Members<'a> {
+    jsonrpc: bool,
+    id: Option<&'a RawValue>,
+    method: Option<&'a RawValue>,
+    params: Option<&'a RawValue>,
+    result: bool,
+    error: Option<&'a RawValue>,
+}
+
+impl Members<'_> {
+    fn is_message(&self) -> bool {
+        let answer = self.id.is_some() && (self.result || self.error.is_some());
+        self.jsonrpc || self.method.is_some() || answer
+    }
+
+    fn kind(&self) -> Kind {
+        let (nameless, named) = match self.id.map(|id| id.get().as_bytes()) {
+            None | Some(b"null") => (true, false),
+            Some([b'"' | b'-' | b'0'..=b'9', ..]) => (false, true),
+            Some(_) => (false, false),
+        };
+        if !self.is_message() || !(nameless || named) {
+            return Kind::Other;
+        }
+        match (self.method, self.result, self.error) {
+            (Some(method), ..) if !method.get().starts_with('"') => Kind::Other,
+            (Some(_), ..) if named => Kind::Request,
+            (Some(_), ..) => Kind::Notification,
+            // JSON-RPC 1.0's habit: the member that doesn't apply is there, and null.
+            (None, true, Some(error)) if error.get() == "null" => Kind::Response,
+            (None, _, Some(_)) => Kind::ErrorResponse,
+            (None, true, None) => Kind::Response,
+            (None, false, None) => Kind::Other,
+        }
+    }
+}
+
+impl<'a> From<Members<'a>> for Envelope<'a> {
+    fn from(members: Members<'a>) -> Self {
+        Self {
+            kind: members.kind(),
+            is_message: members.is_message(),
+            id: members.id,
+            method: members.method.and_then(raw::string),
+            params: members.params,
+            error: members.error,
+            has_jsonrpc: members.jsonrpc,
+        }
+    }
+}
+
+struct EnvelopeVisitor;
+
+impl<'de> Visitor<'de> for EnvelopeVisitor {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        // Raw keys too: serde_json refuses a lone surrogate in a key that is read as a string.
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            match raw::key(key.get().as_bytes()) {
+                Key::Id => members.id = Some(map.next_value()?),
+                Key::Method => members.method = Some(map.next_value()?),
+                Key::Params => members.params = Some(map.next_value()?),
+                Key::Error => members.error = Some(map.next_value()?),
+                known => {
+                    map.next_value::<IgnoredAny>()?;
+                    members.jsonrpc |= known == Key::Jsonrpc;
+                    members.result |= known == Key::Result;
+                }
+            }
+        }
+        Ok(members.into())
+    }
+}
+
+struct BatchVisitor;
+
+impl<'de> Visitor<'de> for BatchVisitor {
+    type Value = Vec<Envelope<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut envelopes: Vec<Envelope<'de>> = Vec::new();
+        let mut stray = false;
+        while let Some(element) = seq.next_element::<&RawValue>()? {
+            let object =
+                serde_json::Deserializer::from_str(element.get()).deserialize_map(EnvelopeVisitor).ok();
+            let envelope = object.filter(Envelope::is_message).unwrap_or_else(|| Members::default().into());
+            if envelope.is_message || !stray {
+                stray |= !envelope.is_message;
+                envelopes.push(envelope);
+            }
+        }
+        Ok(envelopes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

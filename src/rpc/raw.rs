@@ -1,0 +1,147 @@
+//! Reads single members and strings out of raw JSON text without building a tree.
+//!
+//! Nothing here recurses over its input, and a lone surrogate escape (`"\ud800"`), which JSON's grammar allows
+//! and Rust's strings do not, is an error nowhere.
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The top-level keys that berth looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Jsonrpc,
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    Other,
+}
+
+/// The longest spelling of such a key: seven letters, each as `\u006a`, and two quotes.
+pub(super) const LONGEST_KEY: usize = 7 * 6 + 2;
+
+/// Which key a raw JSON string (quotes included) spells.
+pub(super) fn key(raw: &[u8]) -> Key {
+    let plain = match inner(raw) {
+        Some(inner) if !inner.contains(&b'\\') => Cow::Borrowed(inner),
+        Some(_) if raw.len() <= LONGEST_KEY => unescape(raw).unwrap_or_default(),
+        _ => return Key::Other,
+    };
+    match plain.as_ref() {
+        b"jsonrpc" => Key::Jsonrpc,
+        b"id" => Key::Id,
+        b"method" => Key::Method,
+        b"params" => Key::Params,
+        b"result" => Key::Result,
+        b"error" => Key::Error,
+        _ => Key::Other,
+    }
+}
+
+/// The text of a raw JSON string (quotes included), borrowed when it has no escapes; a lone surrogate becomes
+/// U+FFFD. `None` if it is no string.
+pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let text = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    if !text.contains('\\') {
+        return Some(Cow::Borrowed(text));
+    }
+    Some(Cow::Owned(String::from_utf8_lossy(&unescape(raw.get().as_bytes())?).into_owned()))
+}
+
+/// The value of the last member named `name`, as JSON parsers choose among duplicates. `None` if there is none or
+/// `object` is no object.
+pub fn member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    serde_json::Deserializer::from_str(object.get()).deserialize_map(MemberVisitor { name }).ok().flatten()
+}
+
+/// The bytes of a raw JSON string (quotes included): UTF-8, but for lone surrogates, which keep three bytes each
+/// so that different ones stay different.
+pub(super) fn unescape(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let text = inner(raw)?;
+    if !text.contains(&b'\\') {
+        return Some(Cow::Borrowed(text));
+    }
+    serde_json::Deserializer::from_slice(raw).deserialize_bytes(BytesVisitor).ok().map(Cow::Owned)
+}
+
+fn inner(raw: &[u8]) -> Option<&[u8]> {
+    raw.strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
+struct BytesVisitor;
+
+impl Visitor<'_> for BytesVisitor {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(bytes.to_vec())
+    }
+}
+
+struct MemberVisitor<'n> {
+    name: &'n str,
+}
+
+impl<'de> Visitor<'de> for MemberVisitor<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        // Raw, because serde_json refuses a lone surrogate in a key that is read as a string.
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            if string(key).as_deref() == Some(self.name) {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_known_however_it_is_spelt() {
+        assert_eq!(key(br#""id""#), Key::Id);
+        assert_eq!(key(br#""\u0069d""#), Key::Id);
+        assert_eq!(key(br#""\u006A\u0073\u006f\u006e\u0072\u0070\u0063""#), Key::Jsonrpc);
+        assert_eq!(key(br#""ID""#), Key::Other);
+        assert_eq!(key(br#""i\u0064\u0000""#), Key::Other);
+        assert_eq!(key(br#""\ud800""#), Key::Other);
+    }
+
+    #[test]
+    fn a_string_without_escapes_is_borrowed() {
+        assert!(matches!(string(raw(r#""tools/call""#)), Some(Cow::Borrowed("tools/call"))));
+        assert_eq!(string(raw(r#""tools\/call""#)).as_deref(), Some("tools/call"));
+        assert_eq!(string(raw(r#""a\ud83d\ude00b""#)).as_deref(), Some("a😀b"));
+        assert!(string(raw(r#""a\ud800b""#)).unwrap().contains('\u{FFFD}'));
+        assert_eq!(string(raw("17")), None);
+    }
+
+    #[test]
+    fn the_last_of_duplicate_members_counts() {
+        let object = raw(r#"{"a":1,"\ud800":0,"b":{"a":2},"\u0061":[3]}"#);
+        assert_eq!(member(object, "a").map(RawValue::get), Some("[3]"));
+        assert_eq!(member(object, "c").map(RawValue::get), None);
+        assert_eq!(member(raw("[1]"), "a").map(RawValue::get), None);
+    }
+}
