@@ -5,9 +5,8 @@
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::StreamExt;
 use serde_json::json;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio_util::codec::{Decoder, FramedRead};
 
 use super::dial::Stream;
@@ -62,36 +61,14 @@ pub async fn start(mut wire: Wire, container: &str, command: &Command) -> Result
     let (reading, writing) = tokio::io::split(stream);
     let mut frames = FramedRead::with_capacity(reading, Demultiplexer::default(), 64 * 1024);
     frames.read_buffer_mut().extend_from_slice(&unread);
-    Ok(Exec { id, input: Input(writing), output: Output(frames) })
+    Ok(Exec { id, input: writing, output: frames })
 }
 
-/// The process's standard input.
-#[derive(Debug)]
-pub struct Input(WriteHalf<Stream>);
+/// The process's standard input; shutting it down ends the input alone, output goes on.
+pub type Input = WriteHalf<Stream>;
 
-impl Input {
-    /// Writes all of `bytes`; waits while the process doesn't read.
-    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes).await?;
-        self.0.flush().await
-    }
-
-    /// Ends the process's standard input; its output goes on.
-    pub async fn close(&mut self) -> io::Result<()> {
-        self.0.shutdown().await
-    }
-}
-
-/// The process's standard output and error, as they come.
-#[derive(Debug)]
-pub struct Output(FramedRead<ReadHalf<Stream>, Demultiplexer>);
-
-impl Output {
-    /// The next piece; `None` once the process has closed both. Cancel safe.
-    pub async fn next(&mut self) -> Option<io::Result<Chunk>> {
-        self.0.next().await
-    }
-}
+/// The process's standard output and error, as they come; ends once the process has closed both.
+pub type Output = FramedRead<ReadHalf<Stream>, Demultiplexer>;
 
 /// A piece of output, cut anywhere.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::dial::{Endpoint, Stream};
+use super::dial::Stream;
 use super::docker::{DockerError, Engine};
 use super::keeper;
 use super::spec::Spec;
@@ -16,6 +16,9 @@ use super::wire::{Request, Wire};
 
 /// More containers than this with one client's name is a fault, not a use.
 const MAX_NUMBER: u32 = 10_000;
+
+const CREATE: &str = "create the container";
+const START: &str = "start the container";
 
 /// Why a session got no container.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,7 @@ impl Lease {
             // The keeper's volume is empty: nobody ran `berth up` with this version yet.
             Err(error) if is_keeper_missing(&error) => {
                 engine.remove(&spec.starting_name()).await?;
-                keeper::fill(engine, &spec.image).await?;
+                keeper::fill(engine, &spec.server.image).await?;
                 let wire = Wire::connect(engine.endpoint()).await?;
                 Self::finish(engine, Self::attempt(wire, spec).await, spec).await
             }
@@ -62,7 +65,9 @@ impl Lease {
     ) -> Result<Self, LeaseError> {
         match attempt {
             Ok(lease) => Ok(lease),
-            Err(error) if error.is_not_found() => Err(LeaseError::NoImage(spec.image.clone())),
+            Err(DockerError::Refused { op: CREATE, status: 404, .. }) => {
+                Err(LeaseError::NoImage(spec.server.image.clone()))
+            }
             Err(error) => {
                 // The daemon may be gone; its own `AutoRemove` and the next sweep stand behind this.
                 drop(engine.remove(&spec.starting_name()).await);
@@ -74,13 +79,12 @@ impl Lease {
     async fn attempt(mut wire: Wire, spec: &Spec) -> Result<Self, DockerError> {
         let name = spec.starting_name();
         let create = Request::post(
-            "create the container",
+            CREATE,
             &name,
             format!("/containers/create?name={name}"),
             Some(spec.create_body()),
         );
-        let start =
-            Request::post("start the container", &name, format!("/containers/{name}/start"), None);
+        let start = Request::post(START, &name, format!("/containers/{name}/start"), None);
         let attach = Request::post(
             "attach to the container",
             &name,
@@ -135,6 +139,11 @@ impl Lifeline {
         while matches!(self.0.read(&mut nothing).await, Ok(n) if n > 0) {}
     }
 
+    /// Ends the container in order: the keeper sees the end of its input. What it still has to do can be watched.
+    pub async fn close(&mut self) -> std::io::Result<()> {
+        self.0.shutdown().await
+    }
+
     /// Has the keeper end the server now: `SIGTERM`, and `SIGKILL` when its grace is over.
     pub async fn terminate(&mut self) -> std::io::Result<()> {
         self.0.write_all(keeper::TERMINATE).await?;
@@ -143,10 +152,5 @@ impl Lifeline {
 }
 
 fn is_keeper_missing(error: &DockerError) -> bool {
-    matches!(error, DockerError::Refused { op: "start the container", message, .. } if message.contains(keeper::PATH))
-}
-
-/// A connection for a lease, made ahead while other things are still unknown.
-pub async fn connect(endpoint: &Endpoint) -> Result<Wire, DockerError> {
-    Wire::connect(endpoint).await
+    matches!(error, DockerError::Refused { op: START, message, .. } if message.contains(keeper::PATH))
 }

@@ -18,6 +18,7 @@ const MAX_ANSWER: usize = 1 << 20;
 /// One request, not sent yet.
 #[derive(Debug)]
 pub struct Request {
+    method: &'static str,
     op: &'static str,
     object: String,
     path: String,
@@ -28,7 +29,12 @@ pub struct Request {
 impl Request {
     /// A `POST` of `path`; `op` and `object` are for errors («cannot `op` `object`»).
     pub fn post(op: &'static str, object: &str, path: String, body: Option<Value>) -> Self {
-        Self { op, object: object.to_owned(), path, body, upgrade: false }
+        Self { method: "POST", op, object: object.to_owned(), path, body, upgrade: false }
+    }
+
+    /// A `GET` of `path`.
+    pub fn get(op: &'static str, object: &str, path: String) -> Self {
+        Self { method: "GET", ..Self::post(op, object, path, None) }
     }
 
     /// Asks the daemon to turn the connection into a raw stream after its answer.
@@ -42,7 +48,8 @@ impl Request {
         let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
         let upgrade = if self.upgrade { "Connection: Upgrade\r\nUpgrade: tcp\r\n" } else { "" };
         let head = format!(
-            "POST {} HTTP/1.1\r\nHost: berth\r\nContent-Type: application/json\r\n{upgrade}Content-Length: {}\r\n\r\n",
+            "{} {} HTTP/1.1\r\nHost: berth\r\nContent-Type: application/json\r\n{upgrade}Content-Length: {}\r\n\r\n",
+            self.method,
             self.path,
             body.len()
         );

@@ -1,0 +1,187 @@
+//! The command line as clap has it. No logic.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{down::DownArgs, status::StatusArgs, up::UpArgs};
+use crate::config::{
+    AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, Network, Overrides, Pids, Span, User,
+};
+
+/// Gives every AI client session its own MCP server containers.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// Configuration file instead of `berth.toml` in the configuration folder.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Subcommands {
+    /// Start the Docker-in-Docker daemon, and put the configured images into it.
+    Up(UpArgs),
+    /// Stop the daemon.
+    Down(DownArgs),
+    /// Say whether the daemon is healthy; exits with 0 only then.
+    Status(StatusArgs),
+    /// Print the variables that point the docker CLI at the daemon: eval "$(berth env)".
+    Env,
+    /// Run an MCP server in a container of its own, speaking MCP on standard input and output.
+    Run(Box<RunArgs>),
+    /// List the sessions.
+    Ps(PsArgs),
+    /// End a session.
+    Kill(KillArgs),
+    /// Remove what crashed sessions left behind; should never find anything.
+    Gc,
+    /// Examine this system with real sessions, and report.
+    Validate(crate::commands::validate::ValidateArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A server of the configuration.
+    #[arg(required_unless_present = "image", conflicts_with = "image")]
+    pub server: Option<String>,
+
+    /// An image instead of a configured server.
+    #[arg(long)]
+    pub image: Option<Image>,
+
+    /// What the client is called, if not what it says itself.
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
+
+    /// Trace each message and each step of the start: to standard error, or as JSON lines to FILE.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub trace: Option<PathBuf>,
+
+    /// Have the trace contain the messages' bodies, credentials redacted.
+    #[arg(long, requires = "trace")]
+    pub trace_bodies: bool,
+
+    /// Print what would be created, and create nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// The command and its arguments, instead of the image's own.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Flags that go before the configuration's values.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Container")]
+pub struct SettingsArgs {
+    /// Set a variable of the server; `${VAR}` is taken from the client's environment.
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<EnvEntry>,
+    /// The same, its value redacted wherever it would be shown.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub secret: Vec<EnvEntry>,
+    /// `egress` (out to the world, nothing in) or `none`.
+    #[arg(long)]
+    pub network: Option<Network>,
+    /// Memory limit, such as 512m.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Memory>,
+    /// Processors' worth of time, such as 0.5.
+    #[arg(long)]
+    pub cpus: Option<Cpus>,
+    /// Processes and threads at the most.
+    #[arg(long, value_name = "N")]
+    pub pids: Option<Pids>,
+    /// A capability to give, such as NET_BIND_SERVICE; all are dropped by default.
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_add: Vec<Capability>,
+    /// Make the container's root file system read-only.
+    #[arg(long)]
+    pub read_only: bool,
+    /// User (and group) of the server, such as 1000:1000.
+    #[arg(long)]
+    pub user: Option<User>,
+    /// Folder in which the server starts.
+    #[arg(long, value_name = "PATH")]
+    pub workdir: Option<AbsolutePath>,
+    /// Longest message of either direction, such as 16m.
+    #[arg(long, value_name = "SIZE")]
+    pub max_line: Option<LineLimit>,
+    /// From the end of the client's input to SIGKILL, such as 3s.
+    #[arg(long, value_name = "TIME")]
+    pub stop_grace: Option<Span>,
+}
+
+impl From<SettingsArgs> for Overrides {
+    fn from(args: SettingsArgs) -> Self {
+        let secrets = args.secret.into_iter().map(EnvEntry::secret);
+        Self {
+            env: args.env.into_iter().chain(secrets).collect(),
+            network: args.network,
+            memory: args.memory,
+            cpus: args.cpus,
+            pids: args.pids,
+            cap_add: (!args.cap_add.is_empty()).then_some(args.cap_add),
+            read_only: args.read_only.then_some(true),
+            user: args.user,
+            workdir: args.workdir,
+            max_line: args.max_line,
+            stop_grace: args.stop_grace,
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Print a JSON list of objects.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KillArgs {
+    /// A session's id, or its container's name.
+    pub session: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    fn run(words: &str) -> Result<RunArgs, clap::Error> {
+        let words = words.split_whitespace();
+        match Arguments::try_parse_from(words)?.command {
+            Subcommands::Run(args) => Ok(*args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn trace_takes_a_file_only_after_an_equals_sign() {
+        assert_eq!(run("berth run --trace files").unwrap().trace, Some("-".into()));
+        assert_eq!(run("berth run --trace=t.jsonl files").unwrap().trace, Some("t.jsonl".into()));
+        assert_eq!(run("berth run files").unwrap().trace, None);
+    }
+
+    #[test]
+    fn a_server_or_an_image_and_not_both() {
+        let args = run("berth run --image busybox --memory 64m -- /bin/cat -u").unwrap();
+        assert_eq!(args.command, ["/bin/cat", "-u"]);
+        assert!(run("berth run").is_err());
+        assert!(run("berth run --image busybox files").is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! The subcommands: wiring only. Each gets its arguments, the configuration and the paths, and gives an exit code.
+
+pub mod down;
+pub mod env;
+pub mod gc;
+pub mod kill;
+pub mod ps;
+pub mod run;
+pub mod status;
+pub mod up;
+pub mod validate;
+
+use std::process::ExitCode;
+
+use crate::cli::{Arguments, Subcommands};
+use crate::config::{Config, ConfigError, Home};
+use crate::dock::docker::Engine;
+use crate::observe::stderr::StderrSink;
+use crate::rpc::Code;
+use crate::session::failure::Failure;
+
+/// `EX_USAGE` of sysexits.
+pub const USAGE: u8 = 64;
+/// `EX_SOFTWARE` of sysexits.
+pub const INTERNAL: u8 = 70;
+
+/// Runs what the command line says.
+pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
+    let home = Home::from_env(&variable)?;
+    let config = Config::load(&home, arguments.config.as_deref());
+    if let Subcommands::Run(args) = arguments.command {
+        // Its client must be told even that the configuration is broken.
+        return run::run(*args, config, &home, stderr).await;
+    }
+    let config = config?;
+    match arguments.command {
+        Subcommands::Up(args) => up::run(&args, &config, &home).await,
+        Subcommands::Down(args) => down::run(&args, &config, &home).await,
+        Subcommands::Status(args) => status::run(&args, &config, &home).await,
+        Subcommands::Env => env::run(&config, &home),
+        Subcommands::Run(_) => Ok(ExitCode::from(INTERNAL)),
+        Subcommands::Ps(args) => ps::run(&args, &config, &home).await,
+        Subcommands::Kill(args) => kill::run(&args, &config, &home).await,
+        Subcommands::Gc => gc::run(&config, &home).await,
+        Subcommands::Validate(args) => validate::run(&args, &config, &home, arguments.config.as_deref()).await,
+    }
+}
+
+/// The environment, as configuration reads it.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The DinD daemon of the configuration.
+fn dind_engine(config: &Config, home: &Home) -> Result<Engine, Failure> {
+    Ok(Engine::new(crate::dind::endpoint(config, home)?))
+}
+
+/// An error as one line: what, why, and the next command.
+pub fn explain(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+/// The exit code that says which kind of error it was.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        failure.code.exit_code()
+    } else if error.is::<ConfigError>() {
+        Code::Configuration.exit_code()
+    } else if let Some(error) = error.downcast_ref::<crate::dind::DindError>() {
+        error.code().exit_code()
+    } else {
+        INTERNAL
+    }
+}

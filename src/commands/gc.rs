@@ -1,0 +1,21 @@
+//! `berth gc`: removes what crashed sessions left. Should never find anything.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::{Config, Home};
+use crate::dock::roster;
+use crate::session::failure::Failure;
+
+pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    let engine = super::dind_engine(config, home)?;
+    let removed = roster::sweep(&engine).await.map_err(Failure::from)?;
+    let mut out = std::io::stdout().lock();
+    for name in &removed {
+        writeln!(out, "removed {name}")?;
+    }
+    if removed.is_empty() {
+        writeln!(out, "nothing was left behind")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,27 @@
+//! `berth kill`: ends one session from outside.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::cli::KillArgs;
+use crate::config::{Config, Home};
+use crate::dock::roster;
+use crate::rpc::Code;
+use crate::session::failure::Failure;
+
+pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    let engine = super::dind_engine(config, home)?;
+    let entries = roster::list(&engine).await.map_err(Failure::from)?;
+    let Some(entry) = entries.iter().find(|entry| entry.session == args.session || entry.name == args.session)
+    else {
+        return Err(Failure {
+            code: Code::Unavailable,
+            text: format!("no session `{}`", args.session),
+            next: Some("see `berth ps`".to_owned()),
+        }
+        .into());
+    };
+    engine.remove(&entry.id).await.map_err(Failure::from)?;
+    writeln!(std::io::stdout().lock(), "ended {} (session {})", entry.name, entry.session)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,145 @@
+//! Who is in the daemon: the containers that berth's labels mark, their states, and what crashes left behind.
+
+use serde::Serialize;
+
+use super::docker::{DockerError, Engine, Listed};
+use super::spec;
+
+/// A container that was created and doesn't run for this long (by the daemon's clock, in seconds) is nobody's.
+const STALE_AFTER: i64 = 60;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Has no number yet.
+    Starting,
+    Active,
+    /// Started, and claimed by nobody yet.
+    Standby,
+}
+
+impl State {
+    /// The name says it, for a rename is what changes it.
+    pub fn of(name: &str) -> Self {
+        if name.ends_with(".starting") {
+            Self::Starting
+        } else if name.ends_with(".standby") {
+            Self::Standby
+        } else {
+            Self::Active
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Active => "active",
+            Self::Standby => "standby",
+        }
+    }
+}
+
+/// A session's container.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub id: String,
+    pub name: String,
+    pub client: String,
+    pub server: String,
+    pub session: String,
+    pub state: State,
+    pub running: bool,
+    /// Seconds since the epoch, by the daemon's clock.
+    pub created: i64,
+}
+
+/// All session containers of a daemon, by name.
+pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
+    let rows = engine.list(&spec::managed_by_filter()).await?;
+    let mut entries: Vec<Entry> = rows.into_iter().filter_map(entry).collect();
+    entries.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    Ok(entries)
+}
+
+/// Removes containers that were created and never started, or stopped and not removed; gives their names. Should
+/// never find any: a lease is made in one write, and the daemon removes what ends.
+pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
+    let rows = engine.list(&spec::managed_by_filter()).await?;
+    if rows.iter().all(|row| row.running) {
+        return Ok(Vec::new());
+    }
+    let now = jiff::Timestamp::now().as_second();
+    let mut removed = Vec::new();
+    for row in rows.into_iter().filter(|row| is_stale(row, now)) {
+        if engine.remove(&row.id).await? {
+            removed.push(row.name);
+        }
+    }
+    Ok(removed)
+}
+
+fn is_stale(row: &Listed, now: i64) -> bool {
+    !row.running && now - row.created > STALE_AFTER
+}
+
+fn entry(row: Listed) -> Option<Entry> {
+    let label = |key: &str| row.labels.get(key).cloned();
+    let client = label(spec::LABEL_CLIENT)?;
+    Some(Entry {
+        client,
+        server: label(spec::LABEL_SERVER).unwrap_or_default(),
+        session: label(spec::LABEL_SESSION).unwrap_or_default(),
+        state: State::of(&row.name),
+        running: row.running,
+        created: row.created,
+        id: row.id,
+        name: row.name,
+    })
+}
+
+/// Orders `mcp-codex-2` before `mcp-codex-10`.
+fn natural(name: &str) -> (String, u64, String) {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = name[stem.len()..].parse().unwrap_or(0);
+    (stem.to_owned(), number, name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, running: bool, created: i64) -> Listed {
+        let labels = [(spec::LABEL_CLIENT, "codex"), (spec::LABEL_SERVER, "time"), (spec::LABEL_SESSION, "s")];
+        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Listed { id: String::new(), name: name.to_owned(), labels, running, created }
+    }
+
+    #[test]
+    fn the_state_is_in_the_name() {
+        assert_eq!(State::of("mcp-codex-1"), State::Active);
+        assert_eq!(State::of("mcp-codex-1.standby"), State::Standby);
+        assert_eq!(State::of("mcp-codex-0a1b2c.starting"), State::Starting);
+    }
+
+    #[test]
+    fn only_what_stood_still_for_a_minute_is_swept() {
+        assert!(is_stale(&row("a", false, 0), STALE_AFTER + 1));
+        assert!(!is_stale(&row("a", false, 0), STALE_AFTER), "its creator may be about to start it");
+        assert!(!is_stale(&row("a", true, 0), 1_000_000));
+    }
+
+    #[test]
+    fn numbers_are_ordered_as_numbers() {
+        let mut names = ["mcp-codex-10", "mcp-codex-2", "mcp-claude-code-3", "mcp-codex-1"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["mcp-claude-code-3", "mcp-codex-1", "mcp-codex-2", "mcp-codex-10"]);
+    }
+
+    #[test]
+    fn a_container_without_a_client_is_no_session() {
+        let mut filler = row("berth-keeper-filler", false, 0);
+        filler.labels.remove(spec::LABEL_CLIENT);
+        assert!(entry(filler).is_none());
+        assert_eq!(entry(row("mcp-codex-1", true, 5)).unwrap().server, "time");
+    }
+}

@@ -1,0 +1,128 @@
+//! What a session's container is: the body of `POST /containers/create`, and the labels by which it is found again.
+//!
+//! Pure: from the configuration to the Engine API's JSON. No environment ever stands in it (see `dock::exec`).
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::keeper;
+use crate::config::{Network, Server};
+
+pub const LABEL_MANAGED_BY: &str = "io.mcp-berth.managed-by";
+pub const LABEL_CLIENT: &str = "io.mcp-berth.client";
+pub const LABEL_SERVER: &str = "io.mcp-berth.server";
+pub const LABEL_SESSION: &str = "io.mcp-berth.session";
+pub const LABEL_SPEC: &str = "io.mcp-berth.spec";
+pub const LABEL_VERSION: &str = "io.mcp-berth.version";
+pub const LABEL_CREATED: &str = "io.mcp-berth.created";
+/// What the client calls its own session (`CLAUDE_CODE_SESSION_ID`), where it says.
+pub const LABEL_CLIENT_SESSION: &str = "io.mcp-berth.client-session";
+
+/// How long a started container waits for its owner's first byte. The owner sends it in the same write as the
+/// request that starts the container, so this counts only where the connection broke in between.
+const CLAIM_WITHIN_MS: u32 = 3_000;
+
+/// The label that everything of berth's in a daemon carries.
+pub fn managed_by() -> (String, String) {
+    (LABEL_MANAGED_BY.to_owned(), "berth".to_owned())
+}
+
+/// The same, as a filter of the Engine API.
+pub fn managed_by_filter() -> String {
+    format!("{LABEL_MANAGED_BY}=berth")
+}
+
+/// A session's container.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub server: Server,
+    /// The client's name, fit for a container's name.
+    pub client: String,
+    pub session: String,
+    pub client_session: Option<String>,
+}
+
+impl Spec {
+    /// The container's name until it has a number; nobody else's, for the session's id is in it.
+    pub fn starting_name(&self) -> String {
+        format!("mcp-{}-{}.starting", self.client, self.session)
+    }
+
+    /// The body of `POST /containers/create`.
+    pub fn create_body(&self) -> Value {
+        let mut body = self.body();
+        let mut labels = serde_json::Map::new();
+        let (key, value) = managed_by();
+        labels.insert(key, value.into());
+        for (key, value) in [
+            (LABEL_CLIENT, self.client.as_str()),
+            (LABEL_SERVER, &self.server.name),
+            (LABEL_SESSION, &self.session),
+            (LABEL_SPEC, &self.hash()),
+            (LABEL_VERSION, env!("CARGO_PKG_VERSION")),
+            (LABEL_CREATED, &jiff::Timestamp::now().to_string()),
+        ] {
+            labels.insert(key.to_owned(), value.into());
+        }
+        if let Some(session) = &self.client_session {
+            labels.insert(LABEL_CLIENT_SESSION.to_owned(), session.as_str().into());
+        }
+        body["Labels"] = labels.into();
+        body
+    }
+
+    /// Twelve hex digits: equal for containers that could stand for one another.
+    pub fn hash(&self) -> String {
+        use std::fmt::Write;
+        let digest = Sha256::digest(self.body().to_string());
+        digest.iter().take(6).fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
+    fn body(&self) -> Value {
+        let settings = &self.server.settings;
+        let tmpfs: serde_json::Map<String, Value> = settings
+            .tmpfs
+            .iter()
+            .map(|(path, bytes)| (path.clone(), format!("rw,nosuid,nodev,noexec,mode=1777,size={bytes}").into()))
+            .collect();
+        json!({
+            "Image": self.server.image,
+            "Entrypoint": [keeper::PATH, "hold"],
+            "Cmd": [
+                "--claim-within", CLAIM_WITHIN_MS.to_string(),
+                "--grace", settings.stop_grace.as_millis().to_string(),
+            ],
+            "OpenStdin": true,
+            "StdinOnce": true,
+            "AttachStdin": true,
+            "AttachStdout": true,
+            "User": settings.user.as_deref().unwrap_or_default(),
+            "WorkingDir": settings.workdir.as_deref().unwrap_or_default(),
+            "Healthcheck": { "Test": ["NONE"] },
+            "HostConfig": {
+                "AutoRemove": true,
+                "CapDrop": ["ALL"],
+                "CapAdd": settings.cap_add,
+                "SecurityOpt": if settings.no_new_privileges { json!(["no-new-privileges:true"]) } else { json!([]) },
+                "Memory": settings.memory,
+                // Equal to the memory: no swap on top of it.
+                "MemorySwap": settings.memory,
+                "NanoCpus": settings.nano_cpus,
+                "PidsLimit": settings.pids,
+                "ReadonlyRootfs": settings.read_only,
+                "Tmpfs": tmpfs,
+                "CgroupnsMode": "private",
+                "NetworkMode": match settings.network { Network::Egress => "bridge", Network::None => "none" },
+                // The keeper prints nothing, and the server's output is the client's alone.
+                "LogConfig": { "Type": "none" },
+                "Mounts": [{
+                    "Type": "volume", "Source": keeper::VOLUME, "Target": keeper::FOLDER, "ReadOnly": true,
+                    "VolumeOptions": { "NoCopy": true },
+                }],
+            },
+        })
+    }
+}

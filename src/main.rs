@@ -1,0 +1,41 @@
+//! Parses the arguments, builds the runtime, and maps the result to an exit code.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use mcp_berth::cli::Arguments;
+use mcp_berth::{commands, logging, observe::stderr::StderrSink};
+
+/// A standard error that nobody reads holds the exit up no longer than this.
+const EXIT_WITHIN: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { commands::USAGE } else { 0 });
+        }
+    };
+    let stderr = StderrSink::new();
+    logging::init(&stderr);
+    // One thread: a session is two pumps that mostly wait, and there may be hundreds of sessions.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            stderr.line(format!("berth: cannot start: {error}"));
+            stderr.flush(EXIT_WITHIN);
+            return ExitCode::from(commands::INTERNAL);
+        }
+    };
+    let code = runtime.block_on(commands::execute(arguments, &stderr)).unwrap_or_else(|error| {
+        stderr.line(format!("berth: {}", commands::explain(&error)));
+        ExitCode::from(commands::exit_code(&error))
+    });
+    stderr.flush(EXIT_WITHIN);
+    // A read of standard input can't be cancelled; nobody waits for it.
+    runtime.shutdown_background();
+    code
+}

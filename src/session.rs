@@ -1,0 +1,347 @@
+//! One client, its server, and the loop between them.
+//!
+//! The loop owns the client's input (our standard output) and is the only one that writes to it. The other direction
+//! runs in a task of its own ([`relay::ClientToServer`]); neither waits for the other.
+
+pub mod failure;
+pub mod identity;
+pub mod inflight;
+pub mod relay;
+pub mod start;
+mod stderr_tail;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::codec::{Decoder, FramedRead};
+use tokio_util::sync::CancellationToken;
+
+use crate::dock::exec::Chunk;
+use crate::observe::stderr::StderrSink;
+use crate::observe::trace::Trace;
+use crate::rpc::FrameCodec;
+use failure::Failure;
+use inflight::InFlight;
+use relay::{ClientEnd, ClientToServer, Phase, Shared, Verdict, judge};
+use stderr_tail::StderrTail;
+
+/// Answers of our own that wait for the client to read; the pump that makes them waits when it is full.
+const REPLIES: usize = 64;
+
+/// After the last means has been used, this long until we leave.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
+
+/// What a session needs of the server's side; `dock` for real, pipes in tests.
+pub trait Upstream: Send {
+    type Input: AsyncWrite + Unpin + Send + 'static;
+    type Output: Stream<Item = io::Result<Chunk>> + Unpin + Send;
+
+    /// The server's standard input, once.
+    fn take_input(&mut self) -> Option<Self::Input>;
+    fn output(&mut self) -> &mut Self::Output;
+    /// Asks the server to end now.
+    fn terminate(&mut self) -> impl Future<Output = ()> + Send;
+    /// Why the output has ended.
+    fn post_mortem(&mut self) -> impl Future<Output = Exit> + Send;
+    /// Lets go; resolves when nothing is left of it, or after a moment.
+    fn release(self) -> impl Future<Output = ()> + Send;
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    Code(i64),
+    /// It was killed for using more memory than its limit, in bytes.
+    OutOfMemory(u64),
+    /// The container or the daemon is gone, and the server with it.
+    Lost,
+}
+
+/// What a session is told at its beginning.
+#[derive(Debug)]
+pub struct Options {
+    /// The server's name, for messages.
+    pub server: String,
+    /// Longest line of either direction, in bytes.
+    pub max_line: usize,
+    /// From the end of the client's input to `SIGKILL`.
+    pub stop_grace: Duration,
+    /// Whether a person sits at the terminal.
+    pub interactive: bool,
+    pub trace: Trace,
+    pub stderr: StderrSink,
+    /// Cancelled by a signal.
+    pub stop: CancellationToken,
+}
+
+/// Runs a session to its end. `start` gives the server's side; it gets what the first message says of the client.
+///
+/// # Errors
+/// Why there was no server for the client. It has been told.
+pub async fn run<R, W, U, S, F>(from_client: R, to_client: W, options: Options, start: S) -> Result<(), Failure>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin,
+    U: Upstream,
+    S: FnOnce(oneshot::Receiver<Option<String>>) -> F,
+    F: Future<Output = Result<U, Failure>>,
+{
+    let shared = Arc::new(Shared { in_flight: InFlight::default(), trace: options.trace.clone() });
+    let (hello, said) = oneshot::channel();
+    let (phase, phases) = mpsc::channel(2);
+    let (reply, replies) = mpsc::channel(REPLIES);
+    let pump = ClientToServer {
+        frames: FramedRead::new(from_client, FrameCodec::new(options.max_line)),
+        phases,
+        replies: reply,
+        hello: Some(hello),
+        shared: Arc::clone(&shared),
+        stop: options.stop.clone(),
+        interactive: options.interactive,
+    };
+    let client = Client {
+        to_client: Some(to_client),
+        replies,
+        pump: tokio::spawn(pump.run()),
+        end: None,
+        deadline: None,
+        stop: options.stop.clone(),
+    };
+    Session { client, shared, phase, options }.run(start(said)).await
+}
+
+struct Session<W, I> {
+    client: Client<W>,
+    shared: Arc<Shared>,
+    phase: mpsc::Sender<Phase<I>>,
+    options: Options,
+}
+
+/// What the relay waits for besides the client.
+enum Event {
+    Output(Option<io::Result<Chunk>>),
+    Terminate,
+    GiveUp,
+}
+
+/// Why one stretch of the loop is over.
+enum Turn<T> {
+    Came(T),
+    ClientEnded,
+}
+
+impl<W, I> Session<W, I>
+where
+    W: AsyncWrite + Unpin,
+    I: AsyncWrite + Unpin + Send + 'static,
+{
+    async fn run<U, F>(mut self, start: F) -> Result<(), Failure>
+    where
+        U: Upstream<Input = I>,
+        F: Future<Output = Result<U, Failure>>,
+    {
+        let mut start = std::pin::pin!(start);
+        let mut upstream = match self.client.serve_until(&mut start).await {
+            Turn::Came(Ok(upstream)) => upstream,
+            Turn::Came(Err(failure)) => return self.apologise(failure).await,
+            // It left before there was a server; dropping `start` gives back what it has got so far.
+            Turn::ClientEnded => return Ok(()),
+        };
+        if let Some(input) = upstream.take_input() {
+            let _ = self.phase.send(Phase::Up(input)).await;
+        }
+        let mut tail = StderrTail::new(self.options.stderr.clone());
+        let terminated = self.relay(&mut upstream, &mut tail).await;
+        let exit = upstream.post_mortem().await;
+        tail.finish();
+        self.shared.trace.note(None, "server ended", &format!("{exit:?}"), 0);
+        let clean = exit == Exit::Code(0) || terminated;
+        let failure = self.failure(&exit, &tail);
+        let result = if self.client.end.is_some() {
+            // The client has said goodbye; only a server that broke down leaves it without an answer.
+            if !clean {
+                for pending in self.shared.in_flight.drain() {
+                    self.client.write(&failure.answer(Some(&pending.id))).await;
+                }
+            }
+            Ok(())
+        } else {
+            self.apologise(failure).await
+        };
+        upstream.release().await;
+        result
+    }
+
+    /// Moves the server's output to the client until it ends; true if the server had to be told to end.
+    async fn relay<U: Upstream<Input = I>>(&mut self, upstream: &mut U, tail: &mut StderrTail) -> bool {
+        let mut codec = FrameCodec::new(self.options.max_line);
+        let mut buffer = BytesMut::new();
+        let (mut terminate_at, mut terminated) = (None, false);
+        loop {
+            let deadline = self.client.deadline;
+            // One event, so that what the client is being written is never cut off by a timer.
+            let event = async {
+                tokio::select! {
+                    chunk = upstream.output().next() => Event::Output(chunk),
+                    () = at(terminate_at) => Event::Terminate,
+                    () = at(deadline) => Event::GiveUp,
+                }
+            };
+            let chunk = match self.client.serve_until(event).await {
+                Turn::Came(Event::Output(chunk)) => chunk,
+                Turn::Came(Event::Terminate) => {
+                    (terminate_at, terminated) = (None, true);
+                    upstream.terminate().await;
+                    continue;
+                }
+                Turn::Came(Event::GiveUp) => return terminated,
+                Turn::ClientEnded => {
+                    // Its input is closed: a well-behaved server ends by itself within half of the grace.
+                    let grace = self.options.stop_grace;
+                    terminate_at = Some(Instant::now() + grace / 2);
+                    self.client.deadline = Some(Instant::now() + grace + GIVE_UP_AFTER);
+                    continue;
+                }
+            };
+            match chunk {
+                Some(Ok(Chunk::Stdout(bytes))) => {
+                    buffer.extend_from_slice(&bytes);
+                    while let Ok(Some(item)) = codec.decode(&mut buffer) {
+                        self.pass(judge(item, &self.shared), tail).await;
+                    }
+                }
+                Some(Ok(Chunk::Stderr(bytes))) => tail.push(&bytes),
+                Some(Err(error)) => {
+                    tracing::debug!("the server's stream broke: {error}");
+                    break;
+                }
+                None => break,
+            }
+        }
+        while let Ok(Some(item)) = codec.decode_eof(&mut buffer) {
+            self.pass(judge(item, &self.shared), tail).await;
+        }
+        terminated
+    }
+
+    async fn pass(&mut self, verdict: Verdict, tail: &mut StderrTail) {
+        match verdict {
+            Verdict::Forward(line) | Verdict::Replace(line) => self.client.write(&line).await,
+            Verdict::Stray(frame) => tail.push(frame.wire()),
+            Verdict::Drop => {}
+        }
+    }
+
+    /// Has the pump tell the client why there is no server, and serves its answers until it is done.
+    async fn apologise(mut self, failure: Failure) -> Result<(), Failure> {
+        let failure = Arc::new(failure);
+        self.options.stderr.line(failure.message());
+        let _ = self.phase.send(Phase::Down(Arc::clone(&failure))).await;
+        let _: Turn<()> = self.client.serve_until(std::future::pending()).await;
+        self.client.serve_rest().await;
+        Err(Arc::unwrap_or_clone(failure))
+    }
+
+    fn failure(&self, exit: &Exit, tail: &StderrTail) -> Failure {
+        let server = &self.options.server;
+        let said = tail.last_lines();
+        let said = if said.is_empty() { String::new() } else { format!("; its last words: {said}") };
+        let text = match exit {
+            Exit::Code(code) => format!("the server `{server}` exited with code {code}{said}"),
+            Exit::OutOfMemory(limit) => format!(
+                "the server `{server}` was killed because it used more than its memory limit of {} MiB{said}",
+                limit >> 20
+            ),
+            Exit::Lost => format!("the container of the server `{server}` is gone{said}"),
+        };
+        let next = match exit {
+            Exit::Code(_) => "look at what it runs with `berth run --dry-run`",
+            Exit::OutOfMemory(_) => "raise `memory` in the configuration",
+            Exit::Lost => "look at the DinD daemon with `berth status`",
+        };
+        Failure { code: crate::rpc::Code::Unavailable, text, next: Some(next.to_owned()) }
+    }
+}
+
+/// The client's side of the loop: who writes to it, and whether it is still there.
+struct Client<W> {
+    /// `None` once the client has closed it.
+    to_client: Option<W>,
+    replies: mpsc::Receiver<Bytes>,
+    pump: JoinHandle<ClientEnd>,
+    end: Option<ClientEnd>,
+    /// When to stop waiting for a client that doesn't read.
+    deadline: Option<Instant>,
+    stop: CancellationToken,
+}
+
+impl<W: AsyncWrite + Unpin> Client<W> {
+    /// Writes the pump's answers until `event` comes or the client's side ends (which is told once). Cancel safe if
+    /// `event` is, but for a write to the client, which is never cut off.
+    async fn serve_until<T>(&mut self, event: impl Future<Output = T>) -> Turn<T> {
+        let mut event = std::pin::pin!(event);
+        loop {
+            let reply = tokio::select! {
+                Some(line) = self.replies.recv() => line,
+                came = &mut event => return Turn::Came(came),
+                end = &mut self.pump, if self.end.is_none() => {
+                    let end = end.unwrap_or(ClientEnd::Stopped);
+                    self.end = Some(end);
+                    return Turn::ClientEnded;
+                }
+            };
+            self.write(&reply).await;
+        }
+    }
+
+    /// Writes the answers that are left.
+    async fn serve_rest(&mut self) {
+        while let Some(line) = self.replies.recv().await {
+            self.write(&line).await;
+        }
+    }
+
+    /// One whole line. A client that is gone ends the session; one that doesn't read holds up its own direction.
+    async fn write(&mut self, line: &[u8]) {
+        let Some(to_client) = &mut self.to_client else { return };
+        let write = async {
+            to_client.write_all(line).await?;
+            to_client.flush().await
+        };
+        let (stop, deadline) = (&self.stop, self.deadline);
+        let stopped = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => {
+                    stop.cancelled().await;
+                    tokio::time::sleep(GIVE_UP_AFTER).await;
+                }
+            }
+        };
+        let written = tokio::select! {
+            written = write => written,
+            () = stopped => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")),
+        };
+        if let Err(error) = written {
+            tracing::debug!("cannot write to the client: {error}");
+            self.to_client = None;
+            self.stop.cancel();
+        }
+    }
+}
+
+/// Resolves at `deadline`; never without one.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,87 @@
+//! The server's standard error: passed on line by line, its last lines kept to explain an end.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use crate::observe::stderr::StderrSink;
+
+/// Longer lines are passed on in pieces.
+const LONGEST_LINE: usize = 8 * 1024;
+
+/// What is kept for the explanation.
+const KEPT_LINES: usize = 5;
+const KEPT_LENGTH: usize = 300;
+
+#[derive(Debug)]
+pub(super) struct StderrTail {
+    sink: StderrSink,
+    partial: BytesMut,
+    last: VecDeque<String>,
+}
+
+impl StderrTail {
+    pub(super) fn new(sink: StderrSink) -> Self {
+        Self { sink, partial: BytesMut::new(), last: VecDeque::new() }
+    }
+
+    /// Takes a piece of output, cut anywhere.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = LONGEST_LINE - self.partial.len();
+            let piece = &bytes[..bytes.len().min(room)];
+            let newline = memchr::memchr(b'\n', piece);
+            let taken = newline.map_or(piece.len(), |at| at + 1);
+            self.partial.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if newline.is_some() || self.partial.len() == LONGEST_LINE {
+                self.finish();
+            }
+        }
+    }
+
+    /// Passes on a last line without a newline.
+    pub(super) fn finish(&mut self) {
+        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
+        self.partial.clear();
+        if line.is_empty() {
+            return;
+        }
+        if self.last.len() == KEPT_LINES {
+            self.last.pop_front();
+        }
+        self.last.push_back(line.chars().take(KEPT_LENGTH).collect());
+        self.sink.line(line);
+    }
+
+    /// The last lines in one.
+    pub(super) fn last_lines(&self) -> String {
+        self.last.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_however_the_output_is_cut() {
+        let text: String = (0..20).map(|n| format!("line {n}\n")).collect::<String>() + "unfinished";
+        for size in [1, 3, 7, 1000] {
+            let mut tail = StderrTail::new(StderrSink::new());
+            text.as_bytes().chunks(size).for_each(|piece| tail.push(piece));
+            tail.finish();
+            assert_eq!(tail.last_lines(), "line 16 | line 17 | line 18 | line 19 | unfinished");
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_bounded() {
+        let mut tail = StderrTail::new(StderrSink::new());
+        for _ in 0..1000 {
+            tail.push(&[b'x'; 1000]);
+        }
+        assert!(tail.partial.capacity() <= 2 * LONGEST_LINE);
+        assert!(tail.last_lines().len() <= KEPT_LINES * (KEPT_LENGTH + 3));
+    }
+}
