@@ -22,7 +22,7 @@ pub struct Salvage {
     /// The start of the current or last token at depth 1; never longer than `room`.
     token: Vec<u8>,
     room: usize,
-    /// The token was cut, or is no string: it can't be a key.
+    /// The last token is no string at depth 1. (One that was cut has no closing quote, and so spells no key.)
     no_key: bool,
     /// The next value at depth 1 is the id.
     at_id: bool,
@@ -222,7 +222,6 @@ impl Salvage {
         if self.at_id && self.token.len() < self.room {
             self.id = RawId::from_unchecked(self.token.trim_ascii_end());
         }
-        self.no_key |= self.token.len() >= self.room;
         self.at_id = false;
     }
 

@@ -179,6 +179,16 @@ fn a_large_line_is_read_in_linear_time_within_its_bound_and_given_back() {
     assert!(frames[0].wire().is_unique(), "the reader still holds the large buffer");
 }
 
+#[test]
+fn a_buffer_that_the_caller_let_grow_is_given_back_too() {
+    let mut codec = FrameCodec::new(1024 * 1024);
+    let mut buffer = BytesMut::new();
+    buffer.extend_from_slice(&vec![b'x'; 1024 * 1024]);
+    buffer.extend_from_slice(b"\n{}\n");
+    let large = codec.decode(&mut buffer).unwrap().unwrap().unwrap();
+    assert!(large.wire().is_unique());
+}
+
 #[tokio::test]
 async fn a_framed_reader_goes_on_behind_an_overlong_line() {
     let input = b"{\"id\":1,\"method\":\"0123456789\"}\n\n[1]\n[2]";

@@ -50,6 +50,7 @@ fn takes_no_id_that_is_not_the_messages_own() {
         r#"{"id":true}"#,
         r#"{"a":"id","b":5}"#,
         r#"["id",5]"#,
+        r#"["id":5,"#,
         r#"[{"id":1,"method":"x"}]"#,
         r#""{\"id\":9}""#,
         r#""{","id":9,"#,
@@ -66,6 +67,8 @@ fn an_id_is_bounded() {
     let id = |length: usize| format!("{{\"id\":\"{}\",\"method\":\"x\"}}", "i".repeat(length - 2));
     assert_eq!(id_of(&id(LONGEST_ID)).map(|id| id.len()), Some(LONGEST_ID));
     assert_eq!(id_of(&id(LONGEST_ID + 1)), None);
+    let spaced = format!("{{\"id\":5{}}}", " ".repeat(5_000));
+    assert_eq!(id_of(&spaced).as_deref(), Some("5"), "blanks behind it don't count");
     let digits = |length: usize| format!("{{\"id\":{},\"method\":\"x\"}}", "1".repeat(length));
     assert_eq!(id_of(&digits(LONGEST_ID)).map(|id| id.len()), Some(LONGEST_ID));
     assert_eq!(id_of(&digits(LONGEST_ID + 1)), None);
@@ -106,6 +109,7 @@ fn guesses_the_kind_from_the_keys() {
         (r#"{"id":1,"result":{"method":"x""#, Kind::Response),
         (r#"{"id":1,"error":{"#, Kind::ErrorResponse),
         (r#"{"id":1,"error":null,"result":"#, Kind::Response),
+        (r#"{"id":1,"result":{},"params":{"#, Kind::Response),
         (r#"{"id":1,"other":"method""#, Kind::Other),
     ] {
         assert_eq!(Salvage::of(line.as_bytes()).kind(), kind, "{line}");
