@@ -1,0 +1,175 @@
+//! What must not be seen in a trace, taken out of what is shown.
+//!
+//! Two things are hidden, each by [`MARK`]:
+//! - the values of configured secrets, wherever they stand: as they are, with any of JSON's escapes (and JSON
+//!   within JSON's strings, three levels deep), percent-encoded, and as part of base64;
+//! - the values of keys that look like those of credentials ([`looks_secret`](crate::config::looks_secret)), at any
+//!   depth of a body; in text that is no JSON, what looks like such a key and its value.
+//!
+//! Secrets of fewer than four bytes are left alone: they would blacken every third line and hide nothing. Base64 is
+//! looked for from eight bytes on. The text around what is hidden stays as it was, byte for byte; nothing is parsed
+//! and written anew.
+mod layer;
+mod lookalike;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
+use memchr::memmem::Finder;
+
+use layer::Layer;
+
+/// What stands for what is hidden.
+pub const MARK: &str = "[redacted]";
+
+/// Shorter secrets are ignored (bytes).
+const SHORTEST: usize = 4;
+/// A base64 form is looked for from this length of the secret on (bytes).
+const SHORTEST_ENCODED: usize = 8;
+/// A line of a secret of several lines (a private key) is hidden by itself from this length on (bytes).
+const SHORTEST_LINE: usize = 16;
+/// How often JSON may be a string in JSON.
+const NESTING: usize = 3;
+/// The longest spelling of one byte of a secret: `\\\\u0061`.
+const LONGEST_BYTE: usize = 10;
+
+/// Hides secrets. Cheap to clone; its `Debug` shows none.
+#[derive(Clone)]
+pub struct Redactor {
+    needles: Arc<[Finder<'static>]>,
+    longest: usize,
+}
+
+/// A piece of the source that is not to be shown.
+struct Hidden {
+    range: Range<usize>,
+    /// A JSON value that is no string: its mark needs quotes.
+    quoted: bool,
+}
+
+impl Redactor {
+    /// Of the values of configured secrets.
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut forms: Vec<Vec<u8>> = Vec::new();
+        for secret in secrets {
+            forms.push(secret.trim().into());
+            // Only where a line is a part of it: the whole is trimmed above.
+            let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
+            forms.extend(lines.map(Into::into));
+            if secret.len() >= SHORTEST_ENCODED {
+                forms.extend(base64_forms(secret.trim().as_bytes()));
+            }
+        }
+        forms.retain(|form| form.len() >= SHORTEST);
+        forms.sort();
+        forms.dedup();
+        let longest = forms.iter().map(Vec::len).max().unwrap_or(0);
+        Self { needles: forms.iter().map(|form| Finder::new(form).into_owned()).collect(), longest }
+    }
+
+    /// For text that is no message: method names, ids, what a stray print says.
+    pub fn text(&self, text: &str) -> String {
+        self.hide(text, text.len(), false)
+    }
+
+    /// For a message, whole or cut, valid or not. A body that is valid JSON mostly stays so.
+    pub fn body(&self, body: &[u8]) -> String {
+        self.hide(&String::from_utf8_lossy(body), usize::MAX, true)
+    }
+
+    /// How many bytes behind a cut must be known, so that a secret which the cut goes through is seen to be one.
+    pub fn margin(&self) -> usize {
+        self.longest.saturating_mul(LONGEST_BYTE)
+    }
+
+    /// What is left to show of the first `limit` bytes of `text`. Some [`margin`](Self::margin) of the text should
+    /// stand behind these.
+    pub(super) fn hide(&self, text: &str, limit: usize, body: bool) -> String {
+        let mut hidden = self.find(text, body);
+        hidden.sort_by_key(|hidden| (hidden.range.start, !hidden.quoted));
+        let limit = text.floor_char_boundary(limit);
+        let mut shown = String::with_capacity(limit.min(text.len()));
+        let mut at = 0;
+        for Hidden { range, quoted } in hidden {
+            if range.start >= limit {
+                break;
+            }
+            // Inside of, or right behind, what is hidden already.
+            if range.end <= at {
+                continue;
+            }
+            if range.start >= at {
+                shown.push_str(text.get(at..range.start).unwrap_or_default());
+                let quote = if quoted { "\"" } else { "" };
+                shown.extend([quote, MARK, quote]);
+            }
+            at = range.end;
+        }
+        shown.push_str(text.get(at..limit).unwrap_or_default());
+        shown
+    }
+
+    fn find(&self, text: &str, body: bool) -> Vec<Hidden> {
+        let mut hidden = Vec::new();
+        // In JSON a line ends as `\n`, which only the next layer shows: there free text is looked at.
+        let json = body && text.trim_ascii_start().starts_with(['{', '[']);
+        let source = Layer::of(text.as_bytes());
+        lookalike::find(&source, lookalike::Rules { free: !json, quoted: body, known: &[] }, &mut hidden);
+        // What JSON's own syntax says of a value is not said again, and worse, where its quotes are decoded.
+        let known: Vec<_> = hidden.iter().filter(|_| json).map(|hidden| hidden.range.clone()).collect();
+        let rules = lookalike::Rules { free: true, quoted: false, known: &known };
+        self.needles_in(&source, &mut hidden);
+        if text.contains('%') {
+            self.needles_in(&source.percent_decoded(), &mut hidden);
+        }
+        let mut layer = source;
+        for nesting in 0..NESTING {
+            let escaped = memchr::memchr(b'\\', &layer.bytes).is_some();
+            if !escaped && (nesting > 0 || !json) {
+                break;
+            }
+            layer = layer.unescaped();
+            self.needles_in(&layer, &mut hidden);
+            lookalike::find(&layer, rules, &mut hidden);
+        }
+        hidden
+    }
+
+    fn needles_in(&self, layer: &Layer, hidden: &mut Vec<Hidden>) {
+        for needle in self.needles.iter() {
+            let length = needle.needle().len();
+            let mut from = 0;
+            while let Some(at) = layer.bytes.get(from..).and_then(|rest| needle.find(rest)) {
+                let start = from + at;
+                hidden.push(Hidden { range: layer.source(start..start + length), quoted: false });
+                // One byte on only: in `ababab` the secret `abab` stands twice.
+                from = start + 1;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redactor").field("forms", &self.needles.len()).finish_non_exhaustive()
+    }
+}
+
+/// What base64 makes of `secret` at each of the three places where it can begin in a longer text, less the
+/// characters that depend on its neighbours.
+fn base64_forms(secret: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let engines = [&STANDARD, &URL_SAFE].map(|alphabet| GeneralPurpose::new(alphabet, NO_PAD));
+    let places = (0..3).flat_map(move |before| engines.clone().map(|engine| (before, engine)));
+    places.filter_map(move |(before, engine)| {
+        let text = engine.encode([&[0; 3][..before], secret].concat());
+        let (first, last) = ((before * 8).div_ceil(6), (before + secret.len()) * 8 / 6);
+        text.get(first..last).map(|whole| whole.as_bytes().to_vec())
+    })
+}
+
+#[cfg(test)]
+mod tests;

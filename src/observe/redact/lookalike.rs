@@ -1,0 +1,159 @@
+//! Finds the values of keys whose names look like those of credentials, in JSON and in what merely resembles it:
+//! cut bodies, log lines, headers, Python's dictionaries, query strings.
+//!
+//! It goes by the separators (`:`, `=`), not by a grammar, so that nothing broken before a key can hide the key.
+//! In valid JSON the quoted name before a `:` is always the key. In doubt it hides more.
+use std::ops::Range;
+
+use super::{Hidden, Layer};
+use crate::config::secret::looks_secret;
+
+/// How far before its separator a key may begin (bytes).
+const LONGEST_KEY: usize = 256;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules<'a> {
+    /// Keys without quotes count too.
+    pub(super) free: bool,
+    /// The mark of a number or an object takes quotes.
+    pub(super) quoted: bool,
+    /// Hidden already, in order: a value that begins in one of them is left alone.
+    pub(super) known: &'a [Range<usize>],
+}
+
+pub(super) fn find(layer: &Layer<'_>, rules: Rules<'_>, hidden: &mut Vec<Hidden>) {
+    let text = &*layer.bytes;
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| memchr::memchr2(b':', b'=', rest)) {
+        let separator = from + at;
+        from = separator + 1;
+        let key = match key_before(text, separator) {
+            Some(key) if (rules.free || key.quoted) && is_secret(&key) => key,
+            _ => continue,
+        };
+        let Some(value) = value_after(text, separator, key.quoted) else { continue };
+        let range = layer.source(value.start..value.end);
+        let before = rules.known.partition_point(|known| known.start <= range.start);
+        if rules.known.get(..before).and_then(<[_]>::last).is_some_and(|known| range.start < known.end) {
+            continue;
+        }
+        // Behind it: what stands in a hidden value need not be looked at, and long nests stay cheap.
+        from = value.end.max(from);
+        hidden.push(Hidden { range, quoted: rules.quoted && key.quoted && value.bare });
+    }
+}
+
+struct Key<'a> {
+    name: &'a [u8],
+    quoted: bool,
+}
+
+fn key_before(text: &[u8], separator: usize) -> Option<Key<'_>> {
+    let nearby = text.get(separator.saturating_sub(LONGEST_KEY)..separator)?.trim_ascii_end();
+    let (last, before) = nearby.split_last()?;
+    if matches!(last, b'"' | b'\'') {
+        // `\"` before the end is a part of the name, unless the end itself is so written.
+        let escaped = !slashes_before(before).is_multiple_of(2);
+        let is_begin = |at: &usize| escaped || slashes_before(&before[..*at]).is_multiple_of(2);
+        let begin = memchr::memrchr_iter(*last, before).find(is_begin)?;
+        let name = before.get(begin + 1..)?;
+        return Some(Key { name, quoted: !escaped });
+    }
+    let in_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let begin = nearby.iter().rposition(|byte| !in_word(byte)).map_or(0, |at| at + 1);
+    let (rest, mut name) = nearby.split_at_checked(begin)?;
+    if name.eq_ignore_ascii_case(b"key") && rest.last() == Some(&b' ') {
+        // «API key: …»; of other words only the last counts, or each sentence about tokens would be one.
+        let words = rest.trim_ascii_end();
+        let begin = words.iter().rposition(|byte| !in_word(byte)).map_or(0, |at| at + 1);
+        name = nearby.get(begin..)?;
+    }
+    (!name.is_empty()).then_some(Key { name, quoted: false })
+}
+
+fn slashes_before(text: &[u8]) -> usize {
+    text.iter().rev().take_while(|byte| **byte == b'\\').count()
+}
+
+fn is_secret(key: &Key<'_>) -> bool {
+    let name = Layer::of(key.name).unescaped();
+    std::str::from_utf8(&name.bytes).is_ok_and(looks_secret)
+}
+
+struct Value {
+    start: usize,
+    end: usize,
+    /// Not a string's inside.
+    bare: bool,
+}
+
+fn value_after(text: &[u8], separator: usize, key_quoted: bool) -> Option<Value> {
+    let colon = text.get(separator) == Some(&b':');
+    let mut start = separator + 1;
+    match text.get(start) {
+        // A path, as in `Token::new`.
+        Some(b':') if colon => return None,
+        Some(b'=' | b'>') => start += 1,
+        _ => {}
+    }
+    start += text.get(start..)?.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    // JSON may have line ends here, other text ends with the line.
+    if key_quoted {
+        start += text.get(start..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    }
+    let rest = text.get(start..)?;
+    let (skip, length, bare) = match rest.first()? {
+        quote @ (b'"' | b'\'') => (1, string_length(rest.get(1..)?, *quote), false),
+        // An escaped string's first quote.
+        b'\\' if rest.get(1) == Some(&b'"') => (2, free_length(rest.get(2..)?, true), false),
+        b'{' | b'[' if key_quoted => (0, container_length(rest), true),
+        _ => {
+            let scalar = rest.iter().take_while(|byte| !matches!(byte, b',' | b'}' | b']')).count();
+            let json = rest.get(..scalar).unwrap_or_default().trim_ascii_end();
+            let is_json = key_quoted && serde_json::from_slice::<serde::de::IgnoredAny>(json).is_ok();
+            (0, if is_json { json.len() } else { free_length(rest, colon) }, true)
+        }
+    };
+    (length > 0).then_some(Value { start: start + skip, end: start + skip + length, bare })
+}
+
+/// Up to the closing quote, which an even number of backslashes may precede.
+fn string_length(text: &[u8], quote: u8) -> usize {
+    let mut escaped = false;
+    let end = text.iter().position(|byte| {
+        let closes = *byte == quote && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        closes
+    });
+    end.unwrap_or(text.len())
+}
+
+/// Up to the bracket that closes the first one.
+fn container_length(text: &[u8]) -> usize {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at += string_length(text.get(at..).unwrap_or_default(), b'"') + 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 1 => return at,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Of a value without quotes: a header's goes on to the end of its line or of the string it is in; a variable's is
+/// one word.
+fn free_length(text: &[u8], whole_line: bool) -> usize {
+    let ends = |byte: &u8| match byte {
+        b'\n' | b'\r' | b'"' => true,
+        b'\'' | b'`' | b'&' | b';' | b',' | b')' | b']' | b'}' => !whole_line,
+        byte => !whole_line && byte.is_ascii_whitespace(),
+    };
+    let length = text.iter().position(ends).unwrap_or(text.len());
+    // A backslash before the quote belongs to the quote.
+    let closed = text.get(length) == Some(&b'"');
+    if closed { length - slashes_before(&text[..length]) } else { length }
+}

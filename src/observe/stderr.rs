@@ -1,0 +1,122 @@
+//! The process's standard error: berth's own lines and the servers', in whole lines and in order.
+//!
+//! Whoever writes here never waits, not even for a standard error that is a pipe nobody reads: lines wait in a
+//! bounded queue, what does not fit is dropped, and a line says how many were.
+//!
+//! Invariant: nothing else in the crate writes to standard error while a session runs.
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::queue::{Drain, Limits, Queue, write_all};
+
+const LIMITS: Limits = Limits { entries: 4096, bytes: 4 << 20 };
+
+/// How long the end of the process waits for a reader of standard error.
+pub const FLUSH: Duration = Duration::from_secs(1);
+
+/// A handle on standard error; clones share it.
+#[derive(Clone)]
+pub struct StderrSink {
+    queue: Queue<Entry>,
+}
+
+impl StderrSink {
+    /// Writes to this process's standard error.
+    pub fn new() -> Self {
+        // A duplicate, because the library's own handle has a lock, and a writer that blocks with it would block
+        // everybody who reports a panic or the last error of `main`.
+        match io::stderr().as_fd().try_clone_to_owned() {
+            Ok(fd) => Self::to(File::from(fd)),
+            Err(_) => Self::to(io::sink()),
+        }
+    }
+
+    /// Writes to `out` instead.
+    pub fn to(out: impl Write + Send + 'static) -> Self {
+        let writer = Writer { out, in_line: false, broken: false };
+        Self { queue: Queue::start("berth-stderr", LIMITS, writer) }
+    }
+
+    /// One line, its end added; at most 4 MiB.
+    pub fn line(&self, text: impl Into<Vec<u8>>) {
+        let text = text.into();
+        self.queue.offer(text.len(), || Entry::Line(text));
+    }
+
+    /// Bytes as they are. Should they not end with a newline, the next [`line`](Self::line) begins with one.
+    pub fn raw(&self, bytes: Bytes) {
+        self.queue.offer(bytes.len(), || Entry::Raw(bytes));
+    }
+
+    /// Waits until all that was given so far is written, at most `within`. Says whether it is.
+    pub fn flush(&self, within: Duration) -> bool {
+        self.queue.flush(within)
+    }
+}
+
+impl Default for StderrSink {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for StderrSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StderrSink")
+    }
+}
+
+enum Entry {
+    Line(Vec<u8>),
+    Raw(Bytes),
+}
+
+struct Writer<W> {
+    out: W,
+    /// What was written last did not end its line.
+    in_line: bool,
+    /// The other end is closed: the rest is taken and thrown away.
+    broken: bool,
+}
+
+impl<W: Write> Writer<W> {
+    fn put(&mut self, bytes: &[u8]) {
+        if let (Some(last), false) = (bytes.last(), self.broken) {
+            self.in_line = *last != b'\n';
+            self.broken = write_all(&mut self.out, bytes).is_err();
+        }
+    }
+
+    fn put_line(&mut self, mut text: Vec<u8>) {
+        if self.in_line {
+            text.insert(0, b'\n');
+        }
+        text.push(b'\n');
+        // In one write: other processes may write to the same terminal.
+        self.put(&text);
+    }
+}
+
+impl<W: Write + Send + 'static> Drain<Entry> for Writer<W> {
+    fn write(&mut self, entry: Entry) {
+        match entry {
+            Entry::Line(text) => self.put_line(text),
+            Entry::Raw(bytes) => self.put(&bytes),
+        }
+    }
+
+    fn dropped(&mut self, count: u64) {
+        let lines = if count == 1 { "line" } else { "lines" };
+        self.put_line(
+            format!("berth: {count} {lines} of standard error dropped, nobody read them in time").into(),
+        );
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,248 @@
+//! The trace: each message that passed and each step of the start, as it was, with its time.
+//!
+//! Owns what is recorded and where it goes: lines for a person on standard error (`--trace`), or records for a
+//! program in a file (`--trace=FILE`, see [`record`]). It never makes the data path wait and never ends a session:
+//! what its queue has no room for is dropped and counted, and a file that can't be written to ends the trace only.
+//! Nothing leaves it before the [`Redactor`] saw it.
+mod human;
+pub mod record;
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::fs::OFlags;
+use serde_json::value::RawValue;
+
+use super::queue::{Drain, Limits, Queue, write_all};
+use super::{Redactor, StderrSink};
+use crate::rpc::envelope::{Envelope, Look};
+use crate::rpc::raw;
+use record::{Copied, Record, Shown, What};
+
+const LIMITS: Limits = Limits { entries: 1024, bytes: 16 << 20 };
+
+/// How long the end of the process waits for the trace to be written.
+pub const FLUSH: Duration = Duration::from_secs(1);
+
+/// Of a body, so much is shown (bytes).
+pub const BODY: usize = 64 << 10;
+/// Of a method, an id, a detail (bytes).
+const TEXT: usize = 1 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    ClientToServer,
+    ServerToClient,
+}
+
+impl Direction {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientToServer => "client->server",
+            Self::ServerToClient => "server->client",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Where a trace goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    Off,
+    /// Lines for a person.
+    Stderr,
+    /// JSON, one record a line, appended.
+    File(PathBuf),
+}
+
+/// A handle on the trace; clones share it. Off, it costs a branch.
+#[derive(Debug, Clone)]
+pub struct Trace(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Queue<Record>,
+    session: OnceLock<Arc<str>>,
+    bodies: bool,
+    /// How much is copied behind what is shown, for the redactor.
+    margin: usize,
+    stderr: StderrSink,
+}
+
+impl Trace {
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Starts the thread that writes.
+    ///
+    /// # Errors
+    /// Where the file can't be opened; the error names it.
+    pub fn open(sink: Sink, bodies: bool, redactor: Redactor, stderr: StderrSink) -> io::Result<Self> {
+        let out = match sink {
+            Sink::Off => return Ok(Self::off()),
+            Sink::Stderr => Out::Stderr(stderr.clone()),
+            Sink::File(path) => Out::File { file: open(&path)?, path, stderr: stderr.clone() },
+        };
+        let margin = redactor.margin();
+        let queue = Queue::start("berth-trace", LIMITS, Writer { out, redactor });
+        Ok(Self(Some(Arc::new(Shared { queue, session: OnceLock::new(), bodies, margin, stderr }))))
+    }
+
+    /// Names the session in all later records; the first name counts.
+    pub fn session(&self, name: &str) {
+        if let Some(shared) = &self.0 {
+            shared.session.get_or_init(|| name.into());
+        }
+    }
+
+    /// A step that ended now.
+    pub fn step(&self, name: &'static str, began: Instant, detail: &str) {
+        let Some(shared) = &self.0 else { return };
+        let took = began.elapsed();
+        shared.offer(TEXT, None, || What::Step { name, took, detail: shared.copy(detail.as_bytes(), TEXT) });
+    }
+
+    /// A line that passed: one record for each message in it. `latency` is what an answer took.
+    pub fn message(&self, direction: Direction, look: &Look<'_>, line: &[u8], latency: Option<Duration>) {
+        let Some(shared) = &self.0 else { return };
+        let batch = match look {
+            Look::One(_) => None,
+            Look::Batch(envelopes) => Some(envelopes.len()),
+        };
+        // An empty batch has no message to speak for it.
+        let empty = look.envelopes().is_empty().then_some(None);
+        for (at, envelope) in look.envelopes().iter().map(Some).chain(empty).enumerate() {
+            let with_body = shared.bodies && at == 0;
+            let size = TEXT + if with_body { line.len().min(BODY + shared.margin) } else { 0 };
+            shared.offer(size, Some(direction), || What::Message {
+                kind: envelope.map_or("other", |envelope| envelope.kind.as_str()),
+                method: envelope.and_then(|it| Some(shared.copy(it.method.as_deref()?.as_bytes(), TEXT))),
+                id: envelope.and_then(|it| Some(shared.copy(it.id?.get().as_bytes(), TEXT))),
+                code: envelope.and_then(code),
+                bytes: line.len(),
+                batch,
+                latency,
+                body: with_body.then(|| shared.copy(line, BODY)),
+            });
+        }
+    }
+
+    /// Something that is no message: a stray print, a framing error, an answer of our own, the end of the session.
+    pub fn note(&self, direction: Option<Direction>, what: &'static str, detail: &str, bytes: u64) {
+        let Some(shared) = &self.0 else { return };
+        shared.offer(TEXT, direction, || {
+            let detail = shared.copy(detail.as_bytes(), TEXT);
+            What::Note { name: what, detail, bytes }
+        });
+    }
+
+    /// Waits until all that was recorded so far is written, at most [`FLUSH`].
+    pub async fn flush(&self) {
+        let trace = self.clone();
+        // It fails only while the runtime ends, and then there is nobody to wait.
+        _ = tokio::task::spawn_blocking(move || trace.close()).await;
+    }
+
+    /// As [`flush`](Self::flush), for the end of the process: it blocks.
+    pub fn close(self) {
+        let Some(shared) = self.0 else { return };
+        let began = Instant::now();
+        shared.queue.flush(FLUSH);
+        shared.stderr.flush(FLUSH.saturating_sub(began.elapsed()));
+    }
+}
+
+impl Shared {
+    fn offer(&self, size: usize, direction: Option<Direction>, what: impl FnOnce() -> What) {
+        self.queue.offer(size, || Record {
+            time: Timestamp::now(),
+            session: self.session.get().cloned(),
+            direction,
+            what: what(),
+        });
+    }
+
+    fn copy(&self, text: &[u8], limit: usize) -> Copied {
+        let copied = text.get(..limit.saturating_add(self.margin)).unwrap_or(text);
+        Copied { bytes: copied.to_vec(), limit, cut: text.len() > limit }
+    }
+}
+
+fn code(envelope: &Envelope<'_>) -> Option<i64> {
+    raw::member(envelope.error?, "code").map(RawValue::get)?.parse().ok()
+}
+
+/// For appending: each record is one write, so that several sessions can share a file.
+fn open(path: &Path) -> io::Result<File> {
+    // Non-blocking for the sake of named pipes: without a reader, opening one would wait for ever.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
+    opened.map_err(|source| io::Error::new(source.kind(), OpenError { path: path.into(), source }))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the trace file `{}`", path.display())]
+struct OpenError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+struct Writer {
+    out: Out,
+    redactor: Redactor,
+}
+
+enum Out {
+    Stderr(StderrSink),
+    File {
+        file: File,
+        path: PathBuf,
+        stderr: StderrSink,
+    },
+    /// The file failed.
+    Stopped,
+}
+
+impl Writer {
+    fn show(&mut self, shown: &Shown<'_>, time: Timestamp) {
+        match &mut self.out {
+            Out::Stderr(stderr) => stderr.line(human::line(shown, time)),
+            Out::File { file, path, stderr } => {
+                let Err(error) = write_all(file, &record::line(shown)) else { return };
+                stderr.line(format!("berth: trace stopped: cannot write to `{}`: {error}", path.display()));
+                self.out = Out::Stopped;
+            }
+            Out::Stopped => {}
+        }
+    }
+}
+
+impl Drain<Record> for Writer {
+    fn write(&mut self, record: Record) {
+        if !matches!(self.out, Out::Stopped) {
+            let shown = Shown::new(&record, &self.redactor);
+            self.show(&shown, record.time);
+        }
+    }
+
+    fn dropped(&mut self, count: u64) {
+        let time = Timestamp::now();
+        self.show(&Shown::dropped(time, count), time);
+    }
+}
+
+#[cfg(test)]
+mod tests;
