@@ -92,12 +92,15 @@ impl Lease {
             None,
         )
         .upgrading();
-        wire.send(&[&create, &start, &attach], keeper::CLAIM).await?;
+        wire.send(&[&create, &start, &attach]).await?;
         let created = wire.answer(&create).await?;
         wire.answer(&start).await?;
         wire.answer(&attach).await?;
         let container = created["Id"].as_str().unwrap_or(&name).to_owned();
-        Ok(Self { container, lifeline: Lifeline(wire.into_stream().0) })
+        let mut lifeline = Lifeline(wire.into_stream().0);
+        // Not in the same write: what the daemon has read before it hands the connection over is lost.
+        lifeline.claim().await.map_err(|error| DockerError::broken("claim the container", &name, error))?;
+        Ok(Self { container, lifeline })
     }
 
     /// The daemon's id of the container.
@@ -132,6 +135,12 @@ pub async fn name(engine: &Engine, container: &str, client: &str) -> Result<Stri
 }
 
 impl Lifeline {
+    /// Tells the keeper that it has an owner; without that it ends soon.
+    async fn claim(&mut self) -> std::io::Result<()> {
+        self.0.write_all(keeper::CLAIM).await?;
+        self.0.flush().await
+    }
+
     /// Resolves when the container has ended or the daemon is out of reach. Cancel safe.
     pub async fn ended(&mut self) {
         let mut nothing = [0; 512];

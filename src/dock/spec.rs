@@ -18,9 +18,10 @@ pub const LABEL_CREATED: &str = "io.mcp-berth.created";
 /// What the client calls its own session (`CLAUDE_CODE_SESSION_ID`), where it says.
 pub const LABEL_CLIENT_SESSION: &str = "io.mcp-berth.client-session";
 
-/// How long a started container waits for its owner's first byte. The owner sends it in the same write as the
-/// request that starts the container, so this counts only where the connection broke in between.
-const CLAIM_WITHIN_MS: u32 = 3_000;
+/// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
+/// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
+/// five seconds after which nothing may be left of a dead session.
+const CLAIM_WITHIN_MS: u32 = 4_000;
 
 /// The label that everything of berth's in a daemon carries.
 pub fn managed_by() -> (String, String) {

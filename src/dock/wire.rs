@@ -74,13 +74,12 @@ impl Wire {
         Ok(Self { stream: endpoint.dial().await?, unread: BytesMut::with_capacity(4096) })
     }
 
-    /// Sends all of `requests`, and `after` behind them, in one write; the answers come in the same order.
-    pub async fn send(&mut self, requests: &[&Request], after: &[u8]) -> Result<(), DockerError> {
+    /// Sends all of `requests` in one write; the answers come in the same order.
+    pub async fn send(&mut self, requests: &[&Request]) -> Result<(), DockerError> {
         let mut out = Vec::with_capacity(2048);
         for request in requests {
             request.encode(&mut out);
         }
-        out.extend_from_slice(after);
         let sent = async {
             self.stream.write_all(&out).await?;
             self.stream.flush().await
@@ -102,7 +101,7 @@ impl Wire {
 
     /// Sends one request and reads its answer.
     pub async fn call(&mut self, request: &Request) -> Result<Value, DockerError> {
-        self.send(&[request], b"").await?;
+        self.send(&[request]).await?;
         self.answer(request).await
     }
 
