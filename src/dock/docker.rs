@@ -61,6 +61,10 @@ impl DockerError {
 /// Turns bollard's errors into ours, with the operation and its object.
 fn explain(op: &'static str, object: &str) -> impl Fn(Bollard) -> DockerError {
     move |error| match error {
+        Bollard::HyperLegacyError { err } => match dialled(&err) {
+            Some(error) => error.into(),
+            None => DockerError::broken(op, object, err),
+        },
         Bollard::DockerResponseServerError { status_code, message } => {
             DockerError::Refused { op, object: object.to_owned(), status: status_code, message }
         }
@@ -69,6 +73,24 @@ fn explain(op: &'static str, object: &str) -> impl Fn(Bollard) -> DockerError {
         }
         other => DockerError::broken(op, object, other),
     }
+}
+
+/// A failed dial arrives wrapped by hyper, which owns it; this makes another of it.
+fn dialled(error: &(dyn std::error::Error + 'static)) -> Option<DialError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<DialError>() {
+            Some(DialError::Connect { endpoint, source }) => {
+                let source = std::io::Error::new(source.kind(), source.to_string());
+                return Some(DialError::Connect { endpoint: endpoint.clone(), source });
+            }
+            Some(DialError::Timeout { endpoint, after }) => {
+                return Some(DialError::Timeout { endpoint: endpoint.clone(), after: *after });
+            }
+            _ => next = error.source(),
+        }
+    }
+    None
 }
 
 /// `None` where the daemon answers 404.
@@ -176,7 +198,7 @@ impl Engine {
     }
 
     pub async fn version(&self) -> Result<Version, DockerError> {
-        let version = self.docker.version().await.map_err(|error| self.unreachable(error))?;
+        let version = self.docker.version().await.map_err(explain("ask", &self.endpoint.to_string()))?;
         Ok(Version {
             engine: version.version.unwrap_or_default(),
             api: version.api_version.unwrap_or_default(),
@@ -184,19 +206,7 @@ impl Engine {
     }
 
     pub async fn ping(&self) -> Result<(), DockerError> {
-        self.docker.ping().await.map(drop).map_err(|error| self.unreachable(error))
-    }
-
-    /// Dial errors arrive wrapped by hyper; this digs them out again.
-    fn unreachable(&self, error: Bollard) -> DockerError {
-        let text = chain(&error);
-        match error {
-            Bollard::HyperLegacyError { err } if err.is_connect() => DockerError::Dial(DialError::Connect {
-                endpoint: self.endpoint.to_string(),
-                source: std::io::Error::other(text),
-            }),
-            other => explain("ping", &self.endpoint.to_string())(other),
-        }
+        self.docker.ping().await.map(drop).map_err(explain("ask", &self.endpoint.to_string()))
     }
 
     pub async fn image(&self, name: &str) -> Result<Option<Image>, DockerError> {
@@ -235,7 +245,7 @@ impl Engine {
         name: &str,
         mut progress: impl FnMut(&str, u64, u64),
     ) -> Result<(), DockerError> {
-        let options = query::CreateImageOptions { from_image: Some(name.to_owned()), ..Default::default() };
+        let options = query::CreateImageOptions { from_image: Some(tagged(name)), ..Default::default() };
         let answers = self.docker.create_image(Some(options), None, None);
         drain(answers, "pull the image", name, |info| {
             if let (Some(layer), Some(detail)) = (&info.id, &info.progress_detail) {
@@ -245,6 +255,20 @@ impl Engine {
             info.error_detail.and_then(|error| error.message)
         })
         .await
+    }
+
+    /// Removes an image that has lost its names to a newer one; false if it has some, is in use, or is gone.
+    pub async fn remove_unnamed(&self, id: &str) -> Result<bool, DockerError> {
+        let found = absent(self.docker.inspect_image(id).await.map_err(explain("inspect the image", id)))?;
+        let Some(image) = found else { return Ok(false) };
+        if image.repo_tags.is_some_and(|tags| !tags.is_empty()) {
+            return Ok(false);
+        }
+        match self.remove_image(id).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes an image nobody uses any more; one in use stays.
@@ -292,6 +316,10 @@ impl Engine {
         }
     }
 
+    pub async fn unpause(&self, name: &str) -> Result<(), DockerError> {
+        self.docker.unpause_container(name).await.map_err(explain("unpause the container", name))
+    }
+
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), DockerError> {
         let options = query::RenameContainerOptions { name: to.to_owned() };
         self.docker.rename_container(from, options).await.map_err(explain("rename the container", from))
@@ -327,7 +355,7 @@ impl Engine {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = query::ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
         let rows = self.docker.list_containers(Some(options)).await;
-        Ok(rows.map_err(|error| self.unreachable(error))?.into_iter().map(listed).collect())
+        Ok(rows.map_err(explain("ask", &self.endpoint.to_string()))?.into_iter().map(listed).collect())
     }
 
     /// Memory and CPU of a running container; takes a second, for the daemon compares two samples.
@@ -366,6 +394,12 @@ impl Engine {
             ..Default::default()
         };
         self.docker.create_volume(request).await.map(drop).map_err(explain("create the volume", name))
+    }
+
+    /// The labels of a volume, if there is one.
+    pub async fn volume_labels(&self, name: &str) -> Result<Option<HashMap<String, String>>, DockerError> {
+        let found = self.docker.inspect_volume(name).await.map_err(explain("inspect the volume", name));
+        Ok(absent(found)?.map(|volume| volume.labels))
     }
 
     /// Removes a volume; false if there was none.
@@ -443,18 +477,10 @@ fn unversion(uri: &mut http::Uri) {
     }
 }
 
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
+/// Without a tag or a digest the daemon would pull every tag that there is.
+fn tagged(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
 }
 
 /// hyper's connector over our own connections.
@@ -509,5 +535,22 @@ impl hyper::rt::Write for Dialed {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_tag_is_pulled_and_not_all() {
+        for (image, expected) in [
+            ("berth-time", "berth-time:latest"),
+            ("box:5000/time", "box:5000/time:latest"),
+            ("box:5000/time:2", "box:5000/time:2"),
+            ("time@sha256:ab", "time@sha256:ab"),
+        ] {
+            assert_eq!(tagged(image), expected);
+        }
     }
 }

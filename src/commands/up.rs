@@ -1,0 +1,50 @@
+//! `berth up`: the DinD daemon, ready for sessions.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::{Config, Home};
+use crate::dind::DindError;
+use crate::dind::images::ImageError;
+use crate::dind::progress::Progress;
+use crate::dind::up;
+use crate::session::failure::Failure;
+
+/// Nothing to set: the configuration says it all.
+#[derive(Debug, clap::Args)]
+pub struct UpArgs {}
+
+pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    let progress = Progress::stderr();
+    let report = up::up(config, home, &super::variable, &progress)
+        .await
+        .map_err(|error| failure(&error, &progress))?;
+    for deferred in &report.changes.deferred {
+        progress.say(deferred);
+    }
+    let mut failed: Option<&ImageError> = None;
+    for error in report.images.iter().filter_map(|(_, result)| result.as_ref().err()) {
+        progress.say(&Failure::new(error.code(), error, &error.next()).message());
+        // A missing image is for the person to mend; that outdoes a registry out of reach.
+        if failed.is_none_or(|first| error.code().exit_code() > first.code().exit_code()) {
+            failed = Some(error);
+        }
+    }
+    let images = report.images.iter().filter(|(_, result)| result.is_ok()).count();
+    writeln!(
+        std::io::stdout().lock(),
+        "the DinD daemon is up: Docker {} at {}, {images} of {} images",
+        report.version.engine,
+        report.endpoint,
+        report.images.len(),
+    )?;
+    Ok(failed.map_or(ExitCode::SUCCESS, |error| ExitCode::from(error.code().exit_code())))
+}
+
+/// The error as it is told everywhere; what the daemon printed last goes before it.
+pub(super) fn failure(error: &DindError, progress: &Progress) -> Failure {
+    if let DindError::NotReady { log, .. } = error {
+        log.lines().for_each(|line| progress.say(&format!("  {line}")));
+    }
+    Failure::new(error.code(), error, &error.next())
+}

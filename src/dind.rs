@@ -1,0 +1,213 @@
+//! The Docker-in-Docker daemon: made, repaired, watched and taken down here, as a container on the host's engine.
+//!
+//! Sessions need [`endpoint`] alone; all else serves `berth up`, `down`, `status` and `env`. What is there is always
+//! asked of the engine and of the daemon itself; only the certificates are kept as files.
+
+pub mod certs;
+pub mod container;
+pub mod down;
+pub mod env;
+pub mod images;
+pub mod progress;
+pub mod spec;
+pub mod status;
+pub mod up;
+
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{Config, ConfigError, Daemon, Home};
+use crate::dock::dial::{DialError, Endpoint};
+use crate::dock::docker::{Container, DockerError, Engine, Version};
+use crate::dock::roster::{self, State};
+use crate::dock::spec::managed_by;
+use crate::rpc::Code;
+
+use progress::Progress;
+
+/// A daemon that has not answered a small question by then is not well.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Time for the daemon to end its containers.
+const STOP_GRACE: Duration = Duration::from_secs(20);
+
+/// Why the DinD daemon is not as it should be; each names its object.
+#[derive(Debug, thiserror::Error)]
+pub enum DindError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the Docker engine at `{address}` cannot be used")]
+    Engine { address: String, source: DockerError },
+    #[error("the DinD daemon cannot be used")]
+    Daemon { source: DockerError },
+    #[error(transparent)]
+    Certificates(#[from] certs::CertError),
+    #[error("cannot lock `{}`", path.display())]
+    Lock { path: PathBuf, source: std::io::Error },
+    #[error("the image `{image}` of the DinD daemon is not on the engine and cannot be pulled")]
+    NoImage { image: String, source: DockerError },
+    #[error("the container `{0}` is there already and is not berth's")]
+    Foreign(String),
+    #[error("the volume `{0}` is not berth's")]
+    ForeignVolume(String),
+    #[error("the port {address} is in use by something else")]
+    PortTaken { address: String, source: DockerError },
+    #[error("cannot start the DinD daemon `{name}`")]
+    Start { name: String, source: DockerError },
+    /// `log` is the end of what the container printed.
+    #[error("the DinD daemon `{name}` did not get ready: {cause}")]
+    NotReady { name: String, cause: String, log: String },
+    #[error("the container `{0}` keeps being changed by somebody else")]
+    Unsettled(String),
+    #[error("{0}")]
+    Active(ActiveSessions),
+    #[error("there is no DinD daemon of berth's: `host` in [dind] names another one")]
+    NotOurs,
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+}
+
+/// Sessions that would be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveSessions(pub usize);
+
+impl std::fmt::Display for ActiveSessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 session is active"),
+            n => write!(f, "{n} sessions are active"),
+        }
+    }
+}
+
+impl DindError {
+    /// What kind of error it is.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Config(_)
+            | Self::Foreign(_)
+            | Self::ForeignVolume(_)
+            | Self::NotOurs
+            | Self::PortTaken { .. }
+            | Self::NoImage { .. } => Code::Configuration,
+            Self::Certificates(_) | Self::Lock { .. } => Code::Internal,
+            _ => Code::Unavailable,
+        }
+    }
+
+    /// What a person does next.
+    pub fn next(&self) -> String {
+        match self {
+            Self::Config(_) => "correct the configuration".to_owned(),
+            Self::Engine { source, .. } if denied(source) => {
+                "allow yourself its use (`sudo usermod -aG docker $USER`), and log in again".to_owned()
+            }
+            Self::Engine { .. } => {
+                "start it (`sudo systemctl start docker`), or name another with DOCKER_HOST".to_owned()
+            }
+            Self::Daemon { .. } | Self::Docker(_) => "look at it with `berth status`".to_owned(),
+            Self::Certificates(_) => {
+                "correct the folder's owner and permissions, then type `berth up`".to_owned()
+            }
+            Self::Lock { .. } => "correct the folder's owner and permissions".to_owned(),
+            Self::NoImage { image, .. } => {
+                format!("get it with `docker pull {image}`, or name another `image` in [dind]")
+            }
+            Self::Foreign(name) => format!("name another in [dind], or remove it with `docker rm -f {name}`"),
+            Self::ForeignVolume(name) => {
+                format!("name another daemon in [dind], or see `docker volume inspect {name}`")
+            }
+            Self::PortTaken { .. } => "free it, or name another `port` in [dind]".to_owned(),
+            Self::Start { name, .. } | Self::NotReady { name, .. } => format!("see `docker logs {name}`"),
+            Self::Unsettled(_) => "type `berth up` again".to_owned(),
+            Self::Active(_) => "see them with `berth ps`, or end them with `berth down --force`".to_owned(),
+            Self::NotOurs => "take it down where it was made".to_owned(),
+        }
+    }
+}
+
+fn denied(error: &DockerError) -> bool {
+    matches!(error, DockerError::Dial(DialError::Connect { source, .. })
+        if source.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+/// Where the sessions' daemon is, with the certificates for it.
+pub fn endpoint(config: &Config, home: &Home) -> Result<Endpoint, DialError> {
+    let daemon = config.dind.daemon(home);
+    Endpoint::parse(&daemon.address, daemon.certs.as_deref())
+}
+
+/// The sessions in a daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Sessions {
+    /// Claimed, the ones that are starting included.
+    pub active: usize,
+    /// Started, and claimed by nobody yet.
+    pub standby: usize,
+}
+
+impl Sessions {
+    async fn count(daemon: &Engine) -> Result<Self, DockerError> {
+        let running = soon(daemon, roster::list(daemon)).await?.into_iter().filter(|entry| entry.running);
+        Ok(running.fold(Self::default(), |mut count, entry| {
+            match entry.state {
+                State::Standby => count.standby += 1,
+                State::Active | State::Starting => count.active += 1,
+            }
+            count
+        }))
+    }
+}
+
+/// The engine that holds the daemon, if it answers.
+async fn engine(daemon: &Daemon) -> Result<Engine, DindError> {
+    let unusable = |source| DindError::Engine { address: daemon.address.clone(), source };
+    let endpoint =
+        Endpoint::parse(&daemon.address, daemon.certs.as_deref()).map_err(|e| unusable(e.into()))?;
+    let engine = Engine::new(endpoint.with_timeout(ANSWER_WITHIN));
+    soon(&engine, engine.ping()).await.map_err(unusable)?;
+    Ok(engine)
+}
+
+/// A daemon that accepts connections may still be too broken to answer.
+async fn soon<T>(
+    engine: &Engine,
+    question: impl Future<Output = Result<T, DockerError>>,
+) -> Result<T, DockerError> {
+    tokio::time::timeout(ANSWER_WITHIN, question).await.unwrap_or_else(|_| {
+        let endpoint = engine.endpoint().to_string();
+        Err(DialError::Timeout { endpoint, after: ANSWER_WITHIN }.into())
+    })
+}
+
+async fn version(daemon: &Engine) -> Result<Version, DockerError> {
+    soon(daemon, daemon.version()).await
+}
+
+fn is_ours(container: &Container) -> bool {
+    let (label, value) = managed_by();
+    container.labels.get(&label) == Some(&value)
+}
+
+/// One `up` or `down` of this home at a time: the file is locked until it is dropped, or its process is killed.
+async fn lock(home: &Home, progress: &Progress) -> Result<File, DindError> {
+    let path = home.state.join("dind.lock");
+    let open = || {
+        std::fs::create_dir_all(&home.state)?;
+        File::options().create(true).truncate(false).write(true).open(&path)
+    };
+    let failed = |source| DindError::Lock { path: path.clone(), source };
+    let file = open().map_err(failed)?;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if !told => {
+                progress.say("waiting for another `berth up` or `berth down`");
+                told = true;
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What `up` and `down` say on standard error while they work: bars on a terminal, else a line for each step.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// Where steps are shown.
+#[derive(Debug, Clone)]
+pub struct Progress(Shown);
+
+#[derive(Debug, Clone)]
+enum Shown {
+    Bars(MultiProgress),
+    Lines,
+    Nothing,
+}
+
+impl Progress {
+    /// On standard error.
+    pub fn stderr() -> Self {
+        if std::io::stderr().is_terminal() {
+            Self(Shown::Bars(MultiProgress::new()))
+        } else {
+            Self(Shown::Lines)
+        }
+    }
+
+    /// Nowhere.
+    pub fn silent() -> Self {
+        Self(Shown::Nothing)
+    }
+
+    /// A step that is done, or what is being waited for.
+    pub fn say(&self, line: &str) {
+        // Nobody to tell it to is no reason to stop.
+        drop(match &self.0 {
+            Shown::Bars(bars) => bars.println(line),
+            Shown::Lines => writeln!(std::io::stderr().lock(), "{line}"),
+            Shown::Nothing => Ok(()),
+        });
+    }
+
+    /// A step that takes its time.
+    pub fn task(&self, title: &str) -> Task {
+        let bar = if let Shown::Bars(bars) = &self.0 {
+            let bar = bars.add(ProgressBar::new_spinner().with_message(title.to_owned()));
+            bar.set_style(style("{spinner} {msg}"));
+            bar.enable_steady_tick(Duration::from_millis(100));
+            Some(bar)
+        } else {
+            None
+        };
+        Task { progress: self.clone(), bar, started: Instant::now() }
+    }
+}
+
+/// A step under way. Dropping it takes its bar away.
+#[derive(Debug)]
+pub struct Task {
+    progress: Progress,
+    bar: Option<ProgressBar>,
+    started: Instant,
+}
+
+impl Task {
+    /// How much of it is done; an unknown `total` is 0.
+    pub fn set(&self, done: u64, total: u64) {
+        let Some(bar) = &self.bar else { return };
+        if total > 0 && bar.length().is_none() {
+            bar.set_style(style("{spinner} {msg} [{bar:30}] {bytes}/{total_bytes}"));
+        }
+        if total > 0 {
+            // What was estimated too low must not show more than all.
+            bar.set_length(total.max(done));
+        }
+        bar.set_position(done);
+    }
+
+    /// Replaces the bar by a line.
+    pub fn done(self, line: &str) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.progress.say(&format!("{line} ({seconds:.1} s)"));
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}

@@ -1,0 +1,244 @@
+//! What the DinD container is: the body of `POST /containers/create`, and the files that are put into it. Pure.
+//!
+//! Nothing of the engine's host is mounted into it: what it needs is uploaded, so that the engine may be remote.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::certs::ServerFiles;
+use crate::config::Dind;
+use crate::dock::{keeper, spec};
+
+const ENTRY: &str = include_str!("entry.sh");
+/// The folder of our files in the container.
+const FOLDER: &str = "berth";
+/// The only port of the daemon: mTLS.
+const PORT: &str = "2376/tcp";
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Names the whole body, so that a change of any part is seen.
+pub const LABEL_SPEC: &str = spec::LABEL_SPEC;
+
+/// Found by leaving out one after another: without any of them the daemon does not start, cannot load images,
+/// cannot run or enter containers, or a nested container that doesn't drop its own (a plain `docker run`, a server
+/// with `cap_add`) fails, for nobody can be given what the daemon lacks.
+///
+/// The first fourteen are what Docker gives any container; the others are what nesting costs:
+/// - `SYS_ADMIN`: mounts, namespaces, control groups;
+/// - `NET_ADMIN`: the bridge, the containers' interfaces, the packet filter;
+/// - `SYS_PTRACE`: entering another user's or a non-dumpable process's namespaces: each exec, and crun's hooks.
+///
+/// Of those that a privileged container has, these are not needed: `DAC_READ_SEARCH`, `LINUX_IMMUTABLE`,
+/// `NET_BROADCAST`, `IPC_LOCK`, `IPC_OWNER`, `SYS_NICE`, `LEASE`, `SYS_RESOURCE`, `SYS_MODULE`, `SYS_RAWIO`, `SYS_BOOT`,
+/// `SYS_TIME`, `SYSLOG`, `BPF`, `PERFMON` and the rest.
+pub const CAPABILITIES: [&str; 17] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SYS_CHROOT",
+    "MKNOD",
+    "AUDIT_WRITE",
+    "SETFCAP",
+    "SYS_ADMIN",
+    "NET_ADMIN",
+    "SYS_PTRACE",
+];
+
+/// The volume of the daemon's images and containers.
+pub fn volume(dind: &Dind) -> String {
+    format!("{}-data", dind.name)
+}
+
+/// The body of `POST /containers/create`. `image_id` is the image's own, so that another image under the same name
+/// makes another container.
+pub fn create_body(dind: &Dind, image_id: &str) -> Value {
+    let mut body = body(dind);
+    let (label, value) = spec::managed_by();
+    body["Labels"] = json!({
+        label: value,
+        LABEL_SPEC: hash(dind, image_id),
+        spec::LABEL_VERSION: env!("CARGO_PKG_VERSION"),
+    });
+    body
+}
+
+/// Sixteen hex digits: equal for the same container of the same image. Not of the version: a new one alone is no
+/// reason to end sessions.
+pub fn hash(dind: &Dind, image_id: &str) -> String {
+    let digest = Sha256::digest(format!("{image_id}\n{}", body(dind)));
+    format!("{digest:x}")[..16].to_owned()
+}
+
+fn body(dind: &Dind) -> Value {
+    let mut host = json!({
+        "Mounts": [{ "Type": "volume", "Source": volume(dind), "Target": "/var/lib/docker" }],
+        // Sockets and pid files of a daemon that was killed must not survive it.
+        "Tmpfs": { "/run": "rw,nosuid,nodev,mode=755" },
+        "PortBindings": { PORT: [{ "HostIp": dind.bind.to_string(), "HostPort": dind.port.to_string() }] },
+        "RestartPolicy": { "Name": "unless-stopped" },
+        "LogConfig": { "Type": "json-file", "Config": { "max-size": "10m", "max-file": "2" } },
+        "CgroupnsMode": "private",
+    });
+    if dind.privileged {
+        host["Privileged"] = true.into();
+    } else {
+        host["CapDrop"] = json!(["ALL"]);
+        host["CapAdd"] = json!(CAPABILITIES);
+        // The default profiles forbid mounts to whatever capability; nested containers get profiles of their own.
+        host["SecurityOpt"] = json!(["seccomp=unconfined", "apparmor=unconfined"]);
+        // What `systempaths=unconfined` stands for: /proc/sys has to be writable for the network's settings, and
+        // a masked path would keep nested containers from mounting their own /proc.
+        host["MaskedPaths"] = json!([]);
+        host["ReadonlyPaths"] = json!([]);
+    }
+    json!({
+        "Image": dind.image,
+        "Hostname": hostname(&dind.name),
+        "Entrypoint": ["/bin/sh", "-c", ENTRY],
+        "Cmd": [],
+        // `docker:dind` would make certificates of its own.
+        "Env": ["DOCKER_TLS_CERTDIR="],
+        "ExposedPorts": { PORT: {} },
+        "StopSignal": "SIGTERM",
+        "StopTimeout": 20,
+        "Healthcheck": {
+            "Test": ["CMD", format!("/{FOLDER}/keeper"), "ping", "/var/run/docker.sock"],
+            "Interval": 30 * SECOND_NS,
+            "Timeout": 5 * SECOND_NS,
+            "StartPeriod": 60 * SECOND_NS,
+            "Retries": 3,
+        },
+        "HostConfig": host,
+    })
+}
+
+/// A host's name has at most 63 characters; what ends in one of these would be refused.
+fn hostname(name: &str) -> String {
+    let name: String = name.chars().take(63).map(|c| if c == '_' { '-' } else { c }).collect();
+    name.trim_end_matches(['-', '.']).to_owned()
+}
+
+/// What is unpacked at the root of the container: certificates that root alone can read, and the keeper for the
+/// health check.
+pub fn archive(certs: &ServerFiles) -> std::io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::with_capacity(keeper::KEEPER.len() + 16 * 1024));
+    let mut entry = |kind, path: &str, mode, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        tar.append_data(&mut header, path, content)
+    };
+    entry(tar::EntryType::Directory, &format!("{FOLDER}/"), 0o700, &[])?;
+    entry(tar::EntryType::Directory, &format!("{FOLDER}/certs/"), 0o700, &[])?;
+    for (name, content) in certs.iter() {
+        entry(tar::EntryType::Regular, &format!("{FOLDER}/certs/{name}"), 0o600, content)?;
+    }
+    entry(tar::EntryType::Regular, &format!("{FOLDER}/keeper"), 0o500, keeper::KEEPER)?;
+    tar.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn dind() -> Dind {
+        Dind { name: "d".into(), port: 23376, ..Dind::default() }
+    }
+
+    #[test]
+    fn one_port_is_published_and_it_is_the_one_with_tls() {
+        let body = create_body(&dind(), "sha256:1");
+        let published = json!({ "2376/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "23376" }] });
+        assert_eq!(body["HostConfig"]["PortBindings"], published);
+        assert!(ENTRY.contains("--tlsverify"));
+        assert_eq!(ENTRY.matches("tcp://").count(), 1, "no second, plain port");
+        assert!(!ENTRY.contains("2375"));
+    }
+
+    #[test]
+    fn nothing_of_the_host_is_in_reach() {
+        let host = &create_body(&dind(), "sha256:1")["HostConfig"];
+        assert_eq!(
+            host["Mounts"],
+            json!([{ "Type": "volume", "Source": "d-data", "Target": "/var/lib/docker" }])
+        );
+        for key in ["Binds", "Privileged", "Devices", "NetworkMode", "PidMode", "IpcMode", "VolumesFrom"] {
+            assert!(host[key].is_null(), "{key}");
+        }
+        assert_eq!(host["CapDrop"], json!(["ALL"]));
+    }
+
+    #[test]
+    fn privileged_is_an_option_that_stands_alone() {
+        let host = &create_body(&Dind { privileged: true, ..dind() }, "sha256:1")["HostConfig"];
+        assert_eq!(host["Privileged"], true);
+        // With `CapDrop` the engine would take from a privileged container what it was to have.
+        assert!(host["CapDrop"].is_null() && host["CapAdd"].is_null() && host["MaskedPaths"].is_null());
+    }
+
+    #[test]
+    fn the_hash_tells_settings_and_images_apart_and_nothing_else() {
+        let one = hash(&dind(), "sha256:1");
+        assert_eq!(one, hash(&dind(), "sha256:1"));
+        assert_eq!(create_body(&dind(), "sha256:1")["Labels"][LABEL_SPEC], one);
+        assert_ne!(one, hash(&dind(), "sha256:2"));
+        for other in [
+            Dind { port: 1, ..dind() },
+            Dind { bind: [0, 0, 0, 0].into(), ..dind() },
+            Dind { privileged: true, ..dind() },
+            Dind { image: "other".into(), ..dind() },
+        ] {
+            assert_ne!(one, hash(&other, "sha256:1"), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_becomes_a_hosts_name() {
+        assert_eq!(hostname("berth-dind"), "berth-dind");
+        assert_eq!(hostname("a_b"), "a-b");
+        assert_eq!(hostname(&format!("{}-x", "a".repeat(62))), "a".repeat(62));
+    }
+
+    #[test]
+    fn the_archive_is_roots_and_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        super::super::certs::ensure(folder.path(), &[], jiff::Timestamp::now()).unwrap();
+        let files = super::super::certs::server_files(folder.path()).unwrap();
+        let packed = archive(&files).unwrap();
+        let mut tar = tar::Archive::new(&packed[..]);
+        let mut found = Vec::new();
+        for entry in tar.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            let header = entry.header();
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+            assert_eq!(header.mode().unwrap() & 0o077, 0);
+            found.push((entry.path().unwrap().display().to_string(), content.len()));
+        }
+        let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = [
+            "berth/",
+            "berth/certs/",
+            "berth/certs/ca.pem",
+            "berth/certs/server-cert.pem",
+            "berth/certs/server-key.pem",
+            "berth/keeper",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(found[5].1, keeper::KEEPER.len());
+    }
+}

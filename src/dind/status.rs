@@ -1,0 +1,200 @@
+//! `berth status`: whether a session would work now, and if not, what to type. Changes nothing.
+
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use serde::Serialize;
+
+use super::{Sessions, certs};
+use crate::config::{Config, Daemon, Home, Lookup};
+use crate::dock::dial::{Endpoint, Stream};
+use crate::dock::docker::{DockerError, Engine};
+
+/// The state of the DinD daemon, as `berth status --json` prints it. Keys are never renamed or removed; new ones may
+/// come. What could not be found out is `null`.
+///
+/// ```json
+/// {
+///   "healthy": true,
+///   "endpoint": "tcp://127.0.0.1:12376",
+///   "tls": true,
+///   "engine": "28.5.1",
+///   "api": "1.51",
+///   "container": { "name": "berth-dind", "state": "running", "health": "healthy", "image": "docker:28-dind" },
+///   "certificates": { "folder": "/home/me/.local/share/berth/certs", "client_days_left": 364, "server_days_left": 364 },
+///   "images": [{ "name": "berth-time", "present": true }],
+///   "sessions": { "active": 2, "standby": 0 },
+///   "problems": [],
+///   "next": null
+/// }
+/// ```
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Whether the daemon answers, over mutual TLS unless it is a Unix socket, and has every image.
+    pub healthy: bool,
+    pub endpoint: String,
+    /// Whether a request was answered on a connection on which both ends showed certificates.
+    pub tls: bool,
+    /// The daemon's version, and the newest API version that it speaks.
+    pub engine: Option<String>,
+    pub api: Option<String>,
+    /// `null` where `[dind] host` names a daemon that is not ours, where there is no container, and where its engine
+    /// doesn't answer.
+    pub container: Option<ContainerStatus>,
+    pub certificates: Option<CertificateStatus>,
+    /// Those that the configuration names.
+    pub images: Vec<ImageStatus>,
+    pub sessions: Option<Sessions>,
+    /// What is wrong, for a person, the gravest first.
+    pub problems: Vec<String>,
+    /// The command that mends the first of them.
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ContainerStatus {
+    pub name: String,
+    /// As Docker has it: `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
+    pub state: String,
+    /// `starting`, `healthy`, `unhealthy`, or empty before the first check.
+    pub health: String,
+    pub image: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct CertificateStatus {
+    pub folder: String,
+    /// Whole days; negative where it has expired.
+    pub client_days_left: Option<i64>,
+    /// Of the certificate that the daemon shows.
+    pub server_days_left: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ImageStatus {
+    pub name: String,
+    /// `null` where the daemon could not be asked.
+    pub present: Option<bool>,
+}
+
+/// Looks at everything that a session needs.
+pub async fn status(config: &Config, home: &Home, lookup: Lookup<'_>) -> Status {
+    let daemon = config.dind.daemon(home);
+    let mut status = Status {
+        healthy: false,
+        endpoint: daemon.address.clone(),
+        tls: false,
+        engine: None,
+        api: None,
+        container: None,
+        certificates: daemon.certs.as_ref().map(|folder| CertificateStatus {
+            folder: folder.display().to_string(),
+            client_days_left: certs::client_days_left(folder, Timestamp::now()),
+            server_days_left: None,
+        }),
+        images: unknown_images(config),
+        sessions: None,
+        problems: Vec::new(),
+        next: None,
+    };
+    if config.dind.host.is_none() {
+        status.look_at_container(config, lookup).await;
+    }
+    match super::endpoint(config, home) {
+        Ok(endpoint) => {
+            if let Err(error) = status.look_at_daemon(endpoint.with_timeout(super::ANSWER_WITHIN)).await {
+                status.problem(chain(&error), "berth up");
+            }
+        }
+        Err(error) => status.problem(chain(&error), mend(&daemon, config)),
+    }
+    status.healthy = status.problems.is_empty();
+    status
+}
+
+/// A daemon that is not ours has certificates that we can't make.
+fn mend(daemon: &Daemon, config: &Config) -> &'static str {
+    if config.dind.host.is_some() && daemon.certs.is_some() {
+        "correct `host` and `certs` in [dind]"
+    } else {
+        "berth up"
+    }
+}
+
+fn unknown_images(config: &Config) -> Vec<ImageStatus> {
+    config.images().into_iter().map(|name| ImageStatus { name: name.to_owned(), present: None }).collect()
+}
+
+impl Status {
+    fn problem(&mut self, problem: String, next: &str) {
+        self.problems.push(problem);
+        self.next.get_or_insert_with(|| next.to_owned());
+    }
+
+    /// The engine that holds the container needn't be ours to ask: sessions do without it.
+    async fn look_at_container(&mut self, config: &Config, lookup: Lookup<'_>) {
+        let dind = &config.dind;
+        let Ok(host) = dind.engine(lookup) else { return };
+        let Ok(host) = super::engine(&host).await else { return };
+        match host.inspect(&dind.name).await {
+            Ok(Some(container)) => {
+                if container.status != "running" {
+                    let problem = format!("the container `{}` is {}", dind.name, container.status);
+                    self.problem(problem, "berth up");
+                } else if container.health == "unhealthy" {
+                    let said = container.health_log.trim();
+                    self.problem(format!("the container `{}` is unhealthy: {said}", dind.name), "berth up");
+                }
+                self.container = Some(ContainerStatus {
+                    name: dind.name.clone(),
+                    state: container.status,
+                    health: container.health,
+                    image: dind.image.clone(),
+                });
+            }
+            Ok(None) => self.problem(format!("there is no container `{}`", dind.name), "berth up"),
+            Err(_) => {}
+        }
+    }
+
+    async fn look_at_daemon(&mut self, endpoint: Endpoint) -> Result<(), DockerError> {
+        if let Some(certificates) = &mut self.certificates
+            && let Stream::Tls(stream) = endpoint.dial().await?
+        {
+            let chain = stream.get_ref().1.peer_certificates();
+            let shown: Option<&CertificateDer> = chain.and_then(<[_]>::first);
+            certificates.server_days_left = shown.and_then(|cert| certs::days_left(cert, Timestamp::now()));
+        }
+        let daemon = Engine::new(endpoint);
+        let version = super::version(&daemon).await?;
+        self.tls = daemon.endpoint().is_tls();
+        self.engine = Some(version.engine);
+        self.api = Some(version.api);
+        self.sessions = Some(Sessions::count(&daemon).await?);
+        let mut missing = Vec::new();
+        for image in &mut self.images {
+            let present = super::soon(&daemon, daemon.image(&image.name)).await?.is_some();
+            image.present = Some(present);
+            if !present {
+                missing.push(format!("the image `{}` is not in the DinD daemon", image.name));
+            }
+        }
+        for problem in missing {
+            self.problem(problem, "berth up");
+        }
+        Ok(())
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

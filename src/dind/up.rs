@@ -1,0 +1,90 @@
+//! `berth up`: from whatever is there to a daemon that answers and has its images. Idempotent.
+
+use jiff::Timestamp;
+
+use super::container::{Changes, Host};
+use super::images::{ImageError, Origin};
+use super::progress::Progress;
+use super::{DindError, certs, images};
+use crate::config::{Config, Daemon, Dind, Home, Lookup};
+use crate::dock::dial::Endpoint;
+use crate::dock::docker::{Engine, Version};
+use crate::dock::keeper;
+
+/// What `up` found and made.
+#[derive(Debug)]
+pub struct Report {
+    pub endpoint: String,
+    pub version: Version,
+    pub changes: Changes,
+    pub images: Vec<(String, Result<Origin, ImageError>)>,
+}
+
+/// Makes the daemon of the configuration ready; the images' own failures are part of the report.
+pub async fn up(
+    config: &Config,
+    home: &Home,
+    lookup: Lookup<'_>,
+    progress: &Progress,
+) -> Result<Report, DindError> {
+    let host = config.dind.engine(lookup)?;
+    let _lock = super::lock(home, progress).await?;
+    let mut changes = Changes::default();
+    let engine = if config.dind.host.is_some() {
+        // Another's daemon is used as it is; an engine is of use for its images, if it is there.
+        super::engine(&host).await.ok()
+    } else {
+        let engine = super::engine(&host).await?;
+        let names = server_names(&config.dind, &host, &config.dind.daemon(home));
+        let written = certs::ensure(&home.certs, &names, Timestamp::now())?;
+        let endpoint = endpoint(config, home)?;
+        let mut container = Host::new(&config.dind, home, &engine, endpoint, progress);
+        if !written.is_empty() {
+            container.say(format!("made {} in `{}`", written.join(", "), home.certs.display()));
+        }
+        changes = container.converge().await?;
+        Some(engine)
+    };
+    let daemon = Engine::new(endpoint(config, home)?);
+    let version = super::version(&daemon).await.map_err(|source| DindError::Daemon { source })?;
+    let placed = images::ensure(engine.as_ref(), &daemon, config.images(), progress).await;
+    // A container can only be made of an image; without any, the first session fills the volume itself.
+    if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {
+        keeper::fill(&daemon, image).await?;
+    }
+    let images = placed.into_iter().map(|(image, result)| (image.to_owned(), result)).collect();
+    Ok(Report { endpoint: daemon.endpoint().to_string(), version, changes, images })
+}
+
+fn endpoint(config: &Config, home: &Home) -> Result<Endpoint, DindError> {
+    super::endpoint(config, home).map_err(|error| DindError::Daemon { source: error.into() })
+}
+
+/// What clients may call the daemon: by its container's name, where it listens, and where its engine is.
+fn server_names(dind: &Dind, host: &Daemon, daemon: &Daemon) -> Vec<String> {
+    let mut names = vec![dind.name.clone()];
+    if !dind.bind.is_unspecified() {
+        names.push(dind.bind.to_string());
+    }
+    names.extend([&host.address, &daemon.address].into_iter().filter_map(|address| {
+        let (host, _) = address.strip_prefix("tcp://")?.rsplit_once(':')?;
+        Some(host.trim_start_matches('[').trim_end_matches(']').to_owned())
+    }));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificate_holds_every_name_of_the_daemon() {
+        let daemon = |address: &str| Daemon { address: address.to_owned(), certs: None };
+        let dind = Dind { bind: [10, 0, 0, 5].into(), ..Dind::default() };
+        let names = server_names(&dind, &daemon("tcp://box.example:2376"), &daemon("tcp://10.0.0.5:12376"));
+        assert_eq!(names, ["berth-dind", "10.0.0.5", "box.example", "10.0.0.5"]);
+        let dind = Dind { bind: "::".parse().unwrap(), ..Dind::default() };
+        let names = server_names(&dind, &daemon("unix:///var/run/docker.sock"), &daemon("tcp://[::1]:12376"));
+        assert_eq!(names, ["berth-dind", "::1"]);
+    }
+}
