@@ -25,7 +25,7 @@ pub struct Dind {
     pub host: Option<String>,
     /// The folder of `ca.pem`, `cert.pem` and `key.pem` for `host`; always there for a TCP `host`.
     pub certs: Option<PathBuf>,
-    engine: Option<String>,
+    pub(crate) engine: Option<String>,
 }
 
 /// A daemon's address and the folder of the certificates for it; without one, no TLS.

@@ -18,7 +18,7 @@ use super::inflight::InFlight;
 use crate::observe::trace::{Direction, Trace};
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{
-    Envelope, Frame, FrameCodec, FrameError, Kind, Look, RequestId, Salvage, client_info_name, error_line, look,
+    Envelope, Frame, FrameCodec, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name, error_line, look,
     raw,
 };
 
@@ -125,8 +125,10 @@ where
             Err(error) => {
                 let text = error.to_string();
                 self.note("invalid JSON", &text, frame.wire().len());
-                let id = Salvage::of(frame.message()).id().cloned();
-                self.reply(error_line(id.as_ref(), PARSE_ERROR, &format!("berth: {text}"), None)).await;
+                let salvage = Salvage::of(frame.message());
+                // A broken answer's id is the server's; under it the client knows another request, or none.
+                let id = salvage.id().filter(|_| !is_answer(salvage.kind()));
+                self.reply(error_line(id, PARSE_ERROR, &format!("berth: {text}"), None)).await;
                 return false;
             }
         };
@@ -287,7 +289,7 @@ pub fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
         Err(error) => {
             let FrameError::TooLong { limit, id, kind } = &error;
             note("line too long", &error.to_string(), *limit);
-            let asked = id.as_ref().and_then(crate::rpc::RawId::request_id);
+            let asked = id.as_ref().and_then(RawId::request_id);
             let pending = match kind {
                 Kind::Request | Kind::Notification => None,
                 _ => asked.and_then(|id| shared.in_flight.complete(&id)),
@@ -302,9 +304,20 @@ pub fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
     };
     let look = match look(frame.message()) {
         Ok(look) if look.is_message() => look,
-        _ => {
+        Ok(_) => {
             note("stray output", "", frame.wire().len());
             return Verdict::Stray(frame);
+        }
+        Err(error) => {
+            note("stray output", &error.to_string(), frame.wire().len());
+            // A print of the server's, or an answer that it broke; then somebody waits for it.
+            let salvage = Salvage::of(frame.message());
+            let asked = salvage.id().filter(|_| is_answer(salvage.kind())).and_then(RawId::request_id);
+            let Some(pending) = asked.and_then(|id| shared.in_flight.complete(&id)) else {
+                return Verdict::Stray(frame);
+            };
+            let message = format!("berth: the server's answer is no JSON-RPC message: {error}");
+            return Verdict::Replace(error_line(Some(&pending.id), PARSE_ERROR, &message, None));
         }
     };
     let latency = complete(&look, &shared.in_flight);
@@ -320,11 +333,15 @@ pub fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
     Verdict::Forward(line.into())
 }
 
+fn is_answer(kind: Kind) -> bool {
+    matches!(kind, Kind::Response | Kind::ErrorResponse)
+}
+
 /// Completes what `look` answers; how long the (first) answer took.
 fn complete(look: &Look<'_>, in_flight: &InFlight) -> Option<Duration> {
     let mut latency = None;
     for envelope in look.envelopes() {
-        if matches!(envelope.kind, Kind::Response | Kind::ErrorResponse)
+        if is_answer(envelope.kind)
             && let Some(pending) = envelope.request_id().and_then(|id| in_flight.complete(&id))
         {
             latency = latency.or(Some(pending.age()));

@@ -1,0 +1,322 @@
+//! The real loop over pipes in memory, with a clock that the test drives.
+
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, split};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+use crate::rpc::Code;
+
+/// What a pipe holds before its writer has to wait.
+const PIPE: usize = 1024;
+
+/// More requests than the pipes and a read buffer hold.
+const MANY: u32 = 2000;
+
+/// The server's side as a test plays it.
+struct Played {
+    input: Option<WriteHalf<DuplexStream>>,
+    output: ReceiverStream<io::Result<Chunk>>,
+    exit: Exit,
+    terminated: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Upstream for Played {
+    type Input = WriteHalf<DuplexStream>;
+    type Output = ReceiverStream<io::Result<Chunk>>;
+
+    fn take_input(&mut self) -> Option<Self::Input> {
+        self.input.take()
+    }
+
+    fn output(&mut self) -> &mut Self::Output {
+        &mut self.output
+    }
+
+    async fn terminate(&mut self) {
+        *self.terminated.lock().unwrap() = Some(Instant::now());
+    }
+
+    async fn post_mortem(&mut self) -> Exit {
+        self.exit.clone()
+    }
+
+    async fn release(self) {}
+}
+
+struct Stage {
+    client_in: Option<WriteHalf<DuplexStream>>,
+    client_out: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    server_in: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    server_out: Option<mpsc::Sender<io::Result<Chunk>>>,
+    terminated: Arc<Mutex<Option<Instant>>>,
+    session: JoinHandle<Result<(), Failure>>,
+    stop: CancellationToken,
+}
+
+/// A session whose server is up at once and ends as `exit` says.
+fn stage(exit: Exit) -> Stage {
+    let (client, ours) = tokio::io::duplex(PIPE);
+    let (server, theirs) = tokio::io::duplex(PIPE);
+    let (server_out, output) = mpsc::channel(1);
+    let terminated = Arc::new(Mutex::new(None));
+    let played = Played {
+        input: Some(split(theirs).1),
+        output: ReceiverStream::new(output),
+        exit,
+        terminated: Arc::clone(&terminated),
+    };
+    play(client, ours, split(server).0, Some(server_out), terminated, Ok(played))
+}
+
+/// A session whose server can't be started.
+fn failing_stage(code: Code) -> Stage {
+    let (client, ours) = tokio::io::duplex(PIPE);
+    let failure = Failure { code, text: "no daemon".into(), next: Some("`berth up`".into()) };
+    let server = split(tokio::io::duplex(1).0).0;
+    play(client, ours, server, None, Arc::default(), Err(failure))
+}
+
+fn play(
+    client: DuplexStream,
+    ours: DuplexStream,
+    server: ReadHalf<DuplexStream>,
+    server_out: Option<mpsc::Sender<io::Result<Chunk>>>,
+    terminated: Arc<Mutex<Option<Instant>>>,
+    start: Result<Played, Failure>,
+) -> Stage {
+    let (client_out, client_in) = split(client);
+    let (from_client, to_client) = split(ours);
+    let stop = CancellationToken::new();
+    let options = Options {
+        server: "played".into(),
+        max_line: 400,
+        stop_grace: Duration::from_secs(4),
+        interactive: false,
+        trace: Trace::off(),
+        stderr: StderrSink::to(std::io::sink()),
+        stop: stop.clone(),
+    };
+    let session = tokio::spawn(run(from_client, to_client, options, |_| async { start }));
+    Stage {
+        client_in: Some(client_in),
+        client_out: BufReader::new(client_out).lines(),
+        server_in: BufReader::new(server).lines(),
+        server_out,
+        terminated,
+        session,
+        stop,
+    }
+}
+
+impl Stage {
+    async fn client_sends(&mut self, text: &str) {
+        self.client_in.as_mut().unwrap().write_all(text.as_bytes()).await.unwrap();
+    }
+
+    async fn client_closes(&mut self) {
+        self.client_in.take().unwrap().shutdown().await.unwrap();
+    }
+
+    async fn client_gets(&mut self) -> Value {
+        let line = self.client_out.next_line().await.unwrap().expect("a line");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    async fn server_gets(&mut self) -> String {
+        self.server_in.next_line().await.unwrap().expect("a line")
+    }
+
+    async fn server_sends(&mut self, text: &str) {
+        let chunk = Chunk::Stdout(Bytes::copy_from_slice(text.as_bytes()));
+        self.server_out.as_ref().unwrap().send(Ok(chunk)).await.unwrap();
+    }
+
+    async fn ends(self) -> Result<(), Failure> {
+        self.session.await.unwrap()
+    }
+}
+
+fn request(id: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"m\"}}\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_in_flight_is_answered_when_the_server_dies_and_none_twice() {
+    let mut stage = stage(Exit::Code(7));
+    for id in ["1", "\"two\"", "3"] {
+        stage.client_sends(&request(id)).await;
+        stage.server_gets().await;
+    }
+    stage.server_sends("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n").await;
+    assert_eq!(stage.client_gets().await["result"], json!({}));
+    stage.server_out = None;
+    for id in [json!("two"), json!(3)] {
+        let answer = stage.client_gets().await;
+        assert_eq!(answer["id"], id);
+        assert_eq!(answer["error"]["code"], 69);
+        assert!(answer["error"]["message"].as_str().unwrap().contains("exited with code 7"), "{answer}");
+    }
+    assert!(stage.client_out.next_line().await.unwrap().is_none(), "nothing more");
+    assert_eq!(stage.ends().await.unwrap_err().code, Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_the_dead_server_never_read_is_answered_too() {
+    let mut stage = stage(Exit::Lost);
+    let filler = "x".repeat(300);
+    // More than the pipe holds: the last ones are stuck in our hands when the server dies.
+    for id in 0..6 {
+        stage.client_sends(&format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{filler}\"}}\n")).await;
+    }
+    stage.server_out = None;
+    for id in 0..6 {
+        assert_eq!(stage.client_gets().await["id"], id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_server_the_first_request_is_told_why_and_then_it_ends() {
+    let mut stage = failing_stage(Code::Configuration);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert!(!stage.session.is_finished(), "it waits for a request, or nobody would know");
+    stage.client_sends(&request("1")).await;
+    let answer = stage.client_gets().await;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(1), &json!(78)));
+    assert!(answer["error"]["message"].as_str().unwrap().contains("`berth up`"));
+    assert_eq!(stage.ends().await.unwrap_err().code, Code::Configuration);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_server_a_probe_is_told_and_so_is_the_initialize_behind_it() {
+    let mut stage = failing_stage(Code::Unavailable);
+    stage.client_sends("{\"jsonrpc\":\"2.0\",\"id\":\"p\",\"method\":\"server/discover\"}\n").await;
+    assert_eq!(stage.client_gets().await["id"], "p");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.client_sends(&request("0")).await;
+    assert_eq!(stage.client_gets().await["id"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_holds_up_its_own_direction_only() {
+    let mut stage = stage(Exit::Code(0));
+    let notification = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{}\"}}\n", "y".repeat(300));
+    let flood = stage.server_out.clone().unwrap();
+    let text = notification.clone();
+    let flooding = tokio::spawn(async move {
+        for _ in 0..50 {
+            flood.send(Ok(Chunk::Stdout(Bytes::copy_from_slice(text.as_bytes())))).await.unwrap();
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(!flooding.is_finished(), "nothing is queued beyond the pipes");
+    for id in 0..50 {
+        stage.client_sends(&request(&id.to_string())).await;
+        assert_eq!(stage.server_gets().await, request(&id.to_string()).trim_end());
+    }
+    for _ in 0..50 {
+        assert_eq!(stage.client_out.next_line().await.unwrap().unwrap(), notification.trim_end());
+    }
+    flooding.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_read_holds_up_its_own_direction_only() {
+    let mut stage = stage(Exit::Code(0));
+    let mut client_in = stage.client_in.take().unwrap();
+    let stuffing = tokio::spawn(async move {
+        for id in 0..MANY {
+            client_in.write_all(request(&id.to_string()).as_bytes()).await.unwrap();
+        }
+        client_in
+    });
+    for n in 0..50 {
+        stage.server_sends(&format!("{{\"jsonrpc\":\"2.0\",\"method\":\"n{n}\"}}\n")).await;
+        assert_eq!(stage.client_gets().await["method"], format!("n{n}"));
+    }
+    assert!(!stuffing.is_finished(), "nothing is queued beyond the pipes");
+    for id in 0..MANY {
+        assert_eq!(stage.server_gets().await, request(&id.to_string()).trim_end());
+    }
+    stuffing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_after_the_end_of_its_input_is_told_to_end() {
+    let mut stage = stage(Exit::Code(143));
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    let closed = Instant::now();
+    stage.client_closes().await;
+    assert!(stage.server_in.next_line().await.unwrap().is_none(), "its input ends at once");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let told = stage.terminated.lock().unwrap().expect("told to end");
+    assert_eq!(told - closed, Duration::from_secs(2), "after half of the grace");
+    stage.server_out = None;
+    assert_eq!(stage.ends().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_be_ended_does_not_keep_the_session() {
+    let mut stage = stage(Exit::Lost);
+    let closed = Instant::now();
+    stage.client_closes().await;
+    let _held = stage.server_out.clone();
+    assert_eq!(stage.ends().await, Ok(()));
+    assert_eq!(closed.elapsed(), Duration::from_secs(5), "the grace and a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_ends_a_session_whose_client_does_not_read() {
+    let mut stage = stage(Exit::Lost);
+    for _ in 0..10 {
+        let line = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{}\"}}\n", "z".repeat(300));
+        if tokio::time::timeout(Duration::from_secs(1), stage.server_sends(&line)).await.is_err() {
+            break;
+        }
+    }
+    stage.stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(20), &mut stage.session).await;
+    assert!(ended.is_ok(), "it hangs on a client that does not read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_lines_are_answered_and_the_next_one_goes_through() {
+    let mut stage = stage(Exit::Code(0));
+    let long = "l".repeat(500);
+    for (line, id, code) in [
+        (r#"{"jsonrpc":"2.0","id":5,"method":"x",}"#.to_owned(), json!(5), -32700),
+        ("no json at all".to_owned(), json!(null), -32700),
+        (format!(r#"{{"jsonrpc":"2.0","method":"x","params":"{long}","id":"end"}}"#), json!("end"), -32600),
+        // An answer's id belongs to the server.
+        (r#"{"jsonrpc":"2.0","id":5,"result":{,}}"#.to_owned(), json!(null), -32700),
+    ] {
+        stage.client_sends(&format!("{line}\n\n \n")).await;
+        let answer = stage.client_gets().await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!(code)), "{line}");
+    }
+    stage.client_sends(&request("6")).await;
+    assert_eq!(stage.server_gets().await, request("6").trim_end());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_spoils_becomes_an_error_for_the_request_that_waits() {
+    let mut stage = stage(Exit::Code(0));
+    for id in ["1", "2", "3"] {
+        stage.client_sends(&request(id)).await;
+        stage.server_gets().await;
+    }
+    stage.server_sends("starting up...\n{\"level\":\"info\"}\n42\n\n").await;
+    stage.server_sends("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{broken}\n").await;
+    let long = "l".repeat(500);
+    stage.server_sends(&format!("{{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":\"{long}\"}}\n")).await;
+    stage.server_sends("{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{}}").await;
+    stage.server_out = None;
+    assert_eq!(stage.client_gets().await["error"]["code"], -32700);
+    let too_long = stage.client_gets().await;
+    assert_eq!(too_long["id"], 2);
+    assert!(too_long["error"]["message"].as_str().unwrap().contains("max_line"));
+    assert_eq!(stage.client_gets().await["id"], 3, "the last line needs no newline");
+}
