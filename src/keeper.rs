@@ -891,7 +891,9 @@ mod tests {
     }
 
     fn keeper(arguments: &[&str]) -> Output {
-        Command::new(KEEPER).args(arguments).stdin(Stdio::null()).output().unwrap()
+        // A folder of PATH that cannot be searched would turn «not found» into «permission denied».
+        let path = ("PATH", "/usr/bin:/bin");
+        Command::new(KEEPER).args(arguments).envs([path]).stdin(Stdio::null()).output().unwrap()
     }
 
     fn exec(command: &[&str]) -> Output {
@@ -900,13 +902,12 @@ mod tests {
 
     #[test]
     fn exec_becomes_the_command_with_signals_as_from_a_shell() {
-        let script = "grep -E '^Sig(Ign|Blk|Cgt)' /proc/$$/status; echo \"$1\"; exit 3";
-        let shell = ["sh", "-c", script, "sh", "a b"];
-        let output = exec(&shell);
-        let plain = Command::new(shell[0]).args(&shell[1..]).stdin(Stdio::null()).output().unwrap();
-        assert_eq!(output, plain);
-        assert_eq!(output.status.code(), Some(3));
-        let stdout = String::from_utf8(output.stdout).unwrap();
+        let output = exec(&["sh", "-c", "echo \"$1\"; exit 3", "sh", "a b"]);
+        assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"a b\n"[..]));
+        let masks = ["grep", "-E", "^Sig(Ign|Blk):", "/proc/self/status"];
+        let stdout = String::from_utf8(exec(&masks).stdout).unwrap();
+        let plain = Command::new(masks[0]).args(&masks[1..]).output().unwrap();
+        assert_eq!(stdout, String::from_utf8(plain.stdout).unwrap());
         let ignored = u64::from_str_radix(field(&stdout, "SigIgn").unwrap(), 16).unwrap();
         assert_eq!(ignored & 1 << 12, 0, "SIGPIPE");
     }
@@ -1010,7 +1011,9 @@ mod tests {
 
     /// `unshare` into a pid namespace, with the rights of root or those of a user namespace.
     fn unshare() -> Command {
-        let mut command = Command::new("unshare");
+        // A broken keeper may never end; the time limit is what lets such a test fail.
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", "45", "unshare"]);
         if fs::metadata("/proc/self").unwrap().uid() != 0 {
             command.args(["--user", "--map-root-user"]);
         }
@@ -1080,8 +1083,9 @@ mod tests {
 
     impl Drop for Berth {
         fn drop(&mut self) {
-            // Only a failed test leaves one running.
-            let _ = self.child.kill();
+            if let Some(mut stdin) = self.child.stdin.take() {
+                let _ = stdin.write_all(b"t");
+            }
             let _ = self.child.wait();
         }
     }
@@ -1176,7 +1180,7 @@ mod tests {
     fn other_signals_and_idling_do_nothing() {
         let company = "(sleep 0.5; for signal in HUP PIPE USR1 ALRM QUIT STOP; do kill -$signal 1; done
             switches() { grep ^voluntary /proc/1/status; }
-            before=$(switches); sleep 1; [ \"$before\" = \"$(switches)\" ] && echo idle; sleep 60) &";
+            before=$(switches); sleep 1; [ \"$before\" = \"$(switches)\" ] && echo idle || echo busy; sleep 60) &";
         let mut berth = Berth::hold(MINUTE, MINUTE, company).send(b"c");
         assert_eq!(berth.line(), "idle");
         assert!(berth.child.try_wait().unwrap().is_none());
