@@ -11,6 +11,9 @@ use crate::config::secret::looks_secret;
 /// How far before its separator a key may begin (bytes).
 const LONGEST_KEY: usize = 256;
 
+/// Longer ones are hidden with the rest of their line (bytes).
+const LONGEST_SCALAR: usize = 512;
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     /// Keys without quotes count too.
@@ -31,15 +34,19 @@ pub(super) fn find(layer: &Layer<'_>, rules: Rules<'_>, hidden: &mut Vec<Hidden>
             Some(key) if (rules.free || key.quoted) && is_secret(&key) => key,
             _ => continue,
         };
-        let Some(value) = value_after(text, separator, key.quoted) else { continue };
-        let range = layer.source(value.start..value.end);
-        let before = rules.known.partition_point(|known| known.start <= range.start);
-        if rules.known.get(..before).and_then(<[_]>::last).is_some_and(|known| range.start < known.end) {
+        let Some((start, shape)) = value_after(text, separator, key.quoted) else { continue };
+        let source = layer.source(start..start).start;
+        let before = rules.known.partition_point(|known| known.start <= source);
+        if rules.known.get(..before).and_then(<[_]>::last).is_some_and(|known| source < known.end) {
             continue;
         }
-        // Behind it: what stands in a hidden value need not be looked at, and long nests stay cheap.
-        from = value.end.max(from);
-        hidden.push(Hidden { range, quoted: rules.quoted && key.quoted && value.bare });
+        let end = start + length(text.get(start..).unwrap_or_default(), shape);
+        if end > start {
+            // What stands in a hidden value need not be looked at, and deep nests stay cheap.
+            from = end;
+            let quoted = rules.quoted && key.quoted && !matches!(shape, Shape::String { .. });
+            hidden.push(Hidden { range: layer.source(start..end), quoted });
+        }
     }
 }
 
@@ -80,14 +87,21 @@ fn is_secret(key: &Key<'_>) -> bool {
     std::str::from_utf8(&name.bytes).is_ok_and(looks_secret)
 }
 
-struct Value {
-    start: usize,
-    end: usize,
-    /// Not a string's inside.
-    bare: bool,
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// The inside of a string.
+    String {
+        quote: u8,
+    },
+    Container,
+    Bare {
+        key_quoted: bool,
+        whole_line: bool,
+    },
 }
 
-fn value_after(text: &[u8], separator: usize, key_quoted: bool) -> Option<Value> {
+/// Where the value begins.
+fn value_after(text: &[u8], separator: usize, key_quoted: bool) -> Option<(usize, Shape)> {
     let colon = text.get(separator) == Some(&b':');
     let mut start = separator + 1;
     match text.get(start) {
@@ -96,25 +110,34 @@ fn value_after(text: &[u8], separator: usize, key_quoted: bool) -> Option<Value>
         Some(b'=' | b'>') => start += 1,
         _ => {}
     }
-    start += text.get(start..)?.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     // JSON may have line ends here, other text ends with the line.
-    if key_quoted {
-        start += text.get(start..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    }
-    let rest = text.get(start..)?;
-    let (skip, length, bare) = match rest.first()? {
-        quote @ (b'"' | b'\'') => (1, string_length(rest.get(1..)?, *quote), false),
-        // An escaped string's first quote.
-        b'\\' if rest.get(1) == Some(&b'"') => (2, free_length(rest.get(2..)?, true), false),
-        b'{' | b'[' if key_quoted => (0, container_length(rest), true),
-        _ => {
-            let scalar = rest.iter().take_while(|byte| !matches!(byte, b',' | b'}' | b']')).count();
-            let json = rest.get(..scalar).unwrap_or_default().trim_ascii_end();
-            let is_json = key_quoted && serde_json::from_slice::<serde::de::IgnoredAny>(json).is_ok();
-            (0, if is_json { json.len() } else { free_length(rest, colon) }, true)
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t') || key_quoted && matches!(byte, b'\n' | b'\r');
+    start += text.get(start..)?.iter().take_while(is_space).count();
+    Some(match *text.get(start)? {
+        quote @ (b'"' | b'\'') => (start + 1, Shape::String { quote }),
+        b'{' | b'[' if key_quoted => (start, Shape::Container),
+        _ => (start, Shape::Bare { key_quoted, whole_line: colon }),
+    })
+}
+
+fn length(rest: &[u8], shape: Shape) -> usize {
+    match shape {
+        Shape::String { quote } => string_length(rest, quote),
+        Shape::Container => container_length(rest),
+        Shape::Bare { key_quoted, whole_line } => {
+            let scalar = if key_quoted { scalar_length(rest) } else { None };
+            scalar.unwrap_or_else(|| free_length(rest, whole_line))
         }
-    };
-    (length > 0).then_some(Value { start: start + skip, end: start + skip + length, bare })
+    }
+}
+
+/// Of a number, `true`, `false` or `null`, if it is one.
+fn scalar_length(text: &[u8]) -> Option<usize> {
+    let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']');
+    let end = text.iter().take(LONGEST_SCALAR).position(ends);
+    let end = end.or((text.len() <= LONGEST_SCALAR).then_some(text.len()))?;
+    let scalar = text.get(..end)?.trim_ascii_end();
+    serde_json::from_slice::<serde::de::IgnoredAny>(scalar).is_ok().then_some(scalar.len())
 }
 
 /// Up to the closing quote, which an even number of backslashes may precede.

@@ -86,6 +86,8 @@ fn lines_of_a_key_are_secrets_too() {
 fn values_of_credentials_keys_are_hidden_at_any_depth() {
     body(&none(), r#"{"a":[{"apiKey":"x\"y","b":1}]}"#, r#"{"a":[{"apiKey":"[redacted]","b":1}]}"#);
     body(&none(), r#"{"token" : 17, "b":1}"#, r#"{"token" : "[redacted]", "b":1}"#);
+    body(&redactor(&["1234"]), r#"{"token":12345678}"#, r#"{"token":"[redacted]"}"#);
+    body(&none(), &format!(r#"{{"token":{}}}"#, "7".repeat(600)), r#"{"token":"[redacted]""#);
     body(&none(), r#"{"token":-1.5e3}"#, r#"{"token":"[redacted]"}"#);
     body(&none(), r#"{"auth":{"a":[1,"}\"]"],"token":2},"b":1}"#, r#"{"auth":"[redacted]","b":1}"#);
     body(&none(), r#"{"auth":{"a":"\""},"b":"x","c":"y"}"#, r#"{"auth":"[redacted]","b":"x","c":"y"}"#);
@@ -110,6 +112,11 @@ fn json_in_a_string_and_free_text_in_it_are_read_too() {
     );
     body(
         &none(),
+        r#"{"text":"Authorization: Bearer abc","n":1}"#,
+        r#"{"text":"Authorization: [redacted]","n":1}"#,
+    );
+    body(
+        &none(),
         r#"{"cmd":"curl -H \"Authorization: Bearer abc\" http://x","n":1}"#,
         r#"{"cmd":"curl -H \"Authorization: [redacted]\" http://x","n":1}"#,
     );
@@ -128,6 +135,8 @@ fn what_merely_resembles_json_is_masked_leniently() {
         ("/cb?access_token=abc&state=1", "/cb?access_token=[redacted]&state=1"),
         ("{'password': 'it', 'b': 1}", "{'password': '[redacted]', 'b': 1}"),
         (r#"export TOKEN="a b" X=1"#, r#"export TOKEN="[redacted]" X=1"#),
+        (r#"'token' => "a b", token := "c d""#, r#"'token' => "[redacted]", token := "[redacted]""#),
+        (r#"-H \"Authorization: Bearer abc\" x"#, r#"-H \"Authorization: [redacted]\" x"#),
         (r#"\"token\":\"a\\\"b\","#, r#"\"token\":\"[redacted]\","#),
     ];
     for (from, to) in cases {
@@ -138,6 +147,19 @@ fn what_merely_resembles_json_is_masked_leniently() {
     {
         body(&none(), harmless, harmless);
     }
+}
+
+#[test]
+fn a_deep_nest_takes_no_longer_than_a_flat_text() {
+    let began = std::time::Instant::now();
+    let nest = r#"{"token":"#.repeat(40_000);
+    let string = format!(r#"{{"a":"{}"}}"#, nest.replace('"', "\\\""));
+    assert_eq!(none().body(nest.as_bytes()), r#"{"token":"[redacted]""#);
+    assert!(none().body(string.as_bytes()).len() < 100);
+    none().text(&"token= x ".repeat(40_000));
+    none().body(r#""token"= x "#.repeat(40_000).as_bytes());
+    // A walk from each key to the end would be billions of steps.
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]

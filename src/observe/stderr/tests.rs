@@ -17,6 +17,10 @@ impl Caught {
     /// All that `sink` was given.
     pub(crate) fn text(&self, sink: &StderrSink) -> String {
         assert!(sink.flush(Duration::from_secs(10)));
+        self.so_far()
+    }
+
+    pub(crate) fn so_far(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }

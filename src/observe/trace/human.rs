@@ -113,3 +113,19 @@ impl fmt::Display for Took {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Size, Took};
+    use std::time::Duration;
+
+    #[test]
+    fn sizes_and_times_have_the_unit_that_keeps_them_short() {
+        let sizes =
+            [0, 1023, 1024, 5222, (1 << 20) - 1, 1 << 20, 16 << 20].map(|bytes| Size(bytes).to_string());
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "5.0 KiB", "1023.9 KiB", "1.0 MiB", "16.0 MiB"]);
+        let times = [999, 1_000, 12_449, 999_900, 1_000_000, 61_230_000];
+        let times = times.map(|micros| Took(Duration::from_micros(micros)).to_string());
+        assert_eq!(times, ["999 µs", "1.0 ms", "12.4 ms", "999.9 ms", "1.00 s", "61.23 s"]);
+    }
+}

@@ -258,6 +258,32 @@ fn the_lines_for_a_person_are_aligned_and_on_one_line_each() {
     );
 }
 
+/// Takes its time for each line.
+struct Slow(Caught);
+
+impl io::Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        std::thread::sleep(Duration::from_millis(20));
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn close_waits_for_standard_error_as_well() {
+    let caught = Caught::default();
+    let stderr = StderrSink::to(Slow(caught.clone()));
+    let trace = Trace::open(Sink::Stderr, false, Redactor::new([]), stderr).unwrap();
+    for _ in 0..5 {
+        send(&trace, CALL);
+    }
+    trace.close();
+    assert_eq!(caught.so_far().lines().count(), 5);
+}
+
 #[test]
 fn a_body_for_a_person_stands_on_a_second_line() {
     let (stderr, caught) = Caught::sink();
