@@ -1,8 +1,10 @@
 //! The one place where an error becomes what the client is told and what the process exits with.
 
-use std::fmt;
+use std::error::Error;
+use std::{fmt, io};
 
 use bytes::Bytes;
+use rustls::AlertDescription;
 use serde_json::json;
 
 use crate::config::ConfigError;
@@ -10,6 +12,17 @@ use crate::dock::dial::DialError;
 use crate::dock::docker::DockerError;
 use crate::dock::lease::LeaseError;
 use crate::rpc::{Code, RawId, error_line};
+
+/// What a TLS server says of a client's certificate.
+const CERTIFICATE_ALERTS: [AlertDescription; 7] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::CertificateRequired,
+];
 
 /// Why there is no server (any more), for a person: what happened, and the next command to type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +35,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn new(code: Code, error: &dyn std::error::Error, next: &str) -> Self {
+    pub fn new(code: Code, error: &dyn Error, next: &str) -> Self {
         Self { code, text: chain(error), next: Some(next.to_owned()) }
     }
 
@@ -47,10 +60,10 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {}
 
 /// The errors' messages from the outermost to the cause.
-fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -88,9 +101,29 @@ impl From<DockerError> for Failure {
     fn from(error: DockerError) -> Self {
         match error {
             DockerError::Dial(error) => error.into(),
+            error if is_certificate_refused(&error) => Self {
+                code: Code::Configuration,
+                text: format!("the daemon does not accept berth's certificate: {}", chain(&error)),
+                next: Some("make a new one with `berth up`, or correct `certs` in [dind]".to_owned()),
+            },
             error => Self::new(Code::Unavailable, &error, "look at the DinD daemon with `berth status`"),
         }
     }
+}
+
+/// With TLS 1.3 a client learns only from the answer to its first request whether its certificate is accepted.
+fn is_certificate_refused(error: &DockerError) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        // An I/O error's source is the source of what it holds, not that itself.
+        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = held.and_then(|held| held.downcast_ref()).or_else(|| cause.downcast_ref());
+        if let Some(rustls::Error::AlertReceived(alert)) = tls {
+            return CERTIFICATE_ALERTS.contains(alert);
+        }
+        next = cause.source();
+    }
+    false
 }
 
 impl From<LeaseError> for Failure {
@@ -110,6 +143,19 @@ impl From<LeaseError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_certificate_is_told_from_other_faults() {
+        let refused = |alert| {
+            let source = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+            Failure::from(DockerError::broken("inspect the image", "time", source))
+        };
+        let failure = refused(AlertDescription::UnknownCA);
+        assert_eq!(failure.code, Code::Configuration);
+        assert!(failure.to_string().contains("certificate: cannot inspect the image `time`"), "{failure}");
+        assert!(failure.to_string().contains("`berth up`"), "{failure}");
+        assert_eq!(refused(AlertDescription::InternalError).code, Code::Unavailable);
+    }
 
     #[test]
     fn the_client_is_told_cause_object_and_next_command() {
