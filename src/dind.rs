@@ -118,7 +118,8 @@ impl DindError {
                 format!("name another daemon in [dind], or see `docker volume inspect {name}`")
             }
             Self::PortTaken { .. } => "free it, or name another `port` in [dind]".to_owned(),
-            Self::Start { name, .. } | Self::NotReady { name, .. } => format!("see `docker logs {name}`"),
+            Self::Start { .. } => "correct [dind], then type `berth up`".to_owned(),
+            Self::NotReady { name, .. } => format!("see `docker logs {name}`"),
             Self::Unsettled(_) => "type `berth up` again".to_owned(),
             Self::Active(_) => "see them with `berth ps`, or end them with `berth down --force`".to_owned(),
             Self::NotOurs => "take it down where it was made".to_owned(),

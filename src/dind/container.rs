@@ -122,7 +122,11 @@ impl<'a> Host<'a> {
         for _ in 0..ROUNDS {
             let container = self.engine.inspect(name).await?;
             match (need(container.as_ref(), &hash), container) {
-                (Need::Creation, _) => self.create(&image).await?,
+                (Need::Creation, _) => {
+                    if self.create(&image).await? {
+                        return self.wait(READY_WITHIN).await;
+                    }
+                }
                 (Need::Surrender, _) => return Err(DindError::Foreign(name.to_owned())),
                 (Need::Replacement(why), _) => self.replace(why).await?,
                 (Need::Update, Some(container)) => {
@@ -136,8 +140,12 @@ impl<'a> Host<'a> {
                     self.install().await?;
                     self.start().await?;
                     self.say(format!("started the container `{name}`"));
+                    return self.wait(READY_WITHIN).await;
                 }
-                (Need::Restart, _) => self.restart("it was not running").await?,
+                (Need::Restart, _) => {
+                    self.restart("it was not running").await?;
+                    return self.wait(READY_WITHIN).await;
+                }
                 (Need::Thaw, _) => {
                     self.engine.unpause(name).await?;
                     self.say(format!("unpaused the container `{name}`"));
@@ -162,15 +170,16 @@ impl<'a> Host<'a> {
         Ok(self.engine.image(image).await?.map(|found| found.id).unwrap_or_default())
     }
 
-    async fn create(&mut self, image: &str) -> Result<(), DindError> {
+    /// Creates and starts the container; false if somebody else has just done so.
+    async fn create(&mut self, image: &str) -> Result<bool, DindError> {
         let name = self.dind.name.as_str();
         self.engine.create_volume(&spec::volume(self.dind), [managed_by()].into()).await?;
         match self.engine.create(name, spec::create_body(self.dind, image)).await {
             Ok(_) => {}
-            // Somebody else was faster: the next round sees what they have made.
+            // The next round sees what they have made.
             Err(error) if error.is_conflict() => {
                 tokio::time::sleep(Duration::from_millis(300)).await;
-                return Ok(());
+                return Ok(false);
             }
             Err(source) => return Err(DindError::Start { name: name.to_owned(), source }),
         }
@@ -181,7 +190,7 @@ impl<'a> Host<'a> {
             return Err(error);
         }
         self.say(format!("created the container `{name}` of `{}`", self.dind.image));
-        Ok(())
+        Ok(true)
     }
 
     /// Puts the certificates and the keeper into the container; a daemon that runs reads them at its next start.
@@ -255,7 +264,7 @@ impl<'a> Host<'a> {
         let active = Sessions::count(&Engine::new(self.endpoint.clone())).await.unwrap_or_default().active;
         if active > 0 {
             self.changes.deferred.push(format!(
-                "the new {what} of the DinD daemon `{}` must wait, for {}: type `berth up` when they have ended",
+                "the new {what} of the DinD daemon `{}` must wait, since {}: type `berth up` when they have ended",
                 self.dind.name,
                 ActiveSessions(active)
             ));

@@ -25,14 +25,21 @@ if [ -f "$cgroups/cgroup.controllers" ]; then
     # A group that holds processes may not hand its controllers on: they move to a group of their own. Those that the
     # engine adds meanwhile (a health check) make the write fail with EBUSY, hence the attempts.
     mkdir -p "$cgroups/init"
+    hand_on() {
+        controllers=$(cat "$cgroups/cgroup.controllers")
+        for controller in $controllers; do
+            echo "+$controller" >"$cgroups/cgroup.subtree_control" || return 1
+        done
+    }
     attempt=0
-    until sed -e 's/ / +/g' -e 's/^/+/' <"$cgroups/cgroup.controllers" >"$cgroups/cgroup.subtree_control"; do
-        [ "$attempt" -lt 50 ] || die "cannot enable the controllers of $cgroups"
+    until hand_on 2>/dev/null; do
+        [ "$attempt" -lt 50 ] || die "cannot enable the controllers of $cgroups: $(hand_on 2>&1)"
         attempt=$((attempt + 1))
         while read -r pid; do
+            # One that has ended meanwhile cannot be moved.
             echo "$pid" >"$cgroups/init/cgroup.procs" || :
-        done <"$cgroups/cgroup.procs"
-    done 2>/dev/null
+        done <"$cgroups/cgroup.procs" 2>/dev/null
+    done
 else
     # Each controller is a mount of its own here. A plain remount fails with EBUSY, for it means the whole hierarchy,
     # which others use; `bind` means this mount alone.

@@ -36,7 +36,8 @@ impl Progress {
         // Nobody to tell it to is no reason to stop.
         drop(match &self.0 {
             Shown::Bars(bars) => bars.println(line),
-            Shown::Lines => writeln!(std::io::stderr().lock(), "{line}"),
+            // In one write: two processes may share the terminal or the log.
+            Shown::Lines => std::io::stderr().lock().write_all(format!("{line}\n").as_bytes()),
             Shown::Nothing => Ok(()),
         });
     }

@@ -101,6 +101,9 @@ fn body(dind: &Dind) -> Value {
     json!({
         "Image": dind.image,
         "Hostname": hostname(&dind.name),
+        // Whatever the image says: the daemon needs root, and its files are root's.
+        "User": "0:0",
+        "WorkingDir": "/",
         "Entrypoint": ["/bin/sh", "-c", ENTRY],
         "Cmd": [],
         // `docker:dind` would make certificates of its own.
@@ -203,6 +206,14 @@ mod tests {
         ] {
             assert_ne!(one, hash(&other, "sha256:1"), "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_images_own_user_and_entry_point_are_of_no_account() {
+        let body = create_body(&dind(), "sha256:1");
+        assert_eq!(body["User"], "0:0");
+        assert_eq!(body["Entrypoint"], json!(["/bin/sh", "-c", ENTRY]));
+        assert_eq!(body["Cmd"], json!([]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 
 use super::{Sessions, certs};
-use crate::config::{Config, Daemon, Home, Lookup};
+use crate::config::{Config, Home, Lookup};
 use crate::dock::dial::{Endpoint, Stream};
 use crate::dock::docker::{DockerError, Engine};
 
@@ -46,7 +46,7 @@ pub struct Status {
     pub sessions: Option<Sessions>,
     /// What is wrong, for a person, the gravest first.
     pub problems: Vec<String>,
-    /// The command that mends the first of them.
+    /// What mends the first of them: a command where there is one.
     pub next: Option<String>,
 }
 
@@ -55,7 +55,8 @@ pub struct ContainerStatus {
     pub name: String,
     /// As Docker has it: `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
     pub state: String,
-    /// `starting`, `healthy`, `unhealthy`, or empty before the first check.
+    /// `starting`, `healthy`, `unhealthy`, or empty. The engine's own opinion, up to half a minute old and wrong for as
+    /// long after a pause: no problem by itself.
     pub health: String,
     pub image: String,
 }
@@ -102,22 +103,18 @@ pub async fn status(config: &Config, home: &Home, lookup: Lookup<'_>) -> Status 
     match super::endpoint(config, home) {
         Ok(endpoint) => {
             if let Err(error) = status.look_at_daemon(endpoint.with_timeout(super::ANSWER_WITHIN)).await {
-                status.problem(chain(&error), "berth up");
+                status.problem(chain(&error), mend(config));
             }
         }
-        Err(error) => status.problem(chain(&error), mend(&daemon, config)),
+        Err(error) => status.problem(chain(&error), mend(config)),
     }
     status.healthy = status.problems.is_empty();
     status
 }
 
-/// A daemon that is not ours has certificates that we can't make.
-fn mend(daemon: &Daemon, config: &Config) -> &'static str {
-    if config.dind.host.is_some() && daemon.certs.is_some() {
-        "correct `host` and `certs` in [dind]"
-    } else {
-        "berth up"
-    }
+/// A daemon that is not ours can't be started by us, nor its certificates be made.
+fn mend(config: &Config) -> &'static str {
+    if config.dind.host.is_some() { "start that daemon, or correct [dind]" } else { "berth up" }
 }
 
 fn unknown_images(config: &Config) -> Vec<ImageStatus> {
@@ -140,9 +137,6 @@ impl Status {
                 if container.status != "running" {
                     let problem = format!("the container `{}` is {}", dind.name, container.status);
                     self.problem(problem, "berth up");
-                } else if container.health == "unhealthy" {
-                    let said = container.health_log.trim();
-                    self.problem(format!("the container `{}` is unhealthy: {said}", dind.name), "berth up");
                 }
                 self.container = Some(ContainerStatus {
                     name: dind.name.clone(),
