@@ -99,7 +99,7 @@ pub struct SettingsArgs {
     /// Processes and threads at the most.
     #[arg(long, value_name = "N")]
     pub pids: Option<Pids>,
-    /// A capability to give, such as NET_BIND_SERVICE; all are dropped by default.
+    /// A capability to give, such as `NET_BIND_SERVICE`; all are dropped by default.
     #[arg(long, value_name = "CAPABILITY")]
     pub cap_add: Vec<Capability>,
     /// Make the container's root file system read-only.

@@ -30,7 +30,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
     let config = Config::load(&home, arguments.config.as_deref());
     if let Subcommands::Run(args) = arguments.command {
         // Its client must be told even that the configuration is broken.
-        return run::run(*args, config, &home, stderr).await;
+        return Box::pin(run::run(*args, config, &home, stderr)).await;
     }
     let config = config?;
     match arguments.command {
@@ -42,7 +42,9 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Ps(args) => ps::run(&args, &config, &home).await,
         Subcommands::Kill(args) => kill::run(&args, &config, &home).await,
         Subcommands::Gc => gc::run(&config, &home).await,
-        Subcommands::Validate(args) => validate::run(&args, &config, &home, arguments.config.as_deref()).await,
+        Subcommands::Validate(args) => {
+            validate::run(&args, &config, &home, arguments.config.as_deref()).await
+        }
     }
 }
 

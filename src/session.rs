@@ -86,7 +86,12 @@ pub struct Options {
 ///
 /// # Errors
 /// Why there was no server for the client. It has been told.
-pub async fn run<R, W, U, S, F>(from_client: R, to_client: W, options: Options, start: S) -> Result<(), Failure>
+pub async fn run<R, W, U, S, F>(
+    from_client: R,
+    to_client: W,
+    options: Options,
+    start: S,
+) -> Result<(), Failure>
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
@@ -108,7 +113,7 @@ where
         interactive: options.interactive,
     };
     let client = Client {
-        to_client: Some(to_client),
+        out: Some(to_client),
         replies,
         pump: tokio::spawn(pump.run()),
         end: None,
@@ -274,7 +279,7 @@ where
 /// The client's side of the loop: who writes to it, and whether it is still there.
 struct Client<W> {
     /// `None` once the client has closed it.
-    to_client: Option<W>,
+    out: Option<W>,
     replies: mpsc::Receiver<Bytes>,
     pump: JoinHandle<ClientEnd>,
     end: Option<ClientEnd>,
@@ -311,19 +316,18 @@ impl<W: AsyncWrite + Unpin> Client<W> {
 
     /// One whole line. A client that is gone ends the session; one that doesn't read holds up its own direction.
     async fn write(&mut self, line: &[u8]) {
-        let Some(to_client) = &mut self.to_client else { return };
+        let Some(out) = &mut self.out else { return };
         let write = async {
-            to_client.write_all(line).await?;
-            to_client.flush().await
+            out.write_all(line).await?;
+            out.flush().await
         };
         let (stop, deadline) = (&self.stop, self.deadline);
         let stopped = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => {
-                    stop.cancelled().await;
-                    tokio::time::sleep(GIVE_UP_AFTER).await;
-                }
+            if let Some(deadline) = deadline {
+                tokio::time::sleep_until(deadline).await;
+            } else {
+                stop.cancelled().await;
+                tokio::time::sleep(GIVE_UP_AFTER).await;
             }
         };
         let written = tokio::select! {
@@ -332,7 +336,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         };
         if let Err(error) = written {
             tracing::debug!("cannot write to the client: {error}");
-            self.to_client = None;
+            self.out = None;
             self.stop.cancel();
         }
     }

@@ -12,7 +12,8 @@ use crate::session::failure::Failure;
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
     let entries = roster::list(&engine).await.map_err(Failure::from)?;
-    let Some(entry) = entries.iter().find(|entry| entry.session == args.session || entry.name == args.session)
+    let Some(entry) =
+        entries.iter().find(|entry| entry.session == args.session || entry.name == args.session)
     else {
         return Err(Failure {
             code: Code::Unavailable,

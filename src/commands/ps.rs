@@ -54,7 +54,8 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
 
 async fn row(engine: &Engine, entry: Entry) -> Row {
     // One that ends in this moment uses nothing.
-    let usage = if entry.running { engine.usage(&entry.id).await.unwrap_or_default() } else { Usage::default() };
+    let usage =
+        if entry.running { engine.usage(&entry.id).await.unwrap_or_default() } else { Usage::default() };
     Row {
         created: jiff::Timestamp::from_second(entry.created).unwrap_or_default().to_string(),
         name: entry.name,

@@ -34,14 +34,26 @@ pub async fn run(
         writeln!(std::io::stdout().lock(), "{:#}", dry_run(&plan, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = prepared.as_ref().map_or_else(
-        |_| crate::config::Settings::default(),
-        |(plan, _)| plan.server.settings.clone(),
-    );
-    let secrets = prepared.iter().flat_map(|(_, env)| env).filter(|var| var.secret).map(|var| var.value.clone());
-    let trace = open_trace(&args, Redactor::new(secrets), stderr)?;
+    let settings = prepared
+        .as_ref()
+        .map_or_else(|_| crate::config::Settings::default(), |(plan, _)| plan.server.settings.clone());
+    let secrets =
+        prepared.iter().flat_map(|(_, env)| env).filter(|var| var.secret).map(|var| var.value.clone());
+    let (trace, prepared) = match open_trace(&args, Redactor::new(secrets), stderr) {
+        Ok(trace) => (trace, prepared),
+        Err(error) => {
+            (Trace::off(), prepared.and(Err(Failure::new(Code::Configuration, &error, "correct `--trace`"))))
+        }
+    };
+    if let Ok((plan, _)) = &prepared {
+        trace.session(&plan.session);
+    }
     let options = Options {
-        server: args.server.clone().or_else(|| args.image.as_ref().map(|image| image.as_str().to_owned())).unwrap_or_default(),
+        server: args
+            .server
+            .clone()
+            .or_else(|| args.image.as_ref().map(|image| image.as_str().to_owned()))
+            .unwrap_or_default(),
         max_line: settings.max_line,
         stop_grace: settings.stop_grace,
         interactive: std::io::stdin().is_terminal(),
@@ -50,11 +62,11 @@ pub async fn run(
         stop: stop_on_signal()?,
     };
     let starting = trace.clone();
-    let result = session::run(tokio::io::stdin(), tokio::io::stdout(), options, |said| async move {
+    let session = session::run(tokio::io::stdin(), tokio::io::stdout(), options, |said| async move {
         let (plan, _) = prepared?;
         start(plan, said, starting).await
-    })
-    .await;
+    });
+    let result = Box::pin(session).await;
     trace.flush().await;
     Ok(match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,13 +107,13 @@ fn usage(text: &str) -> Failure {
 
 /// Twelve hex digits nobody else has.
 fn session_id() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 6];
+    let mut bytes = [0_u8; 8];
     rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| Failure {
         code: Code::Internal,
         text: "the system gives no random numbers".to_owned(),
         next: None,
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:012x}", u64::from_be_bytes(bytes) >> 16))
 }
 
 /// What would be created, as the Engine API would be told.
@@ -124,14 +136,13 @@ fn dry_run(plan: &Plan, env: &[EnvVar]) -> serde_json::Value {
     })
 }
 
-fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> anyhow::Result<Trace> {
+fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> std::io::Result<Trace> {
     let sink = match args.trace.as_deref() {
         None => return Ok(Trace::off()),
         Some(file) if file == Path::new("-") => Sink::Stderr,
         Some(file) => Sink::File(file.to_owned()),
     };
     Trace::open(sink, args.trace_bodies, redactor, stderr.clone())
-        .with_context(|| format!("cannot open the trace `{}`", args.trace.clone().unwrap_or_default().display()))
 }
 
 /// Clients end their servers with SIGINT or SIGTERM, and closing terminals with SIGHUP; all mean «end in order».

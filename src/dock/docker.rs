@@ -176,6 +176,8 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// # Panics
+    /// Never: bollard refuses malformed addresses only, and this one is constant.
     pub fn new(endpoint: Endpoint) -> Self {
         // No bound on an answer here: loading an image may take minutes. Callers with a deadline set their own.
         let day = 24 * 60 * 60;
@@ -186,7 +188,10 @@ impl Engine {
             async move { client.request(request).await.map_err(Bollard::from) }
         };
         let version = ClientVersion { major_version: 1, minor_version: 41 };
-        #[expect(clippy::expect_used, reason = "fails for a malformed address only, and this one is constant")]
+        #[expect(
+            clippy::expect_used,
+            reason = "fails for a malformed address only, and this one is constant"
+        )]
         let docker =
             bollard::Docker::connect_with_custom_transport(transport, Some("http://berth"), day, &version)
                 .expect("a constant address");
@@ -210,7 +215,8 @@ impl Engine {
     }
 
     pub async fn image(&self, name: &str) -> Result<Option<Image>, DockerError> {
-        let found = absent(self.docker.inspect_image(name).await.map_err(explain("inspect the image", name)))?;
+        let found =
+            absent(self.docker.inspect_image(name).await.map_err(explain("inspect the image", name)))?;
         Ok(found.map(|image| {
             let config = image.config.unwrap_or_default();
             Image {
@@ -225,7 +231,10 @@ impl Engine {
     }
 
     /// The image as a tar stream (`docker save`).
-    pub fn export_image(&self, name: &str) -> impl FutureStream<Item = Result<Bytes, std::io::Error>> + use<> {
+    pub fn export_image(
+        &self,
+        name: &str,
+    ) -> impl FutureStream<Item = Result<Bytes, std::io::Error>> + use<> {
         self.docker.export_image(name).map_err(std::io::Error::other)
     }
 
@@ -353,7 +362,8 @@ impl Engine {
     /// All containers, running or not, that carry `label` (`key=value`).
     pub async fn list(&self, label: &str) -> Result<Vec<Listed>, DockerError> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
-        let options = query::ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let options =
+            query::ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
         let rows = self.docker.list_containers(Some(options)).await;
         Ok(rows.map_err(explain("ask", &self.endpoint.to_string()))?.into_iter().map(listed).collect())
     }
@@ -374,20 +384,27 @@ impl Engine {
         uploaded.map_err(explain("copy files into", name))
     }
 
+    /// Whether a container's file system has `path`; the container needn't run.
+    pub async fn has_path(&self, name: &str, path: &str) -> Result<bool, DockerError> {
+        let options = query::ContainerArchiveInfoOptions { path: path.to_owned() };
+        let found = self.docker.get_container_archive_info(name, Some(options)).await;
+        Ok(absent(found.map_err(explain("look into", name)))?.is_some())
+    }
+
     /// The last lines of a container's log.
     pub async fn log_tail(&self, name: &str, lines: u32) -> Result<String, DockerError> {
-        let options = query::LogsOptions {
-            stdout: true,
-            stderr: true,
-            tail: lines.to_string(),
-            ..Default::default()
-        };
+        let options =
+            query::LogsOptions { stdout: true, stderr: true, tail: lines.to_string(), ..Default::default() };
         let chunks = self.docker.logs(name, Some(options)).map_ok(|chunk| chunk.to_string());
         chunks.try_collect().await.map_err(explain("read the log of", name))
     }
 
     /// Creates a volume, or finds the one of that name.
-    pub async fn create_volume(&self, name: &str, labels: HashMap<String, String>) -> Result<(), DockerError> {
+    pub async fn create_volume(
+        &self,
+        name: &str,
+        labels: HashMap<String, String>,
+    ) -> Result<(), DockerError> {
         let request = bollard::models::VolumeCreateRequest {
             name: Some(name.to_owned()),
             labels: Some(labels),
@@ -446,9 +463,10 @@ fn listed(row: ContainerSummary) -> Listed {
 #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
 fn usage(sample: bollard::models::ContainerStatsResponse) -> Usage {
     let memory = sample.memory_stats.unwrap_or_default();
-    let cache = memory.stats.as_ref().and_then(|stats| {
-        stats.get("total_inactive_file").or_else(|| stats.get("inactive_file")).copied()
-    });
+    let cache = memory
+        .stats
+        .as_ref()
+        .and_then(|stats| stats.get("total_inactive_file").or_else(|| stats.get("inactive_file")).copied());
     let total = |stats: &bollard::models::ContainerCpuStats| {
         let used = stats.cpu_usage.as_ref().and_then(|usage| usage.total_usage).unwrap_or_default();
         (used, stats.system_cpu_usage.unwrap_or_default(), stats.online_cpus.unwrap_or(1))

@@ -141,9 +141,14 @@ mod tests {
 
     #[test]
     fn any_cut_gives_the_same_output() {
-        let stream = b"\x01\0\0\0\0\0\0\x05hello\x02\0\0\0\0\0\0\x03err\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x06 world";
+        let stream =
+            b"\x01\0\0\0\0\0\0\x05hello\x02\0\0\0\0\0\0\x03err\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x06 world";
         for size in 1..=stream.len() {
-            assert_eq!(decode_in_pieces(stream, size), (b"hello world".to_vec(), b"err".to_vec()), "cut at {size}");
+            assert_eq!(
+                decode_in_pieces(stream, size),
+                (b"hello world".to_vec(), b"err".to_vec()),
+                "cut at {size}"
+            );
         }
     }
 

@@ -58,17 +58,27 @@ pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let archive = archive().map_err(|error| DockerError::broken("pack", "the keeper", error))?;
-    let uploaded = engine.upload(&created, FOLDER, archive).await;
+    let uploaded = upload(engine, &created).await;
     engine.remove(&created).await?;
     uploaded
+}
+
+async fn upload(engine: &Engine, filler: &str) -> Result<(), DockerError> {
+    // Filled already: replacing the program would take it away from who starts at this moment.
+    if engine.has_path(filler, PATH).await? {
+        return Ok(());
+    }
+    let archive = archive().map_err(|error| DockerError::broken("pack", "the keeper", error))?;
+    engine.upload(filler, FOLDER, archive).await
 }
 
 fn archive() -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::with_capacity(KEEPER.len() + 4096));
     let mut file = tar::Header::new_gnu();
     file.set_size(KEEPER.len() as u64);
-    file.set_mode(0o555);
+    // Not readable: the kernel makes such a process non-dumpable from its first instruction on, so no server can reach
+    // into PID 1 before the keeper has locked itself.
+    file.set_mode(0o111);
     file.set_cksum();
     tar.append_data(&mut file, "keeper.bin", KEEPER)?;
     let mut link = tar::Header::new_gnu();

@@ -78,12 +78,8 @@ impl Lease {
 
     async fn attempt(mut wire: Wire, spec: &Spec) -> Result<Self, DockerError> {
         let name = spec.starting_name();
-        let create = Request::post(
-            CREATE,
-            &name,
-            format!("/containers/create?name={name}"),
-            Some(spec.create_body()),
-        );
+        let create =
+            Request::post(CREATE, &name, format!("/containers/create?name={name}"), Some(spec.create_body()));
         let start = Request::post(START, &name, format!("/containers/{name}/start"), None);
         let attach = Request::post(
             "attach to the container",

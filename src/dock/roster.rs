@@ -57,7 +57,7 @@ pub struct Entry {
 pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
     let rows = engine.list(&spec::managed_by_filter()).await?;
     let mut entries: Vec<Entry> = rows.into_iter().filter_map(entry).collect();
-    entries.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    entries.sort_by_key(|entry| natural(&entry.name));
     Ok(entries)
 }
 
@@ -109,7 +109,8 @@ mod tests {
     use super::*;
 
     fn row(name: &str, running: bool, created: i64) -> Listed {
-        let labels = [(spec::LABEL_CLIENT, "codex"), (spec::LABEL_SERVER, "time"), (spec::LABEL_SESSION, "s")];
+        let labels =
+            [(spec::LABEL_CLIENT, "codex"), (spec::LABEL_SERVER, "time"), (spec::LABEL_SESSION, "s")];
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         Listed { id: String::new(), name: name.to_owned(), labels, running, created }
     }

@@ -87,7 +87,9 @@ impl Spec {
         let tmpfs: serde_json::Map<String, Value> = settings
             .tmpfs
             .iter()
-            .map(|(path, bytes)| (path.clone(), format!("rw,nosuid,nodev,noexec,mode=1777,size={bytes}").into()))
+            .map(|(path, bytes)| {
+                (path.clone(), format!("rw,nosuid,nodev,noexec,mode=1777,size={bytes}").into())
+            })
             .collect();
         json!({
             "Image": self.server.image,

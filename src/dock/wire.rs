@@ -89,7 +89,8 @@ impl Wire {
 
     /// The answer to `request`, whose turn it is; its body as JSON, `Null` where it is empty.
     pub async fn answer(&mut self, request: &Request) -> Result<Value, DockerError> {
-        let (status, body) = self.read_answer(request.upgrade).await.map_err(|error| request.broken(error))?;
+        let (status, body) =
+            self.read_answer(request.upgrade).await.map_err(|error| request.broken(error))?;
         let body = serde_json::from_slice(&body)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).trim().to_owned()));
         if status < 400 {

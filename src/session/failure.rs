@@ -89,9 +89,10 @@ impl From<DialError> for Failure {
             DialError::Certificate { .. } => (Code::Configuration, "make the certificates with `berth up`"),
             DialError::Expired { .. } => (Code::Configuration, "renew it with `berth up`"),
             DialError::Unusable { .. } => (Code::Configuration, "make new ones with `berth up`"),
-            DialError::Connect { .. } | DialError::Timeout { .. } => {
-                (Code::Unavailable, "start the DinD daemon with `berth up`, or look at it with `berth status`")
-            }
+            DialError::Connect { .. } | DialError::Timeout { .. } => (
+                Code::Unavailable,
+                "start the DinD daemon with `berth up`, or look at it with `berth status`",
+            ),
         };
         Self::new(code, &error, next)
     }

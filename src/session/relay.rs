@@ -18,8 +18,8 @@ use super::inflight::InFlight;
 use crate::observe::trace::{Direction, Trace};
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{
-    Envelope, Frame, FrameCodec, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name, error_line, look,
-    raw,
+    Envelope, Frame, FrameCodec, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name,
+    error_line, look, raw,
 };
 
 /// A client that was told why there is no server gets this long to ask on before the session ends.
@@ -140,8 +140,13 @@ where
         for envelope in envelopes {
             if envelope.kind == Kind::Request && !self.shared.in_flight.insert(envelope) {
                 let id = envelope.raw_id();
-                self.reply(error_line(id.as_ref(), INVALID_REQUEST, "berth: too many requests in flight", None))
-                    .await;
+                self.reply(error_line(
+                    id.as_ref(),
+                    INVALID_REQUEST,
+                    "berth: too many requests in flight",
+                    None,
+                ))
+                .await;
                 return false;
             }
             // The receiver of a cancellation sends no answer; nobody waits for one any more.
@@ -222,6 +227,13 @@ where
     }
 
     async fn reply(&mut self, line: Bytes) {
+        let text = String::from_utf8_lossy(&line);
+        self.shared.trace.note(
+            Some(Direction::ServerToClient),
+            "our answer",
+            text.trim_end(),
+            line.len() as u64,
+        );
         // Fails only when the session's loop is over, and then nobody can be told.
         let _ = self.replies.send(line).await;
     }

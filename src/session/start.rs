@@ -82,7 +82,8 @@ pub async fn start(
     };
     let ((spec, lease), (wire, argv)) = tokio::try_join!(leasing, preparing)?;
 
-    let naming = tokio::spawn(take_name(engine.clone(), lease.container().to_owned(), spec.client, trace.clone()));
+    let naming =
+        tokio::spawn(take_name(engine.clone(), lease.container().to_owned(), spec.client, trace.clone()));
     let began = Instant::now();
     let command = Command { argv, env: plan.env, session: plan.session };
     let started = tokio::time::timeout(timeout, exec::start(wire, lease.container(), &command)).await;
