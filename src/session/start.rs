@@ -21,6 +21,12 @@ use crate::rpc::Code;
 /// An ended process's exit code is there a moment after its output has ended.
 const EXIT_CODE_WITHIN: Duration = Duration::from_millis(500);
 
+/// What `SIGKILL` makes of an exit code.
+const KILLED: i64 = 137;
+
+/// Processes that were killed at once are seen to end within this time.
+const ENDS_TOGETHER: Duration = Duration::from_millis(200);
+
 /// After the lifeline is closed, how long we watch the container go.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -191,11 +197,17 @@ impl Upstream for DockUpstream {
                     Err(_) => return Exit::Lost,
                 }
             };
-            let killed = code == 137;
+            if code != KILLED {
+                return Exit::Code(code);
+            }
             match self.engine.inspect(&self.container).await {
-                Ok(Some(container)) if killed && container.oom_killed => Exit::OutOfMemory(self.memory),
-                Ok(_) => Exit::Code(code),
-                Err(_) => Exit::Lost,
+                Ok(Some(container)) if container.oom_killed => Exit::OutOfMemory(self.memory),
+                // Who kills the container kills the keeper, too; the daemon may not know it yet.
+                Ok(Some(_)) => match tokio::time::timeout(ENDS_TOGETHER, self.lifeline.ended()).await {
+                    Ok(()) => Exit::Lost,
+                    Err(_) => Exit::Code(code),
+                },
+                Ok(None) | Err(_) => Exit::Lost,
             }
         };
         tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await.unwrap_or(Exit::Lost)
