@@ -13,6 +13,7 @@ mod stderr_tail;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -99,7 +100,11 @@ where
     S: FnOnce(oneshot::Receiver<Option<String>>) -> F,
     F: Future<Output = Result<U, Failure>>,
 {
-    let shared = Arc::new(Shared { in_flight: InFlight::default(), trace: options.trace.clone() });
+    let shared = Arc::new(Shared {
+        in_flight: InFlight::default(),
+        trace: options.trace.clone(),
+        client_left: AtomicBool::new(false),
+    });
     let (hello, said) = oneshot::channel();
     let (phase, phases) = mpsc::channel(2);
     let (reply, replies) = mpsc::channel(REPLIES);
@@ -166,6 +171,10 @@ where
         let mut tail = StderrTail::new(self.options.stderr.clone());
         let terminated = self.relay(&mut upstream, &mut tail).await;
         let exit = upstream.post_mortem().await;
+        if self.client.end.is_none() && self.shared.client_left.load(Ordering::Acquire) {
+            // The server ended because the client had left, and its pump is about to.
+            let _: Turn<()> = self.client.serve_until(std::future::pending()).await;
+        }
         tail.finish();
         self.shared.trace.note(None, "server ended", &format!("{exit:?}"), 0);
         let clean = exit == Exit::Code(0) || terminated;

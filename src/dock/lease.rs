@@ -5,6 +5,10 @@
 //! the container by a name before it exists, and the name must be nobody else's, or a conflict would make the two
 //! later requests start and attach to another session's container: hence `mcp-<client>-<session>.starting` first,
 //! and a rename to the lowest free `mcp-<client>-<n>` after. The rename is atomic in the daemon; a label never locks.
+//!
+//! Over TCP the daemon learns that we are gone from its second answer at the earliest. Over a Unix socket the first fails
+//! already, and it drops the requests behind it: then a kill during the creation leaves a container that was never
+//! started, for `roster::sweep`. DinD daemons of our own are always reached by TCP.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

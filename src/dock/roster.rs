@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::docker::{DockerError, Engine, Listed};
 use super::spec;
 
-/// A container that was created and doesn't run for this long (by the daemon's clock, in seconds) is nobody's.
-const STALE_AFTER: i64 = 60;
+/// A container that was created and doesn't run for this long (by the daemon's clock, in seconds) is nobody's: the
+/// daemon itself goes on from its creation to its start, a moment later.
+const STALE_AFTER: i64 = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_stood_still_for_a_minute_is_swept() {
+    fn only_what_has_stood_still_is_swept() {
         assert!(is_stale(&row("a", false, 0), STALE_AFTER + 1));
         assert!(!is_stale(&row("a", false, 0), STALE_AFTER), "its creator may be about to start it");
         assert!(!is_stale(&row("a", true, 0), 1_000_000));

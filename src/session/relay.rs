@@ -4,6 +4,7 @@
 //! answer. It never writes to the client: its answers go through the bounded `replies` to the session's loop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +37,8 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 pub struct Shared {
     pub in_flight: InFlight,
     pub trace: Trace,
+    /// Set before the server's input is closed: a server that ends by that may be seen to end before the pump is.
+    pub client_left: AtomicBool,
 }
 
 /// What the session's loop tells the pump of the server.
@@ -96,6 +99,7 @@ where
                 Err(Undelivered::Down(failure)) => return self.apologise(&failure).await,
             }
         };
+        self.shared.client_left.store(true, Ordering::Release);
         if let Some(mut input) = server {
             let _ = tokio::time::timeout(CLOSE_WITHIN, input.shutdown()).await;
         }

@@ -1,6 +1,8 @@
 //! The real loop over pipes in memory, with a clock that the test drives.
 
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::{Context, Poll};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, split};
@@ -15,16 +17,37 @@ const PIPE: usize = 1024;
 /// More requests than the pipes and a read buffer hold.
 const MANY: u32 = 2000;
 
+/// The server's input as the session has it.
+type Input = Box<dyn AsyncWrite + Unpin + Send>;
+
+/// Its closing is seen by the server at once, and takes its time here, as that of a TLS stream may.
+struct SlowToClose(WriteHalf<DuplexStream>);
+
+impl AsyncWrite for SlowToClose {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = Pin::new(&mut self.0).poll_shutdown(cx);
+        Poll::Pending
+    }
+}
+
 /// The server's side as a test plays it.
 struct Played {
-    input: Option<WriteHalf<DuplexStream>>,
+    input: Option<Input>,
     output: ReceiverStream<io::Result<Chunk>>,
     exit: Exit,
     terminated: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Upstream for Played {
-    type Input = WriteHalf<DuplexStream>;
+    type Input = Input;
     type Output = ReceiverStream<io::Result<Chunk>>;
 
     fn take_input(&mut self) -> Option<Self::Input> {
@@ -58,12 +81,16 @@ struct Stage {
 
 /// A session whose server is up at once and ends as `exit` says.
 fn stage(exit: Exit) -> Stage {
+    stage_with(exit, |input| Box::new(input))
+}
+
+fn stage_with(exit: Exit, input: fn(WriteHalf<DuplexStream>) -> Input) -> Stage {
     let (client, ours) = tokio::io::duplex(PIPE);
     let (server, theirs) = tokio::io::duplex(PIPE);
     let (server_out, output) = mpsc::channel(1);
     let terminated = Arc::new(Mutex::new(None));
     let played = Played {
-        input: Some(split(theirs).1),
+        input: Some(input(split(theirs).1)),
         output: ReceiverStream::new(output),
         exit,
         terminated: Arc::clone(&terminated),
@@ -241,6 +268,18 @@ async fn a_server_that_does_not_read_holds_up_its_own_direction_only() {
         assert_eq!(stage.server_gets().await, request(&id.to_string()).trim_end());
     }
     stuffing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_with_its_input_has_done_nothing_wrong() {
+    let mut stage = stage_with(Exit::Code(0), |input| Box::new(SlowToClose(input)));
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    stage.client_closes().await;
+    assert!(stage.server_in.next_line().await.unwrap().is_none());
+    stage.server_out = None;
+    assert!(stage.client_out.next_line().await.unwrap().is_none(), "nobody waits for an answer");
+    assert_eq!(stage.ends().await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
