@@ -372,10 +372,10 @@ mod ping {
 /// Looks at the walls of a container from inside. Each answer is one line of JSON on stdout.
 mod probe {
     use super::{Failure, Words};
-    use std::ffi::OsString;
+    use std::ffi::{OsStr, OsString};
     use std::fmt::{self, Write as _};
     use std::fs::{self, File};
-    use std::io::{self, Write};
+    use std::io::{self, Read, Write};
     use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
     use std::path::Path;
     use std::process::{Child, Command, Stdio};
@@ -393,6 +393,8 @@ mod probe {
         Allocate { bytes: usize },
         Fork { count: usize },
         Addresses,
+        Write { path: OsString, text: OsString },
+        Read(OsString),
         Sleep(Duration),
     }
 
@@ -413,6 +415,8 @@ mod probe {
                 "allocate" => Self::Allocate { bytes: words.parsed("a number of bytes")? },
                 "fork" => Self::Fork { count: words.parsed("a number of processes")? },
                 "addresses" => Self::Addresses,
+                "write" => Self::Write { path: words.next("a path")?, text: words.next("a text")? },
+                "read" => Self::Read(words.next("a path")?),
                 "sleep" => Self::Sleep(words.milliseconds("sleep")?),
                 other => return Err(Failure::usage(format_args!("unknown probe `{other}`"))),
             })
@@ -427,6 +431,8 @@ mod probe {
                 Self::Allocate { bytes } => print(allocate(bytes)),
                 Self::Fork { count } => print(fork(count)?),
                 Self::Addresses => print(addresses()?),
+                Self::Write { path, text } => print(write(&path, &text)),
+                Self::Read(path) => print(read(&path)),
                 Self::Sleep(time) => {
                     thread::sleep(time);
                     Ok(())
@@ -446,10 +452,11 @@ mod probe {
         let Limits { memory_bytes, pids, cpus } = Limits::read(Path::new("/sys/fs/cgroup"));
         let own_folder = env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
         Ok(format!(
-            "{{\"uid\":{},\"cap_eff\":{},\"no_new_privs\":{},\"seccomp\":{},\"memory_bytes\":{},\
+            "{{\"uid\":{},\"cap_eff\":{},\"cap_bnd\":{},\"no_new_privs\":{},\"seccomp\":{},\"memory_bytes\":{},\
              \"pids\":{},\"cpus\":{},\"root_writable\":{},\"keeper_writable\":{}}}",
             or_null(uid),
             or_null(field(&status, "CapEff").map(quoted)),
+            or_null(field(&status, "CapBnd").map(quoted)),
             field(&status, "NoNewPrivs") == Some("1"),
             number("Seccomp"),
             or_null(memory_bytes),
@@ -549,6 +556,12 @@ mod probe {
                 }
             }
         });
+        // A byte on stdin ends it before its time; the end of stdin says nothing.
+        thread::spawn(|| {
+            if let Ok(1..) = io::stdin().read(&mut [0]) {
+                process::exit(0);
+            }
+        });
         thread::sleep(time);
         Ok(())
     }
@@ -608,6 +621,21 @@ mod probe {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    fn write(path: &OsStr, text: &OsStr) -> String {
+        let error = fs::write(path, text.as_encoded_bytes()).err().map(|error| quoted(&error.to_string()));
+        format!("{{\"written\":{},\"error\":{}}}", error.is_none(), or_null(error))
+    }
+
+    /// What is there and cannot be read, such as a socket, is found all the same. At most 64 KiB are read.
+    fn read(path: &OsStr) -> String {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(64 << 10).read_to_end(&mut bytes));
+        let text = read.is_ok().then(|| quoted(&String::from_utf8_lossy(&bytes)));
+        let found = fs::symlink_metadata(path).is_ok();
+        let error = read.err().map(|error| quoted(&error.to_string()));
+        format!("{{\"found\":{found},\"text\":{},\"error\":{}}}", or_null(text), or_null(error))
     }
 
     fn or_null(value: Option<impl fmt::Display>) -> String {
@@ -976,6 +1004,8 @@ mod tests {
         let limits = probe(&["limits"]);
         assert_eq!(limits["uid"], fs::metadata("/proc/self").unwrap().uid());
         assert_eq!(limits["cap_eff"].as_str().unwrap().len(), 16);
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        assert_eq!(limits["cap_bnd"].as_str(), field(&status, "CapBnd"));
         assert_eq!(limits["keeper_writable"], true, "the build's own folder");
         assert!(limits["no_new_privs"].is_boolean() && limits["root_writable"].is_boolean());
 
@@ -993,6 +1023,20 @@ mod tests {
     }
 
     #[test]
+    fn probes_write_and_read_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        assert_eq!(probe(&["write", &path("a"), "x \"y\""]), json!({"written": true, "error": null}));
+        assert_eq!(probe(&["read", &path("a")]), json!({"found": true, "text": "x \"y\"", "error": null}));
+        let nowhere = path("none/a");
+        assert_eq!(probe(&["write", &nowhere, ""])["written"], false);
+        let absent = json!({"found": false, "text": null, "error": "No such file or directory (os error 2)"});
+        assert_eq!(probe(&["read", &nowhere]), absent);
+        let _socket = UnixListener::bind(path("s")).unwrap();
+        assert_eq!(probe(&["read", &path("s")])["found"], true, "though it cannot be opened");
+    }
+
+    #[test]
     fn a_listening_probe_tells_of_each_connection_and_ends() {
         let mut child = Command::new(KEEPER)
             .args(["probe", "listen", "0", "--for", "1500"])
@@ -1007,6 +1051,17 @@ mod tests {
         assert!(lines.next().unwrap()["accepted"].as_str().unwrap().starts_with("127.0.0.1:"));
         assert_eq!(lines.next(), None);
         assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_listening_probe_ends_before_its_time_when_it_is_told_to() {
+        let began = Instant::now();
+        let mut command = Command::new(KEEPER);
+        command.args(["probe", "listen", "0", "--for", "60000"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"q").unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(began.elapsed() < AT_ONCE);
     }
 
     /// `unshare` into a pid namespace, with the rights of root or those of a user namespace.
