@@ -27,3 +27,4 @@ pub mod logging;
 pub mod observe;
 pub mod rpc;
 pub mod session;
+pub mod validate;

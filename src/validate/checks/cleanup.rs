@@ -1,0 +1,74 @@
+//! Is anything left of a session once it has ended, in whatever way?
+
+use std::time::Duration;
+
+use super::{Check, Question, Seen};
+
+/// How the sessions ended, and what was left.
+#[derive(Debug, Clone)]
+pub struct Cleanup {
+    pub ends: Vec<End>,
+    /// Containers that were created and don't run.
+    pub leftovers: Seen<Vec<String>>,
+}
+
+impl Default for Cleanup {
+    fn default() -> Self {
+        Self { ends: Vec::new(), leftovers: Err("the daemon was not asked".to_owned()) }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct End {
+    pub title: String,
+    pub by: By,
+    /// From the end of the session to the first look at the daemon that no longer showed its container.
+    pub gone_after: Seen<Duration>,
+    /// The exit code of `berth run`; `None`: a signal ended it.
+    pub exit: Seen<Option<i32>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Its standard input was closed.
+    Eof,
+    Sigterm,
+    Sigkill,
+}
+
+/// A container must be gone by then.
+pub const WITHIN: Duration = Duration::from_secs(5);
+
+const NEXT: &str = "berth ps, then `berth kill SESSION`";
+const EOF: Question = Question::new("nothing is left after the end of input", NEXT);
+const SIGTERM: Question = Question::new("nothing is left after SIGTERM", NEXT);
+const SIGKILL: Question = Question::new("nothing is left after SIGKILL", NEXT);
+const EXIT: Question =
+    Question::new("ended sessions exit with 0", "berth run --trace SERVER, and end its input");
+const LEFTOVERS: Question = Question::new("no container was created and never started", "berth gc");
+
+pub(super) fn judge(seen: &Cleanup) -> Vec<Check> {
+    let gone = |question: Question, by: By| {
+        let ends = seen.ends.iter().filter(|end| end.by == by);
+        let slowest =
+            ends.clone().filter_map(|end| end.gone_after.as_ref().ok()).max().copied().unwrap_or_default();
+        let fine = format!("{} containers, gone within {:.2} s", ends.clone().count(), slowest.as_secs_f64());
+        question.each(ends, fine, |end| match &end.gone_after {
+            Ok(after) if *after <= WITHIN => None,
+            Ok(after) => Some(format!("{} took {:.1} s", end.title, after.as_secs_f64())),
+            Err(why) => Some(format!("{}: {why}", end.title)),
+        })
+    };
+    let orderly = seen.ends.iter().filter(|end| end.by != By::Sigkill);
+    let exit = EXIT.each(orderly.clone(), format!("{} sessions", orderly.count()), |end| match &end.exit {
+        Ok(Some(0)) => None,
+        Ok(Some(code)) => Some(format!("{} exited with {code}", end.title)),
+        Ok(None) => Some(format!("{} was killed", end.title)),
+        Err(why) => Some(format!("{}: {why}", end.title)),
+    });
+    let leftovers = match &seen.leftovers {
+        Ok(names) => LEFTOVERS.each([()], "none", |()| (!names.is_empty()).then(|| names.join(", "))),
+        Err(why) => LEFTOVERS.failed(why.as_str()),
+    };
+    vec![gone(EOF, By::Eof), gone(SIGTERM, By::Sigterm), gone(SIGKILL, By::Sigkill), exit, leftovers]
+}

@@ -1,0 +1,192 @@
+//! Could a session see, reach or write into another one, or the daemon?
+
+use std::net::SocketAddr;
+
+use super::{Check, Question, Seen, repeated, unexamined};
+
+/// What was tried from inside of the sessions' containers. Each attempt has its control: the same thing where it
+/// must work, so that a probe that never works proves nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Isolation {
+    /// The container of each session, by the session's own account.
+    pub containers: Vec<String>,
+    pub sights: Vec<Sight>,
+    pub reaches: Vec<Reach>,
+    /// The same between two sessions that have a network, where the examined server's have none.
+    pub egress: Egress,
+    pub daemon: Vec<Door>,
+    pub volumes: Vec<Volume>,
+    pub files: Vec<Files>,
+    pub sockets: Vec<Socket>,
+}
+
+/// The processes that a session sees.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    pub title: String,
+    pub processes: Seen<usize>,
+    /// The control: the process that was started in it.
+    pub sees_own: bool,
+    /// Other sessions' processes.
+    pub sees_others: Vec<String>,
+}
+
+/// An attempt to connect to a listener in another session.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    pub from: String,
+    pub to: String,
+    pub address: SocketAddr,
+    /// The control: the listener, from inside of its own session.
+    pub itself: Seen<bool>,
+    pub connected: Seen<bool>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Egress {
+    /// The examined sessions have a network themselves.
+    TheSame,
+    Pair(Vec<Reach>),
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self::Pair(Vec::new())
+    }
+}
+
+/// An attempt to connect to the daemon from inside of a session.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub from: String,
+    pub address: SocketAddr,
+    pub connected: Seen<bool>,
+}
+
+/// Whether the keeper's volume, which all sessions share, can be written to.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    pub title: String,
+    /// Tried from inside, as the server's user.
+    pub writable: Seen<bool>,
+    /// What the daemon has mounted so that somebody could; for the server's user may not have the right anyway.
+    pub mounts: Seen<Vec<String>>,
+}
+
+/// A file written in one session and looked for in another.
+#[derive(Debug, Clone)]
+pub struct Files {
+    pub from: String,
+    pub to: String,
+    pub path: String,
+    /// The control: found where it was written. `None`: nowhere could it be written.
+    pub written: Seen<Option<bool>>,
+    pub seen: Seen<bool>,
+}
+
+/// A Docker socket inside of a session.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    pub title: String,
+    pub path: &'static str,
+    pub there: Seen<bool>,
+}
+
+const SHARED: Question =
+    Question::new("no container serves two sessions", "report it: this must never happen");
+const SIGHT: Question =
+    Question::new("other sessions' processes are invisible", "berth run --dry-run SERVER");
+const REACH: Question = Question::new(
+    "other sessions are out of reach",
+    "restart the daemon with --icc=false: berth down, berth up",
+);
+const EGRESS: Question = Question::new(
+    "also where sessions have a network",
+    "restart the daemon with --icc=false: berth down, berth up",
+);
+const DOOR: Question =
+    Question::new("the daemon is out of reach from inside", "restart the daemon: berth down, berth up");
+const VOLUME: Question = Question::new("the shared volume is read-only", "berth run --dry-run SERVER");
+const FILES: Question = Question::new("files are each session's own", "berth run --dry-run SERVER");
+const SOCKET: Question = Question::new("no Docker socket inside", "take it out of the image");
+
+pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
+    let twice = repeated(seen.containers.iter().map(String::as_str));
+    let shared = SHARED.each(
+        &seen.containers,
+        format!("{} sessions, {} containers", seen.containers.len(), seen.containers.len()),
+        |id| twice.contains(&id.as_str()).then(|| format!("container {id:.12} is in two sessions")),
+    );
+    let sight =
+        SIGHT.each(&seen.sights, format!("{} sessions see their own only", seen.sights.len()), |sight| {
+            match &sight.processes {
+                Err(why) => Some(unexamined(&sight.title, why)),
+                Ok(_) if !sight.sees_own => {
+                    Some(unexamined(&sight.title, "it does not even see its own process"))
+                }
+                Ok(_) => sight
+                    .sees_others
+                    .first()
+                    .map(|other| format!("{} sees a process of {other}", sight.title)),
+            }
+        });
+    let reach = REACH.each(&seen.reaches, attempts(seen.reaches.len()), unreached);
+    let egress = match &seen.egress {
+        Egress::TheSame => EGRESS.not_applicable("the examined sessions have one, see above"),
+        Egress::Pair(reaches) => EGRESS.each(reaches, attempts(reaches.len()), unreached),
+    };
+    let addresses: Vec<String> = seen.daemon.iter().map(|door| door.address.to_string()).collect();
+    let door =
+        DOOR.each(&seen.daemon, format!("tried {}", addresses.join(", ")), |door| match &door.connected {
+            Ok(false) => None,
+            Ok(true) => Some(format!("{} connects to {}", door.from, door.address)),
+            Err(why) => Some(unexamined(&door.address.to_string(), why)),
+        });
+    let volume = VOLUME.each(&seen.volumes, "no session could write", |volume| {
+        match (&volume.writable, &volume.mounts) {
+            (Ok(true), _) => Some(format!("{} can write to it", volume.title)),
+            (_, Ok(mounts)) if !mounts.is_empty() => {
+                Some(format!("{} has {} mounted writable", volume.title, mounts.join(", ")))
+            }
+            (Ok(false), Ok(_)) => None,
+            (Err(why), _) | (_, Err(why)) => Some(unexamined(&volume.title, why)),
+        }
+    });
+    let nowhere = !seen.files.is_empty() && seen.files.iter().all(|files| files.written == Ok(None));
+    let files = if nowhere {
+        FILES.not_applicable("the server can write nowhere")
+    } else {
+        FILES.each(&seen.files, "a file written in one is in no other", found)
+    };
+    let socket =
+        SOCKET.each(&seen.sockets, "none of the usual places has one", |socket| match &socket.there {
+            Ok(false) => None,
+            Ok(true) => Some(format!("{} has {}", socket.title, socket.path)),
+            Err(why) => Some(unexamined(&socket.title, why)),
+        });
+    vec![shared, sight, reach, egress, door, volume, files, socket]
+}
+
+fn attempts(count: usize) -> String {
+    format!("{count} attempts failed, while each listener answered itself")
+}
+
+fn unreached(reach: &Reach) -> Option<String> {
+    let Reach { from, to, address, .. } = reach;
+    match (&reach.itself, &reach.connected) {
+        (Ok(true), Ok(false)) => None,
+        (Ok(true), Ok(true)) => Some(format!("{from} reaches {to} at {address}")),
+        (Ok(false), _) => Some(unexamined(to, "its listener does not even answer itself")),
+        (Err(why), _) | (_, Err(why)) => Some(unexamined(to, why)),
+    }
+}
+
+fn found(files: &Files) -> Option<String> {
+    let Files { from, to, path, .. } = files;
+    match (&files.written, &files.seen) {
+        (Ok(Some(true) | None), Ok(false)) => None,
+        (Ok(_), Ok(true)) => Some(format!("{path}, written in {from}, is in {to}")),
+        (Ok(Some(false)), _) => Some(unexamined(from, "a file that was written is not found")),
+        (Err(why), _) | (_, Err(why)) => Some(unexamined(path, why)),
+    }
+}

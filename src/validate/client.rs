@@ -1,0 +1,318 @@
+//! A small MCP client, as Claude Code or Codex would speak, over any two pipes. Knows no containers.
+//!
+//! One request at a time; what arrives meanwhile and is no answer to it is sorted and kept, for that is what an
+//! examination wants to know.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
+use tokio_util::codec::FramedRead;
+
+use crate::rpc::FrameCodec;
+
+/// No answer of the examination's is longer.
+const MAX_LINE: usize = 32 << 20;
+/// Of what doesn't belong on standard output, so much is kept.
+const KEPT: usize = 16;
+/// Claude Code waits so long for the answer to its probe, then begins with `initialize`.
+const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+
+const MODERN: &str = "2026-07-28";
+
+/// Whose ways of starting a session to imitate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    ClaudeCode,
+    Codex,
+}
+
+impl Kind {
+    /// What berth calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+        }
+    }
+
+    /// What it calls itself.
+    fn client_info(self) -> Value {
+        match self {
+            Self::ClaudeCode => json!({ "name": "claude-code", "version": "2.1.330" }),
+            Self::Codex => json!({ "name": "codex-mcp-client", "title": "Codex", "version": "0.169.0" }),
+        }
+    }
+
+    fn revision(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "2025-11-25",
+            Self::Codex => "2025-06-18",
+        }
+    }
+}
+
+/// Why there is no proper answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("no answer to `{method}` within {} s", within.as_secs())]
+    TimedOut { method: String, within: Duration },
+    #[error("the session ended before it answered `{0}`")]
+    Ended(String),
+    #[error("cannot write `{method}` to the session: {source}")]
+    Write { method: String, source: std::io::Error },
+    #[error("`{method}` is answered with the error «{message}»")]
+    Refused { method: String, message: String },
+}
+
+/// The client's end of a session.
+#[derive(Debug)]
+pub struct Client<R, W> {
+    lines: FramedRead<R, FrameCodec>,
+    to_server: W,
+    kind: Kind,
+    /// The server speaks the revision without `initialize`.
+    modern: bool,
+    strange_answers: Vec<String>,
+    garbage: Vec<String>,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
+    pub fn new(kind: Kind, from_server: R, to_server: W) -> Self {
+        let lines = FramedRead::new(from_server, FrameCodec::new(MAX_LINE));
+        Self { lines, to_server, kind, modern: false, strange_answers: Vec::new(), garbage: Vec::new() }
+    }
+
+    /// Begins the session as the real client does; when it returns, the server has answered.
+    pub async fn begin(&mut self, within: Duration) -> Result<(), ClientError> {
+        let deadline = Instant::now() + within;
+        if self.kind == Kind::ClaudeCode {
+            self.modern = true;
+            let id = json!("server-discover-probe-1");
+            match self.request(&id, "server/discover", json!({}), within.min(PROBE_PATIENCE)).await {
+                Ok(_) => return Ok(()),
+                Err(ClientError::Refused { .. } | ClientError::TimedOut { .. }) => self.modern = false,
+                Err(error) => return Err(error),
+            }
+        }
+        let params = json!({
+            "protocolVersion": self.kind.revision(),
+            "capabilities": {},
+            "clientInfo": self.kind.client_info(),
+        });
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.request(&json!(0), "initialize", params, left).await?;
+        self.send(
+            "notifications/initialized",
+            &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+        )
+        .await
+    }
+
+    /// The `result` of a request. A late answer to a request that was given up on counts as strange.
+    pub async fn request(
+        &mut self,
+        id: &Value,
+        method: &str,
+        mut params: Value,
+        within: Duration,
+    ) -> Result<Value, ClientError> {
+        if self.modern {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": MODERN,
+                "io.modelcontextprotocol/clientInfo": self.kind.client_info(),
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let exchange = async {
+            self.send(method, &request).await?;
+            self.answer(id, method).await
+        };
+        let timed_out = || ClientError::TimedOut { method: method.to_owned(), within };
+        let mut answer = tokio::time::timeout(within, exchange).await.map_err(|_| timed_out())??;
+        match answer.remove("result") {
+            Some(result) => Ok(result),
+            None => Err(ClientError::Refused { method: method.to_owned(), message: error_text(&answer) }),
+        }
+    }
+
+    /// Answers to requests that were never made (or given up on), and lines that are no messages; both in their first
+    /// words.
+    pub fn take_strays(&mut self) -> (Vec<String>, Vec<String>) {
+        (std::mem::take(&mut self.strange_answers), std::mem::take(&mut self.garbage))
+    }
+
+    /// Lets go of the session's standard input.
+    pub async fn close(mut self) {
+        // Gone already is as good.
+        let _ = self.to_server.shutdown().await;
+    }
+
+    async fn send(&mut self, method: &str, message: &Value) -> Result<(), ClientError> {
+        let line = format!("{message}\n");
+        let sent = async {
+            self.to_server.write_all(line.as_bytes()).await?;
+            self.to_server.flush().await
+        };
+        sent.await.map_err(|source| ClientError::Write { method: method.to_owned(), source })
+    }
+
+    async fn answer(&mut self, id: &Value, method: &str) -> Result<Map<String, Value>, ClientError> {
+        loop {
+            let Some(Ok(item)) = self.lines.next().await else {
+                return Err(ClientError::Ended(method.to_owned()));
+            };
+            let line = match item {
+                Ok(frame) => String::from_utf8_lossy(frame.message()).into_owned(),
+                Err(too_long) => too_long.to_string(),
+            };
+            let Ok(Value::Object(message)) = serde_json::from_str(&line) else {
+                keep(&mut self.garbage, &line);
+                continue;
+            };
+            match (message.contains_key("method"), message.get("id")) {
+                (true, Some(theirs)) => {
+                    let answer = reply(theirs, &message["method"]);
+                    self.send("an answer", &answer).await?;
+                }
+                (true, None) => {}
+                (false, Some(theirs)) if theirs == id => return Ok(message),
+                (false, _) => keep(&mut self.strange_answers, &line),
+            }
+        }
+    }
+}
+
+/// What we can answer a server: that we are there, and nothing else.
+fn reply(id: &Value, method: &Value) -> Value {
+    if method == "ping" {
+        json!({ "jsonrpc": "2.0", "id": id, "result": {} })
+    } else {
+        json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "Method not found" } })
+    }
+}
+
+fn error_text(answer: &Map<String, Value>) -> String {
+    let error = answer.get("error").unwrap_or(&Value::Null);
+    error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned)
+}
+
+fn keep(kept: &mut Vec<String>, line: &str) {
+    if kept.len() < KEPT {
+        kept.push(line.chars().take(120).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    struct Server {
+        lines: tokio::io::Lines<BufReader<ReadHalf<DuplexStream>>>,
+        out: WriteHalf<DuplexStream>,
+    }
+
+    impl Server {
+        async fn read(&mut self) -> Value {
+            serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
+        }
+
+        async fn say(&mut self, line: &str) {
+            self.out.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        }
+    }
+
+    fn pair(kind: Kind) -> (Client<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>, Server) {
+        let (ours, theirs) = duplex(1 << 16);
+        let (from_server, to_server) = split(ours);
+        let (from_client, out) = split(theirs);
+        (
+            Client::new(kind, from_server, to_server),
+            Server { lines: BufReader::new(from_client).lines(), out },
+        )
+    }
+
+    #[tokio::test]
+    async fn claude_code_probes_first_and_then_initializes() {
+        let (mut client, mut server) = pair(Kind::ClaudeCode);
+        let serve = async {
+            let probe = server.read().await;
+            assert_eq!(
+                (&probe["method"], &probe["id"]),
+                (&json!("server/discover"), &json!("server-discover-probe-1"))
+            );
+            assert_eq!(probe["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], MODERN);
+            server.say(r#"{"jsonrpc":"2.0","id":"server-discover-probe-1","error":{"code":-32601,"message":"no"}}"#).await;
+            let initialize = server.read().await;
+            assert_eq!((&initialize["method"], &initialize["id"]), (&json!("initialize"), &json!(0)));
+            assert_eq!(initialize["params"]["protocolVersion"], "2025-11-25");
+            assert_eq!(initialize["params"]["_meta"], Value::Null);
+            server.say(r#"{"jsonrpc":"2.0","id":0,"result":{}}"#).await;
+            assert_eq!(server.read().await["method"], "notifications/initialized");
+        };
+        let (began, ()) = tokio::join!(client.begin(SOON), serve);
+        began.unwrap();
+    }
+
+    #[tokio::test]
+    async fn codex_initializes_at_once() {
+        let (mut client, mut server) = pair(Kind::Codex);
+        let serve = async {
+            let initialize = server.read().await;
+            assert_eq!(initialize["params"]["protocolVersion"], "2025-06-18");
+            assert_eq!(initialize["params"]["clientInfo"]["name"], "codex-mcp-client");
+            server.say(r#"{"jsonrpc":"2.0","id":0,"error":{"code":69,"message":"berth: no daemon"}}"#).await;
+        };
+        let (began, ()) = tokio::join!(client.begin(SOON), serve);
+        assert_eq!(
+            began.unwrap_err().to_string(),
+            "`initialize` is answered with the error «berth: no daemon»"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_is_sorted_and_the_answer_still_found() {
+        let (mut client, mut server) = pair(Kind::Codex);
+        let serve = async {
+            server.read().await;
+            for line in [
+                "a stray print",
+                r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+                r#"{"jsonrpc":"2.0","id":9,"method":"ping"}"#,
+                r#"{"jsonrpc":"2.0","id":"theirs","result":{}}"#,
+                r#"{"jsonrpc":"2.0","id":"ours","result":{"n":1}}"#,
+            ] {
+                server.say(line).await;
+            }
+            assert_eq!(server.read().await, json!({ "jsonrpc": "2.0", "id": 9, "result": {} }));
+        };
+        let id = json!("ours");
+        let (answer, ()) = tokio::join!(client.request(&id, "tools/list", json!({}), SOON), serve);
+        assert_eq!(answer.unwrap(), json!({ "n": 1 }));
+        let (strange, garbage) = client.take_strays();
+        assert_eq!(garbage, ["a stray print"]);
+        assert_eq!(strange, [r#"{"jsonrpc":"2.0","id":"theirs","result":{}}"#]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_or_leaves_is_no_hang() {
+        let (mut client, server) = pair(Kind::Codex);
+        let error = client.request(&json!(1), "ping", json!({}), SOON).await.unwrap_err();
+        assert_eq!(error.to_string(), "no answer to `ping` within 5 s");
+        drop(server);
+        assert!(client.request(&json!(2), "ping", json!({}), SOON).await.is_err());
+        // One that reads nothing must not hold us up in writing either.
+        let (mut client, _server) = pair(Kind::Codex);
+        let params = json!({ "text": "x".repeat(1 << 20) });
+        assert!(matches!(
+            client.request(&json!(1), "tools/call", params, SOON).await,
+            Err(ClientError::TimedOut { .. })
+        ));
+    }
+}

@@ -1,0 +1,145 @@
+//! From a plan to observations: what is started, tried and looked at, and in which order. Judges nothing.
+
+mod access;
+mod cleanup;
+mod deployment;
+mod isolation;
+mod orchestrator;
+mod resources;
+mod tls;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use super::checks::Observations;
+use super::checks::cleanup::By;
+use super::checks::isolation::Egress;
+use super::client::Kind;
+use super::plan::Plan;
+use super::session::{Scratch, Session};
+use crate::config::{Config, Home, Lookup, Network};
+use crate::dind::progress::Progress;
+use crate::dock::docker::Engine;
+
+/// A session whose server has answered, and its container.
+#[derive(Debug)]
+struct Live {
+    session: Session,
+    container: String,
+}
+
+/// Sessions beside the examined ones: what is done to them would disturb those.
+struct Spares {
+    /// Its limits are overstepped.
+    resources: Option<Live>,
+    /// With a network; killed in the end.
+    others: Vec<Live>,
+}
+
+/// What the whole examination needs.
+struct Bench<'a> {
+    plan: &'a Plan,
+    engine: Engine,
+    scratch: Scratch,
+    /// Nobody else's: it stands in what is written and looked for.
+    nonce: String,
+}
+
+/// Examines the system; gives what was seen and how long it took. Dropping it midway ends all that was started.
+///
+/// # Errors
+/// Only where there is no place for the sessions' files. All else is an observation.
+pub async fn gather(
+    plan: &Plan,
+    config: &Config,
+    home: &Home,
+    lookup: Lookup<'_>,
+    progress: &Progress,
+) -> io::Result<(Observations, Duration)> {
+    let began = Instant::now();
+    let mut seen = Observations::default();
+    seen.deployment.server.clone_from(&plan.server.name);
+    let engine = Engine::new(plan.endpoint.clone());
+    {
+        let _task = progress.task("looking at the daemon");
+        seen.orchestrator = orchestrator::look(plan, &engine, config, home, lookup).await;
+    }
+    if seen.orchestrator.engine.is_err() {
+        return Ok((seen, began.elapsed()));
+    }
+    let nonce = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
+    let bench = Bench { plan, engine, scratch: Scratch::new()?, nonce };
+
+    let task = progress.task(&format!("starting {} sessions at once", plan.clients));
+    let (deployment, mut sessions) = deployment::deploy(&bench).await;
+    seen.deployment = deployment;
+    drop(task);
+
+    let task =
+        progress.task(&format!("{} calls, {} clients at once", plan.clients * plan.calls, plan.clients));
+    seen.access = access::call(&bench, &mut sessions).await;
+    drop(task);
+
+    let task = progress.task("trying to see, reach and write into other sessions");
+    let engine_address = orchestrator::container_address(config, lookup);
+    let (spares, isolation, (tls, daemon_address)) =
+        tokio::join!(start_spares(&bench), isolation::try_out(&bench, &sessions), async {
+            let address = engine_address.await;
+            (tls::knock(plan, address.as_deref()).await, address)
+        });
+    seen.isolation = isolation;
+    seen.tls = tls;
+    drop(task);
+
+    let task = progress.task("overstepping limits");
+    let (networked, egress) = match plan.server.settings.network {
+        Network::Egress => (&sessions, Egress::TheSame),
+        Network::None => {
+            let reaches = isolation::reach_around(&bench, &spares.others, isolation::SPARE_PORT).await;
+            (&spares.others, Egress::Pair(reaches))
+        }
+    };
+    seen.isolation.egress = egress;
+    let from_network = networked.first();
+    let (doors, resources) = tokio::join!(
+        isolation::knock_on_daemon(&bench, from_network, daemon_address.as_deref()),
+        resources::overstep(&bench, sessions.first(), spares.resources.as_ref()),
+    );
+    seen.isolation.daemon = doors;
+    seen.resources = resources;
+    drop(task);
+
+    let _task = progress.task("ending the sessions");
+    access::call_again(&mut sessions, &mut seen.access).await;
+    let half = sessions.len() / 2;
+    let orderly = sessions.into_iter().enumerate();
+    let mut ends: Vec<(Live, By)> =
+        orderly.map(|(at, live)| (live, if at < half { By::Eof } else { By::Sigterm })).collect();
+    ends.extend(spares.others.into_iter().chain(spares.resources).map(|live| (live, By::Sigkill)));
+    seen.cleanup = cleanup::end(&bench, ends).await;
+    Ok((seen, began.elapsed()))
+}
+
+/// Spares that don't answer are missing afterwards, and what needs them says so.
+async fn start_spares(bench: &Bench<'_>) -> Spares {
+    let titles = match bench.plan.server.settings.network {
+        // One to be killed, or two that try to reach one another and are killed then.
+        Network::Egress => &["spare 1"][..],
+        Network::None => &["spare 1", "spare 2"],
+    };
+    let starts = titles.iter().map(|title| start(bench, title, &["--network", "egress"]));
+    let limited = resources::flags(&bench.plan.server.settings);
+    let limited: Vec<&str> = limited.iter().map(String::as_str).collect();
+    let (others, resources) = tokio::join!(join_all(starts), start(bench, "spare for limits", &limited));
+    Spares { resources, others: others.into_iter().flatten().collect() }
+}
+
+async fn start(bench: &Bench<'_>, title: &str, flags: &[&str]) -> Option<Live> {
+    let mut session =
+        Session::spawn(bench.plan, &bench.scratch, Kind::Codex, title.to_owned(), flags).ok()?;
+    session.begin().await.ok()?;
+    let container = session.container().await.ok()?;
+    Some(Live { session, container })
+}

@@ -1,0 +1,79 @@
+//! Ends all sessions at once, and watches their containers go.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use super::{Bench, Live};
+use crate::dock::docker::Engine;
+use crate::dock::roster::{self, Entry};
+use crate::validate::checks::Seen;
+use crate::validate::checks::cleanup::{By, Cleanup, End, WITHIN};
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Watched for longer than allowed, so that a failure has a figure.
+const WATCH: Duration = WITHIN.saturating_mul(3);
+/// A container that is created in this moment by somebody else runs by then.
+const SECOND_LOOK_AFTER: Duration = Duration::from_secs(1);
+
+pub(super) async fn end(bench: &Bench<'_>, sessions: Vec<(Live, By)>) -> Cleanup {
+    let known: Vec<(String, By, String)> =
+        sessions.iter().map(|(live, by)| (live.session.title.clone(), *by, live.container.clone())).collect();
+    let containers: Vec<&str> = known.iter().map(|(.., container)| container.as_str()).collect();
+    let began = Instant::now();
+    let (exits, gone) = tokio::join!(
+        join_all(sessions.into_iter().map(|(live, by)| live.session.end(by))),
+        watch(&bench.engine, &containers, began),
+    );
+    let ends = known.iter().zip(exits).zip(gone);
+    let ends = ends.map(|(((title, by, _), exit), gone_after)| End {
+        title: title.clone(),
+        by: *by,
+        gone_after,
+        exit,
+    });
+    Cleanup { ends: ends.collect(), leftovers: leftovers(&bench.engine).await }
+}
+
+/// For each of `containers` when it was gone.
+async fn watch(engine: &Engine, containers: &[&str], began: Instant) -> Vec<Seen<Duration>> {
+    let mut gone: Vec<Seen<Duration>> =
+        vec![Err(format!("still there after {} s", WATCH.as_secs())); containers.len()];
+    while gone.iter().any(Result::is_err) && began.elapsed() < WATCH {
+        match look(engine).await {
+            Ok(listed) => {
+                let after = began.elapsed();
+                for (at, _) in containers
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, id)| listed.iter().all(|entry| entry.id != **id))
+                {
+                    if gone[at].is_err() {
+                        gone[at] = Ok(after);
+                    }
+                }
+            }
+            Err(why) => return vec![Err(why); containers.len()],
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    gone
+}
+
+/// Containers that don't run, and still don't a moment later.
+async fn leftovers(engine: &Engine) -> Seen<Vec<String>> {
+    let idle = |listed: Vec<Entry>| listed.into_iter().filter(|entry| !entry.running);
+    let first: Vec<String> = idle(look(engine).await?).map(|entry| entry.id).collect();
+    if first.is_empty() {
+        return Ok(Vec::new());
+    }
+    tokio::time::sleep(SECOND_LOOK_AFTER).await;
+    Ok(idle(look(engine).await?).filter(|entry| first.contains(&entry.id)).map(|entry| entry.name).collect())
+}
+
+async fn look(engine: &Engine) -> Seen<Vec<Entry>> {
+    match tokio::time::timeout(WITHIN, roster::list(engine)).await {
+        Ok(listed) => listed.map_err(|error| error.to_string()),
+        Err(_) => Err("the daemon does not answer".to_owned()),
+    }
+}

@@ -1,0 +1,183 @@
+//! Tries to get from one session into the next, and to the daemon.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::{Bench, Live};
+use crate::validate::checks::Seen;
+use crate::validate::checks::isolation::{Door, Egress, Files, Isolation, Reach, Sight, Socket, Volume};
+use crate::validate::inside::{Inside, Listener, Surroundings};
+
+/// Where the listeners in the sessions listen, from the first on; each session has its own number.
+const PORT: u16 = 21_000;
+/// The same for the spare sessions.
+pub(super) const SPARE_PORT: u16 = 22_000;
+/// How long they listen; ours are not done any later.
+const LISTEN: Duration = Duration::from_secs(30);
+
+/// The ports of a Docker daemon: with TLS and without.
+const DAEMON_PORTS: [u16; 2] = [2376, 2375];
+
+const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
+
+/// A session with a way in, and its listener.
+struct Room<'a> {
+    title: &'a str,
+    inside: Inside,
+    port: u16,
+    listener: Seen<Listener>,
+    around: Seen<Surroundings>,
+}
+
+/// What the examined sessions can do to one another.
+pub(super) async fn try_out(bench: &Bench<'_>, sessions: &[Live]) -> Isolation {
+    let rooms = enter(bench, sessions, PORT).await;
+    let (sights, reaches, volumes, files, sockets) = tokio::join!(
+        join_all(rooms.iter().map(|room| look_around(room, &rooms))),
+        reach(&rooms),
+        join_all(rooms.iter().map(look_at_volume)),
+        join_all(neighbours(&rooms).map(|(from, to)| carry_file(bench, from, to))),
+        join_all(rooms.iter().flat_map(|room| SOCKETS.map(|path| look_for_socket(room, path)))),
+    );
+    leave(rooms).await;
+    Isolation {
+        containers: sessions.iter().map(|live| live.container.clone()).collect(),
+        sights,
+        reaches,
+        egress: Egress::default(),
+        daemon: Vec::new(),
+        volumes,
+        files,
+        sockets,
+    }
+}
+
+/// Each session's attempt to reach the next one.
+pub(super) async fn reach_around(bench: &Bench<'_>, sessions: &[Live], port: u16) -> Vec<Reach> {
+    let rooms = enter(bench, sessions, port).await;
+    let reaches = reach(&rooms).await;
+    leave(rooms).await;
+    reaches
+}
+
+async fn leave(rooms: Vec<Room<'_>>) {
+    join_all(rooms.into_iter().filter_map(|room| room.listener.ok()).map(Listener::stop)).await;
+}
+
+async fn enter<'a>(bench: &Bench<'_>, sessions: &'a [Live], first_port: u16) -> Vec<Room<'a>> {
+    join_all(sessions.iter().zip(first_port..).map(|(live, port)| async move {
+        let inside = Inside::new(&bench.engine, &live.container);
+        // The time, too, is each one's own: it stands in the command line that others look for.
+        let time = LISTEN + Duration::from_millis(u64::from(port - first_port));
+        let (listener, around) = tokio::join!(inside.listen(port, time), inside.surroundings());
+        Room { title: &live.session.title, inside, port, listener, around }
+    }))
+    .await
+}
+
+/// Each with the next one, the last with the first; so each kind of client is tried from and into.
+fn neighbours<'a, 'b>(rooms: &'a [Room<'b>]) -> impl Iterator<Item = (&'a Room<'b>, &'a Room<'b>)> {
+    let pairs = if rooms.len() > 1 { rooms.len() } else { 0 };
+    rooms.iter().zip(rooms.iter().cycle().skip(1)).take(pairs)
+}
+
+async fn look_around(room: &Room<'_>, all: &[Room<'_>]) -> Sight {
+    let title = room.title.to_owned();
+    let answer = room.inside.ask(&["processes"]).await;
+    let listed = answer.and_then(|answer| {
+        let listed = answer["processes"].as_array().cloned();
+        listed.ok_or_else(|| "probe `processes`: no proper answer".to_owned())
+    });
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(why) => return Sight { title, processes: Err(why), sees_own: false, sees_others: Vec::new() },
+    };
+    let sees = |other: &Room<'_>| {
+        other.listener.as_ref().is_ok_and(|listener| {
+            listed
+                .iter()
+                .any(|process| process["cmdline"].as_str().is_some_and(|line| line.contains(&listener.mark)))
+        })
+    };
+    let others = all.iter().filter(|other| other.port != room.port && sees(other));
+    let sees_others = others.map(|other| other.title.to_owned()).collect();
+    Sight { title, processes: Ok(listed.len()), sees_own: sees(room), sees_others }
+}
+
+async fn reach(rooms: &[Room<'_>]) -> Vec<Reach> {
+    join_all(neighbours(rooms).flat_map(|(from, to)| {
+        let addresses = match &to.around {
+            Ok(around) if !around.addresses.is_empty() => around.addresses.clone(),
+            // Without a network of its own there is the loopback, which two sessions must not share either.
+            _ => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        };
+        addresses.into_iter().map(move |address| try_reach(from, to, SocketAddr::new(address, to.port)))
+    }))
+    .await
+}
+
+async fn try_reach(from: &Room<'_>, to: &Room<'_>, address: SocketAddr) -> Reach {
+    let (itself, connected) = tokio::join!(to.inside.connects(address), from.inside.connects(address));
+    let known = to.listener.as_ref().map(drop).and(to.around.as_ref().map(drop)).map_err(Clone::clone);
+    let itself = known.and(itself);
+    Reach { from: from.title.to_owned(), to: to.title.to_owned(), address, itself, connected }
+}
+
+/// The daemon, from inside of a session that has a network.
+pub(super) async fn knock_on_daemon(
+    bench: &Bench<'_>,
+    from: Option<&Live>,
+    daemon: Option<&str>,
+) -> Vec<Door> {
+    let Some(from) = from else { return Vec::new() };
+    let inside = Inside::new(&bench.engine, &from.container);
+    let gateways = inside.surroundings().await.map(|around| around.gateways).unwrap_or_default();
+    let configured =
+        bench.plan.address.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse().ok());
+    let mut ports = DAEMON_PORTS.to_vec();
+    ports.extend(configured.filter(|port| !DAEMON_PORTS.contains(port)));
+    let own = daemon.and_then(|address| address.parse().ok()).filter(|_| !gateways.is_empty());
+    let doors = gateways
+        .into_iter()
+        .chain(own)
+        .flat_map(|host| ports.iter().map(move |port| SocketAddr::new(host, *port)));
+    join_all(doors.map(|address| {
+        let (inside, title) = (&inside, &from.session.title);
+        async move { Door { from: title.clone(), address, connected: inside.connects(address).await } }
+    }))
+    .await
+}
+
+async fn look_at_volume(room: &Room<'_>) -> Volume {
+    let writable = room.inside.ask(&["limits"]).await.and_then(|limits| {
+        limits["keeper_writable"].as_bool().ok_or_else(|| "probe `limits`: no proper answer".to_owned())
+    });
+    let mounts = room.around.as_ref().map(|around| around.writable_mounts.clone()).map_err(Clone::clone);
+    Volume { title: room.title.to_owned(), writable, mounts }
+}
+
+async fn carry_file(bench: &Bench<'_>, from: &Room<'_>, to: &Room<'_>) -> Files {
+    let folder = bench.plan.server.settings.tmpfs.keys().next().map_or("/tmp", String::as_str);
+    let path = format!("{}/berth-validate-{}-{}", folder.trim_end_matches('/'), bench.nonce, from.port);
+    let written = async {
+        let wrote = from.inside.ask(&["write", &path, &bench.nonce]).await?;
+        if wrote["written"] != true {
+            return Ok(None);
+        }
+        Ok(Some(from.inside.ask(&["read", &path]).await?["text"] == bench.nonce))
+    };
+    let written = written.await;
+    let seen = is_there(&to.inside, &path).await;
+    Files { from: from.title.to_owned(), to: to.title.to_owned(), path, written, seen }
+}
+
+async fn look_for_socket(room: &Room<'_>, path: &'static str) -> Socket {
+    Socket { title: room.title.to_owned(), path, there: is_there(&room.inside, path).await }
+}
+
+async fn is_there(inside: &Inside, path: &str) -> Seen<bool> {
+    let answer = inside.ask(&["read", path]).await?;
+    answer["found"].as_bool().ok_or_else(|| "probe `read`: no proper answer".to_owned())
+}

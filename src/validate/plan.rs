@@ -1,0 +1,178 @@
+//! What is to be examined, and with what: fixed before anything is started.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::client::Kind;
+use crate::config::{Config, Home, Lookup, Server};
+use crate::dock::dial::Endpoint;
+use crate::rpc::Code;
+use crate::session::failure::Failure;
+
+/// What Codex leaves in the environment of a server. All else it clears.
+const CODEX_LEAVES: [&str; 10] =
+    ["HOME", "LOGNAME", "PATH", "SHELL", "USER", "LANG", "LC_ALL", "TERM", "TMPDIR", "TZ"];
+
+/// Where berth's own files are: the examined sessions have to find ours, whatever their client clears.
+const OURS: [&str; 3] = ["BERTH_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
+
+/// The examination's subject.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub clients: usize,
+    /// Of each client.
+    pub calls: usize,
+    pub server: Server,
+    pub endpoint: Endpoint,
+    /// The daemon's address and the folder of the certificates for it.
+    pub address: String,
+    pub certs: Option<PathBuf>,
+    pub berth: Berth,
+}
+
+/// The program to start sessions with, as this one was started.
+#[derive(Debug, Clone)]
+pub struct Berth {
+    pub program: PathBuf,
+    pub config_file: Option<PathBuf>,
+    /// Variables that the server's configuration takes from the client's environment; a person whose client clears
+    /// its environment has to name them there.
+    variables: BTreeMap<String, OsString>,
+}
+
+impl Plan {
+    /// # Errors
+    /// Where there is no such server, or no way to the daemon.
+    pub fn new(
+        clients: usize,
+        calls: usize,
+        server: Option<&str>,
+        config: &Config,
+        home: &Home,
+        config_file: Option<&Path>,
+        lookup: Lookup<'_>,
+    ) -> Result<Self, Failure> {
+        let server = choose(server, config)?;
+        let used = Mutex::new(BTreeMap::new());
+        server.resolve_env(&|name| {
+            let value = lookup(name)?;
+            if let Ok(mut used) = used.lock() {
+                used.insert(name.to_owned(), OsString::from(&value));
+            }
+            Some(value)
+        })?;
+        let daemon = config.dind.daemon(home);
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::new(Code::Internal, &error, "use an absolute path"))?;
+        let variables = used.into_inner().unwrap_or_default();
+        Ok(Self {
+            clients,
+            calls,
+            endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
+            server,
+            address: daemon.address,
+            certs: daemon.certs,
+            // Sessions have our working folder, so a relative path means the same to them.
+            berth: Berth { program, config_file: config_file.map(Path::to_owned), variables },
+        })
+    }
+
+    /// The clients: claude-code and codex in turns.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        [Kind::ClaudeCode, Kind::Codex].into_iter().cycle().take(self.clients)
+    }
+}
+
+impl Berth {
+    /// The environment that `kind` gives its servers: Claude Code its own, Codex next to nothing.
+    pub fn environment(
+        &self,
+        kind: Kind,
+        ours: impl IntoIterator<Item = (OsString, OsString)>,
+        session: &str,
+    ) -> Vec<(OsString, OsString)> {
+        let is_claudes = |name: &OsString| name == "CLAUDECODE" || name == "CLAUDE_CODE_SESSION_ID";
+        let ours = ours.into_iter().filter(|(name, _)| !is_claudes(name));
+        match kind {
+            Kind::ClaudeCode => {
+                let own = [("CLAUDECODE", "1"), ("CLAUDE_CODE_SESSION_ID", session)];
+                ours.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
+            }
+            Kind::Codex => {
+                let is_left = |name: &OsString| CODEX_LEAVES.iter().chain(&OURS).any(|left| name == left);
+                let named = self.variables.iter().map(|(name, value)| (name.into(), value.clone()));
+                ours.filter(|(name, _)| is_left(name)).chain(named).collect()
+            }
+        }
+    }
+}
+
+/// The named one, or `everything`, or the first.
+fn choose(name: Option<&str>, config: &Config) -> Result<Server, Failure> {
+    let name = match name {
+        Some(name) => name,
+        None if config.servers.contains_key("everything") => "everything",
+        None => config.servers.keys().next().map(String::as_str).ok_or_else(|| Failure {
+            code: Code::Configuration,
+            text: "the configuration has no server to examine".to_owned(),
+            next: Some("add a [servers.NAME] with an `image`".to_owned()),
+        })?,
+    };
+    Ok(config.server(name)?.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> (Config, Home) {
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        (Config::parse(text, Path::new("/b/berth.toml"), &home).unwrap(), home)
+    }
+
+    fn plan(text: &str, server: Option<&str>) -> Result<Plan, Failure> {
+        let (config, home) = config(&format!("[dind]\nhost = \"unix:///s\"\n{text}"));
+        Plan::new(4, 5, server, &config, &home, None, &|name| (name == "TOKEN").then(|| "t0".to_owned()))
+    }
+
+    #[test]
+    fn everything_goes_before_the_first_and_a_name_before_both() {
+        let both = "[servers.a]\nimage = \"a\"\n[servers.everything]\nimage = \"e\"";
+        let chosen = |text, server| plan(text, server).unwrap().server.name;
+        assert_eq!(chosen(both, None), "everything");
+        assert_eq!(chosen(both, Some("a")), "a");
+        assert_eq!(chosen("[servers.b]\nimage = \"b\"\n[servers.a]\nimage = \"a\"", None), "a");
+        assert_eq!(plan("", None).unwrap_err().code, Code::Configuration);
+        assert_eq!(plan(both, Some("c")).unwrap_err().code, Code::Configuration);
+    }
+
+    #[test]
+    fn half_of_the_clients_are_claude_code() {
+        let mut plan = plan("[servers.a]\nimage = \"a\"", None).unwrap();
+        plan.clients = 5;
+        assert_eq!(plan.kinds().filter(|kind| *kind == Kind::ClaudeCode).count(), 3);
+        assert_eq!(plan.kinds().count(), 5);
+    }
+
+    #[test]
+    fn each_client_gives_the_environment_that_the_real_one_gives() {
+        let plan = plan("[servers.a]\nimage = \"a\"\nenv = { KEY = \"${TOKEN}\" }", None).unwrap();
+        let ours = ["HOME", "SECRET", "BERTH_HOME", "TOKEN", "CLAUDECODE", "CLAUDE_CODE_SESSION_ID"];
+        let names = |kind| {
+            let ours = ours.map(|name| (name.into(), "x".into()));
+            let mut given = plan.berth.environment(kind, ours, "s1");
+            given.sort();
+            given.dedup_by(|a, b| a.0 == b.0);
+            given
+                .into_iter()
+                .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(Kind::Codex), ["BERTH_HOME=x", "HOME=x", "TOKEN=t0"]);
+        let claudes =
+            ["BERTH_HOME=x", "CLAUDECODE=1", "CLAUDE_CODE_SESSION_ID=s1", "HOME=x", "SECRET=x", "TOKEN=x"];
+        assert_eq!(names(Kind::ClaudeCode), claudes);
+    }
+}

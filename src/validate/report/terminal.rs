@@ -1,0 +1,74 @@
+//! The report on a terminal.
+
+use std::io::{self, Write};
+
+use super::{HEADINGS, Report, rows};
+use crate::validate::checks::{Check, Outcome};
+
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+
+/// Writes the report; `colours` only where a terminal shows them.
+pub fn write(out: &mut impl Write, report: &Report, colours: bool) -> io::Result<()> {
+    let paint = |colour: &str, text: &str| {
+        if colours { format!("{colour}{text}\x1b[0m") } else { text.to_owned() }
+    };
+    let Report { clients, calls, server, image, .. } = report;
+    writeln!(out, "{clients} clients, {calls} calls each, of `{server}` (image `{image}`)")?;
+    let widest = report.checks().map(|check| check.name.chars().count()).max().unwrap_or_default();
+    for section in &report.sections {
+        writeln!(out, "\n{}", paint(BOLD, section.name))?;
+        for check in &section.checks {
+            let (colour, sign) = sign(check);
+            let sign = paint(colour, sign);
+            let detail = match check.outcome {
+                Outcome::NotApplicable => paint(DIM, &format!("not applicable: {}", check.detail)),
+                _ => check.detail.clone(),
+            };
+            writeln!(out, "  {sign} {:widest$}  {detail}", check.name)?;
+            if let Some(next) = &check.next {
+                writeln!(out, "    {:widest$}  next: {next}", "")?;
+            }
+        }
+    }
+    if !report.sessions.is_empty() {
+        writeln!(out)?;
+        let mut lines = vec![HEADINGS.map(str::to_owned)];
+        lines.extend(rows(report));
+        table(out, &lines)?;
+    }
+    writeln!(out)?;
+    let mut lines = vec![["", "here", "reference"].map(str::to_owned)];
+    lines.extend(report.figures.iter().map(|figure| {
+        [
+            figure.name.to_owned(),
+            figure.ours.clone().unwrap_or_else(|| "-".to_owned()),
+            figure.reference.to_owned(),
+        ]
+    }));
+    table(out, &lines)?;
+    let summary = report.summary();
+    writeln!(out, "\n{}", paint(if report.passed { GREEN } else { RED }, &summary))
+}
+
+fn sign(check: &Check) -> (&'static str, &'static str) {
+    match check.outcome {
+        Outcome::Passed => (GREEN, "✓"),
+        Outcome::Failed => (RED, "✗"),
+        Outcome::NotApplicable => (DIM, "-"),
+    }
+}
+
+/// Columns as wide as their widest cell.
+fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
+    let widths: [usize; N] =
+        std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default());
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
