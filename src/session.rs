@@ -9,6 +9,7 @@ pub mod inflight;
 pub mod relay;
 pub mod start;
 mod stderr_tail;
+pub mod stdio;
 
 use std::future::Future;
 use std::io;

@@ -20,7 +20,7 @@ use crate::rpc::Code;
 use crate::session::failure::Failure;
 use crate::session::identity::Client;
 use crate::session::start::{Plan, start};
-use crate::session::{self, Options};
+use crate::session::{self, Options, stdio};
 
 pub async fn run(
     args: RunArgs,
@@ -62,7 +62,7 @@ pub async fn run(
         stop: stop_on_signal()?,
     };
     let starting = trace.clone();
-    let session = session::run(tokio::io::stdin(), tokio::io::stdout(), options, |said| async move {
+    let session = session::run(stdio::input(), stdio::output(), options, |said| async move {
         let (plan, _) = prepared?;
         start(plan, said, starting).await
     });

@@ -20,7 +20,7 @@ const INTERRUPTED: u8 = 130;
 #[derive(Debug, clap::Args)]
 pub struct ValidateArgs {
     /// Sessions at once; half of them as Claude Code, half as Codex.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=256))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=64))]
     pub clients: u16,
 
     /// Calls that each of them makes.

@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept_however_the_output_is_cut() {
-        let text: String = (0..20).map(|n| format!("line {n}\n")).collect::<String>() + "unfinished";
+        let mut lines: Vec<String> = (0..20).map(|n| format!("line {n}")).collect();
+        lines.push("unfinished".to_owned());
+        let text = lines.join("\n");
         for size in [1, 3, 7, 1000] {
             let mut tail = StderrTail::new(StderrSink::to(std::io::sink()));
             text.as_bytes().chunks(size).for_each(|piece| tail.push(piece));

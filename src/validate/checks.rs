@@ -18,6 +18,9 @@ use orchestrator::Orchestrator;
 use resources::Resources;
 use tls::Tls;
 
+/// Why a check fails that had nothing to look at: another one before it says what to do.
+const UNEXAMINED: &str = "nothing could be examined";
+
 /// More problems of one check than this are counted, not told.
 const TOLD: usize = 3;
 
@@ -69,7 +72,7 @@ impl Section {
     }
 }
 
-/// All sections, in the order in which they are told.
+/// All sections, in the order in which they are told; only the first where there was no daemon to examine.
 pub fn judge(seen: &Observations) -> Vec<Section> {
     let mut sections = vec![
         Section { name: "orchestrator", checks: orchestrator::judge(&seen.orchestrator) },
@@ -77,9 +80,12 @@ pub fn judge(seen: &Observations) -> Vec<Section> {
         Section { name: "concurrent access", checks: access::judge(&seen.access) },
         Section { name: "isolation", checks: isolation::judge(&seen.isolation) },
         Section { name: "resources", checks: resources::judge(&seen.resources) },
-        Section { name: "tls", checks: tls::judge(&seen.tls) },
+        Section { name: "TLS", checks: tls::judge(&seen.tls) },
         Section { name: "clean-up", checks: cleanup::judge(&seen.cleanup) },
     ];
+    if seen.orchestrator.engine.is_err() {
+        sections.truncate(1);
+    }
     for next in
         sections.iter_mut().flat_map(|section| &mut section.checks).filter_map(|check| check.next.as_mut())
     {
@@ -106,8 +112,9 @@ impl Question {
     }
 
     fn failed(self, detail: impl Into<String>) -> Check {
-        let next = Some(self.next.to_owned());
-        Check { name: self.name, outcome: Outcome::Failed, detail: detail.into(), next }
+        let detail = detail.into();
+        let next = (detail != UNEXAMINED).then(|| self.next.to_owned());
+        Check { name: self.name, outcome: Outcome::Failed, detail, next }
     }
 
     fn not_applicable(self, why: impl Into<String>) -> Check {
@@ -131,7 +138,7 @@ impl Question {
             problems.extend(problem(item));
         }
         if examined == 0 {
-            return self.failed("nothing could be examined");
+            return self.failed(UNEXAMINED);
         }
         if problems.is_empty() {
             return self.passed(fine);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, Question, Seen, unexamined};
+use super::{Check, Question, Seen, UNEXAMINED, unexamined};
 use crate::validate::figures::Times;
 
 /// What the clients' calls gave.
@@ -123,7 +123,7 @@ pub(super) fn judge(seen: &Access) -> Vec<Check> {
     let told = format!("mean {}, target {} s", times.mean_text(), MEAN_BELOW.as_secs());
     let fast = match times.mean {
         Some(mean) => FAST.holds(mean < MEAN_BELOW, told),
-        None => FAST.failed("no call was made"),
+        None => FAST.failed(UNEXAMINED),
     };
     let youngest = seen.later.iter().map(|later| later.age).min().unwrap_or_default();
     let alive = ALIVE.each(

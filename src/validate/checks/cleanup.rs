@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, Question, Seen};
+use super::{Check, Question, Seen, UNEXAMINED};
 
 /// How the sessions ended, and what was left.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Cleanup {
 
 impl Default for Cleanup {
     fn default() -> Self {
-        Self { ends: Vec::new(), leftovers: Err("the daemon was not asked".to_owned()) }
+        Self { ends: Vec::new(), leftovers: Err(UNEXAMINED.to_owned()) }
     }
 }
 
@@ -52,7 +52,8 @@ pub(super) fn judge(seen: &Cleanup) -> Vec<Check> {
         let ends = seen.ends.iter().filter(|end| end.by == by);
         let slowest =
             ends.clone().filter_map(|end| end.gone_after.as_ref().ok()).max().copied().unwrap_or_default();
-        let fine = format!("{} containers, gone within {:.2} s", ends.clone().count(), slowest.as_secs_f64());
+        let count = ends.clone().count();
+        let fine = format!("the slowest of {count} was gone after {:.2} s", slowest.as_secs_f64());
         question.each(ends, fine, |end| match &end.gone_after {
             Ok(after) if *after <= WITHIN => None,
             Ok(after) => Some(format!("{} took {:.1} s", end.title, after.as_secs_f64())),

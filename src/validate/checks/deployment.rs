@@ -41,6 +41,9 @@ pub struct Found {
 /// Claude Code and Codex both give up on a server after this time by default.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// More names than these are counted, not told.
+const NAMED: usize = 6;
+
 const ANSWERED: Question =
     Question::new("every session's server answers", "berth run --trace SERVER, and type a request");
 const IN_TIME: Question =
@@ -78,8 +81,11 @@ pub(super) fn judge(seen: &Deployment) -> Vec<Check> {
             Err(why) => Some(unexamined(&deployed.title, why)),
         }
     });
-    let all_names = || containers.iter().map(|(_, found)| found.name.as_str());
-    let names = NAMES.each(&containers, all_names().collect::<Vec<_>>().join(", "), |(deployed, found)| {
+    let mut all_names: Vec<&str> = containers.iter().map(|(_, found)| found.name.as_str()).collect();
+    let more = all_names.len().saturating_sub(NAMED);
+    all_names.truncate(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = NAMES.each(&containers, format!("{}{more}", all_names.join(", ")), |(deployed, found)| {
         let is_right = found
             .name
             .strip_prefix("mcp-")

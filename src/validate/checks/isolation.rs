@@ -130,10 +130,10 @@ pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
                     .map(|other| format!("{} sees a process of {other}", sight.title)),
             }
         });
-    let reach = REACH.each(&seen.reaches, attempts(seen.reaches.len()), unreached);
+    let reach = REACH.each(&seen.reaches, attempts(&seen.reaches), unreached);
     let egress = match &seen.egress {
         Egress::TheSame => EGRESS.not_applicable("the examined sessions have one, see above"),
-        Egress::Pair(reaches) => EGRESS.each(reaches, attempts(reaches.len()), unreached),
+        Egress::Pair(reaches) => EGRESS.each(reaches, attempts(reaches), unreached),
     };
     let addresses: Vec<String> = seen.daemon.iter().map(|door| door.address.to_string()).collect();
     let door =
@@ -167,7 +167,11 @@ pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
     vec![shared, sight, reach, egress, door, volume, files, socket]
 }
 
-fn attempts(count: usize) -> String {
+fn attempts(reaches: &[Reach]) -> String {
+    let count = reaches.len();
+    if reaches.iter().all(|reach| reach.address.ip().is_loopback()) {
+        return format!("they have no network, and share no loopback: {count} attempts failed");
+    }
     format!("{count} attempts failed, while each listener answered itself")
 }
 

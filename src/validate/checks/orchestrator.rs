@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, Question, Seen};
+use super::{Check, Question, Seen, UNEXAMINED};
 
 /// The DinD daemon as it was found.
 #[derive(Debug, Clone)]
@@ -45,12 +45,12 @@ impl Default for Orchestrator {
     fn default() -> Self {
         Self {
             address: String::new(),
-            engine: Err("it was not asked".to_owned()),
+            engine: Err(UNEXAMINED.to_owned()),
             connection: Connection::Unprotected,
             container: Container::Unknown,
             image: String::new(),
-            image_present: Err("the daemon was not asked".to_owned()),
-            problems: vec!["it was not asked".to_owned()],
+            image_present: Err(UNEXAMINED.to_owned()),
+            problems: vec![UNEXAMINED.to_owned()],
             next: None,
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn judge(seen: &Orchestrator) -> Vec<Check> {
         Container::Ours { name, state, health } => {
             // The first health check comes half a minute after the start; until then our own request has to do.
             let well = health == "healthy" || (health == "starting" && seen.engine.is_ok());
-            CONTAINER.holds(state == "running" && well, format!("`{name}` is {state}, {health}"))
+            CONTAINER.holds(state == "running" && well, format!("`{name}` is {state}, health: {health}"))
         }
     };
     let image = match &seen.image_present {

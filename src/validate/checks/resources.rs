@@ -1,6 +1,6 @@
 //! Are the limits those of the configuration, seen from inside, and do they hold?
 
-use super::{Check, Question, Seen};
+use super::{Check, Question, Seen, UNEXAMINED};
 
 /// One session's limits.
 #[derive(Debug, Clone)]
@@ -42,14 +42,9 @@ pub enum Went {
 
 impl Default for Resources {
     fn default() -> Self {
-        let nothing = || Err("there was no session for it".to_owned());
+        let nothing = || Err(UNEXAMINED.to_owned());
         let proof = || Proof { under: nothing(), over: nothing() };
-        Self {
-            wanted: Limits::default(),
-            seen: Err("there was no session for it".to_owned()),
-            memory: proof(),
-            pids: proof(),
-        }
+        Self { wanted: Limits::default(), seen: Err(UNEXAMINED.to_owned()), memory: proof(), pids: proof() }
     }
 }
 

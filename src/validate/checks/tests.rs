@@ -209,7 +209,8 @@ fn each_fault_fails_its_check_and_no_other() {
         assert_eq!(named(&sections, Outcome::Failed), [name], "case {at}");
         let failed =
             sections.iter().flat_map(|section| &section.checks).find(|check| check.name == name).unwrap();
-        assert!(failed.next.as_ref().is_some_and(|next| !next.is_empty()), "{name} has no next step");
+        let has_next = failed.next.as_ref().is_some_and(|next| !next.is_empty());
+        assert!(has_next || failed.detail == UNEXAMINED, "{name} has no next step");
         assert!(!failed.detail.is_empty(), "{name} has no detail");
     }
 }
@@ -234,16 +235,22 @@ fn a_crossed_answer_fails_both_checks_that_it_breaks() {
 
 #[test]
 fn what_was_not_examined_does_not_pass() {
-    assert_eq!(named(&judge(&Observations::default()), Outcome::Passed), [""; 0]);
-    // Nor does a part whose sessions never came to be.
-    let mut seen = good();
-    (seen.deployment.sessions, seen.access.clients, seen.access.later) = Default::default();
-    (seen.isolation, seen.resources, seen.cleanup) = Default::default();
+    let seen = Observations { orchestrator: good().orchestrator, ..Observations::default() };
     let sections = judge(&seen);
-    for section in &sections[1..] {
-        let passed = section.checks.iter().filter(|check| check.outcome == Outcome::Passed).count();
-        assert!(section.name == "tls" || passed == 0, "{section:?}");
-    }
+    assert_eq!(sections.len(), 7);
+    assert!(sections[0].passed());
+    assert_eq!(named(&sections[1..], Outcome::Passed), [""; 0]);
+    assert!(sections[1..].iter().all(|section| !section.passed()));
+}
+
+#[test]
+fn without_a_daemon_there_is_nothing_else_to_judge() {
+    let sections = judge(&Observations::default());
+    assert_eq!(sections.iter().map(|section| section.name).collect::<Vec<_>>(), ["orchestrator"]);
+    assert_eq!(named(&sections, Outcome::Passed), [""; 0]);
+    let mut seen = good();
+    seen.orchestrator.engine = no();
+    assert_eq!(judge(&seen).len(), 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Check, Question};
+use super::{Check, Question, UNEXAMINED};
 
 /// What the daemon's port, and those beside it, said to us and to strangers.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +88,7 @@ pub(super) fn judge(seen: &Tls) -> Vec<Check> {
     let questions = [OURS, NONE, FOREIGN, PLAIN, PORTS, CONTAINER];
     let doors = match seen {
         Tls::Tcp(doors) => doors,
-        Tls::Unexamined => return questions.map(|question| question.failed("it was not examined")).into(),
+        Tls::Unexamined => return questions.map(|question| question.failed(UNEXAMINED)).into(),
         Tls::Unix => {
             let why = "the daemon is reached by a Unix socket";
             return questions.map(|question| question.not_applicable(why)).into();

@@ -14,8 +14,12 @@ use crate::validate::inside::{Inside, Listener, Surroundings};
 const PORT: u16 = 21_000;
 /// The same for the spare sessions.
 pub(super) const SPARE_PORT: u16 = 22_000;
-/// How long they listen; ours are not done any later.
-const LISTEN: Duration = Duration::from_secs(30);
+/// How long they listen if nobody ends them; we are done long before.
+const LISTEN: Duration = Duration::from_mins(2);
+
+/// Of more sessions than these, the first are tried; each attempt is a process, and the daemon starts some twenty of
+/// them in a second.
+const TRIED: usize = 8;
 
 /// The ports of a Docker daemon: with TLS and without.
 const DAEMON_PORTS: [u16; 2] = [2376, 2375];
@@ -33,7 +37,7 @@ struct Room<'a> {
 
 /// What the examined sessions can do to one another.
 pub(super) async fn try_out(bench: &Bench<'_>, sessions: &[Live]) -> Isolation {
-    let rooms = enter(bench, sessions, PORT).await;
+    let rooms = enter(bench, &sessions[..sessions.len().min(TRIED)], PORT).await;
     let (sights, reaches, volumes, files, sockets) = tokio::join!(
         join_all(rooms.iter().map(|room| look_around(room, &rooms))),
         reach(&rooms),

@@ -17,15 +17,22 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     let verdict = if report.passed { "passed" } else { "**not passed**" };
     writeln!(out, "# Multi-client validation: {verdict}\n")?;
     let Report { clients, calls, server, image, .. } = report;
+    let Some(engine) = &report.engine else {
+        writeln!(
+            out,
+            "The daemon at `{}` does not answer; without it nothing else can be examined.",
+            report.daemon
+        )?;
+        return report.sections.iter().try_for_each(|section| write_section(out, section));
+    };
     let half = clients.div_ceil(2);
     writeln!(
         out,
-        "{clients} AI client sessions ({half} as Claude Code, {} as Codex) were started at once with `berth run {server}`, \
-         each in a container of its own, and made {calls} calls each. {}.\n",
+        "Examined with {clients} AI client sessions ({half} started as Claude Code does it, {} as Codex does), all at once, \
+         of `berth run {server}`, {calls} calls each. {}.\n",
         clients - half,
         capitalized(&report.summary()),
     )?;
-    let engine = report.engine.as_deref().unwrap_or("no answer");
     let facts = [
         ("date", report.date.clone()),
         ("berth", report.berth.to_owned()),
@@ -102,9 +109,6 @@ fn escaped(text: &str) -> String {
 }
 
 fn capitalized(text: &str) -> String {
-    if text == "tls" {
-        return text.to_uppercase();
-    }
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

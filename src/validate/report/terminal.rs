@@ -33,6 +33,13 @@ pub fn write(out: &mut impl Write, report: &Report, colours: bool) -> io::Result
             }
         }
     }
+    if report.engine.is_none() {
+        return writeln!(
+            out,
+            "\n{}",
+            paint(RED, "not passed: without the daemon nothing else can be examined")
+        );
+    }
     if !report.sessions.is_empty() {
         writeln!(out)?;
         let mut lines = vec![HEADINGS.map(str::to_owned)];

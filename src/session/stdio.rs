@@ -1,0 +1,110 @@
+//! Our standard input and output, without a thread between them and the pumps.
+//!
+//! Clients give us pipes (Codex, shells) or Unix sockets (Claude Code); both can be waited for. What can't, a file or a
+//! terminal, goes through tokio's blocking threads. A pipe is opened anew through `/proc/self/fd`, because making it
+//! non-blocking where it is would make it so for everybody who shares it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustix::fs::{FileType, fstat};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+/// Standard input.
+#[derive(Debug)]
+pub enum Input {
+    Pipe(pipe::Receiver),
+    Socket(UnixStream),
+    Other(tokio::io::Stdin),
+}
+
+/// Standard output.
+#[derive(Debug)]
+pub enum Output {
+    Pipe(pipe::Sender),
+    Socket(UnixStream),
+    Other(tokio::io::Stdout),
+}
+
+/// Standard input, to read; must be called in a runtime.
+pub fn input() -> Input {
+    let stdin = std::io::stdin();
+    match kind(&stdin) {
+        FileType::Fifo => pipe::OpenOptions::new().open_receiver("/proc/self/fd/0").map(Input::Pipe),
+        FileType::Socket => socket(&stdin).map(Input::Socket),
+        _ => Ok(Input::Other(tokio::io::stdin())),
+    }
+    .unwrap_or_else(|error| {
+        tracing::debug!("standard input goes through a thread: {error}");
+        Input::Other(tokio::io::stdin())
+    })
+}
+
+/// Standard output, to write; must be called in a runtime.
+pub fn output() -> Output {
+    let stdout = std::io::stdout();
+    match kind(&stdout) {
+        FileType::Fifo => pipe::OpenOptions::new().open_sender("/proc/self/fd/1").map(Output::Pipe),
+        FileType::Socket => socket(&stdout).map(Output::Socket),
+        _ => Ok(Output::Other(tokio::io::stdout())),
+    }
+    .unwrap_or_else(|error| {
+        tracing::debug!("standard output goes through a thread: {error}");
+        Output::Other(tokio::io::stdout())
+    })
+}
+
+fn kind(fd: &impl AsFd) -> FileType {
+    fstat(fd).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+/// A socket can't be opened anew. Our end of it is nobody else's, but for a standard error that is the same socket; who
+/// writes there must reckon with `EAGAIN`.
+fn socket(fd: &impl AsFd) -> io::Result<UnixStream> {
+    let fd: OwnedFd = fd.as_fd().try_clone_to_owned()?;
+    let stream = std::os::unix::net::UnixStream::from(fd);
+    // Fails for a socket of another family, which then goes through a thread.
+    stream.local_addr()?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+impl AsyncRead for Input {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buf),
+            Self::Socket(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Other(stdin) => Pin::new(stdin).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
+            Self::Socket(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Other(stdout) => Pin::new(stdout).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
+            Self::Socket(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Other(stdout) => Pin::new(stdout).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),
+            Self::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Other(stdout) => Pin::new(stdout).poll_shutdown(cx),
+        }
+    }
+}

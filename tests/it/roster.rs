@@ -1,0 +1,166 @@
+//! `berth ps`, `kill`, `gc` and `run --dry-run`: who is there, and nothing that shouldn't be.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Berth, Session, berth, berth_says, containers_of, daemon, docker_says, expect_gone};
+
+fn started(client: &str) -> Session {
+    let mut session = Berth::run("fixture").client(client).start();
+    session.initialize();
+    session.container();
+    session
+}
+
+/// The rows of `berth ps --json` that are this client's.
+fn rows(client: &str) -> Vec<Value> {
+    let (code, out, err) = berth_says(&["ps", "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let rows: Vec<Value> = serde_json::from_str(&out).unwrap();
+    rows.into_iter().filter(|row| row["client"] == client).collect()
+}
+
+/// A call that will not be answered before the end.
+fn wait_for_the_end(session: &mut Session) {
+    session.send(&json!({
+        "jsonrpc": "2.0", "id": "in flight", "method": "tools/call",
+        "params": { "name": "sleep", "arguments": { "ms": 60_000 } },
+    }));
+}
+
+#[test]
+fn ps_tells_all_of_a_session() {
+    daemon();
+    let before = jiff::Timestamp::now().as_second();
+    let session = started("it-ps");
+    let rows = rows("it-ps");
+    let row = rows[0].as_object().unwrap();
+    assert_eq!(rows.len(), 1);
+    let fields: Vec<&str> = row.keys().map(String::as_str).collect();
+    assert_eq!(
+        fields,
+        ["name", "client", "server", "session", "state", "created", "memory_bytes", "cpu_percent"]
+    );
+    assert_eq!(row["name"], "mcp-it-ps-1");
+    assert_eq!(row["server"], "fixture");
+    assert_eq!(row["state"], "active");
+    let id = row["session"].as_str().unwrap();
+    assert!(id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    let label = "{{index .Config.Labels \"io.mcp-berth.session\"}}";
+    assert_eq!(docker_says(&["inspect", "--format", label, "mcp-it-ps-1"]), id);
+    let created = row["created"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    let now = jiff::Timestamp::now().as_second();
+    assert!((before - 1..=now + 1).contains(&created), "{before} <= {created} <= {now}");
+    // The keeper and the server touch more than a page, and less than their limit.
+    let memory = row["memory_bytes"].as_u64().unwrap();
+    assert!((4096..512 << 20).contains(&memory), "{memory}");
+    let cpu = row["cpu_percent"].as_f64().unwrap();
+    assert!((0.0..=150.0).contains(&cpu), "{cpu}");
+
+    let (code, table, _) = berth_says(&["ps"]);
+    assert_eq!(code, Some(0));
+    let columns = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = table.lines();
+    assert_eq!(
+        columns(lines.next().unwrap()),
+        ["NAME", "STATE", "SERVER", "SESSION", "AGE", "MEMORY", "CPU"]
+    );
+    let line = columns(lines.find(|line| line.starts_with("mcp-it-ps-1 ")).unwrap());
+    assert_eq!(line[..4], ["mcp-it-ps-1", "active", "fixture", id]);
+    drop(session);
+}
+
+#[test]
+fn ps_shows_work() {
+    let mut session = started("it-busy");
+    assert_eq!(session.call("eat", json!({ "bytes": 64 << 20 }))["isError"], false);
+    session.send(&json!({
+        "jsonrpc": "2.0", "id": "burn", "method": "tools/call", "params": { "name": "burn", "arguments": { "ms": 20_000 } },
+    }));
+    // How much it gets depends on what else runs here.
+    crate::harness::eventually("processor time", crate::harness::PATIENCE, || {
+        let row = rows("it-busy").remove(0);
+        assert!(row["memory_bytes"].as_u64().unwrap() > 64 << 20, "{row}");
+        (row["cpu_percent"].as_f64().unwrap() > 5.0).then_some(())
+    });
+}
+
+#[test]
+fn kill_ends_the_session_it_names_and_no_other() {
+    let mut by_id = started("it-kill-cmd");
+    let id = rows("it-kill-cmd")[0]["session"].as_str().unwrap().to_owned();
+    let mut by_name = Berth::run("fixture").client("it-kill-cmd").start();
+    by_name.initialize();
+    let mut other = started("it-kill-bystander");
+    crate::harness::eventually("two containers", crate::harness::PATIENCE, || {
+        containers_of("it-kill-cmd").contains(&"mcp-it-kill-cmd-2".to_owned()).then_some(())
+    });
+    wait_for_the_end(&mut by_id);
+    wait_for_the_end(&mut by_name);
+    for (session, word) in [(&mut by_id, id.as_str()), (&mut by_name, "mcp-it-kill-cmd-2")] {
+        let (code, out, err) = berth_says(&["kill", word]);
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.starts_with("ended mcp-it-kill-cmd-") && out.contains(word), "{out}");
+        let answer = session.answer("in flight");
+        assert_eq!(answer["error"]["code"], 69, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("`fixture` is gone"), "{answer}");
+        assert_eq!(session.exit_code(), Some(69));
+    }
+    expect_gone("it-kill-cmd");
+    assert_eq!(other.call_text("echo", json!({ "text": "untouched" })), "untouched");
+}
+
+#[test]
+fn an_unknown_session_is_explained() {
+    let mut session = started("it-kill-nobody");
+    let (code, out, err) = berth_says(&["kill", "mcp-nobody-1"]);
+    assert_eq!((code, out.as_str()), (Some(69), ""));
+    assert!(err.contains("no session `mcp-nobody-1`") && err.contains("`berth ps`"), "{err}");
+    assert_eq!(session.call_text("echo", json!({ "text": "untouched" })), "untouched");
+}
+
+#[test]
+fn gc_finds_nothing_and_spares_what_may_be_starting() {
+    let session = started("it-gc");
+    // As a session that was created in this moment and is not started yet.
+    let labels = ["io.mcp-berth.managed-by=berth", "io.mcp-berth.client=it-gc-young"];
+    let young = docker_says(&["create", "--label", labels[0], "--label", labels[1], "berth-fixture"]);
+    let (code, out, err) = berth_says(&["gc"]);
+    let left = containers_of("it-gc-young").len();
+    docker_says(&["rm", &young]);
+    assert_eq!((code, out.as_str()), (Some(0), "nothing was left behind"), "{err}");
+    assert_eq!(left, 1);
+    assert_eq!(session.containers().len(), 1, "it runs");
+}
+
+#[test]
+fn a_dry_run_shows_what_would_be_and_creates_nothing() {
+    let hidden = "hunter2-dry";
+    let output = berth()
+        .args(["run", "--dry-run", "secretive", "--client", "it-dry", "--memory", "77m"])
+        .envs([("BERTH_TEST_HIDDEN", hidden), ("BERTH_TEST_PLAIN", "plain")])
+        .output();
+    let output = output.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(shown["name"], "mcp-it-dry-<n>");
+    assert_eq!(shown["daemon"], "tcp://127.0.0.1:22376");
+    let container = &shown["container"];
+    assert_eq!(container["Image"], "berth-fixture");
+    assert_eq!(container["HostConfig"]["CapDrop"], json!(["ALL"]));
+    assert_eq!(container["HostConfig"]["Memory"], 77 << 20);
+    assert_eq!(container["HostConfig"]["NetworkMode"], "none");
+    assert_eq!(container["Labels"]["io.mcp-berth.client"], "it-dry");
+    assert_eq!(shown["exec"]["env"], json!(["HIDDEN=[redacted]", "PLAIN=plain"]));
+    assert!(!text.contains(hidden), "{text}");
+    daemon();
+    assert_eq!(containers_of("it-dry"), Vec::<String>::new());
+}
+
+#[test]
+fn a_dry_run_of_a_mistake_is_an_error() {
+    daemon();
+    let (code, out, err) = berth_says(&["run", "--dry-run", "fixtrue"]);
+    assert_eq!((code, out.as_str()), (Some(78), ""));
+    assert!(err.contains("did you mean `fixture`?"), "{err}");
+}
