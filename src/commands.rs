@@ -10,6 +10,7 @@ pub mod status;
 pub mod up;
 pub mod validate;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::cli::{Arguments, Subcommands};
@@ -19,20 +20,20 @@ use crate::observe::stderr::StderrSink;
 use crate::rpc::Code;
 use crate::session::failure::Failure;
 
-/// `EX_USAGE` of sysexits.
-pub const USAGE: u8 = 64;
 /// `EX_SOFTWARE` of sysexits.
 pub const INTERNAL: u8 = 70;
 
 /// Runs what the command line says.
 pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
-    let home = Home::from_env(&variable)?;
-    let config = Config::load(&home, arguments.config.as_deref());
+    let loaded = Home::from_env(&variable).and_then(|home| {
+        let config = Config::load(&home, arguments.config.as_deref())?;
+        Ok((config, home))
+    });
     if let Subcommands::Run(args) = arguments.command {
         // Its client must be told even that the configuration is broken.
-        return Box::pin(run::run(*args, config, &home, stderr)).await;
+        return Box::pin(run::run(*args, loaded, stderr)).await;
     }
-    let config = config?;
+    let (config, home) = loaded?;
     match arguments.command {
         Subcommands::Up(args) => up::run(&args, &config, &home).await,
         Subcommands::Down(args) => down::run(&args, &config, &home).await,
@@ -46,6 +47,22 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
             validate::run(&args, &config, &home, arguments.config.as_deref()).await
         }
     }
+}
+
+/// What to do about arguments that clap refuses: say so, and where `berth run` was meant, say so to its client.
+pub async fn misuse(error: clap::Error, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
+    let run_was_meant =
+        std::env::args().skip(1).find(|arg| !arg.starts_with('-')).is_some_and(|arg| arg == "run");
+    if !error.use_stderr() || !run_was_meant || std::io::stdin().is_terminal() {
+        error.print()?;
+        return Ok(ExitCode::from(if error.use_stderr() { Code::Usage.exit_code() } else { 0 }));
+    }
+    let text = error.to_string();
+    // The rest of clap's text, behind an empty line, is the usage, for a terminal.
+    let lines: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let text = lines.join(" ").trim_start_matches("error: ").to_owned();
+    let next = Some("see `berth run --help`".to_owned());
+    Box::pin(run::refuse(Failure { code: Code::Usage, text, next }, stderr)).await
 }
 
 /// The environment, as configuration reads it.

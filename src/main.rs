@@ -12,13 +12,6 @@ use mcp_berth::{commands, logging, observe::stderr::StderrSink};
 const EXIT_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { commands::USAGE } else { 0 });
-        }
-    };
     let stderr = StderrSink::new();
     logging::init(&stderr);
     // One thread: a session is two pumps that mostly wait, and there may be hundreds of sessions.
@@ -30,7 +23,11 @@ fn main() -> ExitCode {
             return ExitCode::from(commands::INTERNAL);
         }
     };
-    let code = runtime.block_on(commands::execute(arguments, &stderr)).unwrap_or_else(|error| {
+    let result = match Arguments::try_parse() {
+        Ok(arguments) => runtime.block_on(commands::execute(arguments, &stderr)),
+        Err(error) => runtime.block_on(commands::misuse(error, &stderr)),
+    };
+    let code = result.unwrap_or_else(|error| {
         stderr.line(format!("berth: {}", commands::explain(&error)));
         ExitCode::from(commands::exit_code(&error))
     });

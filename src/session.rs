@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -27,6 +26,7 @@ use tokio_util::codec::{Decoder, FramedRead};
 use tokio_util::sync::CancellationToken;
 
 use crate::dock::exec::Chunk;
+use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::Trace;
 use crate::rpc::FrameCodec;
@@ -34,6 +34,7 @@ use failure::Failure;
 use inflight::InFlight;
 use relay::{ClientEnd, ClientToServer, Phase, Shared, Verdict, judge};
 use stderr_tail::StderrTail;
+use stdio::Hangup;
 
 /// Answers of our own that wait for the client to read; the pump that makes them waits when it is full.
 const REPLIES: usize = 64;
@@ -44,11 +45,11 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 /// What a session needs of the server's side; `dock` for real, pipes in tests.
 pub trait Upstream: Send {
     type Input: AsyncWrite + Unpin + Send + 'static;
-    type Output: Stream<Item = io::Result<Chunk>> + Unpin + Send;
 
     /// The server's standard input, once.
     fn take_input(&mut self) -> Option<Self::Input>;
-    fn output(&mut self) -> &mut Self::Output;
+    /// The next piece of output; `None` when it has ended or nothing more can come. Cancel safe.
+    fn next(&mut self) -> impl Future<Output = Option<io::Result<Chunk>>> + Send;
     /// Asks the server to end now.
     fn terminate(&mut self) -> impl Future<Output = ()> + Send;
     /// Why the output has ended.
@@ -80,6 +81,9 @@ pub struct Options {
     pub interactive: bool,
     pub trace: Trace,
     pub stderr: StderrSink,
+    pub redactor: Redactor,
+    /// Tells that nobody reads our standard output any more.
+    pub hangup: Hangup,
     /// Cancelled by a signal.
     pub stop: CancellationToken,
 }
@@ -109,10 +113,13 @@ where
     let (hello, said) = oneshot::channel();
     let (phase, phases) = mpsc::channel(2);
     let (reply, replies) = mpsc::channel(REPLIES);
+    let (to_server, for_server) = mpsc::channel(REPLIES);
     let pump = ClientToServer {
         frames: FramedRead::new(from_client, FrameCodec::new(options.max_line)),
         phases,
         replies: reply,
+        for_server,
+        hangup: options.hangup.clone(),
         hello: Some(hello),
         shared: Arc::clone(&shared),
         stop: options.stop.clone(),
@@ -123,16 +130,20 @@ where
         replies,
         pump: tokio::spawn(pump.run()),
         end: None,
+        end_is_told: false,
         deadline: None,
+        patience: options.stop_grace + GIVE_UP_AFTER,
         stop: options.stop.clone(),
     };
-    Session { client, shared, phase, options }.run(start(said)).await
+    Session { client, shared, phase, to_server, options }.run(start(said)).await
 }
 
 struct Session<W, I> {
     client: Client<W>,
     shared: Arc<Shared>,
     phase: mpsc::Sender<Phase<I>>,
+    /// Our answers to what the server asks, through the pump that writes to it.
+    to_server: mpsc::Sender<Bytes>,
     options: Options,
 }
 
@@ -178,21 +189,19 @@ where
         }
         tail.finish();
         self.shared.trace.note(None, "server ended", &format!("{exit:?}"), 0);
-        let clean = exit == Exit::Code(0) || terminated;
-        let failure = self.failure(&exit, &tail);
-        let result = if self.client.end.is_some() {
-            // The client has said goodbye; only a server that broke down leaves it without an answer.
-            if !clean {
-                for pending in self.shared.in_flight.drain() {
-                    self.client.write(&failure.answer(Some(&pending.id))).await;
-                }
+        let failure = if terminated { self.ended_late() } else { self.failure(&exit, &tail) };
+        if self.client.end.is_none() {
+            // The container goes at once, however long the client takes to ask again.
+            return tokio::join!(self.apologise(failure), upstream.release()).0;
+        }
+        // The client has said goodbye. A server that then ends in order has answered what it wanted to.
+        if terminated || exit != Exit::Code(0) {
+            for pending in self.shared.in_flight.drain() {
+                self.client.write(&failure.answer(Some(&pending.id))).await;
             }
-            Ok(())
-        } else {
-            self.apologise(failure).await
-        };
+        }
         upstream.release().await;
-        result
+        Ok(())
     }
 
     /// Moves the server's output to the client until it ends; true if the server had to be told to end.
@@ -205,7 +214,7 @@ where
             // One event, so that what the client is being written is never cut off by a timer.
             let event = async {
                 tokio::select! {
-                    chunk = upstream.output().next() => Event::Output(chunk),
+                    chunk = upstream.next() => Event::Output(chunk),
                     () = at(terminate_at) => Event::Terminate,
                     () = at(deadline) => Event::GiveUp,
                 }
@@ -220,9 +229,7 @@ where
                 Turn::Came(Event::GiveUp) => return terminated,
                 Turn::ClientEnded => {
                     // Its input is closed: a well-behaved server ends by itself within half of the grace.
-                    let grace = self.options.stop_grace;
-                    terminate_at = Some(Instant::now() + grace / 2);
-                    self.client.deadline = Some(Instant::now() + grace + GIVE_UP_AFTER);
+                    terminate_at = Some(Instant::now() + self.options.stop_grace / 2);
                     continue;
                 }
             };
@@ -251,6 +258,12 @@ where
         match verdict {
             Verdict::Forward(line) | Verdict::Replace(line) => self.client.write(&line).await,
             Verdict::Stray(frame) => tail.push(frame.wire()),
+            Verdict::Refuse(line) => {
+                // Never waits: a server that doesn't read must not hold up what it says.
+                if self.to_server.try_send(line).is_err() {
+                    tracing::warn!("the server does not read; an answer to it was dropped");
+                }
+            }
             Verdict::Drop => {}
         }
     }
@@ -265,9 +278,25 @@ where
         Err(Arc::unwrap_or_clone(failure))
     }
 
+    fn ended_late(&self) -> Failure {
+        let (server, grace) = (&self.options.server, self.options.stop_grace);
+        Failure {
+            code: crate::rpc::Code::Unavailable,
+            text: format!(
+                "the client closed its side, and the server `{server}` had no answer within {:?}",
+                grace / 2
+            ),
+            next: Some(
+                "keep the connection open until the answer is there, or raise `stop_grace`".to_owned(),
+            ),
+        }
+    }
+
     fn failure(&self, exit: &Exit, tail: &StderrTail) -> Failure {
         let server = &self.options.server;
         let said = tail.last_lines();
+        // The client passes it on to its model.
+        let said = self.options.redactor.text(&said);
         let said = if said.is_empty() { String::new() } else { format!("; its last words: {said}") };
         let text = match exit {
             Exit::Code(code) => format!("the server `{server}` exited with code {code}{said}"),
@@ -293,8 +322,12 @@ struct Client<W> {
     replies: mpsc::Receiver<Bytes>,
     pump: JoinHandle<ClientEnd>,
     end: Option<ClientEnd>,
+    /// Whether the loop has heard of the end.
+    end_is_told: bool,
     /// When to stop waiting for a client that doesn't read.
     deadline: Option<Instant>,
+    /// How long after its end.
+    patience: Duration,
     stop: CancellationToken,
 }
 
@@ -304,17 +337,25 @@ impl<W: AsyncWrite + Unpin> Client<W> {
     async fn serve_until<T>(&mut self, event: impl Future<Output = T>) -> Turn<T> {
         let mut event = std::pin::pin!(event);
         loop {
+            if self.end.is_some() && !self.end_is_told {
+                self.end_is_told = true;
+                return Turn::ClientEnded;
+            }
             let reply = tokio::select! {
                 Some(line) = self.replies.recv() => line,
                 came = &mut event => return Turn::Came(came),
                 end = &mut self.pump, if self.end.is_none() => {
-                    let end = end.unwrap_or(ClientEnd::Stopped);
-                    self.end = Some(end);
-                    return Turn::ClientEnded;
+                    self.ended(end);
+                    continue;
                 }
             };
             self.write(&reply).await;
         }
+    }
+
+    fn ended(&mut self, end: Result<ClientEnd, tokio::task::JoinError>) {
+        self.end = Some(end.unwrap_or(ClientEnd::Stopped));
+        self.deadline = Some(Instant::now() + self.patience);
     }
 
     /// Writes the answers that are left.
@@ -324,30 +365,30 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         }
     }
 
-    /// One whole line. A client that is gone ends the session; one that doesn't read holds up its own direction.
+    /// One whole line. A client that is gone ends the session; one that doesn't read holds up its own direction, but no
+    /// longer than `patience` once it has closed the other.
     async fn write(&mut self, line: &[u8]) {
-        let Some(out) = &mut self.out else { return };
-        let write = async {
-            out.write_all(line).await?;
-            out.flush().await
-        };
-        let (stop, deadline) = (&self.stop, self.deadline);
-        let stopped = async {
-            if let Some(deadline) = deadline {
-                tokio::time::sleep_until(deadline).await;
-            } else {
-                stop.cancelled().await;
-                tokio::time::sleep(GIVE_UP_AFTER).await;
+        let Some(mut out) = self.out.take() else { return };
+        let written = {
+            let mut write = std::pin::pin!(async {
+                out.write_all(line).await?;
+                out.flush().await
+            });
+            loop {
+                let deadline = self.deadline;
+                tokio::select! {
+                    written = &mut write => break written,
+                    end = &mut self.pump, if self.end.is_none() => self.ended(end),
+                    () = at(deadline) => break Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")),
+                }
             }
         };
-        let written = tokio::select! {
-            written = write => written,
-            () = stopped => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")),
-        };
-        if let Err(error) = written {
-            tracing::debug!("cannot write to the client: {error}");
-            self.out = None;
-            self.stop.cancel();
+        match written {
+            Ok(()) => self.out = Some(out),
+            Err(error) => {
+                tracing::debug!("cannot write to the client: {error}");
+                self.stop.cancel();
+            }
         }
     }
 }

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::variable;
 use crate::cli::RunArgs;
-use crate::config::{Config, ConfigError, EnvVar, Home, Overrides, Server};
+use crate::config::{Config, ConfigError, EnvVar, Home, Overrides, Server, Settings};
 use crate::dock::spec::Spec;
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
@@ -19,54 +20,58 @@ use crate::observe::trace::{Sink, Trace};
 use crate::rpc::Code;
 use crate::session::failure::Failure;
 use crate::session::identity::Client;
-use crate::session::start::{Plan, start};
+use crate::session::start::{DockUpstream, Plan, start};
 use crate::session::{self, Options, stdio};
 
 pub async fn run(
     args: RunArgs,
-    config: Result<Config, ConfigError>,
-    home: &Home,
+    config: Result<(Config, Home), ConfigError>,
     stderr: &StderrSink,
 ) -> anyhow::Result<ExitCode> {
-    let prepared = config.map_err(Failure::from).and_then(|config| prepare(&args, &config, home));
+    let chosen = config.map_err(Failure::from).and_then(|(config, home)| {
+        let (server, env) = choose(&args, &config)?;
+        Ok((config, home, server, env))
+    });
     if args.dry_run {
-        let (plan, env) = prepared?;
-        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&plan, &env))?;
+        let (config, home, server, env) = chosen?;
+        let daemon = config.dind.daemon(&home).address;
+        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, plan_spec(&args, server)?, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = prepared
-        .as_ref()
-        .map_or_else(|_| crate::config::Settings::default(), |(plan, _)| plan.server.settings.clone());
     let secrets =
-        prepared.iter().flat_map(|(_, env)| env).filter(|var| var.secret).map(|var| var.value.clone());
-    let (trace, prepared) = match open_trace(&args, Redactor::new(secrets), stderr) {
-        Ok(trace) => (trace, prepared),
-        Err(error) => {
-            (Trace::off(), prepared.and(Err(Failure::new(Code::Configuration, &error, "correct `--trace`"))))
-        }
-    };
-    if let Ok((plan, _)) = &prepared {
-        trace.session(&plan.session);
-    }
-    let options = Options {
-        server: args
-            .server
-            .clone()
-            .or_else(|| args.image.as_ref().map(|image| image.as_str().to_owned()))
-            .unwrap_or_default(),
-        max_line: settings.max_line,
-        stop_grace: settings.stop_grace,
-        interactive: std::io::stdin().is_terminal(),
-        trace: trace.clone(),
-        stderr: stderr.clone(),
-        stop: stop_on_signal()?,
-    };
-    let starting = trace.clone();
-    let session = session::run(stdio::input(), stdio::output(), options, |said| async move {
-        let (plan, _) = prepared?;
-        start(plan, said, starting).await
+        chosen.iter().flat_map(|(.., env)| env).filter(|var| var.secret).map(|var| var.value.clone());
+    let redactor = Redactor::new(secrets);
+    let mut options = options(stderr)?;
+    options.server =
+        args.server.clone().or_else(|| Some(args.image.as_ref()?.as_str().to_owned())).unwrap_or_default();
+    options.redactor = redactor.clone();
+    let prepared = chosen.and_then(|(config, home, server, env)| {
+        (options.max_line, options.stop_grace) = (server.settings.max_line, server.settings.stop_grace);
+        let trace = open_trace(&args, redactor, stderr);
+        options.trace =
+            trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
+        let plan = plan(&args, &config, &home, server, &env)?;
+        options.trace.session(&plan.session);
+        Ok(plan)
     });
-    let result = Box::pin(session).await;
+    let trace = options.trace.clone();
+    serve(options, |said| async move { start(prepared?, said, trace).await }).await
+}
+
+/// A session that only tells its client why there is none: nobody sees a proxy's standard error.
+pub async fn refuse(failure: Failure, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
+    serve(options(stderr)?, |_| async { Err::<DockUpstream, _>(failure) }).await
+}
+
+async fn serve<F>(
+    options: Options,
+    start: impl FnOnce(oneshot::Receiver<Option<String>>) -> F,
+) -> anyhow::Result<ExitCode>
+where
+    F: Future<Output = Result<DockUpstream, Failure>>,
+{
+    let trace = options.trace.clone();
+    let result = Box::pin(session::run(stdio::input(), stdio::output(), options, start)).await;
     trace.flush().await;
     Ok(match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,35 +79,69 @@ pub async fn run(
     })
 }
 
-/// All that can be found out before the first connection.
-fn prepare(args: &RunArgs, config: &Config, home: &Home) -> Result<(Plan, Vec<EnvVar>), Failure> {
+/// What holds before anything is known of the server.
+fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
+    let settings = Settings::default();
+    Ok(Options {
+        server: String::new(),
+        max_line: settings.max_line,
+        stop_grace: settings.stop_grace,
+        interactive: std::io::stdin().is_terminal(),
+        trace: Trace::off(),
+        stderr: stderr.clone(),
+        redactor: Redactor::new([]),
+        hangup: stdio::Hangup::of_output(),
+        stop: stop_on_signal()?,
+    })
+}
+
+/// The server that the arguments name, and its environment.
+fn choose(args: &RunArgs, config: &Config) -> Result<(Server, Vec<EnvVar>), Failure> {
     let server = match (&args.server, &args.image) {
-        (Some(name), _) => {
-            let mut server = config.server(name)?.clone();
+        (_, Some(image)) => Server::from_image(image.clone(), args.command.clone(), &config.defaults),
+        (name, None) => {
+            let mut server = config.server(name.as_deref().unwrap_or_default())?.clone();
             if !args.command.is_empty() {
                 server.command = Some(args.command.clone());
             }
             server
         }
-        (None, Some(image)) => Server::from_image(image.clone(), args.command.clone(), &config.defaults),
-        (None, None) => return Err(usage("name a server of the configuration, or an image with `--image`")),
     };
     let server = server.with_overrides(&Overrides::from(args.settings.clone()));
     let env = server.resolve_env(&variable)?;
-    let endpoint = crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout);
-    let plan = Plan {
-        client: Client::from_start(args.client.as_deref(), variable),
-        session: session_id()?,
-        client_session: variable("CLAUDE_CODE_SESSION_ID").filter(|id| !id.is_empty()),
-        env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
-        server,
-        endpoint,
-    };
-    Ok((plan, env))
+    Ok((server, env))
 }
 
-fn usage(text: &str) -> Failure {
-    Failure { code: Code::Configuration, text: text.to_owned(), next: None }
+/// All that can be found out before the first connection.
+fn plan(
+    args: &RunArgs,
+    config: &Config,
+    home: &Home,
+    server: Server,
+    env: &[EnvVar],
+) -> Result<Plan, Failure> {
+    Ok(Plan {
+        client: known_client(args),
+        session: session_id()?,
+        client_session: client_session(),
+        env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
+        endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
+        server,
+    })
+}
+
+fn known_client(args: &RunArgs) -> Option<Client> {
+    Client::from_start(args.client.as_deref(), variable)
+}
+
+fn client_session() -> Option<String> {
+    variable("CLAUDE_CODE_SESSION_ID").filter(|id| !id.is_empty())
+}
+
+fn plan_spec(args: &RunArgs, server: Server) -> Result<Spec, Failure> {
+    let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
+    let (session, client_session) = (session_id()?, client_session());
+    Ok(Spec { server, client: client.as_str().to_owned(), session, client_session })
 }
 
 /// Twelve hex digits nobody else has.
@@ -117,20 +156,13 @@ fn session_id() -> Result<String, Failure> {
 }
 
 /// What would be created, as the Engine API would be told.
-fn dry_run(plan: &Plan, env: &[EnvVar]) -> serde_json::Value {
-    let client = plan.client.clone().unwrap_or_else(|| Client::from_message(None));
-    let spec = Spec {
-        server: plan.server.clone(),
-        client: client.as_str().to_owned(),
-        session: plan.session.clone(),
-        client_session: plan.client_session.clone(),
-    };
+fn dry_run(daemon: &str, spec: Spec, env: &[EnvVar]) -> serde_json::Value {
     json!({
-        "daemon": plan.endpoint.to_string(),
-        "name": format!("mcp-{}-<n>", client.as_str()),
+        "daemon": daemon,
+        "name": format!("mcp-{}-<n>", spec.client),
         "container": spec.create_body(),
         "exec": {
-            "command": plan.server.command.as_deref().map_or(json!("the image's ENTRYPOINT and CMD"), |argv| json!(argv)),
+            "command": spec.server.command.map_or(json!("the image's ENTRYPOINT and CMD"), |argv| json!(argv)),
             "env": env.iter().map(ToString::to_string).collect::<Vec<_>>(),
         },
     })

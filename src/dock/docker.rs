@@ -49,6 +49,17 @@ impl DockerError {
         self.status() == Some(409)
     }
 
+    /// Whether what was asked for is at fault, and not the daemon.
+    pub fn is_bad_request(&self) -> bool {
+        const SETTINGS: [&str; 3] =
+            ["unable to find user", "unable to find group", "OCI runtime create failed"];
+        match self {
+            Self::Refused { status: 400, .. } => true,
+            Self::Refused { message, .. } => SETTINGS.iter().any(|part| message.contains(part)),
+            _ => false,
+        }
+    }
+
     pub(crate) fn broken(
         op: &'static str,
         object: &str,
@@ -132,6 +143,8 @@ pub struct Listed {
     pub name: String,
     pub labels: HashMap<String, String>,
     pub running: bool,
+    /// It was never started, or has ended: not running, and not paused or on its way either.
+    pub stopped: bool,
     /// Seconds since the epoch, by the daemon's clock.
     pub created: i64,
 }
@@ -368,6 +381,15 @@ impl Engine {
         Ok(rows.map_err(explain("ask", &self.endpoint.to_string()))?.into_iter().map(listed).collect())
     }
 
+    /// The daemon's clock, in seconds since the epoch.
+    pub async fn now(&self) -> Result<i64, DockerError> {
+        const OP: &str = "read the clock of";
+        let endpoint = self.endpoint.to_string();
+        let info = self.docker.info().await.map_err(explain(OP, &endpoint))?;
+        let time = info.system_time.unwrap_or_default().parse::<jiff::Timestamp>();
+        Ok(time.map_err(|error| DockerError::broken(OP, &endpoint, error))?.as_second())
+    }
+
     /// Memory and CPU of a running container; takes a second, for the daemon compares two samples.
     pub async fn usage(&self, name: &str) -> Result<Usage, DockerError> {
         let options = query::StatsOptions { stream: false, one_shot: false };
@@ -455,6 +477,14 @@ fn listed(row: ContainerSummary) -> Listed {
         name: name.trim_start_matches('/').to_owned(),
         labels: row.labels.unwrap_or_default(),
         running: row.state == Some(ContainerSummaryStateEnum::RUNNING),
+        stopped: matches!(
+            row.state,
+            Some(
+                ContainerSummaryStateEnum::CREATED
+                    | ContainerSummaryStateEnum::EXITED
+                    | ContainerSummaryStateEnum::DEAD
+            )
+        ),
         created: row.created.unwrap_or_default(),
     }
 }

@@ -65,11 +65,13 @@ pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
 /// Removes containers that were created and never started, or stopped and not removed; gives their names. Should
 /// never find any: a lease is made in one write, and the daemon removes what ends.
 pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
-    let rows = engine.list(&spec::managed_by_filter()).await?;
-    if rows.iter().all(|row| row.running) {
+    let mut rows = engine.list(&spec::managed_by_filter()).await?;
+    rows.retain(|row| row.stopped);
+    if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let now = jiff::Timestamp::now().as_second();
+    // The daemon's own clock: a remote one may differ from ours.
+    let now = engine.now().await?;
     let mut removed = Vec::new();
     for row in rows.into_iter().filter(|row| is_stale(row, now)) {
         if engine.remove(&row.id).await? {
@@ -80,7 +82,7 @@ pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
 }
 
 fn is_stale(row: &Listed, now: i64) -> bool {
-    !row.running && now - row.created > STALE_AFTER
+    row.stopped && now - row.created > STALE_AFTER
 }
 
 fn entry(row: Listed) -> Option<Entry> {
@@ -113,7 +115,7 @@ mod tests {
         let labels =
             [(spec::LABEL_CLIENT, "codex"), (spec::LABEL_SERVER, "time"), (spec::LABEL_SESSION, "s")];
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Listed { id: String::new(), name: name.to_owned(), labels, running, created }
+        Listed { id: String::new(), name: name.to_owned(), labels, running, stopped: !running, created }
     }
 
     #[test]
@@ -128,6 +130,8 @@ mod tests {
         assert!(is_stale(&row("a", false, 0), STALE_AFTER + 1));
         assert!(!is_stale(&row("a", false, 0), STALE_AFTER), "its creator may be about to start it");
         assert!(!is_stale(&row("a", true, 0), 1_000_000));
+        let paused = Listed { stopped: false, ..row("a", false, 0) };
+        assert!(!is_stale(&paused, 1_000_000), "its session is alive");
     }
 
     #[test]

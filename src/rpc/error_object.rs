@@ -13,6 +13,8 @@ pub const INVALID_REQUEST: i64 = -32600;
 /// -32768…-32000 as MCP 2026-07-28 advises for codes that are not the specification's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
+    /// The command line is wrong.
+    Usage = 64,
     /// The daemon, the container or the server is not there, or no longer.
     Unavailable = 69,
     /// A fault of berth's own.
@@ -83,7 +85,9 @@ mod tests {
 
     #[test]
     fn our_codes_are_the_exit_codes_and_outside_the_reserved_range() {
-        for (code, exit) in [(Code::Unavailable, 69), (Code::Internal, 70), (Code::Configuration, 78)] {
+        for (code, exit) in
+            [(Code::Usage, 64), (Code::Unavailable, 69), (Code::Internal, 70), (Code::Configuration, 78)]
+        {
             assert_eq!(code.exit_code(), exit);
             assert_eq!(i64::from(code), i64::from(exit));
             assert!(!(-32768..=-32000).contains(&i64::from(code)));

@@ -107,6 +107,12 @@ impl From<DockerError> for Failure {
                 text: format!("the daemon does not accept berth's certificate: {}", chain(&error)),
                 next: Some("make a new one with `berth up`, or correct `certs` in [dind]".to_owned()),
             },
+            // It was asked for something that it can't do: an unknown user, a capability that it has not.
+            error if error.is_bad_request() => Self::new(
+                Code::Configuration,
+                &error,
+                "correct the server's settings; `berth run --dry-run` shows what the daemon is told",
+            ),
             error => Self::new(Code::Unavailable, &error, "look at the DinD daemon with `berth status`"),
         }
     }

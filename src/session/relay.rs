@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use super::inflight::InFlight;
+use super::stdio::Hangup;
 use crate::observe::trace::{Direction, Trace};
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{
@@ -65,6 +66,11 @@ pub struct ClientToServer<R, I> {
     pub frames: FramedRead<R, FrameCodec>,
     pub phases: mpsc::Receiver<Phase<I>>,
     pub replies: mpsc::Sender<Bytes>,
+    /// Our own answers to the server's requests.
+    pub for_server: mpsc::Receiver<Bytes>,
+    /// A client that dies while the server doesn't read shows here alone: the end of its output stands behind what is
+    /// still unread of it.
+    pub hangup: Hangup,
     /// Gets what the first message says of the client.
     pub hello: Option<oneshot::Sender<Option<String>>>,
     pub shared: Arc<Shared>,
@@ -89,11 +95,18 @@ where
                     Phase::Up(input) => { server = Some(input); continue }
                     Phase::Down(failure) => return self.apologise(&failure).await,
                 },
-                item = self.frames.next() => item,
+                Some(answer) = self.for_server.recv() => Incoming::Ours(answer),
+                item = self.frames.next() => Incoming::Client(item),
             };
-            let Some(frame) = self.frame(item).await else { break ClientEnd::Closed };
-            let Some(frame) = frame else { continue };
-            match self.deliver(&mut server, &frame).await {
+            let line = match item {
+                Incoming::Ours(answer) => answer,
+                Incoming::Client(item) => match self.line(item).await {
+                    Line::Forward(line) => line,
+                    Line::Handled => continue,
+                    Line::End => break ClientEnd::Closed,
+                },
+            };
+            match self.deliver(&mut server, &line).await {
                 Ok(()) => {}
                 Err(Undelivered::Stopped) => break ClientEnd::Stopped,
                 Err(Undelivered::Down(failure)) => return self.apologise(&failure).await,
@@ -106,34 +119,30 @@ where
         end
     }
 
-    /// The frame of an item that may pass; answers the others itself. The outer `None` is the end.
-    async fn frame(&mut self, item: Option<Item>) -> Option<Option<Frame>> {
-        let frame = match item? {
-            Ok(Ok(frame)) => frame,
-            Ok(Err(error)) => {
-                self.refuse_frame(&error).await;
-                return Some(None);
-            }
-            Err(error) => {
+    /// What an item from the client comes to; answers what may not pass.
+    async fn line(&mut self, item: Option<Item>) -> Line {
+        match item {
+            None => Line::End,
+            Some(Ok(Ok(frame))) => self.admit(&frame).await,
+            Some(Ok(Err(error))) => self.refuse_frame(&error).await,
+            Some(Err(error)) => {
                 tracing::warn!("cannot read from the client: {error}");
-                return None;
+                Line::End
             }
-        };
-        Some(if self.admit(&frame).await { Some(frame) } else { None })
+        }
     }
 
-    /// Looks at a frame and registers its requests; false if it was answered here.
-    async fn admit(&mut self, frame: &Frame) -> bool {
+    /// Looks at a frame and registers its requests.
+    async fn admit(&mut self, frame: &Frame) -> Line {
         let look = match look(frame.message()) {
             Ok(look) => look,
             Err(error) => {
                 let text = error.to_string();
                 self.note("invalid JSON", &text, frame.wire().len());
                 let salvage = Salvage::of(frame.message());
-                // A broken answer's id is the server's; under it the client knows another request, or none.
-                let id = salvage.id().filter(|_| !is_answer(salvage.kind()));
-                self.reply(error_line(id, PARSE_ERROR, &format!("berth: {text}"), None)).await;
-                return false;
+                return self
+                    .refuse(salvage.id(), salvage.kind(), PARSE_ERROR, &format!("berth: {text}"))
+                    .await;
             }
         };
         self.shared.trace.message(Direction::ClientToServer, &look, frame.wire(), None);
@@ -141,33 +150,58 @@ where
         if let Some(hello) = self.hello.take() {
             let _ = hello.send(envelopes.iter().find_map(client_info_name));
         }
-        for envelope in envelopes {
-            if envelope.kind == Kind::Request && !self.shared.in_flight.insert(envelope) {
-                let id = envelope.raw_id();
-                self.reply(error_line(
-                    id.as_ref(),
-                    INVALID_REQUEST,
-                    "berth: too many requests in flight",
-                    None,
-                ))
-                .await;
-                return false;
+        let requests = || envelopes.iter().filter(|envelope| envelope.kind == Kind::Request);
+        if !self.shared.in_flight.has_room(requests().count()) {
+            for request in requests() {
+                let id = request.raw_id();
+                let refusal =
+                    error_line(id.as_ref(), INVALID_REQUEST, "berth: too many requests in flight", None);
+                self.reply(refusal).await;
             }
-            // The receiver of a cancellation sends no answer; nobody waits for one any more.
-            if let Some(id) = cancelled(envelope) {
-                self.shared.in_flight.complete(&id);
-            }
+            return Line::Handled;
         }
-        true
+        requests().for_each(|request| self.shared.in_flight.insert(request));
+        // The receiver of a cancellation sends no answer; nobody waits for one any more.
+        for id in envelopes.iter().filter_map(cancelled) {
+            self.shared.in_flight.complete(&id);
+        }
+        Line::Forward(frame.wire().clone())
     }
 
-    async fn deliver(&mut self, server: &mut Option<I>, frame: &Frame) -> Result<(), Undelivered> {
+    async fn refuse_frame(&mut self, error: &FrameError) -> Line {
+        let FrameError::TooLong { limit, id, kind } = error;
+        self.note("line too long", &error.to_string(), *limit);
+        let message = format!("berth: {error}; raise `max_line` for larger messages");
+        self.refuse(id.as_ref(), *kind, INVALID_REQUEST, &message).await
+    }
+
+    /// Answers a line that can't be forwarded: to the client, or, where the line was itself an answer, to the server that
+    /// waits for it (its id means another request to the client, or none).
+    async fn refuse(&mut self, id: Option<&RawId>, kind: Kind, code: i64, message: &str) -> Line {
+        match (kind, id) {
+            (Kind::Response | Kind::ErrorResponse, Some(id)) => {
+                Line::Forward(error_line(Some(id), code, message, None))
+            }
+            (Kind::Notification, _) if code != PARSE_ERROR => Line::Handled,
+            (Kind::Response | Kind::ErrorResponse, None) | (_, None) => {
+                self.reply(error_line(None, code, message, None)).await;
+                Line::Handled
+            }
+            (_, Some(id)) => {
+                self.reply(error_line(Some(id), code, message, None)).await;
+                Line::Handled
+            }
+        }
+    }
+
+    async fn deliver(&mut self, server: &mut Option<I>, line: &[u8]) -> Result<(), Undelivered> {
         if server.is_none() {
             *server = Some(self.server_up().await?);
         }
         let written = tokio::select! {
             biased;
-            written = write(server, frame.wire()) => written,
+            written = write(server, line) => written,
+            () = self.hangup.wait() => return Err(Undelivered::Stopped),
             changed = server_up(&mut self.phases, &self.stop) => { changed?; return Ok(()) }
         };
         if let Err(error) = written {
@@ -206,9 +240,12 @@ where
                 item = self.frames.next() => item,
                 () = waited => return ClientEnd::Told,
             };
-            let Some(frame) = self.frame(item).await else { return ClientEnd::Closed };
-            let Some(frame) = frame else { continue };
-            let Ok(look) = look(frame.message()) else { continue };
+            let line = match self.line(item).await {
+                Line::Forward(line) => line,
+                Line::Handled => continue,
+                Line::End => return ClientEnd::Closed,
+            };
+            let Ok(look) = look(&line) else { continue };
             for request in look.envelopes().iter().filter(|envelope| envelope.kind == Kind::Request) {
                 let is_probe = request.method.as_deref() == Some("server/discover");
                 patience = Some(if is_probe { LINGER_AFTER_PROBE } else { LINGER });
@@ -216,18 +253,6 @@ where
             }
             self.shared.in_flight.drain();
         }
-    }
-
-    async fn refuse_frame(&mut self, error: &FrameError) {
-        let FrameError::TooLong { limit, id, kind } = error;
-        self.note("line too long", &error.to_string(), *limit);
-        // An answer or a notification that is too long gets no answer itself.
-        if id.is_some() && *kind != Kind::Request && *kind != Kind::Other {
-            tracing::warn!("dropped a {kind} from the client: {error}");
-            return;
-        }
-        let message = format!("berth: {error}; raise `max_line` for larger messages");
-        self.reply(error_line(id.as_ref(), INVALID_REQUEST, &message, None)).await;
     }
 
     async fn reply(&mut self, line: Bytes) {
@@ -248,6 +273,19 @@ where
 }
 
 type Item = std::io::Result<Result<Frame, FrameError>>;
+
+enum Incoming {
+    Client(Option<Item>),
+    Ours(Bytes),
+}
+
+/// What an item from the client comes to.
+enum Line {
+    Forward(Bytes),
+    /// It was answered, or needs no answer.
+    Handled,
+    End,
+}
 
 enum Undelivered {
     Stopped,
@@ -292,6 +330,8 @@ pub enum Verdict {
     Replace(Bytes),
     /// Is no message; a person may want to see it.
     Stray(Frame),
+    /// Our answer to a request of the server's that can't be forwarded.
+    Refuse(Bytes),
     Drop,
 }
 
@@ -305,12 +345,12 @@ pub fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
         Err(error) => {
             let FrameError::TooLong { limit, id, kind } = &error;
             note("line too long", &error.to_string(), *limit);
-            let asked = id.as_ref().and_then(RawId::request_id);
-            let pending = match kind {
-                Kind::Request | Kind::Notification => None,
-                _ => asked.and_then(|id| shared.in_flight.complete(&id)),
-            };
-            let Some(pending) = pending else {
+            if let (Kind::Request, Some(id)) = (kind, id) {
+                let message = format!("berth: {error}; raise `max_line` for larger messages");
+                return Verdict::Refuse(error_line(Some(id), INVALID_REQUEST, &message, None));
+            }
+            let asked = id.as_ref().filter(|_| *kind != Kind::Notification).and_then(RawId::request_id);
+            let Some(pending) = asked.and_then(|id| shared.in_flight.complete(&id)) else {
                 tracing::warn!("dropped a {kind} from the server: {error}");
                 return Verdict::Drop;
             };
@@ -319,7 +359,7 @@ pub fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
         }
     };
     let look = match look(frame.message()) {
-        Ok(look) if look.is_message() => look,
+        Ok(look) if look.envelopes().iter().all(is_json_rpc) && look.is_message() => look,
         Ok(_) => {
             note("stray output", "", frame.wire().len());
             return Verdict::Stray(frame);
@@ -347,6 +387,12 @@ pub fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
     line.extend_from_slice(frame.wire());
     line.push(b'\n');
     Verdict::Forward(line.into())
+}
+
+/// A server's log lines may be objects with a `method` of their own (`GET`); a message of its own says `jsonrpc`. An answer
+/// without it is still what somebody waits for.
+fn is_json_rpc(envelope: &Envelope<'_>) -> bool {
+    envelope.has_jsonrpc || is_answer(envelope.kind)
 }
 
 fn is_answer(kind: Kind) -> bool {

@@ -1,6 +1,9 @@
 //! From a configured server to a running one: connections, image, lease, process; as much at once as can be.
 
+use std::io;
 use std::time::{Duration, Instant};
+
+use futures::StreamExt;
 
 use tokio::sync::oneshot;
 
@@ -10,7 +13,7 @@ use super::{Exit, Upstream};
 use crate::config::Server;
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
-use crate::dock::exec::{self, Command};
+use crate::dock::exec::{self, Chunk, Command};
 use crate::dock::lease::{self, Lease, LeaseError, Lifeline};
 use crate::dock::roster;
 use crate::dock::spec::Spec;
@@ -26,6 +29,9 @@ const KILLED: i64 = 137;
 
 /// Processes that were killed at once are seen to end within this time.
 const ENDS_TOGETHER: Duration = Duration::from_millis(200);
+
+/// What a server wrote before its container ended is on the way.
+const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 
 /// After the lifeline is closed, how long we watch the container go.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
@@ -86,6 +92,10 @@ pub async fn start(
         trace.step("inspect the image", began, &plan.server.image);
         Ok::<_, Failure>((wire, argv))
     };
+    let preparing = async {
+        let prepared = tokio::time::timeout(timeout, preparing).await;
+        prepared.map_err(|_| too_slow("image", &server, timeout))?
+    };
     let ((spec, lease), (wire, argv)) = tokio::try_join!(leasing, preparing)?;
 
     let naming =
@@ -104,6 +114,7 @@ pub async fn start(
         exec: exec.id,
         memory: plan.server.settings.memory,
         naming,
+        ends_by: None,
     })
 }
 
@@ -117,7 +128,7 @@ async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire,
 fn too_slow(what: &str, server: &str, timeout: Duration) -> Failure {
     Failure {
         code: Code::Unavailable,
-        text: format!("the {what} of `{server}` did not start within {timeout:?}"),
+        text: format!("the {what} of `{server}` was not there within {timeout:?}"),
         next: Some("look at the DinD daemon with `berth status`, or raise `start_timeout`".to_owned()),
     }
 }
@@ -169,18 +180,28 @@ pub struct DockUpstream {
     exec: String,
     memory: u64,
     naming: tokio::task::JoinHandle<()>,
+    /// Set when the container has ended: until when its last output may come.
+    ends_by: Option<Instant>,
 }
 
 impl Upstream for DockUpstream {
     type Input = exec::Input;
-    type Output = exec::Output;
 
     fn take_input(&mut self) -> Option<exec::Input> {
         self.input.take()
     }
 
-    fn output(&mut self) -> &mut exec::Output {
-        &mut self.output
+    async fn next(&mut self) -> Option<io::Result<Chunk>> {
+        if self.ends_by.is_none() {
+            // A cut network shows here alone: the lifeline's keep-alive finds it, while unanswered bytes of the other
+            // stream may only mean a server that doesn't read.
+            tokio::select! {
+                chunk = self.output.next() => return chunk,
+                () = self.lifeline.ended() => self.ends_by = Some(Instant::now() + LAST_OUTPUT_WITHIN),
+            }
+        }
+        let deadline = self.ends_by?;
+        tokio::time::timeout_at(deadline.into(), self.output.next()).await.unwrap_or(None)
     }
 
     async fn terminate(&mut self) {
@@ -189,6 +210,10 @@ impl Upstream for DockUpstream {
     }
 
     async fn post_mortem(&mut self) -> Exit {
+        if self.ends_by.is_some() {
+            // The server did not end by itself: its container was ended, or the daemon was.
+            return Exit::Lost;
+        }
         let inspect = async {
             let code = loop {
                 match self.engine.exec_exit(&self.exec).await {
@@ -215,6 +240,9 @@ impl Upstream for DockUpstream {
 
     async fn release(mut self) {
         self.naming.abort();
+        if self.ends_by.is_some() {
+            return;
+        }
         // Half-closed, so that we see the end of what ends by it.
         let _ = self.lifeline.close().await;
         let _ = tokio::time::timeout(GONE_WITHIN, self.lifeline.ended()).await;

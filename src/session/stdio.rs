@@ -7,12 +7,17 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Standard input.
 #[derive(Debug)]
@@ -71,6 +76,31 @@ fn socket(fd: &impl AsFd) -> io::Result<UnixStream> {
     stream.local_addr()?;
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
+}
+
+/// Tells when nobody reads our standard output any more. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Hangup(Option<Arc<OwnedFd>>);
+
+impl Hangup {
+    /// Watches standard output.
+    pub fn of_output() -> Self {
+        Self(std::io::stdout().as_fd().try_clone_to_owned().ok().map(Arc::new))
+    }
+
+    /// Resolves soon after the reader has gone; never for what can't tell, such as a file. Cancel safe.
+    pub async fn wait(&self) {
+        let Some(fd) = &self.0 else { return std::future::pending().await };
+        loop {
+            // Asked now and then: only a writer that is held up cares, and epoll would wake us at each byte read.
+            let mut watched = [PollFd::new(&**fd, PollFlags::empty())];
+            let asked = poll(&mut watched, Some(&Timespec::default()));
+            if asked.is_ok() && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+                return;
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
 }
 
 impl AsyncRead for Input {

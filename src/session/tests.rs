@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, split};
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::rpc::Code;
@@ -41,21 +40,20 @@ impl AsyncWrite for SlowToClose {
 /// The server's side as a test plays it.
 struct Played {
     input: Option<Input>,
-    output: ReceiverStream<io::Result<Chunk>>,
+    output: mpsc::Receiver<io::Result<Chunk>>,
     exit: Exit,
     terminated: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Upstream for Played {
     type Input = Input;
-    type Output = ReceiverStream<io::Result<Chunk>>;
 
     fn take_input(&mut self) -> Option<Self::Input> {
         self.input.take()
     }
 
-    fn output(&mut self) -> &mut Self::Output {
-        &mut self.output
+    async fn next(&mut self) -> Option<io::Result<Chunk>> {
+        self.output.recv().await
     }
 
     async fn terminate(&mut self) {
@@ -89,12 +87,8 @@ fn stage_with(exit: Exit, input: fn(WriteHalf<DuplexStream>) -> Input) -> Stage 
     let (server, theirs) = tokio::io::duplex(PIPE);
     let (server_out, output) = mpsc::channel(1);
     let terminated = Arc::new(Mutex::new(None));
-    let played = Played {
-        input: Some(input(split(theirs).1)),
-        output: ReceiverStream::new(output),
-        exit,
-        terminated: Arc::clone(&terminated),
-    };
+    let played =
+        Played { input: Some(input(split(theirs).1)), output, exit, terminated: Arc::clone(&terminated) };
     play(client, ours, split(server).0, Some(server_out), terminated, Ok(played))
 }
 
@@ -124,6 +118,8 @@ fn play(
         interactive: false,
         trace: Trace::off(),
         stderr: StderrSink::to(std::io::sink()),
+        redactor: Redactor::new(["hunter2hunter2".to_owned()]),
+        hangup: Hangup::default(),
         stop: stop.clone(),
     };
     let session = tokio::spawn(run(from_client, to_client, options, |_| async { start }));
@@ -329,8 +325,6 @@ async fn bad_lines_are_answered_and_the_next_one_goes_through() {
         (r#"{"jsonrpc":"2.0","id":5,"method":"x",}"#.to_owned(), json!(5), -32700),
         ("no json at all".to_owned(), json!(null), -32700),
         (format!(r#"{{"jsonrpc":"2.0","method":"x","params":"{long}","id":"end"}}"#), json!("end"), -32600),
-        // An answer's id belongs to the server.
-        (r#"{"jsonrpc":"2.0","id":5,"result":{,}}"#.to_owned(), json!(null), -32700),
     ] {
         stage.client_sends(&format!("{line}\n\n \n")).await;
         let answer = stage.client_gets().await;
@@ -358,4 +352,86 @@ async fn what_a_server_spoils_becomes_an_error_for_the_request_that_waits() {
     assert_eq!(too_long["id"], 2);
     assert!(too_long["error"]["message"].as_str().unwrap().contains("max_line"));
     assert_eq!(stage.client_gets().await["id"], 3, "the last line needs no newline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_that_waits_for_a_spoilt_answer_is_told() {
+    let mut stage = stage(Exit::Code(0));
+    // The client's answer to the server: its id is the server's, so the client hears nothing of it.
+    stage.client_sends("{\"jsonrpc\":\"2.0\",\"id\":5,\"result\":{,}}\n").await;
+    let refusal: Value = serde_json::from_str(&stage.server_gets().await).unwrap();
+    assert_eq!((&refusal["id"], &refusal["error"]["code"]), (&json!(5), &json!(-32700)));
+    // The server's own request.
+    let long = "l".repeat(500);
+    stage.server_sends(&format!("{{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"{long}\"}}\n")).await;
+    let refusal: Value = serde_json::from_str(&stage.server_gets().await).unwrap();
+    assert_eq!((&refusal["id"], &refusal["error"]["code"]), (&json!(6), &json!(-32600)));
+    stage.client_sends(&request("7")).await;
+    assert_eq!(stage.server_gets().await, request("7").trim_end(), "and nothing of it reached the client");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_outlasts_the_grace_is_answered_with_that() {
+    let mut stage = stage(Exit::Code(0));
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    stage.client_closes().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.server_out = None;
+    let answer = stage.client_gets().await;
+    assert_eq!(answer["id"], 1);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("closed its side"), "{answer}");
+    assert_eq!(stage.ends().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_in_order_after_its_client_owes_nothing() {
+    let mut stage = stage(Exit::Code(0));
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    stage.client_closes().await;
+    assert!(stage.server_in.next_line().await.unwrap().is_none());
+    stage.server_out = None;
+    assert!(
+        stage.client_out.next_line().await.unwrap().is_none(),
+        "what goes through `cat` comes back as it was"
+    );
+    assert_eq!(stage.ends().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_closes_its_side_and_does_not_read_cannot_keep_the_session() {
+    let mut stage = stage(Exit::Lost);
+    let flood = stage.server_out.clone().unwrap();
+    let flooding = tokio::spawn(async move {
+        let line = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{}\"}}\n", "w".repeat(300));
+        while flood.send(Ok(Chunk::Stdout(Bytes::copy_from_slice(line.as_bytes())))).await.is_ok() {}
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let closed = Instant::now();
+    stage.client_closes().await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), &mut stage.session).await;
+    assert!(ended.is_ok(), "it waits for ever");
+    assert!(closed.elapsed() <= Duration::from_secs(6), "{:?}", closed.elapsed());
+    flooding.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_servers_last_words_keep_its_secrets() {
+    let mut stage = stage(Exit::Code(1));
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    let said = Chunk::Stderr(Bytes::from_static(b"auth failed for hunter2hunter2\n"));
+    stage.server_out.take().unwrap().send(Ok(said)).await.unwrap();
+    let message = stage.client_gets().await["error"]["message"].to_string();
+    assert!(message.contains("auth failed"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_line_with_a_method_is_no_message() {
+    let mut stage = stage(Exit::Code(0));
+    stage.server_sends("{\"level\":30,\"method\":\"GET\",\"id\":1}\n").await;
+    stage.server_sends("{\"jsonrpc\":\"2.0\",\"method\":\"real\"}\n").await;
+    assert_eq!(stage.client_gets().await["method"], "real");
 }

@@ -16,3 +16,4 @@ mod lifecycle;
 mod protocol;
 mod roster;
 mod sessions;
+mod survival;
