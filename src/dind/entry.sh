@@ -63,7 +63,11 @@ fi
 
 # Session containers need nothing of this host: what comes in by an interface other than the container's own is
 # dropped, the daemon's port foremost, by whatever address.
+#
+# Nothing is forwarded but what dockerd's own rules let through: it sets this policy itself only where it was the one to
+# switch forwarding on, and without it the neighbours on the engine's network could route their way to a session.
 wall() {
+    "$1" -P FORWARD DROP || return
     "$1" -nL BERTH >/dev/null 2>&1 && return
     "$1" -N BERTH &&
         "$1" -A BERTH -i lo -j RETURN &&

@@ -7,7 +7,7 @@ use mcp_berth::dock::dial::Endpoint;
 use mcp_berth::dock::wire::{Request, Wire};
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, Session, docker_says, expect_gone, home, inspect};
+use crate::harness::{Berth, Session, daemon, docker_says, expect_gone, home, inspect};
 
 fn started(server: &str, client: &str) -> Session {
     let mut session = Berth::run(server).client(client).start();
@@ -269,4 +269,17 @@ fn orphans_are_reaped_by_the_keeper() {
         let zombies = session.call("zombies", json!({}))["structuredContent"]["zombies"].as_u64();
         (left == 3 && zombies == Some(0)).then_some(())
     });
+}
+
+#[test]
+fn the_daemons_network_forwards_nothing_to_a_session() {
+    daemon();
+    let rules = Command::new("docker")
+        .args(["exec", "berth-test-dind", "iptables", "-S"])
+        .output()
+        .expect("docker runs");
+    let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
+    for rule in ["-P FORWARD DROP", "-A INPUT -j BERTH", "-A FORWARD -i docker0 -o docker0 -j DROP"] {
+        assert!(rules.lines().any(|line| line == rule), "{rule} is missing in\n{rules}");
+    }
 }
