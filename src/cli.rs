@@ -45,7 +45,7 @@ pub enum Subcommands {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A server of the configuration.
+    /// A server of the configuration; or name an image with `--image`.
     #[arg(required_unless_present = "image", conflicts_with = "image")]
     pub server: Option<String>,
 
@@ -69,12 +69,13 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    #[command(flatten)]
-    pub settings: SettingsArgs,
-
     /// The command and its arguments, instead of the image's own.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+
+    // Last: its heading is for all that follows.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
 }
 
 /// Flags that go before the configuration's values.
