@@ -16,9 +16,9 @@ use std::process::ExitCode;
 use crate::cli::{Arguments, Subcommands};
 use crate::config::{Config, ConfigError, Home};
 use crate::dock::docker::Engine;
+use crate::failure::Failure;
 use crate::observe::stderr::StderrSink;
 use crate::rpc::Code;
-use crate::session::failure::Failure;
 
 /// `EX_SOFTWARE` of sysexits.
 pub const INTERNAL: u8 = 70;

@@ -12,6 +12,7 @@
 //! - [`session`] joins the two; its relay alone writes to the client.
 //! - [`dind`] makes and watches the Docker-in-Docker daemon.
 //! - [`observe`] writes down what passed.
+//! - [`failure`] says of every error what a person is told, and what the process exits with.
 //! - [`commands`] wires a subcommand from these; [`cli`] and [`config`] say what it was told.
 //!
 //! Invariants: standard output carries MCP messages only (`session::relay`) or a command's report
@@ -23,6 +24,7 @@ pub mod commands;
 pub mod config;
 pub mod dind;
 pub mod dock;
+pub mod failure;
 pub mod logging;
 pub mod observe;
 pub mod rpc;

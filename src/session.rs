@@ -3,7 +3,6 @@
 //! The loop owns the client's input (our standard output) and is the only one that writes to it. The other direction
 //! runs in a task of its own ([`relay::ClientToServer`]); neither waits for the other.
 
-pub mod failure;
 pub mod identity;
 pub mod inflight;
 pub mod relay;
@@ -26,11 +25,11 @@ use tokio_util::codec::{Decoder, FramedRead};
 use tokio_util::sync::CancellationToken;
 
 use crate::dock::exec::Chunk;
+use crate::failure::Failure;
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::Trace;
 use crate::rpc::FrameCodec;
-use failure::Failure;
 use inflight::InFlight;
 use relay::{ClientEnd, ClientToServer, Phase, Shared, Verdict, judge};
 use stderr_tail::StderrTail;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::config::{Config, Home};
 use crate::dind;
-use crate::session::failure::Failure;
+use crate::failure::Failure;
 
 pub fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     // Variables that name certificates which are not there would only fail later, and say less.

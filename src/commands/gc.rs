@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::{Config, Home};
 use crate::dock::roster;
-use crate::session::failure::Failure;
+use crate::failure::Failure;
 
 pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;

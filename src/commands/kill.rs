@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use crate::cli::KillArgs;
 use crate::config::{Config, Home};
 use crate::dock::roster;
+use crate::failure::Failure;
 use crate::rpc::Code;
-use crate::session::failure::Failure;
 
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;

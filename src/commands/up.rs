@@ -8,7 +8,7 @@ use crate::dind::DindError;
 use crate::dind::images::ImageError;
 use crate::dind::progress::Progress;
 use crate::dind::up;
-use crate::session::failure::Failure;
+use crate::failure::Failure;
 
 /// Nothing to set: the configuration says it all.
 #[derive(Debug, clap::Args)]

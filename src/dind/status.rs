@@ -8,6 +8,7 @@ use super::{Sessions, certs};
 use crate::config::{Config, Home, Lookup};
 use crate::dock::dial::{Endpoint, Stream};
 use crate::dock::docker::{DockerError, Engine};
+use crate::failure::chain;
 
 /// The state of the DinD daemon, as `berth status --json` prints it. Keys are never renamed or removed; new ones may
 /// come. What could not be found out is `null`.
@@ -177,18 +178,4 @@ impl Status {
         }
         Ok(())
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }

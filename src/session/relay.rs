@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::Failure;
 use super::inflight::InFlight;
 use super::stdio::Hangup;
+use crate::failure::Failure;
 use crate::observe::trace::{Direction, Trace};
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{

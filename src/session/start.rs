@@ -7,7 +7,6 @@ use futures::StreamExt;
 
 use tokio::sync::oneshot;
 
-use super::failure::Failure;
 use super::identity::Client;
 use super::{Exit, Upstream};
 use crate::config::Server;
@@ -18,6 +17,7 @@ use crate::dock::lease::{self, Lease, LeaseError, Lifeline};
 use crate::dock::roster;
 use crate::dock::spec::Spec;
 use crate::dock::wire::{Request, Wire};
+use crate::failure::Failure;
 use crate::observe::trace::Trace;
 use crate::rpc::Code;
 

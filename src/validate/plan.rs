@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use super::client::Kind;
 use crate::config::{Config, Home, Lookup, Server};
 use crate::dock::dial::Endpoint;
+use crate::failure::Failure;
 use crate::rpc::Code;
-use crate::session::failure::Failure;
 
 /// What Codex leaves in the environment of a server. All else it clears.
 const CODEX_LEAVES: [&str; 10] =

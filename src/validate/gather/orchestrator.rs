@@ -6,7 +6,7 @@ use crate::config::{Config, Home, Lookup};
 use crate::dind::status;
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
-use crate::session::failure::Failure;
+use crate::failure::Failure;
 use crate::validate::checks::orchestrator::{Connection, Container, Orchestrator};
 use crate::validate::plan::Plan;
 

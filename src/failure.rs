@@ -63,7 +63,7 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 /// The errors' messages from the outermost to the cause.
-fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
