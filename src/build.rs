@@ -12,6 +12,8 @@ use std::process::Command;
 use std::{env, fs};
 
 const SOURCE: &str = "src/keeper.rs";
+/// The modules of it. Cargo looks at every file in a folder that is named to it, and for new ones.
+const MODULES: &str = "src/keeper";
 const OPTIONS: [&str; 6] = [
     "opt-level=z",
     "panic=abort",
@@ -34,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut cargo = io::stdout();
     writeln!(cargo, "cargo::rerun-if-changed={SOURCE}")?;
+    writeln!(cargo, "cargo::rerun-if-changed={MODULES}")?;
     writeln!(cargo, "cargo::rerun-if-changed=src/build.rs")?;
     writeln!(cargo, "cargo::rustc-env=BERTH_KEEPER_HASH={:012x}", fnv1a(&bytes) >> 16)?;
     Ok(())

@@ -1,0 +1,21 @@
+//! Becoming the server: nothing of the keeper is left in its process.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::Failure;
+
+/// Returns only when it failed. `CommandExt::exec` gives SIGPIPE, which Rust's runtime ignores, its
+/// default back, so that the server starts as from a shell.
+pub(super) fn exec(program: &OsStr, arguments: &[OsString]) -> Failure {
+    let error = Command::new(program).args(arguments).exec();
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => Failure::NOT_FOUND,
+        _ => Failure::CANNOT_EXECUTE,
+    };
+    let reason = error.to_string();
+    let reason = reason.split(" (os error").next().unwrap_or_default();
+    Failure::new(code, format_args!("cannot run `{}`: {reason}", program.display()))
+}

@@ -1,0 +1,102 @@
+//! The few system calls that std does not have: the only file with unsafe code, none of it for its callers.
+#![allow(unsafe_code, reason = "PID 1 needs these system calls, and has no other crate to ask for them")]
+
+use std::ffi::{c_int, c_short, c_ulong};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+pub(super) const NO_SIGNAL: c_int = 0;
+const SIGINT: c_int = 2;
+pub(super) const SIGTERM: c_int = 15;
+/// So on every Linux but MIPS, Alpha, PA-RISC and SPARC, like the next two.
+const SIGCHLD: c_int = 17;
+const SIG_SETMASK: c_int = 2;
+const SFD_CLOEXEC: c_int = 0o2_000_000;
+const SIG_IGN: usize = 1;
+const PR_SET_DUMPABLE: c_int = 4;
+const ESRCH: c_int = 3;
+const POLLIN: c_short = 1;
+/// The size of `signalfd_siginfo`: a read takes whole ones only.
+pub(super) const SIGNAL_RECORD: usize = 128;
+
+/// `sigset_t`: 1024 bits, in glibc as in musl.
+#[repr(C)]
+struct SignalSet([c_ulong; 128 / size_of::<c_ulong>()]);
+
+#[repr(C)]
+struct PollFd {
+    fd: RawFd,
+    events: c_short,
+    revents: c_short,
+}
+
+unsafe extern "C" {
+    // SAFETY: neither takes a pointer, except a handler that is only ever `SIG_IGN`.
+    safe fn kill(pid: c_int, signal: c_int) -> c_int;
+    safe fn signal(signal: c_int, handler: usize) -> usize;
+    fn prctl(option: c_int, ...) -> c_int;
+    #[link_name = "poll"]
+    fn poll_files(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
+    fn sigfillset(set: *mut SignalSet) -> c_int;
+    fn sigemptyset(set: *mut SignalSet) -> c_int;
+    fn sigaddset(set: *mut SignalSet, signal: c_int) -> c_int;
+    fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
+    fn signalfd(fd: c_int, set: *const SignalSet, flags: c_int) -> c_int;
+}
+
+fn checked(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Closes `/proc/self/fd` and tracing to other processes of the same user.
+pub(super) fn forbid_dumping() -> io::Result<()> {
+    // SAFETY: this option takes one number and no pointer.
+    checked(unsafe { prctl(PR_SET_DUMPABLE, c_ulong::from(0u8)) }).map(drop)
+}
+
+/// Has the kernel reap all our children, adopted ones too, the moment they end: no zombie, no wake-up.
+pub(super) fn disown_children() {
+    signal(SIGCHLD, SIG_IGN);
+}
+
+/// Sends to all processes of the pid namespace but ourselves. Says whether there is any, also where none of
+/// them may be signalled.
+pub(super) fn signal_others(signal: c_int) -> bool {
+    kill(-1, signal) == 0 || io::Error::last_os_error().raw_os_error() != Some(ESRCH)
+}
+
+/// Blocks every signal for good, so that none can interrupt or end us, and gives a file from which SIGTERM
+/// and SIGINT are read: there is no handler, and no race with the poll.
+pub(super) fn stop_signals() -> io::Result<File> {
+    let mut set = SignalSet([0; _]);
+    // SAFETY: the set is a whole `sigset_t` that outlives the calls; none keeps the pointer. The file
+    // descriptor is new and nobody else's.
+    unsafe {
+        checked(sigfillset(&raw mut set))?;
+        checked(sigprocmask(SIG_SETMASK, &raw const set, ptr::null_mut()))?;
+        checked(sigemptyset(&raw mut set))?;
+        checked(sigaddset(&raw mut set, SIGTERM))?;
+        checked(sigaddset(&raw mut set, SIGINT))?;
+        Ok(File::from(OwnedFd::from_raw_fd(checked(signalfd(-1, &raw const set, SFD_CLOEXEC))?)))
+    }
+}
+
+/// Waits until a file can be read or is at its end, or the time is up; for ever without one. Which of them
+/// it is comes back.
+pub(super) fn poll<const N: usize>(
+    files: [Option<BorrowedFd<'_>>; N],
+    timeout: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    // A negative number is skipped by the kernel.
+    let mut fds =
+        files.map(|file| PollFd { fd: file.map_or(-1, |file| file.as_raw_fd()), events: POLLIN, revents: 0 });
+    // Rounded up: a wait that ends a little early would come again, and again.
+    let milliseconds =
+        timeout.map_or(-1, |time| time.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(c_int::MAX));
+    // SAFETY: the array is as long as is said, and the call does not keep the pointer.
+    checked(unsafe { poll_files(fds.as_mut_ptr(), N as c_ulong, milliseconds) })?;
+    Ok(fds.map(|fd| fd.revents != 0))
+}

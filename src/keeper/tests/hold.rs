@@ -1,0 +1,264 @@
+//! What follows what, and a keeper as PID 1 with the company that a container may have.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{AT_ONCE, KEEPER};
+use crate::hold::{Event, Phase, meaning};
+
+const MINUTE: u32 = 60_000;
+
+#[test]
+fn every_phase_knows_what_follows() {
+    let (now, grace) = (Instant::now(), Duration::from_secs(8));
+    let half = now + grace / 2;
+    let follows = |phase: Phase, event| phase.next(event, now, grace);
+    assert_eq!(follows(Phase::Unclaimed(now), Event::Claimed), Phase::Claimed);
+    assert_eq!(follows(Phase::Unclaimed(now), Event::TimeUp), Phase::Stopping(half));
+    assert_eq!(follows(Phase::Draining(now), Event::TimeUp), Phase::Stopping(half));
+    assert_eq!(follows(Phase::Stopping(now), Event::TimeUp), Phase::Over);
+    for phase in [Phase::Unclaimed(now), Phase::Claimed] {
+        assert_eq!(follows(phase, Event::OwnerGone), Phase::Draining(half));
+    }
+    for phase in [Phase::Unclaimed(now), Phase::Claimed, Phase::Draining(now)] {
+        assert_eq!(follows(phase, Event::StopAsked), Phase::Stopping(half));
+    }
+    // An end that has begun is neither put off nor taken back.
+    for event in [Event::Nothing, Event::Claimed, Event::StopAsked, Event::OwnerGone] {
+        assert_eq!(follows(Phase::Stopping(now), event), Phase::Stopping(now));
+    }
+    for event in [Event::Nothing, Event::Claimed, Event::OwnerGone] {
+        assert_eq!(follows(Phase::Draining(now), event), Phase::Draining(now));
+    }
+}
+
+#[test]
+fn only_two_bytes_mean_anything() {
+    assert_eq!(meaning(b"c"), Event::Claimed);
+    assert_eq!(meaning(b"ct"), Event::StopAsked);
+    let others: Vec<u8> = (0..=u8::MAX).filter(|byte| !b"ct".contains(byte)).collect();
+    assert_eq!(meaning(&others), Event::Nothing);
+}
+
+/// `unshare` into a pid namespace, with the rights of root or those of a user namespace.
+fn unshare() -> Command {
+    // A broken keeper may never end; the time limit is what lets such a test fail.
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "45", "unshare"]);
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command
+}
+
+static NAMESPACES: LazyLock<bool> =
+    LazyLock::new(|| unshare().arg("true").output().is_ok_and(|output| output.status.success()));
+
+/// A keeper as PID 1, among processes that a shell started before it became the keeper.
+struct Berth {
+    child: Child,
+    started: Instant,
+}
+
+impl Berth {
+    fn hold(claim_within: u32, grace: u32, company: &str) -> Self {
+        assert!(
+            *NAMESPACES,
+            "the keeper's tests need `unshare --pid`: run them as root or allow user namespaces"
+        );
+        let child = unshare()
+            // A server has no capability, and the keeper has none either.
+            .args(["setpriv", "--bounding-set=-all", "--inh-caps=-all", "sh", "-c"])
+            .arg(format!("{company}\nexec \"$@\""))
+            .args(["sh", KEEPER, "hold", "--claim-within", &claim_within.to_string()])
+            .args(["--grace", &grace.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { child, started: Instant::now() }
+    }
+
+    fn send(mut self, bytes: &[u8]) -> Self {
+        self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+        self
+    }
+
+    fn let_go(mut self) -> Self {
+        drop(self.child.stdin.take());
+        self
+    }
+
+    /// Reads one line of the company's output.
+    fn line(&mut self) -> String {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while self.child.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    /// Waits for the end, while stdin stays open unless it was let go. Returns what was printed, and the time.
+    fn end(mut self) -> (String, Duration) {
+        let stdin = self.child.stdin.take();
+        let mut printed = String::new();
+        // All others are dead before PID 1 is, so that this is at its end together with the keeper.
+        self.child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+        let status = self.child.wait().unwrap();
+        drop(stdin);
+        assert!(status.success(), "{status}");
+        (printed, self.started.elapsed())
+    }
+}
+
+impl Drop for Berth {
+    fn drop(&mut self) {
+        if let Some(mut stdin) = self.child.stdin.take() {
+            let _ = stdin.write_all(b"t");
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Prints `term` at SIGTERM and ends.
+const OBEDIENT: &str =
+    "(trap 'echo term; exit' TERM; echo ready; while :; do sleep 0.05; done) 2>/dev/null &";
+/// Ends by SIGKILL alone.
+const STUBBORN: &str = "(trap '' TERM; echo ready; exec sleep 60) &";
+
+#[test]
+fn unclaimed_ends_when_its_time_is_up() {
+    let (_, time) = Berth::hold(500, MINUTE, "").end();
+    assert!(time >= Duration::from_millis(500) && time < AT_ONCE, "{time:?}");
+    // What is no claim changes nothing, and a server started in advance is not waited for.
+    let (printed, time) = Berth::hold(500, MINUTE, OBEDIENT).send(b"x\n\0C").end();
+    assert!(time >= Duration::from_millis(500) && time < AT_ONCE, "{time:?}");
+    assert_eq!(printed, "ready\nterm\n");
+}
+
+#[test]
+fn claimed_stays_until_it_is_let_go() {
+    let mut berth = Berth::hold(200, MINUTE, "").send(b"c");
+    thread::sleep(Duration::from_secs(1));
+    assert!(berth.child.try_wait().unwrap().is_none());
+    let (_, time) = berth.let_go().end();
+    assert!(time < AT_ONCE, "nobody else was there: {time:?}");
+}
+
+#[test]
+fn a_claim_and_the_end_in_one_go_are_an_end() {
+    let (_, time) = Berth::hold(MINUTE, MINUTE, "").send(b"c").let_go().end();
+    assert!(time < AT_ONCE, "{time:?}");
+}
+
+#[test]
+fn a_server_that_ends_at_eof_is_not_signalled() {
+    let folder = tempfile::tempdir().unwrap();
+    let stdin = folder.path().join("stdin");
+    assert!(Command::new("mkfifo").arg(&stdin).status().unwrap().success());
+    let server = format!(
+        "(trap 'echo term; exit' TERM; exec <{}; echo ready; while read -r _; do :; done; sleep 0.3; echo late) &",
+        stdin.display()
+    );
+    let mut berth = Berth::hold(MINUTE, MINUTE, &server).send(b"c");
+    let to_server = fs::OpenOptions::new().write(true).open(&stdin).unwrap();
+    assert_eq!(berth.line(), "ready");
+    let berth = berth.let_go();
+    drop(to_server);
+    let (printed, time) = berth.end();
+    assert_eq!(printed, "late\n");
+    assert!(time < AT_ONCE, "{time:?}");
+}
+
+#[test]
+fn a_server_that_ignores_eof_gets_sigterm_after_half_the_grace() {
+    let (printed, time) = Berth::hold(MINUTE, 2000, OBEDIENT).send(b"c").let_go().end();
+    assert_eq!(printed, "ready\nterm\n");
+    assert!(time >= Duration::from_secs(1), "{time:?}");
+}
+
+#[test]
+fn a_server_that_ignores_sigterm_too_is_gone_after_the_grace() {
+    let (_, time) = Berth::hold(MINUTE, 2000, STUBBORN).send(b"c").let_go().end();
+    assert!(time >= Duration::from_secs(2) && time < AT_ONCE, "{time:?}");
+}
+
+#[test]
+fn stop_on_request_waits_for_no_eof() {
+    let mut berth = Berth::hold(MINUTE, MINUTE, OBEDIENT).send(b"c");
+    assert_eq!(berth.line(), "ready");
+    let (printed, time) = berth.send(b"t").end();
+    assert_eq!(printed, "term\n");
+    assert!(time < AT_ONCE, "{time:?}");
+    let mut berth = Berth::hold(MINUTE, 2000, STUBBORN).send(b"c");
+    assert_eq!(berth.line(), "ready");
+    let (_, time) = berth.send(b"t").end();
+    assert!(time >= Duration::from_secs(1) && time < AT_ONCE, "{time:?}");
+}
+
+#[test]
+fn sigterm_and_sigint_are_requests_to_stop() {
+    for signal in ["TERM", "INT"] {
+        let company = format!("{OBEDIENT}\n(sleep 0.5; kill -{signal} 1) &");
+        let (printed, time) = Berth::hold(MINUTE, MINUTE, &company).send(b"c").end();
+        assert_eq!(printed, "ready\nterm\n");
+        assert!(time < AT_ONCE, "{time:?}");
+    }
+}
+
+#[test]
+fn other_signals_and_idling_do_nothing() {
+    let company = "(sleep 0.5; for signal in HUP PIPE USR1 ALRM QUIT STOP; do kill -$signal 1; done
+        switches() { grep ^voluntary /proc/1/status; }
+        before=$(switches); sleep 1; [ \"$before\" = \"$(switches)\" ] && echo idle || echo busy; sleep 60) &";
+    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(b"c");
+    assert_eq!(berth.line(), "idle");
+    assert!(berth.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn orphans_leave_no_zombies() {
+    // The first two are PID 1's own children; the third is adopted.
+    let company = "sleep 0.3 & sleep 0.4 & (sleep 0.5 &)
+        (sleep 1.5; cat /proc/[0-9]*/stat | grep -c ' Z '; echo $(ls -d /proc/[0-9]*); sleep 60) &";
+    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(b"c");
+    assert_eq!(berth.line(), "0");
+}
+
+#[test]
+fn the_lifeline_is_closed_to_the_same_user() {
+    let company = "(sleep 0.5; readlink /proc/1/fd/0 || echo denied; readlink /proc/self/fd/0; sleep 60) &";
+    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(b"c");
+    assert_eq!(berth.line(), "denied");
+    assert_eq!(berth.line(), "/dev/null", "a process can read its own");
+}
+
+#[test]
+fn a_keeper_that_can_no_longer_poll_ends() {
+    let company = "(sleep 0.5; prlimit --pid 1 --nofile=1:1; echo lowered; exec sleep 60) &";
+    let mut berth = Berth::hold(MINUTE, 2000, company);
+    assert_eq!(berth.line(), "lowered");
+    // The poll that goes on does not notice; the next one fails.
+    let (_, time) = berth.send(b"c").end();
+    assert!(time < AT_ONCE, "{time:?}");
+}
+
+#[test]
+fn hold_refuses_to_be_anything_but_pid_1() {
+    assert!(
+        *NAMESPACES,
+        "the keeper's tests need `unshare --pid`: run them as root or allow user namespaces"
+    );
+    // In a namespace all the same: a keeper that does not refuse signals everybody it can see.
+    let script = "\"$0\" hold --claim-within 100 --grace 100; echo $?";
+    let output = unshare().args(["sh", "-c", script, KEEPER]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "70\n");
+    let line = "berth: keeper: `hold` runs as PID 1 of a container only\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), line);
+}
