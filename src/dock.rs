@@ -1,6 +1,6 @@
 //! The boundary to Docker daemons: connections, leases, exec streams. Knows no MCP.
 //!
-//! [`docker`] is the only file that names bollard; [`wire`] speaks HTTP/1.1 itself where bollard can't
+//! [`docker`] and its folder alone name bollard; [`wire`] speaks HTTP/1.1 itself where bollard can't
 //! (pipelined requests, hijacked streams whose halves close on their own).
 
 pub mod dial;

@@ -1,0 +1,115 @@
+//! How an operation on a daemon fails: bollard's errors made ours. One of the few files that name bollard.
+
+use bollard::errors::Error as Bollard;
+use futures::{Stream, StreamExt};
+
+use crate::dock::dial::DialError;
+
+/// A failed operation on a daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum DockerError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The daemon refused; `message` is its own.
+    #[error("cannot {op} `{object}`: {message}")]
+    Refused { op: &'static str, object: String, status: u16, message: String },
+    #[error("cannot {op} `{object}`: the daemon gave no proper answer")]
+    Broken { op: &'static str, object: String, source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+impl DockerError {
+    /// The HTTP status with which the daemon refused.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    pub fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
+    }
+
+    /// Whether what was asked for is at fault, and not the daemon.
+    pub fn is_bad_request(&self) -> bool {
+        const SETTINGS: [&str; 3] =
+            ["unable to find user", "unable to find group", "OCI runtime create failed"];
+        match self {
+            Self::Refused { status: 400, .. } => true,
+            Self::Refused { message, .. } => SETTINGS.iter().any(|part| message.contains(part)),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn broken(
+        op: &'static str,
+        object: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Broken { op, object: object.to_owned(), source: source.into() }
+    }
+}
+
+/// Turns bollard's errors into ours, with the operation and its object.
+pub(super) fn explain(op: &'static str, object: &str) -> impl Fn(Bollard) -> DockerError {
+    move |error| match error {
+        Bollard::HyperLegacyError { err } => match dialled(&err) {
+            Some(error) => error.into(),
+            None => DockerError::broken(op, object, err),
+        },
+        Bollard::DockerResponseServerError { status_code, message } => {
+            DockerError::Refused { op, object: object.to_owned(), status: status_code, message }
+        }
+        Bollard::DockerStreamError { error } => {
+            DockerError::Refused { op, object: object.to_owned(), status: 500, message: error }
+        }
+        other => DockerError::broken(op, object, other),
+    }
+}
+
+/// A failed dial arrives wrapped by hyper, which owns it; this makes another of it.
+fn dialled(error: &(dyn std::error::Error + 'static)) -> Option<DialError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<DialError>() {
+            Some(DialError::Connect { endpoint, source }) => {
+                let source = std::io::Error::new(source.kind(), source.to_string());
+                return Some(DialError::Connect { endpoint: endpoint.clone(), source });
+            }
+            Some(DialError::Timeout { endpoint, after }) => {
+                return Some(DialError::Timeout { endpoint: endpoint.clone(), after: *after });
+            }
+            _ => next = error.source(),
+        }
+    }
+    None
+}
+
+/// `None` where the daemon answers 404.
+pub(super) fn absent<T>(result: Result<T, DockerError>) -> Result<Option<T>, DockerError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a stream of progress messages to its end, and finds the error that may stand among them.
+pub(super) async fn drain<T>(
+    answers: impl Stream<Item = Result<T, Bollard>>,
+    op: &'static str,
+    object: &str,
+    mut error_in: impl FnMut(T) -> Option<String>,
+) -> Result<(), DockerError> {
+    let mut answers = std::pin::pin!(answers);
+    while let Some(answer) = answers.next().await {
+        if let Some(message) = error_in(answer.map_err(explain(op, object))?) {
+            return Err(DockerError::Refused { op, object: object.to_owned(), status: 500, message });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! What berth knows of a daemon's objects, and how it comes from the daemon's answers. One of the few files that name
+//! bollard; what its models leave open is empty or zero here.
+
+use std::collections::HashMap;
+
+use bollard::models;
+
+/// An image, as far as berth must know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub id: String,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    /// Digests of the layers' contents: the same in each daemon that has the image.
+    pub layers: Vec<String>,
+    pub created: String,
+    pub bytes: u64,
+}
+
+impl Image {
+    /// Whether both are one image, though two image stores may give it two ids.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id
+            || (self.layers == other.layers
+                && self.created == other.created
+                && self.entrypoint == other.entrypoint
+                && self.cmd == other.cmd)
+    }
+}
+
+/// A row of the daemon's list of containers.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub id: String,
+    pub name: String,
+    pub labels: HashMap<String, String>,
+    pub running: bool,
+    /// It was never started, or has ended: not running, and not paused or on its way either.
+    pub stopped: bool,
+    /// Seconds since the epoch, by the daemon's clock.
+    pub created: i64,
+}
+
+/// One container, inspected.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub id: String,
+    pub image: String,
+    pub labels: HashMap<String, String>,
+    pub running: bool,
+    pub status: String,
+    /// `healthy`, `unhealthy`, `starting`, or empty where the container has no health check.
+    pub health: String,
+    /// What the last health check printed.
+    pub health_log: String,
+    pub exit_code: i64,
+    pub oom_killed: bool,
+    pub started_at: String,
+    pub address: Option<String>,
+}
+
+/// What a container uses at the moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    pub memory_bytes: u64,
+    pub cpu_percent: f64,
+}
+
+/// The daemon itself.
+#[derive(Debug, Clone)]
+pub struct Version {
+    pub engine: String,
+    pub api: String,
+}
+
+pub(super) fn image(image: models::ImageInspect) -> Image {
+    let config = image.config.unwrap_or_default();
+    Image {
+        id: image.id.unwrap_or_default(),
+        entrypoint: config.entrypoint.unwrap_or_default(),
+        cmd: config.cmd.unwrap_or_default(),
+        layers: image.root_fs.and_then(|fs| fs.layers).unwrap_or_default(),
+        created: image.created.unwrap_or_default(),
+        bytes: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn listed(row: models::ContainerSummary) -> Listed {
+    use models::ContainerSummaryStateEnum as State;
+
+    let name = row.names.unwrap_or_default().into_iter().next().unwrap_or_default();
+    Listed {
+        id: row.id.unwrap_or_default(),
+        name: name.trim_start_matches('/').to_owned(),
+        labels: row.labels.unwrap_or_default(),
+        running: row.state == Some(State::RUNNING),
+        stopped: matches!(row.state, Some(State::CREATED | State::EXITED | State::DEAD)),
+        created: row.created.unwrap_or_default(),
+    }
+}
+
+pub(super) fn container(container: models::ContainerInspectResponse) -> Container {
+    let state = container.state.unwrap_or_default();
+    let health = state.health.unwrap_or_default();
+    let config = container.config.unwrap_or_default();
+    let networks = container.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    Container {
+        id: container.id.unwrap_or_default(),
+        image: container.image.unwrap_or_default(),
+        labels: config.labels.unwrap_or_default(),
+        running: state.running.unwrap_or_default(),
+        status: state.status.map(|status| status.to_string()).unwrap_or_default(),
+        health: health.status.map(|status| status.to_string()).unwrap_or_default(),
+        health_log: health.log.and_then(|log| log.last()?.output.clone()).unwrap_or_default(),
+        exit_code: state.exit_code.unwrap_or_default(),
+        oom_killed: state.oom_killed.unwrap_or_default(),
+        started_at: state.started_at.unwrap_or_default(),
+        address: networks.into_values().find_map(|n| n.ip_address.filter(|ip| !ip.is_empty())),
+    }
+}
+
+/// As `docker stats` computes it: CPU time used between two samples in percent of one processor.
+#[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
+pub(super) fn usage(sample: models::ContainerStatsResponse) -> Usage {
+    let memory = sample.memory_stats.unwrap_or_default();
+    let cache = memory
+        .stats
+        .as_ref()
+        .and_then(|stats| stats.get("total_inactive_file").or_else(|| stats.get("inactive_file")).copied());
+    let total = |stats: &models::ContainerCpuStats| {
+        let used = stats.cpu_usage.as_ref().and_then(|usage| usage.total_usage).unwrap_or_default();
+        (used, stats.system_cpu_usage.unwrap_or_default(), stats.online_cpus.unwrap_or(1))
+    };
+    let (used, system, processors) = sample.cpu_stats.as_ref().map(total).unwrap_or_default();
+    let (used_before, system_before, _) = sample.precpu_stats.as_ref().map(total).unwrap_or_default();
+    let elapsed = system.saturating_sub(system_before) as f64;
+    let cpu_percent = if elapsed > 0.0 && system_before > 0 {
+        used.saturating_sub(used_before) as f64 / elapsed * f64::from(processors) * 100.0
+    } else {
+        0.0
+    };
+    Usage {
+        memory_bytes: memory.usage.unwrap_or_default().saturating_sub(cache.unwrap_or_default()),
+        cpu_percent,
+    }
+}
+
+pub(super) fn version(version: models::SystemVersion) -> Version {
+    Version { engine: version.version.unwrap_or_default(), api: version.api_version.unwrap_or_default() }
+}
+
+/// Without a tag or a digest the daemon would pull every tag that there is.
+pub(super) fn tagged(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_tag_is_pulled_and_not_all() {
+        for (image, expected) in [
+            ("berth-time", "berth-time:latest"),
+            ("box:5000/time", "box:5000/time:latest"),
+            ("box:5000/time:2", "box:5000/time:2"),
+            ("time@sha256:ab", "time@sha256:ab"),
+        ] {
+            assert_eq!(tagged(image), expected);
+        }
+    }
+}
