@@ -12,6 +12,7 @@ pub mod validate;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cli::{Arguments, Subcommands};
 use crate::config::{Config, ConfigError, Home};
@@ -40,13 +41,27 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Status(args) => status::run(&args, &config, &home).await,
         Subcommands::Env => env::run(&config, &home),
         Subcommands::Run(_) => Ok(ExitCode::from(INTERNAL)),
-        Subcommands::Ps(args) => ps::run(&args, &config, &home).await,
-        Subcommands::Kill(args) => kill::run(&args, &config, &home).await,
-        Subcommands::Gc => gc::run(&config, &home).await,
+        Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
+        Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
+        Subcommands::Gc => in_time(gc::run(&config, &home)).await,
         Subcommands::Validate(args) => {
             validate::run(&args, &config, &home, arguments.config.as_deref()).await
         }
     }
+}
+
+/// A question that a daemon has not answered by then is one that it won't.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+async fn in_time(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::time::timeout(ANSWER_WITHIN, command).await.unwrap_or_else(|_| {
+        Err(Failure {
+            code: Code::Unavailable,
+            text: format!("the DinD daemon gave no answer within {ANSWER_WITHIN:?}"),
+            next: Some("look at it with `berth status`".to_owned()),
+        }
+        .into())
+    })
 }
 
 /// What to do about arguments that clap refuses: say so, and where `berth run` was meant, say so to its client.
