@@ -51,7 +51,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
 }
 
 /// A question that a daemon has not answered by then is one that it won't.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 async fn in_time(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::time::timeout(ANSWER_WITHIN, command).await.unwrap_or_else(|_| {

@@ -67,7 +67,7 @@ impl ServerFiles {
 /// Makes what is missing, broken, of another authority, for other names or about to expire. `names` are the server's
 /// names and addresses; `now` is the time to judge by.
 ///
-/// Callers hold [`super::lock`]: two at once would make two authorities. Gives the names of the files that were written, in
+/// Callers hold `super::lock`: two at once would make two authorities. Gives the names of the files that were written, in
 /// their order.
 pub fn ensure(folder: &Path, names: &[String], now: Timestamp) -> Result<Vec<&'static str>, CertError> {
     files::make_folder(folder)?;

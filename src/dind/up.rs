@@ -51,6 +51,7 @@ pub async fn up(
     // A container can only be made of an image; without any, the first session fills the volume itself.
     if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {
         keeper::fill(&daemon, image).await?;
+        keeper::retire_former(&daemon).await?;
     }
     let images = placed.into_iter().map(|(image, result)| (image.to_owned(), result)).collect();
     Ok(Report { endpoint: daemon.endpoint().to_string(), version, changes, images })

@@ -233,6 +233,15 @@ impl Engine {
         Ok(absent(found)?.map(|volume| volume.labels))
     }
 
+    /// The names of the volumes that carry `label` (`key=value`).
+    pub async fn volumes(&self, label: &str) -> Result<Vec<String>, DockerError> {
+        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+        let options = query::ListVolumesOptions { filters: Some(filters) };
+        let found =
+            self.docker.list_volumes(Some(options)).await.map_err(explain("list the volumes of", label))?;
+        Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
+    }
+
     /// Removes a volume; false if there was none.
     pub async fn remove_volume(&self, name: &str) -> Result<bool, DockerError> {
         let removed = self.docker.remove_volume(name, None::<query::RemoveVolumeOptions>).await;

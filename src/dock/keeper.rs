@@ -15,6 +15,7 @@ pub const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
 
 /// The volume that holds this very keeper; a different keeper has a different one, so nothing is ever replaced.
 pub const VOLUME: &str = concat!("berth-keeper-", env!("BERTH_KEEPER_HASH"));
+const VOLUME_PREFIX: &str = "berth-keeper-";
 
 /// Where the volume is mounted, read-only, in each session container.
 pub const FOLDER: &str = "/.berth";
@@ -61,6 +62,20 @@ pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
     let uploaded = upload(engine, &created).await;
     engine.remove(&created).await?;
     uploaded
+}
+
+/// Removes the volumes of former keepers that no container uses any more.
+pub async fn retire_former(engine: &Engine) -> Result<(), DockerError> {
+    for volume in engine.volumes(&spec::managed_by_filter()).await? {
+        if volume.starts_with(VOLUME_PREFIX) && volume != VOLUME {
+            // 409: a session of a former berth is still on.
+            match engine.remove_volume(&volume).await {
+                Err(error) if !error.is_conflict() => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn upload(engine: &Engine, filler: &str) -> Result<(), DockerError> {

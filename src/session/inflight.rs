@@ -63,7 +63,7 @@ mod tests {
 
     fn insert(table: &InFlight, line: &str) {
         let Look::One(envelope) = look(line.as_bytes()).unwrap() else { panic!("one message") };
-        table.insert(&envelope)
+        table.insert(&envelope);
     }
 
     fn key(json: &str) -> RequestId {

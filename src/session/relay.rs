@@ -183,7 +183,7 @@ where
                 Line::Forward(error_line(Some(id), code, message, None))
             }
             (Kind::Notification, _) if code != PARSE_ERROR => Line::Handled,
-            (Kind::Response | Kind::ErrorResponse, None) | (_, None) => {
+            (_, None) => {
                 self.reply(error_line(None, code, message, None)).await;
                 Line::Handled
             }

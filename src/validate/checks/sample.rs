@@ -83,7 +83,7 @@ fn access() -> Access {
         operation: "tools/call echo".to_owned(),
         calls: 2,
         clients: titles().map(client).collect(),
-        later: titles().map(|title| Later { title, age: ms(4500), answered: Ok(()) }).collect(),
+        later: titles().map(|title| Later { title, age: ms(5500), answered: Ok(()) }).collect(),
     }
 }
 
