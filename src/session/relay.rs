@@ -178,20 +178,13 @@ where
     /// Answers a line that can't be forwarded: to the client, or, where the line was itself an answer, to the server that
     /// waits for it (its id means another request to the client, or none).
     async fn refuse(&mut self, id: Option<&RawId>, kind: Kind, code: i64, message: &str) -> Line {
-        match (kind, id) {
-            (Kind::Response | Kind::ErrorResponse, Some(id)) => {
-                Line::Forward(error_line(Some(id), code, message, None))
-            }
-            (Kind::Notification, _) if code != PARSE_ERROR => Line::Handled,
-            (_, None) => {
-                self.reply(error_line(None, code, message, None)).await;
-                Line::Handled
-            }
-            (_, Some(id)) => {
-                self.reply(error_line(Some(id), code, message, None)).await;
-                Line::Handled
-            }
+        let line = error_line(id, code, message, None);
+        if is_answer(kind) && id.is_some() {
+            tracing::warn!("dropped a {kind} from the client, and told the server: {message}");
+            return Line::Forward(line);
         }
+        self.reply(line).await;
+        Line::Handled
     }
 
     async fn deliver(&mut self, server: &mut Option<I>, line: &[u8]) -> Result<(), Undelivered> {
