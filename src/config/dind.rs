@@ -88,8 +88,16 @@ impl Dind {
     }
 
     /// The engine that holds the daemon of `berth up`: what the file says, else what `DOCKER_HOST` and its
-    /// companions say, else the usual socket.
+    /// companions say, else the usual socket. An error if sessions could not reach the daemon there.
     pub fn engine(&self, lookup: Lookup) -> Result<Daemon, ConfigError> {
+        let engine = self.find_engine(lookup)?;
+        if self.host.is_none() {
+            self.check_reach(&engine.address)?;
+        }
+        Ok(engine)
+    }
+
+    fn find_engine(&self, lookup: Lookup) -> Result<Daemon, ConfigError> {
         if let Some(engine) = &self.engine {
             return Ok(Daemon { address: engine.clone(), certs: docker_certs(engine, lookup) });
         }
@@ -106,7 +114,36 @@ impl Dind {
         Ok(Daemon { certs: docker_certs(&address, lookup), address })
     }
 
+    /// Whether sessions on this machine would find the daemon where it listens.
+    fn check_reach(&self, engine: &str) -> Result<(), ConfigError> {
+        if remote_host(engine).is_none() {
+            return Ok(());
+        }
+        let named = format!("`engine = \"{engine}\"`");
+        let (message, line) = if self.bind.is_loopback() {
+            let message = format!(
+                "the engine `{engine}` is on another machine, and a daemon that listens on its {} alone cannot be \
+                 reached from here",
+                self.bind
+            );
+            let line = "`bind = \"0.0.0.0\"`".to_owned();
+            (message, if self.engine.is_some() { line } else { format!("{line} and {named}") })
+        } else if self.bind.is_unspecified() && self.engine.is_none() {
+            // The clients that start sessions give them an environment of their own making.
+            let message =
+                format!("sessions cannot find the engine `{engine}`, for they may not have DOCKER_HOST");
+            (message, named)
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::new(message).with_hint(format!("add {line} to [dind]")))
+    }
+
     fn own_address(&self) -> String {
+        let remote = self.engine.as_deref().and_then(remote_host).filter(|_| self.bind.is_unspecified());
+        if let Some(host) = remote {
+            return format!("tcp://{host}:{}", self.port);
+        }
         let reached = match self.bind {
             IpAddr::V4(bind) if bind.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(bind) if bind.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -114,6 +151,17 @@ impl Dind {
         };
         format!("tcp://{}", SocketAddr::new(reached, self.port))
     }
+}
+
+/// The host of a TCP address on another machine, as it stands there: with brackets where it is IPv6.
+fn remote_host(address: &str) -> Option<&str> {
+    let (host, _) = address.strip_prefix("tcp://")?.rsplit_once(':')?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let local = match bare.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => bare.eq_ignore_ascii_case("localhost"),
+    };
+    (!local).then_some(host)
 }
 
 /// Where the docker CLI takes its certificates from, if it is told to use TLS.
@@ -157,7 +205,8 @@ mod tests {
     fn a_remote_engine_has_the_docker_clis_certificates() {
         let remote = ("DOCKER_HOST", "tcp://10.0.0.5:2376");
         let verify = ("DOCKER_TLS_VERIFY", "1");
-        let certs = |vars: &[_]| engine(&Dind::default(), vars).1;
+        let dind = Dind { bind: [10, 0, 0, 5].into(), ..Dind::default() };
+        let certs = |vars: &[_]| engine(&dind, vars).1;
         assert_eq!(certs(&[remote, ("DOCKER_CERT_PATH", "/c"), ("HOME", "/h")]), None);
         assert_eq!(certs(&[remote, verify, ("DOCKER_CERT_PATH", "/c")]).as_deref(), Some("/c"));
         assert_eq!(certs(&[remote, verify, ("HOME", "/h")]).as_deref(), Some("/h/.docker"));
@@ -170,6 +219,36 @@ mod tests {
         assert_eq!(engine(&Dind::default(), &ours), (SOCKET.to_owned(), None));
         let elsewhere = Dind { port: 12377, ..Dind::default() };
         assert_eq!(engine(&elsewhere, &ours).0, "tcp://127.0.0.1:12376");
+    }
+
+    #[test]
+    fn a_remote_engines_daemon_has_to_be_where_sessions_find_it() {
+        let remote = [("DOCKER_HOST", "tcp://10.0.0.5:2376")];
+        let refused =
+            |dind: &Dind, vars: &[(&str, &str)]| dind.engine(&env(vars)).err().map(|error| error.to_string());
+        let far = "the engine `tcp://10.0.0.5:2376` is on another machine, and a daemon that listens on its 127.0.0.1 \
+                   alone cannot be reached from here; add `bind = \"0.0.0.0\"`";
+        let dind = Dind::default();
+        assert_eq!(
+            refused(&dind, &remote).unwrap(),
+            format!("{far} and `engine = \"tcp://10.0.0.5:2376\"` to [dind]")
+        );
+        let named = Dind { engine: Some("tcp://10.0.0.5:2376".to_owned()), ..Dind::default() };
+        assert_eq!(refused(&named, &[]).unwrap(), format!("{far} to [dind]"));
+        let open = |dind: Dind| Dind { bind: [0, 0, 0, 0].into(), ..dind };
+        assert_eq!(refused(&open(named.clone()), &[]), None);
+        assert_eq!(
+            refused(&open(dind.clone()), &remote).unwrap(),
+            "sessions cannot find the engine `tcp://10.0.0.5:2376`, for they may not have DOCKER_HOST; \
+             add `engine = \"tcp://10.0.0.5:2376\"` to [dind]"
+        );
+        let bound = Dind { bind: [10, 0, 0, 5].into(), ..Dind::default() };
+        assert_eq!(refused(&bound, &remote), None);
+        for local in ["tcp://127.0.0.2:2376", "tcp://localhost:2376", "tcp://[::1]:2376", SOCKET] {
+            assert_eq!(refused(&dind, &[("DOCKER_HOST", local)]), None, "{local}");
+        }
+        let elsewhere = Dind { host: Some("unix:///s".to_owned()), ..dind };
+        assert_eq!(refused(&elsewhere, &remote), None, "`berth up` makes no daemon then");
     }
 
     #[test]
@@ -194,6 +273,15 @@ mod tests {
         assert_eq!(address("0.0.0.0"), "tcp://127.0.0.1:12376");
         assert_eq!(address("192.168.0.2"), "tcp://192.168.0.2:12376");
         assert_eq!(address("::"), "tcp://[::1]:12376");
+        let remote = |bind: &str, engine: &str| {
+            let engine = Some(engine.to_owned());
+            Dind { bind: bind.parse().unwrap(), engine, ..Dind::default() }.daemon(&home).address
+        };
+        assert_eq!(remote("0.0.0.0", "tcp://box.example:2376"), "tcp://box.example:12376");
+        assert_eq!(remote("::", "tcp://[fd00::5]:2376"), "tcp://[fd00::5]:12376");
+        assert_eq!(remote("10.0.0.6", "tcp://10.0.0.5:2376"), "tcp://10.0.0.6:12376");
+        assert_eq!(remote("0.0.0.0", "tcp://localhost:2376"), "tcp://127.0.0.1:12376");
+        assert_eq!(remote("0.0.0.0", "unix:///s"), "tcp://127.0.0.1:12376");
         let host = Dind { host: Some("unix:///s".to_owned()), ..Dind::default() };
         assert_eq!(host.daemon(&home), Daemon { address: "unix:///s".to_owned(), certs: None });
     }
