@@ -24,12 +24,16 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
 
 const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
 const LEAF_LIFE: Duration = DAY.saturating_mul(365);
 /// With less than this left, a certificate is renewed.
 const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
+/// With fewer days left than this, a certificate that the daemon still shows is replaced at any price, and `berth status`
+/// calls the system unhealthy.
+pub const LAST_DAYS: i64 = 3;
 /// A certificate is valid from a little before it was made: the two ends' clocks may differ.
 const SKEW: Duration = Duration::from_mins(10);
 
@@ -122,6 +126,25 @@ pub fn server_files(folder: &Path) -> Result<ServerFiles, CertError> {
 pub fn server_certificate(folder: &Path) -> Result<CertificateDer<'static>, CertError> {
     let path = folder.join(SERVER_CERT);
     CertificateDer::from_pem_file(&path).map_err(|_| CertError::Unreadable(path))
+}
+
+/// Sixteen hex digits that name the authority in `folder`, if there is one.
+pub fn fingerprint(folder: &Path) -> Option<String> {
+    let cert = CertificateDer::from_pem_file(folder.join(CA)).ok()?;
+    Some(format!("{:x}", Sha256::digest(&cert))[..16].to_owned())
+}
+
+/// What to say of a certificate that `berth up` would renew. `None` while there is time enough; and afterwards, for the
+/// first connection fails then and says it.
+pub fn warning(whose: &str, days_left: i64) -> Option<String> {
+    match days_left {
+        0 => Some(format!("{whose} certificate expires within a day")),
+        1 => Some(format!("{whose} certificate expires in 1 day")),
+        2.. if days_left < whole_days(RENEW_BEFORE) => {
+            Some(format!("{whose} certificate expires in {days_left} days"))
+        }
+        _ => None,
+    }
 }
 
 /// Whole days until the client's certificate in `folder` expires; negative where it has.

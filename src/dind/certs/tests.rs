@@ -234,6 +234,32 @@ fn the_container_gets_the_servers_files_and_never_the_authoritys_key() {
 }
 
 #[test]
+fn the_last_month_is_warned_of_and_its_first_day_is_the_first_of_renewal() {
+    let folder = Folder::new();
+    folder.ensure("box", 0);
+    let said = |day| warning("the client's", client_days_left(&folder.path(), at(day)).unwrap());
+    assert_eq!(said(335), None, "30 days are left");
+    assert_eq!(said(336).unwrap(), "the client's certificate expires in 29 days");
+    assert_eq!(said(364).unwrap(), "the client's certificate expires in 1 day");
+    assert_eq!(said(365).unwrap(), "the client's certificate expires within a day");
+    assert_eq!(said(366), None, "connections fail by now, and say why");
+    assert!(!folder.ensure("box", 336).is_empty(), "what is warned of can be renewed");
+}
+
+#[test]
+fn an_authoritys_fingerprint_is_its_own() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    assert_eq!(fingerprint(&folder.path()), None);
+    folder.ensure("box", 0);
+    other.ensure("box", 0);
+    let ours = fingerprint(&folder.path()).unwrap();
+    assert_eq!(ours.len(), 16);
+    assert_ne!(fingerprint(&other.path()).unwrap(), ours);
+    folder.ensure("box", 336);
+    assert_eq!(fingerprint(&folder.path()).unwrap(), ours, "renewal keeps the authority");
+}
+
+#[test]
 fn days_are_counted_past_the_end() {
     let folder = Folder::new();
     folder.ensure("box", 0);
