@@ -3,12 +3,15 @@
 //! Sessions need [`endpoint`] alone; all else serves `berth up`, `down`, `status` and `env`. What is there is always
 //! asked of the engine and of the daemon itself; only the certificates are kept as files.
 
+mod answer;
 pub mod certs;
 pub mod container;
 pub mod down;
 pub mod env;
 pub mod images;
+pub mod owner;
 pub mod progress;
+mod sessions;
 pub mod spec;
 pub mod status;
 pub mod up;
@@ -17,14 +20,16 @@ use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::config::{Config, ConfigError, Daemon, Home};
 use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{Container, DockerError, Engine, Version};
-use crate::dock::roster::{self, State};
 use crate::dock::spec::managed_by;
 use crate::rpc::Code;
 
 use progress::Progress;
+pub use sessions::{ActiveSessions, Sessions};
 
 /// A daemon that has not answered a small question by then is not well.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -48,6 +53,9 @@ pub enum DindError {
     NoImage { image: String, source: DockerError },
     #[error("the container `{0}` is there already and is not berth's")]
     Foreign(String),
+    /// `home` is where that one is.
+    #[error("the container `{name}` belongs to another berth home, `{home}`")]
+    OtherHome { name: String, home: String },
     #[error("the volume `{0}` is not berth's")]
     ForeignVolume(String),
     #[error("the port {address} is in use by something else")]
@@ -61,23 +69,14 @@ pub enum DindError {
     Unsettled(String),
     #[error("{0}")]
     Active(ActiveSessions),
+    #[error("the new {what} of the DinD daemon `{name}` must wait, since {sessions}")]
+    Deferred { what: &'static str, name: String, sessions: ActiveSessions },
+    #[error("cannot tell whether sessions are active in the DinD daemon `{name}`")]
+    Uncounted { name: String, source: DockerError },
     #[error("there is no DinD daemon of berth's: `host` in [dind] names another one")]
     NotOurs,
     #[error(transparent)]
     Docker(#[from] DockerError),
-}
-
-/// Sessions that would be ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActiveSessions(pub usize);
-
-impl std::fmt::Display for ActiveSessions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            1 => f.write_str("1 session is active"),
-            n => write!(f, "{n} sessions are active"),
-        }
-    }
 }
 
 impl DindError {
@@ -86,6 +85,7 @@ impl DindError {
         match self {
             Self::Config(_)
             | Self::Foreign(_)
+            | Self::OtherHome { .. }
             | Self::ForeignVolume(_)
             | Self::NotOurs
             | Self::PortTaken { .. }
@@ -114,6 +114,10 @@ impl DindError {
                 format!("get it with `docker pull {image}`, or name another `image` in [dind]")
             }
             Self::Foreign(name) => format!("name another in [dind], or remove it with `docker rm -f {name}`"),
+            Self::OtherHome { .. } => {
+                let (other, end) = ("another `name` and `port`", "`berth down --force`");
+                format!("give this home's {other} in [dind], or end that one and its sessions with {end}")
+            }
             Self::ForeignVolume(name) => {
                 format!("name another daemon in [dind], or see `docker volume inspect {name}`")
             }
@@ -122,6 +126,12 @@ impl DindError {
             Self::NotReady { name, .. } => format!("see `docker logs {name}`"),
             Self::Unsettled(_) => "type `berth up` again".to_owned(),
             Self::Active(_) => "see them with `berth ps`, or end them with `berth down --force`".to_owned(),
+            Self::Deferred { .. } => {
+                "type `berth up` when they have ended, or end them with `berth down --force`".to_owned()
+            }
+            Self::Uncounted { name, .. } => {
+                format!("see `docker logs {name}`, or end it with whatever it holds: `berth down --force`")
+            }
             Self::NotOurs => "take it down where it was made".to_owned(),
         }
     }
@@ -138,26 +148,12 @@ pub fn endpoint(config: &Config, home: &Home) -> Result<Endpoint, DialError> {
     Endpoint::parse(&daemon.address, daemon.certs.as_deref())
 }
 
-/// The sessions in a daemon.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Sessions {
-    /// Claimed, the ones that are starting included.
-    pub active: usize,
-    /// Started, and claimed by nobody yet.
-    pub standby: usize,
-}
-
-impl Sessions {
-    async fn count(daemon: &Engine) -> Result<Self, DockerError> {
-        let running = soon(daemon, roster::list(daemon)).await?.into_iter().filter(|entry| entry.running);
-        Ok(running.fold(Self::default(), |mut count, entry| {
-            match entry.state {
-                State::Standby => count.standby += 1,
-                State::Active | State::Starting => count.active += 1,
-            }
-            count
-        }))
-    }
+/// What a session's log should say of the client's certificate before it is too late. Reads one file.
+pub fn warning(config: &Config, home: &Home) -> Option<String> {
+    let days = certs::client_days_left(config.dind.daemon(home).certs.as_deref()?, Timestamp::now())?;
+    let ours = config.dind.host.is_none();
+    let next = if ours { "renew it with `berth up`" } else { "renew it where it was made" };
+    certs::warning("the client's", days).map(|warning| format!("{warning}; {next}"))
 }
 
 /// The engine that holds the daemon, if it answers.

@@ -14,15 +14,16 @@ pub struct DownArgs {
     #[arg(long)]
     pub volumes: bool,
 
-    /// End active sessions without asking.
+    /// End active sessions without asking, even where they can't be counted or another home's `berth up` made the daemon.
     #[arg(long)]
     pub force: bool,
 }
 
 pub async fn run(args: &DownArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let progress = Progress::stderr();
-    let confirm = |active| args.force || (std::io::stdin().is_terminal() && ask(active));
-    let report = down::down(config, home, &super::variable, args.volumes, confirm, &progress)
+    let options = down::Options { volumes: args.volumes, force: args.force };
+    let confirm = |active| std::io::stdin().is_terminal() && ask(active);
+    let report = down::down(config, home, &super::variable, options, confirm, &progress)
         .await
         .map_err(|error| super::up::failure(&error, &progress))?;
     let name = &config.dind.name;

@@ -5,21 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use rustls::pki_types::CertificateDer;
-
+use super::answer::{self, Answer};
+use super::owner::Owner;
 use super::progress::Progress;
 use super::spec::LABEL_SPEC;
-use super::{ActiveSessions, DindError, Sessions, certs, images, spec};
+use super::{ActiveSessions, DindError, certs, images, sessions, spec};
 use crate::config::{Dind, Home};
-use crate::dock::dial::{DialError, Endpoint, Stream};
+use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Container, DockerError, Engine};
 use crate::dock::spec::managed_by;
 
-/// How long a daemon may take to start.
+/// How long a daemon may take to start, and how long one that runs may be silent.
 const READY_WITHIN: Duration = Duration::from_mins(1);
-/// With fewer days left than this, a certificate that the daemon still shows is replaced at any price.
-const LAST_DAYS: i64 = 3;
 /// More rounds than any repair needs.
 const ROUNDS: u32 = 60;
 const LOG_LINES: u32 = 12;
@@ -28,8 +25,10 @@ const LOG_LINES: u32 = 12;
 #[derive(Debug, PartialEq, Eq)]
 enum Need {
     Creation,
-    /// It is another's.
+    /// It is not berth's.
     Surrender,
+    /// It is another home's, which is named.
+    Deference(String),
     /// The engine is removing it.
     Patience,
     /// It is beyond repair, or stopped and outdated.
@@ -43,10 +42,13 @@ enum Need {
     Look,
 }
 
-fn need(container: Option<&Container>, hash: &str) -> Need {
+fn need(container: Option<&Container>, hash: &str, owner: &Owner) -> Need {
     let Some(container) = container else { return Need::Creation };
     if !super::is_ours(container) {
         return Need::Surrender;
+    }
+    if let Some(home) = owner.other(&container.labels) {
+        return Need::Deference(home);
     }
     let current = container.labels.get(LABEL_SPEC).is_some_and(|found| found == hash);
     match container.status.as_str() {
@@ -59,17 +61,6 @@ fn need(container: Option<&Container>, hash: &str) -> Need {
         "restarting" => Need::Restart,
         _ => Need::Start,
     }
-}
-
-/// How a running daemon answers.
-#[derive(Debug)]
-enum Answer {
-    Good,
-    /// It shows a certificate of our authority, but not the newest; the days that it has left.
-    OldCertificate(i64),
-    /// It is not of our authority.
-    Stranger(String),
-    Silence(String),
 }
 
 /// What was done to the container, and what was not.
@@ -85,6 +76,7 @@ pub struct Changes {
 pub(super) struct Host<'a> {
     dind: &'a Dind,
     home: &'a Home,
+    owner: Owner,
     engine: &'a Engine,
     /// The daemon in it.
     endpoint: Endpoint,
@@ -100,7 +92,7 @@ impl<'a> Host<'a> {
         endpoint: Endpoint,
         progress: &'a Progress,
     ) -> Self {
-        Self { dind, home, engine, endpoint, progress, changes: Changes::default() }
+        Self { dind, home, owner: Owner::of(home), engine, endpoint, progress, changes: Changes::default() }
     }
 
     /// Tells of a step that was done.
@@ -121,20 +113,22 @@ impl<'a> Host<'a> {
         let hash = spec::hash(self.dind, &image);
         for _ in 0..ROUNDS {
             let container = self.engine.inspect(name).await?;
-            match (need(container.as_ref(), &hash), container) {
+            match (need(container.as_ref(), &hash, &self.owner), container) {
                 (Need::Creation, _) => {
                     if self.create(&image).await? {
                         return self.wait(READY_WITHIN).await;
                     }
                 }
                 (Need::Surrender, _) => return Err(DindError::Foreign(name.to_owned())),
+                (Need::Deference(home), _) => {
+                    return Err(DindError::OtherHome { name: name.to_owned(), home });
+                }
                 (Need::Replacement(why), _) => self.replace(why).await?,
-                (Need::Update, Some(container)) => {
-                    if self.may_end_sessions("settings").await {
-                        self.replace("its settings have changed").await?;
-                    } else {
-                        return self.look(&container).await;
+                (Need::Update, _) => {
+                    if let Some(deferred) = self.must_wait("settings").await? {
+                        return self.make_do(deferred).await;
                     }
+                    self.replace("its settings have changed").await?;
                 }
                 (Need::Start, _) => {
                     self.install().await?;
@@ -150,8 +144,8 @@ impl<'a> Host<'a> {
                     self.engine.unpause(name).await?;
                     self.say(format!("unpaused the container `{name}`"));
                 }
-                (Need::Look, Some(container)) => return self.look(&container).await,
-                (Need::Patience | Need::Update | Need::Look, _) => {
+                (Need::Look, _) => return self.look().await,
+                (Need::Patience, _) => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }
@@ -174,7 +168,7 @@ impl<'a> Host<'a> {
     async fn create(&mut self, image: &str) -> Result<bool, DindError> {
         let name = self.dind.name.as_str();
         self.engine.create_volume(&spec::volume(self.dind), [managed_by()].into()).await?;
-        match self.engine.create(name, spec::create_body(self.dind, image)).await {
+        match self.engine.create(name, spec::create_body(self.dind, image, &self.owner)).await {
             Ok(_) => {}
             // The next round sees what they have made.
             Err(error) if error.is_conflict() => {
@@ -236,67 +230,79 @@ impl<'a> Host<'a> {
     }
 
     /// Has a running container answer, whatever it takes.
-    async fn look(&mut self, container: &Container) -> Result<(), DindError> {
-        let why = match self.ask().await {
+    async fn look(&mut self) -> Result<(), DindError> {
+        let why = match self.answer(READY_WITHIN).await? {
             Answer::Good => return Ok(()),
             Answer::OldCertificate(days) => {
-                if days >= LAST_DAYS && !self.may_end_sessions("certificate").await {
+                if days >= certs::LAST_DAYS && self.must_wait("certificate").await?.is_some() {
                     return Ok(());
                 }
                 "it has a new certificate".to_owned()
             }
-            Answer::Stranger(_) => "its certificate was not ours".to_owned(),
-            Answer::Silence(cause) => {
-                if age(container) < READY_WITHIN
-                    && self.wait(READY_WITHIN.saturating_sub(age(container))).await.is_ok()
-                {
-                    return Ok(());
-                }
-                format!("it did not answer ({cause})")
-            }
+            // Our own files were lost. Who has the old ones still works with it.
+            Answer::Stranger(_) => match self.active().await? {
+                ActiveSessions(0) => "its certificate was not ours".to_owned(),
+                sessions => return Err(self.deferred("certificates", sessions)),
+            },
+            Answer::Silence(cause) => format!("it did not answer ({cause})"),
         };
         self.restart(&why).await?;
         self.wait(READY_WITHIN).await
     }
 
-    /// Whether no session is active that a restart would end; a daemon that doesn't answer has none to lose.
-    async fn may_end_sessions(&mut self, what: &str) -> bool {
-        let active = Sessions::count(&Engine::new(self.endpoint.clone())).await.unwrap_or_default().active;
-        if active > 0 {
-            self.changes.deferred.push(format!(
-                "the new {what} of the DinD daemon `{}` must wait, since {}: type `berth up` when they have ended",
-                self.dind.name,
-                ActiveSessions(active)
-            ));
+    /// A daemon whose new settings must wait is used as it is.
+    async fn make_do(&self, deferred: DindError) -> Result<(), DindError> {
+        match self.answer(2 * super::ANSWER_WITHIN).await? {
+            Answer::Good | Answer::OldCertificate(_) => Ok(()),
+            // It may well be at another address than it should.
+            Answer::Stranger(_) | Answer::Silence(_) => Err(deferred),
         }
-        active == 0
+    }
+
+    async fn active(&self) -> Result<ActiveSessions, DindError> {
+        let name = self.dind.name.as_str();
+        sessions::active(self.engine, name, Ok(self.endpoint.clone()))
+            .await
+            .map_err(|source| DindError::Uncounted { name: name.to_owned(), source })
+    }
+
+    /// Whether a restart for the sake of `what` has to wait for a session's end; if so, the report will say it.
+    async fn must_wait(&mut self, what: &'static str) -> Result<Option<DindError>, DindError> {
+        let sessions = self.active().await?;
+        if sessions == ActiveSessions(0) {
+            return Ok(None);
+        }
+        let deferred = self.deferred(what, sessions);
+        self.changes.deferred.push(format!("{deferred}; {}", deferred.next()));
+        Ok(Some(deferred))
+    }
+
+    fn deferred(&self, what: &'static str, sessions: ActiveSessions) -> DindError {
+        DindError::Deferred { what, name: self.dind.name.clone(), sessions }
     }
 
     async fn ask(&self) -> Answer {
-        let endpoint = self.endpoint.clone().with_timeout(super::ANSWER_WITHIN);
-        let shown = match endpoint.dial().await {
-            Ok(Stream::Tls(stream)) => stream
-                .get_ref()
-                .1
-                .peer_certificates()
-                .and_then(|chain| chain.first().cloned().map(CertificateDer::into_owned)),
-            Ok(_) => None,
-            // What rustls has to say about the other end's certificate.
-            Err(DialError::Connect { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
-                return Answer::Stranger(source.to_string());
+        answer::ask(&self.endpoint, &self.home.certs).await
+    }
+
+    /// What a running daemon answers. One that is merely slow has sessions that go on: its silence counts only if it
+    /// lasts for all of `limit`, or if its container has ended.
+    async fn answer(&self, limit: Duration) -> Result<Answer, DindError> {
+        let name = self.dind.name.as_str();
+        let began = Instant::now();
+        let mut task = None;
+        loop {
+            let answer = self.ask().await;
+            let Answer::Silence(cause) = &answer else { return Ok(answer) };
+            let running = self.engine.inspect(name).await?.is_some_and(|container| container.running);
+            if !running || began.elapsed() > limit {
+                return Ok(answer);
             }
-            Err(error) => return Answer::Silence(reason(&error)),
-        };
-        let engine = Engine::new(endpoint);
-        if let Err(error) = super::soon(&engine, engine.ping()).await {
-            return Answer::Silence(reason(&error));
-        }
-        match (shown, certs::server_certificate(&self.home.certs)) {
-            (Some(shown), Ok(ours)) if shown == ours => Answer::Good,
-            (Some(shown), _) => {
-                Answer::OldCertificate(certs::days_left(&shown, Timestamp::now()).unwrap_or(0))
+            if task.is_none() {
+                self.progress.say(&format!("the DinD daemon `{name}` does not answer yet ({cause})"));
+                task = Some(self.progress.task(&format!("waiting for the DinD daemon `{name}`")));
             }
-            (None, _) => Answer::Stranger("it shows no certificate".to_owned()),
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
@@ -329,67 +335,5 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Time since the container was started.
-fn age(container: &Container) -> Duration {
-    let started = container.started_at.parse::<Timestamp>().unwrap_or_default();
-    Timestamp::now().duration_since(started).try_into().unwrap_or_default()
-}
-
-/// The innermost cause, which says most.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn container(status: &str, hash: &str) -> Container {
-        let mut labels = std::collections::HashMap::from([managed_by()]);
-        labels.insert(LABEL_SPEC.to_owned(), hash.to_owned());
-        Container {
-            id: String::new(),
-            image: String::new(),
-            labels,
-            running: status == "running",
-            status: status.to_owned(),
-            health: String::new(),
-            health_log: String::new(),
-            exit_code: 0,
-            oom_killed: false,
-            started_at: String::new(),
-            address: None,
-        }
-    }
-
-    #[test]
-    fn each_state_has_its_step() {
-        let changed = "its settings have changed";
-        for (status, same, other) in [
-            ("running", Need::Look, Need::Update),
-            ("created", Need::Start, Need::Replacement(changed)),
-            ("exited", Need::Start, Need::Replacement(changed)),
-            ("restarting", Need::Restart, Need::Replacement(changed)),
-            ("paused", Need::Thaw, Need::Thaw),
-            ("removing", Need::Patience, Need::Patience),
-            ("dead", Need::Replacement("it was dead"), Need::Replacement("it was dead")),
-        ] {
-            assert_eq!(need(Some(&container(status, "h")), "h"), same, "{status}");
-            assert_eq!(need(Some(&container(status, "h")), "other"), other, "{status}, other settings");
-        }
-        assert_eq!(need(None, "h"), Need::Creation);
-    }
-
-    #[test]
-    fn another_ones_container_is_never_touched() {
-        for status in ["running", "exited", "dead", "paused"] {
-            let mut foreign = container(status, "h");
-            foreign.labels.remove(&managed_by().0);
-            assert_eq!(need(Some(&foreign), "h"), Need::Surrender, "{status}");
-        }
-    }
-}
+mod tests;

@@ -1,10 +1,19 @@
 //! `berth down`: ends the daemon, and with it every session in it.
 
+use super::owner::Owner;
 use super::progress::Progress;
-use super::{ActiveSessions, DindError, Sessions, spec};
+use super::{ActiveSessions, DindError, sessions, spec};
 use crate::config::{Config, Home, Lookup};
-use crate::dock::docker::Engine;
 use crate::dock::spec::managed_by;
+
+/// What `down` is to do besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Remove the volume with the images too.
+    pub volumes: bool,
+    /// Whatever sessions there may be, and whoever's.
+    pub force: bool,
+}
 
 /// What `down` ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,12 +23,12 @@ pub struct Report {
 }
 
 /// Ends and removes the container and, if told to, the volume with the images. `confirm` is asked where sessions are
-/// active, and may refuse.
+/// active, and may refuse; where that can't be found out, and where the container is another home's, only force will do.
 pub async fn down(
     config: &Config,
     home: &Home,
     lookup: Lookup<'_>,
-    volumes: bool,
+    options: Options,
     confirm: impl FnOnce(ActiveSessions) -> bool,
     progress: &Progress,
 ) -> Result<Report, DindError> {
@@ -34,9 +43,18 @@ pub async fn down(
         if !super::is_ours(&container) {
             return Err(DindError::Foreign(dind.name.clone()));
         }
-        let active = if container.running { active_sessions(config, home).await } else { 0 };
-        if active > 0 && !confirm(ActiveSessions(active)) {
-            return Err(DindError::Active(ActiveSessions(active)));
+        if !options.force {
+            if let Some(home) = Owner::of(home).other(&container.labels) {
+                return Err(DindError::OtherHome { name: dind.name.clone(), home });
+            }
+            if container.running {
+                let active = sessions::active(&host, &container.id, super::endpoint(config, home)).await;
+                let active =
+                    active.map_err(|source| DindError::Uncounted { name: dind.name.clone(), source })?;
+                if active > ActiveSessions(0) && !confirm(active) {
+                    return Err(DindError::Active(active));
+                }
+            }
         }
         let task = progress.task(&format!("stopping the container `{}`", dind.name));
         if container.status == "paused" {
@@ -47,7 +65,7 @@ pub async fn down(
         report.container = host.remove(&container.id).await?;
         task.done(&format!("removed the container `{}`", dind.name));
     }
-    if volumes {
+    if options.volumes {
         let volume = spec::volume(dind);
         let (label, value) = managed_by();
         match host.volume_labels(&volume).await? {
@@ -62,11 +80,4 @@ pub async fn down(
         }
     }
     Ok(report)
-}
-
-/// A daemon that can't be asked has no sessions that could go on.
-async fn active_sessions(config: &Config, home: &Home) -> usize {
-    let Ok(endpoint) = super::endpoint(config, home) else { return 0 };
-    let daemon = Engine::new(endpoint.with_timeout(super::ANSWER_WITHIN));
-    Sessions::count(&daemon).await.unwrap_or_default().active
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::certs::ServerFiles;
+use super::owner::Owner;
 use crate::config::Dind;
 use crate::dock::{keeper, spec};
 
@@ -57,8 +58,8 @@ pub fn volume(dind: &Dind) -> String {
 }
 
 /// The body of `POST /containers/create`. `image_id` is the image's own, so that another image under the same name
-/// makes another container.
-pub fn create_body(dind: &Dind, image_id: &str) -> Value {
+/// makes another container; the labels name its `owner`.
+pub fn create_body(dind: &Dind, image_id: &str, owner: &Owner) -> Value {
     let mut body = body(dind);
     let (label, value) = spec::managed_by();
     body["Labels"] = json!({
@@ -66,6 +67,9 @@ pub fn create_body(dind: &Dind, image_id: &str) -> Value {
         LABEL_SPEC: hash(dind, image_id),
         spec::LABEL_VERSION: env!("CARGO_PKG_VERSION"),
     });
+    for (label, value) in owner.labels() {
+        body["Labels"][label] = value.into();
+    }
     body
 }
 
@@ -161,9 +165,21 @@ mod tests {
         Dind { name: "d".into(), port: 23376, ..Dind::default() }
     }
 
+    fn owner() -> Owner {
+        let home = |name: &str| (name == "BERTH_HOME").then(|| "/b".to_owned());
+        Owner::of(&crate::config::Home::from_env(&home).unwrap())
+    }
+
+    #[test]
+    fn the_container_says_whose_it_is() {
+        let labels = create_body(&dind(), "sha256:1", &owner())["Labels"].clone();
+        let place = labels[super::super::owner::LABEL_HOME].as_str().unwrap();
+        assert!(place.ends_with(":/b/certs"), "{place}");
+    }
+
     #[test]
     fn one_port_is_published_and_it_is_the_one_with_tls() {
-        let body = create_body(&dind(), "sha256:1");
+        let body = create_body(&dind(), "sha256:1", &owner());
         let published = json!({ "2376/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "23376" }] });
         assert_eq!(body["HostConfig"]["PortBindings"], published);
         assert!(ENTRY.contains("--tlsverify"));
@@ -173,7 +189,7 @@ mod tests {
 
     #[test]
     fn nothing_of_the_host_is_in_reach() {
-        let host = &create_body(&dind(), "sha256:1")["HostConfig"];
+        let host = &create_body(&dind(), "sha256:1", &owner())["HostConfig"];
         assert_eq!(
             host["Mounts"],
             json!([{ "Type": "volume", "Source": "d-data", "Target": "/var/lib/docker" }])
@@ -186,7 +202,7 @@ mod tests {
 
     #[test]
     fn privileged_is_an_option_that_stands_alone() {
-        let host = &create_body(&Dind { privileged: true, ..dind() }, "sha256:1")["HostConfig"];
+        let host = &create_body(&Dind { privileged: true, ..dind() }, "sha256:1", &owner())["HostConfig"];
         assert_eq!(host["Privileged"], true);
         // With `CapDrop` the engine would take from a privileged container what it was to have.
         assert!(host["CapDrop"].is_null() && host["CapAdd"].is_null() && host["MaskedPaths"].is_null());
@@ -196,7 +212,7 @@ mod tests {
     fn the_hash_tells_settings_and_images_apart_and_nothing_else() {
         let one = hash(&dind(), "sha256:1");
         assert_eq!(one, hash(&dind(), "sha256:1"));
-        assert_eq!(create_body(&dind(), "sha256:1")["Labels"][LABEL_SPEC], one);
+        assert_eq!(create_body(&dind(), "sha256:1", &owner())["Labels"][LABEL_SPEC], one);
         assert_ne!(one, hash(&dind(), "sha256:2"));
         for other in [
             Dind { port: 1, ..dind() },
@@ -210,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_images_own_user_and_entry_point_are_of_no_account() {
-        let body = create_body(&dind(), "sha256:1");
+        let body = create_body(&dind(), "sha256:1", &owner());
         assert_eq!(body["User"], "0:0");
         assert_eq!(body["Entrypoint"], json!(["/bin/sh", "-c", ENTRY]));
         assert_eq!(body["Cmd"], json!([]));

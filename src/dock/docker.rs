@@ -164,6 +164,15 @@ impl Engine {
         Ok(absent(found.map_err(explain("inspect the container", name)))?.map(model::container))
     }
 
+    /// The command lines of all that runs in a container, nested containers included.
+    pub async fn processes(&self, name: &str) -> Result<Vec<String>, DockerError> {
+        // `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
+        let options = query::TopOptions { ps_args: "-eo pid,args".to_owned() };
+        let top = self.docker.top_processes(name, Some(options)).await;
+        let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
+        Ok(rows.into_iter().filter_map(|mut row| row.pop()).collect())
+    }
+
     /// All containers, running or not, that carry `label` (`key=value`).
     pub async fn list(&self, label: &str) -> Result<Vec<Listed>, DockerError> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);

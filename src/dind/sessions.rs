@@ -1,0 +1,79 @@
+//! How many sessions a daemon has: what must be known before it is stopped.
+
+use super::{ANSWER_WITHIN, soon};
+use crate::dock::dial::{DialError, Endpoint};
+use crate::dock::docker::{DockerError, Engine};
+use crate::dock::keeper;
+use crate::dock::roster::{self, State};
+
+/// The sessions in a daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Sessions {
+    /// Claimed, the ones that are starting included.
+    pub active: usize,
+    /// Started, and claimed by nobody yet.
+    pub standby: usize,
+}
+
+impl Sessions {
+    pub(super) async fn count(daemon: &Engine) -> Result<Self, DockerError> {
+        let running = soon(daemon, roster::list(daemon)).await?.into_iter().filter(|entry| entry.running);
+        Ok(running.fold(Self::default(), |mut count, entry| {
+            match entry.state {
+                State::Standby => count.standby += 1,
+                State::Active | State::Starting => count.active += 1,
+            }
+            count
+        }))
+    }
+}
+
+/// Sessions that would be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ActiveSessions(pub usize);
+
+impl std::fmt::Display for ActiveSessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 session is active"),
+            n => write!(f, "{n} sessions are active"),
+        }
+    }
+}
+
+/// The active sessions of the daemon in a running container.
+///
+/// A daemon that doesn't answer may be slow, listen elsewhere or have been given other certificates: its sessions go
+/// on all the same. Then the engine that holds it says what runs in it. An error is no zero.
+pub(super) async fn active(
+    host: &Engine,
+    container: &str,
+    daemon: Result<Endpoint, DialError>,
+) -> Result<ActiveSessions, DockerError> {
+    if let Ok(endpoint) = daemon {
+        let daemon = Engine::new(endpoint.with_timeout(ANSWER_WITHIN));
+        if let Ok(sessions) = Sessions::count(&daemon).await {
+            return Ok(ActiveSessions(sessions.active));
+        }
+    }
+    let processes = soon(host, host.processes(container)).await?;
+    Ok(ActiveSessions(processes.iter().filter(|command| is_session(command)).count()))
+}
+
+/// Whether it is the first process of a session's container.
+fn is_session(command: &str) -> bool {
+    command.strip_prefix(keeper::PATH).is_some_and(|arguments| arguments.starts_with(" hold"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_of_each_session_is_counted() {
+        assert!(is_session("/.berth/keeper hold --claim-within 4000 --grace 10000"));
+        for other in ["/.berth/keeper run -- node", "dockerd --host x", "grep /.berth/keeper hold"] {
+            assert!(!is_session(other), "{other}");
+        }
+    }
+}
