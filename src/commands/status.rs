@@ -60,6 +60,9 @@ fn print(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     if let Some(sessions) = status.sessions {
         row("sessions", &format!("{} active, {} standby", sessions.active, sessions.standby))?;
     }
+    for warning in &status.warnings {
+        row("warning", warning)?;
+    }
     for problem in &status.problems {
         row("problem", problem)?;
     }

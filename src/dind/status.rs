@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 
-use super::{Sessions, certs};
+use super::owner::Owner;
+use super::{DindError, Sessions, certs};
 use crate::config::{Config, Home, Lookup};
 use crate::dock::dial::{Endpoint, Stream};
 use crate::dock::docker::{DockerError, Engine};
@@ -24,6 +25,7 @@ use crate::failure::chain;
 ///   "certificates": { "folder": "/home/me/.local/share/berth/certs", "client_days_left": 364, "server_days_left": 364 },
 ///   "images": [{ "name": "berth-time", "present": true }],
 ///   "sessions": { "active": 2, "standby": 0 },
+///   "warnings": [],
 ///   "problems": [],
 ///   "next": null
 /// }
@@ -45,9 +47,12 @@ pub struct Status {
     /// Those that the configuration names.
     pub images: Vec<ImageStatus>,
     pub sessions: Option<Sessions>,
+    /// What will be wrong if nobody sees to it; it is healthy still. A certificate in its last month is here, and with
+    /// fewer than three days left among the problems.
+    pub warnings: Vec<String>,
     /// What is wrong, for a person, the gravest first.
     pub problems: Vec<String>,
-    /// What mends the first of them: a command where there is one.
+    /// What mends the first problem, or else the first warning: a command where there is one.
     pub next: Option<String>,
 }
 
@@ -95,11 +100,12 @@ pub async fn status(config: &Config, home: &Home, lookup: Lookup<'_>) -> Status 
         }),
         images: unknown_images(config),
         sessions: None,
+        warnings: Vec::new(),
         problems: Vec::new(),
         next: None,
     };
     if config.dind.host.is_none() {
-        status.look_at_container(config, lookup).await;
+        status.look_at_container(config, home, lookup).await;
     }
     match super::endpoint(config, home) {
         Ok(endpoint) => {
@@ -109,6 +115,7 @@ pub async fn status(config: &Config, home: &Home, lookup: Lookup<'_>) -> Status 
         }
         Err(error) => status.problem(chain(&error), mend(config)),
     }
+    status.look_at_certificates(config);
     status.healthy = status.problems.is_empty();
     status
 }
@@ -128,13 +135,41 @@ impl Status {
         self.next.get_or_insert_with(|| next.to_owned());
     }
 
+    fn look_at_certificates(&mut self, config: &Config) {
+        let mend = if config.dind.host.is_some() { "renew it where it was made" } else { "berth up" };
+        let Some(certificates) = &self.certificates else { return };
+        let ends = [
+            ("the client's", certificates.client_days_left),
+            ("the daemon's", certificates.server_days_left),
+        ];
+        for (whose, days) in ends {
+            let Some((days, warning)) = days.and_then(|days| Some((days, certs::warning(whose, days)?)))
+            else {
+                continue;
+            };
+            if days < certs::LAST_DAYS {
+                self.problem(warning, mend);
+            } else {
+                self.warnings.push(warning);
+                self.next.get_or_insert_with(|| mend.to_owned());
+            }
+        }
+    }
+
     /// The engine that holds the container needn't be ours to ask: sessions do without it.
-    async fn look_at_container(&mut self, config: &Config, lookup: Lookup<'_>) {
+    async fn look_at_container(&mut self, config: &Config, home: &Home, lookup: Lookup<'_>) {
         let dind = &config.dind;
-        let Ok(host) = dind.engine(lookup) else { return };
+        let host = match dind.engine(lookup) {
+            Ok(host) => host,
+            Err(error) => return self.warnings.push(error.to_string()),
+        };
         let Ok(host) = super::engine(&host).await else { return };
         match host.inspect(&dind.name).await {
             Ok(Some(container)) => {
+                if let Some(home) = Owner::of(home).other(&container.labels) {
+                    let error = DindError::OtherHome { name: dind.name.clone(), home };
+                    self.problem(error.to_string(), &error.next());
+                }
                 if container.status != "running" {
                     let problem = format!("the container `{}` is {}", dind.name, container.status);
                     self.problem(problem, "berth up");
