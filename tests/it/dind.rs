@@ -1,77 +1,21 @@
 //! The daemon itself: made, repaired, taken down, and who may speak to it.
 
+mod own;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use jiff::{Timestamp, ToSpan};
+use mcp_berth::dind::certs;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, GONE_WITHIN, Session, berth, berth_says, daemon, eventually, home};
+use own::{OwnDaemon, host, remote_engine};
 
-/// A daemon of one test's own, taken down with its volume when the test ends.
-struct OwnDaemon {
-    home: tempfile::TempDir,
-    name: String,
-}
-
-impl OwnDaemon {
-    fn new(name: &str, port: u16) -> Self {
-        let home = tempfile::tempdir().expect("a folder");
-        let config = format!(
-            "[dind]\nname = \"{name}\"\nimage = \"berth-dind\"\nport = {port}\n\
-             [servers.fixture]\nimage = \"berth-fixture\"\nnetwork = \"none\"\n"
-        );
-        std::fs::write(home.path().join("berth.toml"), config).expect("a configuration");
-        Self { home, name: name.to_owned() }
-    }
-
-    fn command(&self) -> Command {
-        let mut command = berth();
-        command.env("BERTH_HOME", self.home.path());
-        command
-    }
-
-    fn says(&self, args: &[&str]) -> Output {
-        self.command().args(args).output().expect("berth runs")
-    }
-
-    fn succeeds(&self, args: &[&str]) -> String {
-        let output = self.says(args);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-        text
-    }
-
-    /// The container's id on the host's engine; `None` if there is none.
-    fn container(&self) -> Option<String> {
-        let output = host(&["ps", "-aq", "--no-trunc", "--filter", &format!("name=^{}$", self.name)]);
-        let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        (!id.is_empty()).then_some(id)
-    }
-
-    fn session(&self, client: &str) -> Session {
-        let home = self.home.path().to_str().expect("a plain path").to_owned();
-        let mut session =
-            Berth::run("fixture").client(client).env("BERTH_HOME", &home).start_without_daemon();
-        session.initialize();
-        session
-    }
-}
-
-impl Drop for OwnDaemon {
-    fn drop(&mut self) {
-        self.says(&["down", "--volumes", "--force"]);
-    }
-}
-
-/// The docker CLI on the host's engine.
-fn host(args: &[&str]) -> Output {
-    let mut docker = Command::new("docker");
-    docker.args(args).stderr(Stdio::null());
-    docker.output().expect("the docker CLI runs")
-}
+use crate::harness::{GONE_WITHIN, berth_says, daemon, eventually, home};
 
 #[test]
 fn up_repairs_what_crashed_and_changes_nothing_twice_and_down_leaves_nothing() {
@@ -124,6 +68,187 @@ fn a_restart_of_the_daemon_answers_what_is_in_flight_and_leaves_no_container() {
     });
     assert_eq!(own.succeeds(&["ps", "--json"]).trim(), "[]");
     assert!(own.succeeds(&["gc"]).contains("nothing"), "no container outlived the restart");
+}
+
+#[test]
+fn another_home_never_ends_this_ones_sessions() {
+    let own = OwnDaemon::new("berth-test-dind-homes", 22379);
+    own.succeeds(&["up"]);
+    let before = own.run_id();
+    let mut session = own.session("homes");
+
+    // As it was made, and with other settings: neither is a reason.
+    let other = OwnDaemon { home: tempfile::tempdir().expect("a folder"), name: own.name.clone() };
+    for port in [22379, 22380] {
+        other.configure(&format!("port = {port}"));
+        for args in [&["up"][..], &["down"], &["down", "--volumes"]] {
+            let said = other.fails(args, 78);
+            assert!(said.contains("another berth home"), "{args:?}: {said}");
+            assert!(said.contains(own.certs().to_str().expect("a plain path")), "{args:?}: {said}");
+            assert!(said.contains("`berth down --force`"), "{args:?}: {said}");
+        }
+        let status: Value = serde_json::from_slice(&other.says(&["status", "--json"]).stdout).expect("JSON");
+        assert!(
+            status["problems"][0].as_str().is_some_and(|text| text.contains("another berth home")),
+            "{status}"
+        );
+    }
+    assert_eq!(session.call("echo", json!({ "text": "on" }))["content"][0]["text"], "on");
+
+    // Nor does this home, when it has lost what the sessions' daemon knows it by.
+    std::fs::remove_dir_all(own.certs()).expect("certificates");
+    let said = own.fails(&["down"], 69);
+    assert!(said.contains("1 session is active"), "{said}");
+    let said = own.fails(&["up"], 69);
+    assert!(said.contains("new certificates") && said.contains("1 session is active"), "{said}");
+    assert_eq!(session.call("echo", json!({ "text": "on" }))["content"][0]["text"], "on");
+    assert_eq!(own.run_id(), before);
+
+    other.succeeds(&["down", "--force"]);
+    assert_eq!(own.container(), None, "force is force");
+    assert_eq!(session.request("tools/list", json!({}))["error"]["code"], 69);
+}
+
+#[test]
+fn a_slow_daemon_keeps_its_sessions() {
+    let own = OwnDaemon::new("berth-test-dind-slow", 22381);
+    own.succeeds(&["up"]);
+    let before = own.run_id();
+    let mut session = own.session("slow");
+
+    own.signal("STOP");
+    let said = own.fails(&["down"], 69);
+    assert!(said.contains("1 session is active"), "{said}");
+    let up = own.command().arg("up").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    // One question's patience and a half.
+    std::thread::sleep(Duration::from_secs(8));
+    own.signal("CONT");
+    let output = up.and_then(std::process::Child::wait_with_output).expect("berth runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("does not answer yet"), "{said}");
+    assert_eq!(own.run_id(), before);
+    assert_eq!(session.call("echo", json!({ "text": "on" }))["content"][0]["text"], "on");
+}
+
+#[test]
+fn what_is_new_waits_for_the_last_session_and_then_reaches_the_daemon() {
+    let own = OwnDaemon::new("berth-test-dind-new", 22382);
+    own.succeeds(&["up"]);
+    let before = own.run_id();
+    let mut session = own.session("new");
+
+    let old = std::fs::read(own.certs().join("server-cert.pem")).expect("a certificate");
+    std::fs::remove_file(own.certs().join("server-cert.pem")).expect("a certificate");
+    let said = own.up();
+    assert!(
+        said.contains("new certificate ") && said.contains("must wait, since 1 session is active"),
+        "{said}"
+    );
+    assert_ne!(std::fs::read(own.certs().join("server-cert.pem")).expect("a certificate"), old);
+    own.session("second").call("echo", json!({ "text": "the old one is good still" }));
+
+    // Where it listens now nobody answers; that is no reason to end what goes on.
+    own.configure("port = 22383");
+    let said = own.fails(&["up"], 69);
+    assert!(said.contains("new settings"), "{said}");
+    own.configure("port = 22382");
+    assert_eq!(own.run_id(), before);
+    assert_eq!(session.call("echo", json!({ "text": "on" }))["content"][0]["text"], "on");
+
+    drop(session);
+    own.until_nobody();
+    assert!(own.up().contains("it has a new certificate"));
+    assert_ne!(own.run_id(), before);
+    let after = own.run_id();
+    assert_eq!(own.up(), "", "the daemon shows the newest");
+    assert_eq!(own.run_id(), after);
+    own.session("new").call("echo", json!({ "text": "by the new one" }));
+
+    own.until_nobody();
+    own.configure("port = 22383");
+    assert!(own.up().contains("its settings have changed"));
+    own.session("new").call("echo", json!({ "text": "at the new port" }));
+}
+
+#[test]
+fn status_warns_of_certificates_before_they_expire() {
+    let own = OwnDaemon::new("berth-test-dind-expiry", 22384);
+    let ago = |days: i64| Timestamp::now() - (days * 24 + 1).hours();
+    // The authority has to be older than what it signs.
+    certs::ensure(&own.certs(), &[], ago(364)).expect("certificates");
+    own.succeeds(&["up"]);
+    let server = std::fs::read(own.certs().join("server-cert.pem")).expect("a certificate");
+    let client_made = |days| {
+        std::fs::remove_file(own.certs().join("cert.pem")).expect("a certificate");
+        certs::ensure(&own.certs(), &[], ago(days)).expect("certificates");
+        std::fs::write(own.certs().join("server-cert.pem"), &server).expect("a certificate");
+    };
+    let status = |code| {
+        let output = own.says(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(output.status.code(), Some(code), "{status}");
+        status
+    };
+    assert_eq!(status(0)["warnings"], json!([]));
+
+    client_made(345);
+    let month = status(0);
+    assert_eq!(month["warnings"], json!(["the client's certificate expires in 19 days"]));
+    assert_eq!((&month["healthy"], &month["next"]), (&json!(true), &json!("berth up")));
+    assert!(own.succeeds(&["status"]).contains("warning"));
+
+    client_made(363);
+    let last = status(69);
+    assert_eq!(last["problems"], json!(["the client's certificate expires in 1 day"]));
+    assert_eq!((&last["healthy"], &last["next"]), (&json!(false), &json!("berth up")));
+
+    assert!(own.up().contains("made cert.pem"));
+    assert_eq!(status(0)["warnings"], json!([]));
+}
+
+#[test]
+fn a_remote_engines_daemon_is_found_where_it_is() {
+    let engine = remote_engine();
+    let own = OwnDaemon::new("berth-test-dind-remote", 22385);
+    own.configure(&format!("port = 22385\nengine = \"{engine}\""));
+    let said = own.fails(&["up"], 78);
+    assert!(said.contains("another machine") && said.contains("`bind = \"0.0.0.0\"`"), "{said}");
+    assert_eq!(own.container(), None);
+
+    own.configure(&format!("port = 22385\nengine = \"{engine}\"\nbind = \"0.0.0.0\""));
+    own.succeeds(&["up"]);
+    let status: Value = serde_json::from_str(&own.succeeds(&["status", "--json"])).expect("JSON");
+    let (host, _) = engine.rsplit_once(':').expect("a port");
+    assert_eq!(status["endpoint"], format!("{host}:22385"));
+    own.session("remote").call("echo", json!({ "text": "from afar" }));
+    own.until_nobody();
+    own.succeeds(&["down", "--volumes"]);
+    assert_eq!(own.container(), None);
+}
+
+#[test]
+fn a_daemon_of_somebody_elses_is_used_as_it_is() {
+    daemon();
+    let guest = OwnDaemon::new("berth-test-dind-guest", 22386);
+    let certs = home().join("certs");
+    guest.configure(&format!("host = \"tcp://127.0.0.1:22376\"\ncerts = \"{}\"", certs.display()));
+    let before = Command::new("docker").args(["inspect", "berth-test-dind"]).output().expect("docker runs");
+    assert!(guest.succeeds(&["up"]).contains("tcp://127.0.0.1:22376"));
+    let status: Value = serde_json::from_str(&guest.succeeds(&["status", "--json"])).expect("JSON");
+    assert_eq!((&status["healthy"], &status["container"]), (&json!(true), &Value::Null), "{status}");
+    assert_eq!(status["certificates"]["folder"], certs.to_str().expect("a plain path"));
+    guest.session("guest").call("echo", json!({ "text": "a guest" }));
+    let said = guest.fails(&["down", "--force"], 78);
+    assert!(said.contains("another one"), "{said}");
+    assert!(!guest.certs().exists(), "nothing is made for a daemon that has all it needs");
+    assert_eq!(guest.container(), None);
+    let after = Command::new("docker").args(["inspect", "berth-test-dind"]).output().expect("docker runs");
+    let started = |output: &Output| {
+        let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        found[0]["State"]["StartedAt"].clone()
+    };
+    assert_eq!(started(&before), started(&after));
 }
 
 #[test]
