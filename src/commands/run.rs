@@ -51,6 +51,9 @@ pub async fn run(
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
         let plan = plan(&args, &config, &home, server, &env)?;
+        if let Some(warning) = crate::dind::warning(&config, &home) {
+            tracing::warn!("{warning}");
+        }
         options.trace.session(&plan.session);
         Ok(plan)
     });
