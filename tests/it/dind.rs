@@ -1,6 +1,6 @@
 //! The daemon itself: made, repaired, taken down, and who may speak to it.
 
-mod own;
+pub(crate) mod own;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,10 +1,11 @@
 //! Sessions begin and end, in every way, and leave nothing behind.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Berth, containers_of, docker_says, eventually, expect_gone};
+use crate::harness::{Berth, GONE_WITHIN, at_once, containers_of, docker_says, eventually, expect_gone};
 
 #[test]
 fn closing_the_input_ends_the_session() {
@@ -29,23 +30,70 @@ fn every_signal_ends_the_session() {
     }
 }
 
+/// How far a session had come when it was killed, by what it left: its trace, and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It had no connection to ask for a container with.
+    Before,
+    /// It may have asked for a container, and knew of none yet.
+    Creating,
+    /// It had a container; its server had not answered.
+    Starting,
+    Answered,
+}
+
+impl Stage {
+    fn of(trace: &str, answered: bool) -> Self {
+        if answered {
+            Self::Answered
+        } else if trace.contains("create, start and attach") {
+            Self::Starting
+        } else if trace.contains("connect for the lease") {
+            Self::Creating
+        } else {
+            Self::Before
+        }
+    }
+}
+
 #[test]
 fn a_hundred_kills_at_any_moment_leave_nothing() {
-    // Spread over the whole start and beyond; the seed is in the arithmetic.
-    let moment = |n: u64| Duration::from_millis(n.wrapping_mul(2_654_435_761) % 600);
-    std::thread::scope(|scope| {
-        for lane in 0..4_u64 {
-            scope.spawn(move || {
-                for n in 0..25 {
-                    let mut session = Berth::run("fixture").client("it-kill").start();
-                    std::thread::sleep(moment(lane * 25 + n));
-                    session.signal("-KILL");
-                    session.wait();
-                }
-            });
-        }
-    });
-    expect_gone("it-kill");
+    const LANES: u64 = 4;
+    const KILLS: u64 = 25;
+    // From 0 to 800 ms, more of them early, where the stages are short; the seed is in the arithmetic.
+    let moment = |n: u64| Duration::from_millis((n.wrapping_mul(2_654_435_761) % 1000).pow(2) / 1250);
+    let traces = tempfile::tempdir().unwrap();
+    let kill = |lane: u64, n: u64| {
+        // A client for each kill: what is left of one can't be taken for another's.
+        let client = format!("it-kill-{lane}-{n}");
+        let trace = traces.path().join(&client);
+        let flag = format!("--trace={}", trace.display());
+        let mut session = Berth::run("fixture").client(&client).args([flag.as_str()]).start();
+        session.send(&json!({ "jsonrpc": "2.0", "id": "alive", "method": "ping" }));
+        std::thread::sleep(moment(lane * KILLS + n));
+        session.signal("-KILL");
+        session.wait();
+        let trace = std::fs::read_to_string(trace).unwrap_or_default();
+        let stage = Stage::of(&trace, !session.rest().is_empty());
+        eventually(&format!("the end of {client}, killed in the stage {stage:?}"), GONE_WITHIN, || {
+            containers_of(&client).is_empty().then_some(())
+        });
+        (client, stage)
+    };
+    let lanes: Vec<u64> = (0..LANES).collect();
+    let kills = at_once(lanes, |_, lane| (0..KILLS).map(|n| kill(lane, n)).collect::<Vec<_>>());
+    let mut hit = BTreeMap::<Stage, usize>::new();
+    for (_, stage) in kills.iter().flatten() {
+        *hit.entry(*stage).or_default() += 1;
+    }
+    for stage in [Stage::Before, Stage::Creating, Stage::Starting, Stage::Answered] {
+        assert!(hit.get(&stage).is_some_and(|count| *count >= 3), "{stage:?} was hardly hit: {hit:?}");
+    }
+    // What was on its way to the daemon when it looked empty has arrived a second later.
+    std::thread::sleep(Duration::from_secs(1));
+    for (client, stage) in kills.iter().flatten() {
+        assert_eq!(containers_of(client), Vec::<String>::new(), "killed in the stage {stage:?}");
+    }
 }
 
 #[test]

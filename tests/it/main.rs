@@ -17,3 +17,5 @@ mod protocol;
 mod roster;
 mod sessions;
 mod survival;
+mod trace;
+mod validate;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, Session, containers_of, expect_gone};
+use crate::harness::{Berth, Session, containers_of, eventually, expect_gone};
 
 fn discover(session: &mut Session) -> Value {
     let meta = json!({
@@ -47,7 +47,7 @@ fn the_first_message_says_who_the_client_is() {
                     "clientInfo": { "name": "It's Me, a Client", "version": "1" } },
     }));
     session.answer(0);
-    let name = crate::harness::eventually("a named container", Duration::from_secs(10), || {
+    let name = eventually("a named container", Duration::from_secs(10), || {
         containers_of("it-s-me-a-client").into_iter().find(|name| !name.ends_with(".starting"))
     });
     assert_eq!(name, "mcp-it-s-me-a-client-1");
@@ -60,7 +60,7 @@ fn the_first_message_says_who_the_client_is() {
 fn the_environment_says_claude_code_before_any_message() {
     let session =
         Berth::run("fixture").env("CLAUDECODE", "1").env("CLAUDE_CODE_SESSION_ID", "0123-it").start();
-    let name = crate::harness::eventually("claude-code's container", Duration::from_secs(10), || {
+    let name = eventually("claude-code's container", Duration::from_secs(10), || {
         let filter = "label=io.mcp-berth.client-session=0123-it";
         let name = crate::harness::docker_says(&["ps", "--filter", filter, "--format", "{{.Names}}"]);
         (!name.is_empty()).then_some(name)
@@ -108,6 +108,15 @@ fn notifications_progress_and_cancellation_pass() {
     }));
     session.expect(|message| message["method"] == "notifications/tools/list_changed");
 
+    // The server's own cancellation, of what it asked the client.
+    let cancelled = json!({ "requestId": "fixture-1", "reason": "no longer needed" });
+    session.send(&json!({
+        "jsonrpc": "2.0", "id": "c", "method": "tools/call",
+        "params": { "name": "notify", "arguments": { "method": "notifications/cancelled", "params": cancelled } },
+    }));
+    let heard = session.expect(|message| message["method"] == "notifications/cancelled");
+    assert_eq!(heard["params"], cancelled);
+
     session.send(&json!({
         "jsonrpc": "2.0", "id": "slow", "method": "tools/call",
         "params": { "name": "sleep", "arguments": { "ms": 60_000 }, "_meta": { "progressToken": "p" } },
@@ -117,6 +126,9 @@ fn notifications_progress_and_cancellation_pass() {
     session.send(&json!({
         "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": "slow" },
     }));
+    // The server heard of it before the call that follows, and of nothing else.
+    let cancelled = session.call("cancelled", json!({}))["structuredContent"].take();
+    assert_eq!(cancelled, json!({ "ids": ["slow"] }));
     // A cancelled request is answered by nobody: neither by the server nor, at the end, by berth.
     assert_eq!(session.call_text("echo", json!({ "text": "still here" })), "still here");
     session.close();

@@ -8,20 +8,20 @@ use std::process::{Command, Output, Stdio};
 use crate::harness::{Berth, GONE_WITHIN, Session, berth, eventually};
 
 /// A daemon of one test's own, taken down with its volume when the test ends.
-pub(super) struct OwnDaemon {
+pub(crate) struct OwnDaemon {
     pub(super) home: tempfile::TempDir,
     pub(super) name: String,
 }
 
 impl OwnDaemon {
-    pub(super) fn new(name: &str, port: u16) -> Self {
+    pub(crate) fn new(name: &str, port: u16) -> Self {
         let own = Self { home: tempfile::tempdir().expect("a folder"), name: name.to_owned() };
         own.configure(&format!("port = {port}"));
         own
     }
 
     /// `dind` is the rest of that table.
-    pub(super) fn configure(&self, dind: &str) {
+    pub(crate) fn configure(&self, dind: &str) {
         let config = format!(
             "[dind]\nname = \"{}\"\nimage = \"berth-dind\"\n{dind}\n\
              [servers.fixture]\nimage = \"berth-fixture\"\nnetwork = \"none\"\n",
@@ -70,17 +70,17 @@ impl OwnDaemon {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    pub(super) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = berth();
         command.env("BERTH_HOME", self.home.path());
         command
     }
 
-    pub(super) fn says(&self, args: &[&str]) -> Output {
+    pub(crate) fn says(&self, args: &[&str]) -> Output {
         self.command().args(args).output().expect("berth runs")
     }
 
-    pub(super) fn succeeds(&self, args: &[&str]) -> String {
+    pub(crate) fn succeeds(&self, args: &[&str]) -> String {
         let output = self.says(args);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
@@ -110,7 +110,7 @@ impl Drop for OwnDaemon {
 }
 
 /// The docker CLI on the host's engine.
-pub(super) fn host(args: &[&str]) -> Output {
+pub(crate) fn host(args: &[&str]) -> Output {
     let mut docker = Command::new("docker");
     docker.args(args).stderr(Stdio::null());
     docker.output().expect("the docker CLI runs")
