@@ -2,11 +2,11 @@
 //!
 //! The two halves of the stream belong to different tasks; neither blocks the other.
 
-use std::io;
+use std::io::{self, Cursor};
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde_json::json;
-use tokio::io::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, Chain, ReadHalf, WriteHalf};
 use tokio_util::codec::{Decoder, FramedRead};
 
 use super::dial::Stream;
@@ -59,16 +59,17 @@ pub async fn start(mut wire: Wire, container: &str, command: &Command) -> Result
     wire.call(&start).await?;
     let (stream, unread) = wire.into_stream();
     let (reading, writing) = tokio::io::split(stream);
-    let mut frames = FramedRead::with_capacity(reading, Demultiplexer::default(), 64 * 1024);
-    frames.read_buffer_mut().extend_from_slice(&unread);
-    Ok(Exec { id, input: writing, output: frames })
+    // What came with the answer is read like the rest: `FramedRead` doesn't decode what it was not the one to read.
+    let reading = AsyncReadExt::chain(Cursor::new(unread), reading);
+    let output = FramedRead::with_capacity(reading, Demultiplexer::default(), 64 * 1024);
+    Ok(Exec { id, input: writing, output })
 }
 
 /// The process's standard input; shutting it down ends the input alone, output goes on.
 pub type Input = WriteHalf<Stream>;
 
 /// The process's standard output and error, as they come; ends once the process has closed both.
-pub type Output = FramedRead<ReadHalf<Stream>, Demultiplexer>;
+pub type Output = FramedRead<Chain<Cursor<BytesMut>, ReadHalf<Stream>>, Demultiplexer>;
 
 /// A piece of output, cut anywhere.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,7 +1,13 @@
 //! Both eras of MCP, and everything that a session must let through.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use futures::StreamExt;
+use mcp_berth::dock::dial::Endpoint;
+use mcp_berth::dock::exec;
+use mcp_berth::dock::wire::Wire;
 use serde_json::{Value, json};
 
 use crate::harness::{Berth, Session, containers_of, eventually, expect_gone};
@@ -150,6 +156,34 @@ fn a_slow_call_does_not_hold_up_a_quick_one() {
     let first = session.expect(|message| message.get("result").is_some());
     assert_eq!(first["id"], "quick");
     session.answer("slow");
+}
+
+/// What a server says before it is asked may come together with the daemon's own answer. Here it always does, and
+/// nothing comes after it.
+#[tokio::test]
+async fn what_comes_with_the_daemons_answer_does_not_wait_for_what_comes_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("daemon.sock");
+    let daemon = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        let mut connection = daemon.accept().unwrap().0;
+        let mut answers = [
+            &b"HTTP/1.1 201 Created\r\nContent-Length: 10\r\n\r\n{\"Id\":\"e\"}"[..],
+            b"HTTP/1.1 101 UPGRADED\r\n\r\n\x01\0\0\0\0\0\0\x06first\n",
+        ]
+        .into_iter();
+        let mut asked = [0; 4096];
+        while connection.read(&mut asked).unwrap() > 0 {
+            connection.write_all(answers.next().unwrap_or_default()).unwrap();
+        }
+    });
+    let endpoint = Endpoint::parse(&format!("unix://{}", path.display()), None).unwrap();
+    let command = exec::Command { argv: vec!["server".to_owned()], env: Vec::new(), session: "s".to_owned() };
+    let wire = Wire::connect(&endpoint).await.unwrap();
+    let mut started = exec::start(wire, "container", &command).await.unwrap();
+    let first = tokio::time::timeout(Duration::from_secs(2), started.output.next()).await;
+    let first = first.expect("it is there already").unwrap().unwrap();
+    assert_eq!(first, exec::Chunk::Stdout("first\n".into()));
 }
 
 #[test]

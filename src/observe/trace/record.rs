@@ -6,7 +6,7 @@
 //! | member | type | meaning |
 //! |---|---|---|
 //! | `time` | string | RFC 3339, UTC, microseconds |
-//! | `session` | string | the session's container; missing until it has one |
+//! | `session` | string | berth's own name for the session, as `berth ps` shows it |
 //! | `direction` | string | `client->server` or `server->client` |
 //! | `kind` | string | of a message `request`, `notification`, `response`, `error`, `other` (JSON, but no message that makes sense); `step`, `note`, `dropped` |
 //! | `name` | string | of a step or a note: which |
