@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use crate::config::{Config, ConfigError, Daemon, Home};
 use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{Container, DockerError, Engine, Version};
-use crate::dock::spec::managed_by;
+use crate::dock::labels::managed_by;
 use crate::rpc::Code;
 
 use progress::Progress;

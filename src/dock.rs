@@ -7,6 +7,7 @@ pub mod dial;
 pub mod docker;
 pub mod exec;
 pub mod keeper;
+pub mod labels;
 pub mod lease;
 pub mod roster;
 pub mod spec;

@@ -4,18 +4,18 @@
 //!
 //! ```text
 //!  client stdin  -> rpc::codec -> rpc::envelope -> session::relay -> dock::exec -> server stdin
-//!  client stdout <- session::relay <- rpc::envelope <- rpc::codec <- dock::exec <- server stdout
+//!  client stdout <- session::downstream <- session::judge <- rpc::codec <- dock::exec <- server stdout
 //! ```
 //!
 //! - [`rpc`] knows lines and JSON-RPC, and nobody else.
 //! - [`dock`] knows the Docker daemon (leases, exec streams), and no MCP.
-//! - [`session`] joins the two; its relay alone writes to the client.
+//! - [`session`] joins the two; its loop alone writes to the client.
 //! - [`dind`] makes and watches the Docker-in-Docker daemon.
 //! - [`observe`] writes down what passed.
 //! - [`failure`] says of every error what a person is told, and what the process exits with.
 //! - [`commands`] wires a subcommand from these; [`cli`] and [`config`] say what it was told.
 //!
-//! Invariants: standard output carries MCP messages only (`session::relay`) or a command's report
+//! Invariants: standard output carries MCP messages only (`session::downstream`) or a command's report
 //! (`commands`); every queue is bounded; the daemon's names and labels are the only truth about leases.
 #![forbid(unsafe_code)]
 

@@ -1,10 +1,13 @@
 //! One client, its server, and the loop between them.
 //!
-//! The loop owns the client's input (our standard output) and is the only one that writes to it. The other direction
+//! The loop owns the client's input (our standard output, [`downstream`]) and is the only one that writes to it; what it
+//! writes, [`judge`] decides. The other direction
 //! runs in a task of its own ([`relay::ClientToServer`]); neither waits for the other.
 
+mod downstream;
 pub mod identity;
 pub mod inflight;
+mod judge;
 pub mod relay;
 pub mod start;
 mod stderr_tail;
@@ -17,9 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::codec::{Decoder, FramedRead};
 use tokio_util::sync::CancellationToken;
@@ -30,8 +32,10 @@ use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::Trace;
 use crate::rpc::FrameCodec;
+use downstream::{Downstream, Turn, at};
 use inflight::InFlight;
-use relay::{ClientEnd, ClientToServer, Phase, Shared, Verdict, judge};
+use judge::{Verdict, judge};
+use relay::{ClientToServer, Phase, Shared};
 use stderr_tail::StderrTail;
 use stdio::Hangup;
 
@@ -124,7 +128,7 @@ where
         stop: options.stop.clone(),
         interactive: options.interactive,
     };
-    let client = Client {
+    let client = Downstream {
         out: Some(to_client),
         replies,
         pump: tokio::spawn(pump.run()),
@@ -138,7 +142,7 @@ where
 }
 
 struct Session<W, I> {
-    client: Client<W>,
+    client: Downstream<W>,
     shared: Arc<Shared>,
     phase: mpsc::Sender<Phase<I>>,
     /// Our answers to what the server asks, through the pump that writes to it.
@@ -151,12 +155,6 @@ enum Event {
     Output(Option<io::Result<Chunk>>),
     Terminate,
     GiveUp,
-}
-
-/// Why one stretch of the loop is over.
-enum Turn<T> {
-    Came(T),
-    ClientEnded,
 }
 
 impl<W, I> Session<W, I>
@@ -311,92 +309,6 @@ where
             Exit::Lost => "look at the DinD daemon with `berth status`",
         };
         Failure { code: crate::rpc::Code::Unavailable, text, next: Some(next.to_owned()) }
-    }
-}
-
-/// The client's side of the loop: who writes to it, and whether it is still there.
-struct Client<W> {
-    /// `None` once the client has closed it.
-    out: Option<W>,
-    replies: mpsc::Receiver<Bytes>,
-    pump: JoinHandle<ClientEnd>,
-    end: Option<ClientEnd>,
-    /// Whether the loop has heard of the end.
-    end_is_told: bool,
-    /// When to stop waiting for a client that doesn't read.
-    deadline: Option<Instant>,
-    /// How long after its end.
-    patience: Duration,
-    stop: CancellationToken,
-}
-
-impl<W: AsyncWrite + Unpin> Client<W> {
-    /// Writes the pump's answers until `event` comes or the client's side ends (which is told once). Cancel safe if
-    /// `event` is, but for a write to the client, which is never cut off.
-    async fn serve_until<T>(&mut self, event: impl Future<Output = T>) -> Turn<T> {
-        let mut event = std::pin::pin!(event);
-        loop {
-            if self.end.is_some() && !self.end_is_told {
-                self.end_is_told = true;
-                return Turn::ClientEnded;
-            }
-            let reply = tokio::select! {
-                Some(line) = self.replies.recv() => line,
-                came = &mut event => return Turn::Came(came),
-                end = &mut self.pump, if self.end.is_none() => {
-                    self.ended(end);
-                    continue;
-                }
-            };
-            self.write(&reply).await;
-        }
-    }
-
-    fn ended(&mut self, end: Result<ClientEnd, tokio::task::JoinError>) {
-        self.end = Some(end.unwrap_or(ClientEnd::Stopped));
-        self.deadline = Some(Instant::now() + self.patience);
-    }
-
-    /// Writes the answers that are left.
-    async fn serve_rest(&mut self) {
-        while let Some(line) = self.replies.recv().await {
-            self.write(&line).await;
-        }
-    }
-
-    /// One whole line. A client that is gone ends the session; one that doesn't read holds up its own direction, but no
-    /// longer than `patience` once it has closed the other.
-    async fn write(&mut self, line: &[u8]) {
-        let Some(mut out) = self.out.take() else { return };
-        let written = {
-            let mut write = std::pin::pin!(async {
-                out.write_all(line).await?;
-                out.flush().await
-            });
-            loop {
-                let deadline = self.deadline;
-                tokio::select! {
-                    written = &mut write => break written,
-                    end = &mut self.pump, if self.end.is_none() => self.ended(end),
-                    () = at(deadline) => break Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")),
-                }
-            }
-        };
-        match written {
-            Ok(()) => self.out = Some(out),
-            Err(error) => {
-                tracing::debug!("cannot write to the client: {error}");
-                self.stop.cancel();
-            }
-        }
-    }
-}
-
-/// Resolves at `deadline`; never without one.
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

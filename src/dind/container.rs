@@ -13,7 +13,7 @@ use super::{ActiveSessions, DindError, certs, images, sessions, spec};
 use crate::config::{Dind, Home};
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Container, DockerError, Engine};
-use crate::dock::spec::managed_by;
+use crate::dock::labels::managed_by;
 
 /// How long a daemon may take to start, and how long one that runs may be silent.
 const READY_WITHIN: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@ use super::owner::Owner;
 use super::progress::Progress;
 use super::{ActiveSessions, DindError, sessions, spec};
 use crate::config::{Config, Home, Lookup};
-use crate::dock::spec::managed_by;
+use crate::dock::labels::managed_by;
 
 /// What `down` is to do besides.
 #[derive(Debug, Clone, Copy, Default)]

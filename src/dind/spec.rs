@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::certs::ServerFiles;
 use super::owner::Owner;
 use crate::config::Dind;
-use crate::dock::{keeper, spec};
+use crate::dock::{keeper, labels};
 
 const ENTRY: &str = include_str!("entry.sh");
 /// The folder of our files in the container.
@@ -18,7 +18,7 @@ const PORT: &str = "2376/tcp";
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Names the whole body, so that a change of any part is seen.
-pub const LABEL_SPEC: &str = spec::LABEL_SPEC;
+pub const LABEL_SPEC: &str = labels::LABEL_SPEC;
 
 /// Found by leaving out one after another: without any of them the daemon does not start, cannot load images,
 /// cannot run or enter containers, or a nested container that doesn't drop its own (a plain `docker run`, a server
@@ -61,11 +61,11 @@ pub fn volume(dind: &Dind) -> String {
 /// makes another container; the labels name its `owner`.
 pub fn create_body(dind: &Dind, image_id: &str, owner: &Owner) -> Value {
     let mut body = body(dind);
-    let (label, value) = spec::managed_by();
+    let (label, value) = labels::managed_by();
     body["Labels"] = json!({
         label: value,
         LABEL_SPEC: hash(dind, image_id),
-        spec::LABEL_VERSION: env!("CARGO_PKG_VERSION"),
+        labels::LABEL_VERSION: env!("CARGO_PKG_VERSION"),
     });
     for (label, value) in owner.labels() {
         body["Labels"][label] = value.into();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::docker::{DockerError, Engine};
-use super::spec;
+use super::labels;
 
 /// The static program.
 pub const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
@@ -36,8 +36,8 @@ const STALE: Duration = Duration::from_secs(20);
 /// middle: the archive's last entry is the link that makes the program findable, so it is there whole or not at all.
 pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
     let filler = format!("{VOLUME}-filler");
-    engine.create_volume(VOLUME, HashMap::from([spec::managed_by()])).await?;
-    let (label, value) = spec::managed_by();
+    engine.create_volume(VOLUME, HashMap::from([labels::managed_by()])).await?;
+    let (label, value) = labels::managed_by();
     let body = json!({
         "Image": image,
         "Cmd": [PATH],
@@ -66,7 +66,7 @@ pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
 
 /// Removes the volumes of former keepers that no container uses any more.
 pub async fn retire_former(engine: &Engine) -> Result<(), DockerError> {
-    for volume in engine.volumes(&spec::managed_by_filter()).await? {
+    for volume in engine.volumes(&labels::managed_by_filter()).await? {
         if volume.starts_with(VOLUME_PREFIX) && volume != VOLUME {
             // 409: a session of a former berth is still on.
             match engine.remove_volume(&volume).await {

@@ -117,7 +117,7 @@ impl Lease {
 /// Gives `container` the lowest free name `mcp-<client>-<n>`; the rename is atomic, so of two sessions that want one
 /// number one gets it and the other tries the next.
 pub async fn name(engine: &Engine, container: &str, client: &str) -> Result<String, LeaseError> {
-    let label = format!("{}={client}", super::spec::LABEL_CLIENT);
+    let label = format!("{}={client}", super::labels::LABEL_CLIENT);
     let taken: std::collections::HashSet<String> =
         engine.list(&label).await?.into_iter().map(|row| row.name).collect();
     for n in 1..MAX_NUMBER {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::docker::{DockerError, Engine, Listed};
-use super::spec;
+use super::labels;
 
 /// A container that was created and doesn't run for this long (by the daemon's clock, in seconds) is nobody's: the
 /// daemon itself goes on from its creation to its start, a moment later.
@@ -56,7 +56,7 @@ pub struct Entry {
 
 /// All session containers of a daemon, by name.
 pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
-    let rows = engine.list(&spec::managed_by_filter()).await?;
+    let rows = engine.list(&labels::managed_by_filter()).await?;
     let mut entries: Vec<Entry> = rows.into_iter().filter_map(entry).collect();
     entries.sort_by_key(|entry| natural(&entry.name));
     Ok(entries)
@@ -65,7 +65,7 @@ pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
 /// Removes containers that were created and never started, or stopped and not removed; gives their names. Should
 /// never find any: a lease is made in one write, and the daemon removes what ends.
 pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
-    let mut rows = engine.list(&spec::managed_by_filter()).await?;
+    let mut rows = engine.list(&labels::managed_by_filter()).await?;
     rows.retain(|row| row.stopped);
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -87,11 +87,11 @@ fn is_stale(row: &Listed, now: i64) -> bool {
 
 fn entry(row: Listed) -> Option<Entry> {
     let label = |key: &str| row.labels.get(key).cloned();
-    let client = label(spec::LABEL_CLIENT)?;
+    let client = label(labels::LABEL_CLIENT)?;
     Some(Entry {
         client,
-        server: label(spec::LABEL_SERVER).unwrap_or_default(),
-        session: label(spec::LABEL_SESSION).unwrap_or_default(),
+        server: label(labels::LABEL_SERVER).unwrap_or_default(),
+        session: label(labels::LABEL_SESSION).unwrap_or_default(),
         state: State::of(&row.name),
         running: row.running,
         created: row.created,
@@ -113,7 +113,7 @@ mod tests {
 
     fn row(name: &str, running: bool, created: i64) -> Listed {
         let labels =
-            [(spec::LABEL_CLIENT, "codex"), (spec::LABEL_SERVER, "time"), (spec::LABEL_SESSION, "s")];
+            [(labels::LABEL_CLIENT, "codex"), (labels::LABEL_SERVER, "time"), (labels::LABEL_SESSION, "s")];
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         Listed { id: String::new(), name: name.to_owned(), labels, running, stopped: !running, created }
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_container_without_a_client_is_no_session() {
         let mut filler = row("berth-keeper-filler", false, 0);
-        filler.labels.remove(spec::LABEL_CLIENT);
+        filler.labels.remove(labels::LABEL_CLIENT);
         assert!(entry(filler).is_none());
         assert_eq!(entry(row("mcp-codex-1", true, 5)).unwrap().server, "time");
     }

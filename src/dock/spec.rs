@@ -1,4 +1,4 @@
-//! What a session's container is: the body of `POST /containers/create`, and the labels by which it is found again.
+//! What a session's container is: the body of `POST /containers/create`.
 //!
 //! Pure: from the configuration to the Engine API's JSON. No environment ever stands in it (see `dock::exec`).
 
@@ -6,32 +6,16 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::keeper;
+use super::labels::{
+    LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_SERVER, LABEL_SESSION, LABEL_SPEC,
+    LABEL_VERSION, managed_by,
+};
 use crate::config::{Network, Server};
-
-pub const LABEL_MANAGED_BY: &str = "io.mcp-berth.managed-by";
-pub const LABEL_CLIENT: &str = "io.mcp-berth.client";
-pub const LABEL_SERVER: &str = "io.mcp-berth.server";
-pub const LABEL_SESSION: &str = "io.mcp-berth.session";
-pub const LABEL_SPEC: &str = "io.mcp-berth.spec";
-pub const LABEL_VERSION: &str = "io.mcp-berth.version";
-pub const LABEL_CREATED: &str = "io.mcp-berth.created";
-/// What the client calls its own session (`CLAUDE_CODE_SESSION_ID`), where it says.
-pub const LABEL_CLIENT_SESSION: &str = "io.mcp-berth.client-session";
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
 /// five seconds after which nothing may be left of a dead session.
 const CLAIM_WITHIN_MS: u32 = 4_000;
-
-/// The label that everything of berth's in a daemon carries.
-pub fn managed_by() -> (String, String) {
-    (LABEL_MANAGED_BY.to_owned(), "berth".to_owned())
-}
-
-/// The same, as a filter of the Engine API.
-pub fn managed_by_filter() -> String {
-    format!("{LABEL_MANAGED_BY}=berth")
-}
 
 /// A session's container.
 #[derive(Debug, Clone)]

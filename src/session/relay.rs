@@ -20,8 +20,8 @@ use crate::failure::Failure;
 use crate::observe::trace::{Direction, Trace};
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{
-    Envelope, Frame, FrameCodec, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name,
-    error_line, look, raw,
+    Envelope, Frame, FrameCodec, FrameError, Kind, RawId, RequestId, Salvage, client_info_name, error_line,
+    look, raw,
 };
 
 /// A client that was told why there is no server gets this long to ask on before the session ends.
@@ -314,93 +314,6 @@ fn cancelled(envelope: &Envelope<'_>) -> Option<RequestId> {
     RequestId::from_raw(raw::member(envelope.params?, "requestId")?)
 }
 
-/// What becomes of a line from the server.
-#[derive(Debug)]
-pub enum Verdict {
-    /// Goes to the client as it is.
-    Forward(Bytes),
-    /// Our answer in its place.
-    Replace(Bytes),
-    /// Is no message; a person may want to see it.
-    Stray(Frame),
-    /// Our answer to a request of the server's that can't be forwarded.
-    Refuse(Bytes),
-    Drop,
-}
-
-/// The server->client direction: decides about each line, and completes what it answers. Does no I/O.
-pub fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
-    let note = |what, detail: &str, bytes: usize| {
-        shared.trace.note(Some(Direction::ServerToClient), what, detail, bytes as u64);
-    };
-    let frame = match item {
-        Ok(frame) => frame,
-        Err(error) => {
-            let FrameError::TooLong { limit, id, kind } = &error;
-            note("line too long", &error.to_string(), *limit);
-            if let (Kind::Request, Some(id)) = (kind, id) {
-                let message = format!("berth: {error}; raise `max_line` for larger messages");
-                return Verdict::Refuse(error_line(Some(id), INVALID_REQUEST, &message, None));
-            }
-            let asked = id.as_ref().filter(|_| *kind != Kind::Notification).and_then(RawId::request_id);
-            let Some(pending) = asked.and_then(|id| shared.in_flight.complete(&id)) else {
-                tracing::warn!("dropped a {kind} from the server: {error}");
-                return Verdict::Drop;
-            };
-            let message = format!("berth: the server's answer is a {error}; raise `max_line` to let it pass");
-            return Verdict::Replace(error_line(Some(&pending.id), INVALID_REQUEST, &message, None));
-        }
-    };
-    let look = match look(frame.message()) {
-        Ok(look) if look.envelopes().iter().all(is_json_rpc) && look.is_message() => look,
-        Ok(_) => {
-            note("stray output", "", frame.wire().len());
-            return Verdict::Stray(frame);
-        }
-        Err(error) => {
-            note("stray output", &error.to_string(), frame.wire().len());
-            // A print of the server's, or an answer that it broke; then somebody waits for it.
-            let salvage = Salvage::of(frame.message());
-            let asked = salvage.id().filter(|_| is_answer(salvage.kind())).and_then(RawId::request_id);
-            let Some(pending) = asked.and_then(|id| shared.in_flight.complete(&id)) else {
-                return Verdict::Stray(frame);
-            };
-            let message = format!("berth: the server's answer is no JSON-RPC message: {error}");
-            return Verdict::Replace(error_line(Some(&pending.id), PARSE_ERROR, &message, None));
-        }
-    };
-    let latency = complete(&look, &shared.in_flight);
-    shared.trace.message(Direction::ServerToClient, &look, frame.wire(), latency);
-    drop(look);
-    if frame.is_terminated() {
-        return Verdict::Forward(frame.into_wire());
-    }
-    // The server ended without a newline; the client couldn't tell the message from what follows.
-    let mut line = Vec::with_capacity(frame.wire().len() + 1);
-    line.extend_from_slice(frame.wire());
-    line.push(b'\n');
-    Verdict::Forward(line.into())
-}
-
-/// A server's log lines may be objects with a `method` of their own (`GET`); a message of its own says `jsonrpc`. An answer
-/// without it is still what somebody waits for.
-fn is_json_rpc(envelope: &Envelope<'_>) -> bool {
-    envelope.has_jsonrpc || is_answer(envelope.kind)
-}
-
-fn is_answer(kind: Kind) -> bool {
+pub(super) fn is_answer(kind: Kind) -> bool {
     matches!(kind, Kind::Response | Kind::ErrorResponse)
-}
-
-/// Completes what `look` answers; how long the (first) answer took.
-fn complete(look: &Look<'_>, in_flight: &InFlight) -> Option<Duration> {
-    let mut latency = None;
-    for envelope in look.envelopes() {
-        if is_answer(envelope.kind)
-            && let Some(pending) = envelope.request_id().and_then(|id| in_flight.complete(&id))
-        {
-            latency = latency.or(Some(pending.age()));
-        }
-    }
-    latency
 }

@@ -1,0 +1,108 @@
+//! The client's side of the session's loop: the only place that writes to the client.
+//!
+//! A line is written whole or not at all, unless the client is gone or has said goodbye and doesn't read.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::relay::ClientEnd;
+
+/// Why one stretch of the loop is over.
+pub(super) enum Turn<T> {
+    Came(T),
+    ClientEnded,
+}
+
+/// The client's side of the loop: who writes to it, and whether it is still there.
+pub(super) struct Downstream<W> {
+    /// `None` once the client has closed it.
+    pub(super) out: Option<W>,
+    pub(super) replies: mpsc::Receiver<Bytes>,
+    pub(super) pump: JoinHandle<ClientEnd>,
+    pub(super) end: Option<ClientEnd>,
+    /// Whether the loop has heard of the end.
+    pub(super) end_is_told: bool,
+    /// When to stop waiting for a client that doesn't read.
+    pub(super) deadline: Option<Instant>,
+    /// How long after its end.
+    pub(super) patience: Duration,
+    pub(super) stop: CancellationToken,
+}
+
+impl<W: AsyncWrite + Unpin> Downstream<W> {
+    /// Writes the pump's answers until `event` comes or the client's side ends (which is told once). Cancel safe if
+    /// `event` is, but for a write to the client, which is never cut off.
+    pub(super) async fn serve_until<T>(&mut self, event: impl Future<Output = T>) -> Turn<T> {
+        let mut event = std::pin::pin!(event);
+        loop {
+            if self.end.is_some() && !self.end_is_told {
+                self.end_is_told = true;
+                return Turn::ClientEnded;
+            }
+            let reply = tokio::select! {
+                Some(line) = self.replies.recv() => line,
+                came = &mut event => return Turn::Came(came),
+                end = &mut self.pump, if self.end.is_none() => {
+                    self.ended(end);
+                    continue;
+                }
+            };
+            self.write(&reply).await;
+        }
+    }
+
+    fn ended(&mut self, end: Result<ClientEnd, tokio::task::JoinError>) {
+        self.end = Some(end.unwrap_or(ClientEnd::Stopped));
+        self.deadline = Some(Instant::now() + self.patience);
+    }
+
+    /// Writes the answers that are left.
+    pub(super) async fn serve_rest(&mut self) {
+        while let Some(line) = self.replies.recv().await {
+            self.write(&line).await;
+        }
+    }
+
+    /// One whole line. A client that is gone ends the session; one that doesn't read holds up its own direction, but no
+    /// longer than `patience` once it has closed the other.
+    pub(super) async fn write(&mut self, line: &[u8]) {
+        let Some(mut out) = self.out.take() else { return };
+        let written = {
+            let mut write = std::pin::pin!(async {
+                out.write_all(line).await?;
+                out.flush().await
+            });
+            loop {
+                let deadline = self.deadline;
+                tokio::select! {
+                    written = &mut write => break written,
+                    end = &mut self.pump, if self.end.is_none() => self.ended(end),
+                    () = at(deadline) => break Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")),
+                }
+            }
+        };
+        match written {
+            Ok(()) => self.out = Some(out),
+            Err(error) => {
+                tracing::debug!("cannot write to the client: {error}");
+                self.stop.cancel();
+            }
+        }
+    }
+}
+
+/// Resolves at `deadline`; never without one.
+pub(super) async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
