@@ -1,8 +1,8 @@
 //! One client, its server, and the loop between them.
 //!
-//! The loop owns the client's input (our standard output, [`downstream`]) and is the only one that writes to it; what it
-//! writes, [`judge`] decides. The other direction
-//! runs in a task of its own ([`relay::ClientToServer`]); neither waits for the other.
+//! The loop owns the client's input (our standard output, `downstream`) and is the only one that writes to it; what it
+//! writes, `judge` decides. The other direction runs in a task of its own ([`relay::ClientToServer`]); neither waits for
+//! the other.
 
 mod downstream;
 pub mod identity;
