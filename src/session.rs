@@ -35,7 +35,7 @@ use crate::rpc::FrameCodec;
 use downstream::{Downstream, Turn, at};
 use inflight::InFlight;
 use judge::{Verdict, judge};
-use relay::{ClientToServer, Phase, Shared};
+use relay::{BURST, ClientToServer, Phase, Shared};
 use stderr_tail::StderrTail;
 use stdio::Hangup;
 
@@ -233,9 +233,12 @@ where
             match chunk {
                 Some(Ok(Chunk::Stdout(bytes))) => {
                     buffer.extend_from_slice(&bytes);
+                    // What has come in one piece leaves in one.
+                    let mut lines = BytesMut::new();
                     while let Ok(Some(item)) = codec.decode(&mut buffer) {
-                        self.pass(judge(item, &self.shared), tail).await;
+                        self.pass(judge(item, &self.shared), &mut lines, tail).await;
                     }
+                    self.client.write(&lines).await;
                 }
                 Some(Ok(Chunk::Stderr(bytes))) => tail.push(&bytes),
                 Some(Err(error)) => {
@@ -245,15 +248,27 @@ where
                 None => break,
             }
         }
+        let mut lines = BytesMut::new();
         while let Ok(Some(item)) = codec.decode_eof(&mut buffer) {
-            self.pass(judge(item, &self.shared), tail).await;
+            self.pass(judge(item, &self.shared), &mut lines, tail).await;
         }
+        self.client.write(&lines).await;
         terminated
     }
 
-    async fn pass(&mut self, verdict: Verdict, tail: &mut StderrTail) {
+    /// Carries a verdict out; what is to be written is gathered in `lines`, unless it is long enough by itself.
+    async fn pass(&mut self, verdict: Verdict, lines: &mut BytesMut, tail: &mut StderrTail) {
         match verdict {
-            Verdict::Forward(line) | Verdict::Replace(line) => self.client.write(&line).await,
+            Verdict::Forward(line) | Verdict::Replace(line) if line.len() < BURST => {
+                lines.extend_from_slice(&line);
+                if lines.len() >= BURST {
+                    self.client.write(&lines.split()).await;
+                }
+            }
+            Verdict::Forward(line) | Verdict::Replace(line) => {
+                self.client.write(&lines.split()).await;
+                self.client.write(&line).await;
+            }
             Verdict::Stray(frame) => tail.push(frame.wire()),
             Verdict::Refuse(line) => {
                 // Never waits: a server that doesn't read must not hold up what it says.

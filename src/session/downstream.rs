@@ -74,6 +74,9 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
     /// One whole line. A client that is gone ends the session; one that doesn't read holds up its own direction, but no
     /// longer than `patience` once it has closed the other.
     pub(super) async fn write(&mut self, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
         let Some(mut out) = self.out.take() else { return };
         let written = {
             let mut write = std::pin::pin!(async {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::StreamExt;
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::FramedRead;
@@ -29,6 +29,9 @@ const LINGER: Duration = Duration::from_millis(250);
 
 /// Clients probe with `server/discover`, hide its error from the person, and ask again with `initialize`.
 const LINGER_AFTER_PROBE: Duration = Duration::from_secs(5);
+
+/// Lines that are there at once are written at once, up to about so many bytes.
+pub(super) const BURST: usize = 64 * 1024;
 
 /// Closing a stream whose peer doesn't read waits for it; this long at most.
 const CLOSE_WITHIN: Duration = Duration::from_millis(200);
@@ -106,7 +109,9 @@ where
                     Line::End => break ClientEnd::Closed,
                 },
             };
-            match self.deliver(&mut server, &line).await {
+            let (lines, ended) = self.gather(line).await;
+            match self.deliver(&mut server, &lines).await {
+                Ok(()) if ended => break ClientEnd::Closed,
                 Ok(()) => {}
                 Err(Undelivered::Stopped) => break ClientEnd::Stopped,
                 Err(Undelivered::Down(failure)) => return self.apologise(&failure).await,
@@ -117,6 +122,30 @@ where
             let _ = tokio::time::timeout(CLOSE_WITHIN, input.shutdown()).await;
         }
         end
+    }
+
+    /// Adds what is there already to a line, so that a burst is one write; a line that comes alone is not copied. Also
+    /// tells whether the client's output ended behind it.
+    async fn gather(&mut self, first: Bytes) -> (Bytes, bool) {
+        let (mut lines, mut ended) = (BytesMut::new(), false);
+        while first.len() + lines.len() < BURST
+            && let Some(item) = self.frames.next().now_or_never()
+        {
+            match self.line(item).await {
+                Line::Forward(line) => {
+                    if lines.is_empty() {
+                        lines.extend_from_slice(&first);
+                    }
+                    lines.extend_from_slice(&line);
+                }
+                Line::Handled => {}
+                Line::End => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        (if lines.is_empty() { first } else { lines.freeze() }, ended)
     }
 
     /// What an item from the client comes to; answers what may not pass.
