@@ -33,14 +33,13 @@ static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Starts the daemon, once for all tests.
 static DAEMON: LazyLock<()> = LazyLock::new(|| {
-    let up = || berth().arg("up").output().expect("berth runs");
-    let mut up_says = up();
-    if !up_says.status.success() {
+    let start = || berth().arg("up").output().expect("berth runs");
+    let mut up = start();
+    if !up.status.success() {
         // A run with another state folder was cut off and left its daemon; the name is the tests' own.
         let _ = berth().args(["down", "--force"]).output();
-        up_says = up();
+        up = start();
     }
-    let up = up_says;
     assert!(
         up.status.success(),
         "these tests need Docker and the images of fixtures/setup.sh; `berth up` says:\n{}",
