@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{down::DownArgs, status::StatusArgs, up::UpArgs};
 use crate::config::{
-    AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, Network, Overrides, Pids, Span, User,
+    AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, Network, Overrides, Pids, Span,
+    Standby, User,
 };
 
 /// Gives every AI client session its own MCP server containers.
@@ -118,6 +119,9 @@ pub struct SettingsArgs {
     /// From the end of the client's input to SIGKILL, such as 3s.
     #[arg(long, value_name = "TIME")]
     pub stop_grace: Option<Span>,
+    /// Containers to keep ready for the next sessions; 0 for none, and to use none.
+    #[arg(long, value_name = "N")]
+    pub standby: Option<Standby>,
 }
 
 impl From<SettingsArgs> for Overrides {
@@ -135,6 +139,7 @@ impl From<SettingsArgs> for Overrides {
             workdir: args.workdir,
             max_line: args.max_line,
             stop_grace: args.stop_grace,
+            standby: args.standby,
             ..Self::default()
         }
     }

@@ -25,7 +25,7 @@ pub use dind::{Daemon, Dind};
 pub use error::ConfigError;
 pub use home::Home;
 pub use overrides::{EnvEntry, EnvError, Overrides};
-pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Timeout};
+pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 pub use secret::looks_secret;
 pub use server::{EnvVar, Server, Settings};
 pub use value::ValueError;
@@ -153,7 +153,9 @@ fn read_server(name: String, mut section: Section, defaults: &Settings) -> Resul
     }
     let mut settings = defaults.clone();
     settings.apply(&overrides);
-    Ok(Server { name, image: image.into_inner(), command, settings })
+    let server = Server { name, image: image.into_inner(), command, settings };
+    server.check()?;
+    Ok(server)
 }
 
 #[cfg(test)]

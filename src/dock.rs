@@ -11,4 +11,5 @@ pub mod labels;
 pub mod lease;
 pub mod roster;
 pub mod spec;
+pub mod standby;
 pub mod wire;

@@ -1,7 +1,8 @@
 //! The keeper: PID 1 of every session container, and what berth runs inside of one.
 //!
 //! `hold` keeps the container for as long as its owner holds the lifeline, the other end of its stdin, and
-//! ends it in order when that is let go, by whatever death. `exec` becomes the MCP server. `ping` is the
+//! ends it in order when that is let go, by whatever death. `exec` becomes the MCP server, unless `hold` started it
+//! ahead of its session. `ping` is the
 //! health check of the DinD daemon; `probe` looks at a container's walls from inside for `berth validate`.
 //!
 //! It needs nothing but std, so that the build script can make a small static program of it that runs in any
@@ -20,6 +21,8 @@ mod limits;
 mod ping;
 #[path = "keeper/probe.rs"]
 mod probe;
+#[path = "keeper/server.rs"]
+mod server;
 #[path = "keeper/sys.rs"]
 mod sys;
 #[cfg(test)]
@@ -34,7 +37,7 @@ use std::{env, fmt};
 
 fn main() -> ExitCode {
     match Subcommand::parse(env::args_os().skip(1)).and_then(Subcommand::execute) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             // Nobody is left to be told when this cannot be written.
             let _ = writeln!(io::stderr(), "berth: {}", failure.message);
@@ -73,9 +76,18 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// What PID 1 is told.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Hold {
+    claim_within: Duration,
+    grace: Duration,
+    /// A server to start ahead of its session; empty for none.
+    command: Vec<OsString>,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Subcommand {
-    Hold { claim_within: Duration, grace: Duration },
+    Hold(Hold),
     Exec { program: OsString, arguments: Vec<OsString> },
     Ping { socket: OsString },
     Probe(probe::Probe),
@@ -86,19 +98,24 @@ impl Subcommand {
         let mut words = Words(words);
         let subcommand = match words.text("a subcommand")?.as_str() {
             "hold" => {
-                let (mut claim_within, mut grace) = (None, None);
+                let (mut claim_within, mut grace, mut command) = (None, None, Vec::new());
                 while let Some(flag) = words.0.next() {
                     match flag.to_str() {
                         Some("--claim-within") => claim_within = Some(words.milliseconds("--claim-within")?),
                         Some("--grace") => grace = Some(words.milliseconds("--grace")?),
+                        Some("--") => {
+                            command.push(words.next("a command")?);
+                            command.extend(words.0.by_ref());
+                        }
                         _ => return Err(Failure::usage(format_args!("unexpected `{}`", flag.display()))),
                     }
                 }
-                Self::Hold {
-                    claim_within: claim_within
-                        .ok_or_else(|| Failure::usage("`--claim-within` is missing"))?,
-                    grace: grace.ok_or_else(|| Failure::usage("`--grace` is missing"))?,
-                }
+                let missing = |flag| move || Failure::usage(format_args!("`{flag}` is missing"));
+                Self::Hold(Hold {
+                    claim_within: claim_within.ok_or_else(missing("--claim-within"))?,
+                    grace: grace.ok_or_else(missing("--grace"))?,
+                    command,
+                })
             }
             "exec" => {
                 // The id is there to be read by whoever inspects the exec; nothing in here needs it.
@@ -117,12 +134,13 @@ impl Subcommand {
         }
     }
 
-    fn execute(self) -> Result<(), Failure> {
+    /// Gives the exit code.
+    fn execute(self) -> Result<u8, Failure> {
         match self {
-            Self::Hold { claim_within, grace } => hold::hold(claim_within, grace),
+            Self::Hold(options) => hold::hold(&options),
             Self::Exec { program, arguments } => Err(exec::exec(&program, &arguments)),
-            Self::Ping { socket } => ping::ping(socket),
-            Self::Probe(probe) => probe.execute(),
+            Self::Ping { socket } => ping::ping(socket).map(|()| 0),
+            Self::Probe(probe) => probe.execute().map(|()| 0),
         }
     }
 }

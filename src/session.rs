@@ -5,6 +5,7 @@
 //! the other.
 
 mod downstream;
+mod housekeeping;
 pub mod identity;
 pub mod inflight;
 mod judge;
@@ -12,6 +13,7 @@ pub mod relay;
 pub mod start;
 mod stderr_tail;
 pub mod stdio;
+mod upstream;
 
 use std::future::Future;
 use std::io;
@@ -38,6 +40,7 @@ use judge::{Verdict, judge};
 use relay::{BURST, ClientToServer, Phase, Shared};
 use stderr_tail::StderrTail;
 use stdio::Hangup;
+pub use upstream::DockUpstream;
 
 /// Answers of our own that wait for the client to read; the pump that makes them waits when it is full.
 const REPLIES: usize = 64;

@@ -20,8 +20,8 @@ use crate::observe::stderr::StderrSink;
 use crate::observe::trace::{Sink, Trace};
 use crate::rpc::Code;
 use crate::session::identity::Client;
-use crate::session::start::{DockUpstream, Plan, start};
-use crate::session::{self, Options, stdio};
+use crate::session::start::{Plan, start};
+use crate::session::{self, DockUpstream, Options, stdio};
 
 pub async fn run(
     args: RunArgs,
@@ -35,7 +35,7 @@ pub async fn run(
     if args.dry_run {
         let (config, home, server, env) = chosen?;
         let daemon = config.dind.daemon(&home).address;
-        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, plan_spec(&args, server)?, &env))?;
+        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, plan_spec(&args, server, &env)?, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
     let secrets =
@@ -58,7 +58,7 @@ pub async fn run(
         Ok(plan)
     });
     let trace = options.trace.clone();
-    serve(options, |said| async move { start(prepared?, said, trace).await }).await
+    serve(options, |said| async move { Box::pin(start(prepared?, said, trace)).await }).await
 }
 
 /// A session that only tells its client why there is none: nobody sees a proxy's standard error.
@@ -111,6 +111,7 @@ fn choose(args: &RunArgs, config: &Config) -> Result<(Server, Vec<EnvVar>), Fail
         }
     };
     let server = server.with_overrides(&Overrides::from(args.settings.clone()));
+    server.check()?;
     let env = server.resolve_env(&variable)?;
     Ok((server, env))
 }
@@ -141,10 +142,11 @@ fn client_session() -> Option<String> {
     variable("CLAUDE_CODE_SESSION_ID").filter(|id| !id.is_empty())
 }
 
-fn plan_spec(args: &RunArgs, server: Server) -> Result<Spec, Failure> {
+fn plan_spec(args: &RunArgs, server: Server, env: &[EnvVar]) -> Result<Spec, Failure> {
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     let (session, client_session) = (session_id()?, client_session());
-    Ok(Spec { server, client: client.as_str().to_owned(), session, client_session })
+    let env = env.iter().map(ToString::to_string).collect();
+    Ok(Spec { server, client: client.as_str().to_owned(), session, client_session, env })
 }
 
 /// Twelve hex digits nobody else has.

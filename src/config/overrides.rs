@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::{ConfigError, Place};
-use super::quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Timeout};
+use super::quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 use super::reader::Section;
 use super::template::Template;
 use super::value::Value;
@@ -32,6 +32,9 @@ pub struct Overrides {
     pub stop_grace: Option<Span>,
     pub connect_timeout: Option<Timeout>,
     pub start_timeout: Option<Timeout>,
+    pub standby: Option<Standby>,
+    pub standby_ttl: Option<Timeout>,
+    pub prestart: Option<bool>,
 }
 
 impl Overrides {
@@ -52,6 +55,9 @@ impl Overrides {
             stop_grace: section.take("stop_grace")?,
             connect_timeout: section.take("connect_timeout")?,
             start_timeout: section.take("start_timeout")?,
+            standby: section.take("standby")?,
+            standby_ttl: section.take("standby_ttl")?,
+            prestart: section.take("prestart")?,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::overrides::{EnvEntry, Overrides};
-use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Timeout};
+use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 use super::word::{Image, Network, is_name};
 use super::{Lookup, looks_secret};
 
@@ -46,6 +46,12 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For the container and the server's process.
     pub start_timeout: Duration,
+    /// Containers that are kept started for the next sessions of one kind of client.
+    pub standby: u32,
+    /// How long one of them waits for its session.
+    pub standby_ttl: Duration,
+    /// Whether the server runs in them already.
+    pub prestart: bool,
     /// By the variable's name; expanded by [`Server::resolve_env`] alone.
     env: BTreeMap<String, EnvEntry>,
 }
@@ -67,6 +73,9 @@ impl Default for Settings {
             stop_grace: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(10),
             start_timeout: Duration::from_secs(30),
+            standby: 1,
+            standby_ttl: Duration::from_mins(30),
+            prestart: false,
             env: BTreeMap::new(),
         }
     }
@@ -98,6 +107,9 @@ impl Settings {
         set(&mut self.stop_grace, over.stop_grace, Span::duration);
         set(&mut self.connect_timeout, over.connect_timeout, Timeout::duration);
         set(&mut self.start_timeout, over.start_timeout, Timeout::duration);
+        set(&mut self.standby, over.standby, Standby::count);
+        set(&mut self.standby_ttl, over.standby_ttl, Timeout::duration);
+        set(&mut self.prestart, over.prestart, |prestart| prestart);
         for entry in &over.env {
             let mut entry = entry.clone();
             // A flag over a secret is as secret: it is another value of the same thing.
@@ -124,6 +136,29 @@ impl Server {
         let mut server = self.clone();
         server.settings.apply(overrides);
         server
+    }
+
+    /// Whether the settings go together: a server that is started ahead of its session can't have that session's values,
+    /// and a secret's value would stand in its container's configuration.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.settings.prestart {
+            return Ok(());
+        }
+        let wrong = self.settings.env.values().find_map(|entry| {
+            let why = match entry.template.variables().next() {
+                Some(variable) => format!("takes `{variable}` from its client's environment"),
+                None if entry.secret || looks_secret(&entry.name) => "is a secret".to_owned(),
+                None => return None,
+            };
+            Some((entry, why))
+        });
+        let Some((entry, why)) = wrong else { return Ok(()) };
+        Err(ConfigError::new(format!(
+            "server `{}` cannot be prestarted: its variable `{}` {why}",
+            self.name, entry.name
+        ))
+        .at(entry.place.clone())
+        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
     }
 
     /// The server's environment, in the order of the names, with the variables' values from `lookup` put in.

@@ -5,6 +5,7 @@ use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::keeper;
 use crate::dock::roster::{self, State};
+use crate::dock::spec::CLAIM_WITHIN_MS;
 
 /// The sessions in a daemon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -57,12 +58,15 @@ pub(super) async fn active(
         }
     }
     let processes = soon(host, host.processes(container)).await?;
-    Ok(ActiveSessions(processes.iter().filter(|command| is_session(command)).count()))
+    Ok(ActiveSessions(processes.iter().filter(|(name, command)| is_session(name, command)).count()))
 }
 
-/// Whether it is the first process of a session's container.
-fn is_session(command: &str) -> bool {
-    command.strip_prefix(keeper::PATH).is_some_and(|arguments| arguments.starts_with(" hold"))
+/// Whether it is the first process of a session's container. One on standby has no other name yet; one that was made for
+/// its session is claimed in a moment.
+fn is_session(name: &str, command: &str) -> bool {
+    let arguments = command.strip_prefix(keeper::PATH).and_then(|command| command.strip_prefix(" hold"));
+    let own = format!("--claim-within {CLAIM_WITHIN_MS} ");
+    arguments.is_some_and(|arguments| name != keeper::PROCESS || arguments.contains(&own))
 }
 
 #[cfg(test)]
@@ -71,9 +75,12 @@ mod tests {
 
     #[test]
     fn one_process_of_each_session_is_counted() {
-        assert!(is_session("/.berth/keeper hold --claim-within 4000 --grace 10000"));
+        let own = "/.berth/keeper hold --claim-within 4000 --grace 10000";
+        let standby = "/.berth/keeper hold --claim-within 1800000 --grace 10000 -- server --claim-within";
+        assert!(is_session("0123456789ab", own) && is_session("0123456789ab", standby));
+        assert!(is_session("keeper", own) && !is_session("keeper", standby));
         for other in ["/.berth/keeper run -- node", "dockerd --host x", "grep /.berth/keeper hold"] {
-            assert!(!is_session(other), "{other}");
+            assert!(!is_session("0123456789ab", other), "{other}");
         }
     }
 }

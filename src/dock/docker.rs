@@ -22,6 +22,25 @@ pub use model::{Container, Image, Listed, Usage, Version};
 use super::dial::Endpoint;
 use error::{absent, drain, explain};
 
+/// What the daemon answers to `GET /containers/json`.
+pub(super) fn read_list(op: &'static str, body: Value) -> Result<Vec<Listed>, DockerError> {
+    let rows: Vec<bollard::models::ContainerSummary> = read(op, "the containers", body)?;
+    Ok(rows.into_iter().map(model::listed).collect())
+}
+
+/// What the daemon answers to `GET /images/{name}/json`.
+pub(super) fn read_image(op: &'static str, name: &str, body: Value) -> Result<Image, DockerError> {
+    read(op, name, body).map(model::image)
+}
+
+fn read<T: serde::de::DeserializeOwned>(
+    op: &'static str,
+    object: &str,
+    body: Value,
+) -> Result<T, DockerError> {
+    serde_json::from_value(body).map_err(|error| DockerError::broken(op, object, error))
+}
+
 /// A daemon. Connects at its first use; cheap to clone, connections are shared.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -113,8 +132,7 @@ impl Engine {
     /// Creates a container from the Engine API's own JSON (`POST /containers/create`); gives its id.
     pub async fn create(&self, name: &str, body: Value) -> Result<String, DockerError> {
         const OP: &str = "create the container";
-        let body: ContainerCreateBody =
-            serde_json::from_value(body).map_err(|error| DockerError::broken(OP, name, error))?;
+        let body: ContainerCreateBody = read(OP, name, body)?;
         let options = query::CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
         let created = self.docker.create_container(Some(options), body).await.map_err(explain(OP, name))?;
         Ok(created.id)
@@ -164,13 +182,23 @@ impl Engine {
         Ok(absent(found.map_err(explain("inspect the container", name)))?.map(model::container))
     }
 
-    /// The command lines of all that runs in a container, nested containers included.
-    pub async fn processes(&self, name: &str) -> Result<Vec<String>, DockerError> {
-        // `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
-        let options = query::TopOptions { ps_args: "-eo pid,args".to_owned() };
+    /// The name that a process of a container shows (its `comm`).
+    pub async fn process_name(&self, name: &str, pid: i64) -> Result<Option<String>, DockerError> {
+        let options = query::TopOptions { ps_args: "-eo pid,comm".to_owned() };
         let top = self.docker.top_processes(name, Some(options)).await;
         let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
-        Ok(rows.into_iter().filter_map(|mut row| row.pop()).collect())
+        let pid = pid.to_string();
+        Ok(rows.into_iter().find(|row| row.first() == Some(&pid)).and_then(|mut row| row.pop()))
+    }
+
+    /// All that runs in a container, nested containers included: the process's name (`comm`) and its command line.
+    pub async fn processes(&self, name: &str) -> Result<Vec<(String, String)>, DockerError> {
+        // `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
+        let options = query::TopOptions { ps_args: "-eo pid,comm,args".to_owned() };
+        let top = self.docker.top_processes(name, Some(options)).await;
+        let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
+        let rows = rows.into_iter().filter_map(|row| <[String; 3]>::try_from(row).ok());
+        Ok(rows.map(|[_, name, command]| (name, command)).collect())
     }
 
     /// All containers, running or not, that carry `label` (`key=value`).

@@ -58,11 +58,16 @@ pub async fn start(mut wire: Wire, container: &str, command: &Command) -> Result
     .upgrading();
     wire.call(&start).await?;
     let (stream, unread) = wire.into_stream();
+    let (input, output) = halves(stream, unread);
+    Ok(Exec { id, input, output })
+}
+
+/// A process's streams, from the connection that the daemon has made of them.
+pub(super) fn halves(stream: Stream, unread: BytesMut) -> (Input, Output) {
     let (reading, writing) = tokio::io::split(stream);
     // What came with the answer is read like the rest: `FramedRead` doesn't decode what it was not the one to read.
     let reading = AsyncReadExt::chain(Cursor::new(unread), reading);
-    let output = FramedRead::with_capacity(reading, Demultiplexer::default(), 64 * 1024);
-    Ok(Exec { id, input: writing, output })
+    (writing, FramedRead::with_capacity(reading, Demultiplexer::default(), 64 * 1024))
 }
 
 /// The process's standard input; shutting it down ends the input alone, output goes on.

@@ -23,9 +23,22 @@ pub const FOLDER: &str = "/.berth";
 /// The program inside of a session container.
 pub const PATH: &str = "/.berth/keeper";
 
-/// What the owner of a lifeline writes to claim, and to end its container.
-pub const CLAIM: &[u8] = b"c";
+/// What its process is called until somebody claims.
+pub const PROCESS: &str = "keeper";
+
+/// What the owner of a lifeline writes to claim its container; the keeper then shows the session as its own name.
+pub fn claim(session: &str) -> Vec<u8> {
+    format!("c{session}\n").into_bytes()
+}
+
+/// What it writes, after the claim, to end its container.
 pub const TERMINATE: &[u8] = b"t";
+
+/// Tells the keeper that a claim is on its way; without one it soon ends.
+pub const ANNOUNCE: &str = "SIGUSR1";
+
+/// The exit code of the container of a server that was started ahead, and used more memory than its limit.
+pub const OUT_OF_MEMORY: i64 = 250;
 
 /// A filler that stands longer than this was killed.
 const STALE: Duration = Duration::from_secs(20);

@@ -10,12 +10,16 @@
 //! already, and it drops the requests behind it: then a kill during the creation leaves a container that was never
 //! started, for `roster::sweep`. DinD daemons of our own are always reached by TCP.
 
+use std::collections::HashSet;
+
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::Stream;
-use super::docker::{DockerError, Engine};
+use super::docker::{DockerError, Engine, Listed};
 use super::keeper;
 use super::spec::Spec;
+use super::standby::STANDBY;
 use super::wire::{Request, Wire};
 
 /// More containers than this with one client's name is a fault, not a use.
@@ -85,22 +89,21 @@ impl Lease {
         let create =
             Request::post(CREATE, &name, format!("/containers/create?name={name}"), Some(spec.create_body()));
         let start = Request::post(START, &name, format!("/containers/{name}/start"), None);
-        let attach = Request::post(
-            "attach to the container",
-            &name,
-            format!("/containers/{name}/attach?stream=1&stdin=1&stdout=1"),
-            None,
-        )
-        .upgrading();
+        let attach = attach(&name, "stdin=1&stdout=1");
         wire.send(&[&create, &start, &attach]).await?;
         let created = wire.answer(&create).await?;
         wire.answer(&start).await?;
         wire.answer(&attach).await?;
         let container = created["Id"].as_str().unwrap_or(&name).to_owned();
-        let mut lifeline = Lifeline(wire.into_stream().0);
-        // Not in the same write: what the daemon has read before it hands the connection over is lost.
-        lifeline.claim().await.map_err(|error| DockerError::broken("claim the container", &name, error))?;
-        Ok(Self { container, lifeline })
+        let (stream, _) = claim(wire, &container, &spec.session).await?;
+        Ok(Self { container, lifeline: Lifeline(stream) })
+    }
+
+    /// Attaches to a container that is ours by its name already (see `standby`), and claims it.
+    pub async fn take(mut wire: Wire, container: String, session: &str) -> Result<Self, DockerError> {
+        wire.call(&attach(&container, "stdin=1&stdout=1")).await?;
+        let (stream, _) = claim(wire, &container, session).await?;
+        Ok(Self { container, lifeline: Lifeline(stream) })
     }
 
     /// The daemon's id of the container.
@@ -114,17 +117,21 @@ impl Lease {
     }
 }
 
+/// The names `mcp-<client>-<n>` that no container has, nor will have once it is claimed.
+pub(super) fn free_names(client: &str, taken: &[Listed]) -> impl Iterator<Item = String> {
+    let taken: HashSet<&str> =
+        taken.iter().map(|row| row.name.strip_suffix(STANDBY).unwrap_or(&row.name)).collect();
+    (1..MAX_NUMBER)
+        .map(move |n| format!("mcp-{client}-{n}"))
+        .filter(move |name| !taken.contains(name.as_str()))
+}
+
 /// Gives `container` the lowest free name `mcp-<client>-<n>`; the rename is atomic, so of two sessions that want one
 /// number one gets it and the other tries the next.
 pub async fn name(engine: &Engine, container: &str, client: &str) -> Result<String, LeaseError> {
     let label = format!("{}={client}", super::labels::LABEL_CLIENT);
-    let taken: std::collections::HashSet<String> =
-        engine.list(&label).await?.into_iter().map(|row| row.name).collect();
-    for n in 1..MAX_NUMBER {
-        let name = format!("mcp-{client}-{n}");
-        if taken.contains(&name) {
-            continue;
-        }
+    let taken = engine.list(&label).await?;
+    for name in free_names(client, &taken) {
         match engine.rename(container, &name).await {
             Ok(()) => return Ok(name),
             Err(error) if error.is_conflict() => {}
@@ -134,13 +141,29 @@ pub async fn name(engine: &Engine, container: &str, client: &str) -> Result<Stri
     Err(LeaseError::NoName { client: client.to_owned() })
 }
 
-impl Lifeline {
-    /// Tells the keeper that it has an owner; without that it ends soon.
-    async fn claim(&mut self) -> std::io::Result<()> {
-        self.0.write_all(keeper::CLAIM).await?;
-        self.0.flush().await
-    }
+pub(super) fn attach(container: &str, streams: &str) -> Request {
+    let path = format!("/containers/{container}/attach?stream=1&{streams}");
+    Request::post("attach to the container", container, path, None).upgrading()
+}
 
+/// Tells the keeper over the attached `wire` that it has an owner; without that it ends soon. Gives the stream, and what
+/// of it has come already.
+pub(super) async fn claim(
+    wire: Wire,
+    container: &str,
+    session: &str,
+) -> Result<(Stream, BytesMut), DockerError> {
+    let (mut stream, unread) = wire.into_stream();
+    // Not in the same write as the request: what the daemon has read before it hands the connection over is lost.
+    let claimed = async {
+        stream.write_all(&keeper::claim(session)).await?;
+        stream.flush().await
+    };
+    claimed.await.map_err(|error| DockerError::broken("claim the container", container, error))?;
+    Ok((stream, unread))
+}
+
+impl Lifeline {
     /// Resolves when the container has ended or the daemon is out of reach. Cancel safe.
     pub async fn ended(&mut self) {
         let mut nothing = [0; 512];

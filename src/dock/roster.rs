@@ -1,9 +1,11 @@
 //! Who is in the daemon: the containers that berth's labels mark, their states, and what crashes left behind.
 
+use futures::future::join_all;
 use serde::Serialize;
 
 use super::docker::{DockerError, Engine, Listed};
-use super::labels;
+use super::standby::STANDBY;
+use super::{keeper, labels};
 
 /// A container that was created and doesn't run for this long (by the daemon's clock, in seconds) is nobody's: the
 /// daemon itself goes on from its creation to its start, a moment later.
@@ -24,7 +26,7 @@ impl State {
     pub fn of(name: &str) -> Self {
         if name.ends_with(".starting") {
             Self::Starting
-        } else if name.ends_with(".standby") {
+        } else if name.ends_with(STANDBY) {
             Self::Standby
         } else {
             Self::Active
@@ -47,6 +49,7 @@ pub struct Entry {
     pub name: String,
     pub client: String,
     pub server: String,
+    /// Empty while it is on standby.
     pub session: String,
     pub state: State,
     pub running: bool,
@@ -57,7 +60,8 @@ pub struct Entry {
 /// All session containers of a daemon, by name.
 pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
     let rows = engine.list(&labels::managed_by_filter()).await?;
-    let mut entries: Vec<Entry> = rows.into_iter().filter_map(entry).collect();
+    let entries = rows.into_iter().filter_map(entry);
+    let mut entries = join_all(entries.map(|entry| with_session(engine, entry))).await;
     entries.sort_by_key(|entry| natural(&entry.name));
     Ok(entries)
 }
@@ -79,6 +83,20 @@ pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
         }
     }
     Ok(removed)
+}
+
+/// A container that was on standby has no label that says whose it is: its keeper shows it.
+async fn with_session(engine: &Engine, entry: Entry) -> Entry {
+    if !entry.session.is_empty() || !entry.running || entry.state == State::Standby {
+        return entry;
+    }
+    let shown = async {
+        let pid = engine.inspect(&entry.id).await?.map(|container| container.pid).unwrap_or_default();
+        engine.process_name(&entry.id, pid).await
+    };
+    // One that ends in this moment is nobody's any more.
+    let session = shown.await.ok().flatten().filter(|name| *name != keeper::PROCESS).unwrap_or_default();
+    Entry { session, ..entry }
 }
 
 fn is_stale(row: &Listed, now: i64) -> bool {
@@ -115,7 +133,15 @@ mod tests {
         let labels =
             [(labels::LABEL_CLIENT, "codex"), (labels::LABEL_SERVER, "time"), (labels::LABEL_SESSION, "s")];
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Listed { id: String::new(), name: name.to_owned(), labels, running, stopped: !running, created }
+        Listed {
+            id: String::new(),
+            name: name.to_owned(),
+            labels,
+            image: String::new(),
+            running,
+            stopped: !running,
+            created,
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::config::{Network, Server};
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
 /// five seconds after which nothing may be left of a dead session.
-const CLAIM_WITHIN_MS: u32 = 4_000;
+pub const CLAIM_WITHIN_MS: u32 = 4_000;
 
 /// A session's container.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Spec {
     pub client: String,
     pub session: String,
     pub client_session: Option<String>,
+    /// `NAME=value`, of the server's process.
+    pub env: Vec<String>,
 }
 
 impl Spec {
@@ -33,22 +35,11 @@ impl Spec {
         format!("mcp-{}-{}.starting", self.client, self.session)
     }
 
-    /// The body of `POST /containers/create`.
+    /// The body of `POST /containers/create` for the session's own container.
     pub fn create_body(&self) -> Value {
-        let mut body = self.body();
-        let mut labels = serde_json::Map::new();
-        let (key, value) = managed_by();
-        labels.insert(key, value.into());
-        for (key, value) in [
-            (LABEL_CLIENT, self.client.as_str()),
-            (LABEL_SERVER, &self.server.name),
-            (LABEL_SESSION, &self.session),
-            (LABEL_SPEC, &self.hash()),
-            (LABEL_VERSION, env!("CARGO_PKG_VERSION")),
-            (LABEL_CREATED, &jiff::Timestamp::now().to_string()),
-        ] {
-            labels.insert(key.to_owned(), value.into());
-        }
+        let mut body = self.body(CLAIM_WITHIN_MS);
+        let mut labels = self.labels();
+        labels.insert(LABEL_SESSION.to_owned(), self.session.as_str().into());
         if let Some(session) = &self.client_session {
             labels.insert(LABEL_CLIENT_SESSION.to_owned(), session.as_str().into());
         }
@@ -56,17 +47,56 @@ impl Spec {
         body
     }
 
-    /// Twelve hex digits: equal for containers that could stand for one another.
+    /// The same for a container that waits for some session, with the server running in it already where the settings say
+    /// so; `argv` is what it runs.
+    pub fn standby_body(&self, argv: &[String]) -> Value {
+        let settings = &self.server.settings;
+        let wait = u32::try_from(settings.standby_ttl.as_millis()).unwrap_or(u32::MAX);
+        let mut body = self.body(wait);
+        body["Labels"] = self.labels().into();
+        if settings.prestart
+            && let Some(arguments) = body["Cmd"].as_array_mut()
+        {
+            arguments.push("--".into());
+            arguments.extend(argv.iter().map(|word| word.as_str().into()));
+            // No secret is among them: `Server::check`.
+            body["Env"] = json!(self.env);
+        }
+        body
+    }
+
+    fn labels(&self) -> serde_json::Map<String, Value> {
+        let mut labels = serde_json::Map::new();
+        let (key, value) = managed_by();
+        labels.insert(key, value.into());
+        for (key, value) in [
+            (LABEL_CLIENT, self.client.as_str()),
+            (LABEL_SERVER, &self.server.name),
+            (LABEL_SPEC, &self.hash()),
+            (LABEL_VERSION, env!("CARGO_PKG_VERSION")),
+            (LABEL_CREATED, &jiff::Timestamp::now().to_string()),
+        ] {
+            labels.insert(key.to_owned(), value.into());
+        }
+        labels
+    }
+
+    /// Twelve hex digits: equal for containers that could stand for one another, if they are of one image.
     pub fn hash(&self) -> String {
         use std::fmt::Write;
-        let digest = Sha256::digest(self.body().to_string());
+        let Server { name, command, settings, .. } = &self.server;
+        // A server that runs already has its variables' values, too.
+        let known = |var: &str| if settings.prestart { var.len() } else { var.find('=').unwrap_or_default() };
+        let env: Vec<&str> = self.env.iter().map(|var| &var[..known(var)]).collect();
+        let like = json!([self.body(CLAIM_WITHIN_MS), name, command, settings.prestart, env]);
+        let digest = Sha256::digest(like.to_string());
         digest.iter().take(6).fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
     }
 
-    fn body(&self) -> Value {
+    fn body(&self, claim_within_ms: u32) -> Value {
         let settings = &self.server.settings;
         let tmpfs: serde_json::Map<String, Value> = settings
             .tmpfs
@@ -79,7 +109,7 @@ impl Spec {
             "Image": self.server.image,
             "Entrypoint": [keeper::PATH, "hold"],
             "Cmd": [
-                "--claim-within", CLAIM_WITHIN_MS.to_string(),
+                "--claim-within", claim_within_ms.to_string(),
                 "--grace", settings.stop_grace.as_millis().to_string(),
             ],
             "OpenStdin": true,

@@ -6,11 +6,12 @@
 use std::io;
 
 use bytes::{Buf, BytesMut};
-use serde_json::Value;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::{Endpoint, Stream};
-use super::docker::DockerError;
+use super::docker::{self, DockerError, Image, Listed};
 
 /// Daemons answer these requests with a few hundred bytes; more than this is no such answer.
 const MAX_ANSWER: usize = 1 << 20;
@@ -104,6 +105,25 @@ impl Wire {
     pub async fn call(&mut self, request: &Request) -> Result<Value, DockerError> {
         self.send(&[request]).await?;
         self.answer(request).await
+    }
+
+    /// All containers, running or not, that carry `label` (`key=value`).
+    pub async fn list(&mut self, label: &str) -> Result<Vec<Listed>, DockerError> {
+        const OP: &str = "list the containers of";
+        let filters = json!({ "label": [label] }).to_string();
+        let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
+        let request = Request::get(OP, label, format!("/containers/json?all=1&filters={filters}"));
+        docker::read_list(OP, self.call(&request).await?)
+    }
+
+    /// An image, if the daemon has it.
+    pub async fn image(&mut self, name: &str) -> Result<Option<Image>, DockerError> {
+        const OP: &str = "inspect the image";
+        match self.call(&Request::get(OP, name, format!("/images/{name}/json"))).await {
+            Ok(body) => docker::read_image(OP, name, body).map(Some),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The raw stream after an accepted upgrade, and what of it was read already.

@@ -10,7 +10,11 @@ use super::Failure;
 /// Returns only when it failed. `CommandExt::exec` gives SIGPIPE, which Rust's runtime ignores, its
 /// default back, so that the server starts as from a shell.
 pub(super) fn exec(program: &OsStr, arguments: &[OsString]) -> Failure {
-    let error = Command::new(program).args(arguments).exec();
+    failure(program, &Command::new(program).args(arguments).exec())
+}
+
+/// Why a command cannot run, as a shell would end.
+pub(super) fn failure(program: &OsStr, error: &io::Error) -> Failure {
     let code = match error.kind() {
         io::ErrorKind::NotFound => Failure::NOT_FOUND,
         _ => Failure::CANNOT_EXECUTE,

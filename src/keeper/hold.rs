@@ -1,6 +1,10 @@
 //! PID 1: the lease of the container, from the claim to the end of whoever else is in it.
 //!
 //! [`Phase::next`] alone decides what follows; it waits for nothing and asks nobody.
+//!
+//! A claim is one line, `c` and the owner's session; the session is shown as our name (`docker top`), for labels can't
+//! tell who claimed a container that was there before. What follows the line are commands, or, where the server was
+//! started ahead of its session, its input.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +12,20 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use std::{process, thread};
 
-use super::{Failure, sys};
+use super::server::Server;
+use super::sys::{self, Wanted};
+use super::{Failure, Hold};
+
+/// From an announced claim (SIGUSR1) to the claim: its owner may have died in between, and the container was taken from
+/// all others already.
+const CLAIM_AFTER_ANNOUNCEMENT: Duration = Duration::from_secs(4);
+
+/// An owner that is alive and has closed the server's input asks for the end itself, after half of the grace; so that
+/// it knows why. With the lifeline apart from the server's input that is no question.
+const OWNER_ASKS_FIRST: Duration = Duration::from_millis(500);
+
+/// A session's id is shorter.
+const CLAIM_LINE: usize = 64;
 
 /// How often the end of the other processes is looked for while the container is being stopped: they are
 /// not our children, so that no signal tells.
@@ -18,11 +35,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     Nothing,
+    /// Somebody is about to claim.
+    Announced,
     Claimed,
     /// The owner asks for the end: a byte `t`, or SIGTERM or SIGINT from the daemon.
     StopAsked,
     /// The lifeline is at its end: the owner is dead or has left.
     OwnerGone,
+    /// The server that was started ahead is no more.
+    ServerEnded,
     TimeUp,
 }
 
@@ -42,6 +63,9 @@ impl Phase {
     /// What follows. An orderly end takes `grace` at most, half of it before SIGTERM and half after.
     pub(super) fn next(self, event: Event, now: Instant, grace: Duration) -> Self {
         match (self, event) {
+            (Self::Unclaimed(until), Event::Announced) => {
+                Self::Unclaimed(until.min(now + CLAIM_AFTER_ANNOUNCEMENT))
+            }
             (Self::Unclaimed(_), Event::Claimed) => Self::Claimed,
             (Self::Unclaimed(_) | Self::Claimed, Event::OwnerGone) => Self::Draining(now + grace / 2),
             // Nobody closed the stdin of a server in an unclaimed container: no use to wait for it.
@@ -49,7 +73,8 @@ impl Phase {
             | (Self::Unclaimed(_) | Self::Claimed | Self::Draining(_), Event::StopAsked) => {
                 Self::Stopping(now + grace / 2)
             }
-            (Self::Stopping(_), Event::TimeUp) => Self::Over,
+            // What a server that ended by itself leaves behind goes with it, as with any PID 1.
+            (_, Event::ServerEnded) | (Self::Stopping(_), Event::TimeUp) => Self::Over,
             (phase, _) => phase,
         }
     }
@@ -66,7 +91,8 @@ impl Phase {
     }
 }
 
-pub(super) fn hold(claim_within: Duration, grace: Duration) -> Result<(), Failure> {
+/// Gives the exit code: of the server, if it was started ahead and has ended.
+pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {
     // The server runs as the same user and is not trusted. Were we dumpable, it could open
     // /proc/1/fd/0 for writing, and the lifeline would never end; or trace us. So this comes first.
     sys::forbid_dumping()?;
@@ -74,9 +100,8 @@ pub(super) fn hold(claim_within: Duration, grace: Duration) -> Result<(), Failur
     if process::id() != 1 {
         return Err(Failure::new(Failure::SOFTWARE, "keeper: `hold` runs as PID 1 of a container only"));
     }
-    sys::disown_children();
-    let mut lines = Lines::open()?;
-    let mut phase = Phase::Unclaimed(Instant::now() + claim_within);
+    let mut lines = Lines::open(options)?;
+    let mut phase = Phase::Unclaimed(Instant::now() + options.claim_within);
     while phase != Phase::Over {
         if phase.is_ending() && !sys::signal_others(sys::NO_SIGNAL) {
             break;
@@ -84,9 +109,12 @@ pub(super) fn hold(claim_within: Duration, grace: Duration) -> Result<(), Failur
         let event = lines.wait(phase);
         let before = phase;
         let now = Instant::now();
-        phase = phase.next(event, now, grace);
+        phase = phase.next(event, now, options.grace);
+        if let (Phase::Draining(until), Event::OwnerGone, Some(_)) = (phase, event, &lines.server) {
+            phase = Phase::Draining(until + OWNER_ASKS_FIRST);
+        }
         if phase.deadline().is_some_and(|until| until <= now) {
-            phase = phase.next(Event::TimeUp, now, grace);
+            phase = phase.next(Event::TimeUp, now, options.grace);
         }
         if matches!(phase, Phase::Stopping(_)) && !matches!(before, Phase::Stopping(_)) {
             sys::signal_others(sys::SIGTERM);
@@ -94,20 +122,33 @@ pub(super) fn hold(claim_within: Duration, grace: Duration) -> Result<(), Failur
     }
     // Whoever is left gets SIGKILL from the kernel when PID 1 ends. It forbids new processes first, so
     // that nobody can fork away from it, as they could from a kill(-1, SIGKILL) of ours.
-    Ok(())
+    Ok(lines.server.map_or(0, |mut server| server.exit_code()))
 }
 
-/// The two ways in which the keeper hears of anything.
+/// The ways in which the keeper hears of anything.
 struct Lines {
     lifeline: Option<File>,
     signals: File,
+    /// The server that was started ahead.
+    server: Option<Server>,
+    /// As much as has come of the claim; `None` once it is made.
+    claim: Option<Vec<u8>>,
+    /// The lifeline's other end is closed, but the server has not read all that came before.
+    hung_up: bool,
 }
 
 impl Lines {
-    fn open() -> io::Result<Self> {
+    fn open(options: &Hold) -> Result<Self, Failure> {
         // A duplicate, because std's own stdin reads ahead into a buffer where poll sees nothing.
         let lifeline = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        Ok(Self { lifeline: Some(lifeline), signals: sys::stop_signals()? })
+        let server =
+            options.command.split_first().map(|(program, arguments)| Server::start(program, arguments));
+        let server = server.transpose()?;
+        if server.is_none() {
+            sys::disown_children();
+        }
+        let signals = sys::signals(server.is_some())?;
+        Ok(Self { lifeline: Some(lifeline), signals, server, claim: Some(Vec::new()), hung_up: false })
     }
 
     fn wait(&mut self, phase: Phase) -> Event {
@@ -115,15 +156,33 @@ impl Lines {
         if phase.is_ending() {
             timeout = timeout.map(|left| left.min(LOOK_EVERY));
         }
-        let lifeline = self.lifeline.as_ref().map(AsFd::as_fd);
-        match sys::poll([lifeline, Some(self.signals.as_fd())], timeout) {
-            Ok([_, true]) => {
-                // Taken, so that it does not wake us again; both signals mean the same.
-                let _ = self.signals.read(&mut [0; sys::SIGNAL_RECORD]);
-                Event::StopAsked
+        // What the server has no room for is not read; that the owner has gone is seen all the same.
+        let is_full = self.claim.is_none() && self.server.as_ref().is_some_and(Server::is_full);
+        let lifeline = self.lifeline.as_ref().filter(|_| !(is_full && self.hung_up));
+        let room = self.server.as_ref().filter(|_| is_full).and_then(Server::input);
+        let polled = sys::poll(
+            [
+                lifeline.map(|file| (file.as_fd(), if is_full { Wanted::Hangup } else { Wanted::Input })),
+                Some((self.signals.as_fd(), Wanted::Input)),
+                room.map(|file| (file.as_fd(), Wanted::Room)),
+            ],
+            timeout,
+        );
+        match polled {
+            Ok([_, true, _]) => self.signalled(),
+            Ok([lifeline, false, room]) => {
+                if room && let Some(server) = &mut self.server {
+                    server.has_room();
+                }
+                match (lifeline, is_full) {
+                    (false, _) => Event::Nothing,
+                    (true, false) => self.read(),
+                    (true, true) => {
+                        self.hung_up = true;
+                        Event::OwnerGone
+                    }
+                }
             }
-            Ok([true, false]) => self.read(),
-            Ok([false, false]) => Event::Nothing,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Event::Nothing,
             Err(_) => {
                 // The same user may lower our limits with prlimit(2), below what poll needs: then we are
@@ -134,28 +193,65 @@ impl Lines {
         }
     }
 
+    /// Takes one signal, so that it does not wake us again.
+    fn signalled(&mut self) -> Event {
+        match sys::take_signal(&self.signals) {
+            Some(sys::SIGUSR1) => Event::Announced,
+            Some(sys::SIGCHLD) => {
+                let ended = self.server.as_mut().is_some_and(Server::reap);
+                if ended { Event::ServerEnded } else { Event::Nothing }
+            }
+            Some(_) => Event::StopAsked,
+            None => Event::Nothing,
+        }
+    }
+
     fn read(&mut self) -> Event {
+        let Some(mut lifeline) = self.lifeline.as_ref() else { return Event::Nothing };
+        // How many bytes have come, and what of them may mean something.
         let mut bytes = [0; 64];
-        match self.lifeline.as_ref().map_or(Ok(0), |mut lifeline| lifeline.read(&mut bytes)) {
-            Ok(1..) => meaning(&bytes),
+        let read = match (&self.claim, &mut self.server) {
+            // Byte by byte: what follows the line is not ours.
+            (Some(_), _) => lifeline.read(&mut bytes[..1]),
+            (None, Some(server)) => server.give(lifeline),
+            (None, None) => lifeline.read(&mut bytes),
+        };
+        match read {
+            Ok(1..) => self.meaning(&bytes),
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
                 Event::Nothing
             }
             Ok(0) | Err(_) => {
                 self.lifeline = None;
-                Event::OwnerGone
+                if let Some(server) = &mut self.server {
+                    server.close_input();
+                }
+                if self.hung_up { Event::Nothing } else { Event::OwnerGone }
             }
         }
     }
-}
 
-/// `c` claims, `t` asks for the end; anything else means nothing.
-pub(super) fn meaning(bytes: &[u8]) -> Event {
-    if bytes.contains(&b't') {
-        Event::StopAsked
-    } else if bytes.contains(&b'c') {
-        Event::Claimed
-    } else {
+    /// What has come: a byte of the claim, commands (`t` asks for the end), or zeros for what the server was given.
+    fn meaning(&mut self, bytes: &[u8]) -> Event {
+        let Some(line) = &mut self.claim else {
+            return if bytes.contains(&b't') { Event::StopAsked } else { Event::Nothing };
+        };
+        line.extend(bytes.first());
+        let session = claimant(line);
+        if session.is_some() || line.len() > CLAIM_LINE || line.ends_with(b"\n") {
+            let session = session.map(<[u8]>::to_owned);
+            line.clear();
+            if let Some(session) = session {
+                self.claim = None;
+                sys::show_as(&session);
+                return Event::Claimed;
+            }
+        }
         Event::Nothing
     }
+}
+
+/// Whose claim this is, if it is a whole one.
+pub(super) fn claimant(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(b"c")?.strip_suffix(b"\n")
 }

@@ -1,9 +1,9 @@
 //! The few system calls that std does not have: the only file with unsafe code, none of it for its callers.
 #![allow(unsafe_code, reason = "PID 1 needs these system calls, and has no other crate to ask for them")]
 
-use std::ffi::{c_int, c_short, c_ulong};
+use std::ffi::{CString, c_int, c_long, c_short, c_uint, c_ulong};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
@@ -11,16 +11,23 @@ use std::time::Duration;
 pub(super) const NO_SIGNAL: c_int = 0;
 const SIGINT: c_int = 2;
 pub(super) const SIGTERM: c_int = 15;
-/// So on every Linux but MIPS, Alpha, PA-RISC and SPARC, like the next two.
-const SIGCHLD: c_int = 17;
+/// So on every Linux but MIPS, Alpha, PA-RISC and SPARC, like the next three.
+pub(super) const SIGUSR1: c_int = 10;
+pub(super) const SIGCHLD: c_int = 17;
 const SIG_SETMASK: c_int = 2;
 const SFD_CLOEXEC: c_int = 0o2_000_000;
 const SIG_IGN: usize = 1;
 const PR_SET_DUMPABLE: c_int = 4;
+const PR_SET_NAME: c_int = 15;
+const WNOHANG: c_int = 1;
+const SPLICE_F_NONBLOCK: c_uint = 2;
+/// As much as a pipe ever holds without privileges.
+const PIPE_MOST: usize = 1 << 20;
 const ESRCH: c_int = 3;
 const POLLIN: c_short = 1;
+const POLLOUT: c_short = 4;
 /// The size of `signalfd_siginfo`: a read takes whole ones only.
-pub(super) const SIGNAL_RECORD: usize = 128;
+const SIGNAL_RECORD: usize = 128;
 
 /// `sigset_t`: 1024 bits, in glibc as in musl.
 #[repr(C)]
@@ -45,6 +52,15 @@ unsafe extern "C" {
     fn sigaddset(set: *mut SignalSet, signal: c_int) -> c_int;
     fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn signalfd(fd: c_int, set: *const SignalSet, flags: c_int) -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn splice(
+        from: c_int,
+        from_offset: *mut i64,
+        to: c_int,
+        to_offset: *mut i64,
+        length: usize,
+        flags: c_uint,
+    ) -> c_long;
 }
 
 fn checked(result: c_int) -> io::Result<c_int> {
@@ -68,9 +84,9 @@ pub(super) fn signal_others(signal: c_int) -> bool {
     kill(-1, signal) == 0 || io::Error::last_os_error().raw_os_error() != Some(ESRCH)
 }
 
-/// Blocks every signal for good, so that none can interrupt or end us, and gives a file from which SIGTERM
-/// and SIGINT are read: there is no handler, and no race with the poll.
-pub(super) fn stop_signals() -> io::Result<File> {
+/// Blocks every signal for good, so that none can interrupt or end us, and gives a file from which SIGTERM,
+/// SIGINT and SIGUSR1 are read, and SIGCHLD where children matter: there is no handler, and no race with the poll.
+pub(super) fn signals(children: bool) -> io::Result<File> {
     let mut set = SignalSet([0; _]);
     // SAFETY: the set is a whole `sigset_t` that outlives the calls; none keeps the pointer. The file
     // descriptor is new and nobody else's.
@@ -78,21 +94,78 @@ pub(super) fn stop_signals() -> io::Result<File> {
         checked(sigfillset(&raw mut set))?;
         checked(sigprocmask(SIG_SETMASK, &raw const set, ptr::null_mut()))?;
         checked(sigemptyset(&raw mut set))?;
-        checked(sigaddset(&raw mut set, SIGTERM))?;
-        checked(sigaddset(&raw mut set, SIGINT))?;
+        for signal in [SIGTERM, SIGINT, SIGUSR1].into_iter().chain(children.then_some(SIGCHLD)) {
+            checked(sigaddset(&raw mut set, signal))?;
+        }
         Ok(File::from(OwnedFd::from_raw_fd(checked(signalfd(-1, &raw const set, SFD_CLOEXEC))?)))
     }
 }
 
-/// Waits until a file can be read or is at its end, or the time is up; for ever without one. Which of them
-/// it is comes back.
+/// Reads the number of one signal that has come.
+pub(super) fn take_signal(mut signals: &File) -> Option<c_int> {
+    let mut record = [0; SIGNAL_RECORD];
+    signals.read_exact(&mut record).ok()?;
+    // `ssi_signo`, the record's first field.
+    record.first_chunk().map(|number| c_int::from_ne_bytes(*number))
+}
+
+/// Reaps one child that has ended, adopted ones too: its pid and its wait status.
+pub(super) fn reap() -> Option<(c_int, c_int)> {
+    let mut status = 0;
+    // SAFETY: the status outlives the call.
+    let pid = unsafe { waitpid(-1, &raw mut status, WNOHANG) };
+    (pid > 0).then_some((pid, status))
+}
+
+/// Shows `name`, or as much as fits (15 bytes), where processes are listed.
+pub(super) fn show_as(name: &[u8]) {
+    let Ok(name) = CString::new(name) else { return };
+    // SAFETY: the name ends with a NUL and outlives the call, which copies it.
+    // It fails for no name.
+    let _ = unsafe { prctl(PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Moves what is there from one file to another, of which one is a pipe, without copying it; 0 at the end of the first.
+/// `WouldBlock`: the first has nothing, or the other no room.
+pub(super) fn transfer(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: without offsets no pointer is followed.
+    let moved = unsafe {
+        splice(
+            from.as_raw_fd(),
+            ptr::null_mut(),
+            to.as_raw_fd(),
+            ptr::null_mut(),
+            PIPE_MOST,
+            SPLICE_F_NONBLOCK,
+        )
+    };
+    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
+}
+
+/// What is waited for, besides a hang-up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    Input,
+    Room,
+    Hangup,
+}
+
+/// Waits until a file has what is wanted of it or is at its end, or the time is up; for ever without one. Which
+/// of them it is comes back.
 pub(super) fn poll<const N: usize>(
-    files: [Option<BorrowedFd<'_>>; N],
+    files: [Option<(BorrowedFd<'_>, Wanted)>; N],
     timeout: Option<Duration>,
 ) -> io::Result<[bool; N]> {
     // A negative number is skipped by the kernel.
-    let mut fds =
-        files.map(|file| PollFd { fd: file.map_or(-1, |file| file.as_raw_fd()), events: POLLIN, revents: 0 });
+    let mut fds = files.map(|file| PollFd {
+        fd: file.map_or(-1, |(file, _)| file.as_raw_fd()),
+        events: match file {
+            Some((_, Wanted::Input)) => POLLIN,
+            Some((_, Wanted::Room)) => POLLOUT,
+            Some((_, Wanted::Hangup)) | None => 0,
+        },
+        revents: 0,
+    });
     // Rounded up: a wait that ends a little early would come again, and again.
     let milliseconds =
         timeout.map_or(-1, |time| time.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(c_int::MAX));

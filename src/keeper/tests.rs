@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::limits::field;
 use super::probe::Probe;
-use super::{Failure, Subcommand, ping};
+use super::{Failure, Hold, Subcommand, ping};
 
 const KEEPER: &str = concat!(env!("OUT_DIR"), "/keeper");
 /// What must happen at once has this long on a busy machine; what it must not wait for takes a minute.
@@ -27,12 +27,16 @@ fn parse(line: &str) -> Result<Subcommand, Failure> {
 
 #[test]
 fn command_lines_are_read() {
-    let hold = |claim, grace| Subcommand::Hold {
-        claim_within: Duration::from_millis(claim),
-        grace: Duration::from_millis(grace),
+    let hold = |claim, grace| {
+        let (claim_within, grace) = (Duration::from_millis(claim), Duration::from_millis(grace));
+        Subcommand::Hold(Hold { claim_within, grace, command: Vec::new() })
     };
     assert_eq!(parse("hold --claim-within 5 --grace 7"), Ok(hold(5, 7)));
     assert_eq!(parse("hold --grace 7 --claim-within 4294967295"), Ok(hold(4_294_967_295, 7)));
+    let Ok(Subcommand::Hold(ahead)) = parse("hold --claim-within 5 --grace 7 -- npx --grace 1") else {
+        panic!("a server to start ahead");
+    };
+    assert_eq!(ahead.command, ["npx", "--grace", "1"]);
     // What follows the command is the command's, dashes and all.
     let exec = Subcommand::Exec { program: "npx".into(), arguments: vec!["--".into(), "-y".into()] };
     assert_eq!(parse("exec --session s1 -- npx -- -y"), Ok(exec));
@@ -50,6 +54,7 @@ fn bad_usage_is_named_and_exits_64() {
         ("hold --claim-within 1 --grace", "a time in milliseconds for `--grace` is missing"),
         ("hold --claim-within -1", "`-1` is not a time in milliseconds for `--claim-within`"),
         ("hold --claim-within 4294967296", "`4294967296` is not a time in milliseconds for `--claim-within`"),
+        ("hold --grace 1 --claim-within 1 --", "a command is missing"),
         ("hold --forever", "unexpected `--forever`"),
         ("exec npx", "expected `--session`, found `npx`"),
         ("exec --session s npx", "expected `--`, found `npx`"),

@@ -1,40 +1,23 @@
-//! From a configured server to a running one: connections, image, lease, process; as much at once as can be.
+//! From a configured server to a running one: connections, image, container, process; as much at once as can be.
 
-use std::io;
 use std::time::{Duration, Instant};
-
-use futures::StreamExt;
 
 use tokio::sync::oneshot;
 
+use super::housekeeping::{Housekeeping, Made};
 use super::identity::Client;
-use super::{Exit, Upstream};
+use super::upstream::{DockUpstream, Hold};
 use crate::config::Server;
 use crate::dock::dial::Endpoint;
-use crate::dock::docker::Engine;
-use crate::dock::exec::{self, Chunk, Command};
-use crate::dock::lease::{self, Lease, LeaseError, Lifeline};
-use crate::dock::roster;
+use crate::dock::docker::{Engine, Image};
+use crate::dock::exec::{self, Command};
+use crate::dock::lease::{Lease, LeaseError};
 use crate::dock::spec::Spec;
-use crate::dock::wire::{Request, Wire};
+use crate::dock::standby::{self, Prestarted, Standby};
+use crate::dock::wire::Wire;
 use crate::failure::Failure;
 use crate::observe::trace::Trace;
 use crate::rpc::Code;
-
-/// An ended process's exit code is there a moment after its output has ended.
-const EXIT_CODE_WITHIN: Duration = Duration::from_millis(500);
-
-/// What `SIGKILL` makes of an exit code.
-const KILLED: i64 = 137;
-
-/// Processes that were killed at once are seen to end within this time.
-const ENDS_TOGETHER: Duration = Duration::from_millis(200);
-
-/// What a server wrote before its container ended is on the way.
-const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
-
-/// After the lifeline is closed, how long we watch the container go.
-const GONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is known when the process starts.
 #[derive(Debug, Clone)]
@@ -49,8 +32,8 @@ pub struct Plan {
     pub endpoint: Endpoint,
 }
 
-/// Starts the server in a container of its own. Begins before the client has said anything; only the container's
-/// name waits for that.
+/// Starts the server in a container of its own. Begins before the client has said anything; only the container waits for
+/// that, for its name says whose it is.
 pub async fn start(
     plan: Plan,
     said: oneshot::Receiver<Option<String>>,
@@ -58,64 +41,175 @@ pub async fn start(
 ) -> Result<DockUpstream, Failure> {
     let timeout = plan.server.settings.start_timeout;
     let server = plan.server.name.clone();
-    let client = plan.client.clone();
     let engine = Engine::new(plan.endpoint.clone());
+    let ready = tokio::try_join!(
+        in_time(timeout, "container", &server, look_for_standby(&plan, said, &trace)),
+        in_time(timeout, "image", &server, look_at_image(&plan, &trace)),
+    )?;
+    let ((spec, wire, standby), (exec_wire, image)) = ready;
+    let argv = match (&plan.server.command, &image) {
+        (Some(command), _) => command.clone(),
+        (None, Some(image)) => image_command(image, &plan.server.image)?,
+        (None, None) => return Err(LeaseError::NoImage(plan.server.image.clone()).into()),
+    };
+    let start = Start { engine, spec, argv, image, trace };
+    in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
+}
 
-    let leasing = async {
-        let (wire, client) = tokio::join!(connect(&plan, &trace, "connect for the lease"), async {
-            match client {
-                Some(client) => Some(client),
-                None => said.await.ok().map(|name| Client::from_message(name.as_deref())),
+/// A start that has found out all it must know.
+struct Start {
+    engine: Engine,
+    spec: Spec,
+    argv: Vec<String>,
+    image: Option<Image>,
+    trace: Trace,
+}
+
+impl Start {
+    async fn run(self, wire: Wire, exec_wire: Wire, standby: Vec<Standby>) -> Result<DockUpstream, Failure> {
+        let (wire, claimed) = self.claim(wire, standby).await?;
+        let Some(claimed) = claimed else { return self.cold(wire, exec_wire).await };
+        let began = Instant::now();
+        let taken = if self.spec.server.settings.prestart {
+            self.take_server(&claimed, wire, exec_wire).await
+        } else {
+            self.take(&claimed, wire, exec_wire).await
+        };
+        match taken {
+            Ok(upstream) => {
+                self.trace.step("take over the container", began, claimed.id());
+                Ok(upstream)
             }
-        });
-        // A client that left without a word needs no server, and whoever waits for this is being dropped.
-        let Some(client) = client else { return std::future::pending().await };
-        let spec = Spec {
-            server: plan.server.clone(),
-            client: client.as_str().to_owned(),
-            session: plan.session.clone(),
-            client_session: plan.client_session.clone(),
-        };
-        let began = Instant::now();
-        let lease = tokio::time::timeout(timeout, Lease::create(&engine, wire?, &spec)).await;
-        let lease = lease.map_err(|_| too_slow("container", &server, timeout))??;
-        trace.step("create, start and attach", began, lease.container());
-        Ok::<_, Failure>((spec, lease))
-    };
-    let preparing = async {
-        let mut wire = connect(&plan, &trace, "connect for the server").await?;
-        let began = Instant::now();
-        let argv = match &plan.server.command {
-            Some(command) => command.clone(),
-            None => image_command(&mut wire, &plan.server.image).await?,
-        };
-        trace.step("inspect the image", began, &plan.server.image);
-        Ok::<_, Failure>((wire, argv))
-    };
-    let preparing = async {
-        let prepared = tokio::time::timeout(timeout, preparing).await;
-        prepared.map_err(|_| too_slow("image", &server, timeout))?
-    };
-    let ((spec, lease), (wire, argv)) = tokio::try_join!(leasing, preparing)?;
+            Err(failure) => {
+                // It may have come to its end in this moment; there is still the other way.
+                tracing::warn!("`{}`, which was on standby, cannot be used: {failure}", claimed.name());
+                drop(self.engine.remove(claimed.id()).await);
+                let (wire, exec_wire) = tokio::try_join!(
+                    Wire::connect(self.engine.endpoint()),
+                    Wire::connect(self.engine.endpoint())
+                )?;
+                self.cold(wire, exec_wire).await
+            }
+        }
+    }
 
-    let naming =
-        tokio::spawn(take_name(engine.clone(), lease.container().to_owned(), spec.client, trace.clone()));
+    /// Claims the first of `standby` that can be had.
+    async fn claim(&self, mut wire: Wire, standby: Vec<Standby>) -> Result<(Wire, Option<Standby>), Failure> {
+        let Some(image) = &self.image else { return Ok((wire, None)) };
+        for candidate in standby.into_iter().filter(|candidate| candidate.is_of(image)) {
+            let began = Instant::now();
+            if candidate.claim(&mut wire).await? {
+                self.trace.step("claim a container on standby", began, candidate.name());
+                return Ok((wire, Some(candidate)));
+            }
+            self.trace.step("lose a container on standby to another session", began, candidate.name());
+        }
+        Ok((wire, None))
+    }
+
+    /// A container of its own, made now.
+    async fn cold(self, wire: Wire, exec_wire: Wire) -> Result<DockUpstream, Failure> {
+        let began = Instant::now();
+        let lease = Lease::create(&self.engine, wire, &self.spec).await?;
+        self.trace.step("create, start and attach", began, lease.container());
+        let exec = self.exec(exec_wire, lease.container()).await?;
+        Ok(self.up(lease, exec, Made::Now))
+    }
+
+    async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockUpstream, Failure> {
+        let taking = async { Ok::<_, Failure>(standby.take(wire, &self.spec.session).await?) };
+        let (lease, exec) = tokio::try_join!(taking, self.exec(exec_wire, standby.id()))?;
+        Ok(self.up(lease, exec, Made::Before))
+    }
+
+    async fn take_server(
+        &self,
+        standby: &Standby,
+        wire: Wire,
+        waiting: Wire,
+    ) -> Result<DockUpstream, Failure> {
+        let Prestarted { input, output, end } =
+            standby.take_server(wire, waiting, &self.spec.session).await?;
+        let hold = Hold::Container(end);
+        Ok(self.upstream(standby.id().to_owned(), (input, output), hold, Made::Before))
+    }
+
+    async fn exec(&self, wire: Wire, container: &str) -> Result<exec::Exec, Failure> {
+        let began = Instant::now();
+        let Spec { env, session, .. } = &self.spec;
+        let command = Command { argv: self.argv.clone(), env: env.clone(), session: session.clone() };
+        let exec = exec::start(wire, container, &command).await?;
+        self.trace.step("start the server", began, &self.spec.server.name);
+        Ok(exec)
+    }
+
+    fn up(&self, lease: Lease, exec: exec::Exec, made: Made) -> DockUpstream {
+        let container = lease.container().to_owned();
+        let hold = Hold::Lifeline { lifeline: lease.into_lifeline(), exec: exec.id };
+        self.upstream(container, (exec.input, exec.output), hold, made)
+    }
+
+    fn upstream(
+        &self,
+        container: String,
+        streams: (exec::Input, exec::Output),
+        hold: Hold,
+        made: Made,
+    ) -> DockUpstream {
+        let housekeeping = Housekeeping {
+            engine: self.engine.clone(),
+            container: container.clone(),
+            spec: self.spec.clone(),
+            image: self.image.clone(),
+            argv: self.argv.clone(),
+            trace: self.trace.clone(),
+        };
+        let memory = self.spec.server.settings.memory;
+        DockUpstream::new(self.engine.clone(), container, streams, hold, memory, housekeeping.start(made))
+    }
+}
+
+/// Connects, learns who the client is, and asks what stands by for it.
+async fn look_for_standby(
+    plan: &Plan,
+    said: oneshot::Receiver<Option<String>>,
+    trace: &Trace,
+) -> Result<(Spec, Wire, Vec<Standby>), Failure> {
+    let (wire, client) = tokio::join!(connect(plan, trace, "connect for the container"), async {
+        match &plan.client {
+            Some(client) => Some(client.clone()),
+            None => said.await.ok().map(|name| Client::from_message(name.as_deref())),
+        }
+    });
+    // A client that left without a word needs no server, and whoever waits for this is being dropped.
+    let Some(client) = client else { return std::future::pending().await };
+    let mut wire = wire?;
+    let spec = Spec {
+        server: plan.server.clone(),
+        client: client.as_str().to_owned(),
+        session: plan.session.clone(),
+        client_session: plan.client_session.clone(),
+        env: plan.env.clone(),
+    };
+    if plan.server.settings.standby == 0 {
+        return Ok((spec, wire, Vec::new()));
+    }
     let began = Instant::now();
-    let command = Command { argv, env: plan.env, session: plan.session };
-    let started = tokio::time::timeout(timeout, exec::start(wire, lease.container(), &command)).await;
-    let exec = started.map_err(|_| too_slow("server", &server, timeout))??;
-    trace.step("start the server", began, &server);
-    Ok(DockUpstream {
-        engine,
-        container: lease.container().to_owned(),
-        lifeline: lease.into_lifeline(),
-        input: Some(exec.input),
-        output: exec.output,
-        exec: exec.id,
-        memory: plan.server.settings.memory,
-        naming,
-        ends_by: None,
-    })
+    let standby = standby::find(&mut wire, &spec).await?;
+    trace.step("look for a container on standby", began, &format!("{} found", standby.len()));
+    Ok((spec, wire, standby))
+}
+
+/// Connects, and asks what the image is, if that matters.
+async fn look_at_image(plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
+    let mut wire = connect(plan, trace, "connect for the server").await?;
+    if plan.server.command.is_some() && plan.server.settings.standby == 0 {
+        return Ok((wire, None));
+    }
+    let began = Instant::now();
+    let image = wire.image(&plan.server.image).await?;
+    trace.step("inspect the image", began, &plan.server.image);
+    Ok((wire, image))
 }
 
 async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Failure> {
@@ -125,126 +219,30 @@ async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire,
     Ok(wire)
 }
 
-fn too_slow(what: &str, server: &str, timeout: Duration) -> Failure {
-    Failure {
-        code: Code::Unavailable,
-        text: format!("the {what} of `{server}` was not there within {timeout:?}"),
-        next: Some("look at the DinD daemon with `berth status`, or raise `start_timeout`".to_owned()),
-    }
+async fn in_time<T>(
+    timeout: Duration,
+    what: &str,
+    server: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
+        Err(Failure {
+            code: Code::Unavailable,
+            text: format!("the {what} of `{server}` was not there within {timeout:?}"),
+            next: Some("look at the DinD daemon with `berth status`, or raise `start_timeout`".to_owned()),
+        })
+    })
 }
 
 /// What the image itself would run: ENTRYPOINT and CMD.
-async fn image_command(wire: &mut Wire, image: &str) -> Result<Vec<String>, Failure> {
-    let request = Request::get("inspect the image", image, format!("/images/{image}/json"));
-    let found = match wire.call(&request).await {
-        Err(error) if error.is_not_found() => return Err(LeaseError::NoImage(image.to_owned()).into()),
-        found => found?,
-    };
-    let words = |key: &str| {
-        let words = found["Config"][key].as_array().map(Vec::as_slice).unwrap_or_default();
-        words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>()
-    };
-    let argv = [words("Entrypoint"), words("Cmd")].concat();
+fn image_command(image: &Image, name: &str) -> Result<Vec<String>, Failure> {
+    let argv = [image.entrypoint.as_slice(), &image.cmd].concat();
     if argv.is_empty() {
         return Err(Failure {
             code: Code::Configuration,
-            text: format!("the image `{image}` has neither ENTRYPOINT nor CMD"),
+            text: format!("the image `{name}` has neither ENTRYPOINT nor CMD"),
             next: Some("set `command` in the configuration, or give it after `--`".to_owned()),
         });
     }
     Ok(argv)
-}
-
-/// Gives the container its number, then clears away what crashed sessions left, if anything.
-async fn take_name(engine: Engine, container: String, client: String, trace: Trace) {
-    let began = Instant::now();
-    match lease::name(&engine, &container, &client).await {
-        Ok(name) => trace.step("take a name", began, &name),
-        // The container is ours by its lifeline; it only keeps its first name.
-        Err(error) => tracing::warn!("{}", Failure::from(error).message()),
-    }
-    match roster::sweep(&engine).await {
-        Ok(swept) => swept.iter().for_each(|name| tracing::warn!("removed `{name}`, which a crash had left")),
-        Err(error) => tracing::debug!("cannot sweep: {error}"),
-    }
-}
-
-/// The server's side of a session: a leased container and the process in it.
-#[derive(Debug)]
-pub struct DockUpstream {
-    engine: Engine,
-    container: String,
-    lifeline: Lifeline,
-    input: Option<exec::Input>,
-    output: exec::Output,
-    exec: String,
-    memory: u64,
-    naming: tokio::task::JoinHandle<()>,
-    /// Set when the container has ended: until when its last output may come.
-    ends_by: Option<Instant>,
-}
-
-impl Upstream for DockUpstream {
-    type Input = exec::Input;
-
-    fn take_input(&mut self) -> Option<exec::Input> {
-        self.input.take()
-    }
-
-    async fn next(&mut self) -> Option<io::Result<Chunk>> {
-        if self.ends_by.is_none() {
-            // A cut network shows here alone: the lifeline's keep-alive finds it, while unanswered bytes of the other
-            // stream may only mean a server that doesn't read.
-            tokio::select! {
-                chunk = self.output.next() => return chunk,
-                () = self.lifeline.ended() => self.ends_by = Some(Instant::now() + LAST_OUTPUT_WITHIN),
-            }
-        }
-        let deadline = self.ends_by?;
-        tokio::time::timeout_at(deadline.into(), self.output.next()).await.unwrap_or(None)
-    }
-
-    async fn terminate(&mut self) {
-        // Fails only when the container is gone already.
-        let _ = self.lifeline.terminate().await;
-    }
-
-    async fn post_mortem(&mut self) -> Exit {
-        if self.ends_by.is_some() {
-            // The server did not end by itself: its container was ended, or the daemon was.
-            return Exit::Lost;
-        }
-        let inspect = async {
-            let code = loop {
-                match self.engine.exec_exit(&self.exec).await {
-                    Ok(Some(code)) => break code,
-                    Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
-                    Err(_) => return Exit::Lost,
-                }
-            };
-            if code != KILLED {
-                return Exit::Code(code);
-            }
-            match self.engine.inspect(&self.container).await {
-                Ok(Some(container)) if container.oom_killed => Exit::OutOfMemory(self.memory),
-                // Who kills the container kills the keeper, too; the daemon may not know it yet.
-                Ok(Some(_)) => match tokio::time::timeout(ENDS_TOGETHER, self.lifeline.ended()).await {
-                    Ok(()) => Exit::Lost,
-                    Err(_) => Exit::Code(code),
-                },
-                Ok(None) | Err(_) => Exit::Lost,
-            }
-        };
-        tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await.unwrap_or(Exit::Lost)
-    }
-
-    async fn release(mut self) {
-        self.naming.abort();
-        if self.ends_by.is_some() {
-            return;
-        }
-        // Half-closed, so that we see the end of what ends by it.
-        let _ = self.lifeline.close().await;
-        let _ = tokio::time::timeout(GONE_WITHIN, self.lifeline.ended()).await;
-    }
 }

@@ -83,6 +83,8 @@ impl Session {
             command.arg("--config").arg(config);
         }
         command.arg("run").arg(trace_flag).args(flags).arg(&plan.server.name);
+        // What is examined is the making of containers, and their number.
+        command.args(["--standby", "0"]);
         command.env_clear().envs(plan.berth.environment(
             kind,
             std::env::vars_os(),

@@ -48,7 +48,7 @@ impl Stage {
             Self::Answered
         } else if trace.contains("create, start and attach") {
             Self::Starting
-        } else if trace.contains("connect for the lease") {
+        } else if trace.contains("connect for the container") {
             Self::Creating
         } else {
             Self::Before

@@ -30,7 +30,7 @@ const MEMBERS: [&str; 15] = [
 ];
 const KINDS: [&str; 7] = ["request", "notification", "response", "error", "other", "step", "note"];
 const STEPS: [&str; 6] = [
-    "connect for the lease",
+    "connect for the container",
     "connect for the server",
     "create, start and attach",
     "inspect the image",

@@ -8,6 +8,7 @@ fn container(status: &str, hash: &str) -> Container {
         id: String::new(),
         image: String::new(),
         labels,
+        pid: 0,
         running: status == "running",
         status: status.to_owned(),
         health: String::new(),

@@ -34,6 +34,8 @@ pub struct Listed {
     pub id: String,
     pub name: String,
     pub labels: HashMap<String, String>,
+    /// The id of its image, whatever its image's name means by now.
+    pub image: String,
     pub running: bool,
     /// It was never started, or has ended: not running, and not paused or on its way either.
     pub stopped: bool,
@@ -48,6 +50,8 @@ pub struct Container {
     pub image: String,
     pub labels: HashMap<String, String>,
     pub running: bool,
+    /// Its first process, as the daemon numbers processes.
+    pub pid: i64,
     pub status: String,
     /// `healthy`, `unhealthy`, `starting`, or empty where the container has no health check.
     pub health: String,
@@ -93,6 +97,7 @@ pub(super) fn listed(row: models::ContainerSummary) -> Listed {
         id: row.id.unwrap_or_default(),
         name: name.trim_start_matches('/').to_owned(),
         labels: row.labels.unwrap_or_default(),
+        image: row.image_id.unwrap_or_default(),
         running: row.state == Some(State::RUNNING),
         stopped: matches!(row.state, Some(State::CREATED | State::EXITED | State::DEAD)),
         created: row.created.unwrap_or_default(),
@@ -109,6 +114,7 @@ pub(super) fn container(container: models::ContainerInspectResponse) -> Containe
         image: container.image.unwrap_or_default(),
         labels: config.labels.unwrap_or_default(),
         running: state.running.unwrap_or_default(),
+        pid: state.pid.unwrap_or_default(),
         status: state.status.map(|status| status.to_string()).unwrap_or_default(),
         health: health.status.map(|status| status.to_string()).unwrap_or_default(),
         health_log: health.log.and_then(|log| log.last()?.output.clone()).unwrap_or_default(),

@@ -9,9 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{AT_ONCE, KEEPER};
-use crate::hold::{Event, Phase, meaning};
+use crate::hold::{Event, Phase, claimant};
 
 const MINUTE: u32 = 60_000;
+const CLAIM: &[u8] = b"cs1\n";
 
 #[test]
 fn every_phase_knows_what_follows() {
@@ -20,6 +21,10 @@ fn every_phase_knows_what_follows() {
     let follows = |phase: Phase, event| phase.next(event, now, grace);
     assert_eq!(follows(Phase::Unclaimed(now), Event::Claimed), Phase::Claimed);
     assert_eq!(follows(Phase::Unclaimed(now), Event::TimeUp), Phase::Stopping(half));
+    let (soon, later) = (now + Duration::from_secs(4), now + Duration::from_mins(30));
+    assert_eq!(follows(Phase::Unclaimed(later), Event::Announced), Phase::Unclaimed(soon));
+    assert_eq!(follows(Phase::Unclaimed(now), Event::Announced), Phase::Unclaimed(now), "no second life");
+    assert_eq!(follows(Phase::Claimed, Event::Announced), Phase::Claimed, "who lost the race does no harm");
     assert_eq!(follows(Phase::Draining(now), Event::TimeUp), Phase::Stopping(half));
     assert_eq!(follows(Phase::Stopping(now), Event::TimeUp), Phase::Over);
     for phase in [Phase::Unclaimed(now), Phase::Claimed] {
@@ -28,21 +33,24 @@ fn every_phase_knows_what_follows() {
     for phase in [Phase::Unclaimed(now), Phase::Claimed, Phase::Draining(now)] {
         assert_eq!(follows(phase, Event::StopAsked), Phase::Stopping(half));
     }
+    for phase in [Phase::Unclaimed(now), Phase::Claimed, Phase::Draining(now), Phase::Stopping(now)] {
+        assert_eq!(follows(phase, Event::ServerEnded), Phase::Over);
+    }
     // An end that has begun is neither put off nor taken back.
-    for event in [Event::Nothing, Event::Claimed, Event::StopAsked, Event::OwnerGone] {
+    for event in [Event::Nothing, Event::Announced, Event::Claimed, Event::StopAsked, Event::OwnerGone] {
         assert_eq!(follows(Phase::Stopping(now), event), Phase::Stopping(now));
     }
-    for event in [Event::Nothing, Event::Claimed, Event::OwnerGone] {
+    for event in [Event::Nothing, Event::Announced, Event::Claimed, Event::OwnerGone] {
         assert_eq!(follows(Phase::Draining(now), event), Phase::Draining(now));
     }
 }
 
 #[test]
-fn only_two_bytes_mean_anything() {
-    assert_eq!(meaning(b"c"), Event::Claimed);
-    assert_eq!(meaning(b"ct"), Event::StopAsked);
-    let others: Vec<u8> = (0..=u8::MAX).filter(|byte| !b"ct".contains(byte)).collect();
-    assert_eq!(meaning(&others), Event::Nothing);
+fn a_claim_is_a_line_that_names_its_session() {
+    assert_eq!(claimant(b"c0123456789ab\n"), Some(&b"0123456789ab"[..]));
+    for other in [&b"c0123456789ab"[..], b"0123456789ab\n", b"t\n", b"\n", b""] {
+        assert_eq!(claimant(other), None);
+    }
 }
 
 /// `unshare` into a pid namespace, with the rights of root or those of a user namespace.
@@ -144,7 +152,7 @@ fn unclaimed_ends_when_its_time_is_up() {
 
 #[test]
 fn claimed_stays_until_it_is_let_go() {
-    let mut berth = Berth::hold(200, MINUTE, "").send(b"c");
+    let mut berth = Berth::hold(200, MINUTE, "").send(CLAIM);
     thread::sleep(Duration::from_secs(1));
     assert!(berth.child.try_wait().unwrap().is_none());
     let (_, time) = berth.let_go().end();
@@ -153,7 +161,7 @@ fn claimed_stays_until_it_is_let_go() {
 
 #[test]
 fn a_claim_and_the_end_in_one_go_are_an_end() {
-    let (_, time) = Berth::hold(MINUTE, MINUTE, "").send(b"c").let_go().end();
+    let (_, time) = Berth::hold(MINUTE, MINUTE, "").send(CLAIM).let_go().end();
     assert!(time < AT_ONCE, "{time:?}");
 }
 
@@ -166,7 +174,7 @@ fn a_server_that_ends_at_eof_is_not_signalled() {
         "(trap 'echo term; exit' TERM; exec <{}; echo ready; while read -r _; do :; done; sleep 0.3; echo late) &",
         stdin.display()
     );
-    let mut berth = Berth::hold(MINUTE, MINUTE, &server).send(b"c");
+    let mut berth = Berth::hold(MINUTE, MINUTE, &server).send(CLAIM);
     let to_server = fs::OpenOptions::new().write(true).open(&stdin).unwrap();
     assert_eq!(berth.line(), "ready");
     let berth = berth.let_go();
@@ -178,25 +186,25 @@ fn a_server_that_ends_at_eof_is_not_signalled() {
 
 #[test]
 fn a_server_that_ignores_eof_gets_sigterm_after_half_the_grace() {
-    let (printed, time) = Berth::hold(MINUTE, 2000, OBEDIENT).send(b"c").let_go().end();
+    let (printed, time) = Berth::hold(MINUTE, 2000, OBEDIENT).send(CLAIM).let_go().end();
     assert_eq!(printed, "ready\nterm\n");
     assert!(time >= Duration::from_secs(1), "{time:?}");
 }
 
 #[test]
 fn a_server_that_ignores_sigterm_too_is_gone_after_the_grace() {
-    let (_, time) = Berth::hold(MINUTE, 2000, STUBBORN).send(b"c").let_go().end();
+    let (_, time) = Berth::hold(MINUTE, 2000, STUBBORN).send(CLAIM).let_go().end();
     assert!(time >= Duration::from_secs(2) && time < AT_ONCE, "{time:?}");
 }
 
 #[test]
 fn stop_on_request_waits_for_no_eof() {
-    let mut berth = Berth::hold(MINUTE, MINUTE, OBEDIENT).send(b"c");
+    let mut berth = Berth::hold(MINUTE, MINUTE, OBEDIENT).send(CLAIM);
     assert_eq!(berth.line(), "ready");
     let (printed, time) = berth.send(b"t").end();
     assert_eq!(printed, "term\n");
     assert!(time < AT_ONCE, "{time:?}");
-    let mut berth = Berth::hold(MINUTE, 2000, STUBBORN).send(b"c");
+    let mut berth = Berth::hold(MINUTE, 2000, STUBBORN).send(CLAIM);
     assert_eq!(berth.line(), "ready");
     let (_, time) = berth.send(b"t").end();
     assert!(time >= Duration::from_secs(1) && time < AT_ONCE, "{time:?}");
@@ -206,7 +214,7 @@ fn stop_on_request_waits_for_no_eof() {
 fn sigterm_and_sigint_are_requests_to_stop() {
     for signal in ["TERM", "INT"] {
         let company = format!("{OBEDIENT}\n(sleep 0.5; kill -{signal} 1) &");
-        let (printed, time) = Berth::hold(MINUTE, MINUTE, &company).send(b"c").end();
+        let (printed, time) = Berth::hold(MINUTE, MINUTE, &company).send(CLAIM).end();
         assert_eq!(printed, "ready\nterm\n");
         assert!(time < AT_ONCE, "{time:?}");
     }
@@ -217,7 +225,7 @@ fn other_signals_and_idling_do_nothing() {
     let company = "(sleep 0.5; for signal in HUP PIPE USR1 ALRM QUIT STOP; do kill -$signal 1; done
         switches() { grep ^voluntary /proc/1/status; }
         before=$(switches); sleep 1; [ \"$before\" = \"$(switches)\" ] && echo idle || echo busy; sleep 60) &";
-    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(b"c");
+    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(CLAIM);
     assert_eq!(berth.line(), "idle");
     assert!(berth.child.try_wait().unwrap().is_none());
 }
@@ -227,14 +235,14 @@ fn orphans_leave_no_zombies() {
     // The first two are PID 1's own children; the third is adopted.
     let company = "sleep 0.3 & sleep 0.4 & (sleep 0.5 &)
         (sleep 1.5; cat /proc/[0-9]*/stat | grep -c ' Z '; echo $(ls -d /proc/[0-9]*); sleep 60) &";
-    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(b"c");
+    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(CLAIM);
     assert_eq!(berth.line(), "0");
 }
 
 #[test]
 fn the_lifeline_is_closed_to_the_same_user() {
     let company = "(sleep 0.5; readlink /proc/1/fd/0 || echo denied; readlink /proc/self/fd/0; sleep 60) &";
-    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(b"c");
+    let mut berth = Berth::hold(MINUTE, MINUTE, company).send(CLAIM);
     assert_eq!(berth.line(), "denied");
     assert_eq!(berth.line(), "/dev/null", "a process can read its own");
 }
@@ -245,7 +253,7 @@ fn a_keeper_that_can_no_longer_poll_ends() {
     let mut berth = Berth::hold(MINUTE, 2000, company);
     assert_eq!(berth.line(), "lowered");
     // The poll that goes on does not notice; the next one fails.
-    let (_, time) = berth.send(b"c").end();
+    let (_, time) = berth.send(CLAIM).end();
     assert!(time < AT_ONCE, "{time:?}");
 }
 

@@ -24,7 +24,7 @@ impl OwnDaemon {
     pub(crate) fn configure(&self, dind: &str) {
         let config = format!(
             "[dind]\nname = \"{}\"\nimage = \"berth-dind\"\n{dind}\n\
-             [servers.fixture]\nimage = \"berth-fixture\"\nnetwork = \"none\"\n",
+             [defaults]\nstandby = 0\n[servers.fixture]\nimage = \"berth-fixture\"\nnetwork = \"none\"\n",
             self.name
         );
         std::fs::write(self.home.path().join("berth.toml"), config).expect("a configuration");

@@ -1,0 +1,179 @@
+//! Containers that are started ahead of their sessions.
+//!
+//! One is called `mcp-<client>-<n>.standby` and belongs to nobody. **Claiming** it is renaming it, by its id, to
+//! `mcp-<client>-<n>`: all who want it want the same name for it, so one gets it, and the daemon tells the others that it
+//! is called so already. Only the winner attaches to it: the end of a second one would end the container.
+//!
+//! Before the rename, in the same write, the keeper is told that a claim is coming. From then on it waits a few
+//! seconds only, so that a proxy that dies in between leaves nothing; with the rename alone it would leave a container that
+//! is nobody's and that nobody may claim. Who loses the race announces in vain, and does no harm by it.
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+
+use super::docker::{DockerError, Engine, Image, Listed};
+use super::exec::{self, Input, Output};
+use super::keeper;
+use super::labels::{LABEL_CLIENT, LABEL_SPEC};
+use super::lease::{self, Lease};
+use super::spec::Spec;
+use super::wire::{Request, Wire};
+
+/// What the name of a container on standby ends with.
+pub const STANDBY: &str = ".standby";
+
+/// A container that may be claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standby {
+    id: String,
+    /// Once it is claimed.
+    name: String,
+    image: String,
+}
+
+/// A server that was started ahead: its streams are its container's own, and so is its end.
+#[derive(Debug)]
+pub struct Prestarted {
+    pub input: Input,
+    pub output: Output,
+    pub end: End,
+}
+
+/// The end of a container.
+pub struct End(BoxFuture<'static, Result<i64, DockerError>>);
+
+impl End {
+    /// Resolves with the exit code when the container has ended; fails when the daemon is out of reach. Only once; cancel
+    /// safe.
+    pub async fn wait(&mut self) -> Result<i64, DockerError> {
+        (&mut self.0).await
+    }
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("End")
+    }
+}
+
+/// The containers that stand by for a session of `spec`, as the daemon has them at the moment, the oldest first.
+pub async fn find(wire: &mut Wire, spec: &Spec) -> Result<Vec<Standby>, DockerError> {
+    let hash = spec.hash();
+    let mut rows = wire.list(&of_client(spec)).await?;
+    rows.retain(|row| row.running && row.labels.get(LABEL_SPEC) == Some(&hash));
+    rows.sort_by_key(|row| row.created);
+    Ok(rows.into_iter().filter_map(standby).collect())
+}
+
+impl Standby {
+    /// Whether it is of this very image, whatever its image's name means by now.
+    pub fn is_of(&self, image: &Image) -> bool {
+        self.image == image.id
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its name, once it is claimed.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Claims it; false if somebody else has, or it is gone. The wire goes on.
+    pub async fn claim(&self, wire: &mut Wire) -> Result<bool, DockerError> {
+        let Self { id, name, .. } = self;
+        let announce = format!("/containers/{id}/kill?signal={}", keeper::ANNOUNCE);
+        let announce = Request::post("announce a claim of the container", name, announce, None);
+        let rename = format!("/containers/{id}/rename?name={name}");
+        let rename = Request::post("claim the container", name, rename, None);
+        wire.send(&[&announce, &rename]).await?;
+        // Refused where it has ended; then the other one is, too.
+        match wire.answer(&announce).await {
+            Ok(_) | Err(DockerError::Refused { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        match wire.answer(&rename).await {
+            Ok(_) => Ok(true),
+            Err(DockerError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes over one that was claimed, with nothing in it yet.
+    pub async fn take(&self, wire: Wire, session: &str) -> Result<Lease, DockerError> {
+        Lease::take(wire, self.id.clone(), session).await
+    }
+
+    /// Takes over one that was claimed, with the server in it. `waiting` then waits for its end.
+    pub async fn take_server(
+        &self,
+        mut wire: Wire,
+        mut waiting: Wire,
+        session: &str,
+    ) -> Result<Prestarted, DockerError> {
+        wire.call(&lease::attach(&self.id, "stdin=1&stdout=1&stderr=1")).await?;
+        let (stream, unread) = lease::claim(wire, &self.id, session).await?;
+        let (input, output) = exec::halves(stream, unread);
+        let path = format!("/containers/{}/wait?condition=removed", self.id);
+        let wait = Request::post("wait for the container", &self.name, path, None);
+        waiting.send(&[&wait]).await?;
+        let end = async move {
+            let ended = waiting.answer(&wait).await?;
+            Ok(ended["StatusCode"].as_i64().unwrap_or_default())
+        };
+        Ok(Prestarted { input, output, end: End(Box::pin(end)) })
+    }
+}
+
+/// Starts as many containers as are missing for the next sessions of `spec`; gives their names. `argv` is what the server
+/// runs.
+pub async fn replenish(
+    engine: &Engine,
+    spec: &Spec,
+    image: &Image,
+    argv: &[String],
+) -> Result<Vec<String>, DockerError> {
+    let mut wire = Wire::connect(engine.endpoint()).await?;
+    let rows = wire.list(&of_client(spec)).await?;
+    let hash = spec.hash();
+    let ready = |row: &&Listed| {
+        row.name.ends_with(STANDBY) && row.image == image.id && row.labels.get(LABEL_SPEC) == Some(&hash)
+    };
+    let wanted = spec.server.settings.standby as usize;
+    let missing = wanted.saturating_sub(rows.iter().filter(ready).count());
+    let free: Vec<String> = lease::free_names(&spec.client, &rows).take(missing).collect();
+    let mut started = Vec::new();
+    for name in free {
+        let name = name + STANDBY;
+        let body = Some(spec.standby_body(argv));
+        let create =
+            Request::post("create the container", &name, format!("/containers/create?name={name}"), body);
+        let start = Request::post("start the container", &name, format!("/containers/{name}/start"), None);
+        // Together, like a lease: what is killed between them leaves nothing.
+        wire.send(&[&create, &start]).await?;
+        let created = wire.answer(&create).await;
+        let running = wire.answer(&start).await;
+        match created {
+            // Another session has just done the same.
+            Err(error) if error.is_conflict() => break,
+            created => drop(created?),
+        }
+        if let Err(error) = running {
+            engine.remove(&name).await?;
+            return Err(error);
+        }
+        started.push(name);
+    }
+    Ok(started)
+}
+
+fn of_client(spec: &Spec) -> String {
+    format!("{LABEL_CLIENT}={}", spec.client)
+}
+
+fn standby(row: Listed) -> Option<Standby> {
+    let name = row.name.strip_suffix(STANDBY)?.to_owned();
+    Some(Standby { id: row.id, name, image: row.image })
+}

@@ -1,0 +1,106 @@
+//! The server that was started ahead of its session: a child of PID 1, whose input is what follows the claim.
+//!
+//! Its output is the container's own. Its input goes through us, for whoever shares the lifeline with the server could
+//! not tell its end: the server can open its own input for writing.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
+
+use super::{Failure, exec, sys};
+
+/// Signals have no such number, and servers hardly end with it.
+pub(super) const OUT_OF_MEMORY: u8 = 250;
+
+const SIGKILL: i32 = 9;
+
+/// Where the kernel counts what it killed for its memory: version 2 of control groups, and 1.
+const OOM_COUNTS: [&str; 2] = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
+
+pub(super) struct Server {
+    pid: i32,
+    /// `None` once one of both ends has closed it.
+    input: Option<File>,
+    /// Its input had no room when it was last tried.
+    full: bool,
+    /// As wait(2) gives it.
+    status: Option<i32>,
+}
+
+impl Server {
+    pub(super) fn start(program: &OsString, arguments: &[OsString]) -> Result<Self, Failure> {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(|error| exec::failure(program, &error))?;
+        let input = child.stdin.take().map(|input| File::from(OwnedFd::from(input)));
+        // A pid is positive and fits.
+        Ok(Self { pid: child.id().cast_signed(), input, full: false, status: None })
+    }
+
+    pub(super) fn input(&self) -> Option<&File> {
+        self.input.as_ref()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full && self.input.is_some()
+    }
+
+    pub(super) fn has_room(&mut self) {
+        self.full = false;
+    }
+
+    pub(super) fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Gives the server what `from` has: how many bytes, 0 at its end; `WouldBlock` without room. What a server
+    /// doesn't want any more is thrown away, for the end behind it counts.
+    pub(super) fn give(&mut self, mut from: &File) -> io::Result<usize> {
+        let Some(input) = &self.input else { return from.read(&mut [0; 4096]) };
+        let moved = sys::transfer(from.as_fd(), input.as_fd());
+        match moved.as_ref().map_err(io::Error::kind) {
+            // We were told that there is something to read.
+            Err(io::ErrorKind::WouldBlock) => self.full = true,
+            Err(io::ErrorKind::BrokenPipe) => {
+                self.input = None;
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            _ => {}
+        }
+        moved
+    }
+
+    /// Reaps whoever has ended; whether the server is among them.
+    pub(super) fn reap(&mut self) -> bool {
+        while let Some((pid, status)) = sys::reap() {
+            if pid == self.pid {
+                self.status = Some(status);
+            }
+        }
+        self.status.is_some()
+    }
+
+    /// The server's own, or 128 and the signal's number as a shell has it; 0 if it was not waited for.
+    pub(super) fn exit_code(&mut self) -> u8 {
+        self.reap();
+        let Some(status) = self.status else { return 0 };
+        // As the macros of wait(2) have it: the signal in the low bits, the code above.
+        match (status & 0x7f, status >> 8 & 0xff) {
+            (0, code) => u8::try_from(code).unwrap_or(u8::MAX),
+            (SIGKILL, _) if is_short_of_memory() => OUT_OF_MEMORY,
+            (signal, _) => 128 + u8::try_from(signal).unwrap_or_default(),
+        }
+    }
+}
+
+fn is_short_of_memory() -> bool {
+    let counted = |file: &str| {
+        let text = fs::read_to_string(file).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse::<u64>().ok())
+    };
+    OOM_COUNTS.into_iter().find_map(counted).is_some_and(|count| count > 0)
+}

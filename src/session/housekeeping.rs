@@ -1,0 +1,125 @@
+//! What a session does in the daemon besides serving: its container's number, what crashes left, the next standby.
+//!
+//! None of it may hold up the session's own start: it begins with the server's first answer, when a client has what it
+//! waits for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::dock::docker::{Engine, Image};
+use crate::dock::spec::Spec;
+use crate::dock::{lease, roster, standby};
+use crate::failure::Failure;
+use crate::observe::trace::Trace;
+
+/// A server whose client asks nothing has its number after this time.
+const NAMED_WITHIN: Duration = Duration::from_secs(1);
+
+/// A session that ends finishes this long what it has begun for the next one.
+const FINISHED_WITHIN: Duration = Duration::from_millis(500);
+
+/// When the session's container was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    /// For this session; it has no number yet.
+    Now,
+    /// It was on standby, and got its number with the claim.
+    Before,
+}
+
+/// All that it needs.
+pub(super) struct Housekeeping {
+    pub(super) engine: Engine,
+    pub(super) container: String,
+    pub(super) spec: Spec,
+    /// Known where there may be a standby.
+    pub(super) image: Option<Image>,
+    pub(super) argv: Vec<String>,
+    pub(super) trace: Trace,
+}
+
+/// The work under way.
+#[derive(Debug)]
+pub(super) struct Housekeeper {
+    answered: CancellationToken,
+    naming: JoinHandle<()>,
+    replenishing: JoinHandle<()>,
+}
+
+impl Housekeeping {
+    pub(super) fn start(self, made: Made) -> Housekeeper {
+        let answered = CancellationToken::new();
+        let this = Arc::new(self);
+        let naming = {
+            let (this, answered) = (Arc::clone(&this), answered.clone());
+            async move {
+                let _ = tokio::time::timeout(NAMED_WITHIN, answered.cancelled()).await;
+                if made == Made::Now {
+                    this.take_name().await;
+                }
+                this.sweep().await;
+            }
+        };
+        let replenishing = {
+            let answered = answered.clone();
+            async move {
+                answered.cancelled().await;
+                this.replenish().await;
+            }
+        };
+        Housekeeper { answered, naming: tokio::spawn(naming), replenishing: tokio::spawn(replenishing) }
+    }
+
+    /// Gives the container its number.
+    async fn take_name(&self) {
+        let began = Instant::now();
+        match lease::name(&self.engine, &self.container, &self.spec.client).await {
+            Ok(name) => self.trace.step("take a name", began, &name),
+            // The container is ours by its lifeline; it only keeps its first name.
+            Err(error) => tracing::warn!("{}", Failure::from(error).message()),
+        }
+    }
+
+    /// Clears away what crashed sessions left, if anything.
+    async fn sweep(&self) {
+        match roster::sweep(&self.engine).await {
+            Ok(swept) => {
+                for name in swept {
+                    tracing::warn!("removed `{name}`, which a crash had left");
+                }
+            }
+            Err(error) => tracing::debug!("cannot sweep: {error}"),
+        }
+    }
+
+    /// Starts what the next session may claim.
+    async fn replenish(&self) {
+        let Some(image) = self.image.as_ref().filter(|_| self.spec.server.settings.standby > 0) else {
+            return;
+        };
+        let began = Instant::now();
+        match standby::replenish(&self.engine, &self.spec, image, &self.argv).await {
+            Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
+            Err(error) => tracing::warn!("no container on standby: {}", Failure::from(error)),
+        }
+    }
+}
+
+impl Housekeeper {
+    /// The server has answered: the client has what it was waiting for.
+    pub(super) fn answered(&self) {
+        self.answered.cancel();
+    }
+
+    /// Ends it with the session.
+    pub(super) async fn finish(self) {
+        self.naming.abort();
+        if !self.answered.is_cancelled() {
+            self.replenishing.abort();
+        }
+        let _ = tokio::time::timeout(FINISHED_WITHIN, self.replenishing).await;
+    }
+}

@@ -1,0 +1,191 @@
+//! The server's side of a session in a daemon: a container that is ours, and the server's streams.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+
+use super::housekeeping::Housekeeper;
+use super::{Exit, Upstream};
+use crate::dock::docker::{DockerError, Engine};
+use crate::dock::exec::{Chunk, Input, Output};
+use crate::dock::keeper;
+use crate::dock::lease::Lifeline;
+use crate::dock::standby::End;
+
+/// An ended process's exit code is there a moment after its output has ended.
+const EXIT_CODE_WITHIN: Duration = Duration::from_millis(500);
+
+/// What `SIGKILL` makes of an exit code.
+const KILLED: i64 = 137;
+
+/// Processes that were killed at once are seen to end within this time.
+const ENDS_TOGETHER: Duration = Duration::from_millis(200);
+
+/// What a server wrote before its container ended is on the way.
+const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
+
+/// After the lifeline is closed, how long we watch the container go.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What keeps the container, and tells of its end.
+#[derive(Debug)]
+pub(super) enum Hold {
+    /// The lifeline; the server is a process beside it.
+    Lifeline { lifeline: Lifeline, exec: String },
+    /// The server's own streams, for the server is the container's; this resolves with its exit code.
+    Container(End),
+}
+
+impl Hold {
+    /// Resolves when the container has ended or the daemon is out of reach, once; with the exit code where it is the
+    /// server's. Cancel safe.
+    async fn ended(&mut self) -> Option<Result<i64, DockerError>> {
+        match self {
+            Self::Lifeline { lifeline, .. } => {
+                lifeline.ended().await;
+                None
+            }
+            Self::Container(end) => Some(end.wait().await),
+        }
+    }
+}
+
+/// The server's side of a session: a container that is its own, and the streams of the server in it.
+#[derive(Debug)]
+pub struct DockUpstream {
+    engine: Engine,
+    container: String,
+    input: Option<Input>,
+    output: Output,
+    hold: Hold,
+    /// Its limit, in bytes.
+    memory: u64,
+    housekeeper: Housekeeper,
+    /// Set when the container has ended: until when its last output may come.
+    ends_by: Option<Instant>,
+    /// What the container ended with, where that is the server's own end.
+    exit: Option<Exit>,
+}
+
+impl DockUpstream {
+    pub(super) fn new(
+        engine: Engine,
+        container: String,
+        (input, output): (Input, Output),
+        hold: Hold,
+        memory: u64,
+        housekeeper: Housekeeper,
+    ) -> Self {
+        let input = Some(input);
+        Self { engine, container, input, output, hold, memory, housekeeper, ends_by: None, exit: None }
+    }
+
+    /// How a server ended that was its container's first process.
+    fn container_exit(&self, ended: &Result<i64, DockerError>) -> Exit {
+        match *ended {
+            Ok(keeper::OUT_OF_MEMORY) => Exit::OutOfMemory(self.memory),
+            // Somebody has killed the container.
+            Ok(KILLED) | Err(_) => Exit::Lost,
+            Ok(code) => Exit::Code(code),
+        }
+    }
+}
+
+/// A process that nobody is attached to any more: its exit code, soon; `None` if the daemon doesn't know it.
+async fn exec_exit(engine: &Engine, exec: &str) -> Option<i64> {
+    loop {
+        match engine.exec_exit(exec).await {
+            Ok(Some(code)) => return Some(code),
+            Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(_) => return None,
+        }
+    }
+}
+
+impl Upstream for DockUpstream {
+    type Input = Input;
+
+    fn take_input(&mut self) -> Option<Input> {
+        self.input.take()
+    }
+
+    async fn next(&mut self) -> Option<io::Result<Chunk>> {
+        if self.ends_by.is_none() {
+            // A cut network shows here alone: a quiet connection's keep-alive finds it, while unanswered bytes of the
+            // server's stream may only mean a server that doesn't read.
+            let ended = tokio::select! {
+                chunk = self.output.next() => {
+                    if matches!(chunk, Some(Ok(Chunk::Stdout(_)))) {
+                        self.housekeeper.answered();
+                    }
+                    return chunk;
+                }
+                ended = self.hold.ended() => ended,
+            };
+            self.exit = ended.map(|ended| self.container_exit(&ended));
+            self.ends_by = Some(Instant::now() + LAST_OUTPUT_WITHIN);
+        }
+        let deadline = self.ends_by?;
+        tokio::time::timeout_at(deadline.into(), self.output.next()).await.unwrap_or(None)
+    }
+
+    async fn terminate(&mut self) {
+        // Either fails only when the container is gone already.
+        match &mut self.hold {
+            Hold::Lifeline { lifeline, .. } => drop(lifeline.terminate().await),
+            Hold::Container(_) => drop(self.engine.kill(&self.container, "SIGTERM").await),
+        }
+    }
+
+    async fn post_mortem(&mut self) -> Exit {
+        if let Some(exit) = self.exit.clone() {
+            return exit;
+        }
+        if self.ends_by.is_some() {
+            // The server did not end by itself: its container was ended, or the daemon was.
+            return Exit::Lost;
+        }
+        let inspect = async {
+            let code = match &self.hold {
+                Hold::Container(_) => match self.hold.ended().await {
+                    Some(ended) => return self.container_exit(&ended),
+                    None => return Exit::Lost,
+                },
+                Hold::Lifeline { exec, .. } => exec_exit(&self.engine, exec).await,
+            };
+            let Some(code) = code else { return Exit::Lost };
+            if code != KILLED {
+                return Exit::Code(code);
+            }
+            match self.engine.inspect(&self.container).await {
+                Ok(Some(container)) if container.oom_killed => Exit::OutOfMemory(self.memory),
+                // Who kills the container kills the keeper, too; the daemon may not know it yet.
+                Ok(Some(_)) => match tokio::time::timeout(ENDS_TOGETHER, self.hold.ended()).await {
+                    Ok(_) => Exit::Lost,
+                    Err(_) => Exit::Code(code),
+                },
+                Ok(None) | Err(_) => Exit::Lost,
+            }
+        };
+        let exit = tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await.unwrap_or(Exit::Lost);
+        if matches!(self.hold, Hold::Container(_)) {
+            self.ends_by = Some(Instant::now());
+        }
+        exit
+    }
+
+    async fn release(mut self) {
+        let gone = async {
+            if self.ends_by.is_some() {
+                return;
+            }
+            if let Hold::Lifeline { lifeline, .. } = &mut self.hold {
+                // Half-closed, so that we see the end of what ends by it.
+                let _ = lifeline.close().await;
+            }
+            let _ = tokio::time::timeout(GONE_WITHIN, self.hold.ended()).await;
+        };
+        tokio::join!(gone, self.housekeeper.finish());
+    }
+}
