@@ -5,16 +5,18 @@ use std::process::ExitCode;
 
 use crate::cli::KillArgs;
 use crate::config::{Config, Home};
-use crate::dock::roster;
+use crate::dock::roster::{self, Entry};
 use crate::failure::Failure;
 use crate::rpc::Code;
 
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
     let entries = roster::list(&engine).await.map_err(Failure::from)?;
-    let Some(entry) =
-        entries.iter().find(|entry| entry.session == args.session || entry.name == args.session)
-    else {
+    let asked = |entry: &&Entry| {
+        // What is on standby has no session.
+        entry.name == args.session || (!entry.session.is_empty() && entry.session == args.session)
+    };
+    let Some(entry) = entries.iter().find(asked) else {
         return Err(Failure {
             code: Code::Unavailable,
             text: format!("no session `{}`", args.session),

@@ -3,7 +3,6 @@
 //! None of it may hold up the session's own start: it begins with the server's first answer, when a client has what it
 //! waits for.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -45,32 +44,24 @@ pub(super) struct Housekeeping {
 #[derive(Debug)]
 pub(super) struct Housekeeper {
     answered: CancellationToken,
-    naming: JoinHandle<()>,
-    replenishing: JoinHandle<()>,
+    work: JoinHandle<()>,
 }
 
 impl Housekeeping {
     pub(super) fn start(self, made: Made) -> Housekeeper {
         let answered = CancellationToken::new();
-        let this = Arc::new(self);
-        let naming = {
-            let (this, answered) = (Arc::clone(&this), answered.clone());
-            async move {
-                let _ = tokio::time::timeout(NAMED_WITHIN, answered.cancelled()).await;
-                if made == Made::Now {
-                    this.take_name().await;
-                }
-                this.sweep().await;
+        let answer = answered.clone();
+        let work = async move {
+            let _ = tokio::time::timeout(NAMED_WITHIN, answer.cancelled()).await;
+            // First, so that the next standby doesn't take the same number.
+            if made == Made::Now {
+                self.take_name().await;
             }
+            answer.cancelled().await;
+            self.replenish().await;
+            self.sweep().await;
         };
-        let replenishing = {
-            let answered = answered.clone();
-            async move {
-                answered.cancelled().await;
-                this.replenish().await;
-            }
-        };
-        Housekeeper { answered, naming: tokio::spawn(naming), replenishing: tokio::spawn(replenishing) }
+        Housekeeper { answered, work: tokio::spawn(work) }
     }
 
     /// Gives the container its number.
@@ -116,10 +107,9 @@ impl Housekeeper {
 
     /// Ends it with the session.
     pub(super) async fn finish(self) {
-        self.naming.abort();
         if !self.answered.is_cancelled() {
-            self.replenishing.abort();
+            self.work.abort();
         }
-        let _ = tokio::time::timeout(FINISHED_WITHIN, self.replenishing).await;
+        let _ = tokio::time::timeout(FINISHED_WITHIN, self.work).await;
     }
 }
