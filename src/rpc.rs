@@ -16,6 +16,7 @@ mod inline_bytes;
 pub mod raw;
 pub mod request_id;
 pub mod salvage;
+mod scan;
 
 pub use codec::{Frame, FrameCodec, FrameError};
 pub use envelope::{Envelope, Kind, Look, LookError, client_info_name, look};

@@ -17,12 +17,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::OFlags;
-use serde_json::value::RawValue;
 
 use super::queue::{Drain, Limits, Queue, write_all};
 use super::{Redactor, StderrSink};
 use crate::rpc::envelope::{Envelope, Look};
-use crate::rpc::raw;
+use crate::rpc::raw::{self, Raw};
 use record::{Copied, Record, Shown, What};
 
 const LIMITS: Limits = Limits { entries: 1024, bytes: 16 << 20 };
@@ -181,7 +180,7 @@ impl Shared {
 }
 
 fn code(envelope: &Envelope<'_>) -> Option<i64> {
-    raw::member(envelope.error?, "code").map(RawValue::get)?.parse().ok()
+    raw::member(envelope.error?, "code").map(Raw::get)?.parse().ok()
 }
 
 /// For appending: each record is one write, so that several sessions can share a file.

@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 use thiserror::Error;
 
-use super::raw::{self, Key};
+use super::raw::{self, Key, Raw};
 use super::request_id::{RawId, RequestId};
+use super::scan::Scanner;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LookError {
@@ -81,11 +81,11 @@ impl<'a> Look<'a> {
 pub struct Envelope<'a> {
     pub kind: Kind,
     /// As it stands in the message, whatever its type.
-    pub id: Option<&'a RawValue>,
+    pub id: Option<Raw<'a>>,
     /// Borrowed unless it has escapes; `None` if it is no string.
     pub method: Option<Cow<'a, str>>,
-    pub params: Option<&'a RawValue>,
-    pub error: Option<&'a RawValue>,
+    pub params: Option<Raw<'a>>,
+    pub error: Option<Raw<'a>>,
     pub has_jsonrpc: bool,
     is_message: bool,
 }
@@ -108,29 +108,59 @@ impl Envelope<'_> {
 }
 
 /// Looks at one line, its terminator left off or not. Allocates nothing for a single message without escapes in
-/// its method (but one byte a level of nesting).
+/// its method that nests less than 64 levels deep.
 ///
 /// # Errors
 /// Where the line is no UTF-8 or no JSON.
 pub fn look(line: &[u8]) -> Result<Look<'_>, LookError> {
     let text = std::str::from_utf8(line).map_err(|err| LookError::NotUtf8 { at: err.valid_up_to() })?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    // The first byte decides: serde_json's own choice would read numbers as values, and refuse 1e999.
-    let look = match text.trim_ascii_start().as_bytes().first() {
-        Some(b'{') => json.deserialize_map(EnvelopeVisitor).map(Look::One),
-        Some(b'[') => json.deserialize_seq(BatchVisitor).map(Look::Batch),
-        _ => json.deserialize_ignored_any(IgnoredAny).map(|_| Look::One(Members::default().into())),
-    };
-    look.and_then(|look| json.end().map(|()| look)).map_err(|err| not_json(&err))
+    look_at(text).ok_or_else(|| not_json(text))
 }
 
-fn not_json(err: &serde_json::Error) -> LookError {
+fn look_at(text: &str) -> Option<Look<'_>> {
+    let mut scanner = Scanner::new(text);
+    let look = match scanner.peek()? {
+        b'{' => Look::One(Members::read(&mut scanner)?.into()),
+        b'[' => Look::Batch(batch(&mut scanner)?),
+        _ => {
+            scanner.value()?;
+            Look::One(Members::default().into())
+        }
+    };
+    scanner.end().map(|()| look)
+}
+
+/// Why it is none, which the scanner doesn't know.
+fn not_json(text: &str) -> LookError {
+    let Err(err) = serde_json::from_str::<IgnoredAny>(text) else {
+        return LookError::NotJson { what: "unexpected text".to_owned(), column: 0 };
+    };
     let column = err.column();
     let mut what = err.to_string();
     if let Some(at) = what.rfind(" at line ") {
         what.truncate(at);
     }
     LookError::NotJson { what, column }
+}
+
+fn batch<'a>(scanner: &mut Scanner<'a>) -> Option<Vec<Envelope<'a>>> {
+    let mut envelopes: Vec<Envelope<'a>> = Vec::new();
+    let mut stray = false;
+    scanner.array(|scanner| {
+        let mut members = Members::default();
+        if scanner.peek()? == b'{' {
+            members = Members::read(scanner)?;
+        } else {
+            scanner.value()?;
+        }
+        let envelope = Envelope::from(if members.is_message() { members } else { Members::default() });
+        if envelope.is_message || !stray {
+            stray |= !envelope.is_message;
+            envelopes.push(envelope);
+        }
+        Some(())
+    })?;
+    Some(envelopes)
 }
 
 /// What the client calls itself in this message: `params.clientInfo.name` of an `initialize`, or since 2026-07-28
@@ -153,14 +183,33 @@ pub fn client_info_name(envelope: &Envelope<'_>) -> Option<String> {
 #[derive(Default)]
 struct Members<'a> {
     jsonrpc: bool,
-    id: Option<&'a RawValue>,
-    method: Option<&'a RawValue>,
-    params: Option<&'a RawValue>,
+    id: Option<Raw<'a>>,
+    method: Option<Raw<'a>>,
+    params: Option<Raw<'a>>,
     result: bool,
-    error: Option<&'a RawValue>,
+    error: Option<Raw<'a>>,
 }
 
-impl Members<'_> {
+impl<'a> Members<'a> {
+    fn read(scanner: &mut Scanner<'a>) -> Option<Self> {
+        let mut members = Self::default();
+        scanner.object(|scanner, key| {
+            match raw::key(key) {
+                Key::Id => members.id = Some(scanner.raw()?),
+                Key::Method => members.method = Some(scanner.raw()?),
+                Key::Params => members.params = Some(scanner.raw()?),
+                Key::Error => members.error = Some(scanner.raw()?),
+                known => {
+                    scanner.value()?;
+                    members.jsonrpc |= known == Key::Jsonrpc;
+                    members.result |= known == Key::Result;
+                }
+            }
+            Some(())
+        })?;
+        Some(members)
+    }
+
     fn is_message(&self) -> bool {
         let answer = self.id.is_some() && (self.result || self.error.is_some());
         self.jsonrpc || self.method.is_some() || answer
@@ -202,59 +251,7 @@ impl<'a> From<Members<'a>> for Envelope<'a> {
     }
 }
 
-struct EnvelopeVisitor;
-
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members::default();
-        // Raw keys too: serde_json refuses a lone surrogate in a key that is read as a string.
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            match raw::key(key.get().as_bytes()) {
-                Key::Id => members.id = Some(map.next_value()?),
-                Key::Method => members.method = Some(map.next_value()?),
-                Key::Params => members.params = Some(map.next_value()?),
-                Key::Error => members.error = Some(map.next_value()?),
-                known => {
-                    map.next_value::<IgnoredAny>()?;
-                    members.jsonrpc |= known == Key::Jsonrpc;
-                    members.result |= known == Key::Result;
-                }
-            }
-        }
-        Ok(members.into())
-    }
-}
-
-struct BatchVisitor;
-
-impl<'de> Visitor<'de> for BatchVisitor {
-    type Value = Vec<Envelope<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut envelopes: Vec<Envelope<'de>> = Vec::new();
-        let mut stray = false;
-        while let Some(element) = seq.next_element::<&RawValue>()? {
-            let object =
-                serde_json::Deserializer::from_str(element.get()).deserialize_map(EnvelopeVisitor).ok();
-            let envelope = object.filter(Envelope::is_message).unwrap_or_else(|| Members::default().into());
-            if envelope.is_message || !stray {
-                stray |= !envelope.is_message;
-                envelopes.push(envelope);
-            }
-        }
-        Ok(envelopes)
-    }
-}
-
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

@@ -56,11 +56,12 @@ pub fn error_line(id: Option<&RawId>, code: impl Into<i64>, message: &str, data:
 mod tests {
     use serde_json::json;
 
+    use super::super::raw::Raw;
     use super::*;
 
     #[test]
     fn the_id_is_echoed_as_it_was_spelt() {
-        let id = RawId::from_raw(serde_json::from_str(r#""\u0061""#).unwrap()).unwrap();
+        let id = RawId::from_raw(Raw::parse(r#""\u0061""#).unwrap()).unwrap();
         assert_eq!(
             error_line(Some(&id), PARSE_ERROR, "no", None),
             &br#"{"jsonrpc":"2.0","id":"\u0061","error":{"code":-32700,"message":"no"}}

@@ -5,8 +5,32 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserializer, Visitor};
+
+use super::scan::Scanner;
+
+/// One JSON value as it stands in a message, without the blanks around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raw<'a>(&'a str);
+
+impl<'a> Raw<'a> {
+    /// `json` must be one value.
+    pub(super) fn new(json: &'a str) -> Self {
+        Self(json)
+    }
+
+    /// `None` if `text` is no JSON.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let mut scanner = Scanner::new(text);
+        let raw = scanner.raw()?;
+        scanner.end().map(|()| raw)
+    }
+
+    /// The text.
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+}
 
 /// The top-level keys that berth looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +67,7 @@ pub(super) fn key(raw: &[u8]) -> Key {
 
 /// The text of a raw JSON string (quotes included), borrowed when it has no escapes; a lone surrogate becomes
 /// U+FFFD. `None` if it is no string.
-pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub fn string(raw: Raw<'_>) -> Option<Cow<'_, str>> {
     let text = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     if !text.contains('\\') {
         return Some(Cow::Borrowed(text));
@@ -53,8 +77,17 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
 
 /// The value of the last member named `name`, as JSON parsers choose among duplicates. `None` if there is none or
 /// `object` is no object.
-pub fn member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    serde_json::Deserializer::from_str(object.get()).deserialize_map(MemberVisitor { name }).ok().flatten()
+pub fn member<'a>(object: Raw<'a>, name: &str) -> Option<Raw<'a>> {
+    let mut found = None;
+    Scanner::new(object.get()).object(|scanner, key| {
+        if unescape(key).as_deref() == Some(name.as_bytes()) {
+            found = Some(scanner.raw()?);
+            Some(())
+        } else {
+            scanner.value()
+        }
+    })?;
+    found
 }
 
 /// The bytes of a raw JSON string (quotes included): UTF-8, but for lone surrogates, which keep three bytes each
@@ -85,37 +118,12 @@ impl Visitor<'_> for BytesVisitor {
     }
 }
 
-struct MemberVisitor<'n> {
-    name: &'n str,
-}
-
-impl<'de> Visitor<'de> for MemberVisitor<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        // Raw, because serde_json refuses a lone surrogate in a key that is read as a string.
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            if string(key).as_deref() == Some(self.name) {
-                found = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).unwrap()
+    fn raw(json: &str) -> Raw<'_> {
+        Raw::parse(json).unwrap()
     }
 
     #[test]
@@ -140,8 +148,8 @@ mod tests {
     #[test]
     fn the_last_of_duplicate_members_counts() {
         let object = raw(r#"{"a":1,"\ud800":0,"b":{"a":2},"\u0061":[3]}"#);
-        assert_eq!(member(object, "a").map(RawValue::get), Some("[3]"));
-        assert_eq!(member(object, "c").map(RawValue::get), None);
-        assert_eq!(member(raw("[1]"), "a").map(RawValue::get), None);
+        assert_eq!(member(object, "a").map(Raw::get), Some("[3]"));
+        assert_eq!(member(object, "c").map(Raw::get), None);
+        assert_eq!(member(raw("[1]"), "a").map(Raw::get), None);
     }
 }

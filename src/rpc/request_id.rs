@@ -5,10 +5,9 @@
 use std::fmt;
 
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use super::inline_bytes::InlineBytes;
-use super::raw;
+use super::raw::{self, Raw};
 
 /// An id as a value, to compare and to look up by. A string never equals a number.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -25,7 +24,7 @@ enum Canonical {
 
 impl RequestId {
     /// `None` for what can't be matched to an answer: `null`, and what is neither string nor number.
-    pub fn from_raw(id: &RawValue) -> Option<Self> {
+    pub fn from_raw(id: Raw<'_>) -> Option<Self> {
         Self::from_json(id.get())
     }
 
@@ -94,7 +93,7 @@ pub struct RawId(InlineBytes);
 
 impl RawId {
     /// `None` unless `id` is a string, a number or `null`.
-    pub fn from_raw(id: &RawValue) -> Option<Self> {
+    pub fn from_raw(id: Raw<'_>) -> Option<Self> {
         let json = id.get().as_bytes();
         matches!(json.first(), Some(b'"' | b'-' | b'0'..=b'9' | b'n')).then(|| Self(InlineBytes::from(json)))
     }
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     fn id(json: &str) -> RequestId {
-        RequestId::from_raw(serde_json::from_str(json).unwrap()).unwrap()
+        RequestId::from_raw(Raw::parse(json).unwrap()).unwrap()
     }
 
     #[test]
@@ -203,18 +202,18 @@ mod tests {
     #[test]
     fn what_no_answer_can_be_matched_to_is_no_request_id() {
         for json in ["null", "true", "[1]", "{}"] {
-            assert_eq!(RequestId::from_raw(serde_json::from_str(json).unwrap()), None);
+            assert_eq!(RequestId::from_raw(Raw::parse(json).unwrap()), None);
         }
-        assert!(RawId::from_raw(serde_json::from_str("null").unwrap()).unwrap().request_id().is_none());
+        assert!(RawId::from_raw(Raw::parse("null").unwrap()).unwrap().request_id().is_none());
     }
 
     #[test]
     fn a_raw_id_keeps_the_spelling_and_is_always_json() {
-        let raw = RawId::from_raw(serde_json::from_str("1.50E+3").unwrap()).unwrap();
+        let raw = RawId::from_raw(Raw::parse("1.50E+3").unwrap()).unwrap();
         assert_eq!(raw.as_bytes(), b"1.50E+3");
         assert_eq!(raw.request_id(), Some(id("1500")));
         for json in ["true", "[]", "{}"] {
-            assert_eq!(RawId::from_raw(serde_json::from_str(json).unwrap()), None);
+            assert_eq!(RawId::from_raw(Raw::parse(json).unwrap()), None);
         }
         for broken in [&b"01"[..], b"1a", b"\"\xff\"", b"\"a\nb\"", b"\"\\x\"", b"nul", b"", b"true", b"\"a"]
         {

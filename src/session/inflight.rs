@@ -59,6 +59,7 @@ impl InFlight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::raw::Raw;
     use crate::rpc::{Look, look};
 
     fn insert(table: &InFlight, line: &str) {
@@ -67,7 +68,7 @@ mod tests {
     }
 
     fn key(json: &str) -> RequestId {
-        RequestId::from_raw(serde_json::from_str(json).unwrap()).unwrap()
+        RequestId::from_raw(Raw::parse(json).unwrap()).unwrap()
     }
 
     #[test]

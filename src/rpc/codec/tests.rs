@@ -7,6 +7,7 @@ use proptest::sample::select;
 use tokio_util::codec::FramedRead;
 
 use super::super::arbitrary::{cut, cuts};
+use super::super::raw::Raw;
 use super::*;
 
 fn items<'b>(max_bytes: usize, pieces: impl IntoIterator<Item = &'b [u8]>) -> Vec<Item> {
@@ -42,7 +43,7 @@ fn one_line(items: &[Item]) -> &Frame {
 }
 
 fn too_long(limit: usize, id: Option<&str>, kind: Kind) -> Item {
-    let id = id.map(|id| RawId::from_raw(serde_json::from_str(id).unwrap()).unwrap());
+    let id = id.map(|id| RawId::from_raw(Raw::parse(id).unwrap()).unwrap());
     Err(FrameError::TooLong { limit, id, kind })
 }
 

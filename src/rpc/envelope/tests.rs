@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::super::arbitrary::json;
+use super::oracle::{Seen, see};
 use super::*;
 
 fn one(line: &str) -> Envelope<'_> {
@@ -76,13 +77,13 @@ fn knows_a_message_from_a_stray_print() {
 fn gives_the_members_as_they_stand() {
     let line = r#"{ "id" : 1.0 ,"x":[{"id":2}],"method":"a","params": {"b" : 1e999} ,"method":"tools/call"}"#;
     let envelope = one(line);
-    assert_eq!(envelope.id.map(RawValue::get), Some("1.0"));
+    assert_eq!(envelope.id.map(Raw::get), Some("1.0"));
     assert_eq!(envelope.raw_id().unwrap().as_bytes(), b"1.0");
-    assert_eq!(envelope.params.map(RawValue::get), Some(r#"{"b" : 1e999}"#));
+    assert_eq!(envelope.params.map(Raw::get), Some(r#"{"b" : 1e999}"#));
     assert!(matches!(envelope.method, Some(Cow::Borrowed("tools/call"))), "the last one, and no copy");
     assert!(!envelope.has_jsonrpc);
     assert_eq!(one(r#"{"jsonrpc":1,"m\u0065thod":"\u0061\/b"}"#).method.as_deref(), Some("a/b"));
-    assert_eq!(one(r#"{"id":1,"error":{"code":5}}"#).error.map(RawValue::get), Some(r#"{"code":5}"#));
+    assert_eq!(one(r#"{"id":1,"error":{"code":5}}"#).error.map(Raw::get), Some(r#"{"code":5}"#));
 }
 
 #[test]
@@ -186,6 +187,27 @@ fn is_only_serde(err: &serde_json::Error) -> bool {
     ["out of range", "surrogate", "hex escape", "recursion"].iter().any(|what| err.contains(what))
 }
 
+fn is_message_as_seen(seen: &Seen) -> bool {
+    let [id, method, _, error] = &seen.raw;
+    seen.jsonrpc || method.is_some() || (id.is_some() && (seen.result || error.is_some()))
+}
+
+type Shown = ([Option<String>; 4], bool, bool);
+
+fn shown(envelope: &Envelope<'_>) -> Shown {
+    let own = |raw: Option<Raw<'_>>| raw.map(|raw| raw.get().to_owned());
+    let method = envelope.method.as_deref().map(str::to_owned);
+    let members = [own(envelope.id), method, own(envelope.params), own(envelope.error)];
+    (members, envelope.has_jsonrpc, envelope.is_message())
+}
+
+fn shown_as_seen(seen: Seen) -> Shown {
+    let is_message = is_message_as_seen(&seen);
+    let [id, method, params, error] = seen.raw;
+    let method = method.and_then(|raw| Some(raw::string(Raw::parse(&raw)?)?.into_owned()));
+    ([id, method, params, error], seen.jsonrpc, is_message)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -206,6 +228,31 @@ proptest! {
     }
 
     #[test]
+    fn sees_what_serde_json_sees(
+        mut line in json().prop_map(String::into_bytes),
+        edits in vec((any::<prop::sample::Index>(), any::<u8>()), 0..2),
+    ) {
+        for (at, byte) in edits {
+            let at = at.index(line.len());
+            line[at] = byte;
+        }
+        let seen = look(&line).map(|look| look.envelopes().iter().map(shown).collect::<Vec<_>>());
+        let expected = see(&line).map(|all| {
+            let mut shown = Vec::new();
+            let mut stray = false;
+            let is_array = line.trim_ascii_start().starts_with(b"[");
+            for seen in all {
+                let seen = seen.filter(|seen| !is_array || is_message_as_seen(seen)).unwrap_or_default();
+                if !is_array || is_message_as_seen(&seen) || !std::mem::replace(&mut stray, true) {
+                    shown.push(shown_as_seen(seen));
+                }
+            }
+            shown
+        });
+        prop_assert_eq!(seen.map_err(|_| ()), expected, "{}", String::from_utf8_lossy(&line));
+    }
+
+    #[test]
     fn agrees_with_a_parser_on_what_is_in_it(line in json()) {
         let value: Value = serde_json::from_str(&line).unwrap();
         let look = look(line.as_bytes()).unwrap();
@@ -214,7 +261,7 @@ proptest! {
             return Ok(());
         };
         let field = |name: &str| value.get(name).cloned();
-        let parsed = |raw: Option<&RawValue>| raw.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
+        let parsed = |raw: Option<Raw<'_>>| raw.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
         prop_assert_eq!(parsed(envelope.id), field("id"));
         prop_assert_eq!(parsed(envelope.params), field("params"));
         prop_assert_eq!(parsed(envelope.error), field("error"));
