@@ -4,6 +4,7 @@
 //! writes, `judge` decides. The other direction runs in a task of its own ([`relay::ClientToServer`]); neither waits for
 //! the other.
 
+mod burst;
 mod downstream;
 mod housekeeping;
 pub mod identity;
@@ -25,7 +26,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_util::codec::{Decoder, FramedRead};
+use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use crate::dock::exec::Chunk;
@@ -34,6 +35,7 @@ use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::Trace;
 use crate::rpc::FrameCodec;
+use burst::Burst;
 use downstream::{Downstream, Turn, at};
 use inflight::InFlight;
 use judge::{Verdict, judge};
@@ -121,7 +123,7 @@ where
     let (reply, replies) = mpsc::channel(REPLIES);
     let (to_server, for_server) = mpsc::channel(REPLIES);
     let pump = ClientToServer {
-        frames: FramedRead::new(from_client, FrameCodec::new(options.max_line)),
+        frames: FramedRead::with_capacity(from_client, FrameCodec::new(options.max_line), BURST),
         phases,
         replies: reply,
         for_server,
@@ -130,6 +132,7 @@ where
         shared: Arc::clone(&shared),
         stop: options.stop.clone(),
         interactive: options.interactive,
+        burst: BytesMut::new(),
     };
     let client = Downstream {
         out: Some(to_client),
@@ -197,7 +200,7 @@ where
         // The client has said goodbye. A server that then ends in order has answered what it wanted to.
         if terminated || exit != Exit::Code(0) {
             for pending in self.shared.in_flight.drain() {
-                self.client.write(&failure.answer(Some(&pending.id))).await;
+                self.client.write([&failure.answer(Some(&pending.id)), &[]]).await;
             }
         }
         upstream.release().await;
@@ -207,7 +210,7 @@ where
     /// Moves the server's output to the client until it ends; true if the server had to be told to end.
     async fn relay<U: Upstream<Input = I>>(&mut self, upstream: &mut U, tail: &mut StderrTail) -> bool {
         let mut codec = FrameCodec::new(self.options.max_line);
-        let mut buffer = BytesMut::new();
+        let mut burst = Burst::default();
         let (mut terminate_at, mut terminated) = (None, false);
         loop {
             let deadline = self.client.deadline;
@@ -234,14 +237,14 @@ where
                 }
             };
             match chunk {
-                Some(Ok(Chunk::Stdout(bytes))) => {
-                    buffer.extend_from_slice(&bytes);
+                Some(Ok(Chunk::Stdout(mut piece))) => {
                     // What has come in one piece leaves in one.
-                    let mut lines = BytesMut::new();
-                    while let Ok(Some(item)) = codec.decode(&mut buffer) {
-                        self.pass(judge(item, &self.shared), &mut lines, tail).await;
+                    burst.begin(&piece);
+                    while let Some(item) = codec.next(&mut piece) {
+                        self.pass(judge(item, &self.shared), &mut burst, tail).await;
                     }
-                    self.client.write(&lines).await;
+                    self.client.write(burst.parts()).await;
+                    burst.end();
                 }
                 Some(Ok(Chunk::Stderr(bytes))) => tail.push(&bytes),
                 Some(Err(error)) => {
@@ -251,26 +254,27 @@ where
                 None => break,
             }
         }
-        let mut lines = BytesMut::new();
-        while let Ok(Some(item)) = codec.decode_eof(&mut buffer) {
-            self.pass(judge(item, &self.shared), &mut lines, tail).await;
+        if let Some(item) = codec.last() {
+            self.pass(judge(item, &self.shared), &mut burst, tail).await;
+            self.client.write(burst.parts()).await;
         }
-        self.client.write(&lines).await;
         terminated
     }
 
-    /// Carries a verdict out; what is to be written is gathered in `lines`, unless it is long enough by itself.
-    async fn pass(&mut self, verdict: Verdict, lines: &mut BytesMut, tail: &mut StderrTail) {
+    /// Carries a verdict out; what is to be written is gathered in `burst`, unless it is long enough by itself.
+    async fn pass(&mut self, verdict: Verdict, burst: &mut Burst, tail: &mut StderrTail) {
         match verdict {
             Verdict::Forward(line) | Verdict::Replace(line) if line.len() < BURST => {
-                lines.extend_from_slice(&line);
-                if lines.len() >= BURST {
-                    self.client.write(&lines.split()).await;
+                burst.add(&line);
+                if burst.len() >= BURST {
+                    self.client.write(burst.parts()).await;
+                    burst.clear();
                 }
             }
             Verdict::Forward(line) | Verdict::Replace(line) => {
-                self.client.write(&lines.split()).await;
-                self.client.write(&line).await;
+                self.client.write(burst.parts()).await;
+                burst.clear();
+                self.client.write([&line, &[]]).await;
             }
             Verdict::Stray(frame) => tail.push(frame.wire()),
             Verdict::Refuse(line) => {

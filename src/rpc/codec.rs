@@ -2,7 +2,9 @@
 //!
 //! A line over the limit is an item like any other, not the end of the stream: the rest of it is thrown away as
 //! it comes while [`Salvage`] looks for its id, and the next line goes through. Memory is bounded by the limit
-//! and one read, time is linear in the bytes however they are cut.
+//! and one read, time is linear in the bytes however they are cut. A line that comes in one piece is never copied,
+//! any other once.
+use std::ops::Deref;
 use std::{fmt, io};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,11 +15,12 @@ use tokio_util::codec::Decoder;
 use super::envelope::Kind;
 use super::request_id::RawId;
 use super::salvage::Salvage;
+use partial::Partial;
 
-/// What an empty buffer starts with; tokio-util's own value.
+mod partial;
+
+/// What there is room for when a buffer of the caller's is read into; tokio-util's own value.
 const READ: usize = 8 * 1024;
-/// A buffer that has grown over this is given back when little is left in it.
-const KEEP: usize = 64 * 1024;
 
 /// One line, byte for byte.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,11 +69,9 @@ pub enum FrameError {
 #[derive(Debug)]
 pub struct FrameCodec {
     max_bytes: usize,
-    /// No newline in this many bytes at the start of the buffer.
-    scanned: usize,
+    /// What has come of a line that has no end yet.
+    partial: Partial,
     overlong: Option<Overlong>,
-    /// The largest that the present buffer has been; what is left of its capacity doesn't tell.
-    grown: usize,
 }
 
 #[derive(Debug)]
@@ -81,63 +82,108 @@ enum Overlong {
 
 type Item = Result<Frame, FrameError>;
 
+/// A piece of the stream, cut anywhere.
+trait Piece: Buf + Deref<Target = [u8]> {
+    fn cut(&mut self, len: usize) -> Bytes;
+}
+
+impl Piece for Bytes {
+    fn cut(&mut self, len: usize) -> Bytes {
+        self.split_to(len)
+    }
+}
+
+impl Piece for BytesMut {
+    fn cut(&mut self, len: usize) -> Bytes {
+        self.split_to(len).freeze()
+    }
+}
+
 impl FrameCodec {
     /// Messages of up to `max_bytes` pass, their terminator not counted.
     pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, scanned: 0, overlong: None, grown: 0 }
+        Self { max_bytes, partial: Partial::default(), overlong: None }
     }
 
-    fn next(&mut self, buffer: &mut BytesMut) -> Option<Item> {
-        self.grown = self.grown.max(buffer.capacity());
-        loop {
-            let newline = memchr(b'\n', &buffer[self.scanned..]).map(|at| self.scanned + at);
+    /// The next item of the stream, whose next bytes are `piece`; `None` when those are used up.
+    pub fn next(&mut self, piece: &mut Bytes) -> Option<Item> {
+        self.next_in(piece)
+    }
+
+    /// The last item of a stream that has ended.
+    pub fn last(&mut self) -> Option<Item> {
+        match self.overlong.take() {
+            Some(Overlong::Searching(salvage)) => return Some(Err(too_long(self.max_bytes, &salvage))),
+            Some(Overlong::Reported) => return None,
+            None => {}
+        }
+        let wire = self.partial.take();
+        // The end of the stream is no terminator: a `\r` before it is the message's.
+        if wire.len() > self.max_bytes {
+            Some(Err(too_long(self.max_bytes, &Salvage::of(&wire))))
+        } else if wire.trim_ascii_start().is_empty() {
+            None
+        } else {
+            Some(Ok(Frame { wire }))
+        }
+    }
+
+    fn next_in(&mut self, piece: &mut impl Piece) -> Option<Item> {
+        while !piece.is_empty() {
+            let newline = memchr(b'\n', piece);
+            let end = newline.map_or(piece.len(), |at| at + 1);
             if self.overlong.is_some() {
-                let end = newline.map_or(buffer.len(), |at| at + 1);
-                let item = self.discard(&buffer[..end], newline.is_some());
-                buffer.advance(end);
-                self.give_back(buffer);
-                if item.is_some() || newline.is_none() {
+                let item = self.discard(&piece[..end], newline.is_some());
+                piece.advance(end);
+                if item.is_some() {
                     return item;
                 }
                 continue;
             }
-            let Some(newline) = newline else {
-                if self.is_too_long(buffer) {
-                    self.start_overlong(buffer);
-                    continue;
+            if self.is_too_long(&piece[..end]) {
+                self.start_overlong(piece);
+                if let Some(item) = self.discard(&[], false) {
+                    return Some(item);
                 }
-                self.scanned = buffer.len();
-                self.grow(buffer);
-                return None;
+                continue;
+            }
+            let wire = if newline.is_some() && self.partial.as_slice().is_empty() {
+                piece.cut(end)
+            } else {
+                // A terminator of two bytes at most.
+                self.partial.extend(&piece[..end], self.max_bytes.saturating_add(2));
+                piece.advance(end);
+                if newline.is_none() {
+                    return None;
+                }
+                self.partial.take()
             };
-            let line = &buffer[..=newline];
-            if line.len() - terminator(line) > self.max_bytes {
-                self.start_overlong(buffer);
-                continue;
+            if !wire.trim_ascii_start().is_empty() {
+                return Some(Ok(Frame { wire }));
             }
-            self.scanned = 0;
-            if line.trim_ascii_start().is_empty() {
-                buffer.advance(newline + 1);
-                continue;
-            }
-            let wire = buffer.split_to(newline + 1).freeze();
-            self.give_back(buffer);
-            return Some(Ok(Frame { wire }));
         }
+        None
     }
 
-    /// Whether the start of a line can't become a message within the limit any more. A `\r` at its end may yet
-    /// belong to the terminator.
-    fn is_too_long(&self, start: &[u8]) -> bool {
-        start.len() - usize::from(start.ends_with(b"\r")) > self.max_bytes
+    /// Whether the line that goes on with `part` is no message within the limit, or can't become one any more. A `\r` at
+    /// its end may yet belong to the terminator.
+    fn is_too_long(&self, part: &[u8]) -> bool {
+        let line = self.partial.as_slice();
+        let ended = usize::from(part.ends_with(b"\n"));
+        let before = part.len().checked_sub(ended + 1).map(|at| part[at]).or(line.last().copied());
+        line.len() + part.len() - ended - usize::from(before == Some(b'\r')) > self.max_bytes
     }
 
     /// Looks at just as much as the limit lets through and one byte, so that the item is the same however the line
     /// was cut into reads.
-    fn start_overlong(&mut self, buffer: &mut BytesMut) {
-        self.overlong = Some(Overlong::Searching(Salvage::of(&buffer[..=self.max_bytes])));
-        buffer.advance(self.max_bytes + 1);
-        self.scanned = 0;
+    fn start_overlong(&mut self, piece: &mut impl Piece) {
+        let rest = self.max_bytes + 1 - self.partial.as_slice().len();
+        let mut salvage = Salvage::default();
+        salvage.feed(self.partial.as_slice());
+        salvage.feed(&piece[..rest]);
+        self.overlong = Some(Overlong::Searching(salvage));
+        self.partial.clear();
+        piece.advance(rest);
     }
 
     fn discard(&mut self, part: &[u8], ended: bool) -> Option<Item> {
@@ -154,30 +200,6 @@ impl FrameCodec {
         }
         item
     }
-
-    /// Makes room for the rest of a line. By doubling, so that time stays linear, but never beyond what the
-    /// longest line and one read need; `reserve` would not stop there.
-    fn grow(&mut self, buffer: &mut BytesMut) {
-        let len = buffer.len();
-        if len < READ || len < buffer.capacity() {
-            return;
-        }
-        let most = self.max_bytes.saturating_add(READ);
-        let mut larger = BytesMut::with_capacity(len.saturating_mul(2).min(most));
-        larger.extend_from_slice(buffer);
-        *buffer = larger;
-        self.grown = buffer.capacity();
-    }
-
-    /// Leaves a large buffer to the frames that were cut from it, and takes what little is behind them along.
-    fn give_back(&mut self, buffer: &mut BytesMut) {
-        if self.grown > KEEP && buffer.len() <= READ {
-            let mut fresh = BytesMut::with_capacity(2 * READ);
-            fresh.extend_from_slice(buffer);
-            *buffer = fresh;
-            self.grown = buffer.capacity();
-        }
-    }
 }
 
 impl Decoder for FrameCodec {
@@ -185,28 +207,16 @@ impl Decoder for FrameCodec {
     type Error = io::Error;
 
     fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Item>> {
-        Ok(self.next(buffer))
+        let item = self.next_in(buffer);
+        if item.is_none() {
+            // Or the buffer's end would be filled by ever smaller reads.
+            let _ = buffer.try_reclaim(READ);
+        }
+        Ok(item)
     }
 
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Item>> {
-        if let Some(item) = self.next(buffer) {
-            return Ok(Some(item));
-        }
-        self.scanned = 0;
-        match self.overlong.take() {
-            Some(Overlong::Searching(salvage)) => return Ok(Some(Err(too_long(self.max_bytes, &salvage)))),
-            Some(Overlong::Reported) => return Ok(None),
-            None => {}
-        }
-        let wire = buffer.split().freeze();
-        // The end of the stream is no terminator: a `\r` before it is the message's.
-        Ok(if wire.len() > self.max_bytes {
-            Some(Err(too_long(self.max_bytes, &Salvage::of(&wire))))
-        } else if wire.trim_ascii_start().is_empty() {
-            None
-        } else {
-            Some(Ok(Frame { wire }))
-        })
+        Ok(self.next_in(buffer).or_else(|| self.last()))
     }
 }
 

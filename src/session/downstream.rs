@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -55,7 +55,7 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
                     continue;
                 }
             };
-            self.write(&reply).await;
+            self.write([&reply, &[]]).await;
         }
     }
 
@@ -67,20 +67,21 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
     /// Writes the answers that are left.
     pub(super) async fn serve_rest(&mut self) {
         while let Some(line) = self.replies.recv().await {
-            self.write(&line).await;
+            self.write([&line, &[]]).await;
         }
     }
 
-    /// One whole line. A client that is gone ends the session; one that doesn't read holds up its own direction, but no
+    /// Whole lines, in two parts for the sake of those that lie in two places. A client that is gone ends the session; one that doesn't read holds up its own direction, but no
     /// longer than `patience` once it has closed the other.
-    pub(super) async fn write(&mut self, line: &[u8]) {
-        if line.is_empty() {
+    pub(super) async fn write(&mut self, [first, second]: [&[u8]; 2]) {
+        let mut lines = first.chain(second);
+        if !lines.has_remaining() {
             return;
         }
         let Some(mut out) = self.out.take() else { return };
         let written = {
             let mut write = std::pin::pin!(async {
-                out.write_all(line).await?;
+                out.write_all_buf(&mut lines).await?;
                 out.flush().await
             });
             loop {

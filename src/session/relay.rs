@@ -80,6 +80,8 @@ pub struct ClientToServer<R, I> {
     pub stop: CancellationToken,
     /// A person who typed the command sees the error on the terminal; no request is waited for.
     pub interactive: bool,
+    /// Lines that go to the server in one write; used again and again.
+    pub burst: BytesMut,
 }
 
 impl<R, I> ClientToServer<R, I>
@@ -109,8 +111,13 @@ where
                     Line::End => break ClientEnd::Closed,
                 },
             };
-            let (lines, ended) = self.gather(line).await;
-            match self.deliver(&mut server, &lines).await {
+            let ended = self.gather(&line).await;
+            let burst = std::mem::take(&mut self.burst);
+            let lines = if burst.is_empty() { &line[..] } else { &burst[..] };
+            let delivered = self.deliver(&mut server, lines).await;
+            self.burst = burst;
+            self.burst.clear();
+            match delivered {
                 Ok(()) if ended => break ClientEnd::Closed,
                 Ok(()) => {}
                 Err(Undelivered::Stopped) => break ClientEnd::Stopped,
@@ -124,28 +131,24 @@ where
         end
     }
 
-    /// Adds what is there already to a line, so that a burst is one write; a line that comes alone is not copied. Also
-    /// tells whether the client's output ended behind it.
-    async fn gather(&mut self, first: Bytes) -> (Bytes, bool) {
-        let (mut lines, mut ended) = (BytesMut::new(), false);
-        while first.len() + lines.len() < BURST
+    /// Puts a line and what is there already into `burst`, so that it is one write; a line that comes alone is not copied,
+    /// and `burst` stays empty. Tells whether the client's output ended behind it.
+    async fn gather(&mut self, first: &Bytes) -> bool {
+        while first.len().max(self.burst.len()) < BURST
             && let Some(item) = self.frames.next().now_or_never()
         {
             match self.line(item).await {
                 Line::Forward(line) => {
-                    if lines.is_empty() {
-                        lines.extend_from_slice(&first);
+                    if self.burst.is_empty() {
+                        self.burst.extend_from_slice(first);
                     }
-                    lines.extend_from_slice(&line);
+                    self.burst.extend_from_slice(&line);
                 }
                 Line::Handled => {}
-                Line::End => {
-                    ended = true;
-                    break;
-                }
+                Line::End => return true,
             }
         }
-        (if lines.is_empty() { first } else { lines.freeze() }, ended)
+        false
     }
 
     /// What an item from the client comes to; answers what may not pass.

@@ -122,6 +122,26 @@ impl AsyncWrite for Output {
         }
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Pipe(pipe) => Pin::new(pipe).poll_write_vectored(cx, bufs),
+            Self::Socket(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Self::Other(stdout) => Pin::new(stdout).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Pipe(pipe) => pipe.is_write_vectored(),
+            Self::Socket(socket) => socket.is_write_vectored(),
+            Self::Other(stdout) => stdout.is_write_vectored(),
+        }
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),

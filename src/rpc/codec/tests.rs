@@ -8,6 +8,7 @@ use tokio_util::codec::FramedRead;
 
 use super::super::arbitrary::{cut, cuts};
 use super::super::raw::Raw;
+use super::partial::KEEP;
 use super::*;
 
 fn items<'b>(max_bytes: usize, pieces: impl IntoIterator<Item = &'b [u8]>) -> Vec<Item> {
@@ -24,6 +25,21 @@ fn items<'b>(max_bytes: usize, pieces: impl IntoIterator<Item = &'b [u8]>) -> Ve
         items.push(item);
     }
     assert!(buffer.is_empty(), "{} bytes were left behind", buffer.len());
+    items
+}
+
+/// The same by way of `next` and `last`.
+fn items_of_pieces<'b>(max_bytes: usize, pieces: impl IntoIterator<Item = &'b [u8]>) -> Vec<Item> {
+    let mut codec = FrameCodec::new(max_bytes);
+    let mut items = Vec::new();
+    for piece in pieces {
+        let mut piece = Bytes::copy_from_slice(piece);
+        while let Some(item) = codec.next(&mut piece) {
+            items.push(item);
+        }
+        assert!(piece.is_empty(), "{} bytes were left behind", piece.len());
+    }
+    items.extend(codec.last());
     items
 }
 
@@ -141,7 +157,8 @@ fn an_endless_line_takes_no_memory() {
             let mut source = filler.as_slice();
             while !source.is_empty() {
                 read_into(&mut buffer, &mut source);
-                assert!(buffer.capacity() <= limit + 2 * READ, "capacity {}", buffer.capacity());
+                assert!(buffer.capacity() <= 2 * READ, "capacity {}", buffer.capacity());
+                assert!(codec.partial.room() <= KEEP, "capacity {}", codec.partial.room());
                 items += usize::from(codec.decode(&mut buffer).unwrap().is_some());
             }
             assert_eq!(items, usize::from(answered_at_once), "after {mebibyte} MiB");
@@ -167,7 +184,8 @@ fn a_large_line_is_read_in_linear_time_within_its_bound_and_given_back() {
         let mut source = piece;
         while !source.is_empty() {
             read_into(&mut buffer, &mut source);
-            assert!(buffer.capacity() <= limit + 2 * READ, "capacity {}", buffer.capacity());
+            assert!(buffer.capacity() <= 2 * READ, "capacity {}", buffer.capacity());
+            assert!(codec.partial.room() <= limit + 2 + KEEP, "capacity {}", codec.partial.room());
             while let Some(item) = codec.decode(&mut buffer).unwrap() {
                 frames.push(item.unwrap());
             }
@@ -175,19 +193,58 @@ fn a_large_line_is_read_in_linear_time_within_its_bound_and_given_back() {
     }
     assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
     assert_eq!(frames.iter().map(|frame| frame.wire().len()).collect::<Vec<_>>(), [limit + 1, 3]);
-    assert_eq!(&buffer[..], b"{");
-    assert!(buffer.capacity() <= KEEP);
-    assert!(frames[0].wire().is_unique(), "the reader still holds the large buffer");
+    assert_eq!(codec.partial.as_slice(), b"{");
+    assert!(codec.partial.room() <= KEEP, "the reader still holds the large buffer");
 }
 
 #[test]
-fn a_buffer_that_the_caller_let_grow_is_given_back_too() {
-    let mut codec = FrameCodec::new(1024 * 1024);
-    let mut buffer = BytesMut::new();
-    buffer.extend_from_slice(&vec![b'x'; 1024 * 1024]);
-    buffer.extend_from_slice(b"\n{}\n");
-    let large = codec.decode(&mut buffer).unwrap().unwrap().unwrap();
-    assert!(large.wire().is_unique());
+fn a_line_over_sixteen_times_the_buffer_goes_on_in_a_larger_mapping() {
+    let line = vec![b'x'; 20 * KEEP];
+    let mut codec = FrameCodec::new(usize::MAX);
+    for piece in line.chunks(64 * 1024) {
+        assert_eq!(codec.next(&mut Bytes::copy_from_slice(piece)), None);
+        assert_eq!(codec.partial.as_slice()[0], b'x');
+    }
+    let frame = codec.next(&mut Bytes::from_static(b"\n")).unwrap().unwrap();
+    assert!(frame.message() == line, "the bytes are the same");
+}
+
+#[test]
+fn a_line_in_one_piece_is_not_copied() {
+    let mut piece = Bytes::from_static(b"{}\n[1]\n[");
+    let starts = [0, 3].map(|at| piece[at..].as_ptr());
+    let mut codec = FrameCodec::new(100);
+    for start in starts {
+        assert_eq!(codec.next(&mut piece).unwrap().unwrap().wire().as_ptr(), start);
+    }
+    assert_eq!(codec.next(&mut piece), None);
+    assert!(piece.is_empty());
+    assert_eq!(codec.last().unwrap().unwrap().wire(), &b"["[..]);
+}
+
+#[test]
+fn lines_in_several_pieces_share_one_buffer() {
+    let mut codec = FrameCodec::new(100);
+    let mut addresses = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(codec.next(&mut Bytes::from_static(b"{\"a\":")), None);
+        let frame = codec.next(&mut Bytes::from_static(b"1}\n")).unwrap().unwrap();
+        assert_eq!(frame.wire(), &b"{\"a\":1}\n"[..]);
+        addresses.push(frame.wire().as_ptr());
+    }
+    assert!(addresses.iter().all(|&address| address == addresses[0]), "{addresses:?}");
+}
+
+#[test]
+fn a_reader_of_small_lines_always_has_room_for_a_large_read() {
+    let mut codec = FrameCodec::new(100);
+    let mut buffer = BytesMut::with_capacity(READ);
+    for _ in 0..2 * READ {
+        buffer.extend_from_slice(b"{}\n");
+        assert!(codec.decode(&mut buffer).unwrap().is_some());
+        assert_eq!(codec.decode(&mut buffer).unwrap(), None);
+        assert_eq!(buffer.capacity(), READ);
+    }
 }
 
 #[tokio::test]
@@ -265,6 +322,7 @@ proptest! {
     fn any_cut_gives_the_same_items_and_they_are_the_lines(input in stream(), max_bytes in 0..40usize, cuts in cuts()) {
         let whole = items(max_bytes, [input.as_slice()]);
         prop_assert_eq!(&items(max_bytes, cut(&input, &cuts)), &whole);
+        prop_assert_eq!(&items_of_pieces(max_bytes, cut(&input, &cuts)), &whole);
         let lines: Vec<_> = whole
             .into_iter()
             .map(|item| item.map_or_else(|_| Model::TooLong, |frame| Model::Line(frame.into_wire().to_vec())))
