@@ -14,6 +14,10 @@ use super::docker::DockerError;
 use super::keeper;
 use super::wire::{Request, Wire};
 
+/// The most that is read at once. The decoder sees to it that there is room for so much whenever the last piece has been
+/// let go of; the buffer's end would be filled by ever smaller reads.
+const READ: usize = 64 * 1024;
+
 /// What to run. The environment goes to this process alone, never into the container's own configuration.
 #[derive(Debug, Clone)]
 pub struct Command {
@@ -67,7 +71,7 @@ pub(super) fn halves(stream: Stream, unread: BytesMut) -> (Input, Output) {
     let (reading, writing) = tokio::io::split(stream);
     // What came with the answer is read like the rest: `FramedRead` doesn't decode what it was not the one to read.
     let reading = AsyncReadExt::chain(Cursor::new(unread), reading);
-    (writing, FramedRead::with_capacity(reading, Demultiplexer::default(), 64 * 1024))
+    (writing, FramedRead::with_capacity(reading, Demultiplexer::default(), READ))
 }
 
 /// The process's standard input; shutting it down ends the input alone, output goes on.
@@ -101,6 +105,7 @@ impl Decoder for Demultiplexer {
                 if src.len() >= 8 {
                     return Err(io::Error::other("the daemon's stream is not multiplexed"));
                 }
+                let _ = src.try_reclaim(READ - src.len());
                 return Ok(None);
             };
             src.advance(8);
@@ -108,6 +113,7 @@ impl Decoder for Demultiplexer {
             self.remaining = u32::from_be_bytes([a, b, c, d]) as usize;
         }
         if src.is_empty() {
+            let _ = src.try_reclaim(READ);
             return Ok(None);
         }
         let payload = src.split_to(self.remaining.min(src.len())).freeze();
@@ -155,6 +161,17 @@ mod tests {
                 (b"hello world".to_vec(), b"err".to_vec()),
                 "cut at {size}"
             );
+        }
+    }
+
+    #[test]
+    fn there_is_always_room_for_a_large_read() {
+        let (mut demultiplexer, mut buffer) = (Demultiplexer::default(), BytesMut::with_capacity(READ));
+        for _ in 0..READ {
+            buffer.extend_from_slice(b"\x01\0\0\0\0\0\0\x03{}\n");
+            assert!(demultiplexer.decode(&mut buffer).unwrap().is_some());
+            assert_eq!(demultiplexer.decode(&mut buffer).unwrap(), None);
+            assert_eq!(buffer.capacity(), READ);
         }
     }
 

@@ -153,9 +153,7 @@ impl FrameCodec {
                 // A terminator of two bytes at most.
                 self.partial.extend(&piece[..end], self.max_bytes.saturating_add(2));
                 piece.advance(end);
-                if newline.is_none() {
-                    return None;
-                }
+                newline?;
                 self.partial.take()
             };
             if !wire.trim_ascii_start().is_empty() {

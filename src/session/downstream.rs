@@ -74,14 +74,17 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
     /// Whole lines, in two parts for the sake of those that lie in two places. A client that is gone ends the session; one that doesn't read holds up its own direction, but no
     /// longer than `patience` once it has closed the other.
     pub(super) async fn write(&mut self, [first, second]: [&[u8]; 2]) {
-        let mut lines = first.chain(second);
-        if !lines.has_remaining() {
+        if first.is_empty() && second.is_empty() {
             return;
         }
         let Some(mut out) = self.out.take() else { return };
         let written = {
             let mut write = std::pin::pin!(async {
-                out.write_all_buf(&mut lines).await?;
+                match (first, second) {
+                    // After a part of it, tokio waits at once; after a part of a vectored write it would try again first.
+                    (lines, []) | ([], lines) => out.write_all(lines).await?,
+                    (first, second) => out.write_all_buf(&mut first.chain(second)).await?,
+                }
                 out.flush().await
             });
             loop {

@@ -13,9 +13,17 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
+use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+
+/// What a pipe holds as it was made.
+const PIPE: usize = 64 * 1024;
+
+/// What it holds once a message has been larger: the client is woken up a fourth as often. The kernel gives one person's
+/// pipes 64 MiB in all before it makes new ones small, and there may be hundreds of sessions.
+const LARGE_PIPE: usize = 256 * 1024;
 
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
@@ -30,9 +38,33 @@ pub enum Input {
 /// Standard output.
 #[derive(Debug)]
 pub enum Output {
-    Pipe(pipe::Sender),
+    Pipe(OutputPipe),
     Socket(UnixStream),
     Other(tokio::io::Stdout),
+}
+
+/// A pipe that is made larger for the first message that it can't hold.
+#[derive(Debug)]
+pub struct OutputPipe {
+    sender: pipe::Sender,
+    is_large: bool,
+}
+
+impl OutputPipe {
+    fn new(sender: pipe::Sender) -> Self {
+        Self { sender, is_large: false }
+    }
+
+    fn sender_for(&mut self, bytes: usize) -> Pin<&mut pipe::Sender> {
+        if bytes > PIPE && !self.is_large {
+            self.is_large = true;
+            // It fails where the person has used up what pipes may have; then it stays as it is.
+            if let Err(error) = fcntl_setpipe_size(&self.sender, LARGE_PIPE) {
+                tracing::debug!("cannot make the client's pipe larger: {error}");
+            }
+        }
+        Pin::new(&mut self.sender)
+    }
 }
 
 /// Standard input, to read; must be called in a runtime.
@@ -53,7 +85,9 @@ pub fn input() -> Input {
 pub fn output() -> Output {
     let stdout = std::io::stdout();
     match kind(&stdout) {
-        FileType::Fifo => pipe::OpenOptions::new().open_sender("/proc/self/fd/1").map(Output::Pipe),
+        FileType::Fifo => {
+            pipe::OpenOptions::new().open_sender("/proc/self/fd/1").map(OutputPipe::new).map(Output::Pipe)
+        }
         FileType::Socket => socket(&stdout).map(Output::Socket),
         _ => Ok(Output::Other(tokio::io::stdout())),
     }
@@ -116,7 +150,7 @@ impl AsyncRead for Input {
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
+            Self::Pipe(pipe) => pipe.sender_for(buf.len()).poll_write(cx, buf),
             Self::Socket(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Other(stdout) => Pin::new(stdout).poll_write(cx, buf),
         }
@@ -128,7 +162,7 @@ impl AsyncWrite for Output {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Pipe(pipe) => Pin::new(pipe).poll_write_vectored(cx, bufs),
+            Self::Pipe(pipe) => Pin::new(&mut pipe.sender).poll_write_vectored(cx, bufs),
             Self::Socket(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Self::Other(stdout) => Pin::new(stdout).poll_write_vectored(cx, bufs),
         }
@@ -136,7 +170,7 @@ impl AsyncWrite for Output {
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Pipe(pipe) => pipe.is_write_vectored(),
+            Self::Pipe(pipe) => pipe.sender.is_write_vectored(),
             Self::Socket(socket) => socket.is_write_vectored(),
             Self::Other(stdout) => stdout.is_write_vectored(),
         }
@@ -144,7 +178,7 @@ impl AsyncWrite for Output {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
+            Self::Pipe(pipe) => Pin::new(&mut pipe.sender).poll_flush(cx),
             Self::Socket(socket) => Pin::new(socket).poll_flush(cx),
             Self::Other(stdout) => Pin::new(stdout).poll_flush(cx),
         }
@@ -152,9 +186,36 @@ impl AsyncWrite for Output {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),
+            Self::Pipe(pipe) => Pin::new(&mut pipe.sender).poll_shutdown(cx),
             Self::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Other(stdout) => Pin::new(stdout).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::fcntl_getpipe_size;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pipe_is_made_larger_for_the_first_message_that_it_cannot_hold() {
+        let (sender, mut receiver) = pipe::pipe().unwrap();
+        let mut output = Output::Pipe(OutputPipe::new(sender));
+        output.write_all(b"{}\n").await.unwrap();
+        assert_eq!(fcntl_getpipe_size(&receiver).unwrap(), PIPE);
+        let message = vec![b'x'; 1 << 20];
+        let reading = tokio::spawn(async move {
+            let mut read = Vec::new();
+            receiver.read_to_end(&mut read).await.unwrap();
+            (fcntl_getpipe_size(&receiver).unwrap(), read)
+        });
+        output.write_all(&message).await.unwrap();
+        drop(output);
+        let (size, read) = reading.await.unwrap();
+        assert_eq!(size, LARGE_PIPE);
+        assert!(read[..3] == *b"{}\n" && read[3..] == message, "every byte, in order");
     }
 }
