@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_says_how_many_stand_by() {
+        let standby = |words| {
+            let overrides = Overrides::from(run(words).unwrap().settings);
+            overrides.standby.map(Standby::count)
+        };
+        assert_eq!(standby("berth run files"), None);
+        assert_eq!(standby("berth run files --standby 0"), Some(0));
+        assert_eq!(standby("berth run --standby 3 files"), Some(3));
+        let error = run("berth run files --standby 65").unwrap_err().to_string();
+        assert!(error.contains("expected a number of containers from 0 to 64"), "{error}");
+    }
+
+    #[test]
     fn a_server_or_an_image_and_not_both() {
         let args = run("berth run --image busybox --memory 64m -- /bin/cat -u").unwrap();
         assert_eq!(args.command, ["/bin/cat", "-u"]);

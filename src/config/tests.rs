@@ -45,6 +45,8 @@ fn nothing_written_is_the_hardened_default() {
     assert_eq!(settings.tmpfs, BTreeMap::from([("/tmp".to_owned(), 67_108_864)]));
     assert_eq!(settings.max_line, 16_777_216);
     assert_eq!(settings.stop_grace, Duration::from_secs(3));
+    assert_eq!((settings.standby, settings.standby_ttl), (1, Duration::from_mins(30)));
+    assert!(!settings.prestart);
     assert_eq!(server.resolve_env(&|_| Some("leak".to_owned())).unwrap(), []);
     assert_eq!(config.dind, Dind::default());
     assert_eq!(config.dind.bind, IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -84,6 +86,12 @@ fn every_key_arrives() {
         stop_grace = 1.5
         connect_timeout = "500ms"
         start_timeout = 45
+        standby = 7
+        standby_ttl = "90s"
+
+        [servers.ahead]
+        image = "i"
+        prestart = true
         "#,
     );
     let lookup = |_: &str| None;
@@ -112,6 +120,8 @@ fn every_key_arrives() {
     assert_eq!(settings.stop_grace, Duration::from_millis(1500));
     assert_eq!(settings.connect_timeout, Duration::from_millis(500));
     assert_eq!(settings.start_timeout, Duration::from_secs(45));
+    assert_eq!((settings.standby, settings.standby_ttl), (7, Duration::from_secs(90)));
+    assert!(!settings.prestart && config.server("ahead").unwrap().settings.prestart);
 }
 
 #[test]
@@ -310,6 +320,16 @@ fn bad_values_say_what_is_right() {
         "start_timeout = 0",
         "3: `start_timeout` is a length of time such as \"10s\", from \"1ms\" to \"24h\", not `0`",
     );
+    let standby = "3: `standby` is a number of containers from 0 to 64";
+    assert_server_error("standby = 65", &format!("{standby}, not `65`"));
+    assert_server_error("standby = -1", &format!("{standby}, not `-1`"));
+    assert_server_error("standby = 1.5", &format!("{standby}, not `1.5`"));
+    assert_server_error("standby = true", &format!("{standby}, not `true`"));
+    assert_server_error(
+        "standby_ttl = \"25h\"",
+        "3: `standby_ttl` is a length of time such as \"10s\", from \"1ms\" to \"24h\", not `\"25h\"`",
+    );
+    assert_server_error("prestart = 1", "3: `prestart` is true or false, not `1`");
     assert_server_error(
         "cap_add = [\"net_raw\"]",
         "3: each of `cap_add` is a capability such as \"NET_RAW\", not `\"net_raw\"`",
@@ -397,6 +417,53 @@ fn mistakes_in_values_of_variables_do_not_show_them() {
         &format!("3: `A` in `env` has a `$` before a name, without braces; {hint}"),
     );
     assert_server_error("secrets = { A = 12345 }", "3: `A` is a text in quotes, not a number");
+}
+
+#[test]
+fn a_prestarted_server_has_no_value_of_a_session() {
+    let refused = |line: u32, why: &str| {
+        format!(
+            "{line}: server `a` cannot be prestarted: its variable {why}; \
+             set `prestart = false` for this server; its containers are on standby all the same"
+        )
+    };
+    let theirs = |variable| format!("`X` takes `{variable}` from its client's environment");
+    assert_server_error("env = { X = \"${HERE}\" }\nprestart = true", &refused(3, &theirs("HERE")));
+    assert_server_error("prestart = true\nenv = { X = \"a ${B:-c}\" }", &refused(4, &theirs("B")));
+    assert_server_error("prestart = true\nsecrets = { X = \"1\" }", &refused(4, "`X` is a secret"));
+    assert_server_error(
+        "prestart = true\n[servers.a.env]\nPLAIN = \"1\"\nAPI_KEY = \"1\"",
+        &refused(6, "`API_KEY` is a secret"),
+    );
+    // What comes from the defaults counts as well, in either way.
+    assert_error(
+        "[defaults]\nsecrets = { X = \"1\" }\n[servers.a]\nimage = \"i\"\nprestart = true",
+        &format!("berth.toml:{}", refused(2, "`X` is a secret")),
+    );
+    assert_error(
+        "[defaults]\nprestart = true\n[servers.a]\nimage = \"i\"\nenv = { X = \"${Y}\" }",
+        &format!("berth.toml:{}", refused(5, &theirs("Y"))),
+    );
+    let settings = |text| config(text).server("a").unwrap().settings.prestart;
+    assert!(settings("[servers.a]\nimage = \"i\"\nprestart = true\nenv = { X = \"a $$ b\" }"));
+    let one =
+        "[defaults]\nprestart = true\n[servers.a]\nimage = \"i\"\nprestart = false\nsecrets = { X = \"1\" }";
+    assert!(!settings(one));
+}
+
+#[test]
+fn a_flag_may_make_a_prestarted_server_impossible() {
+    let server = config("[servers.a]\nimage = \"i\"\nprestart = true\nenv = { X = \"1\" }");
+    let server = server.server("a").unwrap();
+    let check = |env: EnvEntry| {
+        let flags = Overrides { env: vec![env], ..Overrides::default() };
+        server.with_overrides(&flags).check().map_err(|error| (error.line(), error.message().to_owned()))
+    };
+    assert_eq!(check("X=2".parse().unwrap()), Ok(()));
+    let refused = |why: &str| Err((None, format!("server `a` cannot be prestarted: its variable {why}")));
+    // A flag without a value is the client's variable of that name.
+    assert_eq!(check("Y".parse().unwrap()), refused("`Y` takes `Y` from its client's environment"));
+    assert_eq!(check("X=2".parse::<EnvEntry>().unwrap().secret()), refused("`X` is a secret"));
 }
 
 #[test]

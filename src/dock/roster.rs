@@ -168,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn a_container_on_standby_is_nobodys_yet() {
+        let mut standby = row("mcp-codex-1.standby", true, 5);
+        standby.labels.remove(labels::LABEL_SESSION);
+        let standby = entry(standby).unwrap();
+        assert_eq!((standby.state, standby.session.as_str(), standby.running), (State::Standby, "", true));
+        let own = entry(row("mcp-codex-1", true, 5)).unwrap();
+        assert_eq!((own.state, own.session.as_str()), (State::Active, "s"));
+        let states = [State::Standby, State::Active, State::Starting];
+        assert_eq!(states.map(State::as_str), ["standby", "active", "starting"]);
+        assert_eq!(serde_json::to_string(&states).unwrap(), r#"["standby","active","starting"]"#);
+    }
+
+    #[test]
     fn a_container_without_a_client_is_no_session() {
         let mut filler = row("berth-keeper-filler", false, 0);
         filler.labels.remove(labels::LABEL_CLIENT);

@@ -143,3 +143,114 @@ impl Spec {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{EnvEntry, Overrides, Settings};
+
+    fn spec(overrides: &Overrides) -> Spec {
+        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
+        Spec {
+            server: server.with_overrides(overrides),
+            client: "x".to_owned(),
+            session: "0123456789ab".to_owned(),
+            client_session: None,
+            env: vec!["A=1".to_owned(), "B=2=3".to_owned()],
+        }
+    }
+
+    fn plain() -> Spec {
+        spec(&Overrides::default())
+    }
+
+    fn prestarted() -> Spec {
+        spec(&Overrides { prestart: Some(true), ..Overrides::default() })
+    }
+
+    fn with_env(spec: Spec, env: &[&str]) -> Spec {
+        Spec { env: env.iter().map(|var| (*var).to_owned()).collect(), ..spec }
+    }
+
+    #[test]
+    fn a_hash_tells_one_kind_from_another() {
+        let with = |over: Overrides| spec(&over).hash();
+        let command = |command: &[&str]| {
+            let mut spec = plain();
+            spec.server.command = Some(command.iter().map(|word| (*word).to_owned()).collect());
+            spec.hash()
+        };
+        let named = |name: &str, image: &str| {
+            let mut spec = plain();
+            spec.server.name = name.to_owned();
+            spec.server.image = image.to_owned();
+            spec.hash()
+        };
+        let kinds = [
+            plain().hash(),
+            prestarted().hash(),
+            command(&["a", "b"]),
+            command(&["a b"]),
+            named("i", "j"),
+            named("j", "i"),
+            with_env(plain(), &["A=1"]).hash(),
+            with_env(plain(), &["A=1", "C=2"]).hash(),
+            with_env(plain(), &[]).hash(),
+            with(Overrides { memory: Some("96m".parse().unwrap()), ..Overrides::default() }),
+            with(Overrides { network: Some(Network::None), ..Overrides::default() }),
+            with(Overrides { pids: Some("9".parse().unwrap()), ..Overrides::default() }),
+            with(Overrides { cpus: Some("2".parse().unwrap()), ..Overrides::default() }),
+            with(Overrides { user: Some("1:1".parse().unwrap()), ..Overrides::default() }),
+            with(Overrides { read_only: Some(true), ..Overrides::default() }),
+            with(Overrides { stop_grace: Some("9s".parse().unwrap()), ..Overrides::default() }),
+        ];
+        let different: std::collections::BTreeSet<_> = kinds.iter().collect();
+        assert_eq!(different.len(), kinds.len(), "{kinds:?}");
+        assert!(kinds.iter().all(|hash| hash.len() == 12), "{kinds:?}");
+    }
+
+    #[test]
+    fn a_hash_is_the_same_for_all_sessions_of_a_kind() {
+        let hash = plain().hash();
+        let other = Spec {
+            session: "ba9876543210".to_owned(),
+            client_session: Some("theirs".to_owned()),
+            client: "y".to_owned(),
+            ..plain()
+        };
+        assert_eq!(other.hash(), hash);
+        assert_eq!(with_env(plain(), &["A=", "B=other"]).hash(), hash, "the values are the sessions' own");
+        assert_ne!(with_env(prestarted(), &["A=", "B=other"]).hash(), prestarted().hash());
+        assert_ne!(with_env(prestarted(), &["A=1", "B=2=4"]).hash(), prestarted().hash());
+        let many = Overrides {
+            standby: Some("9".parse().unwrap()),
+            standby_ttl: Some("9s".parse().unwrap()),
+            // Of the server's own process alone, and given with it.
+            env: vec!["A=1".parse::<EnvEntry>().unwrap()],
+            ..Overrides::default()
+        };
+        assert_eq!(spec(&many).hash(), hash, "how many and how long makes no other kind");
+    }
+
+    #[test]
+    fn a_container_on_standby_waits_longer_and_is_nobodys() {
+        let ttl = Overrides { standby_ttl: Some("90s".parse().unwrap()), ..Overrides::default() };
+        let argv = ["server".to_owned(), "--flag".to_owned()];
+        let spec = spec(&ttl);
+        let (own, standby) = (spec.create_body(), spec.standby_body(&argv));
+        assert_eq!(own["Cmd"], json!(["--claim-within", "4000", "--grace", "3000"]));
+        assert_eq!(standby["Cmd"], json!(["--claim-within", "90000", "--grace", "3000"]));
+        assert_eq!(own["Labels"][LABEL_SESSION], "0123456789ab");
+        assert_eq!(standby["Labels"].get(LABEL_SESSION), None);
+        assert_eq!(standby["Labels"][LABEL_SPEC], own["Labels"][LABEL_SPEC]);
+        assert_eq!((own.get("Env"), standby.get("Env")), (None, None));
+        for part in ["Image", "Entrypoint", "HostConfig", "User", "OpenStdin", "StdinOnce"] {
+            assert_eq!(own[part], standby[part], "{part}");
+        }
+        // Only what waits with its server in it knows what the server runs, and with what.
+        let ahead = prestarted().standby_body(&argv);
+        let held = ["--claim-within", "1800000", "--grace", "3000", "--", "server", "--flag"];
+        assert_eq!((&ahead["Cmd"], &ahead["Env"]), (&json!(held), &json!(["A=1", "B=2=3"])));
+        assert_eq!(prestarted().create_body().get("Env"), None);
+    }
+}
