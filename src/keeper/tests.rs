@@ -1,5 +1,7 @@
 //! The program that the build script made, as it goes into containers. `hold` runs in pid namespaces only.
 
+#[path = "tests/ahead.rs"]
+mod ahead;
 #[path = "tests/hold.rs"]
 mod hold;
 #[path = "tests/probe.rs"]

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::{AT_ONCE, KEEPER};
 use crate::hold::{Event, Phase, claimant};
 
-const MINUTE: u32 = 60_000;
-const CLAIM: &[u8] = b"cs1\n";
+pub(super) const MINUTE: u32 = 60_000;
+pub(super) const CLAIM: &[u8] = b"cs1\n";
 
 #[test]
 fn every_phase_knows_what_follows() {
@@ -54,7 +54,7 @@ fn a_claim_is_a_line_that_names_its_session() {
 }
 
 /// `unshare` into a pid namespace, with the rights of root or those of a user namespace.
-fn unshare() -> Command {
+pub(super) fn unshare() -> Command {
     // A broken keeper may never end; the time limit is what lets such a test fail.
     let mut command = Command::new("timeout");
     command.args(["--signal=KILL", "45", "unshare"]);
@@ -69,13 +69,22 @@ static NAMESPACES: LazyLock<bool> =
     LazyLock::new(|| unshare().arg("true").output().is_ok_and(|output| output.status.success()));
 
 /// A keeper as PID 1, among processes that a shell started before it became the keeper.
-struct Berth {
-    child: Child,
+pub(super) struct Berth {
+    pub(super) child: Child,
     started: Instant,
 }
 
 impl Berth {
     fn hold(claim_within: u32, grace: u32, company: &str) -> Self {
+        Self::start(claim_within, grace, company, &[])
+    }
+
+    /// With a server that the keeper starts itself.
+    pub(super) fn ahead(claim_within: u32, grace: u32, server: &[&str]) -> Self {
+        Self::start(claim_within, grace, "", &[&["--"], server].concat())
+    }
+
+    fn start(claim_within: u32, grace: u32, company: &str, command: &[&str]) -> Self {
         assert!(
             *NAMESPACES,
             "the keeper's tests need `unshare --pid`: run them as root or allow user namespaces"
@@ -86,6 +95,7 @@ impl Berth {
             .arg(format!("{company}\nexec \"$@\""))
             .args(["sh", KEEPER, "hold", "--claim-within", &claim_within.to_string()])
             .args(["--grace", &grace.to_string()])
+            .args(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -93,18 +103,18 @@ impl Berth {
         Self { child, started: Instant::now() }
     }
 
-    fn send(mut self, bytes: &[u8]) -> Self {
+    pub(super) fn send(mut self, bytes: &[u8]) -> Self {
         self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
         self
     }
 
-    fn let_go(mut self) -> Self {
+    pub(super) fn let_go(mut self) -> Self {
         drop(self.child.stdin.take());
         self
     }
 
     /// Reads one line of the company's output.
-    fn line(&mut self) -> String {
+    pub(super) fn line(&mut self) -> String {
         let (mut line, mut byte) = (Vec::new(), [0]);
         while self.child.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 && byte != *b"\n" {
             line.push(byte[0]);
@@ -113,15 +123,21 @@ impl Berth {
     }
 
     /// Waits for the end, while stdin stays open unless it was let go. Returns what was printed, and the time.
-    fn end(mut self) -> (String, Duration) {
+    fn end(self) -> (String, Duration) {
+        let (code, printed, time) = self.exit();
+        assert_eq!(code, Some(0));
+        (printed, time)
+    }
+
+    /// The same with the exit code.
+    pub(super) fn exit(mut self) -> (Option<i32>, String, Duration) {
         let stdin = self.child.stdin.take();
         let mut printed = String::new();
         // All others are dead before PID 1 is, so that this is at its end together with the keeper.
         self.child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
         let status = self.child.wait().unwrap();
         drop(stdin);
-        assert!(status.success(), "{status}");
-        (printed, self.started.elapsed())
+        (status.code(), printed, self.started.elapsed())
     }
 }
 
