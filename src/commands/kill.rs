@@ -11,7 +11,7 @@ use crate::rpc::Code;
 
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
-    let entries = roster::list(&engine).await.map_err(Failure::from)?;
+    let entries = roster::list_with_sessions(&engine).await.map_err(Failure::from)?;
     let asked = |entry: &&Entry| {
         // What is on standby has no session.
         entry.name == args.session || (!entry.session.is_empty() && entry.session == args.session)

@@ -28,7 +28,7 @@ struct Row {
 
 pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
-    let entries = roster::list(&engine).await.map_err(crate::failure::Failure::from)?;
+    let entries = roster::list_with_sessions(&engine).await.map_err(crate::failure::Failure::from)?;
     let rows = join_all(entries.into_iter().map(|entry| row(&engine, entry))).await;
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -22,25 +22,6 @@ pub use model::{Container, Image, Listed, Usage, Version};
 use super::dial::Endpoint;
 use error::{absent, drain, explain};
 
-/// What the daemon answers to `GET /containers/json`.
-pub(super) fn read_list(op: &'static str, body: Value) -> Result<Vec<Listed>, DockerError> {
-    let rows: Vec<bollard::models::ContainerSummary> = read(op, "the containers", body)?;
-    Ok(rows.into_iter().map(model::listed).collect())
-}
-
-/// What the daemon answers to `GET /images/{name}/json`.
-pub(super) fn read_image(op: &'static str, name: &str, body: Value) -> Result<Image, DockerError> {
-    read(op, name, body).map(model::image)
-}
-
-fn read<T: serde::de::DeserializeOwned>(
-    op: &'static str,
-    object: &str,
-    body: Value,
-) -> Result<T, DockerError> {
-    serde_json::from_value(body).map_err(|error| DockerError::broken(op, object, error))
-}
-
 /// A daemon. Connects at its first use; cheap to clone, connections are shared.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -132,7 +113,8 @@ impl Engine {
     /// Creates a container from the Engine API's own JSON (`POST /containers/create`); gives its id.
     pub async fn create(&self, name: &str, body: Value) -> Result<String, DockerError> {
         const OP: &str = "create the container";
-        let body: ContainerCreateBody = read(OP, name, body)?;
+        let body: ContainerCreateBody =
+            serde_json::from_value(body).map_err(|error| DockerError::broken(OP, name, error))?;
         let options = query::CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
         let created = self.docker.create_container(Some(options), body).await.map_err(explain(OP, name))?;
         Ok(created.id)

@@ -133,6 +133,9 @@ pub async fn name(engine: &Engine, container: &str, client: &str) -> Result<Stri
     let taken = engine.list(&label).await?;
     for name in free_names(client, &taken) {
         match engine.rename(container, &name).await {
+            // Whoever made a standby of this number at the same moment can't see us in its list. Of two who write first
+            // and look then, one at least sees the other.
+            Ok(()) if engine.inspect(&format!("{name}{STANDBY}")).await?.is_some() => {}
             Ok(()) => return Ok(name),
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(error.into()),

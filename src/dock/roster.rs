@@ -57,13 +57,18 @@ pub struct Entry {
     pub created: i64,
 }
 
-/// All session containers of a daemon, by name.
+/// All session containers of a daemon, by name. Whose one is that was on standby, [`list_with_sessions`] tells.
 pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
     let rows = engine.list(&labels::managed_by_filter()).await?;
-    let entries = rows.into_iter().filter_map(entry);
-    let mut entries = join_all(entries.map(|entry| with_session(engine, entry))).await;
+    let mut entries: Vec<Entry> = rows.into_iter().filter_map(entry).collect();
     entries.sort_by_key(|entry| natural(&entry.name));
     Ok(entries)
+}
+
+/// The same; asks the daemon about each container that was on standby.
+pub async fn list_with_sessions(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
+    let entries = list(engine).await?;
+    Ok(join_all(entries.into_iter().map(|entry| with_session(engine, entry))).await)
 }
 
 /// Removes containers that were created and never started, or stopped and not removed; gives their names. Should

@@ -12,7 +12,7 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 
-use super::docker::{DockerError, Engine, Image, Listed};
+use super::docker::{DockerError, Engine, Listed};
 use super::exec::{self, Input, Output};
 use super::keeper;
 use super::labels::{LABEL_CLIENT, LABEL_SPEC};
@@ -57,19 +57,22 @@ impl fmt::Debug for End {
     }
 }
 
-/// The containers that stand by for a session of `spec`, as the daemon has them at the moment, the oldest first.
+/// The containers that stand by for a session of `spec`, as the daemon has them at the moment; in another order for each
+/// session, so that not all want the same one.
 pub async fn find(wire: &mut Wire, spec: &Spec) -> Result<Vec<Standby>, DockerError> {
-    let hash = spec.hash();
-    let mut rows = wire.list(&of_client(spec)).await?;
-    rows.retain(|row| row.running && row.labels.get(LABEL_SPEC) == Some(&hash));
-    rows.sort_by_key(|row| row.created);
+    let mut rows = wire.list(&[of_client(spec), format!("{LABEL_SPEC}={}", spec.hash())]).await?;
+    rows.retain(|row| row.running && row.name.ends_with(STANDBY));
+    if !rows.is_empty() {
+        let start = spec.session.bytes().map(usize::from).sum::<usize>() % rows.len();
+        rows.rotate_left(start);
+    }
     Ok(rows.into_iter().filter_map(standby).collect())
 }
 
 impl Standby {
-    /// Whether it is of this very image, whatever its image's name means by now.
-    pub fn is_of(&self, image: &Image) -> bool {
-        self.image == image.id
+    /// Whether it is of this very image, by its id, whatever its image's name means by now.
+    pub fn is_of(&self, image: &str) -> bool {
+        self.image == image
     }
 
     pub fn id(&self) -> &str {
@@ -113,12 +116,13 @@ impl Standby {
         mut waiting: Wire,
         session: &str,
     ) -> Result<Prestarted, DockerError> {
+        let path = format!("/containers/{}/wait?condition=not-running", self.id);
+        let wait = Request::post("wait for the container", &self.name, path, None);
+        // First, so that not even a server that ends at once does so unseen.
+        waiting.send(&[&wait]).await?;
         wire.call(&lease::attach(&self.id, "stdin=1&stdout=1&stderr=1")).await?;
         let (stream, unread) = lease::claim(wire, &self.id, session).await?;
         let (input, output) = exec::halves(stream, unread);
-        let path = format!("/containers/{}/wait?condition=removed", self.id);
-        let wait = Request::post("wait for the container", &self.name, path, None);
-        waiting.send(&[&wait]).await?;
         let end = async move {
             let ended = waiting.answer(&wait).await?;
             Ok(ended["StatusCode"].as_i64().unwrap_or_default())
@@ -127,46 +131,74 @@ impl Standby {
     }
 }
 
-/// Starts as many containers as are missing for the next sessions of `spec`; gives their names. `argv` is what the server
-/// runs.
+/// Starts as many containers as are missing for the next sessions of `spec`; gives their names. `image` is the id of its
+/// image, `argv` what the server runs. When `sent` is called, the daemon does the rest by itself.
 pub async fn replenish(
     engine: &Engine,
     spec: &Spec,
-    image: &Image,
+    image: &str,
     argv: &[String],
+    sent: impl FnOnce(),
 ) -> Result<Vec<String>, DockerError> {
     let mut wire = Wire::connect(engine.endpoint()).await?;
-    let rows = wire.list(&of_client(spec)).await?;
+    let rows = wire.list(&[of_client(spec)]).await?;
     let hash = spec.hash();
     let ready = |row: &&Listed| {
-        row.name.ends_with(STANDBY) && row.image == image.id && row.labels.get(LABEL_SPEC) == Some(&hash)
+        row.name.ends_with(STANDBY) && row.image == image && row.labels.get(LABEL_SPEC) == Some(&hash)
     };
     let wanted = spec.server.settings.standby as usize;
     let missing = wanted.saturating_sub(rows.iter().filter(ready).count());
-    let free: Vec<String> = lease::free_names(&spec.client, &rows).take(missing).collect();
-    let mut started = Vec::new();
-    for name in free {
-        let name = name + STANDBY;
-        let body = Some(spec.standby_body(argv));
-        let create =
-            Request::post("create the container", &name, format!("/containers/create?name={name}"), body);
-        let start = Request::post("start the container", &name, format!("/containers/{name}/start"), None);
-        // Together, like a lease: what is killed between them leaves nothing.
-        wire.send(&[&create, &start]).await?;
-        let created = wire.answer(&create).await;
-        let running = wire.answer(&start).await;
-        match created {
-            // Another session has just done the same.
-            Err(error) if error.is_conflict() => break,
-            created => drop(created?),
-        }
-        if let Err(error) = running {
-            engine.remove(&name).await?;
-            return Err(error);
-        }
-        started.push(name);
+    let new: Vec<New> =
+        lease::free_names(&spec.client, &rows).take(missing).map(|name| New::of(spec, name, argv)).collect();
+    // Together, like a lease: what is killed between them leaves nothing.
+    let requests: Vec<&Request> = new.iter().flat_map(|new| [&new.create, &new.start]).collect();
+    if !requests.is_empty() {
+        wire.send(&requests).await?;
     }
-    Ok(started)
+    sent();
+    let mut started = Vec::new();
+    for New { name, create, start } in &new {
+        let created = wire.answer(create).await;
+        let running = wire.answer(start).await;
+        match (created, running) {
+            (Ok(_), Ok(_)) => started.push(name.clone()),
+            (Ok(created), Err(error)) => {
+                engine.remove(created["Id"].as_str().unwrap_or(name)).await?;
+                return Err(error);
+            }
+            // Another session has just done the same.
+            (Err(error), _) if error.is_conflict() => {}
+            (Err(error), _) => return Err(error),
+        }
+    }
+    // See `lease::name`: one whose number was taken meanwhile couldn't be claimed.
+    let mut free = Vec::new();
+    for name in started {
+        let number = name.strip_suffix(STANDBY).unwrap_or(&name);
+        match engine.inspect(number).await? {
+            Some(_) => drop(engine.remove(&name).await?),
+            None => free.push(name),
+        }
+    }
+    Ok(free)
+}
+
+/// A container to be.
+struct New {
+    name: String,
+    create: Request,
+    start: Request,
+}
+
+impl New {
+    fn of(spec: &Spec, number: String, argv: &[String]) -> Self {
+        let name = number + STANDBY;
+        let body = Some(spec.standby_body(argv));
+        let path = format!("/containers/create?name={name}");
+        let create = Request::post("create the container", &name, path, body);
+        let start = Request::post("start the container", &name, format!("/containers/{name}/start"), None);
+        Self { name, create, start }
+    }
 }
 
 fn of_client(spec: &Spec) -> String {

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::{Endpoint, Stream};
-use super::docker::{self, DockerError, Image, Listed};
+use super::docker::{DockerError, Listed};
 
-/// Daemons answer these requests with a few hundred bytes; more than this is no such answer.
-const MAX_ANSWER: usize = 1 << 20;
+/// Daemons answer these requests with a few hundred bytes, lists with a few hundred for each row; more than this is no
+/// such answer.
+const MAX_ANSWER: usize = 16 << 20;
 
 /// One request, not sent yet.
 #[derive(Debug)]
@@ -107,23 +108,28 @@ impl Wire {
         self.answer(request).await
     }
 
-    /// All containers, running or not, that carry `label` (`key=value`).
-    pub async fn list(&mut self, label: &str) -> Result<Vec<Listed>, DockerError> {
-        const OP: &str = "list the containers of";
-        let filters = json!({ "label": [label] }).to_string();
+    /// All containers, running or not, that carry each of `labels` (`key=value`).
+    pub async fn list(&mut self, labels: &[String]) -> Result<Vec<Listed>, DockerError> {
+        let filters = json!({ "label": labels }).to_string();
         let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
-        let request = Request::get(OP, label, format!("/containers/json?all=1&filters={filters}"));
-        docker::read_list(OP, self.call(&request).await?)
+        let path = format!("/containers/json?all=1&filters={filters}");
+        let rows = self.call(&Request::get("list the containers of", &labels.join(", "), path)).await?;
+        Ok(rows.as_array().map(Vec::as_slice).unwrap_or_default().iter().map(Listed::read).collect())
     }
 
-    /// An image, if the daemon has it.
-    pub async fn image(&mut self, name: &str) -> Result<Option<Image>, DockerError> {
-        const OP: &str = "inspect the image";
-        match self.call(&Request::get(OP, name, format!("/images/{name}/json"))).await {
-            Ok(body) => docker::read_image(OP, name, body).map(Some),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// An image's id, and what it would run itself (ENTRYPOINT and CMD); `None` if the daemon doesn't have it.
+    pub async fn image(&mut self, name: &str) -> Result<Option<(String, Vec<String>)>, DockerError> {
+        let found = self.call(&Request::get("inspect the image", name, format!("/images/{name}/json"))).await;
+        let found = match found {
+            Err(error) if error.is_not_found() => return Ok(None),
+            found => found?,
+        };
+        let words = |key: &str| {
+            let words = found["Config"][key].as_array().map(Vec::as_slice).unwrap_or_default();
+            words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let id = found["Id"].as_str().unwrap_or_default().to_owned();
+        Ok(Some((id, [words("Entrypoint"), words("Cmd")].concat())))
     }
 
     /// The raw stream after an accepted upgrade, and what of it was read already.

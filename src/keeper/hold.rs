@@ -24,6 +24,10 @@ const CLAIM_AFTER_ANNOUNCEMENT: Duration = Duration::from_secs(4);
 /// it knows why. With the lifeline apart from the server's input that is no question.
 const OWNER_ASKS_FIRST: Duration = Duration::from_millis(500);
 
+/// While this much time passes without the server reading any of what waits for it, the owner is taken to be gone. Behind
+/// more bytes than pipes hold, its end does not reach us: it stands behind them.
+const UNREAD_AT_MOST: Duration = Duration::from_mins(5);
+
 /// A session's id is shorter.
 const CLAIM_LINE: usize = 64;
 
@@ -63,9 +67,8 @@ impl Phase {
     /// What follows. An orderly end takes `grace` at most, half of it before SIGTERM and half after.
     pub(super) fn next(self, event: Event, now: Instant, grace: Duration) -> Self {
         match (self, event) {
-            (Self::Unclaimed(until), Event::Announced) => {
-                Self::Unclaimed(until.min(now + CLAIM_AFTER_ANNOUNCEMENT))
-            }
+            // Later, too, where its time was nearly up: whoever claims it in time shall have it.
+            (Self::Unclaimed(_), Event::Announced) => Self::Unclaimed(now + CLAIM_AFTER_ANNOUNCEMENT),
             (Self::Unclaimed(_), Event::Claimed) => Self::Claimed,
             (Self::Unclaimed(_) | Self::Claimed, Event::OwnerGone) => Self::Draining(now + grace / 2),
             // Nobody closed the stdin of a server in an unclaimed container: no use to wait for it.
@@ -102,6 +105,10 @@ pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {
     }
     let mut lines = Lines::open(options)?;
     let mut phase = Phase::Unclaimed(Instant::now() + options.claim_within);
+    // Its end came before anybody listened for it.
+    if lines.server.as_mut().is_some_and(Server::reap) {
+        phase = Phase::Over;
+    }
     while phase != Phase::Over {
         if phase.is_ending() && !sys::signal_others(sys::NO_SIGNAL) {
             break;
@@ -110,7 +117,7 @@ pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {
         let before = phase;
         let now = Instant::now();
         phase = phase.next(event, now, options.grace);
-        if let (Phase::Draining(until), Event::OwnerGone, Some(_)) = (phase, event, &lines.server) {
+        if let (false, Phase::Draining(until), Some(_)) = (before.is_ending(), phase, &lines.server) {
             phase = Phase::Draining(until + OWNER_ASKS_FIRST);
         }
         if phase.deadline().is_some_and(|until| until <= now) {
@@ -135,6 +142,8 @@ struct Lines {
     claim: Option<Vec<u8>>,
     /// The lifeline's other end is closed, but the server has not read all that came before.
     hung_up: bool,
+    /// Since when the server has read nothing of what waits for it.
+    full_since: Option<Instant>,
 }
 
 impl Lines {
@@ -147,8 +156,10 @@ impl Lines {
         if server.is_none() {
             sys::disown_children();
         }
+        // After the server, which would inherit that they are blocked.
         let signals = sys::signals(server.is_some())?;
-        Ok(Self { lifeline: Some(lifeline), signals, server, claim: Some(Vec::new()), hung_up: false })
+        let claim = Some(Vec::new());
+        Ok(Self { lifeline: Some(lifeline), signals, server, claim, hung_up: false, full_since: None })
     }
 
     fn wait(&mut self, phase: Phase) -> Event {
@@ -158,6 +169,14 @@ impl Lines {
         }
         // What the server has no room for is not read; that the owner has gone is seen all the same.
         let is_full = self.claim.is_none() && self.server.as_ref().is_some_and(Server::is_full);
+        self.full_since = is_full.then(|| self.full_since.unwrap_or_else(Instant::now));
+        let given_up = self.full_since.filter(|_| !self.hung_up).map(|since| since + UNREAD_AT_MOST);
+        if given_up.is_some_and(|until| until <= Instant::now()) {
+            self.hung_up = true;
+            return Event::OwnerGone;
+        }
+        let given_up = given_up.map(|until| until.saturating_duration_since(Instant::now()));
+        timeout = timeout.into_iter().chain(given_up).min();
         let lifeline = self.lifeline.as_ref().filter(|_| !(is_full && self.hung_up));
         let room = self.server.as_ref().filter(|_| is_full).and_then(Server::input);
         let polled = sys::poll(
@@ -169,19 +188,23 @@ impl Lines {
             timeout,
         );
         match polled {
-            Ok([_, true, _]) => self.signalled(),
-            Ok([lifeline, false, room]) => {
+            Ok([lifeline, signal, room]) => {
+                let told = if signal { self.signalled() } else { Event::Nothing };
+                // A server that floods us with signals must not keep us from seeing the lifeline's end.
+                if !lifeline || !matches!(told, Event::Nothing | Event::Announced) {
+                    if room && let Some(server) = &mut self.server {
+                        server.has_room();
+                    }
+                    return told;
+                }
                 if room && let Some(server) = &mut self.server {
                     server.has_room();
                 }
-                match (lifeline, is_full) {
-                    (false, _) => Event::Nothing,
-                    (true, false) => self.read(),
-                    (true, true) => {
-                        self.hung_up = true;
-                        Event::OwnerGone
-                    }
+                if is_full {
+                    self.hung_up = true;
+                    return Event::OwnerGone;
                 }
+                self.read()
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Event::Nothing,
             Err(_) => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::dock::docker::{Engine, Image};
+use crate::dock::docker::Engine;
 use crate::dock::spec::Spec;
 use crate::dock::{lease, roster, standby};
 use crate::failure::Failure;
@@ -17,8 +17,9 @@ use crate::observe::trace::Trace;
 /// A server whose client asks nothing has its number after this time.
 const NAMED_WITHIN: Duration = Duration::from_secs(1);
 
-/// A session that ends finishes this long what it has begun for the next one.
-const FINISHED_WITHIN: Duration = Duration::from_millis(500);
+/// A session that ends asks for the next one's container all the same; it takes two requests, and waits no longer than
+/// this. The daemon does the rest by itself.
+const SENT_WITHIN: Duration = Duration::from_millis(200);
 
 /// When the session's container was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +35,8 @@ pub(super) struct Housekeeping {
     pub(super) engine: Engine,
     pub(super) container: String,
     pub(super) spec: Spec,
-    /// Known where there may be a standby.
-    pub(super) image: Option<Image>,
+    /// The image's id; known where there may be a standby.
+    pub(super) image: Option<String>,
     pub(super) argv: Vec<String>,
     pub(super) trace: Trace,
 }
@@ -44,13 +45,16 @@ pub(super) struct Housekeeping {
 #[derive(Debug)]
 pub(super) struct Housekeeper {
     answered: CancellationToken,
+    /// Nothing is begun that must be finished.
+    sent: CancellationToken,
     work: JoinHandle<()>,
 }
 
 impl Housekeeping {
     pub(super) fn start(self, made: Made) -> Housekeeper {
         let answered = CancellationToken::new();
-        let answer = answered.clone();
+        let sent = CancellationToken::new();
+        let (answer, done) = (answered.clone(), sent.clone());
         let work = async move {
             let _ = tokio::time::timeout(NAMED_WITHIN, answer.cancelled()).await;
             // First, so that the next standby doesn't take the same number.
@@ -58,10 +62,11 @@ impl Housekeeping {
                 self.take_name().await;
             }
             answer.cancelled().await;
-            self.replenish().await;
+            self.replenish(|| done.cancel()).await;
+            done.cancel();
             self.sweep().await;
         };
-        Housekeeper { answered, work: tokio::spawn(work) }
+        Housekeeper { answered, sent, work: tokio::spawn(work) }
     }
 
     /// Gives the container its number.
@@ -87,12 +92,12 @@ impl Housekeeping {
     }
 
     /// Starts what the next session may claim.
-    async fn replenish(&self) {
+    async fn replenish(&self, sent: impl FnOnce()) {
         let Some(image) = self.image.as_ref().filter(|_| self.spec.server.settings.standby > 0) else {
             return;
         };
         let began = Instant::now();
-        match standby::replenish(&self.engine, &self.spec, image, &self.argv).await {
+        match standby::replenish(&self.engine, &self.spec, image, &self.argv, sent).await {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(error) => tracing::warn!("no container on standby: {}", Failure::from(error)),
         }
@@ -107,9 +112,9 @@ impl Housekeeper {
 
     /// Ends it with the session.
     pub(super) async fn finish(self) {
-        if !self.answered.is_cancelled() {
-            self.work.abort();
+        if self.answered.is_cancelled() {
+            let _ = tokio::time::timeout(SENT_WITHIN, self.sent.cancelled()).await;
         }
-        let _ = tokio::time::timeout(FINISHED_WITHIN, self.work).await;
+        self.work.abort();
     }
 }

@@ -9,7 +9,7 @@ use super::identity::Client;
 use super::upstream::{DockUpstream, Hold};
 use crate::config::Server;
 use crate::dock::dial::Endpoint;
-use crate::dock::docker::{Engine, Image};
+use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
 use crate::dock::lease::{Lease, LeaseError};
 use crate::dock::spec::Spec;
@@ -43,13 +43,13 @@ pub async fn start(
     let server = plan.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
     let ready = tokio::try_join!(
-        in_time(timeout, "container", &server, look_for_standby(&plan, said, &trace)),
+        look_for_standby(&plan, said, &trace),
         in_time(timeout, "image", &server, look_at_image(&plan, &trace)),
     )?;
     let ((spec, wire, standby), (exec_wire, image)) = ready;
     let argv = match (&plan.server.command, &image) {
         (Some(command), _) => command.clone(),
-        (None, Some(image)) => image_command(image, &plan.server.image)?,
+        (None, Some(image)) => image_command(&image.argv, &plan.server.image)?,
         (None, None) => return Err(LeaseError::NoImage(plan.server.image.clone()).into()),
     };
     let start = Start { engine, spec, argv, image, trace };
@@ -63,6 +63,14 @@ struct Start {
     argv: Vec<String>,
     image: Option<Image>,
     trace: Trace,
+}
+
+/// What is known of the server's image.
+#[derive(Debug, Clone)]
+struct Image {
+    id: String,
+    /// Its ENTRYPOINT and CMD.
+    argv: Vec<String>,
 }
 
 impl Start {
@@ -96,13 +104,25 @@ impl Start {
     /// Claims the first of `standby` that can be had.
     async fn claim(&self, mut wire: Wire, standby: Vec<Standby>) -> Result<(Wire, Option<Standby>), Failure> {
         let Some(image) = &self.image else { return Ok((wire, None)) };
-        for candidate in standby.into_iter().filter(|candidate| candidate.is_of(image)) {
+        for candidate in standby.into_iter().filter(|candidate| candidate.is_of(&image.id)) {
             let began = Instant::now();
-            if candidate.claim(&mut wire).await? {
-                self.trace.step("claim a container on standby", began, candidate.name());
-                return Ok((wire, Some(candidate)));
+            match candidate.claim(&mut wire).await {
+                Ok(true) => {
+                    self.trace.step("claim a container on standby", began, candidate.name());
+                    return Ok((wire, Some(candidate)));
+                }
+                Ok(false) => {
+                    self.trace.step(
+                        "lose a container on standby to another session",
+                        began,
+                        candidate.name(),
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!("none of what is on standby can be claimed: {}", Failure::from(error));
+                    return Ok((Wire::connect(self.engine.endpoint()).await?, None));
+                }
             }
-            self.trace.step("lose a container on standby to another session", began, candidate.name());
         }
         Ok((wire, None))
     }
@@ -160,7 +180,7 @@ impl Start {
             engine: self.engine.clone(),
             container: container.clone(),
             spec: self.spec.clone(),
-            image: self.image.clone(),
+            image: self.image.as_ref().map(|image| image.id.clone()),
             argv: self.argv.clone(),
             trace: self.trace.clone(),
         };
@@ -195,9 +215,18 @@ async fn look_for_standby(
         return Ok((spec, wire, Vec::new()));
     }
     let began = Instant::now();
-    let standby = standby::find(&mut wire, &spec).await?;
-    trace.step("look for a container on standby", began, &format!("{} found", standby.len()));
-    Ok((spec, wire, standby))
+    let timeout = plan.server.settings.start_timeout;
+    let looking = async { Ok(standby::find(&mut wire, &spec).await?) };
+    match in_time(timeout, "container", &spec.server.name, looking).await {
+        Ok(standby) => {
+            trace.step("look for a container on standby", began, &format!("{} found", standby.len()));
+            Ok((spec, wire, standby))
+        }
+        Err(failure) => {
+            tracing::warn!("cannot tell what is on standby: {failure}");
+            Ok((spec, Wire::connect(&plan.endpoint).await?, Vec::new()))
+        }
+    }
 }
 
 /// Connects, and asks what the image is, if that matters.
@@ -209,7 +238,7 @@ async fn look_at_image(plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image
     let began = Instant::now();
     let image = wire.image(&plan.server.image).await?;
     trace.step("inspect the image", began, &plan.server.image);
-    Ok((wire, image))
+    Ok((wire, image.map(|(id, argv)| Image { id, argv })))
 }
 
 async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Failure> {
@@ -235,8 +264,7 @@ async fn in_time<T>(
 }
 
 /// What the image itself would run: ENTRYPOINT and CMD.
-fn image_command(image: &Image, name: &str) -> Result<Vec<String>, Failure> {
-    let argv = [image.entrypoint.as_slice(), &image.cmd].concat();
+fn image_command(argv: &[String], name: &str) -> Result<Vec<String>, Failure> {
     if argv.is_empty() {
         return Err(Failure {
             code: Code::Configuration,
@@ -244,5 +272,5 @@ fn image_command(image: &Image, name: &str) -> Result<Vec<String>, Failure> {
             next: Some("set `command` in the configuration, or give it after `--`".to_owned()),
         });
     }
-    Ok(argv)
+    Ok(argv.to_owned())
 }

@@ -25,6 +25,9 @@ const ENDS_TOGETHER: Duration = Duration::from_millis(200);
 /// What a server wrote before its container ended is on the way.
 const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 
+/// A daemon that doesn't answer must not hold up the end.
+const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
+
 /// After the lifeline is closed, how long we watch the container go.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -134,7 +137,11 @@ impl Upstream for DockUpstream {
         // Either fails only when the container is gone already.
         match &mut self.hold {
             Hold::Lifeline { lifeline, .. } => drop(lifeline.terminate().await),
-            Hold::Container(_) => drop(self.engine.kill(&self.container, "SIGTERM").await),
+            Hold::Container(_) => {
+                let kill = self.engine.kill(&self.container, "SIGTERM");
+                // The keeper does the same a moment later, by itself.
+                drop(tokio::time::timeout(TERMINATED_WITHIN, kill).await);
+            }
         }
     }
 

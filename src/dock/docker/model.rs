@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use bollard::models;
+use serde_json::Value;
 
 /// An image, as far as berth must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,25 @@ pub struct Listed {
     pub stopped: bool,
     /// Seconds since the epoch, by the daemon's clock.
     pub created: i64,
+}
+
+impl Listed {
+    /// From a row of `GET /containers/json`. What it doesn't say, or says in a new way, is empty: daemons differ.
+    pub(in crate::dock) fn read(row: &Value) -> Self {
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let labels = row["Labels"].as_object().into_iter().flatten();
+        let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+        let state = text("State");
+        Self {
+            id: text("Id"),
+            name: row["Names"][0].as_str().unwrap_or_default().trim_start_matches('/').to_owned(),
+            labels: labels.collect(),
+            image: text("ImageID"),
+            running: state == "running",
+            stopped: ["created", "exited", "dead"].contains(&state.as_str()),
+            created: row["Created"].as_i64().unwrap_or_default(),
+        }
+    }
 }
 
 /// One container, inspected.

@@ -62,6 +62,16 @@ fn a_server_that_ends_ends_its_container() {
 }
 
 #[test]
+fn a_server_that_ends_before_the_keeper_has_looked_is_seen_to_end() {
+    // On one processor the server may be through before the keeper goes on.
+    for _ in 0..20 {
+        let (code, _, time) = Berth::pinned(MINUTE, MINUTE, &["false"]).exit();
+        assert_eq!(code, Some(1));
+        assert!(time < AT_ONCE, "{time:?}");
+    }
+}
+
+#[test]
 fn a_server_starts_with_signals_as_from_a_shell() {
     // No shell in between, for shells put right what they were given.
     let masks = ["grep", "-E", "^Sig(Ign|Blk):", "/proc/self/status"];

@@ -23,7 +23,7 @@ fn every_phase_knows_what_follows() {
     assert_eq!(follows(Phase::Unclaimed(now), Event::TimeUp), Phase::Stopping(half));
     let (soon, later) = (now + Duration::from_secs(4), now + Duration::from_mins(30));
     assert_eq!(follows(Phase::Unclaimed(later), Event::Announced), Phase::Unclaimed(soon));
-    assert_eq!(follows(Phase::Unclaimed(now), Event::Announced), Phase::Unclaimed(now), "no second life");
+    assert_eq!(follows(Phase::Unclaimed(now), Event::Announced), Phase::Unclaimed(soon), "it is wanted");
     assert_eq!(follows(Phase::Claimed, Event::Announced), Phase::Claimed, "who lost the race does no harm");
     assert_eq!(follows(Phase::Draining(now), Event::TimeUp), Phase::Stopping(half));
     assert_eq!(follows(Phase::Stopping(now), Event::TimeUp), Phase::Over);
@@ -82,6 +82,12 @@ impl Berth {
     /// With a server that the keeper starts itself.
     pub(super) fn ahead(claim_within: u32, grace: u32, server: &[&str]) -> Self {
         Self::start(claim_within, grace, "", &[&["--"], server].concat())
+    }
+
+    /// The same with one processor for both.
+    pub(super) fn pinned(claim_within: u32, grace: u32, server: &[&str]) -> Self {
+        let pin = "taskset --pid --cpu-list 0 $$ >/dev/null";
+        Self::start(claim_within, grace, pin, &[&["--"], server].concat())
     }
 
     fn start(claim_within: u32, grace: u32, company: &str, command: &[&str]) -> Self {

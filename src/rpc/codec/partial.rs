@@ -34,9 +34,17 @@ impl Partial {
         let len = self.as_slice().len() + bytes.len();
         if len > KEEP && self.large.as_ref().is_none_or(|large| large.map.len() < len) {
             let room = len.saturating_mul(GROWTH).min(most).max(len);
-            if let Some(larger) = Large::new(room, self.as_slice()) {
-                self.large = Some(larger);
-                self.small.clear();
+            match Large::new(room, self.as_slice()) {
+                Some(larger) => {
+                    self.large = Some(larger);
+                    self.small.clear();
+                }
+                // No room for another mapping: the allocator may know better.
+                None => {
+                    if let Some(large) = self.large.take() {
+                        self.small.extend_from_slice(large.filled());
+                    }
+                }
             }
         }
         if let Some(large) = &mut self.large {

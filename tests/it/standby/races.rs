@@ -57,6 +57,27 @@ fn twelve_sessions_race_for_two_and_none_shares() {
 }
 
 #[test]
+fn nothing_stands_by_for_a_number_that_is_taken() {
+    const SESSIONS: usize = 6;
+    let _tidy = Tidy("it-numbers");
+    let runs = (0..SESSIONS).map(|_| Berth::run("ready").client("it-numbers").args(["--standby", "6"]));
+    let mut starting: Vec<Session> = runs.map(Berth::start).collect();
+    // One takes its number while another puts some on standby.
+    for session in &mut starting {
+        session.initialize();
+    }
+    // Two may have the same number for a moment, until one of them has looked.
+    eventually("a number for each, and some that may be claimed", PATIENCE, || {
+        let names: BTreeSet<String> = containers("it-numbers").into_keys().collect();
+        let standby: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".standby")).collect();
+        let unnamed = names.iter().any(|name| name.ends_with(".starting"));
+        let free = standby.iter().all(|own| !names.contains(*own));
+        (!unnamed && free && !standby.is_empty() && names.len() - standby.len() == SESSIONS).then_some(())
+    });
+    drop(starting);
+}
+
+#[test]
 fn a_session_that_was_killed_takes_its_container_along() {
     let _tidy = Tidy("it-born-before");
     let (mut session, id) = claimed(|| started(Berth::run("ready").client("it-born-before")));
