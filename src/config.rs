@@ -29,7 +29,7 @@ pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeo
 pub use secret::looks_secret;
 pub use server::{EnvVar, Server, Settings};
 pub use value::ValueError;
-pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, Network, User};
+pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User};
 
 use error::nearest;
 use reader::{Section, Source};

@@ -4,13 +4,18 @@
 //! writes, `judge` decides. The other direction runs in a task of its own ([`relay::ClientToServer`]); neither waits for
 //! the other.
 
+mod asked;
 mod burst;
 mod downstream;
+mod failures;
+mod handshake;
 mod housekeeping;
 pub mod identity;
 pub mod inflight;
 mod judge;
+mod recovery;
 pub mod relay;
+mod serving;
 pub mod start;
 mod stderr_tail;
 pub mod stdio;
@@ -18,28 +23,30 @@ mod upstream;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{OnFailure, Settings};
 use crate::dock::exec::Chunk;
 use crate::failure::Failure;
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::Trace;
-use crate::rpc::FrameCodec;
-use burst::Burst;
-use downstream::{Downstream, Turn, at};
+use crate::rpc::{Frame, FrameCodec, Kind, Look, look};
+use asked::Asked;
+use downstream::{Downstream, Turn};
+use handshake::Script;
 use inflight::InFlight;
-use judge::{Verdict, judge};
-use relay::{BURST, ClientToServer, Phase, Shared};
+use recovery::{Recovery, Tries};
+use relay::{BURST, ClientToServer, Phase, Shared, lock};
+use serving::Served;
 use stderr_tail::StderrTail;
 use stdio::Hangup;
 pub use upstream::DockUpstream;
@@ -94,9 +101,26 @@ pub struct Options {
     pub hangup: Hangup,
     /// Cancelled by a signal.
     pub stop: CancellationToken,
+    pub on_failure: OnFailure,
+    /// How long a lost server's replacement is tried for.
+    pub recover_within: Duration,
+    /// From the first request to the server's first answer to anything.
+    pub answer_timeout: Duration,
 }
 
-/// Runs a session to its end. `start` gives the server's side; it gets what the first message says of the client.
+impl Options {
+    /// Takes over what a server's settings say of its sessions.
+    pub fn apply(&mut self, settings: &Settings) {
+        self.max_line = settings.max_line;
+        self.stop_grace = settings.stop_grace;
+        self.on_failure = settings.on_failure;
+        self.recover_within = settings.recover_within;
+        self.answer_timeout = settings.answer_timeout;
+    }
+}
+
+/// Runs a session to its end. `start` gives the server's side, again after each loss; it gets what the first message says
+/// of the client.
 ///
 /// # Errors
 /// Why there was no server for the client. It has been told.
@@ -104,17 +128,20 @@ pub async fn run<R, W, U, S, F>(
     from_client: R,
     to_client: W,
     options: Options,
-    start: S,
+    mut start: S,
 ) -> Result<(), Failure>
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
     U: Upstream,
-    S: FnOnce(oneshot::Receiver<Option<String>>) -> F,
+    S: FnMut(oneshot::Receiver<Option<String>>) -> F,
     F: Future<Output = Result<U, Failure>>,
 {
     let shared = Arc::new(Shared {
         in_flight: InFlight::default(),
+        asked: Asked::default(),
+        handshake: Mutex::default(),
+        said: OnceLock::new(),
         trace: options.trace.clone(),
         client_left: AtomicBool::new(false),
     });
@@ -144,7 +171,9 @@ where
         patience: options.stop_grace + GIVE_UP_AFTER,
         stop: options.stop.clone(),
     };
-    Session { client, shared, phase, to_server, options }.run(start(said)).await
+    let recovery = Recovery::new(options.on_failure, options.recover_within);
+    let first = start(said);
+    Session { client, shared, phase, to_server, recovery, repeating: None, options }.run(first, start).await
 }
 
 struct Session<W, I> {
@@ -153,14 +182,16 @@ struct Session<W, I> {
     phase: mpsc::Sender<Phase<I>>,
     /// Our answers to what the server asks, through the pump that writes to it.
     to_server: mpsc::Sender<Bytes>,
+    recovery: Recovery,
+    /// The handshake that a new server is hearing.
+    repeating: Option<Repeating<I>>,
     options: Options,
 }
 
-/// What the relay waits for besides the client.
-enum Event {
-    Output(Option<io::Result<Chunk>>),
-    Terminate,
-    GiveUp,
+/// A handshake under way; the pump gets the server's input when it is over.
+struct Repeating<I> {
+    input: I,
+    script: Script,
 }
 
 impl<W, I> Session<W, I>
@@ -168,123 +199,113 @@ where
     W: AsyncWrite + Unpin,
     I: AsyncWrite + Unpin + Send + 'static,
 {
-    async fn run<U, F>(mut self, start: F) -> Result<(), Failure>
+    async fn run<U, F, S>(mut self, first: F, mut start: S) -> Result<(), Failure>
     where
         U: Upstream<Input = I>,
+        S: FnMut(oneshot::Receiver<Option<String>>) -> F,
         F: Future<Output = Result<U, Failure>>,
     {
-        let mut start = std::pin::pin!(start);
-        let mut upstream = match self.client.serve_until(&mut start).await {
+        let mut first = std::pin::pin!(first);
+        let mut upstream = match self.client.serve_until(&mut first).await {
             Turn::Came(Ok(upstream)) => upstream,
             Turn::Came(Err(failure)) => return self.apologise(failure).await,
-            // It left before there was a server; dropping `start` gives back what it has got so far.
+            // It left before there was a server; dropping `first` gives back what it has got so far.
             Turn::ClientEnded => return Ok(()),
         };
-        if let Some(input) = upstream.take_input() {
+        loop {
+            let mut tail = StderrTail::new(self.options.stderr.clone());
+            self.welcome(&mut upstream).await;
+            let served = self.relay(&mut upstream, &mut tail).await;
+            let exit = upstream.post_mortem().await;
+            if self.client.end.is_none() && self.shared.client_left.load(Ordering::Acquire) {
+                // The server ended because the client had left, and its pump is about to.
+                let _: Turn<()> = self.client.serve_until(std::future::pending()).await;
+            }
+            tail.finish();
+            self.shared.trace.note(None, "server ended", &format!("{exit:?}"), 0);
+            let failure = self.options.failure(served, &exit, &tail);
+            if self.client.end.is_some() {
+                return self.farewell(served, &exit, &failure, upstream).await;
+            }
+            let Some(tries) = self.recovery.lost(served.has_spoken) else {
+                // The container goes at once, however long the client takes to ask again.
+                return tokio::join!(self.apologise(failure), upstream.release()).0;
+            };
+            self.lost(failure.clone()).await;
+            let said = self.shared.said.get().cloned().flatten();
+            let replaced = replace(&mut start, tries, said, failure);
+            // The container that is lost goes at the same time.
+            let both = async { tokio::join!(replaced, upstream.release()).0 };
+            upstream = match self.client.serve_until(both).await {
+                Turn::Came(Ok(next)) => next,
+                Turn::Came(Err(failure)) => return self.apologise(failure).await,
+                Turn::ClientEnded => return Ok(()),
+            };
+            self.options.stderr.line(format!("berth: another server `{}` is there", self.options.server));
+        }
+    }
+
+    /// Has a server hear what the client has told the one before, if there was one; then it is the client's.
+    async fn welcome<U: Upstream<Input = I>>(&mut self, upstream: &mut U) {
+        let Some(mut input) = upstream.take_input() else { return };
+        let script = lock(&self.shared.handshake).script();
+        let Some(script) = script else {
             let _ = self.phase.send(Phase::Up(input)).await;
+            return;
+        };
+        self.shared.in_flight.insert_ours(&script.id);
+        // One that doesn't read has its time for a first answer, like any other.
+        let _ = write_within(&mut input, &script.initialize, self.options.answer_timeout).await;
+        self.repeating = Some(Repeating { input, script });
+    }
+
+    /// A new server has answered what was repeated to it.
+    async fn answered(&mut self, frame: &Frame) {
+        let Some(Repeating { mut input, script }) = self.repeating.take() else {
+            // A level or a subscription: the session goes on without it.
+            if matches!(look(frame.message()), Ok(Look::One(answer)) if answer.kind == Kind::ErrorResponse) {
+                tracing::warn!("the new server refuses what the one before had granted");
+            }
+            return;
+        };
+        let welcome = lock(&self.shared.handshake).welcome(frame.message());
+        if let Some(difference) = welcome.difference {
+            self.shared.trace.note(None, "other capabilities", &difference, 0);
+            self.options.stderr.line(format!("berth: the new server is another one: {difference}"));
         }
-        let mut tail = StderrTail::new(self.options.stderr.clone());
-        let terminated = self.relay(&mut upstream, &mut tail).await;
-        let exit = upstream.post_mortem().await;
-        if self.client.end.is_none() && self.shared.client_left.load(Ordering::Acquire) {
-            // The server ended because the client had left, and its pump is about to.
-            let _: Turn<()> = self.client.serve_until(std::future::pending()).await;
-        }
-        tail.finish();
-        self.shared.trace.note(None, "server ended", &format!("{exit:?}"), 0);
-        let failure = if terminated { self.ended_late() } else { self.failure(&exit, &tail) };
-        if self.client.end.is_none() {
-            // The container goes at once, however long the client takes to ask again.
-            return tokio::join!(self.apologise(failure), upstream.release()).0;
-        }
-        // The client has said goodbye. A server that then ends in order has answered what it wanted to.
-        if terminated || exit != Exit::Code(0) {
+        script.ids.iter().for_each(|id| self.shared.in_flight.insert_ours(id));
+        let _ = write_within(&mut input, &script.rest, self.options.answer_timeout).await;
+        let _ = self.phase.send(Phase::Up(input)).await;
+        self.client.write([&welcome.notifications, &[]]).await;
+    }
+
+    /// Has the pump answer what the lost server leaves unanswered, and takes back what it has asked the client.
+    async fn lost(&mut self, failure: Failure) {
+        self.repeating = None;
+        let advice = failure.next.as_deref().unwrap_or("see `berth ps`");
+        let next = format!("another one is on its way, so ask again; if that is no help, {advice}");
+        let failure = Failure { next: Some(next), ..failure };
+        self.options.stderr.line(failure.message());
+        let _ = self.phase.send(Phase::Lost(Arc::new(failure))).await;
+        let cancelled = self.shared.asked.give_up();
+        self.client.write([&cancelled, &[]]).await;
+    }
+
+    /// The client has said goodbye. A server that then ends in order has answered what it wanted to.
+    async fn farewell<U: Upstream<Input = I>>(
+        &mut self,
+        served: Served,
+        exit: &Exit,
+        failure: &Failure,
+        upstream: U,
+    ) -> Result<(), Failure> {
+        if served.terminated || *exit != Exit::Code(0) {
             for pending in self.shared.in_flight.drain() {
-                self.client.write([&failure.answer(Some(&pending.id)), &[]]).await;
+                self.client.write([&pending.answer(failure), &[]]).await;
             }
         }
         upstream.release().await;
         Ok(())
-    }
-
-    /// Moves the server's output to the client until it ends; true if the server had to be told to end.
-    async fn relay<U: Upstream<Input = I>>(&mut self, upstream: &mut U, tail: &mut StderrTail) -> bool {
-        let mut codec = FrameCodec::new(self.options.max_line);
-        let mut burst = Burst::default();
-        let (mut terminate_at, mut terminated) = (None, false);
-        loop {
-            let deadline = self.client.deadline;
-            // One event, so that what the client is being written is never cut off by a timer.
-            let event = async {
-                tokio::select! {
-                    chunk = upstream.next() => Event::Output(chunk),
-                    () = at(terminate_at) => Event::Terminate,
-                    () = at(deadline) => Event::GiveUp,
-                }
-            };
-            let chunk = match self.client.serve_until(event).await {
-                Turn::Came(Event::Output(chunk)) => chunk,
-                Turn::Came(Event::Terminate) => {
-                    (terminate_at, terminated) = (None, true);
-                    upstream.terminate().await;
-                    continue;
-                }
-                Turn::Came(Event::GiveUp) => return terminated,
-                Turn::ClientEnded => {
-                    // Its input is closed: a well-behaved server ends by itself within half of the grace.
-                    terminate_at = Some(Instant::now() + self.options.stop_grace / 2);
-                    continue;
-                }
-            };
-            match chunk {
-                Some(Ok(Chunk::Stdout(mut piece))) => {
-                    // What has come in one piece leaves in one.
-                    burst.begin(&piece);
-                    while let Some(item) = codec.next(&mut piece) {
-                        self.pass(judge(item, &self.shared), &mut burst, tail).await;
-                    }
-                    self.client.write(burst.parts()).await;
-                    burst.end();
-                }
-                Some(Ok(Chunk::Stderr(bytes))) => tail.push(&bytes),
-                Some(Err(error)) => {
-                    tracing::debug!("the server's stream broke: {error}");
-                    break;
-                }
-                None => break,
-            }
-        }
-        if let Some(item) = codec.last() {
-            self.pass(judge(item, &self.shared), &mut burst, tail).await;
-            self.client.write(burst.parts()).await;
-        }
-        terminated
-    }
-
-    /// Carries a verdict out; what is to be written is gathered in `burst`, unless it is long enough by itself.
-    async fn pass(&mut self, verdict: Verdict, burst: &mut Burst, tail: &mut StderrTail) {
-        match verdict {
-            Verdict::Forward(line) | Verdict::Replace(line) if line.len() < BURST => {
-                burst.add(&line);
-                if burst.len() >= BURST {
-                    self.client.write(burst.parts()).await;
-                    burst.clear();
-                }
-            }
-            Verdict::Forward(line) | Verdict::Replace(line) => {
-                self.client.write(burst.parts()).await;
-                burst.clear();
-                self.client.write([&line, &[]]).await;
-            }
-            Verdict::Stray(frame) => tail.push(frame.wire()),
-            Verdict::Refuse(line) => {
-                // Never waits: a server that doesn't read must not hold up what it says.
-                if self.to_server.try_send(line).is_err() {
-                    tracing::warn!("the server does not read; an answer to it was dropped");
-                }
-            }
-            Verdict::Drop => {}
-        }
     }
 
     /// Has the pump tell the client why there is no server, and serves its answers until it is done.
@@ -296,42 +317,40 @@ where
         self.client.serve_rest().await;
         Err(Arc::unwrap_or_clone(failure))
     }
+}
 
-    fn ended_late(&self) -> Failure {
-        let (server, grace) = (&self.options.server, self.options.stop_grace);
-        Failure {
-            code: crate::rpc::Code::Unavailable,
-            text: format!(
-                "the client closed its side, and the server `{server}` had no answer within {:?}",
-                grace / 2
-            ),
-            next: Some(
-                "keep the connection open until the answer is there, or raise `stop_grace`".to_owned(),
-            ),
+/// Tries to get another server until there is one, or no more try.
+async fn replace<U, F, S>(
+    start: &mut S,
+    mut tries: Tries,
+    said: Option<String>,
+    lost: Failure,
+) -> Result<U, Failure>
+where
+    S: FnMut(oneshot::Receiver<Option<String>>) -> F,
+    F: Future<Output = Result<U, Failure>>,
+{
+    let mut why = lost;
+    while tries.next().await {
+        let (hello, heard) = oneshot::channel();
+        let _ = hello.send(said.clone());
+        match start(heard).await {
+            Ok(upstream) => return Ok(upstream),
+            Err(failure) => {
+                tracing::info!("no other server yet: {failure}");
+                why = failure;
+            }
         }
     }
+    Err(why)
+}
 
-    fn failure(&self, exit: &Exit, tail: &StderrTail) -> Failure {
-        let server = &self.options.server;
-        let said = tail.last_lines();
-        // The client passes it on to its model.
-        let said = self.options.redactor.text(&said);
-        let said = if said.is_empty() { String::new() } else { format!("; its last words: {said}") };
-        let text = match exit {
-            Exit::Code(code) => format!("the server `{server}` exited with code {code}{said}"),
-            Exit::OutOfMemory(limit) => format!(
-                "the server `{server}` was killed because it used more than its memory limit of {} MiB{said}",
-                limit >> 20
-            ),
-            Exit::Lost => format!("the container of the server `{server}` is gone{said}"),
-        };
-        let next = match exit {
-            Exit::Code(_) => "look at what it runs with `berth run --dry-run`",
-            Exit::OutOfMemory(_) => "raise `memory` in the configuration",
-            Exit::Lost => "look at the DinD daemon with `berth status`",
-        };
-        Failure { code: crate::rpc::Code::Unavailable, text, next: Some(next.to_owned()) }
-    }
+async fn write_within<I: AsyncWrite + Unpin>(input: &mut I, bytes: &[u8], time: Duration) -> io::Result<()> {
+    let write = async {
+        input.write_all(bytes).await?;
+        input.flush().await
+    };
+    tokio::time::timeout(time, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 #[cfg(test)]

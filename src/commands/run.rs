@@ -46,7 +46,7 @@ pub async fn run(
         args.server.clone().or_else(|| Some(args.image.as_ref()?.as_str().to_owned())).unwrap_or_default();
     options.redactor = redactor.clone();
     let prepared = chosen.and_then(|(config, home, server, env)| {
-        (options.max_line, options.stop_grace) = (server.settings.max_line, server.settings.stop_grace);
+        options.apply(&server.settings);
         let trace = open_trace(&args, redactor, stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
@@ -58,17 +58,26 @@ pub async fn run(
         Ok(plan)
     });
     let trace = options.trace.clone();
-    serve(options, |said| async move { Box::pin(start(prepared?, said, trace)).await }).await
+    let mut attempt = 0;
+    serve(options, |said| {
+        let (mut prepared, trace) = (prepared.clone(), trace.clone());
+        if let Ok(plan) = &mut prepared {
+            plan.attempt = attempt;
+        }
+        attempt += 1;
+        async move { Box::pin(start(prepared?, said, trace)).await }
+    })
+    .await
 }
 
 /// A session that only tells its client why there is none: nobody sees a proxy's standard error.
 pub async fn refuse(failure: Failure, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
-    serve(options(stderr)?, |_| async { Err::<DockUpstream, _>(failure) }).await
+    serve(options(stderr)?, |_| std::future::ready(Err::<DockUpstream, _>(failure.clone()))).await
 }
 
 async fn serve<F>(
     options: Options,
-    start: impl FnOnce(oneshot::Receiver<Option<String>>) -> F,
+    start: impl FnMut(oneshot::Receiver<Option<String>>) -> F,
 ) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = Result<DockUpstream, Failure>>,
@@ -89,6 +98,9 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
         server: String::new(),
         max_line: settings.max_line,
         stop_grace: settings.stop_grace,
+        on_failure: settings.on_failure,
+        recover_within: settings.recover_within,
+        answer_timeout: settings.answer_timeout,
         interactive: std::io::stdin().is_terminal(),
         trace: Trace::off(),
         stderr: stderr.clone(),
@@ -127,6 +139,7 @@ fn plan(
     Ok(Plan {
         client: known_client(args),
         session: session_id()?,
+        attempt: 0,
         client_session: client_session(),
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
@@ -146,7 +159,7 @@ fn plan_spec(args: &RunArgs, server: Server, env: &[EnvVar]) -> Result<Spec, Fai
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     let (session, client_session) = (session_id()?, client_session());
     let env = env.iter().map(ToString::to_string).collect();
-    Ok(Spec { server, client: client.as_str().to_owned(), session, client_session, env })
+    Ok(Spec { server, client: client.as_str().to_owned(), session, attempt: 0, client_session, env })
 }
 
 /// Twelve hex digits nobody else has.

@@ -10,7 +10,7 @@ use super::quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Ti
 use super::reader::Section;
 use super::template::Template;
 use super::value::Value;
-use super::word::{AbsolutePath, Capability, Network, User};
+use super::word::{AbsolutePath, Capability, Network, OnFailure, User};
 
 /// What a layer changes; all of it optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +35,9 @@ pub struct Overrides {
     pub standby: Option<Standby>,
     pub standby_ttl: Option<Timeout>,
     pub prestart: Option<bool>,
+    pub on_failure: Option<OnFailure>,
+    pub recover_within: Option<Timeout>,
+    pub answer_timeout: Option<Timeout>,
 }
 
 impl Overrides {
@@ -58,6 +61,9 @@ impl Overrides {
             standby: section.take("standby")?,
             standby_ttl: section.take("standby_ttl")?,
             prestart: section.take("prestart")?,
+            on_failure: section.take("on_failure")?,
+            recover_within: section.take("recover_within")?,
+            answer_timeout: section.take("answer_timeout")?,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::overrides::{EnvEntry, Overrides};
 use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
-use super::word::{Image, Network, is_name};
+use super::word::{Image, Network, OnFailure, is_name};
 use super::{Lookup, looks_secret};
 
 /// A server to run, in a container of its own for each session.
@@ -52,6 +52,11 @@ pub struct Settings {
     pub standby_ttl: Duration,
     /// Whether the server runs in them already.
     pub prestart: bool,
+    pub on_failure: OnFailure,
+    /// How long a lost server's replacement is tried for.
+    pub recover_within: Duration,
+    /// For a server's first answer.
+    pub answer_timeout: Duration,
     /// By the variable's name; expanded by [`Server::resolve_env`] alone.
     env: BTreeMap<String, EnvEntry>,
 }
@@ -76,6 +81,9 @@ impl Default for Settings {
             standby: 1,
             standby_ttl: Duration::from_mins(30),
             prestart: false,
+            on_failure: OnFailure::Restart,
+            recover_within: Duration::from_mins(1),
+            answer_timeout: Duration::from_mins(2),
             env: BTreeMap::new(),
         }
     }
@@ -110,6 +118,9 @@ impl Settings {
         set(&mut self.standby, over.standby, Standby::count);
         set(&mut self.standby_ttl, over.standby_ttl, Timeout::duration);
         set(&mut self.prestart, over.prestart, |prestart| prestart);
+        set(&mut self.on_failure, over.on_failure, |on_failure| on_failure);
+        set(&mut self.recover_within, over.recover_within, Timeout::duration);
+        set(&mut self.answer_timeout, over.answer_timeout, Timeout::duration);
         for entry in &over.env {
             let mut entry = entry.clone();
             // A flag over a secret is as secret: it is another value of the same thing.

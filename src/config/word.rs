@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::value::{Value, ValueError, from_str};
 
-from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Network, User);
+from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User);
 
 /// What a container can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +34,28 @@ impl fmt::Display for Network {
             Self::Egress => "egress",
             Self::None => "none",
         })
+    }
+}
+
+/// What becomes of a session whose server is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Another container takes its place.
+    #[default]
+    Restart,
+    /// The session ends.
+    Exit,
+}
+
+impl Value for OnFailure {
+    const EXPECTED: &'static str = "\"restart\" or \"exit\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "restart" => Some(Self::Restart),
+            "exit" => Some(Self::Exit),
+            _ => None,
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Spec {
     /// The client's name, fit for a container's name.
     pub client: String,
     pub session: String,
+    /// Counts the containers of one session.
+    pub attempt: u32,
     pub client_session: Option<String>,
     /// `NAME=value`, of the server's process.
     pub env: Vec<String>,
@@ -32,7 +34,10 @@ pub struct Spec {
 impl Spec {
     /// The container's name until it has a number; nobody else's, for the session's id is in it.
     pub fn starting_name(&self) -> String {
-        format!("mcp-{}-{}.starting", self.client, self.session)
+        match self.attempt {
+            0 => format!("mcp-{}-{}.starting", self.client, self.session),
+            attempt => format!("mcp-{}-{}-{attempt}.starting", self.client, self.session),
+        }
     }
 
     /// The body of `POST /containers/create` for the session's own container.
@@ -155,6 +160,7 @@ mod tests {
             server: server.with_overrides(overrides),
             client: "x".to_owned(),
             session: "0123456789ab".to_owned(),
+            attempt: 0,
             client_session: None,
             env: vec!["A=1".to_owned(), "B=2=3".to_owned()],
         }

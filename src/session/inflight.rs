@@ -3,10 +3,14 @@
 //! The client->server pump alone inserts; the server->client pump completes. Bounded: a client that never gets
 //! answers is refused in the end, it does not fill our memory.
 
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
 use dashmap::DashMap;
+use tokio::time::Instant;
 
+use crate::failure::Failure;
 use crate::rpc::{Envelope, RawId, RequestId};
 
 /// Clients have a handful; the bound is for floods.
@@ -18,40 +22,94 @@ pub struct Pending {
     /// The id as the client spelt it.
     pub id: RawId,
     pub since: Instant,
+    pub asker: Asker,
+    /// Which request of the session it is.
+    number: u64,
+}
+
+/// Who waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    Client,
+    /// The client, as long as it wants notifications (`subscriptions/listen`, since 2026-07-28).
+    Listener,
+    /// We do: it is a handshake that was repeated.
+    Ourselves,
 }
 
 impl Pending {
     pub fn age(&self) -> Duration {
         self.since.elapsed()
     }
+
+    /// The answer where no server gives one: the failure; to a listener, that its subscription is over.
+    pub fn answer(&self, failure: &Failure) -> Bytes {
+        match self.asker {
+            Asker::Listener => subscription_over(&self.id),
+            Asker::Client | Asker::Ourselves => failure.answer(Some(&self.id)),
+        }
+    }
+}
+
+/// `SubscriptionsListenResult` (MCP 2026-07-28, «Subscriptions»): the stream has ended in order, and the client may open
+/// another one.
+fn subscription_over(id: &RawId) -> Bytes {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"resultType\":\"complete\",\
+         \"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":{id}}}}}}}\n"
+    )
+    .into()
 }
 
 #[derive(Debug, Default)]
-pub struct InFlight(DashMap<RequestId, Pending>);
+pub struct InFlight {
+    pending: DashMap<RequestId, Pending>,
+    requests: AtomicU64,
+}
 
 impl InFlight {
     /// Whether so many more may be inserted.
     pub fn has_room(&self, requests: usize) -> bool {
-        self.0.len() + requests <= CAPACITY
+        self.pending.len() + requests <= CAPACITY
     }
 
     /// Registers a request. One without a usable id expects no answer.
     pub fn insert(&self, request: &Envelope<'_>) {
         if let (Some(key), Some(id)) = (request.request_id(), request.raw_id()) {
-            self.0.insert(key, Pending { id, since: Instant::now() });
+            let listens = request.method.as_deref() == Some("subscriptions/listen");
+            let asker = if listens { Asker::Listener } else { Asker::Client };
+            self.wait(key, id, asker);
         }
+    }
+
+    /// Registers a request of our own.
+    pub fn insert_ours(&self, id: &RawId) {
+        if let Some(key) = id.request_id() {
+            self.wait(key, id.clone(), Asker::Ourselves);
+        }
+    }
+
+    fn wait(&self, key: RequestId, id: RawId, asker: Asker) {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.pending.insert(key, Pending { id, since: Instant::now(), asker, number });
+    }
+
+    /// When the oldest one was asked.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.pending.iter().map(|entry| entry.since).min()
     }
 
     /// Takes out what an answer with this id completes.
     pub fn complete(&self, id: &RequestId) -> Option<Pending> {
-        self.0.remove(id).map(|(_, pending)| pending)
+        self.pending.remove(id).map(|(_, pending)| pending)
     }
 
-    /// Takes out all, oldest first.
+    /// Takes out all, oldest first; gives those of the client.
     pub fn drain(&self) -> Vec<Pending> {
-        let keys: Vec<RequestId> = self.0.iter().map(|entry| entry.key().clone()).collect();
+        let keys: Vec<RequestId> = self.pending.iter().map(|entry| entry.key().clone()).collect();
         let mut all: Vec<Pending> = keys.iter().filter_map(|key| self.complete(key)).collect();
-        all.sort_by_key(|pending| pending.since);
+        all.retain(|pending| pending.asker != Asker::Ourselves);
+        all.sort_by_key(|pending| pending.number);
         all
     }
 }

@@ -1,11 +1,9 @@
 //! The server->client direction: what becomes of each line. Does no I/O.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
-use super::inflight::InFlight;
-use super::relay::{Shared, is_answer};
+use super::inflight::{Asker, Pending};
+use super::relay::{Shared, is_answer, lock};
 use crate::observe::trace::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, Salvage, error_line, look};
@@ -21,6 +19,8 @@ pub(super) enum Verdict {
     Stray(Frame),
     /// Our answer to a request of the server's that can't be forwarded.
     Refuse(Bytes),
+    /// The answer to a request of our own.
+    Ours(Frame),
     Drop,
 }
 
@@ -65,9 +65,13 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
             return Verdict::Replace(error_line(Some(&pending.id), PARSE_ERROR, &message, None));
         }
     };
-    let latency = complete(&look, &shared.in_flight);
+    let answered = complete(&look, frame.message(), shared);
+    let latency = answered.as_ref().map(Pending::age);
     shared.trace.message(Direction::ServerToClient, &look, frame.wire(), latency);
     drop(look);
+    if answered.is_some_and(|pending| pending.asker == Asker::Ourselves) {
+        return Verdict::Ours(frame);
+    }
     if frame.is_terminated() {
         return Verdict::Forward(frame.into_wire());
     }
@@ -84,15 +88,22 @@ fn is_json_rpc(envelope: &Envelope<'_>) -> bool {
     envelope.has_jsonrpc || is_answer(envelope.kind)
 }
 
-/// Completes what `look` answers; how long the (first) answer took.
-fn complete(look: &Look<'_>, in_flight: &InFlight) -> Option<Duration> {
-    let mut latency = None;
+/// Completes what `look` answers, and notes what it asks; gives the first request that is answered.
+fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending> {
+    let mut answered = None;
     for envelope in look.envelopes() {
+        if envelope.kind == Kind::Request {
+            shared.asked.insert(envelope);
+        }
         if is_answer(envelope.kind)
-            && let Some(pending) = envelope.request_id().and_then(|id| in_flight.complete(&id))
+            && let Some(id) = envelope.request_id()
+            && let Some(pending) = shared.in_flight.complete(&id)
         {
-            latency = latency.or(Some(pending.age()));
+            if pending.asker == Asker::Client {
+                lock(&shared.handshake).server_answered(&id, envelope.kind, message);
+            }
+            answered = answered.or(Some(pending));
         }
     }
-    latency
+    answered
 }

@@ -3,8 +3,8 @@
 //! It alone adds to the in-flight table, so that when the server is gone it alone can say which requests had no
 //! answer. It never writes to the client: its answers go through the bounded `replies` to the session's loop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,14 +14,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
+use super::asked::Asked;
+use super::handshake::Handshake;
 use super::inflight::InFlight;
 use super::stdio::Hangup;
 use crate::failure::Failure;
 use crate::observe::trace::{Direction, Trace};
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{
-    Envelope, Frame, FrameCodec, FrameError, Kind, RawId, RequestId, Salvage, client_info_name, error_line,
-    look, raw,
+    Envelope, Frame, FrameCodec, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name,
+    error_line, look, raw,
 };
 
 /// A client that was told why there is no server gets this long to ask on before the session ends.
@@ -40,6 +42,11 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Shared {
     pub in_flight: InFlight,
+    /// What the server asks the client.
+    pub asked: Asked,
+    pub handshake: Mutex<Handshake>,
+    /// What the first message said of the client.
+    pub said: OnceLock<Option<String>>,
     pub trace: Trace,
     /// Set before the server's input is closed: a server that ends by that may be seen to end before the pump is.
     pub client_left: AtomicBool,
@@ -49,6 +56,8 @@ pub struct Shared {
 #[derive(Debug)]
 pub enum Phase<I> {
     Up(I),
+    /// It is gone, and another one is on its way: what is asked from now on waits for that.
+    Lost(Arc<Failure>),
     Down(Arc<Failure>),
 }
 
@@ -98,6 +107,7 @@ where
                 () = self.stop.cancelled() => break ClientEnd::Stopped,
                 Some(phase) = self.phases.recv() => match phase {
                     Phase::Up(input) => { server = Some(input); continue }
+                    Phase::Lost(failure) => { self.lost(&failure).await; server = None; continue }
                     Phase::Down(failure) => return self.apologise(&failure).await,
                 },
                 Some(answer) = self.for_server.recv() => Incoming::Ours(answer),
@@ -180,7 +190,9 @@ where
         self.shared.trace.message(Direction::ClientToServer, &look, frame.wire(), None);
         let envelopes = look.envelopes();
         if let Some(hello) = self.hello.take() {
-            let _ = hello.send(envelopes.iter().find_map(client_info_name));
+            let said = envelopes.iter().find_map(client_info_name);
+            let _ = self.shared.said.set(said.clone());
+            let _ = hello.send(said);
         }
         let requests = || envelopes.iter().filter(|envelope| envelope.kind == Kind::Request);
         if !self.shared.in_flight.has_room(requests().count()) {
@@ -196,6 +208,17 @@ where
         // The receiver of a cancellation sends no answer; nobody waits for one any more.
         for id in envelopes.iter().filter_map(cancelled) {
             self.shared.in_flight.complete(&id);
+        }
+        if let Look::One(envelope) = &look {
+            if Handshake::concerns(envelope) {
+                lock(&self.shared.handshake).client_said(envelope, frame.wire());
+            }
+            if is_answer(envelope.kind)
+                && envelope.request_id().is_some_and(|id| self.shared.asked.is_stale(&id))
+            {
+                self.note("answer to a lost server", "", frame.wire().len());
+                return Line::Handled;
+            }
         }
         Line::Forward(frame.wire().clone())
     }
@@ -219,37 +242,55 @@ where
         Line::Handled
     }
 
+    /// Writes to the server, once there is one. What a server was lost with is not written again: it may have been read
+    /// in part, and its requests have been answered with the reason.
     async fn deliver(&mut self, server: &mut Option<I>, line: &[u8]) -> Result<(), Undelivered> {
         if server.is_none() {
-            *server = Some(self.server_up().await?);
+            match next_phase(&mut self.phases, &self.stop).await? {
+                Changed::Up(input) => *server = Some(input),
+                Changed::Lost(failure) => {
+                    self.lost(&failure).await;
+                    return Ok(());
+                }
+            }
         }
-        let written = tokio::select! {
+        let changed = tokio::select! {
             biased;
-            written = write(server, line) => written,
+            written = write(server, line) => match written {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    // The session's loop sees the same end from the other side, and knows why.
+                    tracing::debug!("cannot write to the server: {error}");
+                    next_phase(&mut self.phases, &self.stop).await?
+                }
+            },
             () = self.hangup.wait() => return Err(Undelivered::Stopped),
-            changed = server_up(&mut self.phases, &self.stop) => { changed?; return Ok(()) }
+            changed = next_phase(&mut self.phases, &self.stop) => changed?,
         };
-        if let Err(error) = written {
-            // The session's loop sees the same end from the other side, and knows why. The frame may have been
-            // written in part: it is never written again, its requests are answered with that reason.
-            tracing::debug!("cannot write to the server: {error}");
-            *server = None;
-            loop {
-                self.server_up().await?;
+        match changed {
+            Changed::Up(input) => *server = Some(input),
+            Changed::Lost(failure) => {
+                self.lost(&failure).await;
+                *server = None;
             }
         }
         Ok(())
     }
 
-    async fn server_up(&mut self) -> Result<I, Undelivered> {
-        server_up(&mut self.phases, &self.stop).await
+    /// Answers what a server that is gone leaves unanswered.
+    async fn lost(&mut self, failure: &Failure) {
+        // An answer of ours to what it asked is nobody's any more.
+        while self.for_server.try_recv().is_ok() {}
+        for pending in self.shared.in_flight.drain() {
+            self.reply(pending.answer(failure)).await;
+        }
     }
 
     /// Answers what is unanswered, and what is asked yet, with the reason why there is no server.
     async fn apologise(mut self, failure: &Failure) -> ClientEnd {
         let mut patience = self.interactive.then_some(LINGER);
         for pending in self.shared.in_flight.drain() {
-            self.reply(failure.answer(Some(&pending.id))).await;
+            self.reply(pending.answer(failure)).await;
             patience = Some(LINGER);
         }
         loop {
@@ -317,15 +358,22 @@ enum Undelivered {
     Down(Arc<Failure>),
 }
 
-async fn server_up<I>(
+/// What has become of the server while the pump was waiting.
+enum Changed<I> {
+    Up(I),
+    Lost(Arc<Failure>),
+}
+
+async fn next_phase<I>(
     phases: &mut mpsc::Receiver<Phase<I>>,
     stop: &CancellationToken,
-) -> Result<I, Undelivered> {
+) -> Result<Changed<I>, Undelivered> {
     tokio::select! {
         biased;
         () = stop.cancelled() => Err(Undelivered::Stopped),
         phase = phases.recv() => match phase {
-            Some(Phase::Up(input)) => Ok(input),
+            Some(Phase::Up(input)) => Ok(Changed::Up(input)),
+            Some(Phase::Lost(failure)) => Ok(Changed::Lost(failure)),
             Some(Phase::Down(failure)) => Err(Undelivered::Down(failure)),
             None => Err(Undelivered::Stopped),
         },
@@ -344,6 +392,11 @@ fn cancelled(envelope: &Envelope<'_>) -> Option<RequestId> {
         return None;
     }
     RequestId::from_raw(raw::member(envelope.params?, "requestId")?)
+}
+
+/// Held for moments only, and by nobody who could panic.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn is_answer(kind: Kind) -> bool {

@@ -26,6 +26,8 @@ pub struct Plan {
     /// `None`: the first message will say.
     pub client: Option<Client>,
     pub session: String,
+    /// How many servers the session has lost.
+    pub attempt: u32,
     pub client_session: Option<String>,
     /// `NAME=value`
     pub env: Vec<String>,
@@ -208,6 +210,7 @@ async fn look_for_standby(
         server: plan.server.clone(),
         client: client.as_str().to_owned(),
         session: plan.session.clone(),
+        attempt: plan.attempt,
         client_session: plan.client_session.clone(),
         env: plan.env.clone(),
     };

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, split};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::*;
 use crate::rpc::Code;
@@ -122,8 +123,14 @@ fn play(
         redactor: Redactor::new(["hunter2hunter2".to_owned()]),
         hangup: Hangup::default(),
         stop: stop.clone(),
+        on_failure: OnFailure::Exit,
+        recover_within: Duration::from_secs(10),
+        answer_timeout: Duration::from_mins(10),
     };
-    let session = tokio::spawn(run(from_client, to_client, options, |_| async { start }));
+    let mut start = Some(start);
+    let session = tokio::spawn(run(from_client, to_client, options, move |_| {
+        std::future::ready(start.take().expect("one start"))
+    }));
     Stage {
         client_in: Some(client_in),
         client_out: BufReader::new(client_out).lines(),

@@ -342,9 +342,14 @@ impl Session {
 
     /// Waits until the client has exactly one container that has its number, and gives its name.
     pub(crate) fn container(&self) -> String {
-        eventually("a container with its number", PATIENCE, || match self.containers().as_slice() {
-            [name] if !name.ends_with(".starting") => Some(name.clone()),
-            _ => None,
+        eventually("a container with its number", PATIENCE, || {
+            let mut names = self.containers();
+            // What it has put on standby is nobody's.
+            names.retain(|name| !name.ends_with(".standby"));
+            match names.as_slice() {
+                [name] if !name.ends_with(".starting") => Some(name.clone()),
+                _ => None,
+            }
         })
     }
 

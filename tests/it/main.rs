@@ -15,6 +15,7 @@ mod harness;
 mod lifecycle;
 mod prestart;
 mod protocol;
+mod recovery;
 mod roster;
 mod sessions;
 mod standby;

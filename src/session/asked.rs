@@ -1,0 +1,97 @@
+//! Requests that a server has sent to the client and that are not answered yet.
+//!
+//! They matter only when the server is lost: the client's late answers to it must not reach the next one, whose own
+//! requests may have the same ids.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use dashmap::{DashMap, DashSet};
+
+use crate::rpc::{Envelope, RawId, RequestId};
+
+/// Beyond this number a server floods; what is not noted here is passed on like everything else.
+const CAPACITY: usize = 4096;
+
+#[derive(Debug, Default)]
+pub struct Asked {
+    open: DashMap<RequestId, RawId>,
+    /// Of servers that are gone.
+    stale: DashSet<RequestId>,
+}
+
+impl Asked {
+    /// The server asks.
+    pub fn insert(&self, request: &Envelope<'_>) {
+        if self.open.len() < CAPACITY
+            && let (Some(key), Some(id)) = (request.request_id(), request.raw_id())
+        {
+            self.open.insert(key, id);
+        }
+    }
+
+    /// The client answers: whether that is for a server that is gone.
+    pub fn is_stale(&self, id: &RequestId) -> bool {
+        // The present server's request of the same id goes before: the other one has been cancelled.
+        let is_open = self.open.remove(id).is_some();
+        self.stale.remove(id).is_some() && !is_open
+    }
+
+    /// The server is gone: what the client is told of its requests, line by line.
+    pub fn give_up(&self) -> Bytes {
+        let keys: Vec<RequestId> = self.open.iter().map(|entry| entry.key().clone()).collect();
+        let mut lines = String::new();
+        for (key, id) in keys.iter().filter_map(|key| self.open.remove(key)) {
+            let _ = writeln!(
+                lines,
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\
+                 \"reason\":\"berth: the server that asked is gone\"}}}}"
+            );
+            if self.stale.len() < CAPACITY {
+                self.stale.insert(key);
+            }
+        }
+        lines.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::raw::Raw;
+    use crate::rpc::{Look, look};
+
+    fn ask(asked: &Asked, line: &str) {
+        let Look::One(envelope) = look(line.as_bytes()).unwrap() else { panic!("one message") };
+        asked.insert(&envelope);
+    }
+
+    fn id(json: &str) -> RequestId {
+        RequestId::from_raw(Raw::parse(json).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_late_answer_is_for_a_server_that_is_gone_once() {
+        let asked = Asked::default();
+        ask(&asked, r#"{"jsonrpc":"2.0","id":7,"method":"roots/list"}"#);
+        ask(&asked, r#"{"jsonrpc":"2.0","id":8,"method":"roots/list"}"#);
+        assert!(!asked.is_stale(&id("7")), "it is there");
+        assert_eq!(
+            String::from_utf8_lossy(&asked.give_up()),
+            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":8,\
+             \"reason\":\"berth: the server that asked is gone\"}}\n"
+        );
+        assert!(!asked.is_stale(&id("7")), "was answered in time");
+        assert!(asked.is_stale(&id("8")));
+        assert!(!asked.is_stale(&id("8")), "and what comes then is somebody else's");
+    }
+
+    #[test]
+    fn the_present_servers_request_goes_before() {
+        let asked = Asked::default();
+        ask(&asked, r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#);
+        asked.give_up();
+        ask(&asked, r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#);
+        assert!(!asked.is_stale(&id("0")));
+    }
+}

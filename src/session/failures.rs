@@ -1,0 +1,60 @@
+//! Why a session has no server any more, in words: the cause, and the next command to type.
+
+use super::stderr_tail::StderrTail;
+use super::{Exit, Options, Served};
+use crate::failure::Failure;
+use crate::rpc::Code;
+
+impl Options {
+    fn answered_late(&self) -> Failure {
+        let Options { server, answer_timeout, .. } = self;
+        Failure {
+            code: Code::Unavailable,
+            text: format!("the server `{server}` has not answered anything within {answer_timeout:?}"),
+            next: Some("look at what it says with `--trace`, or raise `answer_timeout`".to_owned()),
+        }
+    }
+
+    fn ended_late(&self) -> Failure {
+        let (server, grace) = (&self.server, self.stop_grace);
+        Failure {
+            code: Code::Unavailable,
+            text: format!(
+                "the client closed its side, and the server `{server}` had no answer within {:?}",
+                grace / 2
+            ),
+            next: Some(
+                "keep the connection open until the answer is there, or raise `stop_grace`".to_owned(),
+            ),
+        }
+    }
+
+    /// Why there is no server any more.
+    pub(super) fn failure(&self, served: Served, exit: &Exit, tail: &StderrTail) -> Failure {
+        if served.late {
+            return self.answered_late();
+        }
+        if served.terminated {
+            return self.ended_late();
+        }
+        let name = &self.server;
+        let said = tail.last_lines();
+        // The client passes it on to its model.
+        let said = self.redactor.text(&said);
+        let said = if said.is_empty() { String::new() } else { format!("; its last words: {said}") };
+        let text = match exit {
+            Exit::Code(code) => format!("the server `{name}` exited with code {code}{said}"),
+            Exit::OutOfMemory(limit) => format!(
+                "the server `{name}` was killed because it used more than its memory limit of {} MiB{said}",
+                limit >> 20
+            ),
+            Exit::Lost => format!("the container of the server `{name}` is gone{said}"),
+        };
+        let next = match exit {
+            Exit::Code(_) => "look at what it runs with `berth run --dry-run`",
+            Exit::OutOfMemory(_) => "raise `memory` in the configuration",
+            Exit::Lost => "look at the DinD daemon with `berth status`",
+        };
+        Failure { code: Code::Unavailable, text, next: Some(next.to_owned()) }
+    }
+}

@@ -1,0 +1,232 @@
+//! What a client has said that a new server must hear before anything else.
+//!
+//! Up to revision 2025-11-25 a session begins with a handshake (specification, «Lifecycle»), and some requests hold until
+//! they are taken back. Since 2026-07-28 there is neither: then nothing is kept, and nothing repeated.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::rpc::raw::{self, Raw};
+use crate::rpc::{Envelope, Kind, RawId, RequestId};
+
+/// Subscriptions beyond this number are not repeated; a client has a handful.
+const SUBSCRIPTIONS: usize = 1024;
+
+/// The features whose lists a client may have kept, by their names in the capabilities.
+const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
+
+/// What holds at the moment.
+#[derive(Debug, Default)]
+pub struct Handshake {
+    initialize: Option<Initialize>,
+    initialized: Option<Bytes>,
+    /// The `params` of the last `logging/setLevel`.
+    level: Option<String>,
+    /// The `params` of `resources/subscribe`, by URI.
+    subscriptions: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+struct Initialize {
+    id: RawId,
+    line: Bytes,
+    /// Of the server that answered first, which are those that the client knows; `None` while nobody has.
+    capabilities: Option<Value>,
+}
+
+/// What a new server is told.
+#[derive(Debug)]
+pub(super) struct Script {
+    /// As the client spelt it, like the rest of the line.
+    pub(super) id: RawId,
+    pub(super) initialize: Bytes,
+    /// What follows the answer, line by line.
+    pub(super) rest: Bytes,
+    /// The ids in it, which are ours.
+    pub(super) ids: Vec<RawId>,
+}
+
+/// What becomes of the session when a new server has answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Welcome {
+    /// Lines for the client: what it has kept may have changed.
+    pub(super) notifications: Bytes,
+    /// How the new server differs.
+    pub(super) difference: Option<String>,
+}
+
+impl Handshake {
+    /// Whether a message from the client may matter to a later server.
+    pub(super) fn concerns(envelope: &Envelope<'_>) -> bool {
+        const METHODS: [&str; 5] = [
+            "initialize",
+            "notifications/initialized",
+            "logging/setLevel",
+            "resources/subscribe",
+            "resources/unsubscribe",
+        ];
+        envelope.method.as_deref().is_some_and(|method| METHODS.contains(&method))
+    }
+
+    /// Takes note of a message from the client.
+    pub(super) fn client_said(&mut self, envelope: &Envelope<'_>, line: &Bytes) {
+        let params = || envelope.params.map(|params| params.get().to_owned());
+        let uri = || envelope.params.and_then(|params| raw::string(raw::member(params, "uri")?));
+        match (envelope.method.as_deref(), envelope.kind) {
+            (Some("initialize"), Kind::Request) => {
+                if let Some(id) = envelope.raw_id() {
+                    let capabilities = None;
+                    self.initialize = Some(Initialize { id, line: line.clone(), capabilities });
+                }
+            }
+            (Some("notifications/initialized"), _) => self.initialized = Some(line.clone()),
+            (Some("logging/setLevel"), Kind::Request) => self.level = params(),
+            (Some("resources/subscribe"), Kind::Request) => {
+                if let (Some(uri), Some(params)) = (uri(), params())
+                    && (self.subscriptions.len() < SUBSCRIPTIONS || self.subscriptions.contains_key(&*uri))
+                {
+                    self.subscriptions.insert(uri.into_owned(), params);
+                }
+            }
+            (Some("resources/unsubscribe"), Kind::Request) => {
+                uri().and_then(|uri| self.subscriptions.remove(&*uri));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note of an answer of the server's, if it is the one to `initialize`.
+    pub(super) fn server_answered(&mut self, id: &RequestId, kind: Kind, message: &[u8]) {
+        let Some(initialize) = &mut self.initialize else { return };
+        if initialize.capabilities.is_none() && initialize.id.request_id().as_ref() == Some(id) {
+            match kind {
+                Kind::Response => initialize.capabilities = Some(capabilities(message)),
+                // The client may try once more.
+                _ => self.initialize = None,
+            }
+        }
+    }
+
+    /// What a new server is to be told; `None` where the client has not been welcomed by the last one, or needn't be.
+    pub(super) fn script(&self) -> Option<Script> {
+        let Initialize { id, line, capabilities } = self.initialize.as_ref()?;
+        capabilities.as_ref()?;
+        let mut script =
+            Script { id: id.clone(), initialize: line.clone(), rest: Bytes::new(), ids: Vec::new() };
+        let mut rest = Vec::new();
+        if let Some(line) = &self.initialized {
+            rest.extend_from_slice(line);
+            let level = self.level.iter().map(|params| ("logging/setLevel", params));
+            let subscriptions = self.subscriptions.values().map(|params| ("resources/subscribe", params));
+            for (n, (method, params)) in level.chain(subscriptions).enumerate() {
+                let id = format!("\"berth-again-{n}\"");
+                script.ids.extend(Raw::parse(&id).and_then(RawId::from_raw));
+                let line = format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}\n"
+                );
+                rest.extend_from_slice(line.as_bytes());
+            }
+        }
+        script.rest = rest.into();
+        Some(script)
+    }
+
+    /// What the new server's answer to `initialize` means for the client.
+    pub(super) fn welcome(&self, message: &[u8]) -> Welcome {
+        let known = self.initialize.as_ref().and_then(|initialize| initialize.capabilities.as_ref());
+        let known = known.cloned().unwrap_or_default();
+        let now = capabilities(message);
+        let mut notifications = String::new();
+        for list in LISTS.into_iter().filter(|list| known[list]["listChanged"] == true) {
+            let _ = writeln!(
+                notifications,
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{list}/list_changed\"}}"
+            );
+        }
+        let difference = (known != now).then(|| format!("it had {known}, and now has {now}"));
+        Welcome { notifications: notifications.into(), difference }
+    }
+}
+
+fn capabilities(message: &[u8]) -> Value {
+    let parsed: Value = serde_json::from_slice(message).unwrap_or_default();
+    parsed["result"]["capabilities"].clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::{Look, look};
+
+    const INITIALIZE: &str = "{\"jsonrpc\":\"2.0\", \"id\":0,\"method\":\"initialize\",\"params\":{}}\n";
+    const ANSWER: &[u8] =
+        br#"{"jsonrpc":"2.0","id":0,"result":{"capabilities":{"tools":{"listChanged":true},"prompts":{}}}}"#;
+
+    fn say(handshake: &mut Handshake, line: &'static str) {
+        let Look::One(envelope) = look(line.as_bytes()).unwrap() else { panic!("one message") };
+        handshake.client_said(&envelope, &Bytes::from_static(line.as_bytes()));
+    }
+
+    fn answer(handshake: &mut Handshake, message: &[u8]) {
+        let Look::One(envelope) = look(message).unwrap() else { panic!("one message") };
+        handshake.server_answered(&envelope.request_id().unwrap(), envelope.kind, message);
+    }
+
+    fn welcomed() -> Handshake {
+        let mut handshake = Handshake::default();
+        say(&mut handshake, INITIALIZE);
+        answer(&mut handshake, ANSWER);
+        say(&mut handshake, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n");
+        handshake
+    }
+
+    #[test]
+    fn what_holds_is_repeated_and_what_was_taken_back_is_not() {
+        let mut handshake = welcomed();
+        for line in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"info"}}"#,
+            r#"{"jsonrpc":"2.0","id":2,"method":"resources/subscribe","params":{"uri":"a:1"}}"#,
+            r#"{"jsonrpc":"2.0","id":3,"method":"resources/subscribe","params":{"uri":"a:2"}}"#,
+            r#"{"jsonrpc":"2.0","id":4,"method":"logging/setLevel","params":{"level":"debug"}}"#,
+            r#"{"jsonrpc":"2.0","id":5,"method":"resources/unsubscribe","params":{"uri":"a:1"}}"#,
+            r#"{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"name":"x"}}"#,
+        ] {
+            say(&mut handshake, line);
+        }
+        let script = handshake.script().unwrap();
+        assert_eq!(script.initialize, INITIALIZE, "as it came");
+        assert_eq!(
+            String::from_utf8_lossy(&script.rest),
+            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n\
+             {\"jsonrpc\":\"2.0\",\"id\":\"berth-again-0\",\"method\":\"logging/setLevel\",\"params\":{\"level\":\"debug\"}}\n\
+             {\"jsonrpc\":\"2.0\",\"id\":\"berth-again-1\",\"method\":\"resources/subscribe\",\"params\":{\"uri\":\"a:2\"}}\n"
+        );
+        assert_eq!(script.ids.len(), 2);
+    }
+
+    #[test]
+    fn who_was_not_welcomed_begins_anew() {
+        let mut handshake = Handshake::default();
+        assert!(handshake.script().is_none(), "there is no handshake in the new era");
+        say(&mut handshake, INITIALIZE);
+        assert!(handshake.script().is_none(), "its answer was an error of ours; the client asks again");
+        answer(&mut handshake, br#"{"jsonrpc":"2.0","id":0,"error":{"code":1,"message":"no"}}"#);
+        answer(&mut handshake, ANSWER);
+        assert!(handshake.script().is_none(), "refused");
+        assert!(welcomed().script().is_some());
+    }
+
+    #[test]
+    fn the_client_hears_of_lists_that_it_was_promised_news_of() {
+        let handshake = welcomed();
+        let changed = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
+        assert_eq!(handshake.welcome(ANSWER), Welcome { notifications: changed.into(), difference: None });
+        let other = br#"{"jsonrpc":"2.0","id":0,"result":{"capabilities":{"tools":{}}}}"#;
+        let welcome = handshake.welcome(other);
+        assert_eq!(welcome.notifications, changed, "it is the client that was promised");
+        assert!(welcome.difference.unwrap().contains(r#"now has {"tools":{}}"#));
+    }
+}

@@ -1,0 +1,102 @@
+//! When a server that is gone is replaced, and how long that is tried.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::OnFailure;
+
+/// A server that is lost more often than this in [`WINDOW`] is not worth another container.
+const LOSSES: usize = 5;
+const WINDOW: Duration = Duration::from_mins(1);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a session remembers of its losses.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    on_failure: OnFailure,
+    /// How long a replacement is tried for.
+    within: Duration,
+    losses: VecDeque<Instant>,
+}
+
+impl Recovery {
+    pub(super) fn new(on_failure: OnFailure, within: Duration) -> Self {
+        Self { on_failure, within, losses: VecDeque::new() }
+    }
+
+    /// A server is lost. Gives the tries of a replacement, if one is to be tried: not for a server that never said a word,
+    /// as the next one would be like it, nor for one that is lost again and again.
+    pub(super) fn lost(&mut self, has_spoken: bool) -> Option<Tries> {
+        if self.on_failure == OnFailure::Exit || !has_spoken {
+            return None;
+        }
+        let now = Instant::now();
+        self.losses.retain(|loss| now.duration_since(*loss) < WINDOW);
+        if self.losses.len() == LOSSES {
+            return None;
+        }
+        self.losses.push_back(now);
+        Some(Tries { until: now + self.within, pause: None })
+    }
+}
+
+/// The tries of one replacement.
+#[derive(Debug)]
+pub(super) struct Tries {
+    until: Instant,
+    pause: Option<Duration>,
+}
+
+impl Tries {
+    /// Waits before the next try, longer each time; false when it is over. The first one is at once.
+    pub(super) async fn next(&mut self) -> bool {
+        let Some(pause) = self.pause else {
+            self.pause = Some(FIRST_PAUSE);
+            return true;
+        };
+        if Instant::now() + pause > self.until {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        self.pause = Some((pause * 2).min(LONGEST_PAUSE));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_end() {
+        let mut recovery = Recovery::new(OnFailure::Restart, Duration::from_secs(10));
+        let began = Instant::now();
+        let mut tries = recovery.lost(true).unwrap();
+        let mut at = Vec::new();
+        while tries.next().await {
+            at.push(began.elapsed().as_millis());
+        }
+        assert_eq!(at, [0, 100, 300, 700, 1500, 3100, 5100, 7100, 9100]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lost_again_and_again_is_given_up() {
+        let mut recovery = Recovery::new(OnFailure::Restart, Duration::from_secs(10));
+        for _ in 0..LOSSES {
+            assert!(recovery.lost(true).is_some());
+        }
+        assert!(recovery.lost(true).is_none());
+        tokio::time::sleep(WINDOW).await;
+        assert!(recovery.lost(true).is_some(), "it has been well for a while");
+    }
+
+    #[test]
+    fn a_server_that_never_spoke_is_not_tried_again() {
+        assert!(Recovery::new(OnFailure::Restart, WINDOW).lost(false).is_none());
+        assert!(Recovery::new(OnFailure::Exit, WINDOW).lost(true).is_none());
+    }
+}

@@ -1,0 +1,144 @@
+//! The server -> client direction, for as long as one server lasts.
+
+use std::io;
+
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use super::burst::Burst;
+use super::downstream::{Turn, at};
+use super::judge::{Verdict, judge};
+use super::relay::BURST;
+use super::stderr_tail::StderrTail;
+use super::{Session, Upstream};
+use crate::dock::exec::Chunk;
+use crate::rpc::FrameCodec;
+
+/// What the relay waits for besides the client.
+enum Event {
+    Output(Option<io::Result<Chunk>>),
+    Terminate,
+    GiveUp,
+    /// The server has had its time for a first answer.
+    Late,
+}
+
+/// How a server's time in the session came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Served {
+    /// It had to be told to end.
+    pub(super) terminated: bool,
+    /// It has sent a message.
+    pub(super) has_spoken: bool,
+    /// It has not answered in time.
+    pub(super) late: bool,
+}
+
+impl<W, I> Session<W, I>
+where
+    W: AsyncWrite + Unpin,
+    I: AsyncWrite + Unpin + Send + 'static,
+{
+    /// Moves the server's output to the client until it ends.
+    pub(super) async fn relay<U: Upstream<Input = I>>(
+        &mut self,
+        upstream: &mut U,
+        tail: &mut StderrTail,
+    ) -> Served {
+        let mut codec = FrameCodec::new(self.options.max_line);
+        let mut burst = Burst::default();
+        let mut served = Served { terminated: false, has_spoken: false, late: false };
+        let (mut terminate_at, mut answer_by) = (None, Some(Instant::now() + self.options.answer_timeout));
+        loop {
+            let deadline = self.client.deadline;
+            // One event, so that what the client is being written is never cut off by a timer.
+            let event = async {
+                tokio::select! {
+                    chunk = upstream.next() => Event::Output(chunk),
+                    () = at(terminate_at) => Event::Terminate,
+                    () = at(deadline) => Event::GiveUp,
+                    () = at(answer_by) => Event::Late,
+                }
+            };
+            let chunk = match self.client.serve_until(event).await {
+                Turn::Came(Event::Output(chunk)) => chunk,
+                Turn::Came(Event::Terminate) => {
+                    (terminate_at, served.terminated) = (None, true);
+                    upstream.terminate().await;
+                    continue;
+                }
+                Turn::Came(Event::GiveUp) => return served,
+                Turn::Came(Event::Late) => {
+                    let oldest = self.shared.in_flight.oldest();
+                    answer_by = Some(oldest.unwrap_or_else(Instant::now) + self.options.answer_timeout);
+                    if oldest.is_some() && answer_by <= Some(Instant::now()) {
+                        served.late = true;
+                        upstream.terminate().await;
+                        return served;
+                    }
+                    continue;
+                }
+                Turn::ClientEnded => {
+                    // Its input is closed: a well-behaved server ends by itself within half of the grace.
+                    terminate_at = Some(Instant::now() + self.options.stop_grace / 2);
+                    continue;
+                }
+            };
+            match chunk {
+                Some(Ok(Chunk::Stdout(mut piece))) => {
+                    // What has come in one piece leaves in one.
+                    burst.begin(&piece);
+                    while let Some(item) = codec.next(&mut piece) {
+                        served.has_spoken |= self.pass(judge(item, &self.shared), &mut burst, tail).await;
+                    }
+                    if served.has_spoken {
+                        answer_by = None;
+                    }
+                    self.client.write(burst.parts()).await;
+                    burst.end();
+                }
+                Some(Ok(Chunk::Stderr(bytes))) => tail.push(&bytes),
+                Some(Err(error)) => {
+                    tracing::debug!("the server's stream broke: {error}");
+                    break;
+                }
+                None => break,
+            }
+        }
+        if let Some(item) = codec.last() {
+            self.pass(judge(item, &self.shared), &mut burst, tail).await;
+            self.client.write(burst.parts()).await;
+        }
+        served
+    }
+
+    /// Carries a verdict out; what is to be written is gathered in `burst`, unless it is long enough by itself. Whether it
+    /// was a message of the server's.
+    async fn pass(&mut self, verdict: Verdict, burst: &mut Burst, tail: &mut StderrTail) -> bool {
+        let is_message = matches!(verdict, Verdict::Forward(_) | Verdict::Ours(_));
+        match verdict {
+            Verdict::Ours(frame) => self.answered(&frame).await,
+            Verdict::Forward(line) | Verdict::Replace(line) if line.len() < BURST => {
+                burst.add(&line);
+                if burst.len() >= BURST {
+                    self.client.write(burst.parts()).await;
+                    burst.clear();
+                }
+            }
+            Verdict::Forward(line) | Verdict::Replace(line) => {
+                self.client.write(burst.parts()).await;
+                burst.clear();
+                self.client.write([&line, &[]]).await;
+            }
+            Verdict::Stray(frame) => tail.push(frame.wire()),
+            Verdict::Refuse(line) => {
+                // Never waits: a server that doesn't read must not hold up what it says.
+                if self.to_server.try_send(line).is_err() {
+                    tracing::warn!("the server does not read; an answer to it was dropped");
+                }
+            }
+            Verdict::Drop => {}
+        }
+        is_message
+    }
+}

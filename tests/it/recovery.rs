@@ -1,0 +1,174 @@
+//! A server that is lost in the middle of a session is replaced, and the client goes on.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Berth, Session, docker_says, expect_gone};
+use crate::standby::Tidy;
+
+/// A session that has a handshake behind it, with what the server would otherwise forget.
+fn begun(server: &str, client: &str) -> Session {
+    let mut session = Berth::run(server).client(client).start();
+    session.initialize();
+    assert_eq!(session.request("logging/setLevel", json!({ "level": "warning" }))["result"], json!({}));
+    assert_eq!(
+        session.request("resources/subscribe", json!({ "uri": "fixture://marker" }))["result"],
+        json!({})
+    );
+    assert_eq!(session.call_text("marker", json!({ "set": "first" })), "first");
+    session
+}
+
+/// The session works, and it is another server that answers.
+fn expect_replaced(session: &mut Session) {
+    assert_ne!(session.call_text("marker", json!({})), "first", "the process is a new one");
+    session.expect_stderr("another server");
+}
+
+/// Asks for something that takes longer than the server will live.
+fn ask_for_ever(session: &mut Session, id: &str) {
+    let params = json!({ "name": "sleep", "arguments": { "ms": 600_000 } });
+    session.send(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
+}
+
+#[test]
+fn a_removed_container_is_replaced_and_what_was_in_flight_is_answered() {
+    let mut session = begun("durable", "it-replaced");
+    let before = session.container();
+    ask_for_ever(&mut session, "doomed");
+    assert_eq!(session.call_text("echo", json!({ "text": "on" })), "on", "it has arrived");
+    docker_says(&["rm", "-f", &before]);
+    let answer = session.answer("doomed");
+    assert_eq!(answer["error"]["code"], 69, "{answer}");
+    let message = answer["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("is gone") && message.contains("ask again"), "{message}");
+    expect_replaced(&mut session);
+    session.close();
+    assert_eq!(session.exit_code(), Some(0));
+    expect_gone("it-replaced");
+}
+
+#[test]
+fn the_client_hears_that_its_lists_may_have_changed() {
+    let mut session = begun("durable", "it-lists");
+    docker_says(&["rm", "-f", &session.container()]);
+    for list in ["tools", "resources"] {
+        let method = format!("notifications/{list}/list_changed");
+        session.expect(|message| message["method"] == *method);
+    }
+    // The fixture sends the update to subscribers alone, and the subscription was repeated.
+    let params = json!({ "name": "marker", "arguments": { "set": "second" } });
+    session.send(&json!({ "jsonrpc": "2.0", "id": "set", "method": "tools/call", "params": params }));
+    session.expect(|message| message["method"] == "notifications/resources/updated");
+}
+
+#[test]
+fn nothing_of_the_repeated_handshake_reaches_the_client() {
+    let mut session = begun("durable", "it-handshake");
+    docker_says(&["rm", "-f", &session.container()]);
+    let mut seen: Vec<Value> = Vec::new();
+    session.send(&json!({ "jsonrpc": "2.0", "id": "after", "method": "ping" }));
+    loop {
+        let message = session.message();
+        if message["id"] == "after" {
+            break;
+        }
+        seen.push(message);
+    }
+    assert!(seen.iter().all(|message| message.get("id").is_none()), "{seen:?}");
+}
+
+#[test]
+fn a_server_that_crashes_is_replaced_until_that_is_no_use() {
+    let mut session = begun("durable", "it-crashes");
+    for _ in 0..5 {
+        let answer = session.request("tools/call", json!({ "name": "crash", "arguments": { "code": 7 } }));
+        let message = answer["error"]["message"].as_str().expect("a text");
+        assert!(message.contains("exited with code 7") && message.contains("ask again"), "{message}");
+        expect_replaced(&mut session);
+    }
+    let answer = session.request("tools/call", json!({ "name": "crash", "arguments": { "code": 7 } }));
+    let message = answer["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("exited with code 7") && !message.contains("ask again"), "{message}");
+    assert_eq!(session.exit_code(), Some(69));
+    expect_gone("it-crashes");
+}
+
+#[test]
+fn a_server_killed_for_its_memory_is_named_so_and_the_next_call_works() {
+    for (server, client) in [("durable-limited", "it-hungry"), ("durable-ahead-limited", "it-hungry-ahead")] {
+        let mut session = begun(server, client);
+        let answer =
+            session.request("tools/call", json!({ "name": "eat", "arguments": { "bytes": 200_000_000 } }));
+        let message = answer["error"]["message"].as_str().expect("a text");
+        assert!(message.contains("memory limit of 64 MiB"), "{message}");
+        expect_replaced(&mut session);
+    }
+}
+
+#[test]
+fn a_prestarted_server_is_replaced_too() {
+    let _tidy = Tidy("it-durable-ahead");
+    drop(begun("durable-ahead", "it-durable-ahead"));
+    let mut session = begun("durable-ahead", "it-durable-ahead");
+    docker_says(&["kill", &session.container()]);
+    expect_replaced(&mut session);
+}
+
+#[test]
+fn what_the_lost_server_had_asked_is_taken_back_and_its_late_answer_goes_nowhere() {
+    let mut session = begun("durable", "it-asked");
+    let params = json!({ "name": "ask", "arguments": { "method": "roots/list", "id": "theirs" } });
+    session.send(&json!({ "jsonrpc": "2.0", "id": "outer", "method": "tools/call", "params": params }));
+    session.expect(|message| message["method"] == "roots/list");
+    docker_says(&["rm", "-f", &session.container()]);
+    let cancelled = session.expect(|message| message["method"] == "notifications/cancelled");
+    assert_eq!(cancelled["params"]["requestId"], "theirs");
+    assert_eq!(session.answer("outer")["error"]["code"], 69);
+    session.send(&json!({ "jsonrpc": "2.0", "id": "theirs", "result": { "roots": [] } }));
+    // The new server asks by the same id, and gets its own answer.
+    let params = json!({ "name": "ask", "arguments": { "method": "roots/list", "id": "theirs" } });
+    session.send(&json!({ "jsonrpc": "2.0", "id": "again", "method": "tools/call", "params": params }));
+    session.expect(|message| message["method"] == "roots/list");
+    session.send(
+        &json!({ "jsonrpc": "2.0", "id": "theirs", "result": { "roots": [{ "uri": "file:///new" }] } }),
+    );
+    let answer = session.answer("again").to_string();
+    assert!(answer.contains("file:///new"), "{answer}");
+}
+
+#[test]
+fn a_listener_of_the_new_era_is_told_that_its_stream_is_over() {
+    let mut session = Berth::run("durable").client("it-listener").start();
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let params = json!({ "notifications": { "toolsListChanged": true }, "_meta": meta });
+    session.send(&json!({ "jsonrpc": "2.0", "id": 41, "method": "subscriptions/listen", "params": params }));
+    session.expect(|message| message["method"] == "notifications/subscriptions/acknowledged");
+    docker_says(&["rm", "-f", &session.container()]);
+    let answer = session.answer(41);
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    assert_eq!(answer["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"], 41);
+    let listed = session.request("tools/list", json!({ "_meta": meta }));
+    assert!(listed["result"]["tools"].is_array(), "{listed}");
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_and_not_tried_again() {
+    let mut session = Berth::run("mute").client("it-mute").start();
+    let answer = session.request("initialize", json!({}));
+    let message = answer["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("has not answered anything within 2s"), "{message}");
+    assert_eq!(session.exit_code(), Some(69));
+    expect_gone("it-mute");
+}
+
+#[test]
+fn a_client_that_leaves_while_a_server_is_being_replaced_leaves_nothing() {
+    let mut session = begun("durable", "it-leaver");
+    docker_says(&["rm", "-f", &session.container()]);
+    session.close();
+    assert_eq!(session.exit_code(), Some(0));
+    expect_gone("it-leaver");
+}
