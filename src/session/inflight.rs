@@ -3,11 +3,11 @@
 //! The client->server pump alone inserts; the server->client pump completes. Bounded: a client that never gets
 //! answers is refused in the end, it does not fill our memory.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
@@ -15,6 +15,9 @@ use crate::rpc::{Envelope, RawId, RequestId};
 
 /// Clients have a handful; the bound is for floods.
 const CAPACITY: usize = 16 * 1024;
+
+/// So many cancelled requests are known to be that; of one beyond, a late answer looks unasked.
+const CANCELLED: usize = 1024;
 
 /// One unanswered request.
 #[derive(Debug)]
@@ -65,6 +68,9 @@ fn subscription_over(id: &RawId) -> Bytes {
 pub struct InFlight {
     pending: DashMap<RequestId, Pending>,
     requests: AtomicU64,
+    /// Servers answer what was cancelled all the same, some by mistake, some because it was too late.
+    cancelled: DashSet<RequestId>,
+    unasked: AtomicBool,
 }
 
 impl InFlight {
@@ -104,6 +110,23 @@ impl InFlight {
         self.pending.remove(id).map(|(_, pending)| pending)
     }
 
+    /// Nobody waits for an answer to this any more.
+    pub fn cancel(&self, id: &RequestId) {
+        if self.complete(id).is_some() && self.cancelled.len() < CANCELLED {
+            self.cancelled.insert(id.clone());
+        }
+    }
+
+    /// Whether an answer that completes nothing is to a request that was cancelled; it is once.
+    pub fn was_cancelled(&self, id: &RequestId) -> bool {
+        self.cancelled.remove(id).is_some()
+    }
+
+    /// An answer to what was never asked, or was answered before, has come. Whether it is the first.
+    pub fn unasked(&self) -> bool {
+        !self.unasked.swap(true, Ordering::Relaxed)
+    }
+
     /// Takes out all, oldest first; gives those of the client.
     pub fn drain(&self) -> Vec<Pending> {
         let keys: Vec<RequestId> = self.pending.iter().map(|entry| entry.key().clone()).collect();
@@ -137,6 +160,18 @@ mod tests {
         assert_eq!(table.complete(&key("1.0")).unwrap().id.as_bytes(), b"1");
         assert!(table.complete(&key("1")).is_none(), "answered once");
         assert_eq!(table.drain().len(), 1, "the string id is another request");
+    }
+
+    #[test]
+    fn a_late_answer_to_what_was_cancelled_is_known_once() {
+        let table = InFlight::default();
+        insert(&table, r#"{"jsonrpc":"2.0","id":1,"method":"a"}"#);
+        table.cancel(&key("1"));
+        table.cancel(&key("2"));
+        assert!(table.drain().is_empty());
+        assert!(table.was_cancelled(&key("1")));
+        assert!(!table.was_cancelled(&key("1")), "what comes then is a second answer");
+        assert!(!table.was_cancelled(&key("2")), "was never asked");
     }
 
     #[test]

@@ -6,7 +6,11 @@ use super::inflight::{Asker, Pending};
 use super::relay::{Shared, is_answer, lock};
 use crate::observe::trace::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
-use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, Salvage, error_line, look};
+use crate::rpc::raw::Raw;
+use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, Salvage, error_line, look};
+
+/// Of an id in a warning, so many characters.
+const SHOWN: usize = 64;
 
 /// What becomes of a line from the server.
 #[derive(Debug)]
@@ -97,8 +101,11 @@ fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending>
         }
         if is_answer(envelope.kind)
             && let Some(id) = envelope.request_id()
-            && let Some(pending) = shared.in_flight.complete(&id)
         {
+            let Some(pending) = shared.in_flight.complete(&id) else {
+                report_unasked(envelope, &id, message.len(), shared);
+                continue;
+            };
             if pending.asker == Asker::Client {
                 lock(&shared.handshake).server_answered(&id, envelope.kind, message);
             }
@@ -106,4 +113,22 @@ fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending>
         }
     }
     answered
+}
+
+/// An answer that nobody waits for. The client gets it all the same, for what passes is never chosen by us; it can't reach
+/// anybody else.
+fn report_unasked(envelope: &Envelope<'_>, id: &RequestId, bytes: usize, shared: &Shared) {
+    if shared.in_flight.was_cancelled(id) {
+        return;
+    }
+    let id = envelope.id.map_or("", Raw::get);
+    shared.trace.note(Some(Direction::ServerToClient), "unasked answer", id, bytes as u64);
+    if shared.in_flight.unasked() {
+        // It may be as long as a line.
+        let id: String = id.chars().take(SHOWN).collect();
+        tracing::warn!(
+            "the server answered a request that nobody had made, or answered it twice (id {id}); the client gets such \
+             answers as they are, and this is said once"
+        );
+    }
 }

@@ -207,7 +207,7 @@ where
         requests().for_each(|request| self.shared.in_flight.insert(request));
         // The receiver of a cancellation sends no answer; nobody waits for one any more.
         for id in envelopes.iter().filter_map(cancelled) {
-            self.shared.in_flight.complete(&id);
+            self.shared.in_flight.cancel(&id);
         }
         if let Look::One(envelope) = &look {
             if Handshake::concerns(envelope) {

@@ -443,3 +443,21 @@ async fn a_log_line_with_a_method_is_no_message() {
     stage.server_sends("{\"jsonrpc\":\"2.0\",\"method\":\"real\"}\n").await;
     assert_eq!(stage.client_gets().await["method"], "real");
 }
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_asked_for_pass_as_they_are() {
+    let mut stage = stage(Exit::Code(0));
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    let lines = [
+        r#"{"jsonrpc":"2.0","id":"never asked","result":{ }}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":"first"}"#,
+        r#"{"jsonrpc":"2.0", "id":1.0,"error":{"code":1,"message":"second"}}"#,
+    ];
+    for line in lines {
+        stage.server_sends(&format!("{line}\n")).await;
+        assert_eq!(stage.client_out.next_line().await.unwrap().unwrap(), line);
+    }
+    stage.client_sends(&request("2")).await;
+    assert_eq!(stage.server_gets().await, request("2").trim_end());
+}
