@@ -10,6 +10,7 @@ mod bad_input;
 mod bytes;
 mod dind;
 mod failures;
+mod flow;
 mod hardening;
 mod harness;
 mod lifecycle;
