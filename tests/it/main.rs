@@ -9,10 +9,12 @@
 mod bad_input;
 mod bytes;
 mod dind;
+mod escapes;
 mod failures;
 mod flow;
 mod hardening;
 mod harness;
+mod hostile;
 mod lifecycle;
 mod prestart;
 mod protocol;

@@ -1,0 +1,131 @@
+//! Ways out of a container, tried from inside: each is refused, or ends that container alone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Berth, Session, docker_says, eventually, expect_gone};
+
+/// Those that the keeper listens to: both ask for the end.
+const ASK_FOR_THE_END: [i32; 2] = [2, 15];
+
+fn started(server: &str, client: &str) -> Session {
+    let mut session = Berth::run(server).client(client).start();
+    session.initialize();
+    session
+}
+
+/// What a tool said, which must have failed.
+fn refused(session: &mut Session, tool: &str, arguments: Value) -> String {
+    let result = session.call(tool, arguments.clone());
+    assert_eq!(result["isError"], true, "{tool} {arguments} was done: {result}");
+    result["content"][0]["text"].as_str().unwrap().to_owned()
+}
+
+fn names(session: &mut Session, path: &str) -> Vec<String> {
+    let list = session.call("list", json!({ "path": path }));
+    let names = list["structuredContent"]["names"].as_array().unwrap_or_else(|| panic!("{path}: {list}"));
+    names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn other_processes_are_not_to_be_seen() {
+    let mut one = started("fixture", "it-proc-1");
+    let mut other = started("fixture", "it-proc-2");
+    for session in [&mut one, &mut other] {
+        let own = session.call("pid", json!({}))["structuredContent"]["pid"].to_string();
+        let mut seen = names(session, "/proc");
+        seen.retain(|name| name.parse::<u32>().is_ok());
+        seen.sort();
+        assert_eq!(seen, ["1".to_owned(), own], "the keeper and itself");
+    }
+}
+
+#[test]
+fn the_keeper_takes_no_debugger_and_no_signal_but_for_its_end() {
+    let mut session = started("fixture", "it-signals");
+    let mut other = started("fixture", "it-signals-beside");
+    let container = session.container();
+    let denied = refused(&mut session, "debug", json!({ "pid": 1 }));
+    assert!(denied.contains("not permitted"), "{denied}");
+    for signal in (1..=64).filter(|signal| !ASK_FOR_THE_END.contains(signal)) {
+        session.call("signal", json!({ "pid": 1, "signal": signal }));
+    }
+    // One of them announces a claim, which a keeper that is claimed already must not wait for.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(session.call_text("echo", json!({ "text": "alive" })), "alive");
+    let state = session.call_text("read", json!({ "path": "/proc/1/stat" }));
+    assert_eq!(state.split(' ').nth(2), Some("S"), "not stopped: {state}");
+
+    let end = json!({ "name": "signal", "arguments": { "pid": 1, "signal": 15 } });
+    session.send(&json!({ "jsonrpc": "2.0", "id": "end", "method": "tools/call", "params": end }));
+    session.answer("end");
+    eventually("its own container's end", Duration::from_secs(20), || {
+        (!docker_says(&["ps", "-a", "--format", "{{.Names}}"]).lines().any(|name| name == container))
+            .then_some(())
+    });
+    expect_gone("it-signals");
+    assert_eq!(other.call_text("echo", json!({ "text": "unharmed" })), "unharmed");
+}
+
+#[test]
+fn the_kernels_switches_are_out_of_reach() {
+    let mut session = started("fixture", "it-switches");
+    let before = session.call("limits", json!({}))["structuredContent"].take();
+    // Version 2 has the files here, version 1 in a folder for each controller.
+    let groups = names(&mut session, "/sys/fs/cgroup");
+    let switches = |file: &str| {
+        let of = |group: &String| {
+            if group == file {
+                format!("/sys/fs/cgroup/{file}")
+            } else {
+                format!("/sys/fs/cgroup/{group}/{file}")
+            }
+        };
+        groups.iter().map(of).collect::<Vec<_>>()
+    };
+    for files in [&["memory.max", "memory.limit_in_bytes"][..], &["pids.max"], &["cgroup.procs"]] {
+        let said = files.iter().flat_map(|file| switches(file));
+        let said: Vec<_> =
+            said.map(|path| refused(&mut session, "write", json!({ "path": path, "text": "1" }))).collect();
+        assert!(said.iter().any(|said| said.contains("Read-only")), "{files:?} are nowhere: {said:?}");
+    }
+    for path in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sysrq-trigger",
+        "/proc/irq/default_smp_affinity",
+        "/sys/kernel/uevent_helper",
+        "/sys/fs/cgroup/memory/release_agent",
+    ] {
+        refused(&mut session, "write", json!({ "path": path, "text": "1" }));
+    }
+    assert_eq!(session.call("limits", json!({}))["structuredContent"], before);
+    // The host's memory, where the kernel has this file at all, and its disks.
+    let memory = session.call_text("read", json!({ "path": "/proc/kcore" }));
+    assert!(memory.is_empty() || memory.contains("No such file"), "{} bytes", memory.len());
+    let mut devices = names(&mut session, "/dev");
+    let usual = [
+        "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
+        "stdout", "tty", "urandom", "zero",
+    ];
+    devices.retain(|name| !usual.contains(&name.as_str()));
+    assert_eq!(devices, [""; 0]);
+}
+
+#[test]
+fn the_daemon_answers_at_none_of_its_addresses() {
+    let host = ["run", "--rm", "--network", "host", "--entrypoint", "hostname", "berth-everything", "-I"];
+    let addresses = docker_says(&host);
+    let addresses: Vec<&str> =
+        addresses.split_whitespace().filter(|address| !address.contains(':')).collect();
+    assert!(addresses.len() > 1, "one of its own, and the gateway of the sessions: {addresses:?}");
+    let mut session = started("online", "it-daemon-port");
+    for address in addresses {
+        let said = refused(&mut session, "connect", json!({ "addr": address, "port": 2376 }));
+        assert!(said.contains("timed out"), "dropped, not answered: {address}: {said}");
+    }
+    for socket in ["/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock"] {
+        let said = refused(&mut session, "read", json!({ "path": socket }));
+        assert!(said.contains("No such file"), "{socket}: {said}");
+    }
+}
