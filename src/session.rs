@@ -106,6 +106,8 @@ pub struct Options {
     pub recover_within: Duration,
     /// From the first request to the server's first answer to anything.
     pub answer_timeout: Duration,
+    /// From a request to its answer.
+    pub call_timeout: Option<Duration>,
 }
 
 impl Options {
@@ -116,6 +118,7 @@ impl Options {
         self.on_failure = settings.on_failure;
         self.recover_within = settings.recover_within;
         self.answer_timeout = settings.answer_timeout;
+        self.call_timeout = settings.call_timeout;
     }
 }
 

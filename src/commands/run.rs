@@ -101,6 +101,7 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
         on_failure: settings.on_failure,
         recover_within: settings.recover_within,
         answer_timeout: settings.answer_timeout,
+        call_timeout: settings.call_timeout,
         interactive: std::io::stdin().is_terminal(),
         trace: Trace::off(),
         stderr: stderr.clone(),

@@ -38,6 +38,7 @@ pub struct Overrides {
     pub on_failure: Option<OnFailure>,
     pub recover_within: Option<Timeout>,
     pub answer_timeout: Option<Timeout>,
+    pub call_timeout: Option<Timeout>,
 }
 
 impl Overrides {
@@ -64,6 +65,7 @@ impl Overrides {
             on_failure: section.take("on_failure")?,
             recover_within: section.take("recover_within")?,
             answer_timeout: section.take("answer_timeout")?,
+            call_timeout: section.take("call_timeout")?,
         })
     }
 }

@@ -57,6 +57,8 @@ pub struct Settings {
     pub recover_within: Duration,
     /// For a server's first answer.
     pub answer_timeout: Duration,
+    /// For each of its answers; `None`: as long as it takes.
+    pub call_timeout: Option<Duration>,
     /// By the variable's name; expanded by [`Server::resolve_env`] alone.
     env: BTreeMap<String, EnvEntry>,
 }
@@ -84,6 +86,7 @@ impl Default for Settings {
             on_failure: OnFailure::Restart,
             recover_within: Duration::from_mins(1),
             answer_timeout: Duration::from_mins(2),
+            call_timeout: None,
             env: BTreeMap::new(),
         }
     }
@@ -121,6 +124,7 @@ impl Settings {
         set(&mut self.on_failure, over.on_failure, |on_failure| on_failure);
         set(&mut self.recover_within, over.recover_within, Timeout::duration);
         set(&mut self.answer_timeout, over.answer_timeout, Timeout::duration);
+        set(&mut self.call_timeout, over.call_timeout, |timeout| Some(timeout.duration()));
         for entry in &over.env {
             let mut entry = entry.clone();
             // A flag over a secret is as secret: it is another value of the same thing.

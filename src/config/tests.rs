@@ -86,6 +86,10 @@ fn every_key_arrives() {
         stop_grace = 1.5
         connect_timeout = "500ms"
         start_timeout = 45
+        on_failure = "exit"
+        recover_within = "5s"
+        answer_timeout = "6s"
+        call_timeout = "7s"
         standby = 7
         standby_ttl = "90s"
 
@@ -120,6 +124,10 @@ fn every_key_arrives() {
     assert_eq!(settings.stop_grace, Duration::from_millis(1500));
     assert_eq!(settings.connect_timeout, Duration::from_millis(500));
     assert_eq!(settings.start_timeout, Duration::from_secs(45));
+    assert_eq!(settings.on_failure, OnFailure::Exit);
+    assert_eq!(settings.recover_within, Duration::from_secs(5));
+    assert_eq!(settings.answer_timeout, Duration::from_secs(6));
+    assert_eq!(settings.call_timeout, Some(Duration::from_secs(7)));
     assert_eq!((settings.standby, settings.standby_ttl), (7, Duration::from_secs(90)));
     assert!(!settings.prestart && config.server("ahead").unwrap().settings.prestart);
 }

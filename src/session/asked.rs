@@ -3,8 +3,6 @@
 //! They matter only when the server is lost: the client's late answers to it must not reach the next one, whose own
 //! requests may have the same ids.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use dashmap::{DashMap, DashSet};
 
@@ -40,19 +38,24 @@ impl Asked {
     /// The server is gone: what the client is told of its requests, line by line.
     pub fn give_up(&self) -> Bytes {
         let keys: Vec<RequestId> = self.open.iter().map(|entry| entry.key().clone()).collect();
-        let mut lines = String::new();
+        let mut lines = Vec::new();
         for (key, id) in keys.iter().filter_map(|key| self.open.remove(key)) {
-            let _ = writeln!(
-                lines,
-                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\
-                 \"reason\":\"berth: the server that asked is gone\"}}}}"
-            );
+            lines.extend_from_slice(&cancellation(&id, "berth: the server that asked is gone"));
             if self.stale.len() < CAPACITY {
                 self.stale.insert(key);
             }
         }
         lines.into()
     }
+}
+
+/// `notifications/cancelled`, as a line.
+pub(super) fn cancellation(id: &RawId, reason: &str) -> Bytes {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\
+         \"reason\":\"{reason}\"}}}}\n"
+    )
+    .into()
 }
 
 #[cfg(test)]

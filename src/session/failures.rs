@@ -15,6 +15,19 @@ impl Options {
         }
     }
 
+    /// Why a call is answered though the server is still there.
+    pub(super) fn overdue(&self) -> Failure {
+        let Options { server, call_timeout, .. } = self;
+        Failure {
+            code: Code::Unavailable,
+            text: format!(
+                "the server `{server}` has not answered this call within {:?}; it was told to stop",
+                call_timeout.unwrap_or_default()
+            ),
+            next: Some("raise `call_timeout`, or ask for less at a time".to_owned()),
+        }
+    }
+
     fn ended_late(&self) -> Failure {
         let (server, grace) = (&self.server, self.stop_grace);
         Failure {

@@ -34,6 +34,8 @@ pub struct Pending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     Client,
+    /// The client, with its first request (`initialize`, up to 2025-11-25).
+    Beginner,
     /// The client, as long as it wants notifications (`subscriptions/listen`, since 2026-07-28).
     Listener,
     /// We do: it is a handshake that was repeated.
@@ -49,7 +51,7 @@ impl Pending {
     pub fn answer(&self, failure: &Failure) -> Bytes {
         match self.asker {
             Asker::Listener => subscription_over(&self.id),
-            Asker::Client | Asker::Ourselves => failure.answer(Some(&self.id)),
+            Asker::Client | Asker::Beginner | Asker::Ourselves => failure.answer(Some(&self.id)),
         }
     }
 }
@@ -71,6 +73,8 @@ pub struct InFlight {
     /// Servers answer what was cancelled all the same, some by mistake, some because it was too late.
     cancelled: DashSet<RequestId>,
     unasked: AtomicBool,
+    /// Requests that we have answered for a server that took too long.
+    overdue: DashSet<RequestId>,
 }
 
 impl InFlight {
@@ -82,8 +86,11 @@ impl InFlight {
     /// Registers a request. One without a usable id expects no answer.
     pub fn insert(&self, request: &Envelope<'_>) {
         if let (Some(key), Some(id)) = (request.request_id(), request.raw_id()) {
-            let listens = request.method.as_deref() == Some("subscriptions/listen");
-            let asker = if listens { Asker::Listener } else { Asker::Client };
+            let asker = match request.method.as_deref() {
+                Some("subscriptions/listen") => Asker::Listener,
+                Some("initialize") => Asker::Beginner,
+                _ => Asker::Client,
+            };
             self.wait(key, id, asker);
         }
     }
@@ -115,6 +122,30 @@ impl InFlight {
         if self.complete(id).is_some() && self.cancelled.len() < CANCELLED {
             self.cancelled.insert(id.clone());
         }
+    }
+
+    /// Takes out what the client has waited for so long, oldest first. Who listens waits for ever, and so does who
+    /// begins: MCP has no cancellation of `initialize`.
+    pub fn overdue(&self, timeout: Duration) -> Vec<Pending> {
+        let late = |pending: &Pending| pending.asker == Asker::Client && pending.age() >= timeout;
+        let keys: Vec<RequestId> =
+            self.pending.iter().filter(|entry| late(entry)).map(|entry| entry.key().clone()).collect();
+        let mut all = Vec::new();
+        for key in keys {
+            if let Some(pending) = self.complete(&key) {
+                all.push(pending);
+                if self.overdue.len() < CANCELLED {
+                    self.overdue.insert(key);
+                }
+            }
+        }
+        all.sort_by_key(|pending| pending.number);
+        all
+    }
+
+    /// Whether an answer comes too late, for the client has had ours; it does once.
+    pub fn is_overdue(&self, id: &RequestId) -> bool {
+        !self.overdue.is_empty() && !self.pending.contains_key(id) && self.overdue.remove(id).is_some()
     }
 
     /// Whether an answer that completes nothing is to a request that was cancelled; it is once.

@@ -69,6 +69,13 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
             return Verdict::Replace(error_line(Some(&pending.id), PARSE_ERROR, &message, None));
         }
     };
+    if let Look::One(answer) = &look
+        && is_answer(answer.kind)
+        && answer.request_id().is_some_and(|id| shared.in_flight.is_overdue(&id))
+    {
+        note("late answer", "", frame.wire().len());
+        return Verdict::Drop;
+    }
     let answered = complete(&look, frame.message(), shared);
     let latency = answered.as_ref().map(Pending::age);
     shared.trace.message(Direction::ServerToClient, &look, frame.wire(), latency);
@@ -106,7 +113,7 @@ fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending>
                 report_unasked(envelope, &id, message.len(), shared);
                 continue;
             };
-            if pending.asker == Asker::Client {
+            if pending.asker == Asker::Beginner {
                 lock(&shared.handshake).server_answered(&id, envelope.kind, message);
             }
             answered = answered.or(Some(pending));

@@ -1,10 +1,12 @@
 //! The server -> client direction, for as long as one server lasts.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use super::asked::cancellation;
 use super::burst::Burst;
 use super::downstream::{Turn, at};
 use super::judge::{Verdict, judge};
@@ -14,6 +16,9 @@ use super::{Session, Upstream};
 use crate::dock::exec::Chunk;
 use crate::rpc::FrameCodec;
 
+/// How exactly a call's time is kept, at the least.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// What the relay waits for besides the client.
 enum Event {
     Output(Option<io::Result<Chunk>>),
@@ -21,6 +26,8 @@ enum Event {
     GiveUp,
     /// The server has had its time for a first answer.
     Late,
+    /// Some call may have had its time.
+    Overdue,
 }
 
 /// How a server's time in the session came to its end.
@@ -48,6 +55,7 @@ where
         let mut codec = FrameCodec::new(self.options.max_line);
         let mut burst = Burst::default();
         let mut served = Served { terminated: false, has_spoken: false, late: false };
+        let mut look_at = self.options.call_timeout.map(|timeout| Instant::now() + timeout);
         let (mut terminate_at, mut answer_by) = (None, Some(Instant::now() + self.options.answer_timeout));
         loop {
             let deadline = self.client.deadline;
@@ -58,6 +66,7 @@ where
                     () = at(terminate_at) => Event::Terminate,
                     () = at(deadline) => Event::GiveUp,
                     () = at(answer_by) => Event::Late,
+                    () = at(look_at) => Event::Overdue,
                 }
             };
             let chunk = match self.client.serve_until(event).await {
@@ -76,6 +85,10 @@ where
                         upstream.terminate().await;
                         return served;
                     }
+                    continue;
+                }
+                Turn::Came(Event::Overdue) => {
+                    look_at = self.give_up_overdue().await;
                     continue;
                 }
                 Turn::ClientEnded => {
@@ -110,6 +123,23 @@ where
             self.client.write(burst.parts()).await;
         }
         served
+    }
+
+    /// Answers the calls that have had their time, and has the server stop working on them. When to look again.
+    async fn give_up_overdue(&mut self) -> Option<Instant> {
+        let timeout = self.options.call_timeout?;
+        let failure = self.options.overdue();
+        for pending in self.shared.in_flight.overdue(timeout) {
+            self.shared.trace.note(None, "call timed out", &pending.id.to_string(), 0);
+            self.client.write([&pending.answer(&failure), &[]]).await;
+            let cancelled = cancellation(&pending.id, "berth: the call took longer than `call_timeout`");
+            // A server that doesn't read won't stop for this either.
+            let _ = self.to_server.try_send(cancelled);
+        }
+        let next = self.shared.in_flight.oldest().map(|oldest| oldest + timeout);
+        // What waits for ever must not make us look without end.
+        let soonest = Instant::now() + LOOK_AGAIN.min(timeout);
+        Some(next.map_or(soonest, |next| next.max(soonest)))
     }
 
     /// Carries a verdict out; what is to be written is gathered in `burst`, unless it is long enough by itself. Whether it

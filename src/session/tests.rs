@@ -126,6 +126,7 @@ fn play(
         on_failure: OnFailure::Exit,
         recover_within: Duration::from_secs(10),
         answer_timeout: Duration::from_mins(10),
+        call_timeout: None,
     };
     let mut start = Some(start);
     let session = tokio::spawn(run(from_client, to_client, options, move |_| {

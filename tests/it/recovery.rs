@@ -172,3 +172,16 @@ fn a_client_that_leaves_while_a_server_is_being_replaced_leaves_nothing() {
     assert_eq!(session.exit_code(), Some(0));
     expect_gone("it-leaver");
 }
+
+#[test]
+fn a_call_that_takes_too_long_is_answered_and_cancelled_and_the_session_goes_on() {
+    let mut session = Berth::run("hasty").client("it-hasty").start();
+    session.initialize();
+    ask_for_ever(&mut session, "slow");
+    let answer = session.answer("slow");
+    let message = answer["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("within 1s") && message.contains("`call_timeout`"), "{message}");
+    let cancelled = session.call_text("cancelled", json!({}));
+    assert!(cancelled.contains("slow"), "{cancelled}");
+    assert_eq!(session.call_text("echo", json!({ "text": "on" })), "on");
+}
