@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{down::DownArgs, status::StatusArgs, up::UpArgs};
 use crate::config::{
-    AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, Network, Overrides, Pids, Span,
-    Standby, User,
+    AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, Network, OnFailure, Overrides, Pids,
+    Span, Standby, User,
 };
 
 /// Gives every AI client session its own MCP server containers.
@@ -122,6 +122,9 @@ pub struct SettingsArgs {
     /// Containers to keep ready for the next sessions; 0 for none, and to use none.
     #[arg(long, value_name = "N")]
     pub standby: Option<Standby>,
+    /// What to do when the server is lost in the middle of the session: `restart` or `exit`.
+    #[arg(long, value_name = "WHAT")]
+    pub on_failure: Option<OnFailure>,
 }
 
 impl From<SettingsArgs> for Overrides {
@@ -140,6 +143,7 @@ impl From<SettingsArgs> for Overrides {
             max_line: args.max_line,
             stop_grace: args.stop_grace,
             standby: args.standby,
+            on_failure: args.on_failure,
             ..Self::default()
         }
     }

@@ -83,8 +83,8 @@ impl Session {
             command.arg("--config").arg(config);
         }
         command.arg("run").arg(trace_flag).args(flags).arg(&plan.server.name);
-        // What is examined is the making of containers, and their number.
-        command.args(["--standby", "0"]);
+        // What is examined is the making of containers, and their number; and no death may be mended unseen.
+        command.args(["--standby", "0", "--on-failure", "exit"]);
         command.env_clear().envs(plan.berth.environment(
             kind,
             std::env::vars_os(),
