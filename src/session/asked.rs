@@ -11,6 +11,9 @@ use crate::rpc::{Envelope, RawId, RequestId};
 /// Beyond this number a server floods; what is not noted here is passed on like everything else.
 const CAPACITY: usize = 4096;
 
+/// So is a longer id (bytes), by which a server could fill our memory.
+const LONGEST_ID: usize = 256;
+
 #[derive(Debug, Default)]
 pub struct Asked {
     open: DashMap<RequestId, RawId>,
@@ -22,6 +25,7 @@ impl Asked {
     /// The server asks.
     pub fn insert(&self, request: &Envelope<'_>) {
         if self.open.len() < CAPACITY
+            && request.id.is_some_and(|id| id.get().len() <= LONGEST_ID)
             && let (Some(key), Some(id)) = (request.request_id(), request.raw_id())
         {
             self.open.insert(key, id);
@@ -87,6 +91,20 @@ mod tests {
         assert!(!asked.is_stale(&id("7")), "was answered in time");
         assert!(asked.is_stale(&id("8")));
         assert!(!asked.is_stale(&id("8")), "and what comes then is somebody else's");
+    }
+
+    #[test]
+    fn what_is_kept_of_a_flood_is_bounded() {
+        let asked = Asked::default();
+        ask(
+            &asked,
+            &format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"roots/list"}}"#, "x".repeat(LONGEST_ID)),
+        );
+        assert!(asked.open.is_empty(), "an id that is too long");
+        for id in 0..=CAPACITY {
+            ask(&asked, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
+        }
+        assert_eq!(asked.open.len(), CAPACITY);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::rpc::{Envelope, Kind, RawId, RequestId};
 /// Subscriptions beyond this number are not repeated; a client has a handful.
 const SUBSCRIPTIONS: usize = 1024;
 
+/// Capabilities longer than this (bytes) are none that we compare: parsed, they take many times the room.
+const CAPABILITIES: usize = 64 << 10;
+
 /// The features whose lists a client may have kept, by their names in the capabilities.
 const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 
@@ -152,8 +155,11 @@ impl Handshake {
 }
 
 fn capabilities(message: &[u8]) -> Value {
-    let parsed: Value = serde_json::from_slice(message).unwrap_or_default();
-    parsed["result"]["capabilities"].clone()
+    let found = std::str::from_utf8(message)
+        .ok()
+        .and_then(|message| raw::member(raw::member(Raw::parse(message)?, "result")?, "capabilities"));
+    let short = found.filter(|found| found.get().len() <= CAPABILITIES);
+    short.and_then(|found| serde_json::from_str(found.get()).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -228,5 +234,17 @@ mod tests {
         let welcome = handshake.welcome(other);
         assert_eq!(welcome.notifications, changed, "it is the client that was promised");
         assert!(welcome.difference.unwrap().contains(r#"now has {"tools":{}}"#));
+    }
+
+    #[test]
+    fn capabilities_without_an_end_are_not_kept() {
+        let mut handshake = Handshake::default();
+        say(&mut handshake, INITIALIZE);
+        let endless = format!("[{}0]", "0,".repeat(CAPABILITIES / 2));
+        let message =
+            format!(r#"{{"jsonrpc":"2.0","id":0,"result":{{"capabilities":{{"tools":{endless}}}}}}}"#);
+        answer(&mut handshake, message.as_bytes());
+        assert!(handshake.script().is_some(), "welcomed all the same");
+        assert_eq!(handshake.initialize.unwrap().capabilities, Some(Value::Null));
     }
 }

@@ -55,7 +55,7 @@ impl Slow {
     }
 
     /// The same with a shell script as the server.
-    fn script(client: &'static str, script: &str) -> Self {
+    pub(crate) fn script(client: &'static str, script: &str) -> Self {
         let image = ["--image", "berth-everything", "--network", "none", "--", "sh", "-ec", script];
         Self::run(client, &image)
     }
@@ -74,7 +74,7 @@ impl Slow {
     }
 
     /// The next line; empty at the end.
-    fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("UTF-8");
         line

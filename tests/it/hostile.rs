@@ -111,6 +111,31 @@ fn a_flood_of_standard_error_is_dropped_where_nobody_reads_it() {
     assert!(said.len() < 8 * MIB, "{} bytes waited", said.len());
 }
 
+/// Answers with capabilities of ten megabytes, then asks a hundred times under an id of a megabyte.
+const HOARDER: &str = r#"
+    read -r initialize
+    printf '{"jsonrpc":"2.0","id":1,"result":{"capabilities":{"tools":['
+    yes 0, | head -c 15000000 | tr -d '\n'; echo '0]}}}'
+    id=$(head -c 1000000 /dev/zero | tr '\0' x)
+    for n in $(seq 100); do printf '{"jsonrpc":"2.0","method":"roots/list","id":"'; echo "$id$n\"}"; done
+    cat
+"#;
+
+#[test]
+fn a_server_does_not_make_the_proxy_hoard() {
+    let mut session = Slow::script("it-hoarder", HOARDER);
+    session.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {} }));
+    let answer = session.line();
+    assert!(answer.len() > 10_000_000 && answer.ends_with("0,0]}}}\n"), "as it is: {} bytes", answer.len());
+    for n in 1..=100 {
+        assert!(session.line().ends_with(&format!("x{n}\"}}\n")), "request {n}");
+    }
+    println!("hoarder: peak {} KiB", peak(session.pid()) >> 10);
+    // The longest line was on its way once.
+    assert!(peak(session.pid()) < FLAT + 10 * MIB, "{} KiB", peak(session.pid()) >> 10);
+    session.end();
+}
+
 #[test]
 fn a_fork_bomb_stays_below_its_limit_and_goes_with_its_session() {
     let mut session = started("limited", "it-bomb");
