@@ -19,7 +19,7 @@ const NAMED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A session that ends asks for the next one's container all the same; it takes two requests, and waits no longer than
 /// this. The daemon does the rest by itself.
-const SENT_WITHIN: Duration = Duration::from_millis(200);
+const SENT_WITHIN: Duration = Duration::from_millis(500);
 
 /// When the session's container was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(super) struct Housekeeper {
     answered: CancellationToken,
     /// Nothing is begun that must be finished.
     sent: CancellationToken,
+    /// The session is ending.
+    leaving: CancellationToken,
     work: JoinHandle<()>,
 }
 
@@ -54,19 +56,24 @@ impl Housekeeping {
     pub(super) fn start(self, made: Made) -> Housekeeper {
         let answered = CancellationToken::new();
         let sent = CancellationToken::new();
-        let (answer, done) = (answered.clone(), sent.clone());
+        let leaving = CancellationToken::new();
+        let (answer, done, leave) = (answered.clone(), sent.clone(), leaving.clone());
         let work = async move {
             let _ = tokio::time::timeout(NAMED_WITHIN, answer.cancelled()).await;
             // First, so that the next standby doesn't take the same number.
             if made == Made::Now {
-                self.take_name().await;
+                tokio::select! {
+                    () = self.take_name() => {}
+                    // It needs no number any more.
+                    () = leave.cancelled() => {}
+                }
             }
             answer.cancelled().await;
             self.replenish(|| done.cancel()).await;
             done.cancel();
             self.sweep().await;
         };
-        Housekeeper { answered, sent, work: tokio::spawn(work) }
+        Housekeeper { answered, sent, leaving, work: tokio::spawn(work) }
     }
 
     /// Gives the container its number.
@@ -112,6 +119,7 @@ impl Housekeeper {
 
     /// Ends it with the session.
     pub(super) async fn finish(self) {
+        self.leaving.cancel();
         if self.answered.is_cancelled() {
             let _ = tokio::time::timeout(SENT_WITHIN, self.sent.cancelled()).await;
         }

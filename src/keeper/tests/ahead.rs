@@ -211,3 +211,12 @@ fn a_stop_reaches_the_server() {
     assert_eq!((code, printed.as_str()), (Some(7), "term\n"));
     assert!(time < AT_ONCE, "{time:?}");
 }
+
+#[test]
+fn a_keeper_that_can_no_longer_poll_ends_with_its_server() {
+    let mut berth = claimed(2000, "prlimit --pid 1 --nofile=1:1; echo lowered; exec sleep 60");
+    assert_eq!(berth.line(), "lowered");
+    // The poll that goes on does not notice; each one after the end of the lifeline fails.
+    let (_, _, time) = berth.let_go().exit();
+    assert!(time < AT_ONCE, "{time:?}");
+}
