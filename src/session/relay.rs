@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,9 @@ const LINGER: Duration = Duration::from_millis(250);
 
 /// Clients probe with `server/discover`, hide its error from the person, and ask again with `initialize`.
 const LINGER_AFTER_PROBE: Duration = Duration::from_secs(5);
+
+/// One that asks on and on is answered for so long, and no longer: only a new session has a server for it.
+const LINGER_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Lines that are there at once are written at once, up to about so many bytes.
 pub(super) const BURST: usize = 64 * 1024;
@@ -289,22 +293,22 @@ where
     /// Answers what is unanswered, and what is asked yet, with the reason why there is no server.
     async fn apologise(mut self, failure: &Failure) -> ClientEnd {
         let mut patience = self.interactive.then_some(LINGER);
+        let mut told = None;
         for pending in self.shared.in_flight.drain() {
             self.reply(pending.answer(failure)).await;
             patience = Some(LINGER);
         }
         loop {
             let waited = async {
-                match patience {
-                    Some(patience) => tokio::time::sleep(patience).await,
-                    None => std::future::pending().await,
-                }
+                let Some(patience) = patience else { return std::future::pending().await };
+                let last = *told.get_or_insert_with(Instant::now) + LINGER_AT_MOST;
+                tokio::time::sleep_until(last.min(Instant::now() + patience)).await;
             };
             let item = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return ClientEnd::Stopped,
-                item = self.frames.next() => item,
                 () = waited => return ClientEnd::Told,
+                item = self.frames.next() => item,
             };
             let line = match self.line(item).await {
                 Line::Forward(line) => line,

@@ -232,6 +232,24 @@ async fn without_a_server_a_probe_is_told_and_so_is_the_initialize_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_server_a_client_that_asks_on_and_on_does_not_keep_the_session() {
+    let mut stage = failing_stage(Code::Unavailable);
+    let asking = async {
+        for id in 0.. {
+            let line = request(&id.to_string());
+            if stage.client_in.as_mut().unwrap().write_all(line.as_bytes()).await.is_err() {
+                break;
+            }
+            let Ok(Some(answer)) = stage.client_out.next_line().await else { break };
+            assert!(answer.contains("no daemon"), "{answer}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), asking).await.expect("it ends");
+    assert_eq!(stage.ends().await.unwrap_err().code, Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_holds_up_its_own_direction_only() {
     let mut stage = stage(Exit::Code(0));
     let notification = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{}\"}}\n", "y".repeat(300));
