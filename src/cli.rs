@@ -42,6 +42,8 @@ pub enum Subcommands {
     Gc,
     /// Examine this system with real sessions, and report.
     Validate(crate::commands::validate::ValidateArgs),
+    /// Break everything while sessions are under load, on a daemon of its own, and count what went wrong.
+    Chaos(crate::commands::chaos::ChaosArgs),
 }
 
 #[derive(Debug, Args)]

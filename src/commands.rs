@@ -1,5 +1,6 @@
 //! The subcommands: wiring only. Each gets its arguments, the configuration and the paths, and gives an exit code.
 
+pub mod chaos;
 pub mod down;
 pub mod env;
 pub mod gc;
@@ -47,6 +48,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Validate(args) => {
             validate::run(&args, &config, &home, arguments.config.as_deref()).await
         }
+        Subcommands::Chaos(args) => Box::pin(chaos::run(&args, &config)).await,
     }
 }
 

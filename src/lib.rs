@@ -19,6 +19,7 @@
 //! (`commands`); every queue is bounded; the daemon's names and labels are the only truth about leases.
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -15,7 +15,7 @@ use crate::validate::plan::Plan;
 use crate::validate::report::{Report, markdown, terminal};
 
 /// As a shell has it for a process that SIGINT ended.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, clap::Args)]
 pub struct ValidateArgs {
@@ -95,7 +95,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Resolves at the first signal that asks for the end.
-async fn stopped() -> anyhow::Result<()> {
+pub(super) async fn stopped() -> anyhow::Result<()> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut hangup = listen(SignalKind::hangup())?;

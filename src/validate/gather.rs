@@ -70,7 +70,7 @@ pub async fn gather(
         return Ok((seen, began.elapsed()));
     }
     let nonce = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
-    let bench = Bench { plan, engine, scratch: Scratch::new()?, nonce };
+    let bench = Bench { plan, engine, scratch: Scratch::new("validate")?, nonce };
 
     let task = progress.task(&format!("starting {} sessions at once", plan.clients));
     let (deployment, mut sessions) = deployment::deploy(&bench).await;

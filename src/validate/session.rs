@@ -32,19 +32,29 @@ const LAST_WORDS: usize = 2;
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    pub fn new() -> io::Result<Self> {
+    /// `purpose` stands in its name.
+    pub fn new(purpose: &str) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         let nanoseconds = jiff::Timestamp::now().as_nanosecond();
-        let name = format!("berth-validate-{}-{nanoseconds}", std::process::id());
+        let name = format!("berth-{purpose}-{}-{nanoseconds}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Leaves it where it is.
+    pub fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Files in the system's own folder for such files.
+        // Files in the system's own folder for such files. One that is kept has no path here.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -168,7 +178,8 @@ fn signal(child: &Child, signal: Signal) {
     }
 }
 
-fn last_words(stderr: &Path, what: &str) -> String {
+/// `what`, and the end of what a session wrote to its standard error.
+pub(crate) fn last_words(stderr: &Path, what: &str) -> String {
     let said = std::fs::read(stderr).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();

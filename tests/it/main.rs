@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bytes;
+mod chaos;
 mod dind;
 mod escapes;
 mod failures;

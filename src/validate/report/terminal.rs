@@ -69,7 +69,7 @@ fn sign(check: &Check) -> (&'static str, &'static str) {
 }
 
 /// Columns as wide as their widest cell.
-fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
+pub(crate) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
     let widths: [usize; N] =
         std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default());
     for row in rows {

@@ -1,0 +1,224 @@
+//! `berth chaos`: sessions under load on a daemon of their own, while a scheduler breaks one thing after another; in the
+//! end every call is accounted for.
+//!
+//! ```text
+//! plan (pure, from the seed) -> slots: sessions that call      -> tally (pure) -> report
+//!                            -> faults, one after another      -> left: what is in the daemon afterwards
+//!
+//!  session: client -> berth run -> relay -> DinD daemon -> container: keeper, server (the fixture's `tally` tool)
+//! ```
+//!
+//! The seed fixes the faults, their order, targets and pauses, and each slot's calls. It can't fix how far a session has
+//! come when a fault hits it, so neither how many calls there are nor which of them fail.
+//!
+//! Nothing here judges by time alone but this: a call must be answered, and a session must go on, within minutes.
+
+mod aftermath;
+mod answer;
+mod faults;
+mod left;
+pub mod plan;
+mod relay;
+pub mod report;
+mod session;
+mod site;
+mod slot;
+pub mod tally;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Lookup};
+use crate::dind::down;
+use crate::dind::progress::Progress;
+use plan::{Fault, Kind, schedule};
+use report::{Report, Tried, seconds};
+use site::{Own, Site};
+
+/// The server's name in the sessions' configuration.
+const SERVER: &str = "fixture";
+const STANDBY_TTL: Duration = Duration::from_secs(10);
+
+/// A session goes on after a fault, or its successor does, sooner than this.
+const WELL_WITHIN: Duration = Duration::from_mins(2);
+/// A fault that finds nothing to hit is tried for so long.
+const HIT_WITHIN: Duration = Duration::from_secs(10);
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// What a session is told to do, it has done by then.
+const OBEYED_WITHIN: Duration = Duration::from_millis(100);
+/// A run that is held up does not go on for more than this, times what was planned.
+const OVERTIME: u32 = 3;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub seed: u64,
+    /// About how long.
+    pub time: Duration,
+    pub faults: usize,
+    pub sessions: usize,
+    /// Of the server, which has the fixture's tools.
+    pub image: String,
+    pub command: Option<Vec<String>>,
+}
+
+/// Runs it; gives nothing where `stopped` came first. Whatever happens, the daemon and its volume are removed.
+///
+/// # Errors
+/// Where it can't be begun: no engine, no image. What goes wrong later is in the report.
+pub async fn run(
+    options: &Options,
+    config: &Config,
+    lookup: Lookup<'_>,
+    progress: &Progress,
+    stopped: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<Option<Report>> {
+    let own = Own::new(options, config, lookup)?;
+    let ran = tokio::select! {
+        ran = break_things(options, &own, lookup, progress) => ran.map(Some),
+        stopped = stopped => stopped.map(|()| None),
+    };
+    let down = down::Options { volumes: true, force: true };
+    let down = down::down(&own.config, &own.home, lookup, down, |_| true, progress).await;
+    let mut report = ran?;
+    if let Err(error) = down {
+        return Err(crate::failure::Failure::new(error.code(), &error, &error.next()).into());
+    }
+    if let Some(report) = &mut report
+        && !report.passed
+    {
+        report.kept = Some(own.scratch.keep());
+    }
+    Ok(report)
+}
+
+async fn break_things(
+    options: &Options,
+    own: &Own,
+    lookup: Lookup<'_>,
+    progress: &Progress,
+) -> anyhow::Result<Report> {
+    let site = Arc::new(own.up(options, lookup, progress).await?);
+    let before = left::look(&site).await?;
+    site.try_out(progress).await?;
+    let began = Instant::now();
+    let plan = schedule(options.seed, options.faults, options.sessions);
+    let task = progress.task(&format!("{} faults on {} sessions", plan.len(), options.sessions));
+    let (ends, tried) = tokio::join!(
+        join_all(site.slots.iter().map(|slot| slot.keep(&site, options.seed))),
+        break_one_by_one(&site, &plan, options, progress),
+    );
+    ends.into_iter().collect::<io::Result<Vec<()>>>()?;
+    drop(task);
+    let took = began.elapsed();
+    let task = progress.task("looking for what is left");
+    let left = left::left(&site, &before).await;
+    drop(task);
+    let mut report = Report {
+        seed: options.seed,
+        slots: options.sessions,
+        seconds: seconds(took),
+        planned: plan.len(),
+        faults: tried.into_iter().map(|(kind, tried)| (kind.name(), tried)).collect(),
+        sessions: site.ended(),
+        calls: site.tally().totals(),
+        errors: site.errors(),
+        left_unknown: left.as_ref().err().map(ToString::to_string),
+        left: left.unwrap_or_default(),
+        kept: None,
+        passed: false,
+    };
+    report.judge();
+    Ok(report)
+}
+
+/// One fault after another; then the sessions are told to end.
+async fn break_one_by_one(
+    site: &Arc<Site>,
+    plan: &[Fault],
+    options: &Options,
+    progress: &Progress,
+) -> BTreeMap<Kind, Tried> {
+    let mut tried = BTreeMap::<Kind, Tried>::new();
+    let mut marks = vec![0; site.slots.len()];
+    let mut recoveries = JoinSet::new();
+    let pace = options.time / u32::try_from(plan.len()).unwrap_or(u32::MAX).max(1);
+    let deadline = Instant::now() + options.time * OVERTIME + WELL_WITHIN;
+    for (n, fault) in plan.iter().enumerate() {
+        tokio::time::sleep(pace.mul_f64(fault.pause)).await;
+        if Instant::now() > deadline {
+            progress.say(&format!("out of time after {n} of {} faults", plan.len()));
+            break;
+        }
+        let hit = if fault.kind.is_of_daemon() { 0..site.slots.len() } else { fault.slot..fault.slot + 1 };
+        if fault.patient {
+            let well = hit.clone().map(|slot| site.slots[slot].is_well_after(marks[slot]));
+            // Who is not well in time is told of by the fault before.
+            let _ = tokio::time::timeout(WELL_WITHIN, join_all(well)).await;
+        }
+        tracing::debug!("{}: {} is next for {}", n + 1, fault.kind.name(), fault.slot);
+        let at = Instant::now();
+        let done = try_for_a_while(site, fault).await;
+        let entry = tried.entry(fault.kind).or_default();
+        if let Err(missed) = done {
+            tracing::info!("{} missed: {missed}", fault.kind.name());
+            entry.missed += 1;
+            continue;
+        }
+        tracing::info!("{} {}: {} after {:.1?}", n + 1, fault.kind.name(), fault.slot, at.elapsed());
+        entry.done += 1;
+        if matches!(
+            fault.kind,
+            Kind::ServerCrashed | Kind::ServerBrokeOff | Kind::ClientLeft | Kind::ClientDied
+        ) {
+            tokio::time::sleep(OBEYED_WITHIN).await;
+        }
+        let mark = site.tally().now();
+        marks[hit.clone()].fill(mark);
+        recoveries.spawn(well_again(Arc::clone(site), fault.kind, hit, mark, at));
+    }
+    while let Some(recovered) = recoveries.join_next().await {
+        if let Ok((kind, Some(after))) = recovered {
+            tried.entry(kind).or_default().well_after.push(seconds(after));
+        }
+    }
+    site.stop.cancel();
+    tried
+}
+
+async fn try_for_a_while(site: &Site, fault: &Fault) -> Result<(), faults::Missed> {
+    let began = Instant::now();
+    loop {
+        match faults::inject(site, fault).await {
+            Err(missed) if began.elapsed() > HIT_WITHIN => return Err(missed),
+            Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Waits until each slot that was hit has had the result of a call that was sent after `mark`.
+async fn well_again(
+    site: Arc<Site>,
+    kind: Kind,
+    hit: std::ops::Range<usize>,
+    mark: u64,
+    at: Instant,
+) -> (Kind, Option<Duration>) {
+    let one = async |slot: usize| {
+        let slot = &site.slots[slot];
+        let well = tokio::time::timeout(WELL_WITHIN, slot.is_well_after(mark)).await;
+        if well.is_err() {
+            let what = format!("no call had a result within {WELL_WITHIN:?} after «{}»", kind.name());
+            site.tally().broke(&slot.client, what);
+        }
+        well.is_ok()
+    };
+    let all = join_all(hit.map(one)).await;
+    (kind, all.into_iter().all(|well| well).then(|| at.elapsed()))
+}

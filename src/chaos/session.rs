@@ -1,0 +1,316 @@
+//! One session under load: `berth run` as a child process, and a client that keeps several calls in flight.
+//!
+//! Request ids are small numbers that each session counts anew, as clients do: an answer that strays into another session
+//! finds its id there, and is known by its token alone.
+
+mod calls;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::codec::FramedRead;
+
+use super::plan::{Call, Calls};
+use super::slot::Slot;
+use super::{Site, aftermath};
+use crate::rpc::FrameCodec;
+
+/// Calls that a client has in flight.
+const IN_FLIGHT: usize = 4;
+/// After so many calls the server is asked for its ledger.
+const LEDGER_EVERY: u64 = 20;
+/// Longer than all that berth tries together: a replacement, and its first answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(150);
+/// A session that was told to end has done so by then, whatever became of its daemon.
+const END_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const MAX_LINE: usize = 16 << 20;
+
+/// What a fault has a session do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Close the proxy's input in mid-call, and read on.
+    Leave,
+    /// Close both ends in mid-call.
+    Die,
+    /// Call a tool that ends the server (`then` of `tally`).
+    End(&'static str),
+}
+
+/// How to reach a session that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) pid: Pid,
+    pub(super) orders: mpsc::Sender<Order>,
+    killed: Arc<AtomicBool>,
+}
+
+impl Live {
+    pub(super) fn kill(&self) -> io::Result<()> {
+        self.killed.store(true, Ordering::Release);
+        Ok(kill_process(self.pid, Signal::KILL)?)
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(self.pid, signal)?)
+    }
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// As it was told to, or by a fault.
+    Meant,
+    /// There was no server for it.
+    Refused,
+    /// Its server was lost too often in too short a time.
+    GaveUp,
+    /// It should not have.
+    Broken,
+}
+
+struct Waiting {
+    token: String,
+    /// Its place in the run's order.
+    sent: u64,
+    since: Instant,
+    is_initialize: bool,
+}
+
+/// The client's side of a session.
+pub(super) struct Session<'a> {
+    site: &'a Site,
+    slot: &'a Slot,
+    pub(super) name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Option<FramedRead<ChildStdout, FrameCodec>>,
+    waiting: BTreeMap<u64, Waiting>,
+    next_id: u64,
+    calls: u64,
+    /// Since the last result.
+    errors: u32,
+    /// The server has answered something.
+    began: bool,
+    /// What is left of it must come by then.
+    ends_by: Option<Instant>,
+    /// Told to end by us.
+    told: bool,
+    killed: Arc<AtomicBool>,
+    pub(super) trace: PathBuf,
+    pub(super) stderr: PathBuf,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn spawn(
+        site: &'a Site,
+        slot: &'a Slot,
+        name: String,
+    ) -> io::Result<(Self, Live, mpsc::Receiver<Order>)> {
+        let file = |kind: &str| site.folder.join(format!("{name}.{kind}"));
+        let (trace, stderr) = (file("trace"), file("stderr"));
+        let mut trace_flag = std::ffi::OsString::from("--trace=");
+        trace_flag.push(&trace);
+        let mut child = Command::new(&site.program)
+            .arg("--config")
+            .arg(&slot.config)
+            .args(["run", "--client", &slot.client])
+            .arg(trace_flag)
+            .arg(super::SERVER)
+            .env("BERTH_HOME", &site.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&stderr)?)
+            .kill_on_drop(true)
+            .spawn()?;
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let (Some(pid), Some(output)) = (pid, child.stdout.take()) else {
+            return Err(io::Error::other("the session has no process or no pipes"));
+        };
+        let killed = Arc::new(AtomicBool::new(false));
+        let (orders, ordered) = mpsc::channel(4);
+        let live = Live { pid, orders, killed: Arc::clone(&killed) };
+        let session = Self {
+            site,
+            slot,
+            name,
+            input: child.stdin.take(),
+            lines: Some(FramedRead::new(output, FrameCodec::new(MAX_LINE))),
+            child,
+            waiting: BTreeMap::new(),
+            next_id: 0,
+            calls: 0,
+            errors: 0,
+            began: false,
+            ends_by: None,
+            told: false,
+            killed,
+            trace,
+            stderr,
+        };
+        Ok((session, live, ordered))
+    }
+
+    /// Makes calls until the session ends in whatever way, or the run does.
+    pub(super) async fn run(mut self, calls: &mut Calls, mut orders: mpsc::Receiver<Order>) -> End {
+        if !self.slot.is_modern {
+            self.initialize().await;
+        }
+        let mut next = calls.next();
+        let mut next_at = Instant::now();
+        let mut stopping = false;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while let Some(lines) = &mut self.lines {
+            let may_call = self.input.is_some()
+                && !stopping
+                && self.waiting.len() < IN_FLIGHT
+                && (self.began || (self.slot.is_modern && self.waiting.is_empty()));
+            tokio::select! {
+                line = lines.next() => match line {
+                    Some(Ok(Ok(frame))) => {
+                        let text = String::from_utf8_lossy(frame.message()).into_owned();
+                        self.hear(&text).await;
+                    }
+                    Some(Ok(Err(error))) => self.broke(&error.to_string()),
+                    Some(Err(_)) | None => break,
+                },
+                Some(order) = orders.recv() => self.obey(order).await,
+                () = tokio::time::sleep_until(next_at), if may_call => {
+                    if let Some(call) = next.take() {
+                        self.call(&call, None).await;
+                    }
+                    if self.calls.is_multiple_of(LEDGER_EVERY) {
+                        self.ask_for_ledger().await;
+                    }
+                    next = calls.next();
+                    let pause = next.as_ref().map(|call| call.pause).unwrap_or_default();
+                    next_at = Instant::now() + pause.max(self.patience());
+                }
+                () = self.site.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    if self.input.is_some() && self.began {
+                        self.ask_for_ledger().await;
+                    }
+                }
+                _ = looks.tick() => {}
+            }
+            if stopping && self.input.is_some() && self.waiting.is_empty() {
+                self.end();
+            }
+            if !self.is_in_time() {
+                break;
+            }
+        }
+        self.finish().await
+    }
+
+    /// A client that gets nothing but errors asks less often.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(10) * (1 << self.errors.min(7)) / 2
+    }
+
+    /// Whether there is still something to wait for; what has taken too long is lost.
+    fn is_in_time(&mut self) -> bool {
+        let now = Instant::now();
+        if self.ends_by.is_some_and(|by| now > by) {
+            self.broke(&format!("it was told to end, and still runs after {} s", END_WITHIN.as_secs()));
+            return false;
+        }
+        let late = |waiting: &Waiting| now.duration_since(waiting.since) > ANSWER_WITHIN;
+        if self.ends_by.is_some() || !self.waiting.values().any(late) {
+            return true;
+        }
+        for waiting in std::mem::take(&mut self.waiting).into_values() {
+            self.site.tally().lost(&self.name, &waiting.token);
+        }
+        self.broke(&format!("it gave no answer within {} s", ANSWER_WITHIN.as_secs()));
+        false
+    }
+
+    /// Ends in order: half of the sessions by the end of their input, half by a signal.
+    fn end(&mut self) {
+        self.told = true;
+        self.ends_by = Some(Instant::now() + END_WITHIN);
+        let input = self.input.take();
+        if self.slot.number.is_multiple_of(2) {
+            drop(input);
+        } else if let Some(pid) =
+            self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+        {
+            // One that has ended by itself is not told.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        if self.input.is_none() {
+            return;
+        }
+        let call = |milliseconds| Call {
+            pause: Duration::ZERO,
+            work: Duration::from_millis(milliseconds),
+            pad: 0,
+            bytes: 0,
+        };
+        match order {
+            Order::End(how) => self.call(&call(30), Some(how)).await,
+            Order::Leave | Order::Die => {
+                self.call(&call(500), None).await;
+                self.told = true;
+                self.ends_by = Some(Instant::now() + END_WITHIN);
+                self.input = None;
+                if order == Order::Die {
+                    self.lines = None;
+                }
+            }
+        }
+    }
+
+    fn broke(&self, what: &str) {
+        self.site.tally().broke(&self.name, what.to_owned());
+    }
+
+    /// Waits for the process, and says what became of the calls that had no answer.
+    async fn finish(mut self) -> End {
+        self.input = None;
+        let exit = tokio::time::timeout(END_WITHIN, self.child.wait()).await;
+        if exit.is_err() {
+            self.broke(&format!("its output has ended, and it still runs after {} s", END_WITHIN.as_secs()));
+            let _ = self.child.kill().await;
+        }
+        aftermath::read_executions(&self.stderr, self.site);
+        let meant = self.told || self.killed.load(Ordering::Acquire);
+        // Whoever was told to end by us had nothing in flight, or left on purpose.
+        let taken = if meant { Vec::new() } else { aftermath::taken(&self.trace) };
+        for (id, waiting) in &self.waiting {
+            let mut tally = self.site.tally();
+            if taken.contains(id) {
+                tally.lost(&self.name, &waiting.token);
+            } else {
+                tally.cut(&self.name, &waiting.token);
+            }
+        }
+        if meant {
+            End::Meant
+        } else if !self.began {
+            End::Refused
+        } else if aftermath::gave_up(&self.trace) {
+            End::GaveUp
+        } else {
+            let what = crate::validate::session::last_words(&self.stderr, "it ended by itself");
+            self.broke(&what);
+            End::Broken
+        }
+    }
+}

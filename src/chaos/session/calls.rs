@@ -1,0 +1,123 @@
+//! What the client of a session asks, and what the answers mean.
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+
+use super::{Session, Waiting};
+use crate::chaos::answer::{Answer, Meaning};
+use crate::chaos::plan::Call;
+
+const MODERN: &str = "2026-07-28";
+
+impl Session<'_> {
+    pub(super) async fn initialize(&mut self) {
+        let params = json!({
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": { "name": self.slot.client, "version": "1" },
+        });
+        self.request("initialize", params, true).await;
+    }
+
+    pub(super) async fn call(&mut self, call: &Call, then: Option<&str>) {
+        self.calls += 1;
+        let arguments = json!({
+            "ms": call.work.as_millis(),
+            "bytes": call.bytes,
+            "pad": "x".repeat(call.pad),
+            "then": then,
+        });
+        self.request("tools/call", json!({ "name": "tally", "arguments": arguments }), false).await;
+    }
+
+    pub(super) async fn ask_for_ledger(&mut self) {
+        self.request("tools/call", json!({ "name": "tallied", "arguments": {} }), false).await;
+    }
+
+    async fn request(&mut self, method: &str, mut params: Value, is_initialize: bool) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let token = format!("{}.{id}", self.name);
+        if params["name"] == "tally" {
+            params["arguments"]["token"] = token.clone().into();
+        }
+        if self.slot.is_modern {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": MODERN,
+                "io.modelcontextprotocol/clientInfo": { "name": self.slot.client, "version": "1" },
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
+        let sent = self.site.tally().sent(&self.name, &token);
+        self.waiting.insert(id, Waiting { token, sent, since: Instant::now(), is_initialize });
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await;
+    }
+
+    async fn send(&mut self, message: &Value) {
+        let Some(input) = &mut self.input else { return };
+        let line = format!("{message}\n");
+        // A proxy that has ended is seen at its other end.
+        let _ = input.write_all(line.as_bytes()).await;
+        let _ = input.flush().await;
+    }
+
+    pub(super) async fn hear(&mut self, line: &str) {
+        match Meaning::of(line) {
+            Meaning::Garbage => {
+                self.broke(&format!("its standard output has a line that is no message: {line:.120}"));
+            }
+            Meaning::Notification => {}
+            Meaning::Request(id) => {
+                let error = json!({ "code": -32601, "message": "Method not found" });
+                self.send(&json!({ "jsonrpc": "2.0", "id": id, "error": error })).await;
+            }
+            Meaning::Answer(id, answer) => {
+                let Some(waiting) = id.as_u64().and_then(|id| self.waiting.remove(&id)) else {
+                    let what = format!("an answer with the id {id}, for which nobody waits");
+                    self.site.tally().cross(&self.name, what);
+                    return;
+                };
+                self.answered(&waiting, answer).await;
+            }
+        }
+    }
+
+    async fn answered(&mut self, waiting: &Waiting, answer: Answer) {
+        let token = &waiting.token;
+        match answer {
+            Answer::Error(text) => {
+                self.site.tally().failed(&self.name, token);
+                self.site.note_error(&text);
+                self.errors += 1;
+                return;
+            }
+            Answer::Executed { token: said, process, times } => {
+                let mut tally = self.site.tally();
+                tally.executed(&process, &said, times);
+                tally.answered(&self.name, token, &said, &process);
+            }
+            Answer::Ledger { process, times } => {
+                let mut tally = self.site.tally();
+                for (token, times) in times {
+                    tally.executed(&process, &token, times);
+                }
+                tally.answered(&self.name, token, token, &process);
+            }
+            Answer::Other(text) => {
+                self.site.tally().answered(&self.name, token, token, "");
+                if !waiting.is_initialize {
+                    self.broke(&format!("the call {token} has an answer of another kind: {text:.120}"));
+                }
+            }
+        }
+        self.began = true;
+        self.errors = 0;
+        if waiting.is_initialize {
+            let method = "notifications/initialized";
+            self.send(&json!({ "jsonrpc": "2.0", "method": method })).await;
+        } else {
+            self.slot.well(waiting.sent);
+        }
+    }
+}

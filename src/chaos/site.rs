@@ -1,0 +1,241 @@
+//! The place of a run: a home folder, a daemon and its configuration, a relay for each slot.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::json;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+use toml::{Table, toml};
+
+use super::relay::Relay;
+use super::report::{Sessions, kind_of_error};
+use super::session::End;
+use super::slot::Slot;
+use super::tally::Tally;
+use super::{Options, SERVER, STANDBY_TTL};
+use crate::config::{Config, Dind, Home, Lookup};
+use crate::dind::progress::Progress;
+use crate::dind::up;
+use crate::dock::docker::Engine;
+use crate::failure::Failure;
+use crate::rpc::Code;
+use crate::validate::client::{Client, Kind};
+use crate::validate::session::Scratch;
+
+/// For the first session.
+const READY_WITHIN: Duration = Duration::from_mins(1);
+/// Errors that differ, and are counted apart.
+const ERRORS: usize = 64;
+
+/// The files of a run, and what its daemon is to be.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) scratch: Scratch,
+    pub(super) home: Home,
+    pub(super) config: Config,
+}
+
+impl Own {
+    pub(super) fn new(options: &Options, config: &Config, lookup: Lookup<'_>) -> anyhow::Result<Self> {
+        let scratch = Scratch::new("chaos").context("cannot make a folder for the run's files")?;
+        let folder = scratch.path().display().to_string();
+        let home =
+            Home::from_env(&|name| if name == "BERTH_HOME" { Some(folder.clone()) } else { lookup(name) })?;
+        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr())?.port();
+        let text = own_daemon(&config.dind, port, options).to_string();
+        let config = Config::parse(&text, &home.config_file, &home)?;
+        Ok(Self { scratch, home, config })
+    }
+
+    /// Has the daemon run, and everything that leads to it.
+    pub(super) async fn up(
+        &self,
+        options: &Options,
+        lookup: Lookup<'_>,
+        progress: &Progress,
+    ) -> anyhow::Result<Site> {
+        let up = up::up(&self.config, &self.home, lookup, progress).await;
+        let up = up.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
+        for (_, placed) in up.images {
+            placed.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
+        }
+        let daemon = self.config.dind.daemon(&self.home);
+        let host = self.config.dind.engine(lookup)?;
+        let host = Engine::new(crate::dock::dial::Endpoint::parse(&host.address, host.certs.as_deref())?);
+        let address = daemon.address.trim_start_matches("tcp://").to_owned();
+        let mut slots = Vec::new();
+        for number in 0..options.sessions {
+            let relay = Relay::listen(address.clone()).await.context("cannot listen on a port")?;
+            let file = self.scratch.path().join(format!("slot-{number}.toml"));
+            let table = slot_config(number, &relay, daemon.certs.as_deref(), options);
+            std::fs::write(&file, table.to_string()).context("cannot write a configuration")?;
+            slots.push(Slot::new(number, file, relay));
+        }
+        Ok(Site {
+            folder: self.scratch.path().to_owned(),
+            program: std::env::current_exe().context("cannot find this program")?,
+            container: self.config.dind.name.clone(),
+            host,
+            daemon: Engine::new(crate::dind::endpoint(&self.config, &self.home)?),
+            slots,
+            stop: CancellationToken::new(),
+            tally: Mutex::default(),
+            errors: Mutex::default(),
+            ended: Mutex::default(),
+        })
+    }
+}
+
+/// The daemon as the person's own is, but for its name and place.
+fn own_daemon(theirs: &Dind, port: u16, options: &Options) -> Table {
+    let mut dind = Table::new();
+    dind.insert("name".to_owned(), format!("berth-chaos-{}-dind", std::process::id()).into());
+    dind.insert("image".to_owned(), theirs.image.clone().into());
+    dind.insert("port".to_owned(), i64::from(port).into());
+    dind.insert("bind".to_owned(), theirs.bind.to_string().into());
+    dind.insert("privileged".to_owned(), theirs.privileged.into());
+    if let Some(engine) = &theirs.engine {
+        dind.insert("engine".to_owned(), engine.clone().into());
+    }
+    let mut table = Table::new();
+    table.insert("dind".to_owned(), dind.into());
+    table.insert("servers".to_owned(), servers(server(options)));
+    table
+}
+
+fn server(options: &Options) -> Table {
+    let mut server = toml! {
+        network = "none"
+        memory = "128m"
+    };
+    server.insert("image".to_owned(), options.image.clone().into());
+    if let Some(command) = &options.command {
+        server.insert("command".to_owned(), command.clone().into());
+    }
+    server
+}
+
+fn servers(server: Table) -> toml::Value {
+    Table::from_iter([(SERVER.to_owned(), server.into())]).into()
+}
+
+/// Every second slot uses containers on standby, and every fourth has the server run in them already.
+fn slot_config(number: usize, relay: &Relay, certs: Option<&Path>, options: &Options) -> Table {
+    let mut server = server(options);
+    server.insert("standby".to_owned(), i64::from(number % 2 == 1).into());
+    server.insert("standby_ttl".to_owned(), format!("{}s", STANDBY_TTL.as_secs()).into());
+    server.insert("prestart".to_owned(), (number % 4 == 3).into());
+    server.insert("on_failure".to_owned(), "restart".into());
+    let mut dind = Table::new();
+    dind.insert("host".to_owned(), format!("tcp://{}", relay.address).into());
+    if let Some(certs) = certs {
+        dind.insert("certs".to_owned(), certs.display().to_string().into());
+    }
+    Table::from_iter([("dind".to_owned(), dind.into()), ("servers".to_owned(), servers(server))])
+}
+
+/// What everything in a run shares.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// Of the sessions' files.
+    pub(super) folder: PathBuf,
+    pub(super) program: PathBuf,
+    /// The daemon's.
+    pub(super) container: String,
+    /// The engine that holds the daemon.
+    pub(super) host: Engine,
+    /// Past the relays.
+    pub(super) daemon: Engine,
+    pub(super) slots: Vec<Slot>,
+    /// Cancelled when there are no more faults.
+    pub(super) stop: CancellationToken,
+    tally: Mutex<Tally>,
+    errors: Mutex<BTreeMap<String, usize>>,
+    ended: Mutex<Sessions>,
+}
+
+impl Site {
+    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+
+    pub(super) fn note_error(&self, text: &str) {
+        let mut errors = lock(&self.errors);
+        let kind = kind_of_error(text);
+        if errors.len() < ERRORS || errors.contains_key(&kind) {
+            *errors.entry(kind).or_default() += 1;
+        }
+    }
+
+    pub(super) fn errors(&self) -> BTreeMap<String, usize> {
+        lock(&self.errors).clone()
+    }
+
+    pub(super) fn count(&self, end: End) {
+        let mut ended = lock(&self.ended);
+        ended.started += 1;
+        match end {
+            End::Refused => ended.refused += 1,
+            End::GaveUp => ended.gave_up += 1,
+            End::Meant | End::Broken => {}
+        }
+    }
+
+    pub(super) fn ended(&self) -> Sessions {
+        *lock(&self.ended)
+    }
+
+    /// Has one session, without a fault, to see that the server can be counted with.
+    pub(super) async fn try_out(&self, progress: &Progress) -> anyhow::Result<()> {
+        let _task = progress.task("trying the server out");
+        let slot = &self.slots[0];
+        let mut child = Command::new(&self.program)
+            .arg("--config")
+            .arg(&slot.config)
+            .args(["run", SERVER])
+            .env("BERTH_HOME", &self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start a session")?;
+        let (Some(to_session), Some(from_session)) = (child.stdin.take(), child.stdout.take()) else {
+            anyhow::bail!("the session has no pipes");
+        };
+        let mut client = Client::new(Kind::Codex, from_session, to_session);
+        let params = json!({ "name": "tally", "arguments": { "token": "first" } });
+        let tried = async {
+            client.begin(READY_WITHIN).await?;
+            client.request(&json!(1), "tools/call", params, READY_WITHIN).await
+        };
+        let why = match tried.await {
+            Ok(result) if result["isError"] == true => Some(result["content"][0]["text"].to_string()),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = why {
+            let next = "name an image of `berth-fixture` with `--image` (fixtures/setup.sh builds it)";
+            return Err(Failure {
+                code: Code::Configuration,
+                text: format!("the server has no `tally` to count calls with: {why}"),
+                next: Some(next.to_owned()),
+            }
+            .into());
+        }
+        client.close().await;
+        let _ = tokio::time::timeout(READY_WITHIN, child.wait()).await;
+        Ok(())
+    }
+}
+
+/// Whoever panicked has left nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,68 @@
+//! `berth chaos` for real, short: a fault of each kind, and nothing lost, crossed, done twice or left.
+//!
+//! That each of these would be found is proven by the pure counting in `src/chaos/tally.rs`; here a run that is cut off, and
+//! one that has nothing to count by.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{berth, eventually};
+
+const IMAGE: &str = "berth-fixture";
+
+/// What the host's engine has of the run of this process.
+fn daemons(pid: u32) -> String {
+    let name = format!("name=berth-chaos-{pid}-dind");
+    let list = |args: &[&str]| {
+        let output =
+            Command::new("docker").args(args).args(["--filter", &name]).output().expect("docker runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    list(&["ps", "-a", "--format", "{{.Names}}"]) + &list(&["volume", "ls", "--format", "{{.Name}}"])
+}
+
+#[test]
+fn a_fault_of_each_kind_and_every_call_accounted_for() {
+    let args = ["chaos", "--seed", "7", "--faults", "20", "--sessions", "4", "--image", IMAGE, "--json"];
+    let run = berth().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("berth starts");
+    let pid = run.id();
+    let output = run.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).expect(&said);
+    assert!(output.status.success(), "{report:#}\n{said}");
+    let faults = report["faults"].as_object().expect("faults");
+    assert_eq!(faults.len(), 16, "{faults:#?}");
+    let done: u64 = faults.values().map(|tried| tried["done"].as_u64().expect("a number")).sum();
+    assert_eq!(done, 20, "{faults:#?}");
+    let calls = &report["calls"];
+    let count = |what: &str| calls[what].as_u64().expect("a number");
+    assert_eq!(count("sent"), count("answered") + count("failed") + count("cut"), "{calls:#}");
+    assert!(count("answered") > 0 && count("failed") > 0, "{calls:#}");
+    assert_eq!(daemons(pid), "", "the daemon and its volume are gone");
+}
+
+#[test]
+fn an_interrupted_run_takes_everything_down() {
+    let mut run = berth()
+        .args(["chaos", "--image", IMAGE])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("berth starts");
+    let pid = run.id();
+    eventually("its daemon", Duration::from_mins(1), || (!daemons(pid).is_empty()).then_some(()));
+    let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    assert_eq!(run.wait().expect("it ends").code(), Some(130));
+    assert_eq!(daemons(pid), "");
+}
+
+#[test]
+fn a_server_without_a_ledger_is_refused() {
+    let output = berth().args(["chaos", "--image", "berth-everything"]).output().expect("berth runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("no `tally` to count calls with"), "{said}");
+}
