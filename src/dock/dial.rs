@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -23,6 +25,10 @@ const KEEPALIVE: socket2::TcpKeepalive = socket2::TcpKeepalive::new()
     .with_time(Duration::from_secs(10))
     .with_interval(Duration::from_secs(5))
     .with_retries(3);
+
+/// A connection that is not made by then is begun once more, beside it: what reached a daemon that is being restarted, or a
+/// forwarder before it, is never answered, and the next one may be at once.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a daemon could not be spoken to; each names the daemon or the file.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +94,7 @@ impl Endpoint {
 
     /// Connects, TLS handshake included.
     pub async fn dial(&self) -> Result<Stream, DialError> {
-        match tokio::time::timeout(self.timeout, self.connect()).await {
+        match tokio::time::timeout(self.timeout, first_of(|| self.connect())).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(source)) => Err(DialError::Connect { endpoint: self.to_string(), source }),
             Err(_) => Err(DialError::Timeout { endpoint: self.to_string(), after: self.timeout }),
@@ -107,6 +113,20 @@ impl Endpoint {
                 let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await?;
                 Ok(Stream::Tls(Box::new(stream)))
             }
+        }
+    }
+}
+
+/// The first of several tries that comes to something, a new one beginning every [`AGAIN_AFTER`]. None is given up for a later
+/// one: a slow network is no reason to fail.
+async fn first_of<T, F: Future<Output = io::Result<T>>>(attempt: impl Fn() -> F) -> io::Result<T> {
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        attempts.push(attempt());
+        tokio::select! {
+            biased;
+            Some(made) = attempts.next() => return made,
+            () = tokio::time::sleep(AGAIN_AFTER) => {}
         }
     }
 }
@@ -194,5 +214,39 @@ impl AsyncWrite for Stream {
     /// Closes our sending half only; what the peer still sends can be read.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// How long it takes until one of attempts is made that take so many milliseconds each; after these, none is.
+    async fn made_after(attempts: &[u64]) -> (io::Result<u64>, u128) {
+        let (began, next) = (Instant::now(), Cell::new(0));
+        let made = first_of(|| {
+            let takes = attempts.get(next.replace(next.get() + 1)).copied();
+            async move {
+                let Some(takes) = takes else { return std::future::pending().await };
+                tokio::time::sleep(Duration::from_millis(takes)).await;
+                if takes % 10 == 0 { Ok(takes) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
+            }
+        });
+        (made.await, began.elapsed().as_millis())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_hangs_is_tried_once_more_and_not_given_up() {
+        let hangs = 3_600_000;
+        assert_eq!(made_after(&[20]).await.1, 20);
+        assert_eq!(made_after(&[hangs, hangs, 30]).await.1, 2030);
+        let (made, after) = made_after(&[3500, hangs]).await;
+        assert_eq!((made.unwrap(), after), (3500, 3500), "it is slow, and the first all the same");
+        let (made, after) = made_after(&[hangs, 5]).await;
+        assert_eq!((made.unwrap_err().kind(), after), (io::ErrorKind::ConnectionRefused, 1005));
     }
 }
