@@ -73,11 +73,6 @@ impl Kind {
         matches!(self, Self::DaemonStopped | Self::DaemonRestarted | Self::DaemonKilled)
     }
 
-    /// Whether it may lose a server that its session has to replace.
-    pub fn may_lose(self) -> bool {
-        !matches!(self, Self::ProxyKilled | Self::ProxyStopped | Self::ClientLeft | Self::ClientDied)
-    }
-
     /// How often it stands in a deck. What takes all sessions down takes seconds, too.
     fn share(self) -> usize {
         if matches!(self, Self::DaemonRestarted | Self::DaemonKilled) { 1 } else { 4 }
