@@ -132,13 +132,13 @@ impl Standby {
 }
 
 /// Starts as many containers as are missing for the next sessions of `spec`; gives their names. `image` is the id of its
-/// image, `argv` what the server runs. When `sent` is called, the daemon does the rest by itself.
+/// image, `argv` what the server runs. Who leaves
+/// before that leaves nothing: the daemon gives up what nobody waits for.
 pub async fn replenish(
     engine: &Engine,
     spec: &Spec,
     image: &str,
     argv: &[String],
-    sent: impl FnOnce(),
 ) -> Result<Vec<String>, DockerError> {
     let mut wire = Wire::connect(engine.endpoint()).await?;
     let rows = wire.list(&[of_client(spec)]).await?;
@@ -155,7 +155,6 @@ pub async fn replenish(
     if !requests.is_empty() {
         wire.send(&requests).await?;
     }
-    sent();
     let mut started = Vec::new();
     for New { name, create, start } in &new {
         let created = wire.answer(create).await;

@@ -17,9 +17,8 @@ use crate::observe::trace::Trace;
 /// A server whose client asks nothing has its number after this time.
 const NAMED_WITHIN: Duration = Duration::from_secs(1);
 
-/// A session that ends asks for the next one's container all the same; it takes two requests, and waits no longer than
-/// this. The daemon does the rest by itself.
-const SENT_WITHIN: Duration = Duration::from_millis(500);
+/// A session that ends at once starts the next one's container all the same, but takes no longer than this for it.
+const REPLENISHED_WITHIN: Duration = Duration::from_millis(500);
 
 /// When the session's container was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +45,7 @@ pub(super) struct Housekeeping {
 pub(super) struct Housekeeper {
     answered: CancellationToken,
     /// Nothing is begun that must be finished.
-    sent: CancellationToken,
+    replenished: CancellationToken,
     /// The session is ending.
     leaving: CancellationToken,
     work: JoinHandle<()>,
@@ -55,9 +54,9 @@ pub(super) struct Housekeeper {
 impl Housekeeping {
     pub(super) fn start(self, made: Made) -> Housekeeper {
         let answered = CancellationToken::new();
-        let sent = CancellationToken::new();
+        let replenished = CancellationToken::new();
         let leaving = CancellationToken::new();
-        let (answer, done, leave) = (answered.clone(), sent.clone(), leaving.clone());
+        let (answer, done, leave) = (answered.clone(), replenished.clone(), leaving.clone());
         let work = async move {
             let _ = tokio::time::timeout(NAMED_WITHIN, answer.cancelled()).await;
             // First, so that the next standby doesn't take the same number.
@@ -69,11 +68,11 @@ impl Housekeeping {
                 }
             }
             answer.cancelled().await;
-            self.replenish(|| done.cancel()).await;
+            self.replenish().await;
             done.cancel();
             self.sweep().await;
         };
-        Housekeeper { answered, sent, leaving, work: tokio::spawn(work) }
+        Housekeeper { answered, replenished, leaving, work: tokio::spawn(work) }
     }
 
     /// Gives the container its number.
@@ -99,12 +98,12 @@ impl Housekeeping {
     }
 
     /// Starts what the next session may claim.
-    async fn replenish(&self, sent: impl FnOnce()) {
+    async fn replenish(&self) {
         let Some(image) = self.image.as_ref().filter(|_| self.spec.server.settings.standby > 0) else {
             return;
         };
         let began = Instant::now();
-        match standby::replenish(&self.engine, &self.spec, image, &self.argv, sent).await {
+        match standby::replenish(&self.engine, &self.spec, image, &self.argv).await {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(error) => tracing::warn!("no container on standby: {}", Failure::from(error)),
         }
@@ -121,7 +120,7 @@ impl Housekeeper {
     pub(super) async fn finish(self) {
         self.leaving.cancel();
         if self.answered.is_cancelled() {
-            let _ = tokio::time::timeout(SENT_WITHIN, self.sent.cancelled()).await;
+            let _ = tokio::time::timeout(REPLENISHED_WITHIN, self.replenished.cancelled()).await;
         }
         self.work.abort();
     }
