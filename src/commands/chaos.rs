@@ -21,8 +21,7 @@ pub struct ChaosArgs {
     #[arg(long, default_value = "berth-fixture")]
     pub image: Image,
 
-    /// About how long faults are injected, a minute if nothing is said; what waits for a session or the daemon to come
-    /// back takes its time besides.
+    /// About how long faults are injected, a minute if nothing is said; to begin and to end takes half a minute besides.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1440))]
     pub minutes: Option<u32>,
 
