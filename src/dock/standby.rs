@@ -150,13 +150,11 @@ pub async fn replenish(
     let missing = wanted.saturating_sub(rows.iter().filter(ready).count());
     let new: Vec<New> =
         lease::free_names(&spec.client, &rows).take(missing).map(|name| New::of(spec, name, argv)).collect();
-    // Together, like a lease: what is killed between them leaves nothing.
-    let requests: Vec<&Request> = new.iter().flat_map(|new| [&new.create, &new.start]).collect();
-    if !requests.is_empty() {
-        wire.send(&requests).await?;
-    }
     let mut started = Vec::new();
     for New { name, create, start } in &new {
+        // Two together, like a lease: what is killed between them leaves nothing. No more than two, for the daemon reads
+        // ahead no further than that, and drops the rest when we are gone.
+        wire.send(&[create, start]).await?;
         let created = wire.answer(create).await;
         let running = wire.answer(start).await;
         match (created, running) {

@@ -1,8 +1,10 @@
 //! A server that is lost in the middle of a session is replaced, and the client goes on.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, Session, docker_says, expect_gone};
+use crate::harness::{Berth, Session, docker_says, eventually, expect_gone};
 use crate::standby::Tidy;
 
 /// A session that has a handshake behind it, with what the server would otherwise forget.
@@ -20,7 +22,12 @@ fn begun(server: &str, client: &str) -> Session {
 
 /// The session works, and it is another server that answers.
 fn expect_replaced(session: &mut Session) {
-    assert_ne!(session.call_text("marker", json!({})), "first", "the process is a new one");
+    // What is asked before the loss is noticed is lost with the server.
+    let answer = eventually("a server that answers", Duration::from_mins(1), || {
+        let answer = session.request("tools/call", json!({ "name": "marker", "arguments": {} }));
+        answer.get("result").cloned()
+    });
+    assert_ne!(answer["content"][0]["text"], "first", "the process is a new one");
     session.expect_stderr("another server");
 }
 
