@@ -13,6 +13,7 @@
 use std::collections::HashSet;
 
 use bytes::BytesMut;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::Stream;
@@ -86,9 +87,7 @@ impl Lease {
 
     async fn attempt(mut wire: Wire, spec: &Spec) -> Result<Self, DockerError> {
         let name = spec.starting_name();
-        let create =
-            Request::post(CREATE, &name, format!("/containers/create?name={name}"), Some(spec.create_body()));
-        let start = Request::post(START, &name, format!("/containers/{name}/start"), None);
+        let [create, start] = create_and_start(&name, spec.create_body());
         let attach = attach(&name, "stdin=1&stdout=1");
         wire.send(&[&create, &start, &attach]).await?;
         let created = wire.answer(&create).await?;
@@ -142,6 +141,14 @@ pub async fn name(engine: &Engine, container: &str, client: &str) -> Result<Stri
         }
     }
     Err(LeaseError::NoName { client: client.to_owned() })
+}
+
+/// The two requests that make a running container of that name.
+pub(super) fn create_and_start(name: &str, body: Value) -> [Request; 2] {
+    [
+        Request::post(CREATE, name, format!("/containers/create?name={name}"), Some(body)),
+        Request::post(START, name, format!("/containers/{name}/start"), None),
+    ]
 }
 
 pub(super) fn attach(container: &str, streams: &str) -> Request {

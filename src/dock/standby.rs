@@ -132,8 +132,8 @@ impl Standby {
 }
 
 /// Starts as many containers as are missing for the next sessions of `spec`; gives their names. `image` is the id of its
-/// image, `argv` what the server runs. Who leaves
-/// before that leaves nothing: the daemon gives up what nobody waits for.
+/// image, `argv` what the server runs. Who leaves before the answer leaves nothing: the daemon gives up a start that nobody
+/// waits for.
 pub async fn replenish(
     engine: &Engine,
     spec: &Spec,
@@ -190,10 +190,7 @@ struct New {
 impl New {
     fn of(spec: &Spec, number: String, argv: &[String]) -> Self {
         let name = number + STANDBY;
-        let body = Some(spec.standby_body(argv));
-        let path = format!("/containers/create?name={name}");
-        let create = Request::post("create the container", &name, path, body);
-        let start = Request::post("start the container", &name, format!("/containers/{name}/start"), None);
+        let [create, start] = lease::create_and_start(&name, spec.standby_body(argv));
         Self { name, create, start }
     }
 }
