@@ -3,6 +3,9 @@
 //! It alone adds to the in-flight table, so that when the server is gone it alone can say which requests had no
 //! answer. It never writes to the client: its answers go through the bounded `replies` to the session's loop.
 
+mod admission;
+mod apology;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,7 +14,6 @@ use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
@@ -21,20 +23,7 @@ use super::inflight::InFlight;
 use super::stdio::Hangup;
 use crate::failure::Failure;
 use crate::observe::trace::{Direction, Trace};
-use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
-use crate::rpc::{
-    Envelope, Frame, FrameCodec, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name,
-    error_line, look, raw,
-};
-
-/// A client that was told why there is no server gets this long to ask on before the session ends.
-const LINGER: Duration = Duration::from_millis(250);
-
-/// Clients probe with `server/discover`, hide its error from the person, and ask again with `initialize`.
-const LINGER_AFTER_PROBE: Duration = Duration::from_secs(5);
-
-/// One that asks on and on is answered for so long, and no longer: only a new session has a server for it.
-const LINGER_AT_MOST: Duration = Duration::from_secs(10);
+use crate::rpc::{Frame, FrameCodec, FrameError, Kind};
 
 /// Lines that are there at once are written at once, up to about so many bytes.
 pub(super) const BURST: usize = 64 * 1024;
@@ -178,74 +167,6 @@ where
         }
     }
 
-    /// Looks at a frame and registers its requests.
-    async fn admit(&mut self, frame: &Frame) -> Line {
-        let look = match look(frame.message()) {
-            Ok(look) => look,
-            Err(error) => {
-                let text = error.to_string();
-                self.note("invalid JSON", &text, frame.wire().len());
-                let salvage = Salvage::of(frame.message());
-                return self
-                    .refuse(salvage.id(), salvage.kind(), PARSE_ERROR, &format!("berth: {text}"))
-                    .await;
-            }
-        };
-        self.shared.trace.message(Direction::ClientToServer, &look, frame.wire(), None);
-        let envelopes = look.envelopes();
-        if let Some(hello) = self.hello.take() {
-            let said = envelopes.iter().find_map(client_info_name);
-            let _ = self.shared.said.set(said.clone());
-            let _ = hello.send(said);
-        }
-        let requests = || envelopes.iter().filter(|envelope| envelope.kind == Kind::Request);
-        if !self.shared.in_flight.has_room(requests().count()) {
-            for request in requests() {
-                let id = request.raw_id();
-                let refusal =
-                    error_line(id.as_ref(), INVALID_REQUEST, "berth: too many requests in flight", None);
-                self.reply(refusal).await;
-            }
-            return Line::Handled;
-        }
-        requests().for_each(|request| self.shared.in_flight.insert(request));
-        // The receiver of a cancellation sends no answer; nobody waits for one any more.
-        for id in envelopes.iter().filter_map(cancelled) {
-            self.shared.in_flight.cancel(&id);
-        }
-        if let Look::One(envelope) = &look {
-            if Handshake::concerns(envelope) {
-                lock(&self.shared.handshake).client_said(envelope, frame.wire());
-            }
-            if is_answer(envelope.kind)
-                && envelope.request_id().is_some_and(|id| self.shared.asked.is_stale(&id))
-            {
-                self.note("answer to a lost server", "", frame.wire().len());
-                return Line::Handled;
-            }
-        }
-        Line::Forward(frame.wire().clone())
-    }
-
-    async fn refuse_frame(&mut self, error: &FrameError) -> Line {
-        let FrameError::TooLong { limit, id, kind } = error;
-        self.note("line too long", &error.to_string(), *limit);
-        let message = format!("berth: {error}; raise `max_line` for larger messages");
-        self.refuse(id.as_ref(), *kind, INVALID_REQUEST, &message).await
-    }
-
-    /// Answers a line that can't be forwarded: to the client, or, where the line was itself an answer, to the server that
-    /// waits for it (its id means another request to the client, or none).
-    async fn refuse(&mut self, id: Option<&RawId>, kind: Kind, code: i64, message: &str) -> Line {
-        let line = error_line(id, code, message, None);
-        if is_answer(kind) && id.is_some() {
-            tracing::warn!("dropped a {kind} from the client, and told the server: {message}");
-            return Line::Forward(line);
-        }
-        self.reply(line).await;
-        Line::Handled
-    }
-
     /// Writes to the server, once there is one. What a server was lost with is not written again: it may have been read
     /// in part, and its requests have been answered with the reason.
     async fn deliver(&mut self, server: &mut Option<I>, line: &[u8]) -> Result<(), Undelivered> {
@@ -287,41 +208,6 @@ where
         while self.for_server.try_recv().is_ok() {}
         for pending in self.shared.in_flight.drain() {
             self.reply(pending.answer(failure)).await;
-        }
-    }
-
-    /// Answers what is unanswered, and what is asked yet, with the reason why there is no server.
-    async fn apologise(mut self, failure: &Failure) -> ClientEnd {
-        let mut patience = self.interactive.then_some(LINGER);
-        let mut told = None;
-        for pending in self.shared.in_flight.drain() {
-            self.reply(pending.answer(failure)).await;
-            patience = Some(LINGER);
-        }
-        loop {
-            let waited = async {
-                let Some(patience) = patience else { return std::future::pending().await };
-                let last = *told.get_or_insert_with(Instant::now) + LINGER_AT_MOST;
-                tokio::time::sleep_until(last.min(Instant::now() + patience)).await;
-            };
-            let item = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return ClientEnd::Stopped,
-                () = waited => return ClientEnd::Told,
-                item = self.frames.next() => item,
-            };
-            let line = match self.line(item).await {
-                Line::Forward(line) => line,
-                Line::Handled => continue,
-                Line::End => return ClientEnd::Closed,
-            };
-            let Ok(look) = look(&line) else { continue };
-            for request in look.envelopes().iter().filter(|envelope| envelope.kind == Kind::Request) {
-                let is_probe = request.method.as_deref() == Some("server/discover");
-                patience = Some(if is_probe { LINGER_AFTER_PROBE } else { LINGER });
-                self.reply(failure.answer(request.raw_id().as_ref())).await;
-            }
-            self.shared.in_flight.drain();
         }
     }
 
@@ -388,14 +274,6 @@ async fn write<I: AsyncWrite + Unpin>(server: &mut Option<I>, bytes: &[u8]) -> s
     let Some(input) = server else { return Ok(()) };
     input.write_all(bytes).await?;
     input.flush().await
-}
-
-/// The request that this message cancels, if it is a cancellation.
-fn cancelled(envelope: &Envelope<'_>) -> Option<RequestId> {
-    if envelope.method.as_deref() != Some("notifications/cancelled") {
-        return None;
-    }
-    RequestId::from_raw(raw::member(envelope.params?, "requestId")?)
 }
 
 /// Held for moments only, and by nobody who could panic.

@@ -1,0 +1,96 @@
+//! Which of the client's lines may pass to the server: those that are JSON, with their requests in the in-flight table.
+//!
+//! What may not pass is answered. No line is changed.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{ClientToServer, Line, is_answer, lock};
+use crate::observe::trace::Direction;
+use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
+use crate::rpc::{
+    Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name, error_line, look,
+    raw,
+};
+use crate::session::handshake::Handshake;
+
+impl<R, I> ClientToServer<R, I>
+where
+    R: AsyncRead + Unpin,
+    I: AsyncWrite + Unpin,
+{
+    /// Looks at a frame and registers its requests.
+    pub(super) async fn admit(&mut self, frame: &Frame) -> Line {
+        let look = match look(frame.message()) {
+            Ok(look) => look,
+            Err(error) => {
+                let text = error.to_string();
+                self.note("invalid JSON", &text, frame.wire().len());
+                let salvage = Salvage::of(frame.message());
+                return self
+                    .refuse(salvage.id(), salvage.kind(), PARSE_ERROR, &format!("berth: {text}"))
+                    .await;
+            }
+        };
+        self.shared.trace.message(Direction::ClientToServer, &look, frame.wire(), None);
+        let envelopes = look.envelopes();
+        if let Some(hello) = self.hello.take() {
+            let said = envelopes.iter().find_map(client_info_name);
+            let _ = self.shared.said.set(said.clone());
+            let _ = hello.send(said);
+        }
+        let requests = || envelopes.iter().filter(|envelope| envelope.kind == Kind::Request);
+        if !self.shared.in_flight.has_room(requests().count()) {
+            for request in requests() {
+                let id = request.raw_id();
+                let refusal =
+                    error_line(id.as_ref(), INVALID_REQUEST, "berth: too many requests in flight", None);
+                self.reply(refusal).await;
+            }
+            return Line::Handled;
+        }
+        requests().for_each(|request| self.shared.in_flight.insert(request));
+        // The receiver of a cancellation sends no answer; nobody waits for one any more.
+        for id in envelopes.iter().filter_map(cancelled) {
+            self.shared.in_flight.cancel(&id);
+        }
+        if let Look::One(envelope) = &look {
+            if Handshake::concerns(envelope) {
+                lock(&self.shared.handshake).client_said(envelope, frame.wire());
+            }
+            if is_answer(envelope.kind)
+                && envelope.request_id().is_some_and(|id| self.shared.asked.is_stale(&id))
+            {
+                self.note("answer to a lost server", "", frame.wire().len());
+                return Line::Handled;
+            }
+        }
+        Line::Forward(frame.wire().clone())
+    }
+
+    pub(super) async fn refuse_frame(&mut self, error: &FrameError) -> Line {
+        let FrameError::TooLong { limit, id, kind } = error;
+        self.note("line too long", &error.to_string(), *limit);
+        let message = format!("berth: {error}; raise `max_line` for larger messages");
+        self.refuse(id.as_ref(), *kind, INVALID_REQUEST, &message).await
+    }
+
+    /// Answers a line that can't be forwarded: to the client, or, where the line was itself an answer, to the server that
+    /// waits for it (its id means another request to the client, or none).
+    async fn refuse(&mut self, id: Option<&RawId>, kind: Kind, code: i64, message: &str) -> Line {
+        let line = error_line(id, code, message, None);
+        if is_answer(kind) && id.is_some() {
+            tracing::warn!("dropped a {kind} from the client, and told the server: {message}");
+            return Line::Forward(line);
+        }
+        self.reply(line).await;
+        Line::Handled
+    }
+}
+
+/// The request that this message cancels, if it is a cancellation.
+fn cancelled(envelope: &Envelope<'_>) -> Option<RequestId> {
+    if envelope.method.as_deref() != Some("notifications/cancelled") {
+        return None;
+    }
+    RequestId::from_raw(raw::member(envelope.params?, "requestId")?)
+}
