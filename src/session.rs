@@ -45,14 +45,17 @@ use downstream::{Downstream, Turn};
 use handshake::Script;
 use inflight::InFlight;
 use recovery::{Recovery, Tries};
-use relay::{BURST, ClientToServer, Phase, Shared, lock};
-use serving::Served;
+use relay::{BURST, ClientToServer, Loss, Phase, Shared, lock};
+use serving::{Ending, Served};
 use stderr_tail::StderrTail;
 use stdio::Hangup;
 pub use upstream::DockUpstream;
 
 /// Answers of our own that wait for the client to read; the pump that makes them waits when it is full.
 const REPLIES: usize = 64;
+
+/// A new server takes in what is repeated to it within this time, or it doesn't read.
+const REPEATED_WITHIN: Duration = Duration::from_secs(5);
 
 /// After the last means has been used, this long until we leave.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
@@ -176,7 +179,9 @@ where
     };
     let recovery = Recovery::new(options.on_failure, options.recover_within);
     let first = start(said);
-    Session { client, shared, phase, to_server, recovery, repeating: None, options }.run(first, start).await
+    Session { client, shared, phase, to_server, recovery, repeating: None, unfit: None, options }
+        .run(first, start)
+        .await
 }
 
 struct Session<W, I> {
@@ -188,6 +193,8 @@ struct Session<W, I> {
     recovery: Recovery,
     /// The handshake that a new server is hearing.
     repeating: Option<Repeating<I>>,
+    /// Why the present server can't take the place of the one before.
+    unfit: Option<String>,
     options: Options,
 }
 
@@ -215,10 +222,10 @@ where
             // It left before there was a server; dropping `first` gives back what it has got so far.
             Turn::ClientEnded => return Ok(()),
         };
+        let mut script = None;
         loop {
             let mut tail = StderrTail::new(self.options.stderr.clone());
-            self.welcome(&mut upstream).await;
-            let served = self.relay(&mut upstream, &mut tail).await;
+            let served = self.serve(&mut upstream, script.take(), &mut tail).await;
             let exit = upstream.post_mortem().await;
             if self.client.end.is_none() && self.shared.client_left.load(Ordering::Acquire) {
                 // The server ended because the client had left, and its pump is about to.
@@ -226,86 +233,138 @@ where
             }
             tail.finish();
             self.shared.trace.note(None, "server ended", &format!("{exit:?}"), 0);
-            let failure = self.options.failure(served, &exit, &tail);
+            let failure = self.options.failure(&served, &exit, &tail);
             if self.client.end.is_some() {
-                return self.farewell(served, &exit, &failure, upstream).await;
+                return self.farewell(&served, &exit, &failure, upstream).await;
             }
             let Some(tries) = self.recovery.lost(served.has_spoken) else {
                 // The container goes at once, however long the client takes to ask again.
                 return tokio::join!(self.apologise(failure), upstream.release()).0;
             };
-            self.lost(failure.clone()).await;
+            let heard = self.lost(failure.clone()).await;
             let said = self.shared.said.get().cloned().flatten();
-            let replaced = replace(&mut start, tries, said, failure);
+            let replaced = replace(&mut start, tries, said, failure.clone());
             // The container that is lost goes at the same time.
-            let both = async { tokio::join!(replaced, upstream.release()).0 };
-            upstream = match self.client.serve_until(both).await {
-                Turn::Came(Ok(next)) => next,
-                Turn::Came(Err(failure)) => return self.apologise(failure).await,
-                Turn::ClientEnded => return Ok(()),
+            let all = async {
+                let (replaced, (), heard) = tokio::join!(replaced, upstream.release(), heard);
+                (replaced, heard)
+            };
+            (upstream, script) = match self.client.serve_until(all).await {
+                Turn::Came((Ok(next), heard)) => (next, heard.ok().flatten()),
+                Turn::Came((Err(failure), _)) => return self.apologise(failure).await,
+                Turn::ClientEnded => {
+                    self.answer_all(&failure).await;
+                    return Ok(());
+                }
             };
             self.options.stderr.line(format!("berth: another server `{}` is there", self.options.server));
         }
     }
 
+    /// One server's time in the session, from its welcome to its end.
+    async fn serve<U: Upstream<Input = I>>(
+        &mut self,
+        upstream: &mut U,
+        script: Option<Script>,
+        tail: &mut StderrTail,
+    ) -> Served {
+        if let Err(why) = self.welcome(upstream, script).await {
+            upstream.terminate().await;
+            return Served { has_spoken: false, end: Ending::Unfit(why) };
+        }
+        self.relay(upstream, tail).await
+    }
+
     /// Has a server hear what the client has told the one before, if there was one; then it is the client's.
-    async fn welcome<U: Upstream<Input = I>>(&mut self, upstream: &mut U) {
-        let Some(mut input) = upstream.take_input() else { return };
-        let script = lock(&self.shared.handshake).script();
+    async fn welcome<U: Upstream<Input = I>>(
+        &mut self,
+        upstream: &mut U,
+        script: Option<Script>,
+    ) -> Result<(), String> {
+        let Some(mut input) = upstream.take_input() else { return Ok(()) };
         let Some(script) = script else {
-            let _ = self.phase.send(Phase::Up(input)).await;
-            return;
+            self.hand_over(input).await;
+            return Ok(());
         };
         self.shared.in_flight.insert_ours(&script.id);
-        // One that doesn't read has its time for a first answer, like any other.
-        let _ = write_within(&mut input, &script.initialize, self.options.answer_timeout).await;
+        repeat(&mut input, &script.initialize).await?;
         self.repeating = Some(Repeating { input, script });
+        Ok(())
+    }
+
+    /// The server is the client's.
+    async fn hand_over(&mut self, input: I) {
+        self.shared.in_flight.restart();
+        let _ = self.phase.send(Phase::Up(input)).await;
     }
 
     /// A new server has answered what was repeated to it.
-    async fn answered(&mut self, frame: &Frame) {
+    async fn answered(&mut self, answer: Result<Frame, String>) {
+        let kind = match answer.as_ref().map(|frame| look(frame.message())) {
+            Ok(Ok(Look::One(answer))) => answer.kind,
+            _ => Kind::Other,
+        };
         let Some(Repeating { mut input, script }) = self.repeating.take() else {
             // A level or a subscription: the session goes on without it.
-            if matches!(look(frame.message()), Ok(Look::One(answer)) if answer.kind == Kind::ErrorResponse) {
-                tracing::warn!("the new server refuses what the one before had granted");
+            if kind != Kind::Response {
+                tracing::warn!("the new server refuses what was repeated to it");
             }
             return;
         };
-        let welcome = lock(&self.shared.handshake).welcome(frame.message());
+        let welcome = answer.and_then(|frame| lock(&self.shared.handshake).welcome(kind, frame.message()));
+        let welcome = match welcome {
+            Ok(welcome) => {
+                script.ids.iter().for_each(|id| self.shared.in_flight.insert_ours(id));
+                repeat(&mut input, &script.rest).await.map(|()| welcome)
+            }
+            Err(why) => Err(why),
+        };
+        let welcome = match welcome {
+            Ok(welcome) => welcome,
+            Err(why) => {
+                self.unfit = Some(why);
+                return;
+            }
+        };
         if let Some(difference) = welcome.difference {
             self.shared.trace.note(None, "other capabilities", &difference, 0);
             self.options.stderr.line(format!("berth: the new server is another one: {difference}"));
         }
-        script.ids.iter().for_each(|id| self.shared.in_flight.insert_ours(id));
-        let _ = write_within(&mut input, &script.rest, self.options.answer_timeout).await;
-        let _ = self.phase.send(Phase::Up(input)).await;
+        self.hand_over(input).await;
         self.client.write([&welcome.notifications, &[]]).await;
     }
 
-    /// Has the pump answer what the lost server leaves unanswered, and takes back what it has asked the client.
-    async fn lost(&mut self, failure: Failure) {
-        self.repeating = None;
+    /// Has the pump answer what the lost server leaves unanswered, and takes back what it has asked the client. Gives what
+    /// the next server has to hear.
+    async fn lost(&mut self, failure: Failure) -> oneshot::Receiver<Option<Script>> {
+        (self.repeating, self.unfit) = (None, None);
         let advice = failure.next.as_deref().unwrap_or("see `berth ps`");
         let next = format!("another one is on its way, so ask again; if that is no help, {advice}");
         let failure = Failure { next: Some(next), ..failure };
         self.options.stderr.line(failure.message());
-        let _ = self.phase.send(Phase::Lost(Arc::new(failure))).await;
+        let (script, heard) = oneshot::channel();
+        let _ = self.phase.send(Phase::Lost(Loss { failure: Arc::new(failure), script })).await;
         let cancelled = self.shared.asked.give_up();
         self.client.write([&cancelled, &[]]).await;
+        heard
+    }
+
+    async fn answer_all(&mut self, failure: &Failure) {
+        for pending in self.shared.in_flight.drain() {
+            self.client.write([&pending.answer(failure), &[]]).await;
+        }
     }
 
     /// The client has said goodbye. A server that then ends in order has answered what it wanted to.
     async fn farewell<U: Upstream<Input = I>>(
         &mut self,
-        served: Served,
+        served: &Served,
         exit: &Exit,
         failure: &Failure,
         upstream: U,
     ) -> Result<(), Failure> {
-        if served.terminated || *exit != Exit::Code(0) {
-            for pending in self.shared.in_flight.drain() {
-                self.client.write([&pending.answer(failure), &[]]).await;
-            }
+        if served.end == Ending::Terminated || *exit != Exit::Code(0) {
+            self.answer_all(failure).await;
         }
         upstream.release().await;
         Ok(())
@@ -337,23 +396,28 @@ where
     while tries.next().await {
         let (hello, heard) = oneshot::channel();
         let _ = hello.send(said.clone());
-        match start(heard).await {
-            Ok(upstream) => return Ok(upstream),
-            Err(failure) => {
+        match tokio::time::timeout_at(tries.until(), start(heard)).await {
+            Ok(Ok(upstream)) => return Ok(upstream),
+            Ok(Err(failure)) => {
                 tracing::info!("no other server yet: {failure}");
                 why = failure;
             }
+            // The reason before it says more than the time.
+            Err(_) => break,
         }
     }
     Err(why)
 }
 
-async fn write_within<I: AsyncWrite + Unpin>(input: &mut I, bytes: &[u8], time: Duration) -> io::Result<()> {
+/// Writes what a new server has to hear. After an error it may have got half a line, so nothing may follow.
+async fn repeat<I: AsyncWrite + Unpin>(input: &mut I, lines: &[u8]) -> Result<(), String> {
     let write = async {
-        input.write_all(bytes).await?;
+        input.write_all(lines).await?;
         input.flush().await
     };
-    tokio::time::timeout(time, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let written = tokio::time::timeout(REPEATED_WITHIN, write).await;
+    let written = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    written.map_err(|error| format!("it does not take in what is repeated to it: {error}"))
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
         loop {
             if self.end.is_some() && !self.end_is_told {
                 self.end_is_told = true;
+                // The pump is gone; what it has answered is still on its way.
+                self.serve_rest().await;
                 return Turn::ClientEnded;
             }
             let reply = tokio::select! {
@@ -64,15 +66,15 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
         self.deadline = Some(Instant::now() + self.patience);
     }
 
-    /// Writes the answers that are left.
+    /// Writes the answers that are left; ends once the pump has.
     pub(super) async fn serve_rest(&mut self) {
         while let Some(line) = self.replies.recv().await {
             self.write([&line, &[]]).await;
         }
     }
 
-    /// Whole lines, in two parts for the sake of those that lie in two places. A client that is gone ends the session; one that doesn't read holds up its own direction, but no
-    /// longer than `patience` once it has closed the other.
+    /// Whole lines, in two parts for the sake of those that lie in two places. A client that is gone ends the session; one
+    /// that doesn't read holds up its own direction, but no longer than `patience` once it has closed the other.
     pub(super) async fn write(&mut self, [first, second]: [&[u8]; 2]) {
         if first.is_empty() && second.is_empty() {
             return;

@@ -1,7 +1,8 @@
 //! Why a session has no server any more, in words: the cause, and the next command to type.
 
+use super::serving::{Ending, Served};
 use super::stderr_tail::StderrTail;
-use super::{Exit, Options, Served};
+use super::{Exit, Options};
 use crate::failure::Failure;
 use crate::rpc::Code;
 
@@ -42,13 +43,21 @@ impl Options {
         }
     }
 
-    /// Why there is no server any more.
-    pub(super) fn failure(&self, served: Served, exit: &Exit, tail: &StderrTail) -> Failure {
-        if served.late {
-            return self.answered_late();
+    fn unfit(&self, why: &str) -> Failure {
+        Failure {
+            code: Code::Unavailable,
+            text: format!("the server `{}` cannot take the place of the one before: {why}", self.server),
+            next: Some("begin a new session, or look at what it says with `--trace`".to_owned()),
         }
-        if served.terminated {
-            return self.ended_late();
+    }
+
+    /// Why there is no server any more.
+    pub(super) fn failure(&self, served: &Served, exit: &Exit, tail: &StderrTail) -> Failure {
+        match &served.end {
+            Ending::Itself => {}
+            Ending::Terminated => return self.ended_late(),
+            Ending::Late => return self.answered_late(),
+            Ending::Unfit(why) => return self.unfit(why),
         }
         let name = &self.server;
         let said = tail.last_lines();

@@ -3,6 +3,7 @@
 //! Up to revision 2025-11-25 a session begins with a handshake (specification, «Lifecycle»), and some requests hold until
 //! they are taken back. Since 2026-07-28 there is neither: then nothing is kept, and nothing repeated.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -21,11 +22,17 @@ const CAPABILITIES: usize = 64 << 10;
 /// The features whose lists a client may have kept, by their names in the capabilities.
 const LISTS: [&str; 3] = ["tools", "prompts", "resources"];
 
+/// As it has no parameters, every client's is the same.
+const INITIALIZED: &[u8] = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n";
+
 /// What holds at the moment.
 #[derive(Debug, Default)]
 pub struct Handshake {
+    /// The one that a server has answered with a result.
     initialize: Option<Initialize>,
-    initialized: Option<Bytes>,
+    /// The one that no server has answered yet.
+    offered: Option<Offered>,
+    initialized: bool,
     /// The `params` of the last `logging/setLevel`.
     level: Option<String>,
     /// The `params` of `resources/subscribe`, by URI.
@@ -33,16 +40,28 @@ pub struct Handshake {
 }
 
 #[derive(Debug)]
-struct Initialize {
+struct Offered {
     id: RawId,
     line: Bytes,
-    /// Of the server that answered first, which are those that the client knows; `None` while nobody has.
-    capabilities: Option<Value>,
 }
 
-/// What a new server is told.
 #[derive(Debug)]
-pub(super) struct Script {
+struct Initialize {
+    offered: Offered,
+    /// What the client knows of its server.
+    agreed: Agreed,
+}
+
+/// What a server's answer to `initialize` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Agreed {
+    capabilities: Value,
+    revision: Option<String>,
+}
+
+/// What a new server is told, once it is there.
+#[derive(Debug)]
+pub struct Script {
     /// As the client spelt it, like the rest of the line.
     pub(super) id: RawId,
     pub(super) initialize: Bytes,
@@ -81,11 +100,10 @@ impl Handshake {
         match (envelope.method.as_deref(), envelope.kind) {
             (Some("initialize"), Kind::Request) => {
                 if let Some(id) = envelope.raw_id() {
-                    let capabilities = None;
-                    self.initialize = Some(Initialize { id, line: line.clone(), capabilities });
+                    self.offered = Some(Offered { id, line: line.clone() });
                 }
             }
-            (Some("notifications/initialized"), _) => self.initialized = Some(line.clone()),
+            (Some("notifications/initialized"), _) => self.initialized = true,
             (Some("logging/setLevel"), Kind::Request) => self.level = params(),
             (Some("resources/subscribe"), Kind::Request) => {
                 if let (Some(uri), Some(params)) = (uri(), params())
@@ -103,25 +121,24 @@ impl Handshake {
 
     /// Takes note of an answer of the server's, if it is the one to `initialize`.
     pub(super) fn server_answered(&mut self, id: &RequestId, kind: Kind, message: &[u8]) {
-        let Some(initialize) = &mut self.initialize else { return };
-        if initialize.capabilities.is_none() && initialize.id.request_id().as_ref() == Some(id) {
-            match kind {
-                Kind::Response => initialize.capabilities = Some(capabilities(message)),
-                // The client may try once more.
-                _ => self.initialize = None,
-            }
+        let Some(offered) = self.offered.take_if(|offered| offered.id.request_id().as_ref() == Some(id))
+        else {
+            return;
+        };
+        // One that is refused changes nothing: the client may try once more, or was welcome already.
+        if kind == Kind::Response {
+            self.initialize = Some(Initialize { offered, agreed: Agreed::of(message) });
         }
     }
 
     /// What a new server is to be told; `None` where the client has not been welcomed by the last one, or needn't be.
     pub(super) fn script(&self) -> Option<Script> {
-        let Initialize { id, line, capabilities } = self.initialize.as_ref()?;
-        capabilities.as_ref()?;
+        let Offered { id, line } = &self.initialize.as_ref()?.offered;
         let mut script =
             Script { id: id.clone(), initialize: line.clone(), rest: Bytes::new(), ids: Vec::new() };
         let mut rest = Vec::new();
-        if let Some(line) = &self.initialized {
-            rest.extend_from_slice(line);
+        if self.initialized {
+            rest.extend_from_slice(INITIALIZED);
             let level = self.level.iter().map(|params| ("logging/setLevel", params));
             let subscriptions = self.subscriptions.values().map(|params| ("resources/subscribe", params));
             for (n, (method, params)) in level.chain(subscriptions).enumerate() {
@@ -138,10 +155,24 @@ impl Handshake {
     }
 
     /// What the new server's answer to `initialize` means for the client.
-    pub(super) fn welcome(&self, message: &[u8]) -> Welcome {
-        let known = self.initialize.as_ref().and_then(|initialize| initialize.capabilities.as_ref());
-        let known = known.cloned().unwrap_or_default();
-        let now = capabilities(message);
+    ///
+    /// # Errors
+    /// Why the session can't go on with this server.
+    pub(super) fn welcome(&self, kind: Kind, message: &[u8]) -> Result<Welcome, String> {
+        if kind != Kind::Response {
+            return Err("it refuses the handshake that the one before had accepted".to_owned());
+        }
+        let now = Agreed::of(message);
+        let Some(Initialize { agreed, .. }) = &self.initialize else {
+            return Err("nothing was agreed upon with the one before".to_owned());
+        };
+        // Both sides keep to the revision that was negotiated (specification, «Lifecycle»), and the client knows the first.
+        if agreed.revision != now.revision {
+            let said = |revision: &Option<String>| revision.as_deref().unwrap_or("nothing").to_owned();
+            let (before, now) = (said(&agreed.revision), said(&now.revision));
+            return Err(format!("it speaks another protocol revision, `{now}` instead of `{before}`"));
+        }
+        let (known, now) = (&agreed.capabilities, now.capabilities);
         let mut notifications = String::new();
         for list in LISTS.into_iter().filter(|list| known[list]["listChanged"] == true) {
             let _ = writeln!(
@@ -149,17 +180,23 @@ impl Handshake {
                 "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{list}/list_changed\"}}"
             );
         }
-        let difference = (known != now).then(|| format!("it had {known}, and now has {now}"));
-        Welcome { notifications: notifications.into(), difference }
+        let difference = (*known != now).then(|| format!("it had {known}, and now has {now}"));
+        Ok(Welcome { notifications: notifications.into(), difference })
     }
 }
 
-fn capabilities(message: &[u8]) -> Value {
-    let found = std::str::from_utf8(message)
-        .ok()
-        .and_then(|message| raw::member(raw::member(Raw::parse(message)?, "result")?, "capabilities"));
-    let short = found.filter(|found| found.get().len() <= CAPABILITIES);
-    short.and_then(|found| serde_json::from_str(found.get()).ok()).unwrap_or_default()
+impl Agreed {
+    fn of(message: &[u8]) -> Self {
+        let result =
+            std::str::from_utf8(message).ok().and_then(|text| raw::member(Raw::parse(text)?, "result"));
+        let found = |key| result.and_then(|result| raw::member(result, key));
+        let short = |found: &Raw<'_>| found.get().len() <= CAPABILITIES;
+        let value = found("capabilities").filter(short);
+        Self {
+            capabilities: value.and_then(|found| serde_json::from_str(found.get()).ok()).unwrap_or_default(),
+            revision: found("protocolVersion").filter(short).and_then(raw::string).map(Cow::into_owned),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -169,7 +206,7 @@ mod tests {
 
     const INITIALIZE: &str = "{\"jsonrpc\":\"2.0\", \"id\":0,\"method\":\"initialize\",\"params\":{}}\n";
     const ANSWER: &[u8] =
-        br#"{"jsonrpc":"2.0","id":0,"result":{"capabilities":{"tools":{"listChanged":true},"prompts":{}}}}"#;
+        br#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"prompts":{}}}}"#;
 
     fn say(handshake: &mut Handshake, line: &'static str) {
         let Look::One(envelope) = look(line.as_bytes()).unwrap() else { panic!("one message") };
@@ -229,9 +266,11 @@ mod tests {
     fn the_client_hears_of_lists_that_it_was_promised_news_of() {
         let handshake = welcomed();
         let changed = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
-        assert_eq!(handshake.welcome(ANSWER), Welcome { notifications: changed.into(), difference: None });
-        let other = br#"{"jsonrpc":"2.0","id":0,"result":{"capabilities":{"tools":{}}}}"#;
-        let welcome = handshake.welcome(other);
+        let welcome = |message: &[u8]| handshake.welcome(Kind::Response, message);
+        assert_eq!(welcome(ANSWER), Ok(Welcome { notifications: changed.into(), difference: None }));
+        let other =
+            br#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}}}"#;
+        let welcome = welcome(other).unwrap();
         assert_eq!(welcome.notifications, changed, "it is the client that was promised");
         assert!(welcome.difference.unwrap().contains(r#"now has {"tools":{}}"#));
     }
@@ -245,6 +284,25 @@ mod tests {
             format!(r#"{{"jsonrpc":"2.0","id":0,"result":{{"capabilities":{{"tools":{endless}}}}}}}"#);
         answer(&mut handshake, message.as_bytes());
         assert!(handshake.script().is_some(), "welcomed all the same");
-        assert_eq!(handshake.initialize.unwrap().capabilities, Some(Value::Null));
+        assert_eq!(handshake.initialize.unwrap().agreed.capabilities, Value::Null);
+    }
+
+    #[test]
+    fn a_server_that_refuses_or_speaks_otherwise_is_none_to_go_on_with() {
+        let handshake = welcomed();
+        let refusal = br#"{"jsonrpc":"2.0","id":0,"error":{"code":1,"message":"not yet"}}"#;
+        assert!(handshake.welcome(Kind::ErrorResponse, refusal).unwrap_err().contains("refuses"));
+        let other =
+            br#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2024-11-05","capabilities":{}}}"#;
+        let wrong = handshake.welcome(Kind::Response, other).unwrap_err();
+        assert!(wrong.contains("`2024-11-05` instead of `2025-11-25`"), "{wrong}");
+    }
+
+    #[test]
+    fn a_second_initialize_that_is_refused_leaves_the_first() {
+        let mut handshake = welcomed();
+        say(&mut handshake, r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{"again":1}}"#);
+        answer(&mut handshake, br#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"already"}}"#);
+        assert_eq!(handshake.script().unwrap().initialize, INITIALIZE);
     }
 }

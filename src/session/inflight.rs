@@ -38,6 +38,8 @@ pub enum Asker {
     Beginner,
     /// The client, as long as it wants notifications (`subscriptions/listen`, since 2026-07-28).
     Listener,
+    /// The same, and the server has acknowledged it.
+    Subscriber,
     /// We do: it is a handshake that was repeated.
     Ourselves,
 }
@@ -47,11 +49,13 @@ impl Pending {
         self.since.elapsed()
     }
 
-    /// The answer where no server gives one: the failure; to a listener, that its subscription is over.
+    /// The answer where no server gives one: the failure; to a subscriber, that its subscription is over.
     pub fn answer(&self, failure: &Failure) -> Bytes {
         match self.asker {
-            Asker::Listener => subscription_over(&self.id),
-            Asker::Client | Asker::Beginner | Asker::Ourselves => failure.answer(Some(&self.id)),
+            Asker::Subscriber => subscription_over(&self.id),
+            Asker::Client | Asker::Beginner | Asker::Listener | Asker::Ourselves => {
+                failure.answer(Some(&self.id))
+            }
         }
     }
 }
@@ -75,6 +79,8 @@ pub struct InFlight {
     unasked: AtomicBool,
     /// Requests that we have answered for a server that took too long.
     overdue: DashSet<RequestId>,
+    /// The present server has answered something.
+    answered: AtomicBool,
 }
 
 impl InFlight {
@@ -112,15 +118,48 @@ impl InFlight {
         self.pending.iter().map(|entry| entry.since).min()
     }
 
-    /// Takes out what an answer with this id completes.
+    /// Takes out what an answer of the server's with this id completes.
     pub fn complete(&self, id: &RequestId) -> Option<Pending> {
+        let pending = self.take(id)?;
+        self.answered.store(true, Ordering::Relaxed);
+        Some(pending)
+    }
+
+    /// Whether the server has answered anything since it was the next one ([`Self::forget`]).
+    pub fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// The server has acknowledged a subscription.
+    pub fn acknowledge(&self, id: &RequestId) {
+        if let Some(mut pending) = self.pending.get_mut(id)
+            && pending.asker == Asker::Listener
+        {
+            pending.asker = Asker::Subscriber;
+        }
+    }
+
+    /// A server is there: what has waited for one is asked now.
+    pub fn restart(&self) {
+        let now = Instant::now();
+        self.pending.iter_mut().for_each(|mut pending| pending.since = now);
+    }
+
+    /// The server is gone, and its late answers with it.
+    pub fn forget(&self) {
+        self.cancelled.clear();
+        self.overdue.clear();
+        self.answered.store(false, Ordering::Relaxed);
+    }
+
+    fn take(&self, id: &RequestId) -> Option<Pending> {
         self.pending.remove(id).map(|(_, pending)| pending)
     }
 
     /// Nobody waits for an answer to this any more.
     pub fn cancel(&self, id: &RequestId) {
-        if self.complete(id).is_some() && self.cancelled.len() < CANCELLED {
-            self.cancelled.insert(id.clone());
+        if self.take(id).is_some() {
+            remember(&self.cancelled, id);
         }
     }
 
@@ -132,11 +171,9 @@ impl InFlight {
             self.pending.iter().filter(|entry| late(entry)).map(|entry| entry.key().clone()).collect();
         let mut all = Vec::new();
         for key in keys {
-            if let Some(pending) = self.complete(&key) {
+            if let Some(pending) = self.take(&key) {
                 all.push(pending);
-                if self.overdue.len() < CANCELLED {
-                    self.overdue.insert(key);
-                }
+                remember(&self.overdue, &key);
             }
         }
         all.sort_by_key(|pending| pending.number);
@@ -161,11 +198,19 @@ impl InFlight {
     /// Takes out all, oldest first; gives those of the client.
     pub fn drain(&self) -> Vec<Pending> {
         let keys: Vec<RequestId> = self.pending.iter().map(|entry| entry.key().clone()).collect();
-        let mut all: Vec<Pending> = keys.iter().filter_map(|key| self.complete(key)).collect();
+        let mut all: Vec<Pending> = keys.iter().filter_map(|key| self.take(key)).collect();
         all.retain(|pending| pending.asker != Asker::Ourselves);
         all.sort_by_key(|pending| pending.number);
         all
     }
+}
+
+/// Most late answers never come, so what was noted first is forgotten in the end, all at once.
+fn remember(ids: &DashSet<RequestId>, id: &RequestId) {
+    if ids.len() >= CANCELLED {
+        ids.clear();
+    }
+    ids.insert(id.clone());
 }
 
 #[cfg(test)]
@@ -214,6 +259,39 @@ mod tests {
         let ids: Vec<String> = table.drain().iter().map(|pending| pending.id.to_string()).collect();
         assert_eq!(ids, (0..50).map(|id| id.to_string()).collect::<Vec<_>>());
         assert!(table.drain().is_empty());
+    }
+
+    #[test]
+    fn a_subscription_that_nobody_acknowledged_fails_and_one_that_held_is_over() {
+        let table = InFlight::default();
+        for id in [1, 2] {
+            insert(&table, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen"}}"#));
+        }
+        table.acknowledge(&key("2"));
+        let failure = Failure { code: crate::rpc::Code::Unavailable, text: "gone".into(), next: None };
+        let answers: Vec<Bytes> = table.drain().iter().map(|pending| pending.answer(&failure)).collect();
+        let text = |n: usize| String::from_utf8_lossy(&answers[n]).into_owned();
+        assert!(text(0).contains("\"error\""), "{}", text(0));
+        assert!(text(1).contains("\"complete\""), "{}", text(1));
+    }
+
+    #[test]
+    fn what_a_lost_server_still_owed_is_forgotten_with_it() {
+        let table = InFlight::default();
+        for id in 0..CANCELLED + 2 {
+            insert(&table, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"a"}}"#));
+            table.cancel(&key(&id.to_string()));
+        }
+        assert!(
+            table.was_cancelled(&key(&CANCELLED.to_string())),
+            "the last ones are known, however many there were"
+        );
+        table.forget();
+        assert!(!table.was_cancelled(&key(&(CANCELLED + 1).to_string())));
+        insert(&table, r#"{"jsonrpc":"2.0","id":1,"method":"a"}"#);
+        assert!(!table.has_answered());
+        table.complete(&key("1"));
+        assert!(table.has_answered());
     }
 
     #[test]

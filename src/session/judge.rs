@@ -6,7 +6,7 @@ use super::inflight::{Asker, Pending};
 use super::relay::{Shared, is_answer, lock};
 use crate::observe::trace::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
-use crate::rpc::raw::Raw;
+use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, Salvage, error_line, look};
 
 /// Of an id in a warning, so many characters.
@@ -23,8 +23,8 @@ pub(super) enum Verdict {
     Stray(Frame),
     /// Our answer to a request of the server's that can't be forwarded.
     Refuse(Bytes),
-    /// The answer to a request of our own.
-    Ours(Frame),
+    /// The answer to a request of our own, or what is wrong with it.
+    Ours(Result<Frame, String>),
     Drop,
 }
 
@@ -47,8 +47,8 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
                 tracing::warn!("dropped a {kind} from the server: {error}");
                 return Verdict::Drop;
             };
-            let message = format!("berth: the server's answer is a {error}; raise `max_line` to let it pass");
-            return Verdict::Replace(error_line(Some(&pending.id), INVALID_REQUEST, &message, None));
+            let message = format!("the server's answer is a {error}; raise `max_line` to let it pass");
+            return spoilt(&pending, INVALID_REQUEST, message);
         }
     };
     let look = match look(frame.message()) {
@@ -65,8 +65,8 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
             let Some(pending) = asked.and_then(|id| shared.in_flight.complete(&id)) else {
                 return Verdict::Stray(frame);
             };
-            let message = format!("berth: the server's answer is no JSON-RPC message: {error}");
-            return Verdict::Replace(error_line(Some(&pending.id), PARSE_ERROR, &message, None));
+            let message = format!("the server's answer is no JSON-RPC message: {error}");
+            return spoilt(&pending, PARSE_ERROR, message);
         }
     };
     if let Look::One(answer) = &look
@@ -81,7 +81,7 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
     shared.trace.message(Direction::ServerToClient, &look, frame.wire(), latency);
     drop(look);
     if answered.is_some_and(|pending| pending.asker == Asker::Ourselves) {
-        return Verdict::Ours(frame);
+        return Verdict::Ours(Ok(frame));
     }
     if frame.is_terminated() {
         return Verdict::Forward(frame.into_wire());
@@ -91,6 +91,14 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
     line.extend_from_slice(frame.wire());
     line.push(b'\n');
     Verdict::Forward(line.into())
+}
+
+/// An answer that can't be passed on.
+fn spoilt(pending: &Pending, code: i64, message: String) -> Verdict {
+    if pending.asker == Asker::Ourselves {
+        return Verdict::Ours(Err(message));
+    }
+    Verdict::Replace(error_line(Some(&pending.id), code, &format!("berth: {message}"), None))
 }
 
 /// A server's log lines may be objects with a `method` of their own (`GET`); a message of its own says `jsonrpc`. An answer
@@ -106,6 +114,9 @@ fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending>
         if envelope.kind == Kind::Request {
             shared.asked.insert(envelope);
         }
+        if let Some(id) = acknowledged(envelope) {
+            shared.in_flight.acknowledge(&id);
+        }
         if is_answer(envelope.kind)
             && let Some(id) = envelope.request_id()
         {
@@ -120,6 +131,15 @@ fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending>
         }
     }
     answered
+}
+
+/// The subscription that this message acknowledges (MCP 2026-07-28, `SubscriptionsAcknowledgedNotification`).
+fn acknowledged(envelope: &Envelope<'_>) -> Option<RequestId> {
+    if envelope.method.as_deref() != Some("notifications/subscriptions/acknowledged") {
+        return None;
+    }
+    let meta = raw::member(envelope.params?, "_meta")?;
+    RequestId::from_raw(raw::member(meta, "io.modelcontextprotocol/subscriptionId")?)
 }
 
 /// An answer that nobody waits for. The client gets it all the same, for what passes is never chosen by us; it can't reach

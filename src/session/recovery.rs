@@ -21,17 +21,20 @@ pub(super) struct Recovery {
     /// How long a replacement is tried for.
     within: Duration,
     losses: VecDeque<Instant>,
+    /// Some server of this session has said something.
+    has_spoken: bool,
 }
 
 impl Recovery {
     pub(super) fn new(on_failure: OnFailure, within: Duration) -> Self {
-        Self { on_failure, within, losses: VecDeque::new() }
+        Self { on_failure, within, losses: VecDeque::new(), has_spoken: false }
     }
 
-    /// A server is lost. Gives the tries of a replacement, if one is to be tried: not for a server that never said a word,
+    /// A server is lost. Gives the tries of a replacement, if one is to be tried: not where no server has ever said a word,
     /// as the next one would be like it, nor for one that is lost again and again.
     pub(super) fn lost(&mut self, has_spoken: bool) -> Option<Tries> {
-        if self.on_failure == OnFailure::Exit || !has_spoken {
+        self.has_spoken |= has_spoken;
+        if self.on_failure == OnFailure::Exit || !self.has_spoken {
             return None;
         }
         let now = Instant::now();
@@ -52,6 +55,11 @@ pub(super) struct Tries {
 }
 
 impl Tries {
+    /// When the last one is over, whatever has become of it.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
     /// Waits before the next try, longer each time; false when it is over. The first one is at once.
     pub(super) async fn next(&mut self) -> bool {
         let Some(pause) = self.pause else {
@@ -98,5 +106,12 @@ mod tests {
     fn a_server_that_never_spoke_is_not_tried_again() {
         assert!(Recovery::new(OnFailure::Restart, WINDOW).lost(false).is_none());
         assert!(Recovery::new(OnFailure::Exit, WINDOW).lost(true).is_none());
+    }
+
+    #[test]
+    fn one_that_was_lost_before_anybody_asked_it_is_tried_again() {
+        let mut recovery = Recovery::new(OnFailure::Restart, WINDOW);
+        assert!(recovery.lost(true).is_some());
+        assert!(recovery.lost(false).is_some(), "the one before has spoken");
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::asked::Asked;
-use super::handshake::Handshake;
+use super::handshake::{Handshake, Script};
 use super::inflight::InFlight;
 use super::stdio::Hangup;
 use crate::failure::Failure;
@@ -49,9 +49,16 @@ pub struct Shared {
 #[derive(Debug)]
 pub enum Phase<I> {
     Up(I),
-    /// It is gone, and another one is on its way: what is asked from now on waits for that.
-    Lost(Arc<Failure>),
+    Lost(Loss),
     Down(Arc<Failure>),
+}
+
+/// A server is gone, and another one is on its way: what is asked from now on waits for that.
+#[derive(Debug)]
+pub struct Loss {
+    pub failure: Arc<Failure>,
+    /// Gets what the client has told the server that is gone, for the next one. Only the pump knows where that ends.
+    pub script: oneshot::Sender<Option<Script>>,
 }
 
 /// How the client's side came to its end.
@@ -100,7 +107,7 @@ where
                 () = self.stop.cancelled() => break ClientEnd::Stopped,
                 Some(phase) = self.phases.recv() => match phase {
                     Phase::Up(input) => { server = Some(input); continue }
-                    Phase::Lost(failure) => { self.lost(&failure).await; server = None; continue }
+                    Phase::Lost(loss) => { self.lost(loss).await; server = None; continue }
                     Phase::Down(failure) => return self.apologise(&failure).await,
                 },
                 Some(answer) = self.for_server.recv() => Incoming::Ours(answer),
@@ -171,10 +178,15 @@ where
     /// in part, and its requests have been answered with the reason.
     async fn deliver(&mut self, server: &mut Option<I>, line: &[u8]) -> Result<(), Undelivered> {
         if server.is_none() {
-            match next_phase(&mut self.phases, &self.stop).await? {
+            let changed = tokio::select! {
+                changed = next_phase(&mut self.phases, &self.stop) => changed?,
+                // What a client asked that is gone is nobody's any more.
+                () = self.hangup.wait() => return Err(Undelivered::Stopped),
+            };
+            match changed {
                 Changed::Up(input) => *server = Some(input),
-                Changed::Lost(failure) => {
-                    self.lost(&failure).await;
+                Changed::Lost(loss) => {
+                    self.lost(loss).await;
                     return Ok(());
                 }
             }
@@ -194,8 +206,8 @@ where
         };
         match changed {
             Changed::Up(input) => *server = Some(input),
-            Changed::Lost(failure) => {
-                self.lost(&failure).await;
+            Changed::Lost(loss) => {
+                self.lost(loss).await;
                 *server = None;
             }
         }
@@ -203,11 +215,13 @@ where
     }
 
     /// Answers what a server that is gone leaves unanswered.
-    async fn lost(&mut self, failure: &Failure) {
+    async fn lost(&mut self, loss: Loss) {
+        let _ = loss.script.send(lock(&self.shared.handshake).script());
+        self.shared.in_flight.forget();
         // An answer of ours to what it asked is nobody's any more.
         while self.for_server.try_recv().is_ok() {}
         for pending in self.shared.in_flight.drain() {
-            self.reply(pending.answer(failure)).await;
+            self.reply(pending.answer(&loss.failure)).await;
         }
     }
 
@@ -251,7 +265,7 @@ enum Undelivered {
 /// What has become of the server while the pump was waiting.
 enum Changed<I> {
     Up(I),
-    Lost(Arc<Failure>),
+    Lost(Loss),
 }
 
 async fn next_phase<I>(
@@ -263,7 +277,7 @@ async fn next_phase<I>(
         () = stop.cancelled() => Err(Undelivered::Stopped),
         phase = phases.recv() => match phase {
             Some(Phase::Up(input)) => Ok(Changed::Up(input)),
-            Some(Phase::Lost(failure)) => Ok(Changed::Lost(failure)),
+            Some(Phase::Lost(loss)) => Ok(Changed::Lost(loss)),
             Some(Phase::Down(failure)) => Err(Undelivered::Down(failure)),
             None => Err(Undelivered::Stopped),
         },

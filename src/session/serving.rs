@@ -31,14 +31,23 @@ enum Event {
 }
 
 /// How a server's time in the session came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Served {
-    /// It had to be told to end.
-    pub(super) terminated: bool,
     /// It has sent a message.
     pub(super) has_spoken: bool,
+    pub(super) end: Ending,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Its output has ended.
+    Itself,
+    /// It had to be told to end, for its client had left.
+    Terminated,
     /// It has not answered in time.
-    pub(super) late: bool,
+    Late,
+    /// It can't take the place of the one before, for this reason.
+    Unfit(String),
 }
 
 impl<W, I> Session<W, I>
@@ -54,7 +63,7 @@ where
     ) -> Served {
         let mut codec = FrameCodec::new(self.options.max_line);
         let mut burst = Burst::default();
-        let mut served = Served { terminated: false, has_spoken: false, late: false };
+        let mut served = Served { has_spoken: false, end: Ending::Itself };
         let mut look_at = self.options.call_timeout.map(|timeout| Instant::now() + timeout);
         let (mut terminate_at, mut answer_by) = (None, Some(Instant::now() + self.options.answer_timeout));
         loop {
@@ -72,7 +81,7 @@ where
             let chunk = match self.client.serve_until(event).await {
                 Turn::Came(Event::Output(chunk)) => chunk,
                 Turn::Came(Event::Terminate) => {
-                    (terminate_at, served.terminated) = (None, true);
+                    (terminate_at, served.end) = (None, Ending::Terminated);
                     upstream.terminate().await;
                     continue;
                 }
@@ -81,7 +90,7 @@ where
                     let oldest = self.shared.in_flight.oldest();
                     answer_by = Some(oldest.unwrap_or_else(Instant::now) + self.options.answer_timeout);
                     if oldest.is_some() && answer_by <= Some(Instant::now()) {
-                        served.late = true;
+                        served.end = Ending::Late;
                         upstream.terminate().await;
                         return served;
                     }
@@ -104,11 +113,17 @@ where
                     while let Some(item) = codec.next(&mut piece) {
                         served.has_spoken |= self.pass(judge(item, &self.shared), &mut burst, tail).await;
                     }
-                    if served.has_spoken {
-                        answer_by = None;
-                    }
                     self.client.write(burst.parts()).await;
                     burst.end();
+                    if let Some(why) = self.unfit.take() {
+                        served.end = Ending::Unfit(why);
+                        upstream.terminate().await;
+                        return served;
+                    }
+                    // What it says unasked is no answer, nor is what it was not yet asked.
+                    if self.shared.in_flight.has_answered() && self.repeating.is_none() {
+                        answer_by = None;
+                    }
                 }
                 Some(Ok(Chunk::Stderr(bytes))) => tail.push(&bytes),
                 Some(Err(error)) => {
@@ -128,6 +143,10 @@ where
     /// Answers the calls that have had their time, and has the server stop working on them. When to look again.
     async fn give_up_overdue(&mut self) -> Option<Instant> {
         let timeout = self.options.call_timeout?;
+        if self.repeating.is_some() {
+            // The calls wait for a server yet; their time begins when there is one.
+            return Some(Instant::now() + LOOK_AGAIN.min(timeout));
+        }
         let failure = self.options.overdue();
         for pending in self.shared.in_flight.overdue(timeout) {
             self.shared.trace.note(None, "call timed out", &pending.id.to_string(), 0);
@@ -147,7 +166,7 @@ where
     async fn pass(&mut self, verdict: Verdict, burst: &mut Burst, tail: &mut StderrTail) -> bool {
         let is_message = matches!(verdict, Verdict::Forward(_) | Verdict::Ours(_));
         match verdict {
-            Verdict::Ours(frame) => self.answered(&frame).await,
+            Verdict::Ours(answer) => self.answered(answer).await,
             Verdict::Forward(line) | Verdict::Replace(line) if line.len() < BURST => {
                 burst.add(&line);
                 if burst.len() >= BURST {

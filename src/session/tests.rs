@@ -1,5 +1,7 @@
 //! The real loop over pipes in memory, with a clock that the test drives.
 
+mod recovery;
+
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
@@ -113,7 +115,23 @@ fn play(
     let (client_out, client_in) = split(client);
     let (from_client, to_client) = split(ours);
     let stop = CancellationToken::new();
-    let options = Options {
+    let mut start = Some(start);
+    let session = tokio::spawn(run(from_client, to_client, options(&stop), move |_| {
+        std::future::ready(start.take().expect("one start"))
+    }));
+    Stage {
+        client_in: Some(client_in),
+        client_out: BufReader::new(client_out).lines(),
+        server_in: BufReader::new(server).lines(),
+        server_out,
+        terminated,
+        session,
+        stop,
+    }
+}
+
+fn options(stop: &CancellationToken) -> Options {
+    Options {
         server: "played".into(),
         max_line: 400,
         stop_grace: Duration::from_secs(4),
@@ -127,19 +145,6 @@ fn play(
         recover_within: Duration::from_secs(10),
         answer_timeout: Duration::from_mins(10),
         call_timeout: None,
-    };
-    let mut start = Some(start);
-    let session = tokio::spawn(run(from_client, to_client, options, move |_| {
-        std::future::ready(start.take().expect("one start"))
-    }));
-    Stage {
-        client_in: Some(client_in),
-        client_out: BufReader::new(client_out).lines(),
-        server_in: BufReader::new(server).lines(),
-        server_out,
-        terminated,
-        session,
-        stop,
     }
 }
 

@@ -13,8 +13,8 @@ use crate::dock::keeper;
 use crate::dock::lease::Lifeline;
 use crate::dock::standby::End;
 
-/// An ended process's exit code is there a moment after its output has ended.
-const EXIT_CODE_WITHIN: Duration = Duration::from_millis(500);
+/// An ended process's exit code is there a moment after its output has ended, if the daemon isn't busy.
+const EXIT_CODE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What `SIGKILL` makes of an exit code.
 const KILLED: i64 = 137;

@@ -53,16 +53,15 @@ where
         for id in envelopes.iter().filter_map(cancelled) {
             self.shared.in_flight.cancel(&id);
         }
-        if let Look::One(envelope) = &look {
-            if Handshake::concerns(envelope) {
-                lock(&self.shared.handshake).client_said(envelope, frame.wire());
-            }
-            if is_answer(envelope.kind)
-                && envelope.request_id().is_some_and(|id| self.shared.asked.is_stale(&id))
-            {
-                self.note("answer to a lost server", "", frame.wire().len());
-                return Line::Handled;
-            }
+        for envelope in envelopes.iter().filter(|envelope| Handshake::concerns(envelope)) {
+            lock(&self.shared.handshake).client_said(envelope, frame.wire());
+        }
+        if let Look::One(envelope) = &look
+            && is_answer(envelope.kind)
+            && envelope.request_id().is_some_and(|id| self.shared.asked.is_stale(&id))
+        {
+            self.note("answer to a lost server", "", frame.wire().len());
+            return Line::Handled;
         }
         Line::Forward(frame.wire().clone())
     }
