@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Site;
+use crate::session::Exit;
 
 /// As `session::recovery` has it: a server that is lost more often than so in this time is given up.
 const LOSSES: usize = 5;
@@ -38,6 +39,13 @@ pub(super) fn taken(trace: &Path) -> Vec<u64> {
         .filter(|record| record["direction"] == "client->server" && record["kind"] == "request")
         .filter_map(|record| record["id"].as_u64())
         .collect()
+}
+
+/// Whether the session's last server ended with its input, by itself, and as well as can be.
+pub(super) fn ended_in_order(trace: &Path) -> bool {
+    let records = records(trace);
+    let last = records.iter().rfind(|record| record["name"] == "server ended");
+    last.is_some_and(|record| record["detail"] == format!("{:?}", Exit::Code(0)))
 }
 
 /// Whether the session had lost so many servers that its end is what was promised.
@@ -87,6 +95,18 @@ mod tests {
         assert!(!write(&[0, 10, 20, 30, 40]));
         assert!(!write(&[0, 20, 40, 60, 80, 100]));
         assert!(!write(&[]));
+    }
+
+    #[test]
+    fn a_server_that_was_lost_has_not_ended_in_order() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let last = |details: &[&str]| {
+            let line = |detail| format!("{{\"name\":\"server ended\",\"detail\":\"{detail}\"}}\n");
+            std::fs::write(file.path(), details.iter().map(line).collect::<String>()).unwrap();
+            ended_in_order(file.path())
+        };
+        assert!(last(&["Lost", "Code(0)"]));
+        assert!(!last(&["Code(0)", "Lost"]) && !last(&["Code(1)"]) && !last(&[]));
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Report {
         let wrong = [lost, crossed, executed_twice, broken];
         self.passed = wrong.iter().all(|list| list.is_empty())
             && *sent > 0
+            // What was not tried has not been shown: nine in ten, for some find nobody to hit.
+            && self.done() * 10 >= self.planned * 9
             && self.left.count() == 0
             && self.left_unknown.is_none();
     }

@@ -290,9 +290,12 @@ impl<'a> Session<'a> {
             let _ = self.child.kill().await;
         }
         aftermath::read_executions(&self.stderr, self.site);
-        let meant = self.told || self.killed.load(Ordering::Acquire);
-        // Whoever was told to end by us had nothing in flight, or left on purpose.
-        let taken = if meant { Vec::new() } else { aftermath::taken(&self.trace) };
+        let killed = self.killed.load(Ordering::Acquire);
+        let meant = self.told || killed;
+        // Who reads on is owed each answer, but for a server that ends in order with its input.
+        let is_owed =
+            !killed && self.lines.is_some() && !(self.told && aftermath::ended_in_order(&self.trace));
+        let taken = if is_owed { aftermath::taken(&self.trace) } else { Vec::new() };
         for (id, waiting) in &self.waiting {
             let mut tally = self.site.tally();
             if taken.contains(id) {
