@@ -11,6 +11,8 @@
 
 #[path = "keeper/exec.rs"]
 mod exec;
+#[path = "keeper/filter.rs"]
+mod filter;
 #[path = "keeper/hold.rs"]
 mod hold;
 #[path = "keeper/json.rs"]

@@ -5,12 +5,14 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::Failure;
+use super::{Failure, filter};
 
 /// Returns only when it failed. `CommandExt::exec` gives SIGPIPE, which Rust's runtime ignores, its
 /// default back, so that the server starts as from a shell.
 pub(super) fn exec(program: &OsStr, arguments: &[OsString]) -> Failure {
-    failure(program, &Command::new(program).args(arguments).exec())
+    let mut command = Command::new(program);
+    filter::apply_to(&mut command);
+    failure(program, &command.args(arguments).exec())
 }
 
 /// Why a command cannot run, as a shell would end.

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
-use super::{Failure, exec, sys};
+use super::{Failure, exec, filter, sys};
 
 /// Signals have no such number, and servers hardly end with it.
 pub(super) const OUT_OF_MEMORY: u8 = 250;
@@ -31,7 +31,9 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn start(program: &OsString, arguments: &[OsString]) -> Result<Self, Failure> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        filter::apply_to(&mut command);
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
             .spawn()

@@ -1,12 +1,16 @@
 //! The few system calls that std does not have: the only file with unsafe code, none of it for its callers.
 #![allow(unsafe_code, reason = "PID 1 needs these system calls, and has no other crate to ask for them")]
 
-use std::ffi::{CString, c_int, c_long, c_short, c_uint, c_ulong};
+use std::ffi::{CString, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 use std::time::Duration;
+
+use super::filter::Instruction;
 
 pub(super) const NO_SIGNAL: c_int = 0;
 const SIGINT: c_int = 2;
@@ -19,6 +23,8 @@ const SFD_CLOEXEC: c_int = 0o2_000_000;
 const SIG_IGN: usize = 1;
 const PR_SET_DUMPABLE: c_int = 4;
 const PR_SET_NAME: c_int = 15;
+const PR_SET_SECCOMP: c_int = 22;
+const SECCOMP_MODE_FILTER: c_ulong = 2;
 const WNOHANG: c_int = 1;
 const SPLICE_F_NONBLOCK: c_uint = 2;
 /// As much as a pipe ever holds without privileges.
@@ -38,6 +44,13 @@ struct PollFd {
     fd: RawFd,
     events: c_short,
     revents: c_short,
+}
+
+/// `sock_fprog`
+#[repr(C)]
+struct FilterProgram {
+    length: c_ushort,
+    instructions: *const Instruction,
 }
 
 unsafe extern "C" {
@@ -71,6 +84,21 @@ fn checked(result: c_int) -> io::Result<c_int> {
 pub(super) fn forbid_dumping() -> io::Result<()> {
     // SAFETY: this option takes one number and no pointer.
     checked(unsafe { prctl(PR_SET_DUMPABLE, c_ulong::from(0u8)) }).map(drop)
+}
+
+/// Has the kernel ask `program` about every call that this process makes from now on, and all that come of it.
+pub(super) fn filter_calls(program: &[Instruction]) -> io::Result<()> {
+    let length = program.len().try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = FilterProgram { length, instructions: program.as_ptr() };
+    // SAFETY: as many instructions follow the pointer as is said; the call copies them.
+    checked(unsafe { prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &raw const program) }).map(drop)
+}
+
+/// Has the command's process do `work` right before it becomes its program. Only the one thread comes along, so `work`
+/// may neither allocate nor wait for another.
+pub(super) fn before_exec(command: &mut Command, work: fn() -> io::Result<()>) {
+    // SAFETY: the keeper has one thread wherever it starts a server, so none can have been cut off within a lock.
+    unsafe { command.pre_exec(work) };
 }
 
 /// Has the kernel reap all our children, adopted ones too, the moment they end: no zombie, no wake-up.

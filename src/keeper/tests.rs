@@ -2,6 +2,8 @@
 
 #[path = "tests/ahead.rs"]
 mod ahead;
+#[path = "tests/filter.rs"]
+mod filter;
 #[path = "tests/hold.rs"]
 mod hold;
 #[path = "tests/probe.rs"]

@@ -68,6 +68,35 @@ fn the_keeper_takes_no_debugger_and_no_signal_but_for_its_end() {
     assert_eq!(other.call_text("echo", json!({ "text": "unharmed" })), "unharmed");
 }
 
+/// What takes processor time or limits from a process of the same user.
+const STARVE: &str = r#"
+    for call in "chrt --batch --pid 0" "chrt --idle --pid 0" "taskset -p 1" "ionice -c 3 -p" "renice -n 19 -p" \
+        "prlimit --nofile=99:99 --pid"; do
+        for pid in 1 $$; do
+            $call $pid >/dev/null 2>/tmp/said && echo "tried $call: done" >&2 || echo "tried $call: $(cat /tmp/said)" >&2
+        done
+    done
+    renice -n 19 -u $(id -u) 2>&1 | sed 's/^/tried renice -u: /' >&2
+    echo "all was tried" >&2
+    exec cat"#;
+
+#[test]
+fn the_keeper_keeps_its_processor_time() {
+    let mut session =
+        Berth::image("berth-everything").client("it-starve").args(["--", "sh", "-c", STARVE]).start();
+    session.expect_stderr("all was tried");
+    let said = session.stderr();
+    let tried: Vec<&str> = said.lines().filter(|line| line.starts_with("tried ")).collect();
+    assert_eq!(tried.len(), 13, "{said}");
+    for pair in tried[..12].chunks(2) {
+        assert!(pair[0].contains("Operation not permitted"), "{pair:?}");
+        assert!(pair[1].ends_with(": done"), "its own: {pair:?}");
+    }
+    assert!(tried[12].contains("Operation not permitted"), "{}", tried[12]);
+    session.close();
+    expect_gone("it-starve");
+}
+
 #[test]
 fn the_kernels_switches_are_out_of_reach() {
     let mut session = started("fixture", "it-switches");

@@ -75,8 +75,13 @@ pub(super) struct Berth {
 }
 
 impl Berth {
-    fn hold(claim_within: u32, grace: u32, company: &str) -> Self {
+    pub(super) fn hold(claim_within: u32, grace: u32, company: &str) -> Self {
         Self::start(claim_within, grace, company, &[])
+    }
+
+    /// Where `setuid` programs still do as they say, as with `no_new_privileges = false`.
+    pub(super) fn with_new_privileges(company: &str) -> Self {
+        Self::privileged(MINUTE, MINUTE, company, &[], &[])
     }
 
     /// With a server that the keeper starts itself.
@@ -91,13 +96,25 @@ impl Berth {
     }
 
     fn start(claim_within: u32, grace: u32, company: &str, command: &[&str]) -> Self {
+        Self::privileged(claim_within, grace, company, command, &["--no-new-privs"])
+    }
+
+    fn privileged(
+        claim_within: u32,
+        grace: u32,
+        company: &str,
+        command: &[&str],
+        privileges: &[&str],
+    ) -> Self {
         assert!(
             *NAMESPACES,
             "the keeper's tests need `unshare --pid`: run them as root or allow user namespaces"
         );
         let child = unshare()
             // A server has no capability, and the keeper has none either.
-            .args(["setpriv", "--bounding-set=-all", "--inh-caps=-all", "sh", "-c"])
+            .args(["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
+            .args(privileges)
+            .args(["sh", "-c"])
             .arg(format!("{company}\nexec \"$@\""))
             .args(["sh", KEEPER, "hold", "--claim-within", &claim_within.to_string()])
             .args(["--grace", &grace.to_string()])
@@ -129,7 +146,7 @@ impl Berth {
     }
 
     /// Waits for the end, while stdin stays open unless it was let go. Returns what was printed, and the time.
-    fn end(self) -> (String, Duration) {
+    pub(super) fn end(self) -> (String, Duration) {
         let (code, printed, time) = self.exit();
         assert_eq!(code, Some(0));
         (printed, time)
