@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{down::DownArgs, status::StatusArgs, up::UpArgs};
 use crate::config::{
     AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, Network, OnFailure, Overrides, Pids,
-    Span, Standby, User,
+    Span, Standby, ToolPattern, User,
 };
 
 /// Gives every AI client session its own MCP server containers.
@@ -127,6 +127,12 @@ pub struct SettingsArgs {
     /// What to do when the server is lost in the middle of the session: `restart` or `exit`.
     #[arg(long, value_name = "WHAT")]
     pub on_failure: Option<OnFailure>,
+    /// A tool that may be used, such as `read_*`; all others may not. Instead of the configuration's `tools`.
+    #[arg(long, value_name = "PATTERN")]
+    pub tool: Vec<ToolPattern>,
+    /// A tool that may not be used; beside the configuration's `deny_tools`.
+    #[arg(long, value_name = "PATTERN")]
+    pub deny_tool: Vec<ToolPattern>,
 }
 
 impl From<SettingsArgs> for Overrides {
@@ -146,6 +152,8 @@ impl From<SettingsArgs> for Overrides {
             stop_grace: args.stop_grace,
             standby: args.standby,
             on_failure: args.on_failure,
+            tools: (!args.tool.is_empty()).then_some(args.tool),
+            deny_tools: args.deny_tool,
             ..Self::default()
         }
     }
@@ -200,6 +208,15 @@ mod tests {
         assert_eq!(standby("berth run --standby 3 files"), Some(3));
         let error = run("berth run files --standby 65").unwrap_err().to_string();
         assert!(error.contains("expected a number of containers from 0 to 64"), "{error}");
+    }
+
+    #[test]
+    fn flags_say_which_tools_may_be_used() {
+        let overrides = |words| Overrides::from(run(words).unwrap().settings);
+        let given = overrides("berth run files --tool read_* --tool list --deny-tool read_secret");
+        assert_eq!(given.tools.map(|tools| tools.len()), Some(2));
+        assert_eq!(given.deny_tools[0].as_str(), "read_secret");
+        assert_eq!(overrides("berth run files").tools, None, "no flag is no list");
     }
 
     #[test]

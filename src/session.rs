@@ -15,6 +15,7 @@ pub mod inflight;
 mod judge;
 mod recovery;
 pub mod relay;
+pub mod rewrite;
 mod serving;
 pub mod start;
 mod stderr_tail;
@@ -46,6 +47,7 @@ use handshake::Script;
 use inflight::InFlight;
 use recovery::{Recovery, Tries};
 use relay::{BURST, ClientToServer, Loss, Phase, Shared, lock};
+use rewrite::Rules;
 use serving::{Ending, Served};
 use stderr_tail::StderrTail;
 use stdio::Hangup;
@@ -111,6 +113,8 @@ pub struct Options {
     pub answer_timeout: Duration,
     /// From a request to its answer.
     pub call_timeout: Option<Duration>,
+    /// What is changed in messages; by default nothing.
+    pub rules: Rules,
 }
 
 impl Options {
@@ -122,6 +126,7 @@ impl Options {
         self.recover_within = settings.recover_within;
         self.answer_timeout = settings.answer_timeout;
         self.call_timeout = settings.call_timeout;
+        self.rules = Rules::of(&self.server, settings);
     }
 }
 
@@ -133,7 +138,7 @@ impl Options {
 pub async fn run<R, W, U, S, F>(
     from_client: R,
     to_client: W,
-    options: Options,
+    mut options: Options,
     mut start: S,
 ) -> Result<(), Failure>
 where
@@ -144,6 +149,7 @@ where
     F: Future<Output = Result<U, Failure>>,
 {
     let shared = Arc::new(Shared {
+        rules: std::mem::take(&mut options.rules),
         in_flight: InFlight::default(),
         asked: Asked::default(),
         handshake: Mutex::default(),

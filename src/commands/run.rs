@@ -20,6 +20,7 @@ use crate::observe::stderr::StderrSink;
 use crate::observe::trace::{Sink, Trace};
 use crate::rpc::Code;
 use crate::session::identity::Client;
+use crate::session::rewrite::Rules;
 use crate::session::start::{Plan, start};
 use crate::session::{self, DockUpstream, Options, stdio};
 
@@ -102,6 +103,7 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
         recover_within: settings.recover_within,
         answer_timeout: settings.answer_timeout,
         call_timeout: settings.call_timeout,
+        rules: Rules::default(),
         interactive: std::io::stdin().is_terminal(),
         trace: Trace::off(),
         stderr: stderr.clone(),

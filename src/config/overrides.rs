@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::{ConfigError, Place};
+use super::pattern::ToolPattern;
 use super::quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 use super::reader::Section;
 use super::template::Template;
@@ -39,6 +40,10 @@ pub struct Overrides {
     pub recover_within: Option<Timeout>,
     pub answer_timeout: Option<Timeout>,
     pub call_timeout: Option<Timeout>,
+    /// Replaces that of the layers below.
+    pub tools: Option<Vec<ToolPattern>>,
+    /// Added to those of the layers below, so that no layer allows by forbidding.
+    pub deny_tools: Vec<ToolPattern>,
 }
 
 impl Overrides {
@@ -66,6 +71,8 @@ impl Overrides {
             recover_within: section.take("recover_within")?,
             answer_timeout: section.take("answer_timeout")?,
             call_timeout: section.take("call_timeout")?,
+            tools: section.take_list("tools")?,
+            deny_tools: section.take_list("deny_tools")?.unwrap_or_default(),
         })
     }
 }

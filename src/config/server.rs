@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::overrides::{EnvEntry, Overrides};
+use super::pattern::ToolPattern;
 use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 use super::word::{Image, Network, OnFailure, is_name};
 use super::{Lookup, looks_secret};
@@ -59,6 +60,10 @@ pub struct Settings {
     pub answer_timeout: Duration,
     /// For each of its answers; `None`: as long as it takes.
     pub call_timeout: Option<Duration>,
+    /// The only tools that a client may use; `None`: all.
+    pub tools: Option<Vec<ToolPattern>>,
+    /// None of these, whatever `tools` says.
+    pub deny_tools: Vec<ToolPattern>,
     /// By the variable's name; expanded by [`Server::resolve_env`] alone.
     env: BTreeMap<String, EnvEntry>,
 }
@@ -87,6 +92,8 @@ impl Default for Settings {
             recover_within: Duration::from_mins(1),
             answer_timeout: Duration::from_mins(2),
             call_timeout: None,
+            tools: None,
+            deny_tools: Vec::new(),
             env: BTreeMap::new(),
         }
     }
@@ -125,6 +132,8 @@ impl Settings {
         set(&mut self.recover_within, over.recover_within, Timeout::duration);
         set(&mut self.answer_timeout, over.answer_timeout, Timeout::duration);
         set(&mut self.call_timeout, over.call_timeout, |timeout| Some(timeout.duration()));
+        set(&mut self.tools, over.tools.as_ref(), |tools| Some(tools.clone()));
+        self.deny_tools.extend_from_slice(&over.deny_tools);
         for entry in &over.env {
             let mut entry = entry.clone();
             // A flag over a secret is as secret: it is another value of the same thing.

@@ -90,6 +90,8 @@ fn every_key_arrives() {
         recover_within = "5s"
         answer_timeout = "6s"
         call_timeout = "7s"
+        tools = ["read_*", "list"]
+        deny_tools = ["read_secret"]
         standby = 7
         standby_ttl = "90s"
 
@@ -128,6 +130,8 @@ fn every_key_arrives() {
     assert_eq!(settings.recover_within, Duration::from_secs(5));
     assert_eq!(settings.answer_timeout, Duration::from_secs(6));
     assert_eq!(settings.call_timeout, Some(Duration::from_secs(7)));
+    assert_eq!(format!("{:?}", settings.tools), r#"Some([ToolPattern("read_*"), ToolPattern("list")])"#);
+    assert_eq!(settings.deny_tools, ["read_secret".parse().unwrap()]);
     assert_eq!((settings.standby, settings.standby_ttl), (7, Duration::from_secs(90)));
     assert!(!settings.prestart && config.server("ahead").unwrap().settings.prestart);
 }
@@ -168,6 +172,34 @@ fn flags_come_over_the_server_over_the_defaults() {
     let adhoc = Server::from_image("k".parse().unwrap(), Vec::new(), &config.defaults);
     assert_eq!(adhoc.settings, *other);
     assert_eq!(config.images().into_iter().collect::<Vec<_>>(), ["i", "j"]);
+}
+
+#[test]
+fn tools_are_replaced_by_a_layer_above_and_what_is_forbidden_adds_up() {
+    let config = config(
+        r#"
+        [defaults]
+        tools = ["read_*"]
+        deny_tools = ["a"]
+        [servers.all]
+        image = "i"
+        tools = ["*"]
+        deny_tools = ["b"]
+        [servers.none]
+        image = "i"
+        tools = []
+        "#,
+    );
+    let flags = Overrides { deny_tools: vec!["c".parse().unwrap()], ..Overrides::default() };
+    let shown = |server: &Server| {
+        let names = |list: &[ToolPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let settings = &server.settings;
+        (settings.tools.as_deref().map(names), names(&settings.deny_tools))
+    };
+    let all = config.server("all").unwrap().with_overrides(&flags);
+    assert_eq!(shown(&all), (Some("*".to_owned()), "a b c".to_owned()));
+    assert_eq!(shown(config.server("none").unwrap()), (Some(String::new()), "a".to_owned()));
+    assert_eq!(Settings::default().tools, None, "all, where nothing is said");
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub enum Sink {
 }
 
 /// A handle on the trace; clones share it. Off, it costs a branch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Trace(Option<Arc<Shared>>);
 
 #[derive(Debug)]

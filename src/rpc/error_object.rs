@@ -9,6 +9,9 @@ pub const PARSE_ERROR: i64 = -32700;
 /// JSON-RPC 2.0: the JSON is no valid request. Ours for lines over the limit too.
 pub const INVALID_REQUEST: i64 = -32600;
 
+/// JSON-RPC 2.0: the parameters don't fit the method; MCP's code for a tool that there isn't.
+pub const INVALID_PARAMS: i64 = -32602;
+
 /// What went wrong outside of the messages. The numbers are the exit codes (sysexits), and stand outside of
 /// -32768…-32000 as MCP 2026-07-28 advises for codes that are not the specification's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

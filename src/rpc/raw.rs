@@ -4,6 +4,7 @@
 //! and Rust's strings do not, is an error nowhere.
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserializer, Visitor};
 
@@ -29,6 +30,13 @@ impl<'a> Raw<'a> {
     /// The text.
     pub fn get(self) -> &'a str {
         self.0
+    }
+
+    /// Where in `text` this stands, if it was cut from it.
+    pub fn place(self, text: &str) -> Option<Range<usize>> {
+        let start = self.0.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+        let end = start + self.0.len();
+        (end <= text.len()).then_some(start..end)
     }
 }
 
@@ -90,6 +98,24 @@ pub fn member<'a>(object: Raw<'a>, name: &str) -> Option<Raw<'a>> {
     found
 }
 
+/// Hands out each member of an object in its order, duplicates too: the key (a JSON string) and the value. `None` if
+/// `object` is no object.
+pub fn members<'a>(object: Raw<'a>, mut each: impl FnMut(Raw<'a>, Raw<'a>)) -> Option<()> {
+    Scanner::new(object.get()).object(|scanner, key| {
+        let key = Raw::new(std::str::from_utf8(key).ok()?);
+        each(key, scanner.raw()?);
+        Some(())
+    })
+}
+
+/// Hands out each element of an array in its order. `None` if `array` is no array.
+pub fn elements<'a>(array: Raw<'a>, mut each: impl FnMut(Raw<'a>)) -> Option<()> {
+    Scanner::new(array.get()).array(|scanner| {
+        each(scanner.raw()?);
+        Some(())
+    })
+}
+
 /// The bytes of a raw JSON string (quotes included): UTF-8, but for lone surrogates, which keep three bytes each
 /// so that different ones stay different.
 pub(super) fn unescape(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
@@ -143,6 +169,23 @@ mod tests {
         assert_eq!(string(raw(r#""a\ud83d\ude00b""#)).as_deref(), Some("a😀b"));
         assert!(string(raw(r#""a\ud800b""#)).unwrap().contains('\u{FFFD}'));
         assert_eq!(string(raw("17")), None);
+    }
+
+    #[test]
+    fn members_and_elements_come_in_their_order_and_know_their_place() {
+        let object = raw(r#"{"a": [1, {"b":2} ,3],"a" : {}}"#);
+        let mut seen = Vec::new();
+        members(object, |key, value| seen.push((key.get(), value))).unwrap();
+        assert_eq!(
+            seen.iter().map(|(key, value)| (*key, value.get())).collect::<Vec<_>>(),
+            [(r#""a""#, r#"[1, {"b":2} ,3]"#), (r#""a""#, "{}"),]
+        );
+        let mut places = Vec::new();
+        elements(seen[0].1, |element| places.push(element.place(object.get()).unwrap())).unwrap();
+        let texts: Vec<_> = places.into_iter().map(|place| &object.get()[place]).collect();
+        assert_eq!(texts, ["1", r#"{"b":2}"#, "3"]);
+        assert_eq!(raw("17").place(object.get()), None);
+        assert!(members(raw("[]"), |_, _| ()).is_none() && elements(raw("{}"), |_| ()).is_none());
     }
 
     #[test]

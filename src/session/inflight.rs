@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ pub struct Pending {
     pub id: RawId,
     pub since: Instant,
     pub asker: Asker,
+    /// Its answer is a list of tools.
+    lists_tools: bool,
     /// Which request of the session it is.
     number: u64,
 }
@@ -97,20 +100,33 @@ impl InFlight {
                 Some("initialize") => Asker::Beginner,
                 _ => Asker::Client,
             };
-            self.wait(key, id, asker);
+            self.wait(key, id, asker, request.method.as_deref() == Some("tools/list"));
         }
     }
 
     /// Registers a request of our own.
     pub fn insert_ours(&self, id: &RawId) {
         if let Some(key) = id.request_id() {
-            self.wait(key, id.clone(), Asker::Ourselves);
+            self.wait(key, id.clone(), Asker::Ourselves, false);
         }
     }
 
-    fn wait(&self, key: RequestId, id: RawId, asker: Asker) {
+    fn wait(&self, key: RequestId, id: RawId, asker: Asker, lists_tools: bool) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        self.pending.insert(key, Pending { id, since: Instant::now(), asker, number });
+        let mut pending = Pending { id, since: Instant::now(), asker, lists_tools, number };
+        match self.pending.entry(key) {
+            // One id for two requests: nobody can tell which of them an answer is to.
+            Entry::Occupied(mut entry) => {
+                pending.lists_tools |= entry.get().lists_tools;
+                entry.insert(pending);
+            }
+            Entry::Vacant(entry) => drop(entry.insert(pending)),
+        }
+    }
+
+    /// Whether an answer with this id may be a list of tools: it was asked for, or we don't know what was.
+    pub fn may_list_tools(&self, id: Option<&RequestId>) -> bool {
+        id.and_then(|id| self.pending.get(id)).is_none_or(|pending| pending.lists_tools)
     }
 
     /// When the oldest one was asked.
@@ -236,6 +252,20 @@ mod tests {
         assert_eq!(table.complete(&key("1.0")).unwrap().id.as_bytes(), b"1");
         assert!(table.complete(&key("1")).is_none(), "answered once");
         assert_eq!(table.drain().len(), 1, "the string id is another request");
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_something_else_is_no_list_of_tools() {
+        let table = InFlight::default();
+        insert(&table, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        insert(&table, r#"{"jsonrpc":"2.0","id":"1","method":"tools/call"}"#);
+        insert(&table, r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#);
+        insert(&table, r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
+        let may = |json: &str| table.may_list_tools(Some(&key(json)));
+        assert!(may("1") && may("1.0"));
+        assert!(!may(r#""1""#), "a call");
+        assert!(may("2"), "either of two");
+        assert!(may("3") && table.may_list_tools(None), "unasked");
     }
 
     #[test]

@@ -76,12 +76,21 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
         note("late answer", "", frame.wire().len());
         return Verdict::Drop;
     }
+    let filtered = shared.rules.tools.as_ref().and_then(|tools| {
+        // Before the requests are taken out of the table, which tells what they were.
+        let filtered = tools.filter(&frame, |id| shared.in_flight.may_list_tools(id))?;
+        note("left out", &filtered.what, frame.wire().len());
+        Some(filtered.line)
+    });
     let answered = complete(&look, frame.message(), shared);
     let latency = answered.as_ref().map(Pending::age);
     shared.trace.message(Direction::ServerToClient, &look, frame.wire(), latency);
     drop(look);
     if answered.is_some_and(|pending| pending.asker == Asker::Ourselves) {
         return Verdict::Ours(Ok(frame));
+    }
+    if let Some(line) = filtered {
+        return Verdict::Forward(line);
     }
     if frame.is_terminated() {
         return Verdict::Forward(frame.into_wire());
@@ -159,3 +168,6 @@ fn report_unasked(envelope: &Envelope<'_>, id: &RequestId, bytes: usize, shared:
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

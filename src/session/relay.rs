@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::asked::Asked;
 use super::handshake::{Handshake, Script};
 use super::inflight::InFlight;
+use super::rewrite::Rules;
 use super::stdio::Hangup;
 use crate::failure::Failure;
 use crate::observe::trace::{Direction, Trace};
@@ -32,7 +33,7 @@ pub(super) const BURST: usize = 64 * 1024;
 const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 
 /// What both directions share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Shared {
     pub in_flight: InFlight,
     /// What the server asks the client.
@@ -41,6 +42,7 @@ pub struct Shared {
     /// What the first message said of the client.
     pub said: OnceLock<Option<String>>,
     pub trace: Trace,
+    pub rules: Rules,
     /// Set before the server's input is closed: a server that ends by that may be seen to end before the pump is.
     pub client_left: AtomicBool,
 }

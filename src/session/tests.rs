@@ -145,6 +145,7 @@ fn options(stop: &CancellationToken) -> Options {
         recover_within: Duration::from_secs(10),
         answer_timeout: Duration::from_mins(10),
         call_timeout: None,
+        rules: Rules::default(),
     }
 }
 

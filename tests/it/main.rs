@@ -20,6 +20,7 @@ mod lifecycle;
 mod prestart;
 mod protocol;
 mod recovery;
+mod rewrite;
 mod roster;
 mod sessions;
 mod standby;

@@ -1,7 +1,8 @@
 //! Which of the client's lines may pass to the server: those that are JSON, with their requests in the in-flight table.
 //!
-//! What may not pass is answered. No line is changed.
+//! What may not pass is answered. No line is changed but a batch that holds such messages.
 
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{ClientToServer, Line, is_answer, lock};
@@ -12,13 +13,14 @@ use crate::rpc::{
     raw,
 };
 use crate::session::handshake::Handshake;
+use crate::session::rewrite::tools::{Passes, Refusal, Screened};
 
 impl<R, I> ClientToServer<R, I>
 where
     R: AsyncRead + Unpin,
     I: AsyncWrite + Unpin,
 {
-    /// Looks at a frame and registers its requests.
+    /// Looks at a frame, and registers its requests if it passes.
     pub(super) async fn admit(&mut self, frame: &Frame) -> Line {
         let look = match look(frame.message()) {
             Ok(look) => look,
@@ -32,12 +34,52 @@ where
             }
         };
         self.shared.trace.message(Direction::ClientToServer, &look, frame.wire(), None);
-        let envelopes = look.envelopes();
         if let Some(hello) = self.hello.take() {
-            let said = envelopes.iter().find_map(client_info_name);
+            let said = look.envelopes().iter().find_map(client_info_name);
             let _ = self.shared.said.set(said.clone());
             let _ = hello.send(said);
         }
+        let screened = self.shared.rules.tools.as_ref().map(|tools| tools.screen(frame, &look));
+        match screened {
+            None => self.register(&look, frame.wire()).await,
+            Some(screened) => self.sift(screened, &look, frame.wire()).await,
+        }
+    }
+
+    /// Answers what the server's lists of tools refuse, and registers the rest.
+    async fn sift(&mut self, screened: Screened, look: &Look<'_>, wire: &Bytes) -> Line {
+        let mut for_server = BytesMut::new();
+        for Refusal { id, kind, why } in screened.refused {
+            let text = why.to_string();
+            self.note("refused", &text, wire.len());
+            // Nobody waits for an answer to a notification.
+            if kind == Kind::Notification {
+                tracing::warn!("dropped a notification from the client: {text}");
+            } else if let Line::Forward(line) = self.refuse(id.as_ref(), kind, why.code(), &text).await {
+                for_server.extend_from_slice(&line);
+            }
+        }
+        let rest = match screened.passes {
+            Passes::AsItIs => self.register(look, wire).await,
+            Passes::Line(line) => match crate::rpc::look(&line) {
+                Ok(look) => self.register(&look, &line).await,
+                Err(_) => Line::Handled,
+            },
+            Passes::Nothing => Line::Handled,
+        };
+        match rest {
+            rest if for_server.is_empty() => rest,
+            Line::Forward(line) => {
+                for_server.extend_from_slice(&line);
+                Line::Forward(for_server.freeze())
+            }
+            Line::Handled | Line::End => Line::Forward(for_server.freeze()),
+        }
+    }
+
+    /// Registers the requests of a line that passes.
+    async fn register(&mut self, look: &Look<'_>, wire: &Bytes) -> Line {
+        let envelopes = look.envelopes();
         let requests = || envelopes.iter().filter(|envelope| envelope.kind == Kind::Request);
         if !self.shared.in_flight.has_room(requests().count()) {
             for request in requests() {
@@ -54,16 +96,16 @@ where
             self.shared.in_flight.cancel(&id);
         }
         for envelope in envelopes.iter().filter(|envelope| Handshake::concerns(envelope)) {
-            lock(&self.shared.handshake).client_said(envelope, frame.wire());
+            lock(&self.shared.handshake).client_said(envelope, wire);
         }
-        if let Look::One(envelope) = &look
+        if let Look::One(envelope) = look
             && is_answer(envelope.kind)
             && envelope.request_id().is_some_and(|id| self.shared.asked.is_stale(&id))
         {
-            self.note("answer to a lost server", "", frame.wire().len());
+            self.note("answer to a lost server", "", wire.len());
             return Line::Handled;
         }
-        Line::Forward(frame.wire().clone())
+        Line::Forward(wire.clone())
     }
 
     pub(super) async fn refuse_frame(&mut self, error: &FrameError) -> Line {
@@ -93,3 +135,6 @@ fn cancelled(envelope: &Envelope<'_>) -> Option<RequestId> {
     }
     RequestId::from_raw(raw::member(envelope.params?, "requestId")?)
 }
+
+#[cfg(test)]
+mod tests;
