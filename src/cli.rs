@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{down::DownArgs, status::StatusArgs, up::UpArgs};
 use crate::config::{
-    AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, Network, OnFailure, Overrides, Pids,
-    Span, Standby, ToolPattern, User,
+    AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, MountEntry, Network, OnFailure,
+    Overrides, Pids, Span, Standby, ToolPattern, User,
 };
 
 /// Gives every AI client session its own MCP server containers.
@@ -109,7 +109,10 @@ pub struct SettingsArgs {
     /// Make the container's root file system read-only.
     #[arg(long)]
     pub read_only: bool,
-    /// User (and group) of the server, such as 1000:1000.
+    /// A folder or file of this machine in the container, read-only unless `:rw` is behind it; `[dind] share` has to hold it.
+    #[arg(short = 'v', long = "mount", value_name = "SOURCE:TARGET[:rw]")]
+    pub mounts: Vec<MountEntry>,
+    /// User (and group) of the server, such as 1000:1000; `caller` is yourself, and the default where there are mounts.
     #[arg(long)]
     pub user: Option<User>,
     /// Folder in which the server starts.
@@ -154,6 +157,7 @@ impl From<SettingsArgs> for Overrides {
             on_failure: args.on_failure,
             tools: (!args.tool.is_empty()).then_some(args.tool),
             deny_tools: args.deny_tool,
+            mounts: (!args.mounts.is_empty()).then_some(args.mounts),
             ..Self::default()
         }
     }

@@ -8,12 +8,14 @@
 mod dind;
 mod error;
 mod home;
+mod mount;
 mod overrides;
 mod pattern;
 mod quantity;
 mod reader;
 pub mod secret;
 mod server;
+mod share;
 mod template;
 mod value;
 mod word;
@@ -25,11 +27,13 @@ use std::path::{Path, PathBuf};
 pub use dind::{Daemon, Dind};
 pub use error::ConfigError;
 pub use home::Home;
+pub use mount::{Mount, MountEntry};
 pub use overrides::{EnvEntry, EnvError, Overrides};
 pub use pattern::ToolPattern;
 pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 pub use secret::looks_secret;
 pub use server::{EnvVar, Server, Settings};
+pub use share::Shares;
 pub use value::ValueError;
 pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User};
 

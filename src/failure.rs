@@ -142,6 +142,11 @@ impl From<LeaseError> for Failure {
                 &error,
                 "load it with `berth up`, or correct `image` in the configuration",
             ),
+            error @ LeaseError::NotShared(_) => Self::new(
+                Code::Configuration,
+                &error,
+                "type `berth up`, for it was started before `share` in [dind] said so; or the folder is gone",
+            ),
             error @ LeaseError::NoName { .. } => Self::new(Code::Unavailable, &error, "see `berth ps`"),
         }
     }

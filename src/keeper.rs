@@ -19,6 +19,8 @@ mod hold;
 mod json;
 #[path = "keeper/limits.rs"]
 mod limits;
+#[path = "keeper/needs.rs"]
+mod needs;
 #[path = "keeper/ping.rs"]
 mod ping;
 #[path = "keeper/probe.rs"]
@@ -36,6 +38,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fmt};
+
+use needs::Needs;
 
 fn main() -> ExitCode {
     match Subcommand::parse(env::args_os().skip(1)).and_then(Subcommand::execute) {
@@ -60,6 +64,7 @@ impl Failure {
     const USAGE: u8 = 64;
     const SOFTWARE: u8 = 70;
     const SYSTEM: u8 = 71;
+    const CONFIGURATION: u8 = 78;
     const CANNOT_EXECUTE: u8 = 126;
     const NOT_FOUND: u8 = 127;
 
@@ -83,6 +88,7 @@ impl From<io::Error> for Failure {
 struct Hold {
     claim_within: Duration,
     grace: Duration,
+    needs: Needs,
     /// A server to start ahead of its session; empty for none.
     command: Vec<OsString>,
 }
@@ -90,7 +96,7 @@ struct Hold {
 #[derive(Debug, PartialEq, Eq)]
 enum Subcommand {
     Hold(Hold),
-    Exec { program: OsString, arguments: Vec<OsString> },
+    Exec { needs: Needs, program: OsString, arguments: Vec<OsString> },
     Ping { socket: OsString },
     Probe(probe::Probe),
 }
@@ -101,8 +107,10 @@ impl Subcommand {
         let subcommand = match words.text("a subcommand")?.as_str() {
             "hold" => {
                 let (mut claim_within, mut grace, mut command) = (None, None, Vec::new());
+                let mut needs = Needs::default();
                 while let Some(flag) = words.0.next() {
                     match flag.to_str() {
+                        Some(flag) if needs.takes(flag, &mut words)? => {}
                         Some("--claim-within") => claim_within = Some(words.milliseconds("--claim-within")?),
                         Some("--grace") => grace = Some(words.milliseconds("--grace")?),
                         Some("--") => {
@@ -116,6 +124,7 @@ impl Subcommand {
                 Self::Hold(Hold {
                     claim_within: claim_within.ok_or_else(missing("--claim-within"))?,
                     grace: grace.ok_or_else(missing("--grace"))?,
+                    needs,
                     command,
                 })
             }
@@ -123,8 +132,15 @@ impl Subcommand {
                 // The id is there to be read by whoever inspects the exec; nothing in here needs it.
                 words.exactly("--session")?;
                 words.next("a session id")?;
-                words.exactly("--")?;
-                Self::Exec { program: words.next("a command")?, arguments: words.0.by_ref().collect() }
+                let mut needs = Needs::default();
+                let mut word = words.0.next();
+                while let Some(flag) = &word
+                    && needs.takes(&flag.to_string_lossy(), &mut words)?
+                {
+                    word = words.0.next();
+                }
+                Words(word.into_iter()).exactly("--")?;
+                Self::Exec { needs, program: words.next("a command")?, arguments: words.0.by_ref().collect() }
             }
             "ping" => Self::Ping { socket: words.next("a socket")? },
             "probe" => Self::Probe(probe::Probe::parse(&mut words)?),
@@ -140,7 +156,7 @@ impl Subcommand {
     fn execute(self) -> Result<u8, Failure> {
         match self {
             Self::Hold(options) => hold::hold(&options),
-            Self::Exec { program, arguments } => Err(exec::exec(&program, &arguments)),
+            Self::Exec { needs, program, arguments } => Err(exec::exec(&needs, &program, &arguments)),
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),
             Self::Probe(probe) => probe.execute().map(|()| 0),
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::variable;
 use crate::cli::RunArgs;
-use crate::config::{Config, ConfigError, EnvVar, Home, Overrides, Server, Settings};
+use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Overrides, Server, Settings};
 use crate::dock::spec::Spec;
 use crate::failure::Failure;
 use crate::observe::redact::Redactor;
@@ -30,28 +30,32 @@ pub async fn run(
     stderr: &StderrSink,
 ) -> anyhow::Result<ExitCode> {
     let chosen = config.map_err(Failure::from).and_then(|(config, home)| {
-        let (server, env) = choose(&args, &config)?;
-        Ok((config, home, server, env))
+        let (server, env, mounts) = choose(&args, &config)?;
+        Ok((config, home, server, env, mounts))
     });
     if args.dry_run {
-        let (config, home, server, env) = chosen?;
+        let (config, home, server, env, mounts) = chosen?;
         let daemon = config.dind.daemon(&home).address;
-        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, plan_spec(&args, server, &env)?, &env))?;
+        writeln!(
+            std::io::stdout().lock(),
+            "{:#}",
+            dry_run(&daemon, plan_spec(&args, server, &env, mounts)?, &env)
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     let secrets =
-        chosen.iter().flat_map(|(.., env)| env).filter(|var| var.secret).map(|var| var.value.clone());
+        chosen.iter().flat_map(|(.., env, _)| env).filter(|var| var.secret).map(|var| var.value.clone());
     let redactor = Redactor::new(secrets);
     let mut options = options(stderr)?;
     options.server =
         args.server.clone().or_else(|| Some(args.image.as_ref()?.as_str().to_owned())).unwrap_or_default();
     options.redactor = redactor.clone();
-    let prepared = chosen.and_then(|(config, home, server, env)| {
+    let prepared = chosen.and_then(|(config, home, server, env, mounts)| {
         options.apply(&server.settings);
         let trace = open_trace(&args, redactor, stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
-        let plan = plan(&args, &config, &home, server, &env)?;
+        let plan = plan(&args, &config, &home, server, &env, mounts)?;
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
         }
@@ -113,8 +117,8 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
     })
 }
 
-/// The server that the arguments name, and its environment.
-fn choose(args: &RunArgs, config: &Config) -> Result<(Server, Vec<EnvVar>), Failure> {
+/// The server that the arguments name, its environment, and its mounts.
+fn choose(args: &RunArgs, config: &Config) -> Result<(Server, Vec<EnvVar>, Vec<Mount>), Failure> {
     let server = match (&args.server, &args.image) {
         (_, Some(image)) => Server::from_image(image.clone(), args.command.clone(), &config.defaults),
         (name, None) => {
@@ -125,10 +129,12 @@ fn choose(args: &RunArgs, config: &Config) -> Result<(Server, Vec<EnvVar>), Fail
             server
         }
     };
-    let server = server.with_overrides(&Overrides::from(args.settings.clone()));
+    let mut server = server.with_overrides(&Overrides::from(args.settings.clone()));
     server.check()?;
     let env = server.resolve_env(&variable)?;
-    Ok((server, env))
+    let mounts = config.mounts(&server, &variable)?;
+    server.resolve_user((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
+    Ok((server, env, mounts))
 }
 
 /// All that can be found out before the first connection.
@@ -138,6 +144,7 @@ fn plan(
     home: &Home,
     server: Server,
     env: &[EnvVar],
+    mounts: Vec<Mount>,
 ) -> Result<Plan, Failure> {
     Ok(Plan {
         client: known_client(args),
@@ -145,6 +152,7 @@ fn plan(
         attempt: 0,
         client_session: client_session(),
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
+        mounts,
         endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
         server,
     })
@@ -158,11 +166,11 @@ fn client_session() -> Option<String> {
     variable("CLAUDE_CODE_SESSION_ID").filter(|id| !id.is_empty())
 }
 
-fn plan_spec(args: &RunArgs, server: Server, env: &[EnvVar]) -> Result<Spec, Failure> {
+fn plan_spec(args: &RunArgs, server: Server, env: &[EnvVar], mounts: Vec<Mount>) -> Result<Spec, Failure> {
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     let (session, client_session) = (session_id()?, client_session());
     let env = env.iter().map(ToString::to_string).collect();
-    Ok(Spec { server, client: client.as_str().to_owned(), session, attempt: 0, client_session, env })
+    Ok(Spec { server, client: client.as_str().to_owned(), session, attempt: 0, client_session, env, mounts })
 }
 
 /// Twelve hex digits nobody else has.

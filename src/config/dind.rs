@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::reader::Section;
+use super::share::Shares;
 use super::value::Value;
 use super::word::{Address, ContainerName, Image};
 use super::{Home, Lookup};
@@ -26,6 +27,8 @@ pub struct Dind {
     /// The folder of `ca.pem`, `cert.pem` and `key.pem` for `host`; always there for a TCP `host`.
     pub certs: Option<PathBuf>,
     pub(crate) engine: Option<String>,
+    /// Folders of this machine that the daemon has, too.
+    pub share: Shares,
 }
 
 /// A daemon's address and the folder of the certificates for it; without one, no TLS.
@@ -46,6 +49,7 @@ impl Default for Dind {
             host: None,
             certs: None,
             engine: None,
+            share: Shares::default(),
         }
     }
 }
@@ -64,6 +68,7 @@ impl Dind {
             host,
             certs: certs.map(|certs| home.resolve(Path::new(&certs), file)),
             engine: section.take("engine")?.map(Address::into_inner),
+            share: Shares::read(&mut section, file, home)?,
         };
         section.finish()?;
         if dind.host.as_ref().is_some_and(|host| host.starts_with("tcp:")) && dind.certs.is_none() {
@@ -76,7 +81,24 @@ impl Dind {
                 .error("`certs` needs a `host`")
                 .with_hint("the daemon that `berth up` makes has certificates of berth's own"));
         }
+        dind.check_shares(dind.host.as_deref().or(dind.engine.as_deref()).unwrap_or_default())?;
         Ok(dind)
+    }
+
+    /// Whether a daemon or an engine at `address` can have folders of this machine.
+    fn check_shares(&self, address: &str) -> Result<(), ConfigError> {
+        let message =
+            || format!("`share` in [dind] needs a daemon on this machine, and `{address}` is another");
+        match remote_host(address).and_then(|_| self.share.error(message())) {
+            Some(error) => Err(error.with_hint("take it out; that machine's files are not this one's")),
+            None => Ok(()),
+        }
+    }
+
+    /// The same with the shared folders as the kernel knows them, for the daemon on `engine`.
+    pub fn shared(&self, engine: &Daemon) -> Result<Vec<PathBuf>, ConfigError> {
+        self.check_shares(&engine.address)?;
+        self.share.clone().without_socket(&engine.address).canonical()
     }
 
     /// The daemon that holds the sessions.

@@ -53,6 +53,11 @@ impl Home {
         })
     }
 
+    /// The person's own folder.
+    pub(super) fn user(&self) -> Option<&Path> {
+        self.user.as_deref()
+    }
+
     /// A path as a configuration file writes it: `~/` is the person's folder, a relative one starts at the
     /// file's own folder.
     pub(super) fn resolve(&self, path: &Path, file: &Path) -> PathBuf {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::{ConfigError, Place};
+use super::mount::{self, MountEntry};
 use super::pattern::ToolPattern;
 use super::quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 use super::reader::Section;
@@ -44,6 +45,8 @@ pub struct Overrides {
     pub tools: Option<Vec<ToolPattern>>,
     /// Added to those of the layers below, so that no layer allows by forbidding.
     pub deny_tools: Vec<ToolPattern>,
+    /// Added to those of the layers below, target by target; an empty list takes them away.
+    pub mounts: Option<Vec<MountEntry>>,
 }
 
 impl Overrides {
@@ -73,6 +76,7 @@ impl Overrides {
             call_timeout: section.take("call_timeout")?,
             tools: section.take_list("tools")?,
             deny_tools: section.take_list("deny_tools")?.unwrap_or_default(),
+            mounts: mount::read_mounts(section)?,
         })
     }
 }

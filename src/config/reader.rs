@@ -146,7 +146,7 @@ impl<'a> Item<'a> {
         })
     }
 
-    fn list<T: Value>(&self) -> Result<Vec<T>, ConfigError> {
+    pub(super) fn list<T: Value>(&self) -> Result<Vec<T>, ConfigError> {
         let Some(list) = self.value.get_ref().as_array() else {
             let given = kind(self.value.get_ref());
             return Err(self.error(format!("`{}` is a list in brackets, not {given}", self.name)));

@@ -5,11 +5,15 @@ use std::fmt;
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::mount::MountEntry;
 use super::overrides::{EnvEntry, Overrides};
 use super::pattern::ToolPattern;
 use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 use super::word::{Image, Network, OnFailure, is_name};
 use super::{Lookup, looks_secret};
+
+/// The `user` that is whoever runs berth.
+const CALLER: &str = "caller";
 
 /// A server to run, in a container of its own for each session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub struct Settings {
     pub tools: Option<Vec<ToolPattern>>,
     /// None of these, whatever `tools` says.
     pub deny_tools: Vec<ToolPattern>,
+    /// Folders of this machine; expanded by [`Config::mounts`](super::Config::mounts) alone.
+    pub(super) mounts: Vec<MountEntry>,
     /// By the variable's name; expanded by [`Server::resolve_env`] alone.
     env: BTreeMap<String, EnvEntry>,
 }
@@ -94,6 +100,7 @@ impl Default for Settings {
             call_timeout: None,
             tools: None,
             deny_tools: Vec::new(),
+            mounts: Vec::new(),
             env: BTreeMap::new(),
         }
     }
@@ -134,6 +141,9 @@ impl Settings {
         set(&mut self.call_timeout, over.call_timeout, |timeout| Some(timeout.duration()));
         set(&mut self.tools, over.tools.as_ref(), |tools| Some(tools.clone()));
         self.deny_tools.extend_from_slice(&over.deny_tools);
+        if let Some(mounts) = &over.mounts {
+            self.apply_mounts(mounts);
+        }
         for entry in &over.env {
             let mut entry = entry.clone();
             // A flag over a secret is as secret: it is another value of the same thing.
@@ -165,6 +175,7 @@ impl Server {
     /// Whether the settings go together: a server that is started ahead of its session can't have that session's values,
     /// and a secret's value would stand in its container's configuration.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.settings.check_targets(&self.name)?;
         if !self.settings.prestart {
             return Ok(());
         }
@@ -183,6 +194,19 @@ impl Server {
         ))
         .at(entry.place.clone())
         .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
+    }
+
+    /// Who the server runs as, where that is who runs berth (`caller`: user and group): so it is where `user` says so, and
+    /// by default where it has mounts.
+    pub fn resolve_user(&mut self, caller: (u32, u32)) {
+        let settings = &mut self.settings;
+        let chosen = match settings.user.as_deref() {
+            Some(user) => user == CALLER,
+            None => !settings.mounts.is_empty(),
+        };
+        if chosen {
+            settings.user = Some(format!("{}:{}", caller.0, caller.1));
+        }
     }
 
     /// The server's environment, in the order of the names, with the variables' values from `lookup` put in.

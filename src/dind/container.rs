@@ -3,6 +3,7 @@
 //! Each round looks at what there is and takes one step, so that being cut off anywhere costs a step and no more.
 //! Never ends active sessions for the sake of newer settings or certificates: that waits, and is reported.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::answer::{self, Answer};
@@ -75,6 +76,8 @@ pub struct Changes {
 /// The container on the host's engine.
 pub(super) struct Host<'a> {
     dind: &'a Dind,
+    /// Folders of the engine's host.
+    shared: Vec<PathBuf>,
     home: &'a Home,
     owner: Owner,
     engine: &'a Engine,
@@ -87,12 +90,22 @@ pub(super) struct Host<'a> {
 impl<'a> Host<'a> {
     pub(super) fn new(
         dind: &'a Dind,
+        shared: Vec<PathBuf>,
         home: &'a Home,
         engine: &'a Engine,
         endpoint: Endpoint,
         progress: &'a Progress,
     ) -> Self {
-        Self { dind, home, owner: Owner::of(home), engine, endpoint, progress, changes: Changes::default() }
+        Self {
+            dind,
+            shared,
+            home,
+            owner: Owner::of(home),
+            engine,
+            endpoint,
+            progress,
+            changes: Changes::default(),
+        }
     }
 
     /// Tells of a step that was done.
@@ -110,7 +123,7 @@ impl<'a> Host<'a> {
     async fn settle(&mut self) -> Result<(), DindError> {
         let name = self.dind.name.as_str();
         let image = self.image().await?;
-        let hash = spec::hash(self.dind, &image);
+        let hash = spec::hash(self.dind, &self.shared, &image);
         for _ in 0..ROUNDS {
             let container = self.engine.inspect(name).await?;
             match (need(container.as_ref(), &hash, &self.owner), container) {
@@ -168,7 +181,7 @@ impl<'a> Host<'a> {
     async fn create(&mut self, image: &str) -> Result<bool, DindError> {
         let name = self.dind.name.as_str();
         self.engine.create_volume(&spec::volume(self.dind), [managed_by()].into()).await?;
-        match self.engine.create(name, spec::create_body(self.dind, image, &self.owner)).await {
+        match self.engine.create(name, spec::create_body(self.dind, &self.shared, image, &self.owner)).await {
             Ok(_) => {}
             // The next round sees what they have made.
             Err(error) if error.is_conflict() => {

@@ -1,6 +1,8 @@
 //! What the DinD container is: the body of `POST /containers/create`, and the files that are put into it. Pure.
 //!
-//! Nothing of the engine's host is mounted into it: what it needs is uploaded, so that the engine may be remote.
+//! What it needs is uploaded, so that the engine may be remote; of the engine's host it has what `share` names, and no more.
+
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -57,14 +59,14 @@ pub fn volume(dind: &Dind) -> String {
     format!("{}-data", dind.name)
 }
 
-/// The body of `POST /containers/create`. `image_id` is the image's own, so that another image under the same name
+/// The body of `POST /containers/create`. The folders that are `shared` are as the kernel knows them; `image_id` is the image's own, so that another image under the same name
 /// makes another container; the labels name its `owner`.
-pub fn create_body(dind: &Dind, image_id: &str, owner: &Owner) -> Value {
-    let mut body = body(dind);
+pub fn create_body(dind: &Dind, shared: &[PathBuf], image_id: &str, owner: &Owner) -> Value {
+    let mut body = body(dind, shared);
     let (label, value) = labels::managed_by();
     body["Labels"] = json!({
         label: value,
-        LABEL_SPEC: hash(dind, image_id),
+        LABEL_SPEC: hash(dind, shared, image_id),
         labels::LABEL_VERSION: env!("CARGO_PKG_VERSION"),
     });
     for (label, value) in owner.labels() {
@@ -75,14 +77,19 @@ pub fn create_body(dind: &Dind, image_id: &str, owner: &Owner) -> Value {
 
 /// Sixteen hex digits: equal for the same container of the same image. Not of the version: a new one alone is no
 /// reason to end sessions.
-pub fn hash(dind: &Dind, image_id: &str) -> String {
-    let digest = Sha256::digest(format!("{image_id}\n{}", body(dind)));
+pub fn hash(dind: &Dind, shared: &[PathBuf], image_id: &str) -> String {
+    let digest = Sha256::digest(format!("{image_id}\n{}", body(dind, shared)));
     format!("{digest:x}")[..16].to_owned()
 }
 
-fn body(dind: &Dind) -> Value {
+fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
+    let mut mounts = vec![json!({ "Type": "volume", "Source": volume(dind), "Target": "/var/lib/docker" })];
+    // What is mounted below is there, too: a mount of a session's may be of that alone.
+    mounts.extend(shared.iter().map(|folder| {
+        json!({ "Type": "bind", "Source": folder, "Target": folder, "BindOptions": { "Propagation": "rprivate" } })
+    }));
     let mut host = json!({
-        "Mounts": [{ "Type": "volume", "Source": volume(dind), "Target": "/var/lib/docker" }],
+        "Mounts": mounts,
         // Sockets and pid files of a daemon that was killed must not survive it.
         "Tmpfs": { "/run": "rw,nosuid,nodev,mode=755" },
         "PortBindings": { PORT: [{ "HostIp": dind.bind.to_string(), "HostPort": dind.port.to_string() }] },
@@ -172,14 +179,14 @@ mod tests {
 
     #[test]
     fn the_container_says_whose_it_is() {
-        let labels = create_body(&dind(), "sha256:1", &owner())["Labels"].clone();
+        let labels = create_body(&dind(), &[], "sha256:1", &owner())["Labels"].clone();
         let place = labels[super::super::owner::LABEL_HOME].as_str().unwrap();
         assert!(place.ends_with(":/b/certs"), "{place}");
     }
 
     #[test]
     fn one_port_is_published_and_it_is_the_one_with_tls() {
-        let body = create_body(&dind(), "sha256:1", &owner());
+        let body = create_body(&dind(), &[], "sha256:1", &owner());
         let published = json!({ "2376/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "23376" }] });
         assert_eq!(body["HostConfig"]["PortBindings"], published);
         assert!(ENTRY.contains("--tlsverify"));
@@ -189,7 +196,7 @@ mod tests {
 
     #[test]
     fn nothing_of_the_host_is_in_reach() {
-        let host = &create_body(&dind(), "sha256:1", &owner())["HostConfig"];
+        let host = &create_body(&dind(), &[], "sha256:1", &owner())["HostConfig"];
         assert_eq!(
             host["Mounts"],
             json!([{ "Type": "volume", "Source": "d-data", "Target": "/var/lib/docker" }])
@@ -201,8 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shared_is_at_its_own_path_and_makes_another_container() {
+        let shared = [PathBuf::from("/home/me/src")];
+        let mounts = create_body(&dind(), &shared, "sha256:1", &owner())["HostConfig"]["Mounts"].take();
+        let share = json!({
+            "Type": "bind", "Source": "/home/me/src", "Target": "/home/me/src",
+            "BindOptions": { "Propagation": "rprivate" },
+        });
+        assert_eq!((mounts.as_array().map(Vec::len), &mounts[1]), (Some(2), &share));
+        assert_ne!(hash(&dind(), &shared, "sha256:1"), hash(&dind(), &[], "sha256:1"));
+    }
+
+    #[test]
     fn privileged_is_an_option_that_stands_alone() {
-        let host = &create_body(&Dind { privileged: true, ..dind() }, "sha256:1", &owner())["HostConfig"];
+        let host =
+            &create_body(&Dind { privileged: true, ..dind() }, &[], "sha256:1", &owner())["HostConfig"];
         assert_eq!(host["Privileged"], true);
         // With `CapDrop` the engine would take from a privileged container what it was to have.
         assert!(host["CapDrop"].is_null() && host["CapAdd"].is_null() && host["MaskedPaths"].is_null());
@@ -210,23 +230,23 @@ mod tests {
 
     #[test]
     fn the_hash_tells_settings_and_images_apart_and_nothing_else() {
-        let one = hash(&dind(), "sha256:1");
-        assert_eq!(one, hash(&dind(), "sha256:1"));
-        assert_eq!(create_body(&dind(), "sha256:1", &owner())["Labels"][LABEL_SPEC], one);
-        assert_ne!(one, hash(&dind(), "sha256:2"));
+        let one = hash(&dind(), &[], "sha256:1");
+        assert_eq!(one, hash(&dind(), &[], "sha256:1"));
+        assert_eq!(create_body(&dind(), &[], "sha256:1", &owner())["Labels"][LABEL_SPEC], one);
+        assert_ne!(one, hash(&dind(), &[], "sha256:2"));
         for other in [
             Dind { port: 1, ..dind() },
             Dind { bind: [0, 0, 0, 0].into(), ..dind() },
             Dind { privileged: true, ..dind() },
             Dind { image: "other".into(), ..dind() },
         ] {
-            assert_ne!(one, hash(&other, "sha256:1"), "{other:?}");
+            assert_ne!(one, hash(&other, &[], "sha256:1"), "{other:?}");
         }
     }
 
     #[test]
     fn the_images_own_user_and_entry_point_are_of_no_account() {
-        let body = create_body(&dind(), "sha256:1", &owner());
+        let body = create_body(&dind(), &[], "sha256:1", &owner());
         assert_eq!(body["User"], "0:0");
         assert_eq!(body["Entrypoint"], json!(["/bin/sh", "-c", ENTRY]));
         assert_eq!(body["Cmd"], json!([]));

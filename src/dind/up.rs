@@ -28,6 +28,7 @@ pub async fn up(
     progress: &Progress,
 ) -> Result<Report, DindError> {
     let host = config.dind.engine(lookup)?;
+    let shared = config.dind.shared(&host)?;
     let _lock = super::lock(home, progress).await?;
     let mut changes = Changes::default();
     let engine = if config.dind.host.is_some() {
@@ -38,7 +39,7 @@ pub async fn up(
         let names = server_names(&config.dind, &host, &config.dind.daemon(home));
         let written = certs::ensure(&home.certs, &names, Timestamp::now())?;
         let endpoint = endpoint(config, home)?;
-        let mut container = Host::new(&config.dind, home, &engine, endpoint, progress);
+        let mut container = Host::new(&config.dind, shared, home, &engine, endpoint, progress);
         if !written.is_empty() {
             container.say(format!("made {} in `{}`", written.join(", "), home.certs.display()));
         }

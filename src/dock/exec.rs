@@ -26,6 +26,8 @@ pub struct Command {
     pub env: Vec<String>,
     /// The owner's name for itself; an argument of the process, so that the daemon's exec inspection shows it.
     pub session: String,
+    /// What the keeper sees to first (`Spec::keeper_options`).
+    pub options: Vec<String>,
 }
 
 /// A started process.
@@ -40,7 +42,9 @@ pub struct Exec {
 /// Starts `command` in `container` over `wire`, which becomes its stream.
 pub async fn start(mut wire: Wire, container: &str, command: &Command) -> Result<Exec, DockerError> {
     let mut argv = vec![keeper::PATH.to_owned(), "exec".into(), "--session".into()];
-    argv.extend([command.session.clone(), "--".into()]);
+    argv.push(command.session.clone());
+    argv.extend(command.options.iter().cloned());
+    argv.push("--".into());
     argv.extend(command.argv.iter().cloned());
     let create = Request::post(
         "prepare the server in",

@@ -28,6 +28,8 @@ const MAX_NUMBER: u32 = 10_000;
 
 const CREATE: &str = "create the container";
 const START: &str = "start the container";
+/// What the daemon says of a mount whose source it doesn't have.
+const NO_SOURCE: &str = "bind source path does not exist";
 
 /// Why a session got no container.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum LeaseError {
     Docker(#[from] DockerError),
     #[error("the image `{0}` is not in the DinD daemon")]
     NoImage(String),
+    /// What it is named by the daemon's own message.
+    #[error("the DinD daemon does not have `{0}`, which is to be mounted")]
+    NotShared(String),
     #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
     NoName { client: String },
 }
@@ -76,6 +81,10 @@ impl Lease {
             Ok(lease) => Ok(lease),
             Err(DockerError::Refused { op: CREATE, status: 404, .. }) => {
                 Err(LeaseError::NoImage(spec.server.image.clone()))
+            }
+            Err(DockerError::Refused { op: CREATE, message, .. }) if message.contains(NO_SOURCE) => {
+                let (_, path) = message.split_once(NO_SOURCE).unwrap_or_default();
+                Err(LeaseError::NotShared(path.trim_matches([':', ' ', '\n']).to_owned()))
             }
             Err(error) => {
                 // The daemon may be gone; its own `AutoRemove` and the next sweep stand behind this.

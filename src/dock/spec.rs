@@ -10,12 +10,15 @@ use super::labels::{
     LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_SERVER, LABEL_SESSION, LABEL_SPEC,
     LABEL_VERSION, managed_by,
 };
-use crate::config::{Network, Server};
+use crate::config::{Mount, Network, Server};
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
 /// five seconds after which nothing may be left of a dead session.
 pub const CLAIM_WITHIN_MS: u32 = 4_000;
+
+/// Where a user has a home whom the image doesn't know.
+const HOME: &str = "/tmp";
 
 /// A session's container.
 #[derive(Debug, Clone)]
@@ -29,6 +32,7 @@ pub struct Spec {
     pub client_session: Option<String>,
     /// `NAME=value`, of the server's process.
     pub env: Vec<String>,
+    pub mounts: Vec<Mount>,
 }
 
 impl Spec {
@@ -62,12 +66,23 @@ impl Spec {
         if settings.prestart
             && let Some(arguments) = body["Cmd"].as_array_mut()
         {
+            arguments.extend(self.keeper_options().into_iter().map(Value::from));
             arguments.push("--".into());
             arguments.extend(argv.iter().map(|word| word.as_str().into()));
             // No secret is among them: `Server::check`.
             body["Env"] = json!(self.env);
         }
         body
+    }
+
+    /// What the keeper sees to before it starts the server: that each mount is what it was taken for, and that whoever runs
+    /// it has a place of his own.
+    pub fn keeper_options(&self) -> Vec<String> {
+        let mounts = self.mounts.iter().flat_map(|mount| ["--mount".to_owned(), mount.identity()]);
+        let homeless =
+            self.server.settings.user.is_some() && !self.env.iter().any(|var| var.starts_with("HOME="));
+        let home = homeless.then(|| ["--home".to_owned(), HOME.to_owned()]);
+        mounts.chain(home.into_iter().flatten()).collect()
     }
 
     fn labels(&self) -> serde_json::Map<String, Value> {
@@ -93,7 +108,8 @@ impl Spec {
         // A server that runs already has its variables' values, too.
         let known = |var: &str| if settings.prestart { var.len() } else { var.find('=').unwrap_or_default() };
         let env: Vec<&str> = self.env.iter().map(|var| &var[..known(var)]).collect();
-        let like = json!([self.body(CLAIM_WITHIN_MS), name, command, settings.prestart, env]);
+        let options = self.keeper_options();
+        let like = json!([self.body(CLAIM_WITHIN_MS), name, command, settings.prestart, env, options]);
         let digest = Sha256::digest(like.to_string());
         digest.iter().take(6).fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
@@ -110,6 +126,11 @@ impl Spec {
                 (path.clone(), format!("rw,nosuid,nodev,noexec,mode=1777,size={bytes}").into())
             })
             .collect();
+        let mut mounts = vec![json!({
+            "Type": "volume", "Source": keeper::VOLUME, "Target": keeper::FOLDER, "ReadOnly": true,
+            "VolumeOptions": { "NoCopy": true },
+        })];
+        mounts.extend(self.mounts.iter().map(bind));
         json!({
             "Image": self.server.image,
             "Entrypoint": [keeper::PATH, "hold"],
@@ -140,13 +161,19 @@ impl Spec {
                 "NetworkMode": match settings.network { Network::Egress => "bridge", Network::None => "none" },
                 // The keeper prints nothing, and the server's output is the client's alone.
                 "LogConfig": { "Type": "none" },
-                "Mounts": [{
-                    "Type": "volume", "Source": keeper::VOLUME, "Target": keeper::FOLDER, "ReadOnly": true,
-                    "VolumeOptions": { "NoCopy": true },
-                }],
+                "Mounts": mounts,
             },
         })
     }
+}
+
+/// Of one file system, without those that are mounted below: older daemons and kernels would leave them writable where
+/// the mount itself is not.
+fn bind(mount: &Mount) -> Value {
+    json!({
+        "Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": !mount.writable,
+        "BindOptions": { "Propagation": "private", "NonRecursive": true },
+    })
 }
 
 #[cfg(test)]
@@ -163,6 +190,7 @@ mod tests {
             attempt: 0,
             client_session: None,
             env: vec!["A=1".to_owned(), "B=2=3".to_owned()],
+            mounts: Vec::new(),
         }
     }
 
@@ -213,6 +241,49 @@ mod tests {
         let different: std::collections::BTreeSet<_> = kinds.iter().collect();
         assert_eq!(different.len(), kinds.len(), "{kinds:?}");
         assert!(kinds.iter().all(|hash| hash.len() == 12), "{kinds:?}");
+    }
+
+    fn mounted(identity: (u64, u64), writable: bool) -> Spec {
+        Spec { mounts: vec![Mount::new("/home/me/project", "/workspace", writable, identity)], ..plain() }
+    }
+
+    #[test]
+    fn a_mount_is_of_one_file_system_and_the_keeper_knows_it() {
+        let host = &mounted((1, 2), false).create_body()["HostConfig"];
+        let mount = json!({
+            "Type": "bind", "Source": "/home/me/project", "Target": "/workspace", "ReadOnly": true,
+            "BindOptions": { "Propagation": "private", "NonRecursive": true },
+        });
+        assert_eq!(host["Mounts"][1], mount);
+        assert_eq!(host["Binds"], Value::Null, "it would make what is not there");
+        let writable = mounted((1, 2), true);
+        assert_eq!(writable.create_body()["HostConfig"]["Mounts"][1]["ReadOnly"], false);
+        assert_eq!(writable.keeper_options(), ["--mount", "1:2:/workspace"]);
+        let mut ahead = mounted((1, 2), true);
+        ahead.server.settings.prestart = true;
+        ahead.server.settings.user = Some("1:1".to_owned());
+        let held = ahead.standby_body(&["server".to_owned()])["Cmd"].take();
+        assert_eq!(
+            held.as_array().unwrap()[4..],
+            ["--mount", "1:2:/workspace", "--home", "/tmp", "--", "server"]
+        );
+        ahead.env = vec!["HOME=/srv".to_owned()];
+        assert_eq!(ahead.keeper_options(), ["--mount", "1:2:/workspace"], "it has a home");
+    }
+
+    #[test]
+    fn containers_of_other_folders_are_of_another_kind() {
+        let hashes = [
+            plain(),
+            mounted((1, 2), false),
+            mounted((1, 2), true),
+            mounted((1, 3), false),
+            mounted((2, 2), false),
+        ]
+        .map(|spec| spec.hash());
+        let different: std::collections::BTreeSet<_> = hashes.iter().collect();
+        assert_eq!(different.len(), hashes.len(), "{hashes:?}");
+        assert_eq!(mounted((1, 2), false).hash(), hashes[1]);
     }
 
     #[test]

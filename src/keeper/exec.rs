@@ -5,14 +5,18 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use super::needs::Needs;
 use super::{Failure, filter};
 
 /// Returns only when it failed. `CommandExt::exec` gives SIGPIPE, which Rust's runtime ignores, its
 /// default back, so that the server starts as from a shell.
-pub(super) fn exec(program: &OsStr, arguments: &[OsString]) -> Failure {
+pub(super) fn exec(needs: &Needs, program: &OsStr, arguments: &[OsString]) -> Failure {
+    if let Err(failure) = needs.check() {
+        return failure;
+    }
     let mut command = Command::new(program);
     filter::apply_to(&mut command);
-    failure(program, &command.args(arguments).exec())
+    failure(program, &command.args(arguments).envs(needs.home()).exec())
 }
 
 /// Why a command cannot run, as a shell would end.

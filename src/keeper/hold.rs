@@ -150,9 +150,10 @@ impl Lines {
     fn open(options: &Hold) -> Result<Self, Failure> {
         // A duplicate, because std's own stdin reads ahead into a buffer where poll sees nothing.
         let lifeline = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let server =
-            options.command.split_first().map(|(program, arguments)| Server::start(program, arguments));
-        let server = server.transpose()?;
+        let command = options.command.split_first();
+        let server = command
+            .map(|(program, arguments)| Server::start(&options.needs, program, arguments))
+            .transpose()?;
         if server.is_none() {
             sys::disown_children();
         }

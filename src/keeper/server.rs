@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
+use super::needs::Needs;
 use super::{Failure, exec, filter, sys};
 
 /// Signals have no such number, and servers hardly end with it.
@@ -30,11 +31,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(program: &OsString, arguments: &[OsString]) -> Result<Self, Failure> {
+    pub(super) fn start(needs: &Needs, program: &OsString, arguments: &[OsString]) -> Result<Self, Failure> {
+        needs.check()?;
         let mut command = Command::new(program);
         filter::apply_to(&mut command);
         let mut child = command
             .args(arguments)
+            .envs(needs.home())
             .stdin(Stdio::piped())
             .spawn()
             .map_err(|error| exec::failure(program, &error))?;

@@ -6,6 +6,8 @@ mod ahead;
 mod filter;
 #[path = "tests/hold.rs"]
 mod hold;
+#[path = "tests/needs.rs"]
+mod needs;
 #[path = "tests/probe.rs"]
 mod probe;
 
@@ -18,6 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::limits::field;
+use super::needs::Needs;
 use super::probe::Probe;
 use super::{Failure, Hold, Subcommand, ping};
 
@@ -33,7 +36,7 @@ fn parse(line: &str) -> Result<Subcommand, Failure> {
 fn command_lines_are_read() {
     let hold = |claim, grace| {
         let (claim_within, grace) = (Duration::from_millis(claim), Duration::from_millis(grace));
-        Subcommand::Hold(Hold { claim_within, grace, command: Vec::new() })
+        Subcommand::Hold(Hold { claim_within, grace, needs: Needs::default(), command: Vec::new() })
     };
     assert_eq!(parse("hold --claim-within 5 --grace 7"), Ok(hold(5, 7)));
     assert_eq!(parse("hold --grace 7 --claim-within 4294967295"), Ok(hold(4_294_967_295, 7)));
@@ -42,7 +45,8 @@ fn command_lines_are_read() {
     };
     assert_eq!(ahead.command, ["npx", "--grace", "1"]);
     // What follows the command is the command's, dashes and all.
-    let exec = Subcommand::Exec { program: "npx".into(), arguments: vec!["--".into(), "-y".into()] };
+    let (program, arguments) = ("npx".into(), vec!["--".into(), "-y".into()]);
+    let exec = Subcommand::Exec { needs: Needs::default(), program, arguments };
     assert_eq!(parse("exec --session s1 -- npx -- -y"), Ok(exec));
     assert_eq!(parse("ping /s"), Ok(Subcommand::Ping { socket: "/s".into() }));
     let listen = Probe::Listen { port: 80, time: Duration::from_millis(9) };
@@ -63,6 +67,10 @@ fn bad_usage_is_named_and_exits_64() {
         ("exec npx", "expected `--session`, found `npx`"),
         ("exec --session s npx", "expected `--`, found `npx`"),
         ("exec --session s --", "a command is missing"),
+        ("exec --session s --mount 1:/w -- npx", "`1:/w` is not a mount such as `1:2:/workspace`"),
+        ("exec --session s --mount 1:2:w -- npx", "`1:2:w` is not a mount such as `1:2:/workspace`"),
+        ("exec --session s --home /tmp npx", "expected `--`, found `npx`"),
+        ("exec --session s --home", "a folder is missing"),
         ("ping", "a socket is missing"),
         ("ping /s /t", "unexpected `/t`"),
         ("probe", "a probe is missing"),

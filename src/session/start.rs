@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::housekeeping::{Housekeeping, Made};
 use super::identity::Client;
 use super::upstream::{DockUpstream, Hold};
-use crate::config::Server;
+use crate::config::{Mount, Server};
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
@@ -31,6 +31,7 @@ pub struct Plan {
     pub client_session: Option<String>,
     /// `NAME=value`
     pub env: Vec<String>,
+    pub mounts: Vec<Mount>,
     pub endpoint: Endpoint,
 }
 
@@ -159,7 +160,9 @@ impl Start {
     async fn exec(&self, wire: Wire, container: &str) -> Result<exec::Exec, Failure> {
         let began = Instant::now();
         let Spec { env, session, .. } = &self.spec;
-        let command = Command { argv: self.argv.clone(), env: env.clone(), session: session.clone() };
+        let options = self.spec.keeper_options();
+        let command =
+            Command { argv: self.argv.clone(), env: env.clone(), session: session.clone(), options };
         let exec = exec::start(wire, container, &command).await?;
         self.trace.step("start the server", began, &self.spec.server.name);
         Ok(exec)
@@ -213,6 +216,7 @@ async fn look_for_standby(
         attempt: plan.attempt,
         client_session: plan.client_session.clone(),
         env: plan.env.clone(),
+        mounts: plan.mounts.clone(),
     };
     if plan.server.settings.standby == 0 {
         return Ok((spec, wire, Vec::new()));

@@ -121,7 +121,7 @@ impl Inside {
     async fn start(&self, probe: &[&str]) -> Seen<Exec> {
         let mut argv = vec![keeper::PATH.to_owned(), "probe".to_owned()];
         argv.extend(probe.iter().map(|word| (*word).to_owned()));
-        let command = Command { argv, env: Vec::new(), session: "validate".to_owned() };
+        let command = Command { argv, env: Vec::new(), session: "validate".to_owned(), options: Vec::new() };
         let wire = Wire::connect(&self.endpoint).await.map_err(|error| error.to_string())?;
         exec::start(wire, &self.container, &command).await.map_err(|error| error.to_string())
     }

@@ -26,7 +26,9 @@ static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
         PathBuf::from,
     );
     std::fs::create_dir_all(&home).expect("the tests' state folder");
-    let config = include_str!("berth.toml");
+    std::fs::create_dir_all(files_of(&home)).expect("the folder that is shared");
+    let share = format!("[dind]\nshare = [\"{}\"]\n", files_of(&home).display());
+    let config = include_str!("berth.toml").replacen("[dind]\n", &share, 1);
     std::fs::write(home.join("berth.toml"), config).expect("the tests' configuration");
     home
 });
@@ -46,6 +48,19 @@ static DAEMON: LazyLock<()> = LazyLock::new(|| {
         String::from_utf8_lossy(&up.stderr)
     );
 });
+
+/// Beside the home, which can't be shared.
+fn files_of(home: &Path) -> PathBuf {
+    home.with_extension("files")
+}
+
+/// A folder that the daemon shares, emptied for a test of this name.
+pub(crate) fn shared(name: &str) -> PathBuf {
+    let folder = files_of(&HOME).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::canonicalize(folder).expect("a folder")
+}
 
 pub(crate) fn home() -> &'static Path {
     &HOME

@@ -12,6 +12,7 @@ mod chaos;
 mod dind;
 mod escapes;
 mod failures;
+mod files;
 mod flow;
 mod hardening;
 mod harness;

@@ -178,7 +178,12 @@ async fn what_comes_with_the_daemons_answer_does_not_wait_for_what_comes_next() 
         }
     });
     let endpoint = Endpoint::parse(&format!("unix://{}", path.display()), None).unwrap();
-    let command = exec::Command { argv: vec!["server".to_owned()], env: Vec::new(), session: "s".to_owned() };
+    let command = exec::Command {
+        argv: vec!["server".to_owned()],
+        env: Vec::new(),
+        session: "s".to_owned(),
+        options: Vec::new(),
+    };
     let wire = Wire::connect(&endpoint).await.unwrap();
     let mut started = exec::start(wire, "container", &command).await.unwrap();
     let first = tokio::time::timeout(Duration::from_secs(2), started.output.next()).await;

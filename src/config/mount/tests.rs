@@ -1,0 +1,237 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+
+use super::super::{ConfigError, Home, Overrides};
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+    Config::parse(text, Path::new("/c/berth.toml"), &home)
+}
+
+fn server_error(keys: &str) -> String {
+    parse(&format!("[servers.a]\nimage = \"i\"\n{keys}\n")).unwrap_err().to_string()
+}
+
+/// Two shared projects, one of them by a link, and what lies beside.
+struct Place {
+    _folder: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        for name in ["share/one/sub", "share/two", "secret", "shared-too"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        fs::write(root.join("share/one/file"), "").unwrap();
+        symlink(&root, root.join("link")).unwrap();
+        Self { _folder: folder, root }
+    }
+
+    fn mounts(&self, mounts: &str, variables: &[(&str, &str)]) -> Result<Vec<Mount>, ConfigError> {
+        let share = self.root.join("link/share");
+        let config =
+            parse(&format!("[dind]\nshare = [{share:?}]\n[servers.a]\nimage = \"i\"\nmounts = {mounts}\n"))?;
+        let lookup =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        config.mounts(config.server("a")?, &lookup)
+    }
+
+    fn sources(&self, mounts: &str, variables: &[(&str, &str)]) -> Vec<String> {
+        let found = self.mounts(mounts, variables).unwrap();
+        let relative = |mount: Mount| {
+            let below = Path::new(&mount.source).strip_prefix(&self.root).unwrap().display().to_string();
+            format!("{below}:{}:{}", mount.target, if mount.writable { "rw" } else { "ro" })
+        };
+        found.into_iter().map(relative).collect()
+    }
+
+    fn refused(&self, source: &str) -> String {
+        self.mounts(&format!("[\"{}/{source}:/w\"]", self.root.display()), &[]).unwrap_err().to_string()
+    }
+}
+
+#[test]
+fn sources_are_templates_and_mounts_are_read_only_unless_said() {
+    let place = Place::new();
+    let root = place.root.to_str().unwrap().to_owned();
+    let project = format!("{root}/share/one");
+    let variables = [("CLAUDE_PROJECT_DIR", project.as_str()), ("HOME", &root), ("DEEP", "/sub")];
+    let found = place.sources(
+        "[\"${CLAUDE_PROJECT_DIR}:/workspace\", \"~/share/two:/notes:rw\", \"${NO:-/}${HOME}/share:/s:ro\"]",
+        &[("CLAUDE_PROJECT_DIR", project.as_str()), ("HOME", &root)],
+    );
+    assert_eq!(found, ["share/one:/workspace:ro", "share/two:/notes:rw", "share:/s:ro"]);
+    assert_eq!(
+        place.sources("[\"${CLAUDE_PROJECT_DIR}${DEEP}:/w//x/\"]", &variables),
+        ["share/one/sub:/w/x:ro"]
+    );
+    assert_eq!(place.sources("[\"${CLAUDE_PROJECT_DIR}/file:/w\"]", &variables), ["share/one/file:/w:ro"]);
+    assert_eq!(place.sources("[]", &[]), [""; 0]);
+    let error = place.mounts("[\"${CLAUDE_PROJECT_DIR}:/w\"]", &[]).unwrap_err().to_string();
+    assert!(
+        error.starts_with(
+            "/c/berth.toml:5: server `a` needs the variable `CLAUDE_PROJECT_DIR` for a mount, which is not set; set it"
+        ),
+        "{error}"
+    );
+    let error = place.mounts("[\"~/x:/w\"]", &[]).unwrap_err().to_string();
+    assert!(error.contains("needs the variable `HOME`"), "{error}");
+}
+
+#[test]
+fn a_mount_goes_by_what_the_kernel_opens() {
+    let place = Place::new();
+    let real = place.root.join("share/one");
+    // By a link outside of the share into it, too: it is the same folder.
+    let found = place.mounts(&format!("[\"{}/link/share/one:/w\"]", place.root.display()), &[]).unwrap();
+    let stat = fs::metadata(&real).unwrap();
+    assert_eq!(found[0].source, real.to_str().unwrap());
+    assert_eq!(found[0].identity(), format!("{}:{}:/w", stat.dev(), stat.ino()));
+}
+
+#[test]
+fn what_is_not_shared_is_refused_with_the_line_to_add() {
+    let place = Place::new();
+    let root = place.root.display();
+    let said = place.refused("secret");
+    let expected = format!(
+        "/c/berth.toml:5: server `a` cannot mount `{root}/secret`: it is not shared with the daemon; write \
+         `share = [\"{root}/link/share\", \"{root}/secret\"]` under [dind] in /c/berth.toml, then type `berth up`"
+    );
+    assert_eq!(said, expected);
+    assert!(
+        place.refused("shared-too").contains("it is not shared"),
+        "a name that begins alike is another folder"
+    );
+    let said = place.mounts("[\"/etc:/w\"]", &[]).unwrap_err().to_string();
+    assert!(
+        said.ends_with("that could not be shared: keep what servers are to work on in a folder of its own"),
+        "{said}"
+    );
+    // Where there is no `share` yet.
+    let config = parse(&format!("[servers.a]\nimage = \"i\"\nmounts = [\"{root}/secret:/w\"]")).unwrap();
+    let said = config.mounts(config.server("a").unwrap(), &|_| None).unwrap_err().to_string();
+    assert!(said.contains(&format!("write `share = [\"{root}/secret\"]` under [dind]")), "{said}");
+}
+
+#[test]
+fn no_link_leads_out_of_a_share() {
+    let place = Place::new();
+    let share = place.root.join("share");
+    symlink(place.root.join("secret"), share.join("absolute")).unwrap();
+    symlink("../secret", share.join("relative")).unwrap();
+    symlink("two", share.join("inside")).unwrap();
+    for name in ["absolute", "relative", "one/../relative", "../secret"] {
+        let said = place.refused(&format!("share/{name}"));
+        assert!(said.contains("cannot mount") && said.contains("/secret`"), "{said}");
+        assert!(said.contains("a link leads out of what is shared"), "{said}");
+        assert!(!said.contains("write `share"), "{said}");
+    }
+    // Where the share's own name is a link, too.
+    assert!(place.refused("link/share/relative").contains("a link leads out of what is shared"));
+    assert_eq!(place.sources(&format!("[\"{}/inside:/w\"]", share.display()), &[]), ["share/two:/w:ro"]);
+}
+
+#[test]
+fn a_source_is_a_folder_or_a_file_that_is_there() {
+    let place = Place::new();
+    let said = place.refused("share/none");
+    assert!(said.contains("/share/none`: No such file or directory"), "{said}");
+    let _socket = std::os::unix::net::UnixListener::bind(place.root.join("share/socket")).unwrap();
+    let said = place.refused("share/socket");
+    assert!(said.contains("it is neither a folder nor a file"), "{said}");
+    let said = place.mounts("[\"src:/w\"]", &[]).unwrap_err().to_string();
+    assert!(
+        said.contains("cannot mount `src`: it is no absolute path; begin with `/`, `~/`, or `.`"),
+        "{said}"
+    );
+    fs::create_dir(place.root.join("share/a,b")).unwrap();
+    assert!(place.refused("share/a,b").contains("holds a `,`"), "Docker could not name it");
+}
+
+#[test]
+fn what_is_no_mount_says_what_one_is() {
+    for wrong in ["/a", "/a:b", "/a:/b:rx", ":/b:", "/a:/b:/c:", "${A:/b", "/a:/b/../proc", "/a:/./b"] {
+        let said = server_error(&format!("mounts = [{wrong:?}]"));
+        assert!(
+            said.contains("3: each of `mounts` is a mount such as \"~/src/project:/workspace\""),
+            "{said}"
+        );
+    }
+    assert!(
+        "/a:/b/..".parse::<MountEntry>().unwrap_err().to_string().starts_with("expected a mount such as")
+    );
+}
+
+#[test]
+fn some_places_in_a_container_are_not_to_be_had() {
+    for target in
+        ["/", "//", "/proc", "/proc/self", "/sys", "/dev", "/dev/shm/x", "/.berth", "/.berth/keeper"]
+    {
+        let said = server_error(&format!("mounts = [\"/x:{target}\"]"));
+        assert!(
+            said.contains("3: server `a` cannot have a mount at `/")
+                && said.contains("the container needs its own"),
+            "{said}"
+        );
+    }
+    let twice = server_error("mounts = [\"/x:/w\", \"/y:/w/\"]");
+    assert!(twice.contains("at `/w`: something else is to be there, too; choose another place"), "{twice}");
+    let nested = server_error("mounts = [\"/x:/w\", \"/y:/w/deep/er\"]");
+    assert!(
+        nested.contains("at `/w/deep/er`: `/w` is to be there, and one may not lie in the other"),
+        "{nested}"
+    );
+    let tmpfs = server_error("mounts = [\"/x:/tmp\"]");
+    assert!(tmpfs.contains("at `/tmp`: something else is to be there"), "{tmpfs}");
+    let below = server_error("tmpfs = { \"/w/cache/\" = \"1m\" }\nmounts = [\"/x:/w\"]");
+    assert!(
+        below.contains("4: server `a` cannot have a mount at `/w`: `/w/cache/` is to be there"),
+        "{below}"
+    );
+    // Beside, or inside of what is the container's own alone.
+    assert!(
+        parse("[servers.a]\nimage = \"i\"\nmounts = [\"/x:/w\", \"/y:/w2\", \"/z:/tmp/z\", \"/q:/process\"]")
+            .is_ok()
+    );
+}
+
+#[test]
+fn layers_add_their_mounts_target_by_target() {
+    let text = |own: &str| {
+        let text = format!("[defaults]\nmounts = [\"/a:/1\", \"/b:/2\"]\n[servers.a]\nimage = \"i\"\n{own}");
+        let config = parse(&text).unwrap();
+        let flag = Overrides { mounts: Some(vec!["/f:/3:rw".parse().unwrap()]), ..Overrides::default() };
+        let server = config.server("a").unwrap().with_overrides(&flag);
+        let targets = server.settings.mounts.iter().map(|mount| mount.target.clone()).collect::<Vec<_>>();
+        (targets.join(" "), server.settings.mounts.last().unwrap().writable)
+    };
+    assert_eq!(text(""), ("/1 /2 /3".to_owned(), true));
+    assert_eq!(text("mounts = [\"/c:/2:rw\"]").0, "/1 /2 /3");
+    assert_eq!(text("mounts = []").0, "/3");
+}
+
+#[test]
+fn a_server_with_mounts_runs_as_the_caller_by_default() {
+    let user = |keys: &str| {
+        let config = parse(&format!("[servers.a]\nimage = \"i\"\n{keys}")).unwrap();
+        let mut server = config.server("a").unwrap().clone();
+        server.resolve_user((1234, 100));
+        server.settings.user.unwrap_or_default()
+    };
+    assert_eq!(user(""), "");
+    assert_eq!(user("user = \"caller\""), "1234:100");
+    assert_eq!(user("mounts = [\"/x:/w\"]"), "1234:100");
+    assert_eq!(user("mounts = [\"/x:/w\"]\nuser = \"node\""), "node");
+}
+
+#[test]
+fn debug_shows_no_variable_that_a_source_holds() {
+    let entry: MountEntry = "/x/${A:-hunter2}:/w".parse().unwrap();
+    assert!(!format!("{entry:?}").contains("hunter2"), "{entry:?}");
+}

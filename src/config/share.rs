@@ -1,0 +1,193 @@
+//! `share` in `[dind]`: the folders of this machine that the daemon sees, each at its own path.
+//!
+//! When the file is read a share is only a text; [`Shares::canonical`] asks the file system, and is asked by those alone
+//! who need the folders: `berth up`, and servers with mounts.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::Home;
+use super::error::{ConfigError, Place};
+use super::reader::{Item, Section};
+use super::value::Value;
+
+/// What the daemon's own container lives on; a share may not lie there, nor hide any of it.
+const DAEMONS_OWN: [&str; 17] = [
+    "/berth",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/proc",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/lib/containerd",
+    "/var/lib/docker",
+    "/var/run",
+];
+
+/// A folder that is shared, as the file names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Share {
+    written: String,
+    /// With the person's own folder for `~`.
+    path: PathBuf,
+    place: Place,
+}
+
+/// The folders that are shared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shares {
+    shares: Vec<Share>,
+    /// What no server may ever see: berth's own files, and the engine's socket where the file names it.
+    closed: Vec<Closed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Closed {
+    path: PathBuf,
+    what: &'static str,
+}
+
+/// An element of the list.
+struct Written(String);
+
+impl Value for Written {
+    const EXPECTED: &'static str = "a folder such as \"~/src\" or \"/srv/work\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let path = text.strip_prefix('~').unwrap_or(text);
+        // A comma or a colon would be read as a separator somewhere on the way.
+        let fits = (path.starts_with('/') || text == "~") && !text.contains(['\0', ',', ':']);
+        let plain = || Path::new(text).components().all(|part| part != Component::ParentDir);
+        (fits && plain()).then(|| Self(text.to_owned()))
+    }
+}
+
+impl Shares {
+    pub(super) fn read(section: &mut Section, file: &Path, home: &Home) -> Result<Self, ConfigError> {
+        let mut shares = Vec::new();
+        if let Some(item) = section.take_item("share") {
+            for Written(written) in item.list()? {
+                let path = expand(&written, home, &item)?;
+                shares.push(Share { written, path, place: item.place() });
+            }
+        }
+        let closed = [
+            (home.certs.as_path(), "the key of berth's daemon"),
+            (&home.state, "berth's own state"),
+            (home.config_file.parent().unwrap_or(&home.config_file), "berth's configuration"),
+            // Whoever can write it can have anything at the next start.
+            (file, "this configuration"),
+        ];
+        let closed = closed.map(|(path, what)| Closed { path: path.to_owned(), what }).into();
+        let shares = Self { shares, closed };
+        for share in &shares.shares {
+            shares.check(share, &share.path, Path::to_owned)?;
+        }
+        Ok(shares)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+    }
+
+    /// The same, with the engine's socket out of reach.
+    pub(super) fn without_socket(mut self, engine: &str) -> Self {
+        if let Some(socket) = engine.strip_prefix("unix://") {
+            self.closed.push(Closed { path: socket.into(), what: "the engine's socket" });
+        }
+        self
+    }
+
+    /// An error at the first share's line, if there is one.
+    pub(super) fn error(&self, message: String) -> Option<ConfigError> {
+        let first = self.shares.first()?;
+        Some(ConfigError::new(message).at(Some(first.place.clone())))
+    }
+
+    /// The folders as the kernel knows them, the outermost alone where one holds another; in the paths' order.
+    pub fn canonical(&self) -> Result<Vec<PathBuf>, ConfigError> {
+        let mut folders =
+            self.shares.iter().map(|share| self.resolve(share)).collect::<Result<Vec<_>, _>>()?;
+        folders.sort();
+        // Sorted component by component: what a folder holds follows it.
+        folders.dedup_by(|inner, outer| inner.starts_with(outer));
+        Ok(folders)
+    }
+
+    /// The same, without those that are not there at the moment: a server that doesn't need one starts all the same.
+    pub(super) fn present(&self) -> Vec<PathBuf> {
+        self.shares.iter().filter_map(|share| self.resolve(share).ok()).collect()
+    }
+
+    /// Whether `path` lies in a share by its name alone.
+    pub(super) fn names(&self, path: &Path) -> bool {
+        self.shares.iter().any(|share| path.starts_with(&share.path))
+    }
+
+    /// The line that shares `folder`, too; `None` for what can't be shared.
+    pub(super) fn line_with(&self, folder: &Path) -> Option<String> {
+        if self.obstacle(folder, Path::to_owned).is_some() {
+            return None;
+        }
+        let written = self.shares.iter().map(|share| share.written.as_str());
+        let folder = folder.to_string_lossy();
+        let all: Vec<String> = written.chain([folder.as_ref()]).map(|share| format!("{share:?}")).collect();
+        Some(format!("share = [{}]", all.join(", ")))
+    }
+
+    fn resolve(&self, share: &Share) -> Result<PathBuf, ConfigError> {
+        let found = std::fs::canonicalize(&share.path).and_then(|path| {
+            if path.is_dir() { Ok(path) } else { Err(std::io::ErrorKind::NotADirectory.into()) }
+        });
+        let path = found.map_err(|error| {
+            let message = format!("`{}` in `share` cannot be used: {error}", share.written);
+            ConfigError::new(message)
+                .at(Some(share.place.clone()))
+                .with_hint("name a folder that is there, or take it out")
+        })?;
+        // They may be links themselves.
+        self.check(share, &path, |closed| {
+            std::fs::canonicalize(closed).unwrap_or_else(|_| closed.to_owned())
+        })?;
+        Ok(path)
+    }
+
+    /// Whether the daemon may have `path`: what `share` says, or what that is a link to.
+    fn check(&self, share: &Share, path: &Path, real: impl Fn(&Path) -> PathBuf) -> Result<(), ConfigError> {
+        let Some(why) = self.obstacle(path, real) else { return Ok(()) };
+        let link = if path == share.path { String::new() } else { format!(" (`{}`)", path.display()) };
+        let message = format!("`{}`{link} in `share` cannot be shared: {why}", share.written);
+        Err(ConfigError::new(message)
+            .at(Some(share.place.clone()))
+            .with_hint("name the folders that servers are to work in, such as \"~/src\""))
+    }
+
+    /// Why the daemon may not have `path`, if so.
+    fn obstacle(&self, path: &Path, real: impl Fn(&Path) -> PathBuf) -> Option<String> {
+        let overlaps = |other: &Path| path.starts_with(other) || other.starts_with(path);
+        if let Some(own) = DAEMONS_OWN.into_iter().find(|own| overlaps(Path::new(own))) {
+            return Some(format!("the daemon's container has its own `{own}`"));
+        }
+        let closed = self.closed.iter().find(|closed| overlaps(&real(&closed.path)))?;
+        Some(format!("{} is there, at `{}`", closed.what, closed.path.display()))
+    }
+}
+
+fn expand(written: &str, home: &Home, item: &Item) -> Result<PathBuf, ConfigError> {
+    let Some(rest) = written.strip_prefix('~') else { return Ok(written.into()) };
+    let user = home.user().ok_or_else(|| {
+        item.error(format!("`{written}` in `share` needs HOME, which is not set"))
+            .with_hint("write the whole path")
+    })?;
+    Ok(user.join(rest.trim_start_matches('/')))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! What is seen to before a server starts: that what is mounted for it is what berth looked at, and that its user has a
+//! home.
+//!
+//! The daemon resolves a mount's source later than berth does, and in its own file system. Whoever can write there puts a
+//! link to anything of the daemon's in its place meanwhile; then the container has it, but no server ever sees it.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::{fs, io};
+
+use super::{Failure, Words};
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    mounts: Vec<Expected>,
+    /// For a user who has none: the runtime takes it from the image's list of users, and gives `/` to strangers.
+    home: Option<OsString>,
+}
+
+/// A folder or a file, and where it should be.
+#[derive(Debug, PartialEq, Eq)]
+struct Expected {
+    device: u64,
+    inode: u64,
+    path: PathBuf,
+}
+
+impl Needs {
+    /// Takes an option with its value, if it is one of ours.
+    pub(super) fn takes<I>(&mut self, flag: &str, words: &mut Words<I>) -> Result<bool, Failure>
+    where
+        I: Iterator<Item = OsString>,
+    {
+        match flag {
+            "--mount" => {
+                const WHAT: &str = "a mount such as `1:2:/workspace`";
+                let word = words.text(WHAT)?;
+                let mount = Expected::parse(&word);
+                self.mounts
+                    .push(mount.ok_or_else(|| Failure::usage(format_args!("`{word}` is not {WHAT}")))?);
+            }
+            "--home" => self.home = Some(words.next("a folder")?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.mounts.iter().try_for_each(Expected::check)
+    }
+
+    /// The variable to set, if any.
+    pub(super) fn home(&self) -> Option<(&'static str, &OsStr)> {
+        let has_one = || env::var_os("HOME").is_some_and(|home| !home.is_empty() && home != "/");
+        self.home.as_deref().filter(|_| !has_one()).map(|home| ("HOME", home))
+    }
+}
+
+impl Expected {
+    fn parse(word: &str) -> Option<Self> {
+        let mut parts = word.splitn(3, ':');
+        let mut number = || parts.next()?.parse().ok();
+        let (device, inode) = (number()?, number()?);
+        let path = parts.next().filter(|path| path.starts_with('/'))?.into();
+        Some(Self { device, inode, path })
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let refused = |why: &str| {
+            Failure::new(
+                Failure::CONFIGURATION,
+                format_args!("what is mounted at `{}` {why}", self.path.display()),
+            )
+        };
+        match fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
+            Ok(_) => Err(refused(
+                "is not what was to be: its source was replaced a moment ago, or the daemon has another there \
+                 (where `share` has changed, type `berth up`)",
+            )),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(refused("is out of its user's reach: choose a place in the container that all can reach"))
+            }
+            Err(error) => Err(refused(&format!("cannot be looked at: {error}"))),
+        }
+    }
+}
