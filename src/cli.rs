@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{down::DownArgs, status::StatusArgs, up::UpArgs};
 use crate::config::{
     AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, MountEntry, Network, OnFailure,
-    Overrides, Pids, Span, Standby, ToolPattern, User,
+    Overrides, Pids, Span, Standby, ToolPattern, User, Volume,
 };
 
 /// Gives every AI client session its own MCP server containers.
@@ -112,6 +112,9 @@ pub struct SettingsArgs {
     /// A folder or file of this machine in the container, read-only unless `:rw` is behind it; `[dind] share` has to hold it.
     #[arg(short = 'v', long = "mount", value_name = "SOURCE:TARGET[:rw]")]
     pub mounts: Vec<MountEntry>,
+    /// A volume of this client's that is kept between sessions; `:shared` behind it makes it all clients' own.
+    #[arg(long = "volume", value_name = "NAME:TARGET[:ro]")]
+    pub volumes: Vec<Volume>,
     /// User (and group) of the server, such as 1000:1000; `caller` is yourself, and the default where there are mounts.
     #[arg(long)]
     pub user: Option<User>,
@@ -158,6 +161,7 @@ impl From<SettingsArgs> for Overrides {
             tools: (!args.tool.is_empty()).then_some(args.tool),
             deny_tools: args.deny_tool,
             mounts: (!args.mounts.is_empty()).then_some(args.mounts),
+            volumes: (!args.volumes.is_empty()).then_some(args.volumes),
             ..Self::default()
         }
     }
@@ -221,6 +225,19 @@ mod tests {
         assert_eq!(given.tools.map(|tools| tools.len()), Some(2));
         assert_eq!(given.deny_tools[0].as_str(), "read_secret");
         assert_eq!(overrides("berth run files").tools, None, "no flag is no list");
+    }
+
+    #[test]
+    fn flags_mount_folders_and_volumes() {
+        let settings =
+            run("berth run files -v /a:/b:rw --mount ${X:-/c}:/d --volume memory:/data:ro").unwrap().settings;
+        let overrides = Overrides::from(settings);
+        assert_eq!(overrides.mounts.map(|mounts| mounts.len()), Some(2));
+        assert_eq!(overrides.volumes.unwrap()[0].name, "memory");
+        let none = Overrides::from(run("berth run files").unwrap().settings);
+        assert_eq!((none.mounts, none.volumes), (None, None), "nothing is taken away");
+        let error = run("berth run files -v /a").unwrap_err().to_string();
+        assert!(error.contains("expected a mount such as \"~/src/project:/workspace\""), "{error}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod server;
 mod share;
 mod template;
 mod value;
+mod volume;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,7 @@ pub use secret::looks_secret;
 pub use server::{EnvVar, Server, Settings};
 pub use share::Shares;
 pub use value::ValueError;
+pub use volume::Volume;
 pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User};
 
 use error::nearest;

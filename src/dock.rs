@@ -12,4 +12,5 @@ pub mod lease;
 pub mod roster;
 pub mod spec;
 pub mod standby;
+pub mod volume;
 pub mod wire;

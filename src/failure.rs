@@ -147,6 +147,18 @@ impl From<LeaseError> for Failure {
                 &error,
                 "type `berth up`, for it was started before `share` in [dind] said so; or the folder is gone",
             ),
+            LeaseError::VolumeHeld { ref holder, .. } => {
+                let next = match holder {
+                    Some(holder) => format!("wait for its end, or end it with `berth kill {holder}`"),
+                    None => "ask again, or see `berth ps`".to_owned(),
+                };
+                Self::new(Code::Unavailable, &error, &next)
+            }
+            error @ LeaseError::VolumeUnusable { .. } => Self::new(
+                Code::Configuration,
+                &error,
+                "set `user` to who owns its files, or begin another volume under a new name",
+            ),
             error @ LeaseError::NoName { .. } => Self::new(Code::Unavailable, &error, "see `berth ps`"),
         }
     }

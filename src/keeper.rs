@@ -19,6 +19,8 @@ mod hold;
 mod json;
 #[path = "keeper/limits.rs"]
 mod limits;
+#[path = "keeper/locks.rs"]
+mod locks;
 #[path = "keeper/needs.rs"]
 mod needs;
 #[path = "keeper/ping.rs"]
@@ -35,6 +37,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fmt};
@@ -89,6 +92,8 @@ struct Hold {
     claim_within: Duration,
     grace: Duration,
     needs: Needs,
+    /// Folders of which one keeper at a time has each.
+    locks: Vec<PathBuf>,
     /// A server to start ahead of its session; empty for none.
     command: Vec<OsString>,
 }
@@ -107,12 +112,13 @@ impl Subcommand {
         let subcommand = match words.text("a subcommand")?.as_str() {
             "hold" => {
                 let (mut claim_within, mut grace, mut command) = (None, None, Vec::new());
-                let mut needs = Needs::default();
+                let (mut needs, mut locks) = (Needs::default(), Vec::new());
                 while let Some(flag) = words.0.next() {
                     match flag.to_str() {
                         Some(flag) if needs.takes(flag, &mut words)? => {}
                         Some("--claim-within") => claim_within = Some(words.milliseconds("--claim-within")?),
                         Some("--grace") => grace = Some(words.milliseconds("--grace")?),
+                        Some("--lock") => locks.push(words.next("a folder")?.into()),
                         Some("--") => {
                             command.push(words.next("a command")?);
                             command.extend(words.0.by_ref());
@@ -125,6 +131,7 @@ impl Subcommand {
                     claim_within: claim_within.ok_or_else(missing("--claim-within"))?,
                     grace: grace.ok_or_else(missing("--grace"))?,
                     needs,
+                    locks,
                     command,
                 })
             }

@@ -133,7 +133,7 @@ fn choose(args: &RunArgs, config: &Config) -> Result<(Server, Vec<EnvVar>, Vec<M
     server.check()?;
     let env = server.resolve_env(&variable)?;
     let mounts = config.mounts(&server, &variable)?;
-    server.resolve_user((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
+    server.settle((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
     Ok((server, env, mounts))
 }
 

@@ -7,7 +7,6 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Component, Path, PathBuf};
-use std::str::FromStr;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
@@ -15,8 +14,10 @@ use super::error::{ConfigError, Place};
 use super::reader::Section;
 use super::server::{Server, Settings};
 use super::template::Template;
-use super::value::{Value, ValueError};
+use super::value::{Value, ValueError, from_str};
 use super::{Config, Lookup};
+
+from_str!(MountEntry);
 
 /// Where nothing of a person's may be mounted, nor below.
 const CLOSED: [&str; 4] = ["/.berth", "/dev", "/proc", "/sys"];
@@ -50,14 +51,6 @@ impl Value for MountEntry {
     }
 }
 
-impl FromStr for MountEntry {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        Self::from_text(text).ok_or(ValueError::expected::<Self>())
-    }
-}
-
 /// A path in the container as Docker and the kernel will read it; `None` for what could mean another than it says.
 pub(super) fn target_path(text: &str) -> Option<String> {
     let plain = text.starts_with('/')
@@ -88,7 +81,8 @@ impl Settings {
 
     /// Where something is mounted, and the line that says so.
     fn targets(&self) -> impl Iterator<Item = (&str, Option<&Place>)> {
-        self.mounts.iter().map(|mount| (mount.target.as_str(), mount.place.as_ref()))
+        let mounts = self.mounts.iter().map(|mount| (mount.target.as_str(), mount.place.as_ref()));
+        mounts.chain(self.volumes.iter().map(|volume| (volume.target.as_str(), volume.place.as_ref())))
     }
 
     /// Whether the places of all that is mounted go together. Below a folder that a server may write, it could have put a

@@ -12,6 +12,7 @@ use super::quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Ti
 use super::reader::Section;
 use super::template::Template;
 use super::value::Value;
+use super::volume::{self, Volume};
 use super::word::{AbsolutePath, Capability, Network, OnFailure, User};
 
 /// What a layer changes; all of it optional.
@@ -47,6 +48,8 @@ pub struct Overrides {
     pub deny_tools: Vec<ToolPattern>,
     /// Added to those of the layers below, target by target; an empty list takes them away.
     pub mounts: Option<Vec<MountEntry>>,
+    /// The same.
+    pub volumes: Option<Vec<Volume>>,
 }
 
 impl Overrides {
@@ -77,6 +80,7 @@ impl Overrides {
             tools: section.take_list("tools")?,
             deny_tools: section.take_list("deny_tools")?.unwrap_or_default(),
             mounts: mount::read_mounts(section)?,
+            volumes: volume::read_volumes(section)?,
         })
     }
 }

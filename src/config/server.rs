@@ -9,6 +9,7 @@ use super::mount::MountEntry;
 use super::overrides::{EnvEntry, Overrides};
 use super::pattern::ToolPattern;
 use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
+use super::volume::Volume;
 use super::word::{Image, Network, OnFailure, is_name};
 use super::{Lookup, looks_secret};
 
@@ -70,6 +71,7 @@ pub struct Settings {
     pub deny_tools: Vec<ToolPattern>,
     /// Folders of this machine; expanded by [`Config::mounts`](super::Config::mounts) alone.
     pub(super) mounts: Vec<MountEntry>,
+    pub volumes: Vec<Volume>,
     /// By the variable's name; expanded by [`Server::resolve_env`] alone.
     env: BTreeMap<String, EnvEntry>,
 }
@@ -101,6 +103,7 @@ impl Default for Settings {
             tools: None,
             deny_tools: Vec::new(),
             mounts: Vec::new(),
+            volumes: Vec::new(),
             env: BTreeMap::new(),
         }
     }
@@ -144,6 +147,9 @@ impl Settings {
         if let Some(mounts) = &over.mounts {
             self.apply_mounts(mounts);
         }
+        if let Some(volumes) = &over.volumes {
+            self.apply_volumes(volumes);
+        }
         for entry in &over.env {
             let mut entry = entry.clone();
             // A flag over a secret is as secret: it is another value of the same thing.
@@ -176,6 +182,7 @@ impl Server {
     /// and a secret's value would stand in its container's configuration.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.settings.check_targets(&self.name)?;
+        self.settings.check_volumes(&self.name)?;
         if !self.settings.prestart {
             return Ok(());
         }
@@ -196,9 +203,9 @@ impl Server {
         .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
     }
 
-    /// Who the server runs as, where that is who runs berth (`caller`: user and group): so it is where `user` says so, and
-    /// by default where it has mounts.
-    pub fn resolve_user(&mut self, caller: (u32, u32)) {
+    /// What follows from the settings when all layers are there. The server runs as whoever runs berth (`caller`: user and
+    /// group) where `user` says so, and by default where it has mounts; nothing is on standby that would hold a volume.
+    pub fn settle(&mut self, caller: (u32, u32)) {
         let settings = &mut self.settings;
         let chosen = match settings.user.as_deref() {
             Some(user) => user == CALLER,
@@ -206,6 +213,9 @@ impl Server {
         };
         if chosen {
             settings.user = Some(format!("{}:{}", caller.0, caller.1));
+        }
+        if !settings.volumes.is_empty() {
+            settings.standby = 0;
         }
     }
 

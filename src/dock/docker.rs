@@ -192,6 +192,16 @@ impl Engine {
         Ok(rows.map_err(explain("ask", &self.endpoint.to_string()))?.into_iter().map(model::listed).collect())
     }
 
+    /// The running containers that may write to a volume.
+    pub async fn writers(&self, volume: &str) -> Result<Vec<Listed>, DockerError> {
+        let filters = HashMap::from([("volume".to_owned(), vec![volume.to_owned()])]);
+        let options = query::ListContainersOptions { filters: Some(filters), ..Default::default() };
+        let rows = self.docker.list_containers(Some(options)).await;
+        let mut rows = rows.map_err(explain("list the containers that have the volume", volume))?;
+        rows.retain(|row| model::writes(row, volume));
+        Ok(rows.into_iter().map(model::listed).collect())
+    }
+
     /// The daemon's clock, in seconds since the epoch.
     pub async fn now(&self) -> Result<i64, DockerError> {
         const OP: &str = "read the clock of";

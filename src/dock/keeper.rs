@@ -34,6 +34,9 @@ pub fn claim(session: &str) -> Vec<u8> {
 /// What it writes, after the claim, to end its container.
 pub const TERMINATE: &[u8] = b"t";
 
+/// What it writes, after the claim, to have the keeper try again for the volumes.
+pub const AGAIN: &[u8] = b"l";
+
 /// Tells the keeper that a claim is on its way; without one it soon ends.
 pub const ANNOUNCE: &str = "SIGUSR1";
 

@@ -10,6 +10,8 @@ pub const LABEL_VERSION: &str = "io.mcp-berth.version";
 pub const LABEL_CREATED: &str = "io.mcp-berth.created";
 /// What the client calls its own session (`CLAUDE_CODE_SESSION_ID`), where it says.
 pub const LABEL_CLIENT_SESSION: &str = "io.mcp-berth.client-session";
+/// What the person calls a volume.
+pub const LABEL_VOLUME: &str = "io.mcp-berth.volume";
 
 /// The label that everything of berth's in a daemon carries.
 pub fn managed_by() -> (String, String) {

@@ -21,6 +21,7 @@ use super::docker::{DockerError, Engine, Listed};
 use super::keeper;
 use super::spec::Spec;
 use super::standby::STANDBY;
+use super::volume;
 use super::wire::{Request, Wire};
 
 /// More containers than this with one client's name is a fault, not a use.
@@ -41,8 +42,16 @@ pub enum LeaseError {
     /// What it is named by the daemon's own message.
     #[error("the DinD daemon does not have `{0}`, which is to be mounted")]
     NotShared(String),
+    #[error("the volume `{volume}` is for one session at a time, and {} has it", named(holder.as_ref()))]
+    VolumeHeld { volume: String, holder: Option<String> },
+    #[error("the volume `{volume}` cannot be used: {why}")]
+    VolumeUnusable { volume: String, why: String },
     #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
     NoName { client: String },
+}
+
+fn named(holder: Option<&String>) -> String {
+    holder.map_or_else(|| "another".to_owned(), |holder| format!("`{holder}`"))
 }
 
 /// A running container that is ours alone. Dropping it closes the lifeline, and the container ends.
@@ -59,6 +68,15 @@ pub struct Lifeline(Stream);
 impl Lease {
     /// Creates, starts and attaches to a container of `spec`, which nobody else can claim.
     pub async fn create(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
+        let mut lease = Self::begin(engine, wire, spec).await?;
+        if volume::written(&spec.server.settings).next().is_some() {
+            // Where that fails, the lease is dropped, and the container ends.
+            volume::enter(engine, &mut lease.lifeline.0, &lease.container, spec).await?;
+        }
+        Ok(lease)
+    }
+
+    async fn begin(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
         match Self::attempt(wire, spec).await {
             // The keeper's volume is empty: nobody ran `berth up` with this version yet.
             Err(error) if is_keeper_missing(&error) => {

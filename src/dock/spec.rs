@@ -5,11 +5,11 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::keeper;
 use super::labels::{
     LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_SERVER, LABEL_SESSION, LABEL_SPEC,
     LABEL_VERSION, managed_by,
 };
+use super::{keeper, volume};
 use crate::config::{Mount, Network, Server};
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
@@ -131,13 +131,19 @@ impl Spec {
             "VolumeOptions": { "NoCopy": true },
         })];
         mounts.extend(self.mounts.iter().map(bind));
+        mounts.extend(settings.volumes.iter().map(|kept| volume::mount(kept, &self.client)));
+        let mut arguments = vec![
+            "--claim-within".to_owned(),
+            claim_within_ms.to_string(),
+            "--grace".to_owned(),
+            settings.stop_grace.as_millis().to_string(),
+        ];
+        arguments
+            .extend(volume::written(settings).flat_map(|kept| ["--lock".to_owned(), kept.target.clone()]));
         json!({
             "Image": self.server.image,
             "Entrypoint": [keeper::PATH, "hold"],
-            "Cmd": [
-                "--claim-within", claim_within_ms.to_string(),
-                "--grace", settings.stop_grace.as_millis().to_string(),
-            ],
+            "Cmd": arguments,
             "OpenStdin": true,
             "StdinOnce": true,
             "AttachStdin": true,

@@ -3,15 +3,16 @@
 //! [`Phase::next`] alone decides what follows; it waits for nothing and asks nobody.
 //!
 //! A claim is one line, `c` and the owner's session; the session is shown as our name (`docker top`), for labels can't
-//! tell who claimed a container that was there before. What follows the line are commands, or, where the server was
-//! started ahead of its session, its input.
+//! tell who claimed a container that was there before. What follows the line are commands (`t`: end, `l`: try again to
+//! have the volumes), or, where the server was started ahead of its session, its input.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use std::{process, thread};
 
+use super::locks::Locks;
 use super::server::Server;
 use super::sys::{self, Wanted};
 use super::{Failure, Hold};
@@ -34,6 +35,9 @@ const CLAIM_LINE: usize = 64;
 /// How often the end of the other processes is looked for while the container is being stopped: they are
 /// not our children, so that no signal tells.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Who forks faster than he is killed is left to the kernel.
+const CLEARED_WITHIN: Duration = Duration::from_millis(500);
 
 /// What has happened to the lease. Nothing is the commonest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,9 +131,20 @@ pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {
             sys::signal_others(sys::SIGTERM);
         }
     }
+    if !lines.locks.is_empty() {
+        clear_out();
+    }
     // Whoever is left gets SIGKILL from the kernel when PID 1 ends. It forbids new processes first, so
     // that nobody can fork away from it, as they could from a kill(-1, SIGKILL) of ours.
     Ok(lines.server.map_or(0, |mut server| server.exit_code()))
+}
+
+/// Our files are closed before the kernel kills the others, and whoever has the volumes next would meet them.
+fn clear_out() {
+    let until = Instant::now() + CLEARED_WITHIN;
+    while sys::signal_others(sys::SIGKILL) && Instant::now() < until {
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// The ways in which the keeper hears of anything.
@@ -140,6 +155,7 @@ struct Lines {
     server: Option<Server>,
     /// As much as has come of the claim; `None` once it is made.
     claim: Option<Vec<u8>>,
+    locks: Locks,
     /// The lifeline's other end is closed, but the server has not read all that came before.
     hung_up: bool,
     /// Since when the server has read nothing of what waits for it.
@@ -160,7 +176,8 @@ impl Lines {
         // After the server, which would inherit that they are blocked.
         let signals = sys::signals(server.is_some())?;
         let claim = Some(Vec::new());
-        Ok(Self { lifeline: Some(lifeline), signals, server, claim, hung_up: false, full_since: None })
+        let locks = Locks::new(options.locks.clone());
+        Ok(Self { lifeline: Some(lifeline), signals, server, claim, locks, hung_up: false, full_since: None })
     }
 
     fn wait(&mut self, phase: Phase) -> Event {
@@ -258,7 +275,13 @@ impl Lines {
     /// What has come: a byte of the claim, commands (`t` asks for the end), or zeros for what the server was given.
     fn meaning(&mut self, bytes: &[u8]) -> Event {
         let Some(line) = &mut self.claim else {
-            return if bytes.contains(&b't') { Event::StopAsked } else { Event::Nothing };
+            if bytes.contains(&b't') {
+                return Event::StopAsked;
+            }
+            if bytes.contains(&b'l') {
+                self.take_locks();
+            }
+            return Event::Nothing;
         };
         line.extend(bytes.first());
         let session = claimant(line);
@@ -268,10 +291,21 @@ impl Lines {
             if let Some(session) = session {
                 self.claim = None;
                 sys::show_as(&session);
+                self.take_locks();
                 return Event::Claimed;
             }
         }
         Event::Nothing
+    }
+}
+
+impl Lines {
+    /// Tries to have the volumes, and tells the owner how it went.
+    fn take_locks(&mut self) {
+        if !self.locks.is_empty() {
+            // An owner who can't be told is gone, and the lifeline tells us.
+            let _ = writeln!(io::stdout(), "{}", self.locks.take());
+        }
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn cpus(quota: &str) -> Option<f64> {
     (period > 0).then(|| f64::from(quota) / f64::from(period))
 }
 
-fn is_writable(folder: &Path) -> bool {
+pub(super) fn is_writable(folder: &Path) -> bool {
     let path = folder.join(format!(".berth-probe-{}", process::id()));
     File::create_new(&path).is_ok_and(|_| fs::remove_file(&path).is_ok())
 }

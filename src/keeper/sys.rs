@@ -14,6 +14,7 @@ use super::filter::Instruction;
 
 pub(super) const NO_SIGNAL: c_int = 0;
 const SIGINT: c_int = 2;
+pub(super) const SIGKILL: c_int = 9;
 pub(super) const SIGTERM: c_int = 15;
 /// So on every Linux but MIPS, Alpha, PA-RISC and SPARC, like the next three.
 pub(super) const SIGUSR1: c_int = 10;

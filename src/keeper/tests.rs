@@ -6,6 +6,8 @@ mod ahead;
 mod filter;
 #[path = "tests/hold.rs"]
 mod hold;
+#[path = "tests/locks.rs"]
+mod locks;
 #[path = "tests/needs.rs"]
 mod needs;
 #[path = "tests/probe.rs"]
@@ -15,6 +17,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -36,7 +39,13 @@ fn parse(line: &str) -> Result<Subcommand, Failure> {
 fn command_lines_are_read() {
     let hold = |claim, grace| {
         let (claim_within, grace) = (Duration::from_millis(claim), Duration::from_millis(grace));
-        Subcommand::Hold(Hold { claim_within, grace, needs: Needs::default(), command: Vec::new() })
+        Subcommand::Hold(Hold {
+            claim_within,
+            grace,
+            needs: Needs::default(),
+            locks: Vec::new(),
+            command: Vec::new(),
+        })
     };
     assert_eq!(parse("hold --claim-within 5 --grace 7"), Ok(hold(5, 7)));
     assert_eq!(parse("hold --grace 7 --claim-within 4294967295"), Ok(hold(4_294_967_295, 7)));
@@ -44,6 +53,10 @@ fn command_lines_are_read() {
         panic!("a server to start ahead");
     };
     assert_eq!(ahead.command, ["npx", "--grace", "1"]);
+    let Ok(Subcommand::Hold(locking)) = parse("hold --claim-within 5 --lock /a --grace 7 --lock /b") else {
+        panic!("a keeper that locks");
+    };
+    assert_eq!(locking.locks, [Path::new("/a"), Path::new("/b")]);
     // What follows the command is the command's, dashes and all.
     let (program, arguments) = ("npx".into(), vec!["--".into(), "-y".into()]);
     let exec = Subcommand::Exec { needs: Needs::default(), program, arguments };

@@ -28,3 +28,4 @@ mod standby;
 mod survival;
 mod trace;
 mod validate;
+mod volumes;

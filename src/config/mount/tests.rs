@@ -221,7 +221,7 @@ fn a_server_with_mounts_runs_as_the_caller_by_default() {
     let user = |keys: &str| {
         let config = parse(&format!("[servers.a]\nimage = \"i\"\n{keys}")).unwrap();
         let mut server = config.server("a").unwrap().clone();
-        server.resolve_user((1234, 100));
+        server.settle((1234, 100));
         server.settings.user.unwrap_or_default()
     };
     assert_eq!(user(""), "");

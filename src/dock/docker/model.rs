@@ -124,6 +124,12 @@ pub(super) fn listed(row: models::ContainerSummary) -> Listed {
     }
 }
 
+/// Whether a container may write to a volume.
+pub(super) fn writes(row: &models::ContainerSummary, volume: &str) -> bool {
+    let mut mounts = row.mounts.iter().flatten();
+    mounts.any(|mount| mount.name.as_deref() == Some(volume) && mount.rw == Some(true))
+}
+
 pub(super) fn container(container: models::ContainerInspectResponse) -> Container {
     let state = container.state.unwrap_or_default();
     let health = state.health.unwrap_or_default();

@@ -89,6 +89,11 @@ impl Berth {
         Self::start(claim_within, grace, "", &[&["--"], server].concat())
     }
 
+    /// With further options.
+    pub(super) fn with(grace: u32, company: &str, options: &[&str]) -> Self {
+        Self::start(MINUTE, grace, company, options)
+    }
+
     /// The same with one processor for both.
     pub(super) fn pinned(claim_within: u32, grace: u32, server: &[&str]) -> Self {
         let pin = "taskset --pid --cpu-list 0 $$ >/dev/null";
@@ -134,6 +139,16 @@ impl Berth {
     pub(super) fn let_go(mut self) -> Self {
         drop(self.child.stdin.take());
         self
+    }
+
+    /// Has the keeper end by `SIGKILL`, as the daemon would: from outside of its namespace, where alone it can be.
+    pub(super) fn kill(&mut self) {
+        let below = |pid: &str| {
+            let found = Command::new("ps").args(["-o", "pid=", "--ppid", pid]).output().unwrap();
+            String::from_utf8(found.stdout).unwrap().trim().to_owned()
+        };
+        let keeper = below(&below(&self.child.id().to_string()));
+        assert!(Command::new("kill").args(["-KILL", &keeper]).status().unwrap().success());
     }
 
     /// Reads one line of the company's output.

@@ -1,0 +1,176 @@
+//! `volumes`: what a server remembers from session to session, kept in the daemon.
+
+use super::error::{ConfigError, Place};
+use super::mount::target_path;
+use super::reader::Section;
+use super::server::Settings;
+use super::value::{Value, ValueError, from_str};
+use super::word::is_name;
+
+from_str!(Volume);
+
+/// A volume of a server's. As a flag the same text: `NAME:TARGET[:OPTION,…]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// As the person calls it; what the daemon calls it, `dock::volume` says.
+    pub name: String,
+    pub target: String,
+    pub writable: bool,
+    /// All kinds of clients have one and the same.
+    pub shared: bool,
+    pub(super) place: Option<Place>,
+}
+
+impl Value for Volume {
+    const EXPECTED: &'static str =
+        "a volume such as \"memory:/data\", with \":ro\", \":shared\" or \":ro,shared\" behind it";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (name, target, options) = (parts.next()?, target_path(parts.next()?)?, parts.next());
+        if !is_name(name) || parts.next().is_some() {
+            return None;
+        }
+        let mut volume = Self { name: name.to_owned(), target, writable: true, shared: false, place: None };
+        for option in options.into_iter().flat_map(|options| options.split(',')) {
+            match option {
+                "ro" => volume.writable = false,
+                "rw" => volume.writable = true,
+                "shared" => volume.shared = true,
+                _ => return None,
+            }
+        }
+        Some(volume)
+    }
+}
+
+pub(super) fn read_volumes(section: &mut Section) -> Result<Option<Vec<Volume>>, ConfigError> {
+    let Some(item) = section.take_item("volumes") else { return Ok(None) };
+    let mut volumes: Vec<Volume> = item.list()?;
+    for volume in &mut volumes {
+        volume.place = Some(item.place());
+    }
+    Ok(Some(volumes))
+}
+
+impl Settings {
+    /// Adds a layer's volumes, target by target; an empty list takes away those of the layers below.
+    pub(super) fn apply_volumes(&mut self, over: &[Volume]) {
+        if over.is_empty() {
+            self.volumes.clear();
+        }
+        self.volumes.retain(|volume| over.iter().all(|other| other.target != volume.target));
+        self.volumes.extend_from_slice(over);
+    }
+
+    /// Whether the server can have its volumes.
+    pub(super) fn check_volumes(&self, server: &str) -> Result<(), ConfigError> {
+        let Some(first) = self.volumes.first() else { return Ok(()) };
+        if self.prestart {
+            let message = format!(
+                "server `{server}` cannot be prestarted: its volume `{}` is for one session at a time",
+                first.name
+            );
+            return Err(ConfigError::new(message)
+                .at(first.place.clone())
+                .with_hint("set `prestart = false` for this server"));
+        }
+        for (n, volume) in self.volumes.iter().enumerate() {
+            // Not even one that is shared beside one's own: whoever reads the file would take them for the same.
+            if self.volumes.iter().skip(n + 1).any(|other| other.name == volume.name) {
+                let message = format!("server `{server}` has the volume `{}` twice", volume.name);
+                return Err(ConfigError::new(message)
+                    .at(volume.place.clone())
+                    .with_hint("one place is enough, or give them two names"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Config, Home, Overrides};
+    use super::*;
+
+    fn parse(keys: &str) -> Result<Config, ConfigError> {
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let text = format!("[defaults]\nvolumes = [\"all:/all\"]\n[servers.a]\nimage = \"i\"\n{keys}\n");
+        Config::parse(&text, Path::new("berth.toml"), &home)
+    }
+
+    fn error(keys: &str) -> String {
+        parse(keys).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_volume_is_ones_own_and_written_unless_it_is_said() {
+        let read = |text: &str| {
+            let volume = text.parse::<Volume>().unwrap();
+            (volume.name, volume.target, volume.writable, volume.shared)
+        };
+        let expected = |writable, shared| ("memory".to_owned(), "/data".to_owned(), writable, shared);
+        assert_eq!(read("memory:/data"), expected(true, false));
+        assert_eq!(read("memory:/data/:rw"), expected(true, false));
+        assert_eq!(read("memory:/data:ro"), expected(false, false));
+        assert_eq!(read("memory:/data:shared"), expected(true, true));
+        assert_eq!(read("memory:/data:shared,ro"), expected(false, true));
+        for wrong in [
+            "",
+            "memory",
+            "memory:data",
+            ":/data",
+            "a b:/data",
+            "../x:/data",
+            "/host:/data",
+            "m:/d:",
+            "m:/d:x",
+            "m:/d:ro:rw",
+            "m:/d/../e",
+        ] {
+            let said = wrong.parse::<Volume>().unwrap_err().to_string();
+            assert!(said.starts_with("expected a volume such as \"memory:/data\""), "{wrong}: {said}");
+        }
+        let said = error("volumes = [\"~/x:/data\"]");
+        assert!(said.starts_with("berth.toml:5: each of `volumes` is a volume such as"), "{said}");
+    }
+
+    #[test]
+    fn a_server_with_volumes_waits_for_nobody() {
+        let config = parse("volumes = [\"memory:/data\"]\nstandby = 3").unwrap();
+        let mut server = config.server("a").unwrap().clone();
+        server.settle((1, 1));
+        assert_eq!((server.settings.standby, server.settings.user), (0, None));
+        let said = error("prestart = true");
+        let expected = "berth.toml:2: server `a` cannot be prestarted: its volume `all` is for one session at a time; \
+                        set `prestart = false` for this server";
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn volumes_and_mounts_are_each_in_a_place_of_their_own() {
+        let said = error("volumes = [\"memory:/data\"]\nmounts = [\"/x:/data/x\"]");
+        assert!(
+            said.contains("at `/data/x`: `/data` is to be there, and one may not lie in the other"),
+            "{said}"
+        );
+        let said = error("volumes = [\"memory:/.berth\"]");
+        assert!(said.contains("berth.toml:5: server `a` cannot have a mount at `/.berth`"), "{said}");
+        let said = error("volumes = [\"all:/data:shared\"]");
+        assert!(said.contains("server `a` has the volume `all` twice; one place is enough"), "{said}");
+    }
+
+    #[test]
+    fn layers_add_their_volumes_target_by_target() {
+        let names = |keys: &str, flag: &str| {
+            let over = Overrides { volumes: Some(vec![flag.parse().unwrap()]), ..Overrides::default() };
+            let server = parse(keys).unwrap().server("a").unwrap().with_overrides(&over);
+            server.settings.volumes.into_iter().map(|volume| volume.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("volumes = [\"own:/own\"]", "flag:/flag"), ["all", "own", "flag"]);
+        assert_eq!(names("volumes = [\"own:/all\"]", "flag:/flag"), ["own", "flag"]);
+        assert_eq!(names("volumes = []", "flag:/flag"), ["flag"]);
+    }
+}

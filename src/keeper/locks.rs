@@ -1,0 +1,102 @@
+//! The volumes that one session at a time may write: PID 1 holds a lock on the folder of each for as long as it lives.
+//!
+//! No process inherits it, and none can open our files, so it is neither kept nor given back by the server; and whatever
+//! ends PID 1, the kernel frees it.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+
+use super::limits::{field, is_writable};
+
+#[derive(Debug, Default)]
+pub(super) struct Locks {
+    folders: Vec<PathBuf>,
+    /// All of them or none, so that two sessions never wait for each other.
+    held: Vec<File>,
+}
+
+/// How it went; a line for the owner (`dock/volume.rs`).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome<'a> {
+    Ready,
+    /// By another container.
+    Held(&'a Path),
+    /// It is empty, and we may not write to it.
+    Foreign {
+        uid: u32,
+        gid: u32,
+        folder: &'a Path,
+    },
+    Unusable(&'a Path, String),
+}
+
+impl fmt::Display for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => f.write_str("ready"),
+            Self::Held(folder) => write!(f, "held {}", folder.display()),
+            Self::Foreign { uid, gid, folder } => write!(f, "foreign {uid}:{gid} {}", folder.display()),
+            Self::Unusable(folder, why) => write!(f, "unusable {why}: {}", folder.display()),
+        }
+    }
+}
+
+impl Locks {
+    pub(super) fn new(folders: Vec<PathBuf>) -> Self {
+        Self { folders, held: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.folders.is_empty()
+    }
+
+    /// Tries to have them all; waits for nobody.
+    pub(super) fn take(&mut self) -> Outcome<'_> {
+        if self.held.is_empty() {
+            for folder in &self.folders {
+                let failed = match lock(folder) {
+                    Ok(Some(lock)) => {
+                        self.held.push(lock);
+                        continue;
+                    }
+                    Ok(None) => Outcome::Held(folder),
+                    Err(error) => Outcome::Unusable(folder, reason(&error)),
+                };
+                self.held.clear();
+                return failed;
+            }
+        }
+        // A volume that Docker has just made is root's.
+        let foreign = self.folders.iter().find(|folder| is_empty(folder) && !is_writable(folder));
+        let Some(folder) = foreign else { return Outcome::Ready };
+        match ids() {
+            Some((uid, gid)) => Outcome::Foreign { uid, gid, folder },
+            None => Outcome::Unusable(folder, "our own user is unknown".to_owned()),
+        }
+    }
+}
+
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let file = File::open(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Who we are: the effective user and group.
+fn ids() -> Option<(u32, u32)> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let effective = |name| field(&status, name)?.split_whitespace().nth(1)?.parse().ok();
+    Some((effective("Uid")?, effective("Gid")?))
+}
+
+fn reason(error: &io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,104 @@
+//! One keeper at a time has a folder, until it is no more.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::AT_ONCE;
+use super::hold::{Berth, CLAIM, MINUTE};
+
+fn hold(folders: &[&Path], grace: u32, company: &str) -> Berth {
+    let options: Vec<&str> = folders.iter().flat_map(|folder| ["--lock", folder.to_str().unwrap()]).collect();
+    Berth::with(grace, company, &options)
+}
+
+fn is_free(folder: &Path) -> bool {
+    match File::open(folder).unwrap().try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(error)) => panic!("{error}"),
+    }
+}
+
+fn until_free(folder: &Path) {
+    let began = Instant::now();
+    while !is_free(folder) {
+        assert!(began.elapsed() < AT_ONCE, "nobody frees it");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn who_claims_has_the_folders_and_nobody_else_until_he_lets_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    for folder in [&one, &two] {
+        fs::create_dir(folder).unwrap();
+    }
+    let unclaimed = hold(&[&one], MINUTE, "");
+    let mut first = hold(&[&one, &two], MINUTE, "").send(CLAIM);
+    assert_eq!(first.line(), "ready");
+    assert!(!is_free(&one) && !is_free(&two));
+    // All of them or none.
+    let mut second = hold(&[&folder.path().join("."), &two], MINUTE, "").send(CLAIM);
+    assert_eq!(second.line(), format!("held {}", two.display()));
+    assert!(is_free(folder.path()), "who waits for one keeps no other");
+    let mut second = second.send(b"l");
+    assert_eq!(second.line(), format!("held {}", two.display()));
+    first.let_go().end();
+    let mut second = second.send(b"l");
+    assert_eq!(second.line(), "ready");
+    assert!(is_free(&one) && !is_free(&two));
+    // It has them already.
+    let mut second = second.send(b"l");
+    assert_eq!(second.line(), "ready");
+    drop(unclaimed);
+}
+
+#[test]
+fn a_death_by_whatever_signal_frees_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut berth = hold(&[folder.path()], MINUTE, "").send(CLAIM);
+    assert_eq!(berth.line(), "ready");
+    berth.kill();
+    until_free(folder.path());
+}
+
+#[test]
+fn nobody_in_the_container_inherits_them() {
+    let folder = tempfile::tempdir().unwrap();
+    // It would outlive the keeper, if anybody could.
+    let company = "(trap '' TERM; echo here; exec sleep 60) &";
+    let mut berth = hold(&[folder.path()], 200, company).send(CLAIM);
+    assert_eq!((berth.line(), berth.line()), ("here".to_owned(), "ready".to_owned()));
+    berth.let_go().end();
+    assert!(is_free(folder.path()));
+}
+
+#[test]
+fn a_new_folder_that_is_not_to_be_written_is_told_from_one_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut berth = hold(&[path], MINUTE, "").send(CLAIM);
+    assert_eq!(berth.line(), "ready");
+    assert_eq!(fs::read_dir(path).unwrap().count(), 0, "nothing is left in it");
+    let allow = |mode| fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    allow(0o555);
+    // It keeps what it has while its owner mends that.
+    let mut berth = berth.send(b"l");
+    assert_eq!(berth.line(), format!("foreign 0:0 {}", path.display()));
+    assert!(!is_free(path));
+    allow(0o755);
+    let mut berth = berth.send(b"l");
+    assert_eq!(berth.line(), "ready");
+    fs::write(path.join("file"), "").unwrap();
+    allow(0o555);
+    let mut berth = berth.send(b"l");
+    assert_eq!(berth.line(), "ready", "what is in use is left as it is");
+    allow(0o755);
+    let none = path.join("none");
+    let mut berth = hold(&[&none], MINUTE, "").send(CLAIM);
+    assert_eq!(berth.line(), format!("unusable No such file or directory: {}", none.display()));
+}
