@@ -37,6 +37,7 @@ pub use server::{EnvVar, Server, Settings};
 pub use share::Shares;
 pub use value::ValueError;
 pub use volume::Volume;
+pub(crate) use word::is_name as is_server_name;
 pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User};
 
 use error::nearest;

@@ -12,6 +12,7 @@
 //! - [`session`] joins the two; its loop alone writes to the client.
 //! - [`dind`] makes and watches the Docker-in-Docker daemon.
 //! - [`observe`] writes down what passed.
+//! - [`runner`] understands the command lines that people start servers with today.
 //! - [`failure`] says of every error what a person is told, and what the process exits with.
 //! - [`commands`] wires a subcommand from these; [`cli`] and [`config`] say what it was told.
 //!
@@ -29,5 +30,6 @@ pub mod failure;
 pub mod logging;
 pub mod observe;
 pub mod rpc;
+pub mod runner;
 pub mod session;
 pub mod validate;

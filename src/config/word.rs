@@ -124,7 +124,7 @@ text! {
 
 /// Whether `text` may name a server or a container: it goes into labels and names, and nothing there needs
 /// escaping.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let others = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(others)
 }

@@ -1,0 +1,204 @@
+//! The command lines by which people start MCP servers today (`npx`, `uvx`, `docker run`, a script), understood as servers.
+//!
+//! Pure: from words to the keys of a `[servers.NAME]` table, which the configuration's own reader takes from there. Nothing is
+//! looked up, and no value of a variable or an argument is part of a message, for it may be a credential.
+
+mod docker;
+mod flags;
+mod names;
+mod npx;
+mod script;
+mod uvx;
+
+use toml_edit::{Array, InlineTable, Table, Value};
+
+use crate::config::looks_secret;
+pub use names::template;
+
+/// What is understood, for the messages about what isn't.
+const UNDERSTOOD: &str = "berth understands `npx [-y] PACKAGE…`, `uvx PACKAGE…`, `docker run … IMAGE…`, and `node FILE…` or \
+                          `python FILE…` by the file's absolute path";
+
+/// A command line that is understood. Its texts are templates, as in the configuration: `${NAME}` and `${NAME:-default}` are the
+/// client's variables, and any other `$` stands doubled.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// Called after the package, the image or the script; fit for `[servers.NAME]`.
+    pub name: String,
+    pub program: Program,
+    /// The server's variables, by name.
+    pub env: Vec<(String, String)>,
+    /// `SOURCE:TARGET[:rw]`
+    pub mounts: Vec<String>,
+    /// `NAME:TARGET`
+    pub volumes: Vec<String>,
+    /// All other settings, by their keys.
+    pub settings: Vec<(&'static str, Value)>,
+    /// What of the line is left out, and why that changes nothing or something.
+    pub notes: Vec<String>,
+}
+
+/// What runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// The words after `npx -y`, as short as they can be.
+    Npx(Vec<String>),
+    /// The words after `uvx`.
+    Uvx(Vec<String>),
+    /// The image's ENTRYPOINT with `args` instead of its CMD; or `command` instead of both.
+    Image { image: String, command: Option<Vec<String>>, args: Option<Vec<String>> },
+    /// A file of this machine, in the base image of `runtime`.
+    Script { runtime: Runtime, command: Vec<String> },
+}
+
+/// What executes a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    Node,
+    Python,
+}
+
+/// Why a command line cannot be taken over: the cause, and what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}; {next}")]
+pub struct RunnerError {
+    pub message: String,
+    pub next: String,
+}
+
+impl RunnerError {
+    fn new(message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { message: message.into(), next: next.into() }
+    }
+}
+
+/// Understands a command line, program first.
+pub fn parse(argv: &[String]) -> Result<Parsed, RunnerError> {
+    let Some((program, rest)) = argv.split_first() else {
+        return Err(RunnerError::new("there is no command", UNDERSTOOD));
+    };
+    let second = rest.first().map_or("", String::as_str);
+    let after = |n: usize| &rest[n.min(rest.len())..];
+    match names::program(program).as_str() {
+        "npx" | "pnpx" => npx::parse("npx", rest),
+        "bunx" => npx::parse("bunx", rest),
+        "npm" if ["exec", "x"].contains(&second) => npx::parse_npm(after(1)),
+        "pnpm" | "yarn" if second == "dlx" => npx::parse("npx", after(1)),
+        "bun" if second == "x" => npx::parse("bunx", after(1)),
+        "uvx" => uvx::parse(rest),
+        "uv" if second == "tool" && rest.get(1).is_some_and(|word| word == "run") => uvx::parse(after(2)),
+        "uv" if second == "run" => Err(RunnerError::new(
+            "`uv run` works in a project's folder, with the packages of this machine",
+            "where the project is on PyPI use `uvx PACKAGE`, else build an image of it and name that as `image`",
+        )),
+        "pipx" if second == "run" => uvx::parse_pipx(after(1)),
+        "docker" | "podman" if second == "run" => docker::parse(program, after(1)),
+        "docker" | "podman" if second == "container" && rest.get(1).is_some_and(|word| word == "run") => {
+            docker::parse(program, after(2))
+        }
+        engine @ ("docker" | "podman") => Err(docker::other(engine, second)),
+        "node" | "nodejs" => script::node(rest),
+        name if names::is_python(name) => script::python(rest),
+        // What Windows needs before a script such as npx.
+        "cmd" if second.eq_ignore_ascii_case("/c") => parse(after(1)),
+        "env" => env(rest),
+        _ => Err(RunnerError::new(format!("`{program}` is no runner that berth knows"), UNDERSTOOD)),
+    }
+}
+
+/// The words of a `npx` or `uvx` key, which are those after `npx -y` or `uvx`.
+pub fn parse_words(key: &str, words: &[String]) -> Result<Parsed, RunnerError> {
+    if key == "npx" { npx::parse("npx", words) } else { uvx::parse(words) }
+}
+
+/// `env NAME=VALUE… COMMAND…`
+fn env(words: &[String]) -> Result<Parsed, RunnerError> {
+    let is_variable = |word: &&String| word.split_once('=').is_some_and(|(name, _)| names::is_variable(name));
+    let variables = words.iter().take_while(is_variable).count();
+    if words.get(variables).is_some_and(|word| word.starts_with('-')) {
+        let flag = &words[variables];
+        let next = "leave it out: a server of berth's has no variables but its own";
+        return Err(RunnerError::new(
+            format!("berth does not take over `{}` of `env`", flags::bare(flag)),
+            next,
+        ));
+    }
+    let mut parsed = parse(&words[variables..])?;
+    for word in &words[..variables] {
+        if let Some((name, value)) = word.split_once('=') {
+            parsed.set_env(name, template(value));
+        }
+    }
+    Ok(parsed)
+}
+
+impl Parsed {
+    fn new(name: String, program: Program) -> Self {
+        Self {
+            name,
+            program,
+            env: Vec::new(),
+            mounts: Vec::new(),
+            volumes: Vec::new(),
+            settings: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Gives the server a variable, instead of any other value it may have; `value` is a template.
+    pub fn set_env(&mut self, name: &str, value: String) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value));
+    }
+
+    /// Sets one of the other settings.
+    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.settings.retain(|(known, _)| *known != key);
+        self.settings.push((key, value.into()));
+    }
+
+    /// The keys of `[servers.NAME]`. `base` gives the image that runs scripts.
+    pub fn table(&self, base: impl Fn(Runtime) -> String) -> Table {
+        let mut table = Table::new();
+        let list = |words: &[String]| Value::from(words.iter().map(String::as_str).collect::<Array>());
+        let line = |words: &[String]| match shlex::try_join(words.iter().map(String::as_str)) {
+            Ok(line) => Value::from(line),
+            Err(_) => list(words),
+        };
+        match &self.program {
+            Program::Npx(words) => table["npx"] = line(words).into(),
+            Program::Uvx(words) => table["uvx"] = line(words).into(),
+            Program::Image { image, command, args } => {
+                table["image"] = image.as_str().into();
+                for (key, words) in [("command", command), ("args", args)] {
+                    if let Some(words) = words {
+                        table[key] = list(words).into();
+                    }
+                }
+            }
+            Program::Script { runtime, command } => {
+                table["image"] = base(*runtime).into();
+                table["command"] = list(command).into();
+            }
+        }
+        for (key, list_of) in [("mounts", &self.mounts), ("volumes", &self.volumes)] {
+            if !list_of.is_empty() {
+                table[key] = list(list_of).into();
+            }
+        }
+        for (key, value) in &self.settings {
+            table[*key] = value.clone().into();
+        }
+        for (key, secret) in [("env", false), ("secrets", true)] {
+            let of_kind = self.env.iter().filter(|(name, _)| looks_secret(name) == secret);
+            let variables: InlineTable = of_kind.map(|(name, value)| (name, value.as_str())).collect();
+            if !variables.is_empty() {
+                table[key] = variables.into();
+            }
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests;

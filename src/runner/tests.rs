@@ -1,0 +1,327 @@
+//! Command lines as they stand in the servers' own instructions, and what becomes of them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn words(line: &str) -> Vec<String> {
+    shlex::split(line).unwrap()
+}
+
+fn parsed(line: &str) -> Parsed {
+    parse(&words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+fn refused(line: &str) -> String {
+    match parse(&words(line)) {
+        Ok(parsed) => panic!("{line}: {parsed:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The table's lines.
+fn table(line: &str) -> Vec<String> {
+    let base = |runtime| format!("base-{runtime:?}").to_lowercase();
+    parsed(line).table(base).to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn npm_packages() {
+    for (line, name, expected) in [
+        (
+            "npx -y @modelcontextprotocol/server-everything",
+            "server-everything",
+            "npx = \"@modelcontextprotocol/server-everything\"",
+        ),
+        (
+            "npx -y @modelcontextprotocol/server-filesystem@2026.8.31 /home/me/Desktop '/a b'",
+            "server-filesystem",
+            "npx = \"@modelcontextprotocol/server-filesystem@2026.8.31 /home/me/Desktop '/a b'\"",
+        ),
+        (
+            "npx @playwright/mcp@latest --headless",
+            "playwright",
+            "npx = \"@playwright/mcp@latest --headless\"",
+        ),
+        (
+            "npx -y @upstash/context7-mcp --api-key ${CONTEXT7_API_KEY}",
+            "context7-mcp",
+            "npx = \"@upstash/context7-mcp --api-key '${CONTEXT7_API_KEY}'\"",
+        ),
+        ("/usr/bin/npx --yes -- mcp-remote@^0.1 x", "mcp-remote", "npx = \"'mcp-remote@^0.1' x\""),
+        (
+            "npx -y --package=@scope/pkg@1 -p other tool --flag",
+            "pkg",
+            "npx = \"-p @scope/pkg@1 -p other tool --flag\"",
+        ),
+        ("npm exec --yes -- pkg@1.2.3 --flag", "pkg", "npx = \"pkg@1.2.3 --flag\""),
+        ("npm exec pkg -- --flag -- x", "pkg", "npx = \"pkg --flag -- x\""),
+        ("npm x -y pkg a", "pkg", "npx = \"pkg a\""),
+        ("pnpm dlx pkg", "pkg", "npx = \"pkg\""),
+        ("bunx --bun pkg", "pkg", "npx = \"pkg\""),
+        ("cmd /c npx -y pkg", "pkg", "npx = \"pkg\""),
+        ("npx -y pkg -- --port 1", "pkg", "npx = \"pkg -- --port 1\""),
+    ] {
+        assert_eq!(table(line), [expected], "{line}");
+        assert_eq!(parsed(line).name, name, "{line}");
+    }
+}
+
+#[test]
+fn python_packages() {
+    for (line, name, expected) in [
+        (
+            "uvx mcp-server-time --local-timezone=America/New_York",
+            "mcp-server-time",
+            "uvx = \"mcp-server-time --local-timezone=America/New_York\"",
+        ),
+        (
+            "uvx awslabs.aws-documentation-mcp-server@latest",
+            "awslabs.aws-documentation-mcp-server",
+            "uvx = \"awslabs.aws-documentation-mcp-server@latest\"",
+        ),
+        (
+            "uvx --from git+https://github.com/oraios/serena serena start-mcp-server --context ide",
+            "serena",
+            "uvx = \"--from git+https://github.com/oraios/serena serena start-mcp-server --context ide\"",
+        ),
+        (
+            "uvx --python python3.12 --with httpx,anyio==4 mcp-server-git==2026.1 -r /repo",
+            "mcp-server-git",
+            "uvx = \"--with httpx --with anyio==4 --python 3.12 mcp-server-git==2026.1 -r /repo\"",
+        ),
+        ("uv tool run --from mcp-proxy mcp-proxy x", "mcp-proxy", "uvx = \"mcp-proxy x\""),
+        ("pipx run --spec 'pkg[cli]==1' tool", "pkg", "uvx = \"--from 'pkg[cli]==1' tool\""),
+    ] {
+        assert_eq!(table(line), [expected], "{line}");
+        assert_eq!(parsed(line).name, name, "{line}");
+    }
+}
+
+#[test]
+fn the_words_of_a_key_give_the_key_again() {
+    for line in [
+        "npx -p a@1 -p b tool --flag '$HOME' '${A}'",
+        "npx pkg -- -y",
+        "uvx --with a --python 3.12 --from b==1 tool -x",
+        "uvx b@1 --with c",
+    ] {
+        let one = parsed(line);
+        let (key, list) = match &one.program {
+            Program::Npx(words) => ("npx", words),
+            Program::Uvx(words) => ("uvx", words),
+            other => panic!("{other:?}"),
+        };
+        // The arguments are templates by now.
+        let literal: Vec<String> = list.iter().map(|word| word.replace("$$", "$")).collect();
+        let again = parse_words(key, &literal).unwrap();
+        assert_eq!((again.program, again.name), (one.program, one.name), "{line}");
+    }
+}
+
+#[test]
+fn images() {
+    assert_eq!(
+        table("docker run -i --rm -e GITHUB_PERSONAL_ACCESS_TOKEN ghcr.io/github/github-mcp-server"),
+        [
+            "image = \"ghcr.io/github/github-mcp-server\"",
+            "secrets = { GITHUB_PERSONAL_ACCESS_TOKEN = \"${GITHUB_PERSONAL_ACCESS_TOKEN}\" }",
+        ]
+    );
+    assert_eq!(
+        table(
+            "docker run -i --rm --mount type=bind,src=/Users/me/Desktop,dst=/projects/Desktop \
+             --mount type=bind,src=/other,dst=/projects/other,ro mcp/filesystem /projects"
+        ),
+        [
+            "image = \"mcp/filesystem\"",
+            "args = [\"/projects\"]",
+            "mounts = [\"/Users/me/Desktop:/projects/Desktop:rw\", \"/other:/projects/other\"]",
+        ]
+    );
+    assert_eq!(
+        table("docker run -i -v claude-memory:/app/dist --rm mcp/memory"),
+        ["image = \"mcp/memory\"", "volumes = [\"claude-memory:/app/dist\"]"]
+    );
+    assert_eq!(
+        table("docker run -i --rm --init --pull=always mcr.microsoft.com/playwright/mcp"),
+        ["image = \"mcr.microsoft.com/playwright/mcp\""]
+    );
+    assert_eq!(
+        table(
+            "podman run --rm -itw /w -u 1000:1000 -m 1g --cpus=1.5 --pids-limit 99 --read-only --net none a/b:1"
+        ),
+        [
+            "image = \"a/b:1\"",
+            "workdir = \"/w\"",
+            "user = \"1000:1000\"",
+            "memory = \"1g\"",
+            "cpus = \"1.5\"",
+            "pids = \"99\"",
+            "read_only = true",
+            "network = \"none\"",
+        ]
+    );
+    assert_eq!(
+        table(
+            "docker container run --tmpfs /x:rw,size=8m --shm-size 1g --cap-add net_raw --cap-add SYS_PTRACE i"
+        ),
+        [
+            "image = \"i\"",
+            "cap_add = [\"NET_RAW\", \"SYS_PTRACE\"]",
+            "tmpfs = { \"/tmp\" = \"67108864\", \"/x\" = \"8m\", \"/dev/shm\" = \"1g\" }",
+        ]
+    );
+    assert_eq!(
+        table("docker run -i --entrypoint node -e A=1 -eB='p$w' -e A=2 img:1 server.js"),
+        ["image = \"img:1\"", "command = [\"node\", \"server.js\"]", "env = { B = \"p$$w\", A = \"2\" }",]
+    );
+    assert_eq!(parsed("docker run mcr.microsoft.com/playwright/mcp:v1@sha256:00ff").name, "playwright");
+    assert_eq!(parsed("docker run localhost:5000/time").name, "time");
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    assert_eq!(parsed("docker run -i --rm --name x img").notes, Vec::<String>::new());
+    let notes =
+        parsed("docker run -p 1:1 --platform linux/amd64 -v /data --pids-limit -1 img").notes.join("\n");
+    for flag in ["`-p`", "`--platform`", "`-v`", "`--pids-limit`"] {
+        assert!(
+            notes.contains(&format!("{flag} is left out: ")) || notes.contains(flag),
+            "{flag} in {notes}"
+        );
+    }
+    assert!(parsed("npx --prefer-offline pkg").notes[0].starts_with("`--prefer-offline` is left out: "));
+}
+
+#[test]
+fn what_would_weaken_a_session_is_refused() {
+    for (line, why) in [
+        ("docker run --privileged img", "rules the machine"),
+        ("docker run --network host img", "the machine's own services"),
+        ("docker run --net=mynet img", "sessions share no network"),
+        ("docker run -v /var/run/docker.sock:/var/run/docker.sock img", "engine's socket rules"),
+        ("docker run --mount type=bind,src=/run,dst=/r img", "engine's socket rules"),
+        ("docker run --pid=host img", "shares nothing"),
+        ("docker run --ipc host img", "`--shm-size 1g`"),
+        ("docker run --userns=host img", "shares nothing"),
+        ("docker run --cap-add ALL img", "rules the machine"),
+        ("docker run --security-opt seccomp=unconfined img", "protects the machine"),
+        ("docker run --device /dev/kvm img", "sessions share nothing"),
+        ("docker run -d img", "input and output"),
+        ("docker run --env-file .env img", "name each variable"),
+        ("docker run --add-host=host.docker.internal:host-gateway img", "no service of this machine"),
+        ("docker run -v ./data:/data img", "write an absolute path"),
+        ("docker run --what img", "berth does not know `--what` of `docker run`"),
+        ("docker run -i", "names no image"),
+        ("docker exec -i c cmd", "shared by all sessions"),
+        ("docker -H tcp://x run img", "chooses another engine"),
+        ("docker compose run x", "compose file"),
+    ] {
+        let said = refused(line);
+        assert!(said.contains(why), "{line}: {said}");
+    }
+}
+
+#[test]
+fn packages_of_this_machine_are_refused() {
+    for (line, why) in [
+        ("npx ./server", "node /ABSOLUTE/PATH/TO/FILE"),
+        ("npx --prefix /x pkg", "none of this machine's folders"),
+        ("npx --no-install pkg", "installed on this machine"),
+        ("npx -c 'a | b'", "a line for a shell"),
+        ("npx https://example.org/x.tgz", "[@SCOPE/]NAME[@VERSION]"),
+        ("npx github:me/x", "[@SCOPE/]NAME[@VERSION]"),
+        ("npx pkg@npm:other", "[@SCOPE/]NAME[@VERSION]"),
+        ("npx --registry=https://r pkg", "`npm_registry` in [bake]"),
+        ("npx -y", "names no package"),
+        ("npx -p pkg", "names a package and no program"),
+        ("npx -p pkg ../x", "names no program"),
+        ("npm exec pkg --flag", "`npm exec` takes `--flag` for its own"),
+        ("npm install pkg", "`npm` is no runner"),
+        ("uvx --from . tool", "a folder of this machine"),
+        ("uvx ./x", "a folder of this machine"),
+        ("uvx --index-url https://i pkg", "`python_index`"),
+        ("uvx git+https://github.com/a/b", "--from git+https://"),
+        ("uvx --python /usr/bin/python3 x", "a version such as 3.12"),
+        ("uvx 'a;b'", "write it as NAME"),
+        ("uv run --directory /x server.py", "a project's folder"),
+        ("python -m mcp_server_git", "`uvx PACKAGE`"),
+        ("python -c 'print()'", "is given no file"),
+        ("node", "is given no file"),
+        ("node -e 1", "is given no file"),
+        ("node server.js", "its absolute path"),
+        ("node /usr/lib/x/server.js", "cannot be mounted"),
+        ("node /server.js", "cannot be mounted"),
+        ("node /home/me/../x/server.js", "cannot be mounted"),
+        ("bash -c npx", "is no runner that berth knows; berth understands `npx"),
+        ("", "there is no command; berth understands `npx"),
+    ] {
+        let said = refused(line);
+        assert!(said.contains(why), "{line}: {said}");
+    }
+}
+
+#[test]
+fn scripts_run_where_they_are() {
+    assert_eq!(
+        table("node --no-warnings -r x /home/me/proj/dist/index.js --port '$1'"),
+        [
+            "image = \"base-node\"",
+            "command = [\"node\", \"--no-warnings\", \"-r\", \"x\", \"/home/me/proj/dist/index.js\", \"--port\", \"$$1\"]",
+            "mounts = [\"/home/me/proj:/home/me/proj\"]",
+        ]
+    );
+    assert_eq!(parsed("node /home/me/proj/dist/index.js").name, "proj");
+    assert_eq!(
+        table("/usr/bin/python3.12 -u ${HOME}/w/weather.py"),
+        [
+            "image = \"base-python\"",
+            "command = [\"python3\", \"-u\", \"${HOME}/w/weather.py\"]",
+            "mounts = [\"${HOME}/w:${HOME}/w\"]",
+        ]
+    );
+    assert_eq!(parsed("python /home/me/w/weather.py").name, "weather");
+}
+
+#[test]
+fn variables_before_a_command_are_the_servers() {
+    assert_eq!(table("env A=1 'B=$x' npx pkg"), ["npx = \"pkg\"", "env = { A = \"1\", B = \"$$x\" }"]);
+    assert!(refused("env -i A=1 npx pkg").contains("`-i` of `env`"));
+}
+
+#[test]
+fn a_credential_is_in_no_message() {
+    for line in [
+        "docker run -e 1TOKEN=hunter2 img",
+        "docker run -e TOKEN=hunter2 --memory=hunter2 img",
+        "docker run --what=hunter2 img",
+        "npx --registry=https://u:hunter2@r pkg",
+        "npx https://u:hunter2@r/x",
+        "npm exec pkg --token=hunter2",
+        "uvx --from git+ssh://hunter2@x y",
+        "uvx --index https://hunter2@x y",
+        "python hunter2",
+        "env A=hunter2 -S=hunter2 npx pkg",
+    ] {
+        let said = refused(line);
+        assert!(!said.contains("hunter2"), "{line}: {said}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_line_panics(
+        program in "(npx|npm|uvx|uv|docker|node|python|env|cmd|pipx)",
+        words in prop::collection::vec(
+            r"(exec|run|tool|/c|--|-[a-zA-Z]{1,4}|--(package|from|with|mount|volume|env|tmpfs|memory)(=\PC{0,12})?|\PC{0,12}|/[a-z/.]{0,12})",
+            0..8,
+        ),
+    ) {
+        let argv: Vec<String> = [program].into_iter().chain(words).collect();
+        if let Ok(parsed) = parse(&argv) {
+            let _ = parsed.table(|_| "base".to_owned()).to_string();
+            prop_assert!(crate::config::is_server_name(&parsed.name));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `uvx`, `uv tool run`, `pipx run`: a package of a Python index, and the program in it.
+
+use super::flags::{Flag, Line, Next};
+use super::names::{self, is_python, template};
+use super::{Parsed, Program, RunnerError};
+
+#[derive(Clone, Copy)]
+enum Meaning {
+    From,
+    With,
+    Python,
+}
+
+fn flag(name: &str) -> Option<Flag<Meaning>> {
+    const LOCAL: &str = "a container has none of this machine's folders";
+    const INDEX: &str = "where packages come from holds for all servers";
+    Some(match name {
+        "-q"
+        | "--quiet"
+        | "-v"
+        | "--verbose"
+        | "--no-progress"
+        | "--isolated"
+        | "--native-tls"
+        | "--system-certs"
+        | "--no-config"
+        | "--no-python-downloads"
+        | "--managed-python"
+        | "--no-env-file" => Flag::Idle,
+        "--color" | "--cache-dir" | "--python-preference" | "--link-mode" => Flag::IdleValue,
+        "--refresh" | "-n" | "--no-cache" | "--offline" | "-U" | "--upgrade" | "--reinstall" => Flag::Noted(
+            "what is baked once is used from then on; `berth bake --update` looks for newer versions",
+        ),
+        "--refresh-package" | "-P" | "--upgrade-package" => Flag::NotedValue(
+            "what is baked once is used from then on; `berth bake --update` looks for newer versions",
+        ),
+        "--from" | "--spec" => Flag::Takes(Meaning::From),
+        "-w" | "--with" => Flag::Takes(Meaning::With),
+        "-p" | "--python" => Flag::Takes(Meaning::Python),
+        "--with-editable"
+        | "--with-requirements"
+        | "-c"
+        | "--constraints"
+        | "--overrides"
+        | "--directory"
+        | "--project"
+        | "--config-file"
+        | "--env-file" => Flag::Refused(LOCAL, "name packages with `--with`, and variables in `env`"),
+        "-i"
+        | "--index"
+        | "--index-url"
+        | "--default-index"
+        | "--extra-index-url"
+        | "-f"
+        | "--find-links"
+        | "--index-strategy"
+        | "--keyring-provider"
+        | "--allow-insecure-host" => Flag::Refused(INDEX, "set `python_index` or `ca` in [bake]"),
+        _ => return None,
+    })
+}
+
+/// The words after `uvx`.
+pub(super) fn parse(words: &[String]) -> Result<Parsed, RunnerError> {
+    read("uvx", words)
+}
+
+/// The words after `pipx run`; what it has in common with `uvx`.
+pub(super) fn parse_pipx(words: &[String]) -> Result<Parsed, RunnerError> {
+    read("pipx run", words)
+}
+
+fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
+    let mut line = Line::new(runner, words);
+    let (mut from, mut with, mut python) = (None, Vec::new(), None);
+    let first = loop {
+        match line.next(flag)? {
+            Next::Flag(_, Meaning::From, value) => from = Some(requirement(runner, value)?),
+            Next::Flag(_, Meaning::With, value) => {
+                for value in value.split(',').map(str::trim) {
+                    with.push(requirement(runner, value)?);
+                }
+            }
+            Next::Flag(flag, Meaning::Python, value) => {
+                let version = value.strip_prefix("python").unwrap_or(value);
+                if version.is_empty() || !is_python(&format!("python{version}")) {
+                    return Err(line.wrong(&flag, "write a version such as 3.12"));
+                }
+                python = Some(version.to_owned());
+            }
+            Next::Word(word) => break Some(word),
+            Next::End => break None,
+        }
+    };
+    let Some(first) = first else {
+        let (message, next) = match from {
+            None => ("names no package", "write it behind, as in `uvx mcp-server-time`"),
+            Some(_) => ("names a package and no program", "write the program's name behind it"),
+        };
+        return Err(RunnerError::new(format!("`{runner}` {message}"), next));
+    };
+    let mut kept = Vec::new();
+    for with in with {
+        kept.extend(["--with".to_owned(), with]);
+    }
+    if let Some(python) = python {
+        kept.extend(["--python".to_owned(), python]);
+    }
+    let package = if let Some(from) = from {
+        if first.is_empty() || first.contains(['/', '\\', ' ', '$', '@']) {
+            let message = format!("`{runner}` names no program of its package");
+            return Err(RunnerError::new(message, "write the program's name as the package has it"));
+        }
+        // The package's own name needs no `--from`: it is the default.
+        if from == first {
+            kept.push(from.clone());
+        } else {
+            kept.extend(["--from".to_owned(), from.clone(), first.to_owned()]);
+        }
+        from
+    } else {
+        let package = requirement(runner, first)?;
+        if package.contains("://") {
+            let next = "write `uvx --from git+https://… PROGRAM`";
+            return Err(RunnerError::new(format!("`{runner}` names a repository and no program"), next));
+        }
+        kept.push(package.clone());
+        package
+    };
+    kept.extend(line.rest().iter().map(|word| template(word)));
+    let name = match package.split_once("://") {
+        Some(_) => names::server(&[first]),
+        None => names::server(&[bare(&package)]),
+    };
+    Ok(Parsed { notes: line.notes, ..Parsed::new(name, Program::Uvx(kept)) })
+}
+
+/// What to install: `NAME[EXTRAS]`, with `@VERSION` or PEP 440's version specifiers behind it, or a git repository.
+fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
+    let name = bare(spec);
+    let (extras, version) = match spec[name.len()..].strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((extras, version)) => (Some(extras), version),
+        None => (None, &spec[name.len()..]),
+    };
+    let word = |text: &str, others: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+    };
+    let extras_fit = extras.is_none_or(|extras| word(extras, "._-, "));
+    let version_fits = match version.strip_prefix('@') {
+        Some(version) => word(version, "._-+!"),
+        None => {
+            version.is_empty()
+                || (version.starts_with(['=', '<', '>', '~', '!'])
+                    && version.chars().all(|c| c.is_ascii_alphanumeric() || "._-+!=<>~*, ".contains(c)))
+        }
+    };
+    if word(name, "._-") && extras_fit && version_fits {
+        return Ok(spec.to_owned());
+    }
+    let git = spec.strip_prefix("git+https://");
+    if git.is_some_and(|rest| {
+        !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && !"$'\"`\\".contains(c))
+    }) {
+        return Ok(spec.to_owned());
+    }
+    let next = if spec.starts_with(['.', '/', '~', '\\']) || spec.starts_with("file:") {
+        "a folder of this machine cannot be baked: start its script with `python /ABSOLUTE/PATH/TO/FILE`, or build an image"
+    } else {
+        "write it as NAME[EXTRAS]@VERSION, NAME==VERSION or git+https://…"
+    };
+    Err(RunnerError::new(format!("`{runner}` names no package of an index"), next))
+}
+
+/// A package without its extras and version.
+pub(crate) fn bare(spec: &str) -> &str {
+    let end = spec.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(spec.len());
+    &spec[..end]
+}
