@@ -32,6 +32,8 @@ pub enum Subcommands {
     Status(StatusArgs),
     /// Print the variables that point the docker CLI at the daemon: eval "$(berth env)".
     Env,
+    /// Make images of the packages that servers come from, ahead of their first start.
+    Bake(BakeArgs),
     /// Run an MCP server in a container of its own, speaking MCP on standard input and output.
     Run(Box<RunArgs>),
     /// List the sessions.
@@ -48,8 +50,8 @@ pub enum Subcommands {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A server of the configuration; or name an image with `--image`.
-    #[arg(required_unless_present = "image", conflicts_with = "image")]
+    /// A server of the configuration; or name an image with `--image`, or write a line such as `npx PACKAGE` behind `--`.
+    #[arg(required_unless_present_any = ["image", "command"], conflicts_with = "image")]
     pub server: Option<String>,
 
     /// An image instead of a configured server.
@@ -72,7 +74,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// The command and its arguments, instead of the image's own.
+    /// The command and its arguments, instead of the image's own; or, without SERVER, what starts the server today: `npx …`,
+    /// `uvx …`, `docker run …`, `node FILE…`.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
@@ -165,6 +168,25 @@ impl From<SettingsArgs> for Overrides {
             ..Self::default()
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct BakeArgs {
+    /// Servers of the configuration; all that come from packages, if none is named.
+    #[arg(value_name = "SERVER", conflicts_with = "line")]
+    pub servers: Vec<String>,
+
+    /// Ask the registries again: what is baked stays as it is otherwise.
+    #[arg(long)]
+    pub update: bool,
+
+    /// Write the versions and digests that were found into the configuration.
+    #[arg(long, conflicts_with = "line")]
+    pub pin: bool,
+
+    /// A line such as `npx PACKAGE` instead of a configured server.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub line: Vec<String>,
 }
 
 #[derive(Debug, Args)]

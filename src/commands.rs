@@ -1,5 +1,6 @@
 //! The subcommands: wiring only. Each gets its arguments, the configuration and the paths, and gives an exit code.
 
+pub mod bake;
 pub mod chaos;
 pub mod down;
 pub mod env;
@@ -42,6 +43,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Status(args) => status::run(&args, &config, &home).await,
         Subcommands::Env => env::run(&config, &home),
         Subcommands::Run(_) => Ok(ExitCode::from(INTERNAL)),
+        Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Gc => in_time(gc::run(&config, &home)).await,

@@ -5,12 +5,14 @@
 //! the process's environment by itself (it is handed in as a [`Lookup`]) or speaks to a daemon, and no
 //! value of a secret is ever part of a message or of a `Debug` output.
 
+mod bake;
 mod dind;
 mod error;
 mod home;
 mod mount;
 mod overrides;
 mod pattern;
+mod program;
 mod quantity;
 mod reader;
 pub mod secret;
@@ -24,7 +26,9 @@ mod word;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub use bake::Bake;
 pub use dind::{Daemon, Dind};
 pub use error::ConfigError;
 pub use home::Home;
@@ -44,6 +48,9 @@ use error::nearest;
 use reader::{Section, Source};
 use word::is_name;
 
+use crate::bake::Recipe;
+use crate::runner;
+
 /// The environment, handed in so that whoever reads a configuration can be tested without one.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -51,6 +58,8 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub dind: Dind,
+    /// How packages become images.
+    pub bake: Bake,
     /// What every server starts from: `[defaults]` over the built-in ones.
     pub defaults: Settings,
     pub servers: BTreeMap<String, Server>,
@@ -68,6 +77,7 @@ impl Config {
             Ok(text) => Self::parse(&text, file, home),
             Err(error) if explicit.is_none() && error.kind() == ErrorKind::NotFound => Ok(Self {
                 dind: Dind::default(),
+                bake: Bake::default(),
                 defaults: Settings::default(),
                 servers: BTreeMap::new(),
                 file: None,
@@ -85,6 +95,10 @@ impl Config {
             Some(section) => Dind::read(section, file, home)?,
             None => Dind::default(),
         };
+        let bake = match root.take_section("bake")? {
+            Some(section) => Bake::read(section, file, home)?,
+            None => Bake::default(),
+        };
         let mut defaults = Settings::default();
         if let Some(section) = root.take_section("defaults")? {
             defaults.apply(&read_defaults(section)?);
@@ -98,10 +112,10 @@ impl Config {
             }
             let name = item.name.clone();
             let title = format!("[servers.{name}]");
-            servers.insert(name.clone(), read_server(name, item.section(title)?, &defaults)?);
+            servers.insert(name.clone(), program::read_server(name, item.section(title)?, &defaults, &bake)?);
         }
         root.finish()?;
-        Ok(Self { dind, defaults, servers, file: Some(file.to_owned()), expected: file.to_owned() })
+        Ok(Self { dind, bake, defaults, servers, file: Some(file.to_owned()), expected: file.to_owned() })
     }
 
     /// The server of that name; the error names the nearest and lists the known ones.
@@ -131,10 +145,35 @@ impl Config {
     pub fn images(&self) -> BTreeSet<&str> {
         self.servers.values().map(|server| server.image.as_str()).collect()
     }
+
+    /// Those that come from elsewhere: what packages are baked on stands for what is baked.
+    pub fn foreign_images(&self) -> BTreeSet<&str> {
+        let servers = self.servers.values();
+        servers
+            .map(|server| server.recipe.as_ref().map_or(server.image.as_str(), |recipe| recipe.base()))
+            .collect()
+    }
+
+    /// The recipes of the servers, each once.
+    pub fn recipes(&self) -> Vec<Arc<Recipe>> {
+        let recipes = self.servers.values().filter_map(|server| server.recipe.clone());
+        recipes.map(|recipe| (recipe.image(), recipe)).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
+    /// The server of a command line that people start it with, and what of the line is left out.
+    pub fn server_of_line(&self, argv: &[String]) -> Result<(Server, Vec<String>), ConfigError> {
+        let parsed = runner::parse(argv)
+            .map_err(|error| ConfigError::new(error.message.clone()).with_hint(error.next))?;
+        let table = parsed.table(|runtime| self.bake.runtime(runtime).to_owned()).to_string();
+        // The same reader as for the file, so that both take and refuse the same.
+        let source = Source::new(Path::new("the command line, as a table"), &table);
+        let server = program::read_server(parsed.name, source.root()?, &self.defaults, &self.bake)?;
+        Ok((server, parsed.notes))
+    }
 }
 
 fn read_defaults(mut section: Section) -> Result<Overrides, ConfigError> {
-    for key in ["image", "command"] {
+    for key in program::KEYS {
         if let Some(item) = section.remove(key) {
             return Err(item
                 .key_error(format!("`{key}` cannot stand in [defaults]"))
@@ -144,27 +183,6 @@ fn read_defaults(mut section: Section) -> Result<Overrides, ConfigError> {
     let overrides = Overrides::read(&mut section)?;
     section.finish()?;
     Ok(overrides)
-}
-
-fn read_server(name: String, mut section: Section, defaults: &Settings) -> Result<Server, ConfigError> {
-    let image = section.take::<Image>("image")?;
-    let command = section.take_list::<String>("command")?;
-    let overrides = Overrides::read(&mut section)?;
-    // Before what is missing: `imgae` explains both.
-    section.finish()?;
-    let Some(image) = image else {
-        return Err(section.error("`image` is missing").with_hint("a server needs an image"));
-    };
-    if command.as_ref().is_some_and(Vec::is_empty) {
-        return Err(section
-            .error("`command` is empty")
-            .with_hint("leave it out for the image's own ENTRYPOINT and CMD, or put the program first"));
-    }
-    let mut settings = defaults.clone();
-    settings.apply(&overrides);
-    let server = Server { name, image: image.into_inner(), command, settings };
-    server.check()?;
-    Ok(server)
 }
 
 #[cfg(test)]

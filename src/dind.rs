@@ -157,7 +157,7 @@ pub fn warning(config: &Config, home: &Home) -> Option<String> {
 }
 
 /// The engine that holds the daemon, if it answers.
-async fn engine(daemon: &Daemon) -> Result<Engine, DindError> {
+pub(crate) async fn engine(daemon: &Daemon) -> Result<Engine, DindError> {
     let unusable = |source| DindError::Engine { address: daemon.address.clone(), source };
     let endpoint =
         Endpoint::parse(&daemon.address, daemon.certs.as_deref()).map_err(|e| unusable(e.into()))?;

@@ -13,6 +13,7 @@
 //! - [`dind`] makes and watches the Docker-in-Docker daemon.
 //! - [`observe`] writes down what passed.
 //! - [`runner`] understands the command lines that people start servers with today.
+//! - [`bake`] makes images of the packages that these name.
 //! - [`failure`] says of every error what a person is told, and what the process exits with.
 //! - [`commands`] wires a subcommand from these; [`cli`] and [`config`] say what it was told.
 //!
@@ -20,6 +21,7 @@
 //! (`commands`); every queue is bounded; the daemon's names and labels are the only truth about leases.
 #![forbid(unsafe_code)]
 
+pub mod bake;
 pub mod chaos;
 pub mod cli;
 pub mod commands;

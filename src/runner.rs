@@ -7,13 +7,15 @@ mod docker;
 mod flags;
 mod names;
 mod npx;
+mod package;
 mod script;
 mod uvx;
 
 use toml_edit::{Array, InlineTable, Table, Value};
 
 use crate::config::looks_secret;
-pub use names::template;
+use names::template;
+pub use package::{Package, Runner};
 
 /// What is understood, for the messages about what isn't.
 const UNDERSTOOD: &str = "berth understands `npx [-y] PACKAGE…`, `uvx PACKAGE…`, `docker run … IMAGE…`, and `node FILE…` or \
@@ -41,14 +43,18 @@ pub struct Parsed {
 /// What runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// The words after `npx -y`, as short as they can be.
-    Npx(Vec<String>),
-    /// The words after `uvx`.
-    Uvx(Vec<String>),
+    Package(Package),
     /// The image's ENTRYPOINT with `args` instead of its CMD; or `command` instead of both.
-    Image { image: String, command: Option<Vec<String>>, args: Option<Vec<String>> },
+    Image {
+        image: String,
+        command: Option<Vec<String>>,
+        args: Option<Vec<String>>,
+    },
     /// A file of this machine, in the base image of `runtime`.
-    Script { runtime: Runtime, command: Vec<String> },
+    Script {
+        runtime: Runtime,
+        command: Vec<String>,
+    },
 }
 
 /// What executes a script.
@@ -74,6 +80,15 @@ impl RunnerError {
 
 /// Understands a command line, program first.
 pub fn parse(argv: &[String]) -> Result<Parsed, RunnerError> {
+    let mut parsed = understand(argv)?;
+    if let Program::Package(package) = &mut parsed.program {
+        package.args.iter_mut().for_each(|arg| *arg = template(arg));
+    }
+    Ok(parsed)
+}
+
+/// The same; a package's arguments are as they were written.
+fn understand(argv: &[String]) -> Result<Parsed, RunnerError> {
     let Some((program, rest)) = argv.split_first() else {
         return Err(RunnerError::new("there is no command", UNDERSTOOD));
     };
@@ -100,15 +115,22 @@ pub fn parse(argv: &[String]) -> Result<Parsed, RunnerError> {
         "node" | "nodejs" => script::node(rest),
         name if names::is_python(name) => script::python(rest),
         // What Windows needs before a script such as npx.
-        "cmd" if second.eq_ignore_ascii_case("/c") => parse(after(1)),
+        "cmd" if second.eq_ignore_ascii_case("/c") => understand(after(1)),
         "env" => env(rest),
         _ => Err(RunnerError::new(format!("`{program}` is no runner that berth knows"), UNDERSTOOD)),
     }
 }
 
-/// The words of a `npx` or `uvx` key, which are those after `npx -y` or `uvx`.
-pub fn parse_words(key: &str, words: &[String]) -> Result<Parsed, RunnerError> {
-    if key == "npx" { npx::parse("npx", words) } else { uvx::parse(words) }
+/// The words of a `npx` or `uvx` key, which are those after the runner; the arguments among them are templates already.
+pub fn parse_words(runner: Runner, words: &[String]) -> Result<Package, RunnerError> {
+    let parsed = match runner {
+        Runner::Npx => npx::parse("npx", words)?,
+        Runner::Uvx => uvx::parse(words)?,
+    };
+    match parsed.program {
+        Program::Package(package) => Ok(package),
+        _ => Err(RunnerError::new("there is no package", UNDERSTOOD)),
+    }
 }
 
 /// `env NAME=VALUE… COMMAND…`
@@ -123,7 +145,7 @@ fn env(words: &[String]) -> Result<Parsed, RunnerError> {
             next,
         ));
     }
-    let mut parsed = parse(&words[variables..])?;
+    let mut parsed = understand(&words[variables..])?;
     for word in &words[..variables] {
         if let Some((name, value)) = word.split_once('=') {
             parsed.set_env(name, template(value));
@@ -166,8 +188,7 @@ impl Parsed {
             Err(_) => list(words),
         };
         match &self.program {
-            Program::Npx(words) => table["npx"] = line(words).into(),
-            Program::Uvx(words) => table["uvx"] = line(words).into(),
+            Program::Package(package) => table[package.runner.as_str()] = line(&package.words()).into(),
             Program::Image { image, command, args } => {
                 table["image"] = image.as_str().into();
                 for (key, words) in [("command", command), ("args", args)] {

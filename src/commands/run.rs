@@ -30,27 +30,26 @@ pub async fn run(
     stderr: &StderrSink,
 ) -> anyhow::Result<ExitCode> {
     let chosen = config.map_err(Failure::from).and_then(|(config, home)| {
-        let (server, env, mounts) = choose(&args, &config)?;
-        Ok((config, home, server, env, mounts))
+        let chosen = choose(&args, &config)?;
+        Ok((config, home, chosen))
     });
     if args.dry_run {
-        let (config, home, server, env, mounts) = chosen?;
+        let (config, home, chosen) = chosen?;
         let daemon = config.dind.daemon(&home).address;
         writeln!(
             std::io::stdout().lock(),
             "{:#}",
-            dry_run(&daemon, plan_spec(&args, server, &env, mounts)?, &env)
+            dry_run(&daemon, plan_spec(&args, chosen.server, &chosen.env, chosen.mounts)?, &chosen.env)
         )?;
         return Ok(ExitCode::SUCCESS);
     }
-    let secrets =
-        chosen.iter().flat_map(|(.., env, _)| env).filter(|var| var.secret).map(|var| var.value.clone());
+    let secrets = chosen.iter().flat_map(|(.., chosen)| chosen.secrets());
     let redactor = Redactor::new(secrets);
     let mut options = options(stderr)?;
     options.server =
         args.server.clone().or_else(|| Some(args.image.as_ref()?.as_str().to_owned())).unwrap_or_default();
     options.redactor = redactor.clone();
-    let prepared = chosen.and_then(|(config, home, server, env, mounts)| {
+    let prepared = chosen.and_then(|(config, home, Chosen { server, env, mounts, .. })| {
         options.apply(&server.settings);
         let trace = open_trace(&args, redactor, stderr);
         options.trace =
@@ -117,24 +116,46 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
     })
 }
 
-/// The server that the arguments name, its environment, and its mounts.
-fn choose(args: &RunArgs, config: &Config) -> Result<(Server, Vec<EnvVar>, Vec<Mount>), Failure> {
+/// A server with all that the arguments and the client's environment say of it.
+struct Chosen {
+    server: Server,
+    env: Vec<EnvVar>,
+    mounts: Vec<Mount>,
+    /// What of its arguments is secret.
+    secrets: Vec<String>,
+}
+
+impl Chosen {
+    fn secrets(&self) -> impl Iterator<Item = String> {
+        let of_env = self.env.iter().filter(|var| var.secret).map(|var| var.value.clone());
+        of_env.chain(self.secrets.iter().cloned())
+    }
+}
+
+/// The server that the arguments name.
+fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
     let server = match (&args.server, &args.image) {
         (_, Some(image)) => Server::from_image(image.clone(), args.command.clone(), &config.defaults),
-        (name, None) => {
-            let mut server = config.server(name.as_deref().unwrap_or_default())?.clone();
+        (Some(name), None) => {
+            let mut server = config.server(name)?.clone();
             if !args.command.is_empty() {
                 server.command = Some(args.command.clone());
             }
+            server
+        }
+        (None, None) => {
+            let (server, notes) = config.server_of_line(&args.command)?;
+            notes.iter().for_each(|note| tracing::warn!("{note}"));
             server
         }
     };
     let mut server = server.with_overrides(&Overrides::from(args.settings.clone()));
     server.check()?;
     let env = server.resolve_env(&variable)?;
+    let secrets = server.resolve_args(&variable)?;
     let mounts = config.mounts(&server, &variable)?;
     server.settle((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
-    Ok((server, env, mounts))
+    Ok(Chosen { server, env, mounts, secrets })
 }
 
 /// All that can be found out before the first connection.
@@ -154,6 +175,8 @@ fn plan(
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         mounts,
         endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
+        // Where there is none, what is needed of it will be missed.
+        host: config.dind.engine(&variable).ok(),
         server,
     })
 }
@@ -191,7 +214,11 @@ fn dry_run(daemon: &str, spec: Spec, env: &[EnvVar]) -> serde_json::Value {
         "name": format!("mcp-{}-<n>", spec.client),
         "container": spec.create_body(),
         "exec": {
-            "command": spec.server.command.map_or(json!("the image's ENTRYPOINT and CMD"), |argv| json!(argv)),
+            "command": match (spec.server.command, spec.server.args) {
+                (Some(argv), _) => json!(argv),
+                (None, Some(args)) => json!(["the image's ENTRYPOINT", args]),
+                (None, None) => json!("the image's ENTRYPOINT and CMD"),
+            },
             "env": env.iter().map(ToString::to_string).collect::<Vec<_>>(),
         },
     })

@@ -30,6 +30,7 @@ pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
             failed = Some(error);
         }
     }
+    let baked = super::bake::all(config, home, &progress).await?;
     let images = report.images.iter().filter(|(_, result)| result.is_ok()).count();
     writeln!(
         std::io::stdout().lock(),
@@ -38,7 +39,8 @@ pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
         report.endpoint,
         report.images.len(),
     )?;
-    Ok(failed.map_or(ExitCode::SUCCESS, |error| ExitCode::from(error.code().exit_code())))
+    let failed = failed.map(ImageError::code).or(baked);
+    Ok(failed.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))
 }
 
 /// The error as it is told everywhere; what the daemon printed last goes before it.

@@ -146,6 +146,17 @@ impl<'a> Item<'a> {
         })
     }
 
+    /// Words: a text of them as a shell would take it apart, or a list. The errors show none of them.
+    pub(super) fn words(&self) -> Result<Vec<String>, ConfigError> {
+        if self.value.get_ref().is_array() {
+            return self.list::<String>();
+        }
+        shlex::split(self.text()?).ok_or_else(|| {
+            self.error(format!("`{}` has a quote without its other half", self.name))
+                .with_hint("write the words as a list: [\"PACKAGE\", \"ARGUMENT\"]")
+        })
+    }
+
     pub(super) fn list<T: Value>(&self) -> Result<Vec<T>, ConfigError> {
         let Some(list) = self.value.get_ref().as_array() else {
             let given = kind(self.value.get_ref());

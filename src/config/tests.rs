@@ -306,7 +306,7 @@ fn unknown_keys_name_the_nearest() {
         "[defaults]\nnetwrok = \"none\"",
         "berth.toml:2: unknown key `netwrok` in [defaults]; did you mean `network`?",
     );
-    assert_error("zzz = 1", "berth.toml:1: unknown key `zzz`; known are dind, defaults, servers");
+    assert_error("zzz = 1", "berth.toml:1: unknown key `zzz`; known are dind, bake, defaults, servers");
     // Two mistakes: the first line's, and the misspelt key rather than the one that it leaves missing.
     assert_error(
         "[servers.a]\n\nimgae = \"i\"\nmemroy = 1",
@@ -384,7 +384,10 @@ fn bad_values_say_what_is_right() {
         "1: `command` is empty in [servers.a]; leave it out for the image's own ENTRYPOINT and CMD, \
          or put the program first",
     );
-    assert_error("[servers.a]", "berth.toml:1: `image` is missing in [servers.a]; a server needs an image");
+    assert_error(
+        "[servers.a]",
+        "berth.toml:1: `image` is missing in [servers.a]; a server needs an image, or the package that it is baked from: `npx` or `uvx`",
+    );
     let long = "x".repeat(80);
     assert_server_error(
         &format!("user = \"{long} \""),

@@ -48,7 +48,7 @@ pub async fn up(
     };
     let daemon = Engine::new(endpoint(config, home)?);
     let version = super::version(&daemon).await.map_err(|source| DindError::Daemon { source })?;
-    let placed = images::ensure(engine.as_ref(), &daemon, config.images(), progress).await;
+    let placed = images::ensure(engine.as_ref(), &daemon, config.foreign_images(), progress).await;
     // A container can only be made of an image; without any, the first session fills the volume itself.
     if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {
         keeper::fill(&daemon, image).await?;

@@ -3,6 +3,7 @@
 //! Every method is one operation of the Engine API and fails as a [`DockerError`] that names it and its object.
 //! This file and those of its folder are the only ones that name bollard; none of its types leaves them.
 
+mod bake;
 mod error;
 mod model;
 mod transport;

@@ -104,12 +104,12 @@ impl Spec {
     /// Twelve hex digits: equal for containers that could stand for one another, if they are of one image.
     pub fn hash(&self) -> String {
         use std::fmt::Write;
-        let Server { name, command, settings, .. } = &self.server;
+        let Server { name, command, args, settings, .. } = &self.server;
         // A server that runs already has its variables' values, too.
         let known = |var: &str| if settings.prestart { var.len() } else { var.find('=').unwrap_or_default() };
         let env: Vec<&str> = self.env.iter().map(|var| &var[..known(var)]).collect();
         let options = self.keeper_options();
-        let like = json!([self.body(CLAIM_WITHIN_MS), name, command, settings.prestart, env, options]);
+        let like = json!([self.body(CLAIM_WITHIN_MS), name, command, args, settings.prestart, env, options]);
         let digest = Sha256::digest(like.to_string());
         digest.iter().take(6).fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");

@@ -35,7 +35,7 @@ pub(super) fn parse(engine: &str, words: &[String]) -> Result<Parsed, RunnerErro
         let next = "write it as in `ghcr.io/github/github-mcp-server`";
         return Err(RunnerError::new(format!("`{runner}` names no image that could be one"), next));
     }
-    run.parsed.notes = std::mem::take(&mut line.notes);
+    run.parsed.notes.append(&mut line.notes);
     Ok(run.finish(image, line.rest()))
 }
 

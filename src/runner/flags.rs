@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(found("--set=false --set=true w"), "--sets w");
         assert_eq!(found("-- -s x"), "-s x");
         assert_eq!(found("-i --"), "END");
-        assert_eq!(found("-n -"), "- `-n` is left out: it changes nothing");
+        assert_eq!(found("-n -"), "- END `-n` is left out: it changes nothing");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `npx`, `npm exec`, `bunx`, `pnpm dlx`: a package of an npm registry, and the program in it.
 
 use super::flags::{Flag, Line, Next};
-use super::names::{self, template};
-use super::{Parsed, Program, RunnerError};
+use super::names;
+use super::{Package, Parsed, Program, Runner, RunnerError};
 
 #[derive(Clone, Copy)]
 enum Meaning {
@@ -105,22 +105,15 @@ fn build(
         };
         return Err(RunnerError::new(format!("`{runner}` {message}"), next));
     };
-    let mut words = Vec::new();
-    let main = match packages.first() {
-        Some(main) => {
-            words.extend(packages.iter().flat_map(|package| ["-p".to_owned(), package.clone()]));
-            words.push(program(runner, first)?);
-            main.clone()
-        }
-        None => {
-            words.push(package(runner, first)?);
-            words[0].clone()
-        }
+    let (packages, program) = if packages.is_empty() {
+        (vec![package(runner, first)?], None)
+    } else {
+        (packages, Some(program(runner, first)?))
     };
-    words.extend(rest.iter().map(|word| template(word)));
-    let parts: Vec<&str> = bare(&main).split('/').collect();
+    let package = Package { runner: Runner::Npx, packages, program, python: None, args: rest.to_vec() };
+    let parts: Vec<&str> = package.bare().split('/').collect();
     let name = names::server(&parts);
-    Ok(Parsed { notes, ..Parsed::new(name, Program::Npx(words)) })
+    Ok(Parsed { notes, ..Parsed::new(name, Program::Package(package)) })
 }
 
 /// A package of a registry: `[@SCOPE/]NAME[@VERSION]`. All else that npm takes (folders, archives, git) is refused.
@@ -167,7 +160,7 @@ fn program(runner: &str, name: &str) -> Result<String, RunnerError> {
 }
 
 /// A package without its version.
-pub(crate) fn bare(spec: &str) -> &str {
+pub(super) fn bare(spec: &str) -> &str {
     // The first character may be the scope's own `@`.
     let at = spec.char_indices().skip(1).find(|(_, c)| *c == '@').map_or(spec.len(), |(at, _)| at);
     &spec[..at]

@@ -1,8 +1,8 @@
 //! `uvx`, `uv tool run`, `pipx run`: a package of a Python index, and the program in it.
 
 use super::flags::{Flag, Line, Next};
-use super::names::{self, is_python, template};
-use super::{Parsed, Program, RunnerError};
+use super::names::{self, is_python};
+use super::{Package, Parsed, Program, Runner, RunnerError};
 
 #[derive(Clone, Copy)]
 enum Meaning {
@@ -99,40 +99,27 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
         };
         return Err(RunnerError::new(format!("`{runner}` {message}"), next));
     };
-    let mut kept = Vec::new();
-    for with in with {
-        kept.extend(["--with".to_owned(), with]);
-    }
-    if let Some(python) = python {
-        kept.extend(["--python".to_owned(), python]);
-    }
-    let package = if let Some(from) = from {
-        if first.is_empty() || first.contains(['/', '\\', ' ', '$', '@']) {
+    let (main, program) = match from {
+        Some(_) if first.is_empty() || first.contains(['/', '\\', ' ', '$', '@']) => {
             let message = format!("`{runner}` names no program of its package");
             return Err(RunnerError::new(message, "write the program's name as the package has it"));
         }
-        // The package's own name needs no `--from`: it is the default.
-        if from == first {
-            kept.push(from.clone());
-        } else {
-            kept.extend(["--from".to_owned(), from.clone(), first.to_owned()]);
-        }
-        from
-    } else {
-        let package = requirement(runner, first)?;
-        if package.contains("://") {
-            let next = "write `uvx --from git+https://… PROGRAM`";
-            return Err(RunnerError::new(format!("`{runner}` names a repository and no program"), next));
-        }
-        kept.push(package.clone());
-        package
+        // The program of a package's own name needs no `--from`.
+        Some(from) if from == first => (from, None),
+        Some(from) => (from, Some(first.to_owned())),
+        None => (requirement(runner, first)?, None),
     };
-    kept.extend(line.rest().iter().map(|word| template(word)));
-    let name = match package.split_once("://") {
-        Some(_) => names::server(&[first]),
-        None => names::server(&[bare(&package)]),
+    if program.is_none() && main.contains("://") {
+        let next = "write `uvx --from git+https://… PROGRAM`";
+        return Err(RunnerError::new(format!("`{runner}` names a repository and no program"), next));
+    }
+    let name = match &program {
+        Some(program) if main.contains("://") => names::server(&[program]),
+        _ => names::server(&[bare(&main)]),
     };
-    Ok(Parsed { notes: line.notes, ..Parsed::new(name, Program::Uvx(kept)) })
+    let packages = [main].into_iter().chain(with).collect();
+    let package = Package { runner: Runner::Uvx, packages, program, python, args: line.rest().to_vec() };
+    Ok(Parsed { notes: line.notes, ..Parsed::new(name, Program::Package(package)) })
 }
 
 /// What to install: `NAME[EXTRAS]`, with `@VERSION` or PEP 440's version specifiers behind it, or a git repository.
@@ -173,7 +160,7 @@ fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
 }
 
 /// A package without its extras and version.
-pub(crate) fn bare(spec: &str) -> &str {
+pub(super) fn bare(spec: &str) -> &str {
     let end = spec.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(spec.len());
     &spec[..end]
 }

@@ -7,7 +7,9 @@ use tokio::sync::oneshot;
 use super::housekeeping::{Housekeeping, Made};
 use super::identity::Client;
 use super::upstream::{DockUpstream, Hold};
-use crate::config::{Mount, Server};
+use crate::bake::Oven;
+use crate::config::{Daemon, Mount, Server};
+use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
@@ -33,6 +35,8 @@ pub struct Plan {
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
     pub endpoint: Endpoint,
+    /// Where what a package is baked on may be.
+    pub host: Option<Daemon>,
 }
 
 /// Starts the server in a container of its own. Begins before the client has said anything; only the container waits for
@@ -45,14 +49,15 @@ pub async fn start(
     let timeout = plan.server.settings.start_timeout;
     let server = plan.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
-    let ready = tokio::try_join!(
-        look_for_standby(&plan, said, &trace),
-        in_time(timeout, "image", &server, look_at_image(&plan, &trace)),
-    )?;
-    let ((spec, wire, standby), (exec_wire, image)) = ready;
+    let ready = tokio::try_join!(look_for_standby(&plan, said, &trace), have_image(&plan, &engine, &trace),)?;
+    let ((spec, mut wire, standby), Found { wire: exec_wire, image, baked }) = ready;
+    if baked {
+        // The other one has been silent for as long as that took.
+        wire = connect(&plan, &trace, "connect again").await?;
+    }
     let argv = match (&plan.server.command, &image) {
         (Some(command), _) => command.clone(),
-        (None, Some(image)) => image_command(&image.argv, &plan.server.image)?,
+        (None, Some(image)) => image_command(&image.argv(plan.server.args.as_deref()), &plan.server.image)?,
         (None, None) => return Err(LeaseError::NoImage(plan.server.image.clone()).into()),
     };
     let start = Start { engine, spec, argv, image, trace };
@@ -72,8 +77,15 @@ struct Start {
 #[derive(Debug, Clone)]
 struct Image {
     id: String,
-    /// Its ENTRYPOINT and CMD.
-    argv: Vec<String>,
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+}
+
+impl Image {
+    /// What it runs: its ENTRYPOINT, and behind that its CMD or the server's own arguments.
+    fn argv(&self, args: Option<&[String]>) -> Vec<String> {
+        [&self.entrypoint, args.unwrap_or(&self.cmd)].concat()
+    }
 }
 
 impl Start {
@@ -236,16 +248,41 @@ async fn look_for_standby(
     }
 }
 
+/// What is known of the image, the connection that it was asked over, and whether it has just been baked.
+struct Found {
+    wire: Wire,
+    image: Option<Image>,
+    baked: bool,
+}
+
+/// Looks at the image; bakes it first if the daemon lacks it. That may take minutes, which no timeout of the start counts.
+async fn have_image(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Failure> {
+    let Plan { server, host, .. } = plan;
+    let look = || in_time(server.settings.start_timeout, "image", &server.name, look_at_image(plan, trace));
+    let (wire, image) = look().await?;
+    let Some(recipe) = server.recipe.as_ref().filter(|_| image.is_none()) else {
+        return Ok(Found { wire, image, baked: false });
+    };
+    drop(wire);
+    let began = Instant::now();
+    let oven = Oven { daemon: engine, host: host.as_ref(), progress: &Progress::stderr() };
+    oven.bake(recipe, false).await?;
+    trace.step("bake the image", began, &server.image);
+    let (wire, image) = look().await?;
+    Ok(Found { wire, image, baked: true })
+}
+
 /// Connects, and asks what the image is, if that matters.
 async fn look_at_image(plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
     let mut wire = connect(plan, trace, "connect for the server").await?;
-    if plan.server.command.is_some() && plan.server.settings.standby == 0 {
+    let Server { command, recipe, settings, .. } = &plan.server;
+    if command.is_some() && recipe.is_none() && settings.standby == 0 {
         return Ok((wire, None));
     }
     let began = Instant::now();
     let image = wire.image(&plan.server.image).await?;
     trace.step("inspect the image", began, &plan.server.image);
-    Ok((wire, image.map(|(id, argv)| Image { id, argv })))
+    Ok((wire, image.map(|(id, [entrypoint, cmd])| Image { id, entrypoint, cmd })))
 }
 
 async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Failure> {

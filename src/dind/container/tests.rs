@@ -15,6 +15,7 @@ fn container(status: &str, hash: &str) -> Container {
         health_log: String::new(),
         exit_code: 0,
         oom_killed: false,
+        created_at: String::new(),
         started_at: String::new(),
         address: None,
     }

@@ -16,6 +16,7 @@ pub struct Image {
     pub layers: Vec<String>,
     pub created: String,
     pub bytes: u64,
+    pub labels: HashMap<String, String>,
 }
 
 impl Image {
@@ -79,6 +80,7 @@ pub struct Container {
     pub health_log: String,
     pub exit_code: i64,
     pub oom_killed: bool,
+    pub created_at: String,
     pub started_at: String,
     pub address: Option<String>,
 }
@@ -106,6 +108,7 @@ pub(super) fn image(image: models::ImageInspect) -> Image {
         layers: image.root_fs.and_then(|fs| fs.layers).unwrap_or_default(),
         created: image.created.unwrap_or_default(),
         bytes: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+        labels: config.labels.unwrap_or_default(),
     }
 }
 
@@ -146,6 +149,7 @@ pub(super) fn container(container: models::ContainerInspectResponse) -> Containe
         health_log: health.log.and_then(|log| log.last()?.output.clone()).unwrap_or_default(),
         exit_code: state.exit_code.unwrap_or_default(),
         oom_killed: state.oom_killed.unwrap_or_default(),
+        created_at: container.created.unwrap_or_default(),
         started_at: state.started_at.unwrap_or_default(),
         address: networks.into_values().find_map(|n| n.ip_address.filter(|ip| !ip.is_empty())),
     }

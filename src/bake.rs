@@ -1,0 +1,274 @@
+//! Packages made into images, once each, inside the daemon.
+//!
+//! The installation runs in a container without privileges, for nobody has vetted its scripts. It belongs to nobody: it goes on
+//! when the berth that began it is gone, and whoever comes next waits for it and makes its result the image. The container's name
+//! is the lock, and each step can be done by anybody, again. Nothing is kept outside of the daemon.
+
+mod container;
+mod recipe;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::config::Daemon;
+use crate::dind::images::{self, ImageError};
+use crate::dind::progress::Progress;
+use crate::dock::docker::{Container, DockerError, Engine, Image};
+use crate::failure::Failure;
+use crate::rpc::Code;
+pub use container::sweep;
+pub use recipe::Recipe;
+
+const LABEL_BAKE: &str = "io.mcp-berth.bake";
+const LABEL_PACKAGE: &str = "io.mcp-berth.package";
+const LABEL_PACKAGE_VERSION: &str = "io.mcp-berth.package-version";
+const LABEL_INTEGRITY: &str = "io.mcp-berth.integrity";
+const LABEL_PROGRAM: &str = "io.mcp-berth.program";
+
+/// A container that was created and not started for this long has lost its berth; by the daemon's clock, in seconds.
+const STALE: i64 = 10;
+
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Why there is no image of a package.
+#[derive(Debug, thiserror::Error)]
+pub enum BakeError {
+    #[error("cannot bake `{package}`")]
+    Docker { package: String, source: DockerError },
+    #[error("cannot bake `{package}`: there is nothing to install it on")]
+    Base { package: String, source: ImageError },
+    #[error("cannot bake `{package}`: cannot read `{}`, the `ca` of [bake]", path.display())]
+    Ca { package: String, path: PathBuf, source: std::io::Error },
+    /// `log` is what the installation said last.
+    #[error("cannot bake `{package}`: {log}")]
+    Install { package: String, log: String },
+    #[error("cannot bake `{package}`: it is not done after {after:?}")]
+    TooLong { package: String, after: Duration },
+    #[error("cannot bake `{package}`: it used more memory than {bytes} bytes")]
+    Memory { package: String, bytes: u64 },
+    #[error("`{package}` is another one than it was: its digest is `{found}`, not `{pinned}`")]
+    Changed { package: String, found: String, pinned: String },
+}
+
+impl BakeError {
+    /// Whether the registry answered that there is no such package, version or program.
+    fn is_unknown(&self) -> bool {
+        const SAYINGS: [&str; 8] = [
+            "E404",
+            "is not in this registry",
+            "ETARGET",
+            "EINVALIDTAGNAME",
+            "not found in the package registry",
+            "there is no version of",
+            "has no program",
+            "have no program",
+        ];
+        matches!(self, Self::Install { log, .. } if SAYINGS.iter().any(|saying| log.contains(saying)))
+    }
+
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Ca { .. } | Self::Changed { .. } | Self::Memory { .. } => Code::Configuration,
+            Self::Base { source, .. } => source.code(),
+            error if error.is_unknown() => Code::Configuration,
+            _ => Code::Unavailable,
+        }
+    }
+
+    /// What a person does next.
+    pub fn next(&self) -> String {
+        match self {
+            Self::Docker { .. } => "look at the DinD daemon with `berth status`".to_owned(),
+            Self::Base { source, .. } => format!("{}, or name another image in [bake]", source.next()),
+            Self::Ca { .. } => "correct `ca` in [bake]".to_owned(),
+            Self::Install { .. } if self.is_unknown() => "correct the package's name, version or program".to_owned(),
+            Self::Install { .. } => {
+                "see that the registry is in reach, or set `npm_registry`, `python_index`, `proxy` or `ca` in [bake]; then \
+                 type `berth bake`"
+                    .to_owned()
+            }
+            Self::TooLong { .. } => "raise `time` in [bake], and type `berth bake`".to_owned(),
+            Self::Memory { .. } => "raise `memory` in [bake], and type `berth bake`".to_owned(),
+            Self::Changed { .. } => "see what has happened to it, and take the digest away with `berth bake --pin`".to_owned(),
+        }
+    }
+}
+
+impl From<BakeError> for Failure {
+    fn from(error: BakeError) -> Self {
+        match error {
+            BakeError::Docker { source, package } => {
+                let failure = Self::from(source);
+                Self { text: format!("cannot bake `{package}`: {}", failure.text), ..failure }
+            }
+            error => Self::new(error.code(), &error, &error.next()),
+        }
+    }
+}
+
+/// A package's image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Baked {
+    pub image: String,
+    /// What was installed.
+    pub version: String,
+    /// The registry's digest of it, or one of the package's own list of files.
+    pub integrity: String,
+    /// Whether it was there already.
+    pub was_there: bool,
+}
+
+impl Baked {
+    fn new(recipe: &Recipe, image: &Image, was_there: bool) -> Self {
+        let label = |name: &str| image.labels.get(name).cloned().unwrap_or_default();
+        Self {
+            image: recipe.image(),
+            version: label(LABEL_PACKAGE_VERSION),
+            integrity: label(LABEL_INTEGRITY),
+            was_there,
+        }
+    }
+}
+
+/// Bakes one recipe.
+#[derive(Debug)]
+pub struct Oven<'a> {
+    pub daemon: &'a Engine,
+    /// Where the image that it is installed on may be, if it can be told.
+    pub host: Option<&'a Daemon>,
+    pub progress: &'a Progress,
+}
+
+impl Oven<'_> {
+    /// The image of `recipe`, baked if it isn't there; with `anew` it is baked in any case.
+    pub async fn bake(&self, recipe: &Recipe, anew: bool) -> Result<Baked, BakeError> {
+        let package = recipe.package.main();
+        let docker = |source| BakeError::Docker { package: package.to_owned(), source };
+        let found = self.daemon.image(&recipe.image()).await.map_err(docker)?;
+        let former = match found {
+            Some(image) if !anew => return Ok(Baked::new(recipe, &image, true)),
+            found => found.map(|image| image.id),
+        };
+        let title = format!("`{package}` with {}", recipe.package.runner.as_str());
+        self.progress.say(&format!("baking {title}, once"));
+        let task = self.progress.task(&format!("baking {title}"));
+        loop {
+            let container = self.daemon.inspect(&recipe.container()).await.map_err(docker)?;
+            match container {
+                Some(container) => self.advance(recipe, &container).await?,
+                // Somebody may have finished it in this moment.
+                None => match self.daemon.image(&recipe.image()).await.map_err(docker)? {
+                    Some(image) if Some(&image.id) != former.as_ref() => {
+                        if let Some(former) = &former {
+                            self.daemon.remove_unnamed(former).await.map_err(docker)?;
+                        }
+                        let baked = Baked::new(recipe, &image, false);
+                        task.done(&format!("baked {title}: {}", baked.version));
+                        return Ok(baked);
+                    }
+                    _ => self.begin(recipe).await?,
+                },
+            }
+        }
+    }
+
+    /// Starts the installation; somebody else may be faster.
+    async fn begin(&self, recipe: &Recipe) -> Result<(), BakeError> {
+        let package = recipe.package.main();
+        let docker = |source| BakeError::Docker { package: package.to_owned(), source };
+        let name = recipe.container();
+        let archive = container::archive(recipe)?;
+        match self.daemon.create(&name, container::create_body(recipe)).await {
+            Ok(_) => {}
+            Err(error) if error.is_conflict() => return Ok(()),
+            Err(error) if error.is_not_found() => return self.fetch_base(recipe).await,
+            Err(error) => return Err(docker(error)),
+        }
+        // Nobody but its creator puts files into it: they would come back after the installation has removed them.
+        let started = async {
+            self.daemon.upload(&name, "/", archive).await?;
+            self.daemon.start(&name).await
+        };
+        match started.await {
+            // It took too long, and somebody else has given it up.
+            Err(error) if error.is_not_found() => Ok(()),
+            started => started.map_err(docker),
+        }
+    }
+
+    async fn fetch_base(&self, recipe: &Recipe) -> Result<(), BakeError> {
+        let host = match self.host {
+            Some(host) => crate::dind::engine(host).await.ok(),
+            None => None,
+        };
+        for (_, placed) in images::ensure(host.as_ref(), self.daemon, [recipe.base()], self.progress).await {
+            placed.map_err(|source| BakeError::Base { package: recipe.package.main().to_owned(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Waits for an installation, or makes an image of its end.
+    async fn advance(&self, recipe: &Recipe, found: &Container) -> Result<(), BakeError> {
+        let package = || recipe.package.main().to_owned();
+        let docker = |source| BakeError::Docker { package: package(), source };
+        match found.status.as_str() {
+            "created" | "running" => {
+                sleep(LOOK_EVERY).await;
+                let since = if found.running { &found.started_at } else { &found.created_at };
+                let Ok(since) = since.parse::<jiff::Timestamp>() else { return Ok(()) };
+                let age = self.daemon.now().await.map_err(docker)? - since.as_second();
+                let limit = if found.running { recipe.bake.time.as_secs() } else { STALE.unsigned_abs() };
+                if u64::try_from(age).is_ok_and(|age| age > limit) {
+                    self.daemon.remove(&found.id).await.map_err(docker)?;
+                    if found.running {
+                        return Err(BakeError::TooLong { package: package(), after: recipe.bake.time });
+                    }
+                }
+                Ok(())
+            }
+            "exited" => self.finish(recipe, found).await,
+            // It is being removed, or paused by somebody.
+            _ => {
+                sleep(LOOK_EVERY).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the image of an installation that has ended, or says why it failed; the container goes in any case.
+    async fn finish(&self, recipe: &Recipe, ended: &Container) -> Result<(), BakeError> {
+        let package = || recipe.package.main().to_owned();
+        let docker = |source| BakeError::Docker { package: package(), source };
+        let log = match self.daemon.log_tail(&ended.id, 60).await {
+            // Somebody else has finished it.
+            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
+            log => log.map_err(docker)?,
+        };
+        let result = container::Installed::find(&log).filter(|_| ended.exit_code == 0);
+        let Some(installed) = result else {
+            self.daemon.remove(&ended.id).await.map_err(docker)?;
+            if ended.oom_killed {
+                return Err(BakeError::Memory { package: package(), bytes: recipe.bake.memory });
+            }
+            let log = recipe.redact(&container::last_words(&log, ended.exit_code));
+            return Err(BakeError::Install { package: package(), log });
+        };
+        if let Some(pinned) = recipe.integrity.as_ref().filter(|pinned| **pinned != installed.integrity) {
+            self.daemon.remove(&ended.id).await.map_err(docker)?;
+            let (found, pinned) = (installed.integrity, pinned.clone());
+            return Err(BakeError::Changed { package: package(), found, pinned });
+        }
+        let image = recipe.image();
+        match self.daemon.commit(&ended.id, &image, installed.config(recipe)).await {
+            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
+            Err(error) => return Err(docker(error)),
+            Ok(id) => {
+                // Whoever was at it at the same time has taken the name from ours.
+                self.daemon.remove_unnamed(&id).await.map_err(docker)?;
+            }
+        }
+        self.daemon.remove(&ended.id).await.map(drop).map_err(docker)
+    }
+}

@@ -1,0 +1,192 @@
+//! `berth bake`: the images of packages, made ahead of their first start.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use toml_edit::{Array, DocumentMut, Value};
+
+use super::variable;
+use crate::bake::{Baked, Oven, Recipe};
+use crate::cli::BakeArgs;
+use crate::config::{Config, Home, Server};
+use crate::dind::progress::Progress;
+use crate::failure::Failure;
+use crate::rpc::Code;
+use crate::runner::Package;
+
+pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    let progress = Progress::stderr();
+    let daemon = super::dind_engine(config, home)?;
+    let host = config.dind.engine(&variable).ok();
+    let oven = Oven { daemon: &daemon, host: host.as_ref(), progress: &progress };
+    let mut failed = None;
+    for (server, recipe) in chosen(args, config)? {
+        let recipe =
+            if args.pin { Recipe { integrity: None, ..(*recipe).clone() } } else { (*recipe).clone() };
+        match oven.bake(&recipe, args.update).await {
+            Ok(baked) => {
+                let digest = if baked.integrity.is_empty() { "no digest" } else { &baked.integrity };
+                writeln!(
+                    std::io::stdout().lock(),
+                    "{}: {} {} ({digest}){}",
+                    server.name,
+                    recipe.package.bare(),
+                    baked.version,
+                    if baked.was_there { ", baked before" } else { "" },
+                )?;
+                if args.pin {
+                    pin(config, &server, &oven, &recipe, &baked).await?;
+                }
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                progress.say(&failure.message());
+                failed = failed.or(Some(failure.code));
+            }
+        }
+    }
+    Ok(failed.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))
+}
+
+/// Bakes what the configuration's servers need; the failures are told, and the first one's kind is the result.
+pub(super) async fn all(config: &Config, home: &Home, progress: &Progress) -> anyhow::Result<Option<Code>> {
+    let recipes = config.recipes();
+    if recipes.is_empty() {
+        return Ok(None);
+    }
+    let daemon = super::dind_engine(config, home)?;
+    let host = config.dind.engine(&variable).ok();
+    let oven = Oven { daemon: &daemon, host: host.as_ref(), progress };
+    let mut failed = None;
+    for recipe in recipes {
+        if let Err(error) = oven.bake(&recipe, false).await {
+            let failure = Failure::from(error);
+            progress.say(&failure.message());
+            failed = failed.or(Some(failure.code));
+        }
+    }
+    Ok(failed)
+}
+
+/// The servers that are to be baked, with their recipes.
+fn chosen(args: &BakeArgs, config: &Config) -> anyhow::Result<Vec<(Server, Arc<Recipe>)>> {
+    let from_package = |server: &Server| Some((server.clone(), server.recipe.clone()?));
+    let not_one = |name: &str| Failure {
+        code: Code::Usage,
+        text: format!("`{name}` does not come from a package, so there is nothing to bake"),
+        next: Some("its image is loaded by `berth up`".to_owned()),
+    };
+    if !args.line.is_empty() {
+        let (server, _) = config.server_of_line(&args.line)?;
+        return Ok(vec![from_package(&server).ok_or_else(|| not_one(&server.name))?]);
+    }
+    if args.servers.is_empty() {
+        let servers: Vec<_> = config.servers.values().filter_map(from_package).collect();
+        if servers.is_empty() {
+            return Err(Failure {
+                code: Code::Usage,
+                text: "no server of the configuration comes from a package".to_owned(),
+                next: Some("give one `npx = \"PACKAGE\"` or `uvx = \"PACKAGE\"`, or type `berth bake -- npx PACKAGE`".to_owned()),
+            }
+            .into());
+        }
+        return Ok(servers);
+    }
+    let named = |name: &String| {
+        let server = config.server(name)?;
+        Ok(from_package(server).ok_or_else(|| not_one(name))?)
+    };
+    args.servers.iter().map(named).collect()
+}
+
+/// Writes what was found into the configuration, and gives the image its new name, so that nothing is baked again.
+async fn pin(
+    config: &Config,
+    server: &Server,
+    oven: &Oven<'_>,
+    recipe: &Recipe,
+    baked: &Baked,
+) -> anyhow::Result<()> {
+    let Some(file) = &config.file else { return Ok(()) };
+    let with_args = Package { args: server.args.clone().unwrap_or_default(), ..recipe.package.clone() };
+    let Some(pinned) = with_args.pinned(&baked.version) else {
+        oven.progress.say(&format!("`{}` has no version that could be written down", recipe.package.main()));
+        return Ok(());
+    };
+    let name = Recipe::new(&pinned, &config.bake).image();
+    if name != baked.image {
+        oven.daemon.tag(&baked.image, &name).await.map_err(Failure::from)?;
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let written = written(&text, &server.name, &pinned, &baked.integrity)
+        .with_context(|| format!("cannot edit `{}`", file.display()))?;
+    if written != text {
+        // Whoever reads it meanwhile has the one or the other, and never a part.
+        let next = file.with_extension(format!("toml.{}", std::process::id()));
+        std::fs::write(&next, &written)
+            .and_then(|()| std::fs::set_permissions(&next, std::fs::metadata(file)?.permissions()))
+            .and_then(|()| std::fs::rename(&next, file.canonicalize()?))
+            .with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The configuration's text with a server's package pinned; comments and order stay.
+fn written(text: &str, server: &str, package: &Package, integrity: &str) -> anyhow::Result<String> {
+    let mut document: DocumentMut = text.parse()?;
+    let table = document
+        .get_mut("servers")
+        .and_then(|servers| servers.get_mut(server))
+        .and_then(|table| table.as_table_like_mut())
+        .with_context(|| format!("there is no [servers.{server}]"))?;
+    let key = package.runner.as_str();
+    let words = package.words();
+    let item = table.get_mut(key).with_context(|| format!("[servers.{server}] has no `{key}`"))?;
+    let line = shlex::try_join(words.iter().map(String::as_str)).ok().filter(|_| !item.is_array());
+    let mut value =
+        line.map_or_else(|| Value::from(words.iter().map(String::as_str).collect::<Array>()), Value::from);
+    if let Some(before) = item.as_value() {
+        *value.decor_mut() = before.decor().clone();
+    }
+    *item = toml_edit::Item::Value(value);
+    if integrity.is_empty() {
+        table.remove("integrity");
+    } else {
+        table.insert("integrity", toml_edit::value(integrity));
+    }
+    Ok(document.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::{Runner, parse_words};
+
+    #[test]
+    fn a_pinned_package_leaves_the_rest_of_the_file_alone() {
+        let text = "# mine\n[servers.a] # its table\nnpx = \"b --flag 'x y'\" # the package\nmemory = \"64m\"\n\n[servers.c]\n\
+                    npx = [\"d\"]\n";
+        let package = |runner, words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            parse_words(runner, &words).unwrap()
+        };
+        let once =
+            written(text, "a", &package(Runner::Npx, &["b@1.2", "--flag", "x y"]), "sha512-z").unwrap();
+        assert_eq!(
+            once,
+            "# mine\n[servers.a] # its table\nnpx = \"b@1.2 --flag 'x y'\" # the package\nmemory = \"64m\"\n\
+             integrity = \"sha512-z\"\n\n[servers.c]\nnpx = [\"d\"]\n"
+        );
+        let twice = written(&once, "a", &package(Runner::Npx, &["b@1.3", "--flag", "x y"]), "").unwrap();
+        assert!(
+            twice.contains("npx = \"b@1.3 --flag 'x y'\" # the package\nmemory")
+                && !twice.contains("integrity")
+        );
+        let list = written(text, "c", &package(Runner::Npx, &["d@2"]), "").unwrap();
+        assert!(list.ends_with("[servers.c]\nnpx = [\"d@2\"]\n"), "{list}");
+        assert!(written(text, "x", &package(Runner::Npx, &["d"]), "").is_err());
+        assert!(written(text, "a", &package(Runner::Uvx, &["d"]), "").is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! What a server runs: an image, or packages that become one; and its arguments.
+
+use std::sync::Arc;
+
+use super::bake::Bake;
+use super::error::ConfigError;
+use super::overrides::Overrides;
+use super::reader::{Item, Section};
+use super::server::{Server, Settings};
+use super::template::Template;
+use super::word::Image;
+use crate::bake::Recipe;
+use crate::runner::{self, Package, Runner};
+
+/// The keys that say so; each server has its own.
+pub(super) const KEYS: [&str; 6] = ["image", "npx", "uvx", "command", "args", "integrity"];
+
+pub(super) fn read_server(
+    name: String,
+    mut section: Section,
+    defaults: &Settings,
+    bake: &Bake,
+) -> Result<Server, ConfigError> {
+    let image = section.take::<Image>("image")?;
+    let npx = read_package(&mut section, "npx", Runner::Npx)?;
+    let uvx = read_package(&mut section, "uvx", Runner::Uvx)?;
+    let command = section.take_list::<String>("command")?;
+    let args = section.take_item("args").map(|item| read_args(&item)).transpose()?;
+    let integrity = section.take::<String>("integrity")?;
+    let overrides = Overrides::read(&mut section)?;
+    // Before what is missing: `imgae` explains both.
+    section.finish()?;
+    let (image, recipe, package_args) = match (image, npx.or(uvx.clone()), uvx) {
+        (Some(image), None, _) => (image.into_inner(), None, None),
+        (None, Some(package), uvx) if uvx.is_none() || uvx.as_ref() == Some(&package) => {
+            let recipe = Recipe { integrity: integrity.clone(), ..Recipe::new(&package, bake) };
+            (recipe.image(), Some(Arc::new(recipe)), Some(package.args))
+        }
+        (None, None, _) => {
+            return Err(section
+                .error("`image` is missing")
+                .with_hint("a server needs an image, or the package that it is baked from: `npx` or `uvx`"));
+        }
+        _ => {
+            return Err(section
+                .error("`image`, `npx` and `uvx` exclude each other")
+                .with_hint("keep the one that the server is to come from"));
+        }
+    };
+    if recipe.is_none() && integrity.is_some() {
+        return Err(section
+            .error("`integrity` needs `npx` or `uvx`")
+            .with_hint("name an image by its digest: `image = \"NAME@sha256:…\"`"));
+    }
+    if command.as_ref().is_some_and(Vec::is_empty) {
+        return Err(section
+            .error("`command` is empty")
+            .with_hint("leave it out for the image's own ENTRYPOINT and CMD, or put the program first"));
+    }
+    if args.is_some() && (command.is_some() || recipe.is_some()) {
+        let key = if command.is_some() { "command" } else { "npx` or `uvx" };
+        return Err(section
+            .error(format!("`args` and `{key}` exclude each other"))
+            .with_hint(format!("write the arguments into `{key}`, behind the program")));
+    }
+    // A package's image has no CMD that could stand for arguments.
+    let args = args.or(package_args.filter(|_| command.is_none()));
+    let mut settings = defaults.clone();
+    settings.apply(&overrides);
+    let server = Server { name, image, command, args, recipe, settings };
+    server.check()?;
+    Ok(server)
+}
+
+fn read_package(
+    section: &mut Section,
+    key: &'static str,
+    runner: Runner,
+) -> Result<Option<Package>, ConfigError> {
+    let Some(item) = section.take_item(key) else { return Ok(None) };
+    let words = item.words()?;
+    let package = runner::parse_words(runner, &words)
+        .map_err(|error| item.error(format!("`{key}`: {}", error.message)).with_hint(error.next))?;
+    check_args(&item, &package.args)?;
+    Ok(Some(package))
+}
+
+fn read_args(item: &Item) -> Result<Vec<String>, ConfigError> {
+    let args = item.list::<String>()?;
+    check_args(item, &args)?;
+    Ok(args)
+}
+
+/// Arguments are templates; what is wrong with one is told without it.
+fn check_args(item: &Item, args: &[String]) -> Result<(), ConfigError> {
+    for arg in args {
+        if let Err(error) = Template::parse(arg) {
+            let wrong = item.error(format!("an argument in `{}` {error}", item.name));
+            return Err(match error.hint() {
+                Some(hint) => wrong.with_hint(hint),
+                None => wrong,
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Config, Home};
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let home = Home::from_env(&|name| (name == "HOME").then(|| "/h".to_owned())).unwrap();
+        Config::parse(text, Path::new("/b.toml"), &home).map_err(|error| error.to_string())
+    }
+
+    fn server(text: &str) -> super::Server {
+        parse(&format!("[servers.a]\n{text}")).unwrap().server("a").unwrap().clone()
+    }
+
+    fn error(text: &str) -> String {
+        parse(&format!("[servers.a]\n{text}")).unwrap_err()
+    }
+
+    #[test]
+    fn a_package_stands_for_its_image() {
+        let everything = server("npx = \"@a/b@1 --port '${PORT:-1}'\"\nmemory = \"64m\"");
+        let recipe = everything.recipe.clone().unwrap();
+        assert_eq!(everything.image, recipe.image());
+        assert_eq!(everything.args.as_deref().unwrap(), ["--port", "${PORT:-1}"]);
+        assert_eq!(everything.settings.memory, 64 << 20);
+        assert_eq!(everything, server("npx = [\"@a/b@1\", \"--port\", \"${PORT:-1}\"]\nmemory = \"64m\""));
+        let time = server("uvx = \"time==1\"\nintegrity = \"sha256-x\"");
+        assert_eq!(time.recipe.unwrap().integrity.as_deref(), Some("sha256-x"));
+        let own = server("npx = \"b\"\ncommand = [\"sh\"]");
+        assert_eq!((own.args, own.command.unwrap()), (None, vec!["sh".to_owned()]));
+    }
+
+    #[test]
+    fn a_server_comes_from_one_place() {
+        for text in [
+            "image = \"i\"\nnpx = \"a\"",
+            "image = \"i\"\nuvx = \"a\"",
+            "npx = \"a\"\nuvx = \"a\"",
+            "npx = \"a\"\nuvx = \"b\"",
+        ] {
+            assert!(
+                error(text).contains("`image`, `npx` and `uvx` exclude each other"),
+                "{text}: {}",
+                error(text)
+            );
+        }
+        assert!(
+            error("memory = \"1g\"")
+                .contains("`image` is missing in [servers.a]; a server needs an image, or")
+        );
+        assert!(error("image = \"i\"\nintegrity = \"x\"").contains("`integrity` needs `npx` or `uvx`"));
+        assert!(
+            error("image = \"i\"\nargs = []\ncommand = [\"a\"]").contains("`args` and `command` exclude")
+        );
+        assert!(error("npx = \"a\"\nargs = []").contains("`args` and `npx` or `uvx` exclude"));
+        assert!(parse("[defaults]\nnpx = \"a\"").unwrap_err().contains("`npx` cannot stand in [defaults]"));
+    }
+
+    #[test]
+    fn mistakes_in_a_package_have_a_line_and_show_no_argument() {
+        assert_eq!(
+            error("npx = \"./x hunter2\""),
+            "/b.toml:2: `npx`: `npx` names no package of a registry; a folder of this machine cannot be baked: \
+             start its script with `node /ABSOLUTE/PATH/TO/FILE`"
+        );
+        assert!(error("npx = \"a 'hunter2\"").contains("`npx` has a quote without its other half"));
+        let unclosed = error("npx = \"a hunter2${\"");
+        assert!(
+            unclosed.contains("an argument in `npx` has a `${` without its `}`")
+                && !unclosed.contains("hunter2")
+        );
+        assert!(
+            error("image = \"i\"\nargs = [\"$HOME\"]")
+                .contains("an argument in `args` has a `$` before a name")
+        );
+        assert!(error("npx = 1").contains("`npx` is a text in quotes"));
+    }
+
+    #[test]
+    fn arguments_take_the_clients_variables() {
+        let mut server = server("image = \"i\"\nargs = [\"--key=${API_KEY}\", \"$$x\", \"${N:-1}\"]");
+        let secrets = server.resolve_args(&|name| (name == "API_KEY").then(|| "hunter2".to_owned())).unwrap();
+        assert_eq!(server.args.unwrap(), ["--key=hunter2", "$x", "1"]);
+        assert_eq!(secrets, ["hunter2"]);
+        let mut server = self::server("image = \"i\"\nargs = [\"${X}\"]");
+        let error = server.resolve_args(&|_| None).unwrap_err().to_string();
+        assert!(error.starts_with("server `a` needs the variable `X` for an argument"), "{error}");
+        let refused = self::error("image = \"i\"\nargs = [\"${X}\"]\nprestart = true");
+        assert!(refused.contains("its arguments take `X` from its client's environment"), "{refused}");
+    }
+
+    #[test]
+    fn packages_are_baked_as_the_section_says() {
+        let config = parse(
+            "[bake]\nnode = \"n\"\nuv = \"u\"\nnpm_registry = \"https://r/\"\nca = \"ca.pem\"\nmemory = \"1g\"\ntime = \"5m\"\n\
+             [servers.a]\nnpx = \"a\"\n[servers.b]\nnpx = \"a --other\"\n[servers.c]\nuvx = \"c\"\n[servers.d]\nimage = \"i\"",
+        )
+        .unwrap();
+        assert_eq!(config.bake.ca.as_deref(), Some(Path::new("/ca.pem")));
+        assert_eq!(config.foreign_images().into_iter().collect::<Vec<_>>(), ["i", "n", "u"]);
+        assert_eq!(config.recipes().len(), 2);
+        assert!(
+            parse("[bake]\nnpm_registry = \"r\"").unwrap_err().contains("is an address such as \"https://")
+        );
+        assert!(parse("[bake]\nnodes = \"r\"").unwrap_err().contains("did you mean `node`?"));
+    }
+
+    #[test]
+    fn a_command_line_is_a_server() {
+        let config = parse("[defaults]\nnetwork = \"none\"").unwrap();
+        let line = |line: &str| config.server_of_line(&shlex::split(line).unwrap());
+        let (server, notes) = line("npx -y @a/b 'x$y'").unwrap();
+        assert_eq!((server.name.as_str(), server.args.clone().unwrap()), ("b", vec!["x$$y".to_owned()]));
+        assert!(server.recipe.is_some() && notes.is_empty());
+        assert_eq!(server.settings.network, super::super::Network::None);
+        let (server, notes) = line("docker run -i --rm -p 1:1 -m 64m -e A img:1 serve").unwrap();
+        assert_eq!((server.image.as_str(), server.args.unwrap()), ("img:1", vec!["serve".to_owned()]));
+        assert_eq!((server.settings.memory, notes.len()), (64 << 20, 1));
+        assert!(line("bash x").unwrap_err().to_string().contains("berth understands `npx"));
+    }
+}
