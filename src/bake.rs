@@ -38,7 +38,7 @@ pub enum BakeError {
     #[error("cannot bake `{package}`")]
     Docker { package: String, source: DockerError },
     #[error("cannot bake `{package}`: there is nothing to install it on")]
-    Base { package: String, source: ImageError },
+    Base { package: String, source: Box<ImageError> },
     #[error("cannot bake `{package}`: cannot read `{}`, the `ca` of [bake]", path.display())]
     Ca { package: String, path: PathBuf, source: std::io::Error },
     /// `log` is what the installation said last.
@@ -204,7 +204,10 @@ impl Oven<'_> {
             None => None,
         };
         for (_, placed) in images::ensure(host.as_ref(), self.daemon, [recipe.base()], self.progress).await {
-            placed.map_err(|source| BakeError::Base { package: recipe.package.main().to_owned(), source })?;
+            placed.map_err(|error| BakeError::Base {
+                package: recipe.package.main().to_owned(),
+                source: Box::new(error),
+            })?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The container of an installation: what it is made of, what it says, and the image that it becomes.
 
+use std::fmt::Write;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -59,7 +61,7 @@ pub(super) fn archive(recipe: &Recipe) -> Result<Vec<u8>, BakeError> {
             |source| BakeError::Ca { package: recipe.package.main().to_owned(), path: path.clone(), source };
         ca = Some(std::fs::read(path).map_err(failed)?);
         for name in CA_VARIABLES {
-            env += &format!("export {name}={CA}\n");
+            let _ = writeln!(env, "export {name}={CA}");
         }
     }
     let packed = pack(recipe.script().0, &env, ca.as_deref()).map_err(|error| BakeError::Docker {

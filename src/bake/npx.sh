@@ -3,7 +3,8 @@ set -eu
 umask 022
 home=/opt/berth
 . "$home/tmp/env"
-export HOME="$home/tmp" TMPDIR="$home/tmp" npm_config_cache="$home/tmp/cache" npm_config_update_notifier=false CI=1
+export HOME="$home/tmp" TMPDIR="$home/tmp" npm_config_cache="$home/tmp/cache" npm_config_update_notifier=false CI=1 \
+    npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_retry_maxtimeout=5000
 program=$1
 shift
 cd "$home"

@@ -145,7 +145,9 @@ fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
         }
         (None, None) => {
             let (server, notes) = config.server_of_line(&args.command)?;
-            notes.iter().for_each(|note| tracing::warn!("{note}"));
+            for note in notes {
+                tracing::warn!("{note}");
+            }
             server
         }
     };

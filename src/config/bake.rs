@@ -21,7 +21,7 @@ pub struct Bake {
     pub uv: String,
     /// Instead of npm's own.
     pub npm_registry: Option<String>,
-    /// Instead of PyPI.
+    /// Instead of `PyPI`.
     pub python_index: Option<String>,
     /// For whatever is downloaded.
     pub proxy: Option<String>,

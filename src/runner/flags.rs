@@ -68,11 +68,11 @@ impl<'a> Line<'a> {
                         None => (word.clone(), None),
                     }
                 } else {
-                    self.short(&word[1..])
+                    Self::short(&word[1..])
                 }
             } else {
                 let cluster = self.cluster;
-                self.short(cluster)
+                Self::short(cluster)
             };
             let Some(flag) = known(&name) else {
                 return Err(RunnerError::new(
@@ -106,7 +106,7 @@ impl<'a> Line<'a> {
             match flag {
                 Flag::Idle | Flag::IdleValue => {}
                 Flag::Noted(note) | Flag::NotedValue(note) => {
-                    self.notes.push(format!("`{name}` is left out: {note}"))
+                    self.notes.push(format!("`{name}` is left out: {note}"));
                 }
                 Flag::Set(meaning) | Flag::Takes(meaning) => return Ok(Next::Flag(name, meaning, value)),
                 Flag::Refused(why, next) => return Err(self.refuse(&name, why, next)),
@@ -115,7 +115,7 @@ impl<'a> Line<'a> {
     }
 
     /// The first flag of a word such as `-it`, and what stands behind it.
-    fn short(&mut self, word: &'a str) -> (String, Option<&'a str>) {
+    fn short(word: &'a str) -> (String, Option<&'a str>) {
         let first = word.chars().next().map_or(0, char::len_utf8);
         let (flag, rest) = word.split_at(first);
         (format!("-{flag}"), (!rest.is_empty()).then_some(rest))

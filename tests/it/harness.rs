@@ -83,14 +83,19 @@ pub(crate) fn daemon() {
 
 /// The docker CLI on the tests' daemon: an eye that is not berth's own.
 pub(crate) fn docker(args: &[&str]) -> Output {
+    docker_command(args).output().expect("the docker CLI runs")
+}
+
+/// The same, for what runs beside a test.
+pub(crate) fn docker_command(args: &[&str]) -> Command {
     daemon();
-    Command::new("docker")
+    let mut command = Command::new("docker");
+    command
         .args(args)
         .env("DOCKER_HOST", "tcp://127.0.0.1:22376")
         .env("DOCKER_TLS_VERIFY", "1")
-        .env("DOCKER_CERT_PATH", HOME.join("certs"))
-        .output()
-        .expect("the docker CLI runs")
+        .env("DOCKER_CERT_PATH", HOME.join("certs"));
+    command
 }
 
 /// What a `berth` command says: exit code, standard output, standard error.
@@ -169,6 +174,13 @@ impl Berth {
     pub(crate) fn image(image: &str) -> Self {
         let mut command = berth();
         command.args(["run", "--image", image, "--network", "none"]);
+        Self { command, client: "unknown".to_owned() }
+    }
+
+    /// `berth run`, without a server: what starts one stands behind the `--` that is added last.
+    pub(crate) fn line() -> Self {
+        let mut command = berth();
+        command.arg("run");
         Self { command, client: "unknown".to_owned() }
     }
 

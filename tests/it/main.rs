@@ -7,6 +7,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "a test hands over a `json!(…)` that it has just written")]
 
 mod bad_input;
+mod bake;
 mod bytes;
 mod chaos;
 mod dind;

@@ -98,7 +98,8 @@ fn is_path(source: &str) -> bool {
 pub(super) fn is_engine(source: &str) -> bool {
     let source = source.trim_end_matches('/');
     let socket = |name: &str| {
-        name.ends_with(".sock") && ["docker", "podman", "containerd", "crio"].iter().any(|e| name.contains(e))
+        name.rsplit('.').next() == Some("sock")
+            && ["docker", "podman", "containerd", "crio"].iter().any(|e| name.contains(e))
     };
     socket(source.rsplit('/').next().unwrap_or_default())
         || ["", "/run", "/var/run", "/var", "/var/lib/docker", "/proc", "/sys", "/dev"].contains(&source)
