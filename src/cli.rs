@@ -40,6 +40,8 @@ pub enum Subcommands {
     Ps(PsArgs),
     /// End a session.
     Kill(KillArgs),
+    /// List the sessions of late, or tell what one of them left behind: its start, what berth and the server said, its end.
+    Logs(crate::commands::logs::LogsArgs),
     /// Remove what crashed sessions left behind; should never find anything.
     Gc,
     /// Examine this system with real sessions, and report.

@@ -6,6 +6,7 @@ pub mod down;
 pub mod env;
 pub mod gc;
 pub mod kill;
+pub mod logs;
 pub mod ps;
 pub mod run;
 pub mod status;
@@ -46,6 +47,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
+        Subcommands::Logs(args) => logs::run(&args, &home).await,
         Subcommands::Gc => in_time(gc::run(&config, &home)).await,
         Subcommands::Validate(args) => {
             validate::run(&args, &config, &home, arguments.config.as_deref()).await

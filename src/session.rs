@@ -156,6 +156,7 @@ where
         said: OnceLock::new(),
         trace: options.trace.clone(),
         client_left: AtomicBool::new(false),
+        client_end: OnceLock::new(),
     });
     let (hello, said) = oneshot::channel();
     let (phase, phases) = mpsc::channel(2);
@@ -185,9 +186,14 @@ where
     };
     let recovery = Recovery::new(options.on_failure, options.recover_within);
     let first = start(said);
-    Session { client, shared, phase, to_server, recovery, repeating: None, unfit: None, options }
-        .run(first, start)
-        .await
+    let (trace, known) = (options.trace.clone(), Arc::clone(&shared));
+    let session =
+        Session { client, shared, phase, to_server, recovery, repeating: None, unfit: None, options };
+    let result = session.run(first, start).await;
+    if let Some(journal) = trace.journal() {
+        journal.end(&failures::end(&known, &result));
+    }
+    result
 }
 
 struct Session<W, I> {

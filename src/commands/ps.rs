@@ -85,7 +85,7 @@ fn mebibytes(bytes: u64) -> f64 {
 }
 
 /// Writes rows in columns as wide as their widest cell.
-fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> std::io::Result<()> {
+pub(super) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> std::io::Result<()> {
     let widths: [usize; N] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default());
     for row in rows {

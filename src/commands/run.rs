@@ -15,6 +15,7 @@ use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Overrides, Server, Settings};
 use crate::dock::spec::Spec;
 use crate::failure::Failure;
+use crate::observe::journal::{self, Journal};
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::{Sink, Trace};
@@ -51,10 +52,11 @@ pub async fn run(
     options.redactor = redactor.clone();
     let prepared = chosen.and_then(|(config, home, Chosen { server, env, mounts, .. })| {
         options.apply(&server.settings);
-        let trace = open_trace(&args, redactor, stderr);
+        let trace = open_trace(&args, redactor.clone(), stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
         let plan = plan(&args, &config, &home, server, &env, mounts)?;
+        options.trace = options.trace.clone().with_journal(open_journal(&plan, &home, redactor, stderr));
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
         }
@@ -233,6 +235,24 @@ fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> std::i
         Some(file) => Sink::File(file.to_owned()),
     };
     Trace::open(sink, args.trace_bodies, redactor, stderr.clone())
+}
+
+/// Switches the sessions' histories off for whoever sets it to `off`.
+const JOURNAL: &str = "BERTH_JOURNAL";
+
+fn open_journal(plan: &Plan, home: &Home, redactor: Redactor, stderr: &StderrSink) -> Option<Journal> {
+    if !plan.server.settings.journal || variable(JOURNAL).is_some_and(|value| value == "off") {
+        return None;
+    }
+    let journal = Journal::begin(&home.state, &plan.session, redactor);
+    stderr.record_in(&journal);
+    journal.start(&journal::Start {
+        server: &plan.server.name,
+        image: &plan.server.image,
+        client: plan.client.as_ref().map(Client::as_str),
+        client_session: plan.client_session.as_deref(),
+    });
+    Some(journal)
 }
 
 /// Clients end their servers with SIGINT or SIGTERM, and closing terminals with SIGHUP; all mean «end in order».

@@ -50,6 +50,7 @@ pub struct Overrides {
     pub mounts: Option<Vec<MountEntry>>,
     /// The same.
     pub volumes: Option<Vec<Volume>>,
+    pub journal: Option<bool>,
 }
 
 impl Overrides {
@@ -81,6 +82,7 @@ impl Overrides {
             deny_tools: section.take_list("deny_tools")?.unwrap_or_default(),
             mounts: mount::read_mounts(section)?,
             volumes: volume::read_volumes(section)?,
+            journal: section.take("journal")?,
         })
     }
 }

@@ -79,6 +79,8 @@ pub struct Settings {
     /// Folders of this machine; expanded by [`Config::mounts`](super::Config::mounts) alone.
     pub(super) mounts: Vec<MountEntry>,
     pub volumes: Vec<Volume>,
+    /// Whether sessions leave a history.
+    pub journal: bool,
     /// By the variable's name; expanded by [`Server::resolve_env`] alone.
     env: BTreeMap<String, EnvEntry>,
 }
@@ -111,6 +113,7 @@ impl Default for Settings {
             deny_tools: Vec::new(),
             mounts: Vec::new(),
             volumes: Vec::new(),
+            journal: true,
             env: BTreeMap::new(),
         }
     }
@@ -157,6 +160,7 @@ impl Settings {
         if let Some(volumes) = &over.volumes {
             self.apply_volumes(volumes);
         }
+        set(&mut self.journal, over.journal, |journal| journal);
         for entry in &over.env {
             let mut entry = entry.clone();
             // A flag over a secret is as secret: it is another value of the same thing.

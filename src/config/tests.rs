@@ -45,6 +45,7 @@ fn nothing_written_is_the_hardened_default() {
     assert_eq!(settings.tmpfs, BTreeMap::from([("/tmp".to_owned(), 67_108_864)]));
     assert_eq!(settings.max_line, 16_777_216);
     assert_eq!(settings.stop_grace, Duration::from_secs(3));
+    assert!(settings.journal);
     assert_eq!((settings.standby, settings.standby_ttl), (1, Duration::from_mins(30)));
     assert!(!settings.prestart);
     assert_eq!(server.resolve_env(&|_| Some("leak".to_owned())).unwrap(), []);
@@ -92,6 +93,7 @@ fn every_key_arrives() {
         call_timeout = "7s"
         tools = ["read_*", "list"]
         deny_tools = ["read_secret"]
+        journal = false
         standby = 7
         standby_ttl = "90s"
 
@@ -132,6 +134,7 @@ fn every_key_arrives() {
     assert_eq!(settings.call_timeout, Some(Duration::from_secs(7)));
     assert_eq!(format!("{:?}", settings.tools), r#"Some([ToolPattern("read_*"), ToolPattern("list")])"#);
     assert_eq!(settings.deny_tools, ["read_secret".parse().unwrap()]);
+    assert!(!settings.journal && config.defaults.journal);
     assert_eq!((settings.standby, settings.standby_ttl), (7, Duration::from_secs(90)));
     assert!(!settings.prestart && config.server("ahead").unwrap().settings.prestart);
 }

@@ -8,10 +8,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Journal;
 use super::queue::{Drain, Limits, Queue, write_all};
 
 const LIMITS: Limits = Limits { entries: 4096, bytes: 4 << 20 };
@@ -23,6 +25,8 @@ pub const FLUSH: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct StderrSink {
     queue: Queue<Entry>,
+    /// What is said here is in the session's history, too.
+    journal: Arc<OnceLock<Journal>>,
 }
 
 impl StderrSink {
@@ -39,17 +43,43 @@ impl StderrSink {
     /// Writes to `out` instead.
     pub fn to(out: impl Write + Send + 'static) -> Self {
         let writer = Writer { out, in_line: false, broken: false };
-        Self { queue: Queue::start("berth-stderr", LIMITS, writer) }
+        Self { queue: Queue::start("berth-stderr", LIMITS, writer), journal: Arc::default() }
     }
 
-    /// One line, its end added; at most 4 MiB.
+    /// From now on, `journal` gets berth's own lines and the server's. The first one counts.
+    pub fn record_in(&self, journal: &Journal) {
+        _ = self.journal.set(journal.clone());
+    }
+
+    /// One line of berth's own, its end added; at most 4 MiB.
     pub fn line(&self, text: impl Into<Vec<u8>>) {
+        let text = text.into();
+        self.record("log", &text);
+        self.unrecorded(text);
+    }
+
+    /// The same, of the server's.
+    pub fn server_line(&self, text: impl Into<Vec<u8>>) {
+        let text = text.into();
+        self.record("stderr", &text);
+        self.unrecorded(text);
+    }
+
+    /// A line that is no part of the session's history.
+    pub(super) fn unrecorded(&self, text: impl Into<Vec<u8>>) {
         let text = text.into();
         self.queue.offer(text.len(), || Entry::Line(text));
     }
 
-    /// Bytes as they are. Should they not end with a newline, the next [`line`](Self::line) begins with one.
+    fn record(&self, kind: &'static str, text: &[u8]) {
+        if let Some(journal) = self.journal.get() {
+            journal.line(kind, text);
+        }
+    }
+
+    /// Bytes of berth's own as they are. Should they not end with a newline, the next [`line`](Self::line) begins with one.
     pub fn raw(&self, bytes: Bytes) {
+        self.record("log", bytes.trim_ascii_end());
         self.queue.offer(bytes.len(), || Entry::Raw(bytes));
     }
 

@@ -4,7 +4,7 @@
 //! program in a file (`--trace=FILE`, see [`record`]). It never makes the data path wait and never ends a session:
 //! what its queue has no room for is dropped and counted, and a file that can't be written to ends the trace only.
 //! Nothing leaves it before the [`Redactor`] saw it.
-mod human;
+pub(crate) mod human;
 pub mod record;
 
 use std::fmt;
@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use super::queue::{Drain, Limits, Queue, write_all};
-use super::{Redactor, StderrSink};
-use crate::rpc::envelope::{Envelope, Look};
+use super::{Journal, Redactor, StderrSink};
+use crate::rpc::envelope::{Envelope, Kind, Look};
 use crate::rpc::raw::{self, Raw};
 use record::{Copied, Record, Shown, What};
 
@@ -55,6 +55,19 @@ impl fmt::Display for Direction {
     }
 }
 
+/// A server that is there for the client.
+#[derive(Debug, Clone, Copy)]
+pub struct Up<'a> {
+    /// `cold`, `standby` or `prestarted`.
+    pub how: &'static str,
+    pub server: &'a str,
+    pub client: &'a str,
+    /// Its id.
+    pub container: &'a str,
+    /// How many servers the session has lost before.
+    pub lost: u32,
+}
+
 /// Where a trace goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
@@ -65,9 +78,12 @@ pub enum Sink {
     File(PathBuf),
 }
 
-/// A handle on the trace; clones share it. Off, it costs a branch.
+/// A handle on the trace; clones share it. Off, it costs a branch. What is no message goes into the session's journal, too.
 #[derive(Debug, Clone, Default)]
-pub struct Trace(Option<Arc<Shared>>);
+pub struct Trace {
+    shared: Option<Arc<Shared>>,
+    journal: Option<Journal>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -81,7 +97,7 @@ struct Shared {
 
 impl Trace {
     pub fn off() -> Self {
-        Self(None)
+        Self { shared: None, journal: None }
     }
 
     /// Starts the thread that writes.
@@ -96,26 +112,57 @@ impl Trace {
         };
         let margin = redactor.margin();
         let queue = Queue::start("berth-trace", LIMITS, Writer { out, redactor });
-        Ok(Self(Some(Arc::new(Shared { queue, session: OnceLock::new(), bodies, margin, stderr }))))
+        let shared = Shared { queue, session: OnceLock::new(), bodies, margin, stderr };
+        Ok(Self { shared: Some(Arc::new(shared)), journal: None })
+    }
+
+    /// Has `journal` get what is no message.
+    #[must_use]
+    pub fn with_journal(self, journal: Option<Journal>) -> Self {
+        Self { journal, ..self }
+    }
+
+    /// The session's history, if it leaves one.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
     }
 
     /// Names the session in all later records; the first name counts.
     pub fn session(&self, name: &str) {
-        if let Some(shared) = &self.0 {
+        if let Some(shared) = &self.shared {
             shared.session.get_or_init(|| name.into());
         }
     }
 
     /// A step that ended now.
     pub fn step(&self, name: &'static str, began: Instant, detail: &str) {
-        let Some(shared) = &self.0 else { return };
+        if let Some(journal) = &self.journal {
+            journal.step(name, began.elapsed(), detail);
+        }
+        let Some(shared) = &self.shared else { return };
         let took = began.elapsed();
         shared.offer(TEXT, None, || What::Step { name, took, detail: shared.copy(detail.as_bytes(), TEXT) });
     }
 
+    /// A server is there for the client; its start began at `began`.
+    pub fn up(&self, began: Instant, up: &Up<'_>) {
+        let took = began.elapsed();
+        if let Some(journal) = &self.journal {
+            journal.up(took, up);
+        }
+        let Some(shared) = &self.shared else { return };
+        shared.offer(TEXT, None, || What::Up {
+            how: up.how,
+            took,
+            server: shared.copy(up.server.as_bytes(), TEXT),
+            client: shared.copy(up.client.as_bytes(), TEXT),
+            container: up.container.to_owned(),
+        });
+    }
+
     /// A line that passed: one record for each message in it. `latency` is what an answer took.
     pub fn message(&self, direction: Direction, look: &Look<'_>, line: &[u8], latency: Option<Duration>) {
-        let Some(shared) = &self.0 else { return };
+        let Some(shared) = &self.shared else { return };
         let batch = match look {
             Look::One(_) => None,
             Look::Batch(envelopes) => Some(envelopes.len()),
@@ -128,6 +175,7 @@ impl Trace {
             shared.offer(size, Some(direction), || What::Message {
                 kind: envelope.map_or("other", |envelope| envelope.kind.as_str()),
                 method: envelope.and_then(|it| Some(shared.copy(it.method.as_deref()?.as_bytes(), TEXT))),
+                tool: envelope.and_then(tool).map(|tool| shared.copy(tool.as_bytes(), TEXT)),
                 id: envelope.and_then(|it| Some(shared.copy(it.id?.get().as_bytes(), TEXT))),
                 code: envelope.and_then(code),
                 bytes: line.len(),
@@ -140,7 +188,10 @@ impl Trace {
 
     /// Something that is no message: a stray print, a framing error, an answer of our own, the end of the session.
     pub fn note(&self, direction: Option<Direction>, what: &'static str, detail: &str, bytes: u64) {
-        let Some(shared) = &self.0 else { return };
+        if let Some(journal) = &self.journal {
+            journal.note(direction, what, detail, bytes);
+        }
+        let Some(shared) = &self.shared else { return };
         shared.offer(TEXT, direction, || {
             let detail = shared.copy(detail.as_bytes(), TEXT);
             What::Note { name: what, detail, bytes }
@@ -156,9 +207,12 @@ impl Trace {
 
     /// As [`flush`](Self::flush), for the end of the process: it blocks.
     pub fn close(self) {
-        let Some(shared) = self.0 else { return };
         let began = Instant::now();
-        shared.queue.flush(FLUSH);
+        if let Some(journal) = &self.journal {
+            journal.flush(FLUSH);
+        }
+        let Some(shared) = self.shared else { return };
+        shared.queue.flush(FLUSH.saturating_sub(began.elapsed()));
         shared.stderr.flush(FLUSH.saturating_sub(began.elapsed()));
     }
 }
@@ -177,6 +231,14 @@ impl Shared {
         let copied = text.get(..limit.saturating_add(self.margin)).unwrap_or(text);
         Copied { bytes: copied.to_vec(), limit, cut: text.len() > limit }
     }
+}
+
+/// Which tool is called: its name is no more of a content than its method is.
+fn tool(envelope: &Envelope<'_>) -> Option<String> {
+    if envelope.kind != Kind::Request || envelope.method.as_deref() != Some("tools/call") {
+        return None;
+    }
+    serde_json::from_str(raw::member(envelope.params?, "name")?.get()).ok()
 }
 
 fn code(envelope: &Envelope<'_>) -> Option<i64> {
@@ -218,7 +280,7 @@ enum Out {
 impl Writer {
     fn show(&mut self, shown: &Shown<'_>, time: Timestamp) {
         match &mut self.out {
-            Out::Stderr(stderr) => stderr.line(human::line(shown, time)),
+            Out::Stderr(stderr) => stderr.unrecorded(human::line(shown, time)),
             Out::File { file, path, stderr } => {
                 let Err(error) = write_all(file, &record::line(shown)) else { return };
                 stderr.line(format!("berth: trace stopped: cannot write to `{}`: {error}", path.display()));

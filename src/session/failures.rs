@@ -1,10 +1,23 @@
 //! Why a session has no server any more, in words: the cause, and the next command to type.
 
+use super::inflight::Counts;
+use super::relay::{ClientEnd, Shared};
 use super::serving::{Ending, Served};
 use super::stderr_tail::StderrTail;
 use super::{Exit, Options};
 use crate::failure::Failure;
+use crate::observe::journal::End;
 use crate::rpc::Code;
+
+/// How the session ended, for its history.
+pub(super) fn end(shared: &Shared, result: &Result<(), Failure>) -> End {
+    let Counts { requests, errors, lost, unanswered } = shared.in_flight.counts();
+    let (why, code) = match result {
+        Ok(()) => (shared.client_end.get().map_or("", |end| ClientEnd::as_str(*end)).to_owned(), 0),
+        Err(failure) => (failure.text.clone(), failure.code.exit_code()),
+    };
+    End { why, code, requests, errors, lost, unanswered }
+}
 
 impl Options {
     fn answered_late(&self) -> Failure {

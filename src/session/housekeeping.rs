@@ -70,6 +70,9 @@ impl Housekeeping {
             answer.cancelled().await;
             self.replenish().await;
             done.cancel();
+            if let Some(journal) = self.trace.journal() {
+                journal.tidy();
+            }
             self.sweep().await;
         };
         Housekeeper { answered, replenished, leaving, work: tokio::spawn(work) }

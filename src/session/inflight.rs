@@ -77,6 +77,12 @@ fn subscription_over(id: &RawId) -> Bytes {
 pub struct InFlight {
     pending: DashMap<RequestId, Pending>,
     requests: AtomicU64,
+    /// Of these, our own.
+    ours: AtomicU64,
+    /// Answers that are errors of the server's.
+    errors: AtomicU64,
+    /// Requests that were left to us to answer.
+    lost: AtomicU64,
     /// Servers answer what was cancelled all the same, some by mistake, some because it was too late.
     cancelled: DashSet<RequestId>,
     unasked: AtomicBool,
@@ -107,6 +113,7 @@ impl InFlight {
     /// Registers a request of our own.
     pub fn insert_ours(&self, id: &RawId) {
         if let Some(key) = id.request_id() {
+            self.ours.fetch_add(1, Ordering::Relaxed);
             self.wait(key, id.clone(), Asker::Ourselves, false);
         }
     }
@@ -217,8 +224,38 @@ impl InFlight {
         let mut all: Vec<Pending> = keys.iter().filter_map(|key| self.take(key)).collect();
         all.retain(|pending| pending.asker != Asker::Ourselves);
         all.sort_by_key(|pending| pending.number);
+        self.lost.fetch_add(all.len() as u64, Ordering::Relaxed);
         all
     }
+
+    /// The server has answered with an error.
+    pub fn count_error(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What has become of the client's requests so far.
+    pub fn counts(&self) -> Counts {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            requests: count(&self.requests).saturating_sub(count(&self.ours)),
+            errors: count(&self.errors),
+            lost: count(&self.lost),
+            unanswered: self.pending.iter().filter(|pending| pending.asker != Asker::Ourselves).count()
+                as u64,
+        }
+    }
+}
+
+/// What has become of the client's requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub requests: u64,
+    /// Answered with an error of the server's.
+    pub errors: u64,
+    /// Left unanswered by a server that was lost, and answered by us.
+    pub lost: u64,
+    /// Answered by nobody.
+    pub unanswered: u64,
 }
 
 /// Most late answers never come, so what was noted first is forgotten in the end, all at once.

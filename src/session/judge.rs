@@ -133,6 +133,9 @@ fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending>
                 report_unasked(envelope, &id, message.len(), shared);
                 continue;
             };
+            if envelope.kind == Kind::ErrorResponse {
+                shared.in_flight.count_error();
+            }
             if pending.asker == Asker::Beginner {
                 lock(&shared.handshake).server_answered(&id, envelope.kind, message);
             }

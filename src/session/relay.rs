@@ -45,6 +45,8 @@ pub struct Shared {
     pub rules: Rules,
     /// Set before the server's input is closed: a server that ends by that may be seen to end before the pump is.
     pub client_left: AtomicBool,
+    /// Set when the pump is over.
+    pub client_end: OnceLock<ClientEnd>,
 }
 
 /// What the session's loop tells the pump of the server.
@@ -74,6 +76,17 @@ pub enum ClientEnd {
     Told,
 }
 
+impl ClientEnd {
+    /// For a person.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "the client closed its output",
+            Self::Stopped => "stopped by a signal, or the client does not read",
+            Self::Told => "the client was told that there is no server",
+        }
+    }
+}
+
 /// The pump, before it runs.
 #[derive(Debug)]
 pub struct ClientToServer<R, I> {
@@ -101,7 +114,14 @@ where
     I: AsyncWrite + Unpin,
 {
     /// Runs until the client or the server is gone, or `stop`; closes the server's input.
-    pub async fn run(mut self) -> ClientEnd {
+    pub async fn run(self) -> ClientEnd {
+        let shared = Arc::clone(&self.shared);
+        let end = self.pump().await;
+        shared.trace.note(Some(Direction::ClientToServer), "client ended", end.as_str(), 0);
+        *shared.client_end.get_or_init(|| end)
+    }
+
+    async fn pump(mut self) -> ClientEnd {
         let mut server = None;
         let end = loop {
             let item = tokio::select! {

@@ -18,7 +18,7 @@ use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
 use crate::dock::wire::Wire;
 use crate::failure::Failure;
-use crate::observe::trace::Trace;
+use crate::observe::trace::{Trace, Up};
 use crate::rpc::Code;
 
 /// What is known when the process starts.
@@ -46,6 +46,7 @@ pub async fn start(
     said: oneshot::Receiver<Option<String>>,
     trace: Trace,
 ) -> Result<DockUpstream, Failure> {
+    let began = Instant::now();
     let timeout = plan.server.settings.start_timeout;
     let server = plan.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
@@ -60,12 +61,13 @@ pub async fn start(
         (None, Some(image)) => image_command(&image.argv(plan.server.args.as_deref()), &plan.server.image)?,
         (None, None) => return Err(LeaseError::NoImage(plan.server.image.clone()).into()),
     };
-    let start = Start { engine, spec, argv, image, trace };
+    let start = Start { began, engine, spec, argv, image, trace };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
 }
 
 /// A start that has found out all it must know.
 struct Start {
+    began: Instant,
     engine: Engine,
     spec: Spec,
     argv: Vec<String>,
@@ -201,7 +203,15 @@ impl Start {
             argv: self.argv.clone(),
             trace: self.trace.clone(),
         };
-        let memory = self.spec.server.settings.memory;
+        let Spec { server, client, attempt, .. } = &self.spec;
+        let how = match made {
+            Made::Now => "cold",
+            Made::Before if server.settings.prestart => "prestarted",
+            Made::Before => "standby",
+        };
+        self.trace
+            .up(self.began, &Up { how, server: &server.name, client, container: &container, lost: *attempt });
+        let memory = server.settings.memory;
         DockUpstream::new(self.engine.clone(), container, streams, hold, memory, housekeeping.start(made))
     }
 }

@@ -51,7 +51,7 @@ impl StderrTail {
             self.last.pop_front();
         }
         self.last.push_back(line.chars().take(KEPT_LENGTH).collect());
-        self.sink.line(line);
+        self.sink.server_line(line);
     }
 
     /// The last lines in one.

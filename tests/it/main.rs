@@ -17,6 +17,7 @@ mod files;
 mod flow;
 mod hardening;
 mod harness;
+mod history;
 mod hostile;
 mod lifecycle;
 mod prestart;

@@ -11,7 +11,7 @@ use crate::harness::Berth;
 const SECRET: &str = "hunter2-of-the-trace";
 
 /// All that the documentation of a record names.
-const MEMBERS: [&str; 15] = [
+const MEMBERS: [&str; 20] = [
     "time",
     "session",
     "direction",
@@ -27,8 +27,13 @@ const MEMBERS: [&str; 15] = [
     "count",
     "detail",
     "body",
+    "tool",
+    "how",
+    "server",
+    "client",
+    "container",
 ];
-const KINDS: [&str; 7] = ["request", "notification", "response", "error", "other", "step", "note"];
+const KINDS: [&str; 8] = ["request", "notification", "response", "error", "other", "step", "up", "note"];
 const STEPS: [&str; 6] = [
     "connect for the container",
     "connect for the server",
@@ -93,9 +98,11 @@ fn records(file: &Path) -> Vec<Value> {
         let has = |name: &str| members.contains_key(name);
         assert!(has("time") && has("kind") && has("session"), "{record}");
         let kind = record["kind"].as_str().unwrap();
-        assert_eq!(has("direction"), kind != "step" && record["name"] != "server ended", "{record}");
+        let ours = kind == "step" || kind == "up" || record["name"] == "server ended";
+        assert_eq!(has("direction"), !ours, "{record}");
+        assert_eq!(has("tool"), record["method"] == "tools/call", "{record}");
         assert_eq!(has("name"), kind == "step" || kind == "note", "{record}");
-        assert_eq!(has("duration_ms"), kind == "step", "{record}");
+        assert_eq!(has("duration_ms"), kind == "step" || kind == "up", "{record}");
         assert_eq!(has("method"), kind == "request" || kind == "notification", "{record}");
         assert_eq!(has("id"), ["request", "response", "error"].contains(&kind), "{record}");
         assert_eq!(has("code"), kind == "error", "{record}");
@@ -132,7 +139,7 @@ fn the_file_has_each_step_of_the_start_and_each_message() {
 
     for (id, tool) in [("noisy", "noise"), ("secret", "env"), ("keyed", "echo"), ("slow", "sleep")] {
         let (request, response) = (of(&records, "request", id), of(&records, "response", id));
-        assert_eq!(request["method"], "tools/call", "{tool}");
+        assert_eq!((&request["method"], &request["tool"]), (&json!("tools/call"), &json!(tool)));
         assert_eq!(
             (&request["direction"], &response["direction"]),
             (&json!("client->server"), &json!("server->client"))

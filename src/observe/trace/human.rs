@@ -37,6 +37,15 @@ fn write(line: &mut String, shown: &Shown<'_>, time: Timestamp) -> fmt::Result {
     if let Some(method) = &shown.method {
         write!(line, " {}", Plain(method))?;
     }
+    if let Some(tool) = &shown.tool {
+        write!(line, " {}", Plain(tool))?;
+    }
+    if let Some(how) = shown.how {
+        write!(line, " {how}")?;
+    }
+    for text in [&shown.server, &shown.client].into_iter().flatten() {
+        write!(line, " {}", Plain(text))?;
+    }
     if let Some(id) = &shown.id {
         write!(line, " id={}", Plain(id.get()))?;
     }
@@ -63,7 +72,7 @@ fn write(line: &mut String, shown: &Shown<'_>, time: Timestamp) -> fmt::Result {
 }
 
 /// Text of somebody else's, its control characters escaped.
-struct Plain<'a>(&'a str);
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +96,7 @@ fn moves_text(char: char) -> bool {
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-struct Size(u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,7 +110,7 @@ impl fmt::Display for Size {
     }
 }
 
-struct Took(Duration);
+pub(crate) struct Took(pub(crate) Duration);
 
 impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

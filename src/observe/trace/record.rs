@@ -8,14 +8,17 @@
 //! | `time` | string | RFC 3339, UTC, microseconds |
 //! | `session` | string | berth's own name for the session, as `berth ps` shows it |
 //! | `direction` | string | `client->server` or `server->client` |
-//! | `kind` | string | of a message `request`, `notification`, `response`, `error`, `other` (JSON, but no message that makes sense); `step`, `note`, `dropped` |
+//! | `kind` | string | of a message `request`, `notification`, `response`, `error`, `other` (JSON, but no message that makes sense); `step`, `up`, `note`, `dropped` |
 //! | `name` | string | of a step or a note: which |
 //! | `method` | string | of a request or a notification |
+//! | `tool` | string | of a `tools/call`: which |
 //! | `id` | any | as it stood in the message; a string where it was cut or changed |
 //! | `bytes` | integer | the line's length, its end included; a batch's records have the batch's |
 //! | `batch` | integer | how many records the batch has, which follow one another |
 //! | `latency_ms` | number | of an answer: since its request passed; microseconds after the point |
-//! | `duration_ms` | number | of a step, which ended at `time` |
+//! | `duration_ms` | number | of a step, which ended at `time`; of `up`: since the start of this server began |
+//! | `how` | string | of `up`, which says that a server is there for the client: its container was made now (`cold`), was on `standby`, or had the server `prestarted` |
+//! | `server`, `client`, `container` | string | of `up`: names, and the container's id |
 //! | `code` | integer | of an `error` |
 //! | `count` | integer | of `dropped`: so many records are missing here, the queue was full |
 //! | `detail` | string | of a step or a note |
@@ -43,6 +46,7 @@ pub(super) enum What {
     Message {
         kind: &'static str,
         method: Option<Copied>,
+        tool: Option<Copied>,
         id: Option<Copied>,
         code: Option<i64>,
         bytes: usize,
@@ -54,6 +58,13 @@ pub(super) enum What {
         name: &'static str,
         took: Duration,
         detail: Copied,
+    },
+    Up {
+        how: &'static str,
+        took: Duration,
+        server: Copied,
+        client: Copied,
+        container: String,
     },
     Note {
         name: &'static str,
@@ -83,6 +94,8 @@ pub(super) struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tool: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bytes: Option<u64>,
@@ -92,6 +105,14 @@ pub(super) struct Shown<'a> {
     pub(super) latency_ms: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "milliseconds")]
     pub(super) duration_ms: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) how: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) code: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,9 +139,10 @@ impl<'a> Shown<'a> {
             ..Self::default()
         };
         match &record.what {
-            What::Message { kind, method, id, code, bytes, batch, latency, body } => {
+            What::Message { kind, method, tool, id, code, bytes, batch, latency, body } => {
                 shown.kind = kind;
                 shown.method = method.as_ref().map(|method| show(method, false));
+                shown.tool = tool.as_ref().map(|tool| show(tool, false));
                 shown.id = id.as_ref().and_then(|id| json_or_string(&show(id, false)));
                 shown.bytes = u64::try_from(*bytes).ok();
                 shown.batch = *batch;
@@ -133,6 +155,14 @@ impl<'a> Shown<'a> {
                 shown.name = Some(name);
                 shown.duration_ms = Some(*took);
                 shown.detail = Some(show(detail, false)).filter(|detail| !detail.is_empty());
+            }
+            What::Up { how, took, server, client, container } => {
+                shown.kind = "up";
+                shown.how = Some(how);
+                shown.duration_ms = Some(*took);
+                shown.server = Some(show(server, false));
+                shown.client = Some(show(client, false));
+                shown.container = Some(container);
             }
             What::Note { name, detail, bytes } => {
                 shown.kind = "note";

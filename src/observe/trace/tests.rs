@@ -7,7 +7,8 @@ use super::*;
 use crate::observe::stderr::tests::Caught;
 use crate::rpc::envelope::look;
 
-const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"token":"t0k"}}"#;
+const CALL: &[u8] =
+    br#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"echo","token":"t0k"}}"#;
 
 fn to_file(path: &Path, bodies: bool, secrets: &[&str]) -> Trace {
     let redactor = Redactor::new(secrets.iter().map(|secret| (*secret).to_owned()));
@@ -39,6 +40,8 @@ fn the_file_has_the_documented_members_and_no_others() {
     trace.session("mcp-codex-1");
     trace.session("mcp-codex-2");
     send(&trace, CALL);
+    let up = Up { how: "standby", server: "time", client: "codex", container: "c0ffee", lost: 0 };
+    trace.up(Instant::now(), &up);
     let answer = br#"{"jsonrpc":"2.0","id":"\u0061","error":{"code":-32601,"message":"x"}}"#;
     let latency = Some(Duration::from_nanos(12_345_678));
     trace.message(Direction::ServerToClient, &look(answer).unwrap(), answer, latency);
@@ -54,10 +57,13 @@ fn the_file_has_the_documented_members_and_no_others() {
     }
     let took = records[0].as_object_mut().unwrap().remove("duration_ms").unwrap().as_f64().unwrap();
     assert!((20.0..2000.0).contains(&took), "{took}");
+    assert!(records[2].as_object_mut().unwrap().remove("duration_ms").is_some());
     let expected = json!([
         {"kind": "step", "name": "lease", "detail": "mcp-codex-1"},
         {"session": "mcp-codex-1", "direction": "client->server", "kind": "request", "method": "tools/call",
-            "id": 3, "bytes": CALL.len()},
+            "tool": "echo", "id": 3, "bytes": CALL.len()},
+        {"session": "mcp-codex-1", "kind": "up", "how": "standby", "server": "time", "client": "codex",
+            "container": "c0ffee"},
         {"session": "mcp-codex-1", "direction": "server->client", "kind": "error", "id": "a", "code": -32601,
             "bytes": answer.len(), "latency_ms": 12.346},
         {"session": "mcp-codex-1", "direction": "server->client", "kind": "note", "name": "stray print",
@@ -250,7 +256,7 @@ fn the_lines_for_a_person_are_aligned_and_on_one_line_each() {
     assert_eq!(
         rest,
         [
-            " client->server request      tools/call id=3 71 B",
+            " client->server request      tools/call echo id=3 85 B",
             " client->server notification a\\nb\\u{1b}[2J\\u{202e} 48 B",
             " server->client response     id=3 5.1 KiB 12.4 ms",
             " berth          note         end client closed",
@@ -292,7 +298,10 @@ fn a_body_for_a_person_stands_on_a_second_line() {
     trace.close();
     let text = caught.text(&stderr);
     let body = text.lines().nth(1).unwrap();
-    assert_eq!(body, r#"    {"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"token":"[redacted]"}}"#);
+    assert_eq!(
+        body,
+        r#"    {"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"echo","token":"[redacted]"}}"#
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,7 +319,7 @@ async fn flush_waits_for_the_writer_also_with_a_paused_clock() {
 #[test]
 fn off_it_does_nothing() {
     let trace = Trace::open(Sink::Off, true, Redactor::new([]), StderrSink::to(io::sink())).unwrap();
-    assert!(trace.0.is_none());
+    assert!(trace.shared.is_none());
     send(&trace, CALL);
     trace.step("x", Instant::now(), "");
     trace.close();

@@ -1,0 +1,77 @@
+//! One record of a trace or a journal, as it is read again; see [`observe::trace::record`](crate::observe::trace::record).
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// What a line says. Unknown members are passed over, for a later berth may have written them.
+#[derive(Debug, Deserialize)]
+pub struct Record {
+    pub time: Timestamp,
+    pub kind: String,
+    #[serde(default)]
+    pub session: Option<String>,
+    #[serde(default)]
+    pub direction: Option<String>,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub method: Option<String>,
+    #[serde(default)]
+    pub tool: Option<String>,
+    #[serde(default)]
+    pub id: Option<Value>,
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    #[serde(default)]
+    pub batch: Option<u64>,
+    #[serde(default)]
+    pub latency_ms: Option<f64>,
+    #[serde(default)]
+    pub duration_ms: Option<f64>,
+    #[serde(default)]
+    pub code: Option<i64>,
+    #[serde(default)]
+    pub count: Option<u64>,
+    #[serde(default)]
+    pub detail: Option<String>,
+    #[serde(default)]
+    pub body: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub truncated: bool,
+    #[serde(default)]
+    pub how: Option<String>,
+    #[serde(default)]
+    pub server: Option<String>,
+    #[serde(default)]
+    pub client: Option<String>,
+    #[serde(default)]
+    pub client_session: Option<String>,
+    #[serde(default)]
+    pub container: Option<String>,
+    #[serde(default)]
+    pub image: Option<String>,
+    #[serde(default)]
+    pub requests: Option<u64>,
+    #[serde(default)]
+    pub errors: Option<u64>,
+    #[serde(default)]
+    pub lost: Option<u64>,
+    #[serde(default)]
+    pub unanswered: Option<u64>,
+}
+
+impl Record {
+    /// `None` for a line that is no record.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+
+    pub fn is_from_client(&self) -> bool {
+        self.direction.as_deref() == Some("client->server")
+    }
+
+    pub fn is_from_server(&self) -> bool {
+        self.direction.as_deref() == Some("server->client")
+    }
+}

@@ -1,0 +1,323 @@
+//! A session's history: how it started, what berth and the server's standard error said, how it ended; for
+//! `berth logs`. No messages: nothing is written for one.
+//!
+//! One file a session, `sessions/SESSION.jsonl` in the state folder, in the form of a trace ([`record`]), with the
+//! kinds `start`, `log` (a line of berth's), `stderr` (one of the server's) and `end` besides. Local state is history
+//! only: nothing reads it to decide anything.
+//!
+//! Nothing here makes a session wait or fail. A thread of its own does all that touches the disk, and that only once there is
+//! something to write; what can't be written is counted and, should that be possible later, named. As long as the session
+//! lives its file is locked, so that one that was killed is known by the lock that is gone.
+//!
+//! [`record`]: super::trace::record
+mod file;
+mod prune;
+
+pub use prune::is_live;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::Redactor;
+use super::queue::{Drain, Limits, Queue};
+use super::trace::{Direction, Up};
+use file::JournalFile;
+
+/// In the state folder.
+pub const FOLDER: &str = "sessions";
+
+const LIMITS: Limits = Limits { entries: 1024, bytes: 2 << 20 };
+
+/// Of a line or a detail, so much is shown (bytes).
+const TEXT: usize = 2 << 10;
+
+/// A server that talks without end has this much of it kept each second, and as much as [`BURST`] at once (bytes).
+const RATE: u32 = 64 << 10;
+const BURST: u32 = 512 << 10;
+
+/// A handle on a session's history; clones share it.
+#[derive(Debug, Clone)]
+pub struct Journal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Queue<Entry>,
+    session: String,
+    /// How much is copied behind what is shown, for the redactor.
+    margin: usize,
+    tidied: AtomicBool,
+}
+
+/// What is known of a session before its server.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    pub server: &'a str,
+    pub image: &'a str,
+    /// `None`: its first message will say.
+    pub client: Option<&'a str>,
+    pub client_session: Option<&'a str>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct End {
+    pub why: String,
+    /// The exit code.
+    pub code: u8,
+    /// What the client has asked.
+    pub requests: u64,
+    /// How many of these were answered with an error of the server's.
+    pub errors: u64,
+    /// How many a server that was lost has left unanswered; berth answered them.
+    pub lost: u64,
+    /// How many nobody has answered.
+    pub unanswered: u64,
+}
+
+impl Journal {
+    /// Of the session with this id, whose file will be in `state`.
+    pub fn begin(state: &Path, session: &str, redactor: Redactor) -> Self {
+        let folder = state.join(FOLDER);
+        let margin = redactor.margin();
+        let writer = Writer {
+            file: JournalFile::new(folder.join(format!("{session}.jsonl"))),
+            folder,
+            session: session.to_owned(),
+            redactor,
+            allowance: BURST,
+            allowed_at: Timestamp::now(),
+            missing: 0,
+        };
+        Self(Arc::new(Shared {
+            queue: Queue::start("berth-journal", LIMITS, writer),
+            session: session.to_owned(),
+            margin,
+            tidied: AtomicBool::new(false),
+        }))
+    }
+
+    pub fn session(&self) -> &str {
+        &self.0.session
+    }
+
+    pub fn start(&self, start: &Start<'_>) {
+        let text = |text: Option<&str>| text.map(|text| self.text(text.as_bytes()));
+        self.record(
+            "start",
+            [
+                ("server", text(Some(start.server))),
+                ("image", text(Some(start.image))),
+                ("client", text(start.client)),
+                ("client_session", text(start.client_session)),
+                ("version", Some(Field::Value(env!("CARGO_PKG_VERSION").into()))),
+                ("pid", Some(Field::Value(std::process::id().into()))),
+            ],
+        );
+    }
+
+    /// A line of somebody's.
+    pub(super) fn line(&self, kind: &'static str, text: &[u8]) {
+        self.record(kind, [("detail", Some(self.text(text)))]);
+    }
+
+    pub(super) fn step(&self, name: &'static str, took: Duration, detail: &str) {
+        self.record(
+            "step",
+            [
+                ("name", Some(Field::Value(name.into()))),
+                ("duration_ms", Some(milliseconds(took))),
+                ("detail", self.text_if_any(detail)),
+            ],
+        );
+    }
+
+    pub(super) fn up(&self, took: Duration, up: &Up<'_>) {
+        self.record(
+            "up",
+            [
+                ("how", Some(Field::Value(up.how.into()))),
+                ("duration_ms", Some(milliseconds(took))),
+                ("server", self.text_if_any(up.server)),
+                ("client", self.text_if_any(up.client)),
+                ("container", Some(Field::Value(up.container.into()))),
+                ("lost", Some(Field::Value(up.lost.into()))),
+            ],
+        );
+    }
+
+    pub(super) fn note(&self, direction: Option<Direction>, name: &'static str, detail: &str, bytes: u64) {
+        self.record(
+            "note",
+            [
+                ("direction", direction.map(|direction| Field::Value(direction.as_str().into()))),
+                ("name", Some(Field::Value(name.into()))),
+                ("bytes", (bytes > 0).then(|| Field::Value(bytes.into()))),
+                ("detail", self.text_if_any(detail)),
+            ],
+        );
+    }
+
+    /// The last record of a session.
+    pub fn end(&self, end: &End) {
+        let number = |number: u64| Some(Field::Value(number.into()));
+        self.record(
+            "end",
+            [
+                ("detail", self.text_if_any(&end.why)),
+                ("code", Some(Field::Value(end.code.into()))),
+                ("requests", number(end.requests)),
+                ("errors", number(end.errors)),
+                ("lost", number(end.lost)),
+                ("unanswered", number(end.unanswered)),
+            ],
+        );
+        self.tidy();
+    }
+
+    /// Removes what is left of old sessions; once. Not to be called before the session has its first answer or its end.
+    pub fn tidy(&self) {
+        if !self.0.tidied.swap(true, Ordering::Relaxed) {
+            self.0.queue.offer(0, || Entry::Tidy);
+        }
+    }
+
+    /// Waits until all that was recorded so far is written, at most `within`; blocks.
+    pub fn flush(&self, within: Duration) {
+        self.0.queue.flush(within);
+    }
+
+    fn record<const N: usize>(&self, kind: &'static str, fields: [(&'static str, Option<Field>); N]) {
+        let fields = fields.into_iter().filter_map(|(name, field)| Some((name, field?)));
+        self.0.queue.offer(TEXT, || Entry::Record { time: Timestamp::now(), kind, fields: fields.collect() });
+    }
+
+    fn text(&self, text: &[u8]) -> Field {
+        let copied = text.get(..TEXT.saturating_add(self.0.margin)).unwrap_or(text);
+        Field::Text { bytes: copied.to_vec(), cut: text.len() > TEXT }
+    }
+
+    fn text_if_any(&self, text: &str) -> Option<Field> {
+        (!text.is_empty()).then(|| self.text(text.as_bytes()))
+    }
+}
+
+fn milliseconds(duration: Duration) -> Field {
+    Field::Value(json!((duration.as_secs_f64() * 1e6).round() / 1e3))
+}
+
+enum Entry {
+    Record { time: Timestamp, kind: &'static str, fields: Vec<(&'static str, Field)> },
+    Tidy,
+}
+
+enum Field {
+    /// Somebody else's text, not redacted yet.
+    Text {
+        bytes: Vec<u8>,
+        cut: bool,
+    },
+    Value(Value),
+}
+
+/// Owns the file; runs on the thread.
+struct Writer {
+    folder: PathBuf,
+    file: JournalFile,
+    session: String,
+    redactor: Redactor,
+    /// What may be written at once (bytes), as of `allowed_at`.
+    allowance: u32,
+    allowed_at: Timestamp,
+    /// Records that are not in the file.
+    missing: u64,
+}
+
+impl Writer {
+    /// Whether so much more of what a server can make us write may be written now.
+    fn allow(&mut self, time: Timestamp, bytes: usize) -> bool {
+        let elapsed = time.duration_since(self.allowed_at).as_millis().clamp(0, 1 << 20);
+        if elapsed > 0 {
+            let more = u128::from(RATE) * elapsed.unsigned_abs() / 1000;
+            self.allowance = u32::try_from(u128::from(self.allowance) + more).unwrap_or(BURST).min(BURST);
+            self.allowed_at = time;
+        }
+        let left = u32::try_from(bytes).ok().and_then(|bytes| self.allowance.checked_sub(bytes));
+        self.allowance = left.unwrap_or(self.allowance);
+        left.is_some()
+    }
+
+    fn put(&mut self, time: Timestamp, kind: &str, members: Map<String, Value>) {
+        if self.missing > 0 {
+            let missing = Map::from_iter([("count".to_owned(), self.missing.into())]);
+            if self.file.append(&self.line(time, "dropped", missing)) {
+                self.missing = 0;
+            }
+        }
+        if !self.file.append(&self.line(time, kind, members)) {
+            self.missing += 1;
+        }
+    }
+
+    fn line(&self, time: Timestamp, kind: &str, members: Map<String, Value>) -> Vec<u8> {
+        let mut record = Map::new();
+        record.insert("time".to_owned(), format!("{time:.6}").into());
+        record.insert("session".to_owned(), self.session.as_str().into());
+        record.insert("kind".to_owned(), kind.into());
+        record.extend(members);
+        let mut line = Value::from(record).to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+
+    fn shown(&self, fields: Vec<(&'static str, Field)>) -> Map<String, Value> {
+        let mut members = Map::new();
+        let mut truncated = false;
+        for (name, field) in fields {
+            let value = match field {
+                Field::Value(value) => value,
+                Field::Text { bytes, cut } => {
+                    truncated |= cut;
+                    self.redactor.hide(&String::from_utf8_lossy(&bytes), TEXT, false).into()
+                }
+            };
+            members.insert(name.to_owned(), value);
+        }
+        if truncated {
+            members.insert("truncated".to_owned(), true.into());
+        }
+        members
+    }
+}
+
+impl Drain<Entry> for Writer {
+    fn write(&mut self, entry: Entry) {
+        match entry {
+            Entry::Tidy => prune::prune(&self.folder, prune::KEPT, prune::OLDEST),
+            Entry::Record { time, kind, fields } => {
+                let text = |(_, field): &(_, Field)| match field {
+                    Field::Text { bytes, .. } => bytes.len().min(TEXT),
+                    Field::Value(_) => 0,
+                };
+                let floods = matches!(kind, "stderr" | "log" | "note");
+                if floods && !self.allow(time, 100 + fields.iter().map(text).sum::<usize>()) {
+                    self.missing += 1;
+                    return;
+                }
+                let members = self.shown(fields);
+                self.put(time, kind, members);
+            }
+        }
+    }
+
+    fn dropped(&mut self, count: u64) {
+        self.missing += count;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What a session leaves behind for `berth logs`, and `berth trace` tells of a trace.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Berth, PATIENCE, Session, berth, berth_says, eventually, home};
+
+/// The sessions of this client, the newest first; those of other tests are none of ours.
+fn sessions_of(client: &str) -> Vec<Value> {
+    let (code, out, err) = berth_says(&["logs", "--json", "--number", "1000"]);
+    assert_eq!(code, Some(0), "{err}");
+    let all: Vec<Value> = serde_json::from_str(&out).unwrap();
+    all.into_iter().filter(|past| past["client"] == client).collect()
+}
+
+fn only(client: &str) -> Value {
+    let mut all = sessions_of(client);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+fn id(past: &Value) -> &str {
+    past["session"].as_str().unwrap()
+}
+
+/// `berth logs SESSION --json`
+fn records(session: &str) -> Vec<Value> {
+    let (code, out, err) = berth_says(&["logs", "--json", session]);
+    assert_eq!(code, Some(0), "{err}");
+    out.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+fn file(session: &str) -> PathBuf {
+    home().join("state/sessions").join(format!("{session}.jsonl"))
+}
+
+fn details<'a>(records: &'a [Value], kind: &str) -> Vec<&'a str> {
+    records.iter().filter(|record| record["kind"] == kind).filter_map(|it| it["detail"].as_str()).collect()
+}
+
+#[test]
+fn a_session_tells_its_start_what_the_server_said_and_its_end() {
+    let client = "it-history";
+    let mut session =
+        Berth::run("fixture").client(client).args(["--secret", "HIDDEN=hunter2-of-history"]).start();
+    session.initialize();
+    let container = session.container();
+    session.call("stderr", json!({ "text": "a word \u{1b}[2Jand hunter2-of-history" }));
+    session.request("no/such", json!({}));
+    let past = eventually("a history", PATIENCE, || sessions_of(client).pop());
+    assert_eq!((&past["state"], &past["server"]), (&json!("live"), &json!("fixture")));
+    session.close();
+    assert_eq!(session.exit_code(), Some(0));
+
+    let past = only(client);
+    assert_eq!((&past["state"], &past["how"], &past["code"]), (&json!("ended"), &json!("cold"), &json!(0)));
+    assert_eq!((&past["requests"], &past["errors"]), (&json!(3), &json!(1)));
+    let (_, list, _) = berth_says(&["logs", "--server", "fixture"]);
+    let line = list.lines().find(|line| line.contains(id(&past))).expect("it is in the list");
+    assert!(line.contains(client) && line.contains("the client closed its output"), "{line}");
+    let (_, list, _) = berth_says(&["logs", "--server", "time"]);
+    assert!(!list.contains(id(&past)), "{list}");
+
+    let records = records(id(&past));
+    assert_eq!((&records[0]["kind"], &records[0]["image"]), (&json!("start"), &json!("berth-fixture")));
+    let steps: Vec<&str> =
+        records.iter().filter(|it| it["kind"] == "step").filter_map(|it| it["name"].as_str()).collect();
+    for step in ["connect for the container", "create, start and attach", "start the server", "take a name"] {
+        assert!(steps.contains(&step), "{step} in {steps:?}");
+    }
+    assert_eq!(details(&records, "stderr"), ["a word \u{1b}[2Jand [redacted]"]);
+    assert_eq!(records.last().unwrap()["kind"], "end");
+    assert!(records.iter().all(|record| record.get("method").is_none()), "no messages: {records:?}");
+
+    let (_, told, _) = berth_says(&["logs", &container]);
+    assert!(told.contains(r"server | a word \u{1b}[2Jand [redacted]"), "{told}");
+    let (_, by_prefix, _) = berth_says(&["logs", &id(&past)[..11]]);
+    assert_eq!(by_prefix, told);
+    assert!(!std::fs::read_to_string(file(id(&past))).unwrap().contains("hunter2"), "secrets stay out");
+
+    let (code, _, err) = berth_says(&["logs", "no-such-session"]);
+    assert_eq!((code, err.contains("see `berth logs`")), (Some(64), true), "{err}");
+}
+
+#[test]
+fn two_sessions_do_not_mix_and_their_servers_words_stay_with_them() {
+    let clients = ["it-history-one", "it-history-two"];
+    let mut sessions = clients.map(|client| Berth::run("fixture").client(client).start());
+    for (session, client) in sessions.iter_mut().zip(clients) {
+        session.initialize();
+        session.call("stderr", json!({ "text": client }));
+    }
+    for mut session in sessions {
+        session.close();
+        session.wait();
+    }
+    for client in clients {
+        let past = only(client);
+        assert_eq!(details(&records(id(&past)), "stderr"), [client]);
+    }
+}
+
+#[test]
+fn a_killed_session_is_known_to_be_and_its_history_is_readable() {
+    let client = "it-history-killed";
+    let mut session = Berth::run("fixture").client(client).start();
+    session.initialize();
+    session.call("stderr", json!({ "text": "the last word" }));
+    eventually("its last word", PATIENCE, || {
+        let past = sessions_of(client).pop()?;
+        details(&records(id(&past)), "stderr").contains(&"the last word").then_some(())
+    });
+    session.signal("-KILL");
+    session.wait();
+    let past = only(client);
+    assert_eq!(past["state"], "killed");
+    let records = records(id(&past));
+    assert_eq!(details(&records, "stderr"), ["the last word"]);
+    assert!(records.iter().all(|record| record["kind"] != "end"));
+    // It has no end that could be waited for.
+    let (code, told, _) = berth_says(&["logs", "--follow", id(&past)]);
+    assert_eq!(code, Some(0));
+    assert!(told.contains("the last word"), "{told}");
+}
+
+#[test]
+fn a_failure_and_its_recovery_are_told() {
+    let client = "it-history-lost";
+    let mut session = Berth::run("durable").client(client).start();
+    session.initialize();
+    session.request("tools/call", json!({ "name": "crash", "arguments": { "code": 7 } }));
+    session.call("echo", json!({ "text": "again" }));
+    session.close();
+    session.wait();
+    let past = only(client);
+    assert_eq!(past["lost"], 1, "the call that was in flight");
+    let records = records(id(&past));
+    let said = details(&records, "log");
+    assert!(said.iter().any(|line| line.contains("exited with code 7")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("another server `durable` is there")), "{said:?}");
+    let ups: Vec<&Value> = records.iter().filter(|record| record["kind"] == "up").collect();
+    assert_eq!((ups.len(), &ups[1]["lost"]), (2, &json!(1)));
+    assert_ne!(ups[0]["container"], ups[1]["container"]);
+}
+
+#[test]
+fn who_wants_no_history_leaves_none_and_a_place_that_takes_none_harms_nobody() {
+    let client = "it-history-off";
+    let run = |session: &mut Session| {
+        session.initialize();
+        assert_eq!(session.call_text("echo", json!({ "text": "well" })), "well");
+        session.close();
+        assert_eq!(session.exit_code(), Some(0));
+    };
+    run(&mut Berth::run("unrecorded").client(client).start());
+    run(&mut Berth::run("fixture").client(client).env("BERTH_JOURNAL", "off").start());
+    // A home of the same daemon, whose state folder is none.
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(home().join("berth.toml"), folder.path().join("berth.toml")).unwrap();
+    std::os::unix::fs::symlink(home().join("certs"), folder.path().join("certs")).unwrap();
+    std::fs::write(folder.path().join("state"), "").unwrap();
+    run(&mut Berth::run("fixture").client(client).env("BERTH_HOME", path(folder.path())).start());
+    assert_eq!(sessions_of(client), [] as [Value; 0]);
+}
+
+#[test]
+fn a_living_session_is_followed_to_its_end() {
+    let client = "it-history-follow";
+    let mut session = Berth::run("fixture").client(client).start();
+    session.initialize();
+    let past = eventually("a history", PATIENCE, || sessions_of(client).pop());
+    let mut command = berth();
+    command.args(["logs", "--follow", id(&past)]);
+    let mut following = Berth::instead(command).start();
+    let mut wait_for = |text: &str| loop {
+        let line = String::from_utf8(following.line().expect("it goes on")).unwrap();
+        if line.contains(text) {
+            return;
+        }
+    };
+    wait_for("start  server fixture");
+    session.call("stderr", json!({ "text": "said later" }));
+    wait_for("server | said later");
+    session.close();
+    wait_for("end    the client closed its output");
+    assert_eq!(following.exit_code(), Some(0));
+    session.wait();
+    assert!(following.line_within(Duration::from_millis(1)).is_none());
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
