@@ -10,6 +10,7 @@ mod bad_input;
 mod bake;
 mod bytes;
 mod chaos;
+mod clients;
 mod dind;
 mod escapes;
 mod failures;

@@ -1,0 +1,149 @@
+//! Real clients, as they are installed from npm: what they make of a server that berth runs, and what they leave behind
+//! in each way of quitting. The model that drives them is ours; see `model.rs`.
+
+mod model;
+mod person;
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{PATIENCE, at_once, containers_of, eventually, expect_gone};
+use model::call;
+use person::{Person, cache, succeeds};
+
+/// Longer than any test waits; it ends with its client.
+const FOREVER_MS: u32 = 600_000;
+
+/// With one server, whose containers are the test's own.
+fn person(client: &str, tool: &str, arguments: Value) -> Person {
+    let person = Person::new(vec![call("fixture", tool, arguments)]);
+    person.has_server("fixture", &["run", "fixture", "--client", client]);
+    person
+}
+
+#[test]
+fn claude_mcp_list_says_connected() {
+    let person = person("it-claude-list", "echo", json!({}));
+    let mut list = person.claude();
+    list.args(["mcp", "list"]);
+    let said = succeeds(list);
+    assert!(said.lines().any(|line| line.starts_with("fixture:") && line.ends_with("Connected")), "{said}");
+    expect_gone("it-claude-list");
+}
+
+#[test]
+fn claude_code_calls_a_tool_and_hears_its_answer() {
+    let person = person("it-claude-call", "echo", json!({ "text": "salt and tar" }));
+    let mut prompt = person.claude_prompt();
+    prompt.arg("mcp__fixture__echo");
+    assert_eq!(succeeds(prompt).trim(), "done");
+    let results = person.model.results();
+    assert!(matches!(&results[..], [result] if result.contains("salt and tar")), "{results:?}");
+    expect_gone("it-claude-call");
+}
+
+#[test]
+fn codex_calls_a_tool_and_hears_its_answer() {
+    let person = person("it-codex-call", "echo", json!({ "text": "salt and tar" }));
+    assert_eq!(succeeds(person.codex_prompt()).trim(), "done");
+    let results = person.model.results();
+    assert!(matches!(&results[..], [result] if result.contains("salt and tar")), "{results:?}");
+    expect_gone("it-codex-call");
+}
+
+#[test]
+fn claude_code_leaves_nothing_however_it_quits() {
+    quits_in_each_way("claude", |person| {
+        let mut prompt = person.claude_prompt();
+        prompt.arg("mcp__fixture__sleep");
+        prompt
+    });
+}
+
+#[test]
+fn codex_leaves_nothing_however_it_quits() {
+    quits_in_each_way("codex", Person::codex_prompt);
+}
+
+/// In the middle of a call.
+fn quits_in_each_way(name: &str, prompt: impl Fn(&Person) -> Command + Sync) {
+    at_once(vec!["INT", "TERM", "KILL"], |_, signal| {
+        let own = format!("it-{name}-{}", signal.to_lowercase());
+        let person = person(&own, "sleep", json!({ "ms": FOREVER_MS }));
+        let trace = person.home().join("trace.jsonl");
+        person.has_server(
+            "fixture",
+            &["run", "fixture", "--client", &own, &format!("--trace={}", trace.display()), "--trace-bodies"],
+        );
+        let mut client = Running(
+            prompt(&person).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the client starts"),
+        );
+        eventually("the call", PATIENCE, || {
+            let trace = std::fs::read_to_string(&trace).unwrap_or_default();
+            trace.contains("tools/call").then_some(())
+        });
+        assert!(!containers_of(&own).is_empty(), "{own}");
+        client.signal(signal);
+        eventually("the client's end", Duration::from_secs(20), || client.0.try_wait().expect("a child"));
+        expect_gone(&own);
+        assert_eq!(person.model.results(), Vec::<String>::new(), "{own}");
+    });
+}
+
+#[test]
+fn the_inspector_reads_the_same_directly_and_through_berth() {
+    let person = Person::new(Vec::new());
+    let programs = glob(&cache().join("fixture"), "release/berth-fixture");
+    let servers = json!({ "mcpServers": {
+        "direct": { "command": programs, "args": [] },
+        "berth": {
+            "command": "berth", "args": ["run", "fixture", "--client", "it-inspector"],
+            "env": { "BERTH_HOME": crate::harness::home() },
+        },
+    } });
+    person.write("servers.json", &servers.to_string());
+    let ask = |server: &str, args: &[&str]| -> Value {
+        let mut inspector = person.inspector();
+        inspector.args(["--cli", "--config"]).arg(person.home().join("servers.json"));
+        inspector.args(["--server", server, "--method"]).args(args);
+        let said = succeeds(inspector);
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in {said}"))
+    };
+    let questions: [&[&str]; 2] =
+        [&["tools/list"], &["tools/call", "--tool-name", "echo", "--tool-arg", "text=\u{e4}\u{1f980} \\n"]];
+    for question in questions {
+        let (direct, through_berth) = (ask("direct", question), ask("berth", question));
+        assert_eq!(direct, through_berth);
+        assert!(
+            direct.get("tools").is_some() || direct["content"][0]["text"] == "\u{e4}\u{1f980} \\n",
+            "{direct}"
+        );
+    }
+    expect_gone("it-inspector");
+}
+
+/// The one file that ends with `end` in a folder of `folder`.
+fn glob(folder: &std::path::Path, end: &str) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(folder).expect("`bash fixtures/setup.sh` compiles the fixture");
+    let found = entries.filter_map(|entry| Some(entry.ok()?.path().join(end))).find(|path| path.exists());
+    found.expect("`bash fixtures/setup.sh` compiles the fixture")
+}
+
+/// A client, killed when it is dropped.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.0.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
