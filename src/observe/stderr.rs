@@ -3,10 +3,14 @@
 //! Whoever writes here never waits, not even for a standard error that is a pipe nobody reads: lines wait in a
 //! bounded queue, what does not fit is dropped, and a line says how many were.
 //!
+//! Bytes pass as they are, but for a terminal: that gets text, colours, and no other command.
+//!
 //! Invariant: nothing else in the crate writes to standard error while a session runs.
+mod terminal;
+
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -35,14 +39,22 @@ impl StderrSink {
         // A duplicate, because the library's own handle has a lock, and a writer that blocks with it would block
         // everybody who reports a panic or the last error of `main`.
         match io::stderr().as_fd().try_clone_to_owned() {
-            Ok(fd) => Self::to(File::from(fd)),
+            Ok(fd) => {
+                let out = File::from(fd);
+                let is_terminal = out.is_terminal();
+                Self::start(out, is_terminal)
+            }
             Err(_) => Self::to(io::sink()),
         }
     }
 
     /// Writes to `out` instead.
     pub fn to(out: impl Write + Send + 'static) -> Self {
-        let writer = Writer { out, in_line: false, broken: false };
+        Self::start(out, false)
+    }
+
+    fn start(out: impl Write + Send + 'static, is_terminal: bool) -> Self {
+        let writer = Writer { out, is_terminal, in_line: false, broken: false };
         Self { queue: Queue::start("berth-stderr", LIMITS, writer), journal: Arc::default() }
     }
 
@@ -108,6 +120,7 @@ enum Entry {
 
 struct Writer<W> {
     out: W,
+    is_terminal: bool,
     /// What was written last did not end its line.
     in_line: bool,
     /// The other end is closed: the rest is taken and thrown away.
@@ -118,7 +131,8 @@ impl<W: Write> Writer<W> {
     fn put(&mut self, bytes: &[u8]) {
         if let (Some(last), false) = (bytes.last(), self.broken) {
             self.in_line = *last != b'\n';
-            self.broken = write_all(&mut self.out, bytes).is_err();
+            let bytes = if self.is_terminal { terminal::shown(bytes) } else { bytes.into() };
+            self.broken = write_all(&mut self.out, &bytes).is_err();
         }
     }
 

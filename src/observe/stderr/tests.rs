@@ -50,6 +50,20 @@ fn lines_and_raw_bytes_keep_their_order_and_lines_begin_at_the_margin() {
 }
 
 #[test]
+fn only_a_terminal_is_spared_commands() {
+    const CLEAR: &str = "\u{1b}[2J\u{1b}[31mred";
+    let (sink, caught) = Caught::sink();
+    sink.line(CLEAR);
+    sink.raw(Bytes::from_static(b"\x1b[2J\n"));
+    assert_eq!(caught.text(&sink), format!("{CLEAR}\n\u{1b}[2J\n"));
+    let caught = Caught::default();
+    let sink = StderrSink::start(caught.clone(), true);
+    sink.line(CLEAR);
+    sink.raw(Bytes::from_static(b"\x1b[2J\n"));
+    assert_eq!(caught.text(&sink), "\\u{1b}[2J\u{1b}[31mred\u{1b}[0m\n\\u{1b}[2J\n");
+}
+
+#[test]
 fn a_pipe_that_nobody_reads_blocks_neither_the_caller_nor_the_end() {
     const LINES: usize = 20_000;
     let (mut reader, writer) = io::pipe().unwrap();
