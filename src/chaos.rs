@@ -13,6 +13,7 @@
 //!
 //! Nothing here judges by time alone but this: a call must be answered, and a session must go on, within minutes.
 
+mod abandoned;
 mod aftermath;
 mod answer;
 mod faults;
@@ -79,6 +80,7 @@ pub async fn run(
     stopped: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<Option<Report>> {
     let own = Own::new(options, config, lookup)?;
+    remove_abandoned(&own, lookup, progress).await;
     let ran = tokio::select! {
         ran = break_things(options, &own, lookup, progress) => ran.map(Some),
         stopped = stopped => stopped.map(|()| None),
@@ -92,9 +94,20 @@ pub async fn run(
     if let Some(report) = &mut report
         && !report.passed
     {
+        drop(abandoned::keep(own.scratch.path()));
         report.kept = Some(own.scratch.keep());
     }
     Ok(report)
+}
+
+/// What earlier runs left that were killed; no reason not to begin.
+async fn remove_abandoned(own: &Own, lookup: Lookup<'_>, progress: &Progress) {
+    let Ok(host) = own.host(lookup) else { return };
+    match abandoned::sweep(&host, lookup).await {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => progress.say(&format!("removed what a killed run had left: {}", removed.join(", "))),
+        Err(error) => tracing::info!("cannot remove what killed runs have left: {error}"),
+    }
 }
 
 async fn break_things(

@@ -1,6 +1,7 @@
 //! The place of a run: a home folder, a daemon and its configuration, a relay for each slot.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,7 +19,7 @@ use super::report::{Sessions, kind_of_error};
 use super::session::End;
 use super::slot::Slot;
 use super::tally::Tally;
-use super::{Options, SERVER, STANDBY_TTL};
+use super::{Options, SERVER, STANDBY_TTL, abandoned};
 use crate::config::{Config, Dind, Home, Lookup};
 use crate::dind::progress::Progress;
 use crate::dind::up;
@@ -39,18 +40,27 @@ pub(super) struct Own {
     pub(super) scratch: Scratch,
     pub(super) home: Home,
     pub(super) config: Config,
+    /// While it is open nobody takes this run for dead.
+    _alive: File,
 }
 
 impl Own {
     pub(super) fn new(options: &Options, config: &Config, lookup: Lookup<'_>) -> anyhow::Result<Self> {
         let scratch = Scratch::new("chaos").context("cannot make a folder for the run's files")?;
+        let alive = abandoned::live_in(scratch.path()).context("cannot lock a file of the run's")?;
         let folder = scratch.path().display().to_string();
         let home =
             Home::from_env(&|name| if name == "BERTH_HOME" { Some(folder.clone()) } else { lookup(name) })?;
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr())?.port();
         let text = own_daemon(&config.dind, port, options).to_string();
         let config = Config::parse(&text, &home.config_file, &home)?;
-        Ok(Self { scratch, home, config })
+        Ok(Self { scratch, home, config, _alive: alive })
+    }
+
+    /// The engine that holds the daemon.
+    pub(super) fn host(&self, lookup: Lookup<'_>) -> anyhow::Result<Engine> {
+        let host = self.config.dind.engine(lookup)?;
+        Ok(Engine::new(crate::dock::dial::Endpoint::parse(&host.address, host.certs.as_deref())?))
     }
 
     /// Has the daemon run, and everything that leads to it.
@@ -66,8 +76,7 @@ impl Own {
             placed.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
         }
         let daemon = self.config.dind.daemon(&self.home);
-        let host = self.config.dind.engine(lookup)?;
-        let host = Engine::new(crate::dock::dial::Endpoint::parse(&host.address, host.certs.as_deref())?);
+        let host = self.host(lookup)?;
         let address = daemon.address.trim_start_matches("tcp://").to_owned();
         let mut slots = Vec::new();
         for number in 0..options.sessions {
@@ -95,7 +104,7 @@ impl Own {
 /// The daemon as the person's own is, but for its name and place.
 fn own_daemon(theirs: &Dind, port: u16, options: &Options) -> Table {
     let mut dind = Table::new();
-    dind.insert("name".to_owned(), format!("berth-chaos-{}-dind", std::process::id()).into());
+    dind.insert("name".to_owned(), abandoned::name(std::process::id()).into());
     dind.insert("image".to_owned(), theirs.image.clone().into());
     dind.insert("port".to_owned(), i64::from(port).into());
     dind.insert("bind".to_owned(), theirs.bind.to_string().into());

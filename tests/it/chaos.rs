@@ -60,6 +60,33 @@ fn an_interrupted_run_takes_everything_down() {
 }
 
 #[test]
+fn a_killed_run_is_cleaned_up_by_the_next_one() {
+    let folders = |pid: u32| {
+        let prefix = format!("berth-chaos-{pid}-");
+        let entries = std::fs::read_dir(std::env::temp_dir()).expect("a folder");
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(&prefix)).count()
+    };
+    let mut run = berth()
+        .args(["chaos", "--image", IMAGE])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("berth starts");
+    let pid = run.id();
+    let daemon = format!("berth-chaos-{pid}-dind\n");
+    eventually("its daemon", Duration::from_mins(1), || daemons(pid).contains(&daemon).then_some(()));
+    run.kill().expect("it runs");
+    run.wait().expect("it ends");
+    assert_eq!((daemons(pid), folders(pid)), (format!("{daemon}berth-chaos-{pid}-dind-data\n"), 1));
+
+    let output = berth().args(["chaos", "--image", "berth-everything"]).output().expect("berth runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("berth-chaos-{pid}-dind, ")), "{said}");
+    assert_eq!((daemons(pid).as_str(), folders(pid)), ("", 0), "{said}");
+}
+
+#[test]
 fn a_server_without_a_ledger_is_refused() {
     let output = berth().args(["chaos", "--image", "berth-everything"]).output().expect("berth runs");
     let said = String::from_utf8_lossy(&output.stderr);
