@@ -35,6 +35,10 @@ pub struct Server {
 }
 
 /// What a server's container may use, and the limits of its sessions.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the file, with `true` and `false`"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub network: Network,
