@@ -85,6 +85,7 @@ pub struct Envelope<'a> {
     /// Borrowed unless it has escapes; `None` if it is no string.
     pub method: Option<Cow<'a, str>>,
     pub params: Option<Raw<'a>>,
+    pub result: Option<Raw<'a>>,
     pub error: Option<Raw<'a>>,
     pub has_jsonrpc: bool,
     is_message: bool,
@@ -186,7 +187,7 @@ struct Members<'a> {
     id: Option<Raw<'a>>,
     method: Option<Raw<'a>>,
     params: Option<Raw<'a>>,
-    result: bool,
+    result: Option<Raw<'a>>,
     error: Option<Raw<'a>>,
 }
 
@@ -198,11 +199,11 @@ impl<'a> Members<'a> {
                 Key::Id => members.id = Some(scanner.raw()?),
                 Key::Method => members.method = Some(scanner.raw()?),
                 Key::Params => members.params = Some(scanner.raw()?),
+                Key::Result => members.result = Some(scanner.raw()?),
                 Key::Error => members.error = Some(scanner.raw()?),
                 known => {
                     scanner.value()?;
                     members.jsonrpc |= known == Key::Jsonrpc;
-                    members.result |= known == Key::Result;
                 }
             }
             Some(())
@@ -211,7 +212,7 @@ impl<'a> Members<'a> {
     }
 
     fn is_message(&self) -> bool {
-        let answer = self.id.is_some() && (self.result || self.error.is_some());
+        let answer = self.id.is_some() && (self.result.is_some() || self.error.is_some());
         self.jsonrpc || self.method.is_some() || answer
     }
 
@@ -224,7 +225,7 @@ impl<'a> Members<'a> {
         if !self.is_message() || !(nameless || named) {
             return Kind::Other;
         }
-        match (self.method, self.result, self.error) {
+        match (self.method, self.result.is_some(), self.error) {
             (Some(method), ..) if !method.get().starts_with('"') => Kind::Other,
             (Some(_), ..) if named => Kind::Request,
             (Some(_), ..) => Kind::Notification,
@@ -245,6 +246,7 @@ impl<'a> From<Members<'a>> for Envelope<'a> {
             id: members.id,
             method: members.method.and_then(raw::string),
             params: members.params,
+            result: members.result,
             error: members.error,
             has_jsonrpc: members.jsonrpc,
         }

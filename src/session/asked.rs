@@ -16,9 +16,16 @@ const LONGEST_ID: usize = 256;
 
 #[derive(Debug, Default)]
 pub struct Asked {
-    open: DashMap<RequestId, RawId>,
+    open: DashMap<RequestId, Question>,
     /// Of servers that are gone.
     stale: DashSet<RequestId>,
+}
+
+/// What of a request is kept.
+#[derive(Debug)]
+struct Question {
+    id: RawId,
+    wants_roots: bool,
 }
 
 impl Asked {
@@ -28,8 +35,14 @@ impl Asked {
             && request.id.is_some_and(|id| id.get().len() <= LONGEST_ID)
             && let (Some(key), Some(id)) = (request.request_id(), request.raw_id())
         {
-            self.open.insert(key, id);
+            let wants_roots = request.method.as_deref() == Some("roots/list");
+            self.open.insert(key, Question { id, wants_roots });
         }
+    }
+
+    /// Whether what the server waits for by this id are the client's roots.
+    pub fn wants_roots(&self, id: &RequestId) -> bool {
+        self.open.get(id).is_some_and(|question| question.wants_roots)
     }
 
     /// The client answers: whether that is for a server that is gone.
@@ -43,7 +56,7 @@ impl Asked {
     pub fn give_up(&self) -> Bytes {
         let keys: Vec<RequestId> = self.open.iter().map(|entry| entry.key().clone()).collect();
         let mut lines = Vec::new();
-        for (key, id) in keys.iter().filter_map(|key| self.open.remove(key)) {
+        for (key, Question { id, .. }) in keys.iter().filter_map(|key| self.open.remove(key)) {
             lines.extend_from_slice(&cancellation(&id, "berth: the server that asked is gone"));
             if self.stale.len() < CAPACITY {
                 self.stale.insert(key);
@@ -91,6 +104,16 @@ mod tests {
         assert!(!asked.is_stale(&id("7")), "was answered in time");
         assert!(asked.is_stale(&id("8")));
         assert!(!asked.is_stale(&id("8")), "and what comes then is somebody else's");
+    }
+
+    #[test]
+    fn what_a_request_was_for_is_known_until_it_is_answered() {
+        let asked = Asked::default();
+        ask(&asked, r#"{"jsonrpc":"2.0","id":7,"method":"roots/list"}"#);
+        ask(&asked, r#"{"jsonrpc":"2.0","id":"7","method":"sampling/createMessage"}"#);
+        assert!(asked.wants_roots(&id("7.0")) && !asked.wants_roots(&id(r#""7""#)));
+        asked.is_stale(&id("7"));
+        assert!(!asked.wants_roots(&id("7")));
     }
 
     #[test]

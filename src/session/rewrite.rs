@@ -3,6 +3,7 @@
 //!
 //! Pure. With nothing configured there are no rules, and nobody comes here.
 
+pub mod roots;
 pub mod tools;
 
 use std::ops::Range;
@@ -11,18 +12,28 @@ use bytes::Bytes;
 
 use crate::config::Settings;
 use crate::rpc::raw::{self, Raw};
+use roots::RootRules;
 use tools::ToolRules;
 
 /// What a session's messages are held to.
 #[derive(Debug, Default)]
 pub struct Rules {
     pub tools: Option<ToolRules>,
+    pub roots: Option<RootRules>,
 }
 
 impl Rules {
     pub fn of(server: &str, settings: &Settings) -> Self {
-        Self { tools: ToolRules::of(server, settings) }
+        Self { tools: ToolRules::of(server, settings), roots: None }
     }
+}
+
+/// What becomes of an element.
+enum Fate<'a> {
+    Stays,
+    Goes,
+    /// A part of it is replaced.
+    Becomes(Raw<'a>, String),
 }
 
 /// A message that is being changed, from its beginning to its end. It is copied once, and only if something changes.
@@ -47,9 +58,14 @@ impl<'a> Edit<'a> {
         self.done = range.end;
     }
 
-    /// Leaves out the elements of `array`, a part of the text, that `keep` refuses, and the comma of each. How many it were;
-    /// `None` if it is no array.
+    /// The same for an array, a part of the text: leaves out elements that `keep` refuses, with a comma each. How many it
+    /// were; `None` if it is no array.
     fn retain(&mut self, array: Raw<'a>, mut keep: impl FnMut(Raw<'a>) -> bool) -> Option<usize> {
+        self.sift(array, |element| if keep(element) { Fate::Stays } else { Fate::Goes })
+    }
+
+    /// Leaves out elements of an array, and replaces parts of others. How many are left out; `None` if it is no array.
+    fn sift(&mut self, array: Raw<'a>, mut fate: impl FnMut(Raw<'a>) -> Fate<'a>) -> Option<usize> {
         let text = self.text;
         // From where on elements are left out, if the last one is.
         let mut out_from = None;
@@ -57,7 +73,8 @@ impl<'a> Edit<'a> {
         raw::elements(array, |element| {
             let Some(place) = element.place(text) else { return };
             last_to = place.end;
-            if !keep(element) {
+            let fate = fate(element);
+            if matches!(fate, Fate::Goes) {
                 left_out += 1;
                 out_from.get_or_insert(place.start);
                 return;
@@ -65,6 +82,11 @@ impl<'a> Edit<'a> {
             kept_to = Some(place.end);
             if let Some(from) = out_from.take() {
                 self.replace(from..place.start, b"");
+            }
+            if let Fate::Becomes(part, with) = fate
+                && let Some(place) = part.place(text)
+            {
+                self.replace(place, with.as_bytes());
             }
         })?;
         if let Some(from) = out_from {

@@ -95,6 +95,9 @@ where
         for id in envelopes.iter().filter_map(cancelled) {
             self.shared.in_flight.cancel(&id);
         }
+        let roots = self.shared.rules.roots.as_ref();
+        let translated =
+            roots.and_then(|roots| roots.translate(wire, look, |id| self.shared.asked.wants_roots(id)));
         for envelope in envelopes.iter().filter(|envelope| Handshake::concerns(envelope)) {
             lock(&self.shared.handshake).client_said(envelope, wire);
         }
@@ -105,7 +108,7 @@ where
             self.note("answer to a lost server", "", wire.len());
             return Line::Handled;
         }
-        Line::Forward(wire.clone())
+        Line::Forward(translated.unwrap_or_else(|| wire.clone()))
     }
 
     pub(super) async fn refuse_frame(&mut self, error: &FrameError) -> Line {
