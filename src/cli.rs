@@ -44,6 +44,8 @@ pub enum Subcommands {
     Logs(crate::commands::logs::LogsArgs),
     /// Remove what crashed sessions left behind; should never find anything.
     Gc,
+    /// Look at everything that sessions need, and say what mends it.
+    Doctor(crate::commands::doctor::DoctorArgs),
     /// Examine this system with real sessions, and report.
     Validate(crate::commands::validate::ValidateArgs),
     /// Break everything while sessions are under load, on a daemon of its own, and count what went wrong.

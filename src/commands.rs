@@ -2,6 +2,7 @@
 
 pub mod bake;
 pub mod chaos;
+pub mod doctor;
 pub mod down;
 pub mod env;
 pub mod gc;
@@ -37,13 +38,16 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         // Its client must be told even that the configuration is broken.
         return Box::pin(run::run(*args, loaded, stderr)).await;
     }
+    if let Subcommands::Doctor(args) = arguments.command {
+        return Box::pin(doctor::run(&args, loaded)).await;
+    }
     let (config, home) = loaded?;
     match arguments.command {
         Subcommands::Up(args) => up::run(&args, &config, &home).await,
         Subcommands::Down(args) => down::run(&args, &config, &home).await,
         Subcommands::Status(args) => status::run(&args, &config, &home).await,
         Subcommands::Env => env::run(&config, &home),
-        Subcommands::Run(_) => Ok(ExitCode::from(INTERNAL)),
+        Subcommands::Run(_) | Subcommands::Doctor(_) => Ok(ExitCode::from(INTERNAL)),
         Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,

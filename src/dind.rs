@@ -32,7 +32,7 @@ use progress::Progress;
 pub use sessions::{ActiveSessions, Sessions};
 
 /// A daemon that has not answered a small question by then is not well.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Time for the daemon to end its containers.
 const STOP_GRACE: Duration = Duration::from_secs(20);
 
@@ -167,7 +167,7 @@ pub(crate) async fn engine(daemon: &Daemon) -> Result<Engine, DindError> {
 }
 
 /// A daemon that accepts connections may still be too broken to answer.
-async fn soon<T>(
+pub(crate) async fn soon<T>(
     engine: &Engine,
     question: impl Future<Output = Result<T, DockerError>>,
 ) -> Result<T, DockerError> {
@@ -177,11 +177,11 @@ async fn soon<T>(
     })
 }
 
-async fn version(daemon: &Engine) -> Result<Version, DockerError> {
+pub(crate) async fn version(daemon: &Engine) -> Result<Version, DockerError> {
     soon(daemon, daemon.version()).await
 }
 
-fn is_ours(container: &Container) -> bool {
+pub(crate) fn is_ours(container: &Container) -> bool {
     let (label, value) = managed_by();
     container.labels.get(&label) == Some(&value)
 }

@@ -11,6 +11,7 @@
 //! - [`dock`] knows the Docker daemon (leases, exec streams), and no MCP.
 //! - [`session`] joins the two; its loop alone writes to the client.
 //! - [`dind`] makes and watches the Docker-in-Docker daemon.
+//! - [`doctor`] looks at all that sessions need, and says what mends it.
 //! - [`observe`] writes down what passed; [`history`] reads it again, for people's questions only.
 //! - [`runner`] understands the command lines that people start servers with today.
 //! - [`bake`] makes images of the packages that these name.
@@ -28,6 +29,7 @@ pub mod commands;
 pub mod config;
 pub mod dind;
 pub mod dock;
+pub mod doctor;
 pub mod failure;
 pub mod history;
 pub mod logging;

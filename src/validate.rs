@@ -10,7 +10,7 @@
 pub mod checks;
 pub mod client;
 pub mod figures;
-mod gather;
+pub(crate) mod gather;
 pub mod inside;
 pub mod plan;
 pub mod report;

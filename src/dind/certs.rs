@@ -40,9 +40,9 @@ const SKEW: Duration = Duration::from_mins(10);
 pub const CA: &str = "ca.pem";
 pub const SERVER_CERT: &str = "server-cert.pem";
 pub const SERVER_KEY: &str = "server-key.pem";
-const CA_KEY: &str = "ca-key.pem";
-const CLIENT_CERT: &str = "cert.pem";
-const CLIENT_KEY: &str = "key.pem";
+pub const CA_KEY: &str = "ca-key.pem";
+pub const CLIENT_CERT: &str = "cert.pem";
+pub const CLIENT_KEY: &str = "key.pem";
 
 /// Why there are no certificates; each names the file or the folder.
 #[derive(Debug, thiserror::Error)]

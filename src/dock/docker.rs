@@ -205,11 +205,16 @@ impl Engine {
 
     /// The daemon's clock, in seconds since the epoch.
     pub async fn now(&self) -> Result<i64, DockerError> {
+        Ok(self.clock().await?.as_second())
+    }
+
+    /// The daemon's clock.
+    pub async fn clock(&self) -> Result<jiff::Timestamp, DockerError> {
         const OP: &str = "read the clock of";
         let endpoint = self.endpoint.to_string();
         let info = self.docker.info().await.map_err(explain(OP, &endpoint))?;
         let time = info.system_time.unwrap_or_default().parse::<jiff::Timestamp>();
-        Ok(time.map_err(|error| DockerError::broken(OP, &endpoint, error))?.as_second())
+        time.map_err(|error| DockerError::broken(OP, &endpoint, error))
     }
 
     /// Memory and CPU of a running container; takes a second, for the daemon compares two samples.

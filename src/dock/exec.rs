@@ -40,19 +40,29 @@ pub struct Exec {
 }
 
 /// Starts `command` in `container` over `wire`, which becomes its stream.
-pub async fn start(mut wire: Wire, container: &str, command: &Command) -> Result<Exec, DockerError> {
+pub async fn start(wire: Wire, container: &str, command: &Command) -> Result<Exec, DockerError> {
     let mut argv = vec![keeper::PATH.to_owned(), "exec".into(), "--session".into()];
     argv.push(command.session.clone());
     argv.extend(command.options.iter().cloned());
     argv.push("--".into());
     argv.extend(command.argv.iter().cloned());
+    start_plain(wire, container, &argv, &command.env).await
+}
+
+/// The same for a container without a keeper at the usual place, such as the DinD daemon's own.
+pub async fn start_plain(
+    mut wire: Wire,
+    container: &str,
+    argv: &[String],
+    env: &[String],
+) -> Result<Exec, DockerError> {
     let create = Request::post(
         "prepare the server in",
         container,
         format!("/containers/{container}/exec"),
         Some(json!({
             "AttachStdin": true, "AttachStdout": true, "AttachStderr": true,
-            "Tty": false, "Cmd": argv, "Env": command.env,
+            "Tty": false, "Cmd": argv, "Env": env,
         })),
     );
     let created = wire.call(&create).await?;

@@ -80,10 +80,15 @@ pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
     uploaded
 }
 
+/// Whether a volume of berth's holds another keeper than this one.
+pub(crate) fn is_former(volume: &str) -> bool {
+    volume.starts_with(VOLUME_PREFIX) && volume != VOLUME
+}
+
 /// Removes the volumes of former keepers that no container uses any more.
 pub async fn retire_former(engine: &Engine) -> Result<(), DockerError> {
     for volume in engine.volumes(&labels::managed_by_filter()).await? {
-        if volume.starts_with(VOLUME_PREFIX) && volume != VOLUME {
+        if is_former(&volume) {
             // 409: a session of a former berth is still on.
             match engine.remove_volume(&volume).await {
                 Err(error) if !error.is_conflict() => return Err(error),

@@ -104,7 +104,7 @@ async fn with_session(engine: &Engine, entry: Entry) -> Entry {
     Entry { session, ..entry }
 }
 
-fn is_stale(row: &Listed, now: i64) -> bool {
+pub(crate) fn is_stale(row: &Listed, now: i64) -> bool {
     row.stopped && now - row.created > STALE_AFTER
 }
 

@@ -27,6 +27,7 @@ pub(super) enum Probe {
     Write { path: OsString, text: OsString },
     Read(OsString),
     Sleep(Duration),
+    Drain { pause: Duration },
 }
 
 impl Probe {
@@ -49,6 +50,10 @@ impl Probe {
             "write" => Self::Write { path: words.next("a path")?, text: words.next("a text")? },
             "read" => Self::Read(words.next("a path")?),
             "sleep" => Self::Sleep(words.milliseconds("sleep")?),
+            "drain" => {
+                words.exactly("--pause")?;
+                Self::Drain { pause: words.milliseconds("--pause")? }
+            }
             other => return Err(Failure::usage(format_args!("unknown probe `{other}`"))),
         })
     }
@@ -68,6 +73,7 @@ impl Probe {
                 thread::sleep(time);
                 Ok(())
             }
+            Self::Drain { pause } => drain(pause),
         }?)
     }
 }
@@ -186,6 +192,13 @@ pub(super) fn local_addresses(fib_trie: &str) -> Vec<Ipv4Addr> {
 fn write(path: &OsStr, text: &OsStr) -> String {
     let error = fs::write(path, text.as_encoded_bytes()).err().map(|error| quoted(&error.to_string()));
     format!("{{\"written\":{},\"error\":{}}}", error.is_none(), or_null(error))
+}
+
+/// Reads standard input to its end, and says only a while after it how much there was.
+fn drain(pause: Duration) -> io::Result<()> {
+    let bytes = io::copy(&mut io::stdin(), &mut io::sink())?;
+    thread::sleep(pause);
+    print(format_args!("{{\"drained\":{bytes}}}"))
 }
 
 /// What is there and cannot be read, such as a socket, is found all the same. At most 64 KiB are read.

@@ -5,7 +5,7 @@ mod cleanup;
 mod deployment;
 mod isolation;
 mod orchestrator;
-mod resources;
+pub(crate) mod resources;
 mod tls;
 
 use std::io;

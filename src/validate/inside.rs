@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use serde_json::Value;
@@ -116,6 +116,38 @@ impl Inside {
         let inspected = tokio::time::timeout(WITHIN, inspect).await;
         let inspected = inspected.map_err(|_| "the daemon does not answer".to_owned())?;
         Ok(Surroundings::read(&inspected.map_err(|error| error.to_string())?))
+    }
+
+    /// Sends `bytes` to a probe and closes its input; gives how many it had seen when it saw the end, told `pause` after
+    /// that, and how long after the closing its answer had come.
+    pub async fn drain(&self, bytes: &[u8], pause: Duration) -> Seen<(u64, Duration)> {
+        let milliseconds = pause.as_millis().to_string();
+        let drain = async {
+            let Exec { mut input, mut output, .. } = self.start(&["drain", "--pause", &milliseconds]).await?;
+            let sent = async {
+                input.write_all(bytes).await?;
+                input.shutdown().await
+            };
+            sent.await.map_err(|error: io::Error| error.to_string())?;
+            let closed = Instant::now();
+            let mut line = Vec::new();
+            while !line.contains(&b'\n') {
+                match output.next().await {
+                    Some(Ok(Chunk::Stdout(bytes) | Chunk::Stderr(bytes))) => line.extend_from_slice(&bytes),
+                    Some(Err(error)) => return Err(error.to_string()),
+                    None => return Err("its output ended without an answer".to_owned()),
+                }
+            }
+            let answer: Value = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+            let drained = answer["drained"].as_u64().ok_or_else(|| "no proper answer".to_owned())?;
+            Ok((drained, closed.elapsed()))
+        };
+        let drained = tokio::time::timeout(WITHIN, drain).await;
+        drained
+            .unwrap_or_else(|_| {
+                Err(format!("no answer within {} s of the end of its input", WITHIN.as_secs()))
+            })
+            .map_err(|error: String| format!("probe `drain`: {error}"))
     }
 
     async fn start(&self, probe: &[&str]) -> Seen<Exec> {

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::rpc::Code;
 
 /// What Codex leaves in the environment of a server. All else it clears.
-const CODEX_LEAVES: [&str; 10] =
+pub(crate) const CODEX_LEAVES: [&str; 10] =
     ["HOME", "LOGNAME", "PATH", "SHELL", "USER", "LANG", "LC_ALL", "TERM", "TMPDIR", "TZ"];
 
 /// Where berth's own files are: the examined sessions have to find ours, whatever their client clears.

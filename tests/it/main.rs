@@ -12,6 +12,7 @@ mod bytes;
 mod chaos;
 mod clients;
 mod dind;
+mod doctor;
 mod escapes;
 mod failures;
 mod files;

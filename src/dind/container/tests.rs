@@ -14,6 +14,7 @@ fn container(status: &str, hash: &str) -> Container {
         health: String::new(),
         health_log: String::new(),
         exit_code: 0,
+        restarts: 0,
         oom_killed: false,
         created_at: String::new(),
         started_at: String::new(),

@@ -79,6 +79,8 @@ pub struct Container {
     /// What the last health check printed.
     pub health_log: String,
     pub exit_code: i64,
+    /// How often the engine has started it again since somebody did.
+    pub restarts: i64,
     pub oom_killed: bool,
     pub created_at: String,
     pub started_at: String,
@@ -148,6 +150,7 @@ pub(super) fn container(container: models::ContainerInspectResponse) -> Containe
         health: health.status.map(|status| status.to_string()).unwrap_or_default(),
         health_log: health.log.and_then(|log| log.last()?.output.clone()).unwrap_or_default(),
         exit_code: state.exit_code.unwrap_or_default(),
+        restarts: container.restart_count.unwrap_or_default(),
         oom_killed: state.oom_killed.unwrap_or_default(),
         created_at: container.created.unwrap_or_default(),
         started_at: state.started_at.unwrap_or_default(),

@@ -133,3 +133,22 @@ fn a_listening_probe_ends_before_its_time_when_it_is_told_to() {
     assert!(child.wait().unwrap().success());
     assert!(began.elapsed() < AT_ONCE);
 }
+
+#[test]
+fn a_draining_probe_answers_only_after_the_end_of_its_input() {
+    let mut command = Command::new(KEEPER);
+    command.args(["probe", "drain", "--pause", "50"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"four").unwrap();
+    let (sent, heard) = std::sync::mpsc::channel();
+    let output = child.stdout.take().unwrap();
+    std::thread::spawn(move || {
+        BufReader::new(output).lines().for_each(|line| sent.send(line.unwrap()).unwrap())
+    });
+    assert!(heard.recv_timeout(std::time::Duration::from_millis(200)).is_err(), "its input is open still");
+    drop(input);
+    let answer: Value = serde_json::from_str(&heard.recv_timeout(AT_ONCE).unwrap()).unwrap();
+    assert_eq!(answer, json!({ "drained": 4 }));
+    assert!(child.wait().unwrap().success());
+}

@@ -61,7 +61,7 @@ const CAPABILITIES: Question = Question::new("capabilities are the configured on
 const PRIVILEGES: Question = Question::new("no way to new privileges", DRY_RUN);
 const ROOT: Question = Question::new("the root file system is read-only", DRY_RUN);
 
-pub(super) fn judge(seen: &Resources) -> Vec<Check> {
+pub(crate) fn judge(seen: &Resources) -> Vec<Check> {
     let (wanted, found) = (&seen.wanted, &seen.seen);
     let read = |question: Question, judge: &dyn Fn(&Limits) -> Check| match found {
         Ok(found) => judge(found),

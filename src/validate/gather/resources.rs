@@ -77,20 +77,27 @@ fn overstepped(settings: &Settings) -> (u64, u32) {
 
 /// `examined` is one of the examined sessions, `spare` the one that may break.
 pub(super) async fn overstep(bench: &Bench<'_>, examined: Option<&Live>, spare: Option<&Live>) -> Resources {
-    let settings = &bench.plan.server.settings;
+    let inside = |live: Option<&Live>| live.map(|live| Inside::new(&bench.engine, &live.container));
+    prove(&bench.plan.server.settings, inside(examined).as_ref(), inside(spare).as_ref()).await
+}
+
+/// The same of containers, whoever made them; both may be one.
+pub(crate) async fn prove(
+    settings: &Settings,
+    examined: Option<&Inside>,
+    spare: Option<&Inside>,
+) -> Resources {
     let mut resources = Resources { wanted: wanted(settings), ..Resources::default() };
-    if let Some(live) = examined {
-        let inside = Inside::new(&bench.engine, &live.container);
+    if let Some(inside) = examined {
         resources.seen = inside.ask(&["limits"]).await.map(|answer| read(&answer));
     }
-    if let Some(live) = spare {
-        let inside = Inside::new(&bench.engine, &live.container);
+    if let Some(inside) = spare {
         let (memory, pids) = overstepped(settings);
         // The processes first: running out of memory may end the session.
-        resources.pids = Proof { under: fork(&inside, 2).await, over: fork(&inside, pids + MORE_PIDS).await };
+        resources.pids = Proof { under: fork(inside, 2).await, over: fork(inside, pids + MORE_PIDS).await };
         resources.memory = Proof {
-            under: allocate(&inside, memory / 8).await,
-            over: allocate(&inside, memory + MORE_MEMORY).await,
+            under: allocate(inside, memory / 8).await,
+            over: allocate(inside, memory + MORE_MEMORY).await,
         };
     }
     resources

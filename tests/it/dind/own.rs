@@ -30,7 +30,7 @@ impl OwnDaemon {
         std::fs::write(self.home.path().join("berth.toml"), config).expect("a configuration");
     }
 
-    pub(super) fn certs(&self) -> PathBuf {
+    pub(crate) fn certs(&self) -> PathBuf {
         self.home.path().join("certs")
     }
 

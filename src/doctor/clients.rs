@@ -1,0 +1,226 @@
+//! Which clients start berth, and would that work? Judges only; [`read`] reads their files.
+
+pub mod read;
+
+use super::line::{Findings, Line, Seen, count, list};
+use read::{Entry, Kind};
+
+/// A client's configuration, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub kind: Kind,
+    pub path: String,
+    /// Why it can't be read, or its servers.
+    pub servers: Result<Vec<Examined>, String>,
+}
+
+/// A server of a client's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    pub entry: Entry,
+    /// Where it starts berth.
+    pub berth: Option<Start>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    pub program: Program,
+    pub target: Target,
+}
+
+/// What the client would start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// This very program, or one that is the same byte for byte.
+    This,
+    /// Another berth.
+    Version {
+        path: String,
+        version: String,
+    },
+    Missing(String),
+    NotExecutable(String),
+    /// It doesn't say that it is berth.
+    NoBerth {
+        path: String,
+        why: String,
+    },
+    /// A project's file names it, which is no reason to run it.
+    Untried(String),
+}
+
+/// What it would be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Works,
+    /// Wrong in any case.
+    Wrong(String),
+    /// Wrong where the client is started as we were.
+    Doubtful(String),
+}
+
+const NAME: &str = "client";
+
+/// One line for each file.
+pub(super) fn judge(files: &Seen<Vec<File>>) -> Vec<Line> {
+    match files {
+        Seen::Found(files) if !files.is_empty() => {
+            files.iter().map(|file| one(file).of(format!("{} {}", file.kind.title(), file.path))).collect()
+        }
+        Seen::Found(_) => {
+            vec![Line::not_applicable(NAME, "neither Claude Code nor Codex has a configuration here")]
+        }
+        other => vec![other.line(NAME, |_| Line::ok(NAME, ""))],
+    }
+}
+
+fn one(file: &File) -> Line {
+    let servers = match &file.servers {
+        Ok(servers) => servers,
+        Err(why) => return Line::failed(NAME, why, format!("correct {}", file.path)),
+    };
+    let mut findings = Findings::default();
+    let mut ours = Vec::new();
+    for Examined { entry, berth } in servers {
+        let Some(start) = berth else { continue };
+        ours.push(entry.name.as_str());
+        if entry.enabled {
+            program(&mut findings, file.kind, entry, &start.program);
+            target(&mut findings, file.kind, entry, &start.target);
+        }
+    }
+    findings.fact(match (servers.len(), ours.len()) {
+        (0, _) => "no servers".to_owned(),
+        (all, 0) => format!("{}, none of them berth's", count(all, "server")),
+        (all, some) => format!("{}, {some} of them berth's: {}", count(all, "server"), list(ours)),
+    });
+    findings.into_line(NAME)
+}
+
+fn program(findings: &mut Findings, kind: Kind, entry: &Entry, program: &Program) {
+    let (title, next) = (entry.title(), install(kind, entry));
+    match program {
+        Program::This => {}
+        Program::Version { version, .. } if version == env!("CARGO_PKG_VERSION") => {}
+        Program::Version { path, version } => {
+            let ours = env!("CARGO_PKG_VERSION");
+            findings.warn(format!("{title} starts {path}, which is berth {version}, not {ours}"), next);
+        }
+        Program::Missing(path) => findings.fail(format!("{title} starts `{path}`, which is not there"), next),
+        Program::NotExecutable(path) => findings
+            .fail(format!("{title} starts {path}, which cannot be executed"), format!("chmod +x {path}")),
+        Program::NoBerth { path, why } => {
+            findings.fail(format!("{title} starts {path}, which is no berth that works: {why}"), next);
+        }
+        Program::Untried(path) => findings.warn(
+            format!("{title} starts {path}, which is not this berth; a project's file names it, so it was not tried"),
+            format!("{path} --version"),
+        ),
+    }
+}
+
+fn target(findings: &mut Findings, kind: Kind, entry: &Entry, target: &Target) {
+    let title = entry.title();
+    match target {
+        Target::Works => {}
+        Target::Wrong(why) => findings.fail(format!("{title}: {why}"), install(kind, entry)),
+        Target::Doubtful(why) => {
+            findings.warn(format!("{title}: {why}"), format!("set it where {} is started", kind.title()));
+        }
+    }
+}
+
+/// The command that writes the entry anew.
+fn install(kind: Kind, entry: &Entry) -> String {
+    let server = entry.server.as_deref().unwrap_or("SERVER");
+    let scope = entry.scope.flag().map_or_else(String::new, |scope| format!(" --scope {scope}"));
+    format!("berth install {}{scope} {server}", kind.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::line::State;
+    use read::Scope;
+
+    fn file(program: Program, target: Target) -> File {
+        let entry = Entry {
+            scope: Scope::User,
+            name: "clock".into(),
+            command: Some("/opt/berth".into()),
+            args: vec!["run".into(), "time".into()],
+            server: Some("time".into()),
+            enabled: true,
+            ..Entry::default()
+        };
+        let other = Entry { name: "other".into(), ..Entry::default() };
+        let servers = vec![
+            Examined { entry, berth: Some(Start { program, target }) },
+            Examined { entry: other, berth: None },
+        ];
+        File { kind: Kind::ClaudeCode, path: "/h/.claude.json".into(), servers: Ok(servers) }
+    }
+
+    fn line(file: File) -> Line {
+        judge(&Seen::Found(vec![file])).remove(0)
+    }
+
+    #[test]
+    fn an_entry_that_works_is_counted() {
+        let line = line(file(Program::This, Target::Works));
+        assert_eq!((line.state, line.next), (State::Ok, None));
+        assert_eq!(line.fact, "2 servers, 1 of them berth's: `clock`");
+        assert_eq!(line.object.as_deref(), Some("Claude Code /h/.claude.json"));
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let twin = Program::Version { path: "/opt/berth".into(), version };
+        assert_eq!(self::line(file(twin, Target::Works)).state, State::Ok);
+    }
+
+    #[test]
+    fn what_a_client_could_not_start_is_told() {
+        let path = || "/opt/berth".to_owned();
+        for (program, state, next) in [
+            (Program::Missing(path()), State::Failed, "berth install claude-code --scope user time"),
+            (Program::NotExecutable(path()), State::Failed, "chmod +x /opt/berth"),
+            (
+                Program::NoBerth { path: path(), why: "it hangs".into() },
+                State::Failed,
+                "berth install claude-code --scope user time",
+            ),
+            (
+                Program::Version { path: path(), version: "0.0.1".into() },
+                State::Warning,
+                "berth install claude-code --scope user time",
+            ),
+            (Program::Untried(path()), State::Warning, "/opt/berth --version"),
+        ] {
+            let line = line(file(program.clone(), Target::Works));
+            assert_eq!((line.state, line.next.as_deref()), (state, Some(next)), "{program:?}");
+            assert!(line.fact.contains("`clock`") && line.fact.contains("/opt/berth"), "{}", line.fact);
+        }
+    }
+
+    #[test]
+    fn what_it_would_be_told_has_to_be_right_too() {
+        let wrong = line(file(Program::This, Target::Wrong("unknown server `time`".into())));
+        assert_eq!(wrong.state, State::Failed);
+        let doubtful = line(file(Program::This, Target::Doubtful("needs `TOKEN`".into())));
+        assert_eq!(doubtful.state, State::Warning);
+    }
+
+    #[test]
+    fn one_that_is_switched_off_may_be_wrong() {
+        let mut off = file(Program::Missing("/opt/berth".into()), Target::Works);
+        off.servers.as_mut().unwrap()[0].entry.enabled = false;
+        assert_eq!(line(off).state, State::Ok);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_fails_and_none_is_no_failure() {
+        let broken =
+            File { kind: Kind::Codex, path: "/h/config.toml".into(), servers: Err("no TOML".into()) };
+        let line = line(broken);
+        assert_eq!((line.state, line.next.as_deref()), (State::Failed, Some("correct /h/config.toml")));
+        assert_eq!(judge(&Seen::Found(Vec::new()))[0].state, State::NotApplicable);
+    }
+}

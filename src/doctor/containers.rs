@@ -1,0 +1,149 @@
+//! Who waits in the daemon, and what is nobody's? Judges only.
+
+use std::collections::BTreeMap;
+
+use super::line::{Findings, Line, Seen, count, list, span};
+
+/// A container on standby.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    pub name: String,
+    pub client: String,
+    pub server: String,
+    /// Seconds, by the daemon's clock.
+    pub age: i64,
+    pub fit: Fit,
+}
+
+/// Whether a session of a configured server would take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    Yes,
+    NoSuchServer,
+    /// Other settings, or another image.
+    Outdated,
+    /// It depends on the client.
+    Unknown,
+}
+
+/// What no session, and no coming one, will ever use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// How many containers were looked at.
+    pub containers: usize,
+    /// Created and never started, or ended and not removed: name and age.
+    pub stopped: Vec<(String, i64)>,
+    /// Run under a session's name, and no session has ever claimed them.
+    pub unclaimed: Vec<String>,
+    /// Neither run nor have ended.
+    pub frozen: Vec<String>,
+    /// Former keepers' volumes that no container uses.
+    pub volumes: Vec<String>,
+}
+
+pub(super) fn standby(seen: &Seen<Vec<Waiting>>) -> Line {
+    const NAME: &str = "standby";
+    seen.line(NAME, |waiting| {
+        let mut findings = Findings::default();
+        let of = |fit| waiting.iter().filter(move |one| one.fit == fit).map(|one| one.name.as_str());
+        let kill = |name: Option<&str>| {
+            let end = "they end by themselves when their time is over";
+            format!("berth kill {}   # or wait: {end}", name.unwrap_or_default())
+        };
+        for (fit, what) in [
+            (Fit::NoSuchServer, "for servers that are not configured any more"),
+            (Fit::Outdated, "with other settings or another image than configured"),
+        ] {
+            let names: Vec<&str> = of(fit).collect();
+            if !names.is_empty() {
+                let problem = format!("{} {what}: {}", names.len(), list(names.iter().copied()));
+                findings.warn(problem, kill(names.first().copied()));
+            }
+        }
+        findings.fact(format!("{} on standby", count(waiting.len(), "container")));
+        let mut kinds: BTreeMap<(&str, &str), (usize, i64)> = BTreeMap::new();
+        for one in waiting {
+            let kind = kinds.entry((&one.client, &one.server)).or_default();
+            *kind = (kind.0 + 1, kind.1.max(one.age));
+        }
+        for ((client, server), (number, age)) in kinds {
+            findings.fact(format!("{number} of `{server}` for {client}, oldest {}", span(age)));
+        }
+        findings.into_line(NAME)
+    })
+}
+
+pub(super) fn orphans(seen: &Seen<Orphans>) -> Line {
+    const NAME: &str = "orphans";
+    seen.line(NAME, |found| {
+        let mut findings = Findings::default();
+        let Orphans { containers, stopped, unclaimed, frozen, volumes } = found;
+        if let Some(oldest) = stopped.iter().map(|(_, age)| *age).max() {
+            let names = list(stopped.iter().map(|(name, _)| name.as_str()));
+            let problem =
+                format!("never started, or ended and not removed: {names}, oldest {}", span(oldest));
+            findings.fail(problem, "berth gc");
+        }
+        if let Some(first) = unclaimed.first() {
+            let problem = format!("run without an owner: {}", list(unclaimed.iter().map(String::as_str)));
+            findings.fail(problem, format!("berth kill {first}"));
+        }
+        if let Some(first) = frozen.first() {
+            let problem = format!("paused or stuck: {}", list(frozen.iter().map(String::as_str)));
+            findings.warn(problem, format!("berth kill {first}"));
+        }
+        if !volumes.is_empty() {
+            let problem = format!("volumes of former versions: {}", list(volumes.iter().map(String::as_str)));
+            findings.warn(problem, "berth up");
+        }
+        findings.fact(format!("looked at {}", count(*containers, "container")));
+        findings.into_line(NAME)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::line::State;
+
+    fn waiting(name: &str, server: &str, age: i64, fit: Fit) -> Waiting {
+        Waiting { name: name.into(), client: "codex".into(), server: server.into(), age, fit }
+    }
+
+    #[test]
+    fn who_waits_is_told_for_whom_and_since_when() {
+        let line = standby(&Seen::Found(vec![
+            waiting("mcp-codex-1.standby", "time", 60, Fit::Yes),
+            waiting("mcp-codex-2.standby", "time", 600, Fit::Unknown),
+        ]));
+        assert_eq!((line.state, line.next), (State::Ok, None));
+        assert_eq!(line.fact, "2 containers on standby; 2 of `time` for codex, oldest 10 min");
+        assert_eq!(standby(&Seen::Found(Vec::new())).fact, "0 containers on standby");
+    }
+
+    #[test]
+    fn who_waits_in_vain_is_a_warning() {
+        for fit in [Fit::NoSuchServer, Fit::Outdated] {
+            let line = standby(&Seen::Found(vec![waiting("mcp-codex-1.standby", "time", 60, fit)]));
+            assert_eq!(line.state, State::Warning);
+            assert!(line.next.unwrap().starts_with("berth kill mcp-codex-1.standby"));
+        }
+    }
+
+    #[test]
+    fn each_kind_of_orphan_has_its_command() {
+        let judge = |found: Orphans| orphans(&Seen::Found(found));
+        assert_eq!(judge(Orphans { containers: 2, ..Orphans::default() }).state, State::Ok);
+        let names = || vec!["x".to_owned()];
+        for (found, state, next) in [
+            (Orphans { stopped: vec![("x".into(), 90)], ..Orphans::default() }, State::Failed, "berth gc"),
+            (Orphans { unclaimed: names(), ..Orphans::default() }, State::Failed, "berth kill x"),
+            (Orphans { frozen: names(), ..Orphans::default() }, State::Warning, "berth kill x"),
+            (Orphans { volumes: names(), ..Orphans::default() }, State::Warning, "berth up"),
+        ] {
+            let line = judge(found);
+            assert_eq!((line.state, line.next.as_deref()), (state, Some(next)), "{}", line.fact);
+            assert!(line.fact.contains("`x`"), "{}", line.fact);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! From questions to facts: who is asked, in which order, and how long for. Judges nothing.
+
+mod certificates;
+mod clients;
+mod containers;
+mod daemon;
+mod disk;
+mod images;
+mod leftovers;
+mod probes;
+
+use std::time::Duration;
+
+use super::line::Seen;
+use super::{Facts, Options, SILENT};
+use crate::config::{Config, Home, Lookup};
+use crate::dind::progress::Progress;
+use crate::dock::docker::Engine;
+
+/// For a group of questions; each has a shorter time of its own.
+const WITHIN: Duration = Duration::from_secs(20);
+/// For all that is tried in the probe container.
+const PROBES_WITHIN: Duration = Duration::from_mins(1);
+
+/// Who can be asked.
+struct Asked<'a> {
+    config: &'a Config,
+    home: &'a Home,
+    lookup: Lookup<'a>,
+    /// The engine that holds the daemon, if it answers.
+    host: Option<Engine>,
+    /// The DinD daemon, if it answers.
+    daemon: Option<Engine>,
+}
+
+pub(super) async fn gather(
+    config: &Config,
+    home: &Home,
+    lookup: Lookup<'_>,
+    options: &Options,
+    progress: &Progress,
+) -> Facts {
+    let task = progress.task("asking the engine and the daemon");
+    let ((engine, host), (daemon, inner)) =
+        tokio::join!(daemon::engine(config, lookup), daemon::daemon(config, home));
+    let asked = Asked { config, home, lookup, host, daemon: inner };
+    let (container, certificates, clock, data, images, (standby, orphans), leftovers, clients) = tokio::join!(
+        in_time(daemon::container(&asked)),
+        in_time(certificates::look(&asked)),
+        in_time(daemon::clock(&asked)),
+        in_time(disk::data(&asked)),
+        images::look(&asked),
+        containers::look(&asked),
+        in_time(leftovers::look(&asked)),
+        in_time(clients::look(&asked, options)),
+    );
+    drop(task);
+    let probes = if options.quick {
+        Seen::NotApplicable("left out by `--quick`".to_owned())
+    } else {
+        let _task = progress.task("trying limits, end of input and lifeline in a container");
+        within(PROBES_WITHIN, probes::look(&asked, &images)).await
+    };
+    Facts {
+        engine,
+        container,
+        daemon,
+        certificates,
+        clock,
+        data,
+        state: disk::folder(home),
+        images,
+        standby,
+        orphans,
+        leftovers,
+        clients,
+        probes,
+    }
+}
+
+impl Asked<'_> {
+    /// The daemon, or why what it would have been asked is not applicable.
+    fn daemon<T>(&self) -> Result<&Engine, Seen<T>> {
+        self.daemon.as_ref().ok_or_else(|| Seen::NotApplicable(SILENT.to_owned()))
+    }
+
+    /// The engine that holds the daemon.
+    fn host<T>(&self) -> Result<&Engine, Seen<T>> {
+        let why = "the engine does not answer";
+        self.host.as_ref().ok_or_else(|| Seen::NotApplicable(why.to_owned()))
+    }
+
+    /// Whether `berth up` makes the daemon.
+    fn is_ours(&self) -> bool {
+        self.config.dind.host.is_none()
+    }
+}
+
+async fn in_time<T>(look: impl Future<Output = Seen<T>>) -> Seen<T> {
+    within(WITHIN, look).await
+}
+
+async fn within<T>(limit: Duration, look: impl Future<Output = Seen<T>>) -> Seen<T> {
+    tokio::time::timeout(limit, look)
+        .await
+        .unwrap_or_else(|_| Seen::failed(format!("no answer within {} s", limit.as_secs()), "berth status"))
+}
+
+/// A question that was not answered.
+fn failed<T>(error: impl Into<crate::failure::Failure>) -> Seen<T> {
+    let failure = error.into();
+    Seen::failed(failure.text, failure.next.unwrap_or_else(|| "berth status".to_owned()))
+}

@@ -1,0 +1,228 @@
+//! Reads the clients' files, and tries what they would start.
+
+use std::ffi::OsStr;
+use std::fs::File as StdFile;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use clap::Parser;
+use futures::future::join_all;
+
+use super::Asked;
+use crate::cli::{Arguments, Subcommands};
+use crate::config::{Config, Home, Lookup};
+use crate::doctor::Options;
+use crate::doctor::clients::read::{self, Entry, Kind, Scope};
+use crate::doctor::clients::{Examined, File, Program, Start, Target};
+use crate::doctor::line::Seen;
+use crate::validate::plan::CODEX_LEAVES;
+
+/// A program that hasn't said its version by then is no berth that works.
+const VERSION_WITHIN: Duration = Duration::from_secs(5);
+
+pub(super) async fn look(asked: &Asked<'_>, options: &Options) -> Seen<Vec<File>> {
+    let mut files = Vec::new();
+    for (kind, path) in read::places(asked.lookup, &options.folder) {
+        let servers = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => Err(format!("it cannot be read: {error}")),
+            Ok(text) => match read::entries(kind, &path, &text) {
+                Ok(entries) => {
+                    let examined = entries.into_iter().map(|entry| examine(asked, options, kind, entry));
+                    Ok(join_all(examined).await)
+                }
+                Err(why) => Err(why),
+            },
+        };
+        files.push(File { kind, path: path.display().to_string(), servers });
+    }
+    Seen::Found(files)
+}
+
+async fn examine(asked: &Asked<'_>, options: &Options, kind: Kind, mut entry: Entry) -> Examined {
+    let Some(command) = entry.command.clone().filter(|_| entry.is_berths()) else {
+        return Examined { entry, berth: None };
+    };
+    let parsed =
+        Arguments::try_parse_from(std::iter::once("berth").chain(entry.args.iter().map(String::as_str)));
+    let target = {
+        // Codex clears the environment, and hands on what it is told to.
+        let lookup = |name: &str| {
+            let own = entry.env.get(name).cloned();
+            let handed_on = || match kind {
+                Kind::ClaudeCode => true,
+                Kind::Codex => CODEX_LEAVES.contains(&name) || entry.env_vars.iter().any(|var| var == name),
+            };
+            own.or_else(|| handed_on().then(|| (asked.lookup)(name)).flatten())
+        };
+        match &parsed {
+            Ok(arguments) => target(arguments, &lookup, kind),
+            Err(error) => {
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                Target::Wrong(format!("its arguments are refused: {first}"))
+            }
+        }
+    };
+    if let Ok(Arguments { command: Subcommands::Run(args), .. }) = &parsed {
+        entry.server.clone_from(&args.server);
+    }
+    let path = entry.env.get("PATH").cloned().or_else(|| (asked.lookup)("PATH")).unwrap_or_default();
+    let own_path = !entry.env.contains_key("PATH");
+    let program = program(&command, &path, own_path, &entry.scope, &options.folder).await;
+    Examined { entry, berth: Some(Start { program, target }) }
+}
+
+/// Whether the server that is named is configured where that client's berth would look.
+fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> Target {
+    let Subcommands::Run(args) = &arguments.command else {
+        return Target::Wrong("it is not `berth run` that it starts".to_owned());
+    };
+    let config = Home::from_env(lookup).and_then(|home| Config::load(&home, arguments.config.as_deref()));
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return Target::Wrong(error.to_string()),
+    };
+    let Some(name) = &args.server else { return Target::Works };
+    let server = match config.server(name) {
+        Ok(server) => server,
+        Err(error) => return Target::Wrong(error.to_string()),
+    };
+    match server.resolve_env(lookup) {
+        Ok(_) => Target::Works,
+        // It hands on no more than its file says.
+        Err(error) if kind == Kind::Codex => Target::Wrong(error.to_string()),
+        Err(error) => Target::Doubtful(error.to_string()),
+    }
+}
+
+/// `own_path`: `path` is this person's own, not the file's.
+async fn program(command: &str, path: &str, own_path: bool, scope: &Scope, folder: &Path) -> Program {
+    let named = command.contains('/');
+    let found = if named { Some(folder.join(command)) } else { find(command, path) };
+    let Some(found) = found else { return Program::Missing(command.to_owned()) };
+    let told = found.display().to_string();
+    let Ok(metadata) = std::fs::metadata(&found) else { return Program::Missing(told) };
+    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
+        return Program::NotExecutable(told);
+    }
+    if std::env::current_exe().is_ok_and(|this| is_same(&this, &found)) {
+        return Program::This;
+    }
+    // Whoever wrote the project may have written that program, too.
+    if *scope == Scope::Project && (named || !own_path) {
+        return Program::Untried(told);
+    }
+    match version(&found).await {
+        Ok(version) => Program::Version { path: told, version },
+        Err(why) => Program::NoBerth { path: told, why },
+    }
+}
+
+fn find(command: &str, path: &str) -> Option<PathBuf> {
+    std::env::split_paths(OsStr::new(path)).map(|folder| folder.join(command)).find(|path| path.is_file())
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let same = || -> io::Result<bool> {
+        let (mut one, mut other) = (StdFile::open(one)?, StdFile::open(other)?);
+        let (left, right) = (one.metadata()?, other.metadata()?);
+        if (left.dev(), left.ino()) == (right.dev(), right.ino()) {
+            return Ok(true);
+        }
+        if left.len() != right.len() {
+            return Ok(false);
+        }
+        let (mut these, mut those) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        loop {
+            let read = one.read(&mut these)?;
+            if read == 0 {
+                return Ok(true);
+            }
+            other.read_exact(&mut those[..read])?;
+            if these[..read] != those[..read] {
+                return Ok(false);
+            }
+        }
+    };
+    same().unwrap_or_default()
+}
+
+/// What it says to `--version`.
+async fn version(program: &Path) -> Result<String, String> {
+    let mut command = tokio::process::Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(VERSION_WITHIN, command.output()).await;
+    let output = output
+        .map_err(|_| format!("no answer to `--version` within {} s", VERSION_WITHIN.as_secs()))?
+        .map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let version = said.trim().strip_prefix("berth ").filter(|_| output.status.success());
+    version.map(str::to_owned).ok_or_else(|| format!("it says `{}`", said.lines().next().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(folder: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[tokio::test]
+    async fn a_program_is_found_tried_and_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let at = |name: &str| here.join(name).display().to_string();
+        script(here, "old", "#!/bin/sh\necho berth 0.0.1\n", 0o755);
+        script(here, "other", "#!/bin/sh\necho ship 7\n", 0o755);
+        script(here, "text", "no program", 0o644);
+        std::fs::copy(std::env::current_exe().unwrap(), here.join("copy")).unwrap();
+        let user = Scope::User;
+        let tried = async |name: &str, scope: &Scope| program(name, "", true, scope, here).await;
+
+        assert_eq!(tried("./nowhere", &user).await, Program::Missing(at("./nowhere")));
+        assert_eq!(tried("nowhere", &user).await, Program::Missing("nowhere".to_owned()));
+        assert_eq!(tried("./text", &user).await, Program::NotExecutable(at("./text")));
+        assert_eq!(tried("./copy", &Scope::Project).await, Program::This);
+        let old = Program::Version { path: at("./old"), version: "0.0.1".to_owned() };
+        assert_eq!(tried("./old", &user).await, old);
+        assert!(matches!(tried("./other", &user).await, Program::NoBerth { .. }));
+        assert_eq!(tried("./old", &Scope::Project).await, Program::Untried(at("./old")));
+        let path = here.display().to_string();
+        assert_eq!(program("old", &path, false, &Scope::Project, here).await, Program::Untried(at("old")));
+        assert!(matches!(program("old", &path, true, &Scope::Project, here).await, Program::Version { .. }));
+    }
+
+    fn judged(args: &str, toml: &str, vars: &[(&str, &str)], kind: Kind) -> Target {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("berth.toml"), toml).unwrap();
+        let home = folder.path().display().to_string();
+        let lookup = |name: &str| {
+            let set = vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            set.or_else(|| (name == "BERTH_HOME").then(|| home.clone()))
+        };
+        let arguments = Arguments::try_parse_from(format!("berth {args}").split(' ')).unwrap();
+        target(&arguments, &lookup, kind)
+    }
+
+    #[test]
+    fn the_server_has_to_be_configured_with_all_that_it_needs() {
+        let toml = "[servers.time]\nimage = \"i\"\nenv = { A = \"${TOKEN}\" }\n";
+        let with = [("TOKEN", "1")];
+        assert_eq!(judged("run time", toml, &with, Kind::Codex), Target::Works);
+        assert!(matches!(judged("run time", toml, &[], Kind::Codex), Target::Wrong(_)));
+        assert!(matches!(judged("run time", toml, &[], Kind::ClaudeCode), Target::Doubtful(_)));
+        let Target::Wrong(why) = judged("run tme", toml, &with, Kind::Codex) else { panic!() };
+        assert!(why.contains("did you mean `time`?"), "{why}");
+        assert!(matches!(judged("ps", toml, &with, Kind::Codex), Target::Wrong(_)));
+        assert!(matches!(judged("run time", "x = ", &with, Kind::Codex), Target::Wrong(_)));
+        assert_eq!(judged("run --image i", toml, &[], Kind::Codex), Target::Works);
+    }
+}

@@ -1,0 +1,137 @@
+//! Asks the daemon for its containers: who waits, and what is nobody's.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::{Asked, WITHIN, failed};
+use crate::config::Server;
+use crate::dind::soon;
+use crate::dock::docker::{DockerError, Engine, Listed};
+use crate::dock::roster::{self, State};
+use crate::dock::spec::Spec;
+use crate::dock::wire::{Request, Wire};
+use crate::dock::{keeper, labels};
+use crate::doctor::containers::{Fit, Orphans, Waiting};
+use crate::doctor::line::Seen;
+
+/// A claim takes a moment from the rename to the name that the keeper shows.
+const CLAIM: Duration = Duration::from_secs(1);
+
+pub(super) async fn look(asked: &Asked<'_>) -> (Seen<Vec<Waiting>>, Seen<Orphans>) {
+    let daemon = match (asked.daemon(), asked.daemon()) {
+        (Ok(daemon), _) => daemon,
+        (Err(standby), Err(orphans)) => return (standby, orphans),
+        (Err(standby), Ok(_)) => return (standby, Seen::NotApplicable(String::new())),
+    };
+    let found = async {
+        let rows = soon(daemon, daemon.list(&labels::managed_by_filter())).await?;
+        let now = soon(daemon, daemon.now()).await?;
+        Ok::<_, DockerError>((waiting(asked, daemon, &rows, now).await?, orphans(daemon, &rows, now).await?))
+    };
+    match tokio::time::timeout(WITHIN, found).await {
+        Ok(Ok((waiting, orphans))) => (Seen::Found(waiting), Seen::Found(orphans)),
+        Ok(Err(error)) => {
+            let failure = crate::failure::Failure::from(error);
+            (failed(failure.clone()), failed(failure))
+        }
+        Err(_) => {
+            let late = || format!("no answer within {} s", WITHIN.as_secs());
+            (Seen::failed(late(), "berth status"), Seen::failed(late(), "berth status"))
+        }
+    }
+}
+
+async fn waiting(
+    asked: &Asked<'_>,
+    daemon: &Engine,
+    rows: &[Listed],
+    now: i64,
+) -> Result<Vec<Waiting>, DockerError> {
+    let mut images: HashMap<&str, Option<String>> = HashMap::new();
+    let mut waiting = Vec::new();
+    for row in rows.iter().filter(|row| row.running && State::of(&row.name) == State::Standby) {
+        let label = |key: &str| row.labels.get(key).cloned().unwrap_or_default();
+        let (client, name) = (label(labels::LABEL_CLIENT), label(labels::LABEL_SERVER));
+        let fit = match asked.config.servers.get(&name) {
+            None => Fit::NoSuchServer,
+            Some(server) => {
+                if !images.contains_key(server.image.as_str()) {
+                    let id = soon(daemon, daemon.image(&server.image)).await?.map(|image| image.id);
+                    images.insert(&server.image, id);
+                }
+                let image = images.get(server.image.as_str()).and_then(Option::as_deref);
+                fit(asked, row, server, image)
+            }
+        };
+        waiting.push(Waiting { name: row.name.clone(), client, server: name, age: now - row.created, fit });
+    }
+    Ok(waiting)
+}
+
+/// `image` is the id of the server's image in the daemon.
+fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) -> Fit {
+    // Of the client's variables only the names count, unless the server runs already; then it can have none.
+    let env = match server.resolve_env(&|name| Some((asked.lookup)(name).unwrap_or_default())) {
+        Ok(env) => env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
+        Err(_) => return Fit::Unknown,
+    };
+    let spec = Spec {
+        server: server.clone(),
+        client: row.labels.get(labels::LABEL_CLIENT).cloned().unwrap_or_default(),
+        session: String::new(),
+        attempt: 0,
+        client_session: None,
+        env,
+    };
+    let same = row.labels.get(labels::LABEL_SPEC).is_some_and(|hash| *hash == spec.hash());
+    if same && Some(row.image.as_str()) == image { Fit::Yes } else { Fit::Outdated }
+}
+
+async fn orphans(daemon: &Engine, rows: &[Listed], now: i64) -> Result<Orphans, DockerError> {
+    let stopped = rows.iter().filter(|row| roster::is_stale(row, now));
+    let frozen = rows.iter().filter(|row| !row.running && !row.stopped);
+    let mut unclaimed = unclaimed(daemon).await?;
+    if !unclaimed.is_empty() {
+        tokio::time::sleep(CLAIM).await;
+        let still = self::unclaimed(daemon).await?;
+        unclaimed.retain(|name| still.contains(name));
+    }
+    Ok(Orphans {
+        containers: rows.len(),
+        stopped: stopped.map(|row| (row.name.clone(), now - row.created)).collect(),
+        frozen: frozen.map(|row| row.name.clone()).collect(),
+        unclaimed,
+        volumes: former_volumes(daemon).await?,
+    })
+}
+
+/// Containers that have a session's name and whose keeper has never heard of one.
+async fn unclaimed(daemon: &Engine) -> Result<Vec<String>, DockerError> {
+    let entries = soon(daemon, roster::list_with_sessions(daemon)).await?;
+    let nobodys = entries
+        .into_iter()
+        .filter(|entry| entry.running && entry.state == State::Active && entry.session.is_empty());
+    Ok(nobodys.map(|entry| entry.name).collect())
+}
+
+/// Other keepers' volumes that no container mounts.
+async fn former_volumes(daemon: &Engine) -> Result<Vec<String>, DockerError> {
+    let all = soon(daemon, daemon.volumes(&labels::managed_by_filter())).await?;
+    let mut former = Vec::new();
+    for name in all.into_iter().filter(|name| keeper::is_former(name)) {
+        let filters = json!({ "volume": [name] }).to_string();
+        let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
+        let path = format!("/containers/json?all=1&filters={filters}");
+        let ask = async {
+            let request = Request::get("list the containers of", &name, path);
+            Wire::connect(daemon.endpoint()).await?.call(&request).await
+        };
+        if soon(daemon, ask).await?.as_array().is_some_and(Vec::is_empty) {
+            former.push(name);
+        }
+    }
+    Ok(former)
+}

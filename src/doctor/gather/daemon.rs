@@ -1,0 +1,117 @@
+//! Asks the engine and the daemon who they are, how the daemon's container is, and what its clock says.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::{Asked, failed};
+use crate::config::{Config, Home, Lookup};
+use crate::dind::owner::Owner;
+use crate::dind::{self, DindError, soon, spec};
+use crate::dock::docker::{DockerError, Engine};
+use crate::doctor::daemon::{Answer, Clock, Container};
+use crate::doctor::line::Seen;
+use crate::failure::{Failure, chain};
+
+pub(super) async fn engine(config: &Config, lookup: Lookup<'_>) -> (Seen<Answer>, Option<Engine>) {
+    let others = config.dind.host.is_some();
+    let asked = async {
+        let host = config.dind.engine(lookup)?;
+        let engine = dind::engine(&host).await?;
+        let source = |source| DindError::Engine { address: host.address.clone(), source };
+        Ok((answer(&engine).await.map_err(source)?, engine))
+    };
+    match asked.await {
+        Ok((answer, engine)) => (Seen::Found(answer), Some(engine)),
+        // Then it is there for images at most.
+        Err(error) if others => {
+            let why = format!("`host` in [dind] names a daemon that berth did not make; {}", chain(&error));
+            (Seen::NotApplicable(why), None)
+        }
+        Err(error) => (Seen::failed(chain(&error), DindError::next(&error)), None),
+    }
+}
+
+pub(super) async fn daemon(config: &Config, home: &Home) -> (Seen<Answer>, Option<Engine>) {
+    let ours = config.dind.host.is_none();
+    let asked = async {
+        let endpoint = dind::endpoint(config, home)?.with_timeout(dind::ANSWER_WITHIN);
+        let engine = Engine::new(endpoint);
+        Ok::<_, DockerError>((answer(&engine).await?, engine))
+    };
+    match asked.await {
+        Ok((answer, engine)) => (Seen::Found(answer), Some(engine)),
+        Err(error) => {
+            let next = if ours { "berth up" } else { "start that daemon, or correct [dind]" };
+            (Seen::failed(Failure::from(error).text, next), None)
+        }
+    }
+}
+
+async fn answer(engine: &Engine) -> Result<Answer, DockerError> {
+    let began = Instant::now();
+    let version = dind::version(engine).await?;
+    Ok(Answer {
+        address: engine.endpoint().to_string(),
+        engine: version.engine,
+        api: version.api,
+        mutual_tls: engine.endpoint().is_tls(),
+        took: began.elapsed(),
+    })
+}
+
+pub(super) async fn container(asked: &Asked<'_>) -> Seen<Container> {
+    if !asked.is_ours() {
+        return Seen::NotApplicable("`host` in [dind] names a daemon that berth did not make".to_owned());
+    }
+    let host = match asked.host() {
+        Ok(host) => host,
+        Err(seen) => return seen,
+    };
+    let dind = &asked.config.dind;
+    let found = async {
+        let image = soon(host, host.image(&dind.image)).await?;
+        Ok::<_, DockerError>((soon(host, host.inspect(&dind.name)).await?, image))
+    };
+    let (container, image) = match found.await {
+        Ok((Some(container), image)) => (container, image),
+        Ok((None, _)) => return Seen::failed(format!("there is no container `{}`", dind.name), "berth up"),
+        Err(error) => return failed(error),
+    };
+    let not_ours = (!dind::is_ours(&container)).then(|| DindError::Foreign(dind.name.clone()));
+    let others = not_ours.or_else(|| {
+        let home = Owner::of(asked.home).other(&container.labels)?;
+        Some(DindError::OtherHome { name: dind.name.clone(), home })
+    });
+    let is_current = image.map(|image| {
+        container.labels.get(spec::LABEL_SPEC).is_some_and(|hash| *hash == spec::hash(dind, &image.id))
+    });
+    let up_for = container.started_at.parse::<Timestamp>().ok();
+    Seen::Found(Container {
+        name: dind.name.clone(),
+        up_for: up_for.map(|since| Timestamp::now().duration_since(since).as_secs()),
+        status: container.status,
+        health: container.health,
+        health_log: container.health_log,
+        exit_code: container.exit_code,
+        restarts: container.restarts,
+        is_current,
+        others: others.map(|error| (error.to_string(), error.next())),
+    })
+}
+
+pub(super) async fn clock(asked: &Asked<'_>) -> Seen<Clock> {
+    let daemon = match asked.daemon() {
+        Ok(daemon) => daemon,
+        Err(seen) => return seen,
+    };
+    let (before, began) = (Timestamp::now(), Instant::now());
+    match soon(daemon, daemon.clock()).await {
+        Ok(theirs) => {
+            let took = began.elapsed();
+            let ahead = theirs.duration_since(before).as_secs_f64() - took.as_secs_f64() / 2.0;
+            Seen::Found(Clock { ahead, took })
+        }
+        Err(error) => failed(error),
+    }
+}

@@ -1,0 +1,99 @@
+//! Tries limits, end of input and lifeline in a container that is there for it.
+
+use std::time::{Duration, Instant};
+
+use super::{Asked, failed};
+use crate::config::{Image as ImageName, Network, Server, Settings};
+use crate::dock::docker::Engine;
+use crate::dock::lease::Lease;
+use crate::dock::spec::Spec;
+use crate::dock::wire::Wire;
+use crate::doctor::images::{Image, Presence};
+use crate::doctor::line::Seen;
+use crate::doctor::probes::{Eof, GONE_WITHIN, Probes};
+use crate::failure::Failure;
+use crate::validate::gather::resources;
+use crate::validate::inside::Inside;
+
+/// So little is overstepped at once, and costs the machine nothing.
+const MEMORY: u64 = 64 << 20;
+const PIDS: u32 = 32;
+const NANO_CPUS: i64 = 500_000_000;
+
+const SENT: &[u8] = b"the last words of a client\n";
+/// From the end of its input to the process's own words.
+const PAUSE: Duration = Duration::from_millis(200);
+
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// By then a container that was to go is removed by force.
+const GIVE_UP_AFTER: Duration = GONE_WITHIN.saturating_mul(3);
+
+pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
+    let daemon = match asked.daemon() {
+        Ok(daemon) => daemon,
+        Err(seen) => return seen,
+    };
+    let present = |image: &&Image| matches!(image.there, Seen::Found(Presence::Present { .. }));
+    let Some(image) = images.iter().find(present) else {
+        return Seen::NotApplicable("the daemon has no configured image to make a container of".to_owned());
+    };
+    let Some(spec) = spec(&image.name) else {
+        return Seen::NotApplicable(format!("`{}` cannot be named", image.name));
+    };
+    let settings = spec.server.settings.clone();
+    let lease = async {
+        let wire = Wire::connect(daemon.endpoint()).await?;
+        Lease::create(daemon, wire, &spec).await
+    };
+    let lease = match lease.await {
+        Ok(lease) => lease,
+        Err(error) => return failed(error),
+    };
+    let inside = Inside::new(daemon, lease.container());
+    let eof = match inside.drain(SENT, PAUSE).await {
+        Ok((received, heard_after)) => Seen::Found(Eof {
+            mutual_tls: daemon.endpoint().is_tls(),
+            sent: SENT.len() as u64,
+            received,
+            pause: PAUSE,
+            heard_after,
+        }),
+        Err(why) => Seen::failed(why, "berth validate"),
+    };
+    let limits = resources::prove(&settings, Some(&inside), Some(&inside)).await;
+    let gone_after = let_go(daemon, lease).await;
+    Seen::Found(Probes { image: image.name.clone(), limits, eof, gone_after })
+}
+
+fn spec(image: &str) -> Option<Spec> {
+    let mut settings = Settings::default();
+    (settings.memory, settings.pids, settings.nano_cpus) = (MEMORY, PIDS, NANO_CPUS);
+    settings.network = Network::None;
+    let mut server = Server::from_image(image.parse::<ImageName>().ok()?, Vec::new(), &settings);
+    "doctor".clone_into(&mut server.name);
+    // Nobody else's: the name of the container is made of it.
+    let now = jiff::Timestamp::now().as_nanosecond();
+    let session = format!("{:012x}", (now ^ i128::from(std::process::id()) << 40) & 0xffff_ffff_ffff);
+    let client = "doctor".to_owned();
+    Some(Spec { server, client, session, attempt: 0, client_session: None, env: Vec::new() })
+}
+
+/// Drops the connection without a word, as the kernel does for a process that was killed, and watches the container go.
+async fn let_go(daemon: &Engine, lease: Lease) -> Seen<Duration> {
+    let container = lease.container().to_owned();
+    drop(lease);
+    let dropped = Instant::now();
+    loop {
+        match daemon.inspect(&container).await {
+            Ok(None) => return Seen::Found(dropped.elapsed()),
+            Ok(Some(_)) if dropped.elapsed() < GIVE_UP_AFTER => tokio::time::sleep(LOOK_EVERY).await,
+            Ok(Some(_)) => {
+                let removed = daemon.remove(&container).await;
+                let why = format!("the container was still there after {} s", GIVE_UP_AFTER.as_secs());
+                let next = if removed.is_ok() { "berth validate" } else { "berth gc" };
+                return Seen::failed(why, next);
+            }
+            Err(error) => return failed(Failure::from(error)),
+        }
+    }
+}

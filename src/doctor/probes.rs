@@ -1,0 +1,188 @@
+//! What a container of berth's making proves: its limits hold, its input can end, and its lifeline ends it. Judges only.
+
+use std::time::Duration;
+
+use super::line::{Line, Seen};
+use crate::validate::checks::Outcome;
+use crate::validate::checks::resources::{self, Resources};
+
+/// The promise: a container goes this soon after its owner.
+pub const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What was tried in the probe container.
+#[derive(Debug, Clone)]
+pub struct Probes {
+    pub image: String,
+    pub limits: Resources,
+    pub eof: Seen<Eof>,
+    /// How long after its connection was dropped the container was gone.
+    pub gone_after: Seen<Duration>,
+}
+
+/// A process whose input was closed, and that spoke after that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Eof {
+    pub mutual_tls: bool,
+    pub sent: u64,
+    pub received: u64,
+    /// It waited so long before it spoke.
+    pub pause: Duration,
+    /// From the closing to its words.
+    pub heard_after: Duration,
+}
+
+const LIMITS: &str = "limits";
+const EOF: &str = "end of input";
+const LIFELINE: &str = "lifeline";
+
+pub(super) fn judge(seen: &Seen<Probes>) -> Vec<Line> {
+    vec![
+        seen.line(LIMITS, limits),
+        seen.line(EOF, |probes| probes.eof.line(EOF, eof)),
+        seen.line(LIFELINE, |probes| probes.gone_after.line(LIFELINE, |gone| lifeline(*gone))),
+    ]
+}
+
+fn limits(probes: &Probes) -> Line {
+    let checks = resources::judge(&probes.limits);
+    let failed: Vec<String> = checks
+        .iter()
+        .filter(|check| check.outcome == Outcome::Failed)
+        .map(|check| format!("not so: {} ({})", check.name, check.detail))
+        .collect();
+    if !failed.is_empty() {
+        let next = "berth validate   # and see what `docker info` of the daemon warns of";
+        return Line::failed(LIMITS, failed.join("; "), next);
+    }
+    let wanted = &probes.limits.wanted;
+    let megabytes = wanted.memory.unwrap_or_default() >> 20;
+    let (pids, cpus) = (wanted.pids.unwrap_or_default(), wanted.cpus.unwrap_or_default());
+    let mut fact = format!(
+        "in a container of `{}`: memory {megabytes} MiB, {pids} processes, {cpus} processors, no capabilities, \
+         no new privileges",
+        probes.image
+    );
+    for proof in [&probes.limits.memory.over, &probes.limits.pids.over] {
+        if let Ok(resources::Went::Stopped(how)) = proof {
+            fact = format!("{fact}; {how}");
+        }
+    }
+    Line::ok(LIMITS, fact)
+}
+
+fn eof(eof: &Eof) -> Line {
+    let Eof { sent, received, pause, heard_after, .. } = eof;
+    let over = if eof.mutual_tls { "over mutual TLS" } else { "over the socket" };
+    let fact = format!(
+        "{over}: {received} of {sent} bytes arrived, then the end; what was said {} ms after it came after {} ms",
+        pause.as_millis(),
+        heard_after.as_millis()
+    );
+    if received != sent {
+        return Line::failed(EOF, fact, "berth validate");
+    }
+    Line::ok(EOF, fact)
+}
+
+fn lifeline(gone: Duration) -> Line {
+    let fact = format!("the container was gone {:.2} s after its connection was dropped", gone.as_secs_f64());
+    if gone <= GONE_WITHIN {
+        Line::ok(LIFELINE, fact)
+    } else {
+        let promised = GONE_WITHIN.as_secs();
+        Line::warning(LIFELINE, format!("{fact}; {promised} s are promised"), "berth validate")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::line::State;
+    use crate::validate::checks::resources::{Limits, Proof, Went};
+
+    fn probes() -> Probes {
+        let wanted = Limits {
+            memory: Some(64 << 20),
+            pids: Some(32),
+            cpus: Some(0.5),
+            effective: Some(0),
+            bounding: Some(0),
+            no_new_privileges: true,
+            read_only_root: false,
+        };
+        let proof = |how: &str| Proof {
+            under: Ok(Went::Through("fine".into())),
+            over: Ok(Went::Stopped(how.into())),
+        };
+        Probes {
+            image: "time".into(),
+            limits: Resources {
+                wanted: wanted.clone(),
+                seen: Ok(wanted),
+                memory: proof("killed on the way to 96 MiB"),
+                pids: proof("31 of 48 could be started"),
+            },
+            eof: Seen::Found(Eof {
+                mutual_tls: true,
+                sent: 5,
+                received: 5,
+                pause: Duration::from_millis(200),
+                heard_after: Duration::from_millis(210),
+            }),
+            gone_after: Seen::Found(Duration::from_millis(150)),
+        }
+    }
+
+    fn states(probes: Probes) -> Vec<State> {
+        judge(&Seen::Found(probes)).iter().map(|line| line.state).collect()
+    }
+
+    #[test]
+    fn what_was_proven_is_told_with_its_numbers() {
+        let lines = judge(&Seen::Found(probes()));
+        assert_eq!(states(probes()), [State::Ok; 3]);
+        assert!(lines[0].fact.contains("64 MiB") && lines[0].fact.contains("31 of 48"), "{}", lines[0].fact);
+        assert!(
+            lines[1].fact.contains("5 of 5 bytes") && lines[1].fact.contains("210 ms"),
+            "{}",
+            lines[1].fact
+        );
+        assert!(lines[2].fact.contains("0.15 s"), "{}", lines[2].fact);
+    }
+
+    #[test]
+    fn a_limit_that_does_not_hold_fails() {
+        let mut open = probes();
+        open.limits.memory.over = Ok(Went::Through("96 MiB could be had".into()));
+        let line = judge(&Seen::Found(open)).remove(0);
+        assert_eq!(line.state, State::Failed);
+        assert!(line.fact.contains("96 MiB could be had"), "{}", line.fact);
+        let mut unlimited = probes();
+        unlimited.limits.seen.as_mut().unwrap().pids = None;
+        assert_eq!(states(unlimited)[0], State::Failed);
+    }
+
+    #[test]
+    fn an_input_that_loses_something_fails() {
+        let mut lossy = probes();
+        if let Seen::Found(eof) = &mut lossy.eof {
+            eof.received = 4;
+        }
+        assert_eq!(states(lossy)[1], State::Failed);
+        let deaf = Probes { eof: Seen::failed("no answer", "berth validate"), ..probes() };
+        assert_eq!(states(deaf), [State::Ok, State::Failed, State::Ok]);
+    }
+
+    #[test]
+    fn a_slow_lifeline_is_a_warning_and_none_a_failure() {
+        let slow = Probes { gone_after: Seen::Found(Duration::from_secs(6)), ..probes() };
+        assert_eq!(states(slow)[2], State::Warning);
+        let none = Probes { gone_after: Seen::failed("still there", "berth gc"), ..probes() };
+        assert_eq!(states(none)[2], State::Failed);
+        assert!(
+            judge(&Seen::NotApplicable("--quick".into()))
+                .iter()
+                .all(|line| line.state == State::NotApplicable)
+        );
+    }
+}

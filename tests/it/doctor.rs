@@ -1,0 +1,191 @@
+//! `berth doctor` for real: a healthy system has no failure, and what is wrong is found with the command that mends it.
+//!
+//! That each line can be right, a warning and a failure is proven with made-up facts in `src/doctor`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::dind::own::{OwnDaemon, host};
+
+/// What the doctor said, with a home folder and a working folder of its own, so that no client of this machine's counts.
+struct Diagnosis {
+    code: Option<i32>,
+    report: Value,
+}
+
+impl Diagnosis {
+    fn of(own: &OwnDaemon, person: &Path, flags: &[&str]) -> Self {
+        let mut command = own.command();
+        command.args(["doctor", "--json"]).args(flags).env("HOME", person).current_dir(person);
+        for name in ["CLAUDE_CONFIG_DIR", "CODEX_HOME"] {
+            command.env_remove(name);
+        }
+        let output = command.output().expect("berth runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Self { code: output.status.code(), report: serde_json::from_slice(&output.stdout).expect(&stderr) }
+    }
+
+    fn lines(&self) -> &[Value] {
+        self.report["lines"].as_array().expect("lines")
+    }
+
+    fn in_state(&self, state: &str) -> Vec<&str> {
+        let lines = self.lines().iter().filter(|line| line["state"] == state);
+        lines.map(|line| line["name"].as_str().expect("a name")).collect()
+    }
+
+    /// The line of that name is in that state, for a reason with these words in it; gives what mends it.
+    fn finds(&self, name: &str, state: &str, why: &str) -> &str {
+        let about = |line: &&Value| {
+            line["name"] == name && line["fact"].as_str().is_some_and(|fact| fact.contains(why))
+        };
+        let line = self.lines().iter().find(about);
+        let line = line.unwrap_or_else(|| panic!("no «{name}» says {why:?}: {:#}", self.report));
+        assert_eq!(line["state"], state, "{line}");
+        line["next"].as_str().unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_healthy_system_has_no_failure_and_each_fault_is_found() {
+    let own = OwnDaemon::new("berth-test-dind-doctor", 22391);
+    own.succeeds(&["up"]);
+    let person = tempfile::tempdir().expect("a folder");
+    let person = person.path();
+
+    let healthy = Diagnosis::of(&own, person, &[]);
+    assert_eq!((healthy.code, healthy.in_state("failed")), (Some(0), Vec::new()), "{:#}", healthy.report);
+    for name in ["engine", "container", "daemon", "clock", "data disk", "image", "standby", "orphans"] {
+        assert!(healthy.in_state("ok").contains(&name), "{name}: {:#}", healthy.report);
+    }
+    healthy.finds("limits", "ok", "memory 64 MiB, 32 processes, 0.5 processors");
+    healthy.finds("end of input", "ok", "over mutual TLS: 27 of 27 bytes");
+    healthy.finds("lifeline", "ok", "after its connection was dropped");
+    healthy.finds("client", "not_applicable", "neither");
+    assert_eq!(inner(&own, &["ps", "-aq"]), "", "the probe container has gone");
+
+    finds_orphans(&own, person);
+    finds_clients_that_start_nothing(&own, person);
+    finds_open_keys(&own, person);
+
+    host(&["kill", "berth-test-dind-doctor"]);
+    let stopped = Diagnosis::of(&own, person, &[]);
+    assert_eq!((stopped.code, stopped.in_state("failed")), (Some(69), vec!["container"]));
+    assert_eq!(stopped.finds("container", "failed", "is exited"), "berth up");
+    for name in ["clock", "data disk", "image", "orphans", "limits", "lifeline"] {
+        stopped.finds(name, "not_applicable", "the daemon does not answer");
+    }
+}
+
+/// The docker CLI on the daemon.
+fn inner(own: &OwnDaemon, args: &[&str]) -> String {
+    let mut docker = Command::new("docker");
+    docker.args(args).env("DOCKER_HOST", "tcp://127.0.0.1:22391").env("DOCKER_TLS_VERIFY", "1");
+    let output = docker.env("DOCKER_CERT_PATH", own.certs()).output().expect("the docker CLI runs");
+    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn finds_orphans(own: &OwnDaemon, person: &Path) {
+    let ours = ["--label", "io.mcp-berth.managed-by=berth"];
+    let client = ["--label", "io.mcp-berth.client=orphan", "--label", "io.mcp-berth.server=gone"];
+    let sleep = ["berth-fixture"];
+    inner(own, &[&["create", "--name", "mcp-orphan-1"][..], &ours, &client, &sleep].concat());
+    let standby = ["run", "-di", "--name", "mcp-orphan-2.standby"];
+    inner(own, &[&standby[..], &ours, &client, &sleep].concat());
+    inner(own, &["volume", "create", ours[0], ours[1], "berth-keeper-0123456789ab"]);
+
+    let young = Diagnosis::of(own, person, &["--quick"]);
+    let next = young.finds("orphans", "warning", "volumes of former versions: `berth-keeper-0123456789ab`");
+    assert_eq!(next, "berth up", "a container that was just created may be about to start");
+    let next = young.finds("standby", "warning", "`mcp-orphan-2.standby`");
+    assert!(next.starts_with("berth kill mcp-orphan-2.standby"), "{next}");
+    young.finds("limits", "not_applicable", "--quick");
+
+    std::thread::sleep(std::time::Duration::from_secs(21));
+    let old = Diagnosis::of(own, person, &["--quick"]);
+    assert_eq!(old.code, Some(69));
+    let next = old.finds("orphans", "failed", "never started, or ended and not removed: `mcp-orphan-1`");
+    assert_eq!(next, "berth gc");
+
+    own.succeeds(&["gc"]);
+    own.succeeds(&["up"]);
+    own.succeeds(&["kill", "mcp-orphan-2.standby"]);
+    let mended = Diagnosis::of(own, person, &["--quick"]);
+    assert_eq!(mended.code, Some(0), "{:#}", mended.report);
+    mended.finds("orphans", "ok", "looked at 0 containers");
+}
+
+fn finds_clients_that_start_nothing(own: &OwnDaemon, person: &Path) {
+    let write = |path: &str, text: &str| {
+        let path = person.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    };
+    let berth = env!("CARGO_BIN_EXE_berth");
+    write(
+        ".claude.json",
+        r#"{ "mcpServers": { "lost": { "command": "/nowhere/berth", "args": ["run", "fixture"] } } }"#,
+    );
+    write(
+        ".mcp.json",
+        &format!(
+            r#"{{ "mcpServers": {{ "good": {{ "command": "{berth}", "args": ["run", "fixture"] }} }} }}"#
+        ),
+    );
+    let home = own.certs();
+    let home = home.parent().expect("a folder").display();
+    write(
+        ".codex/config.toml",
+        &format!(
+            "[mcp_servers.typo]\ncommand = \"{berth}\"\nargs = [\"run\", \"fixtrue\"]\nenv = {{ BERTH_HOME = \"{home}\" }}\n\
+             [mcp_servers.cleared]\ncommand = \"{berth}\"\nargs = [\"run\", \"fixture\"]\n"
+        ),
+    );
+    let found = Diagnosis::of(own, person, &["--quick"]);
+    assert_eq!(found.code, Some(69));
+    let next = found.finds("client", "failed", "`lost` starts `/nowhere/berth`, which is not there");
+    assert_eq!(next, "berth install claude-code --scope user fixture");
+    found.finds("client", "ok", "1 server, 1 of them berth's: `good`");
+    found.finds("client", "failed", "did you mean `fixture`?");
+    // Codex hands no BERTH_HOME on: that berth looks elsewhere.
+    found.finds("client", "failed", "`cleared`: unknown server `fixture`: there is no");
+    for file in [".claude.json", ".mcp.json", ".codex/config.toml"] {
+        std::fs::remove_file(person.join(file)).expect("a file");
+    }
+}
+
+fn finds_open_keys(own: &OwnDaemon, person: &Path) {
+    let key = own.certs().join("key.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+    let open = Diagnosis::of(own, person, &["--quick"]);
+    assert_eq!(open.finds("key files", "failed", "(mode 0644)"), "berth up");
+    own.succeeds(&["up"]);
+    assert_eq!(Diagnosis::of(own, person, &["--quick"]).code, Some(0));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_the_one_line() {
+    let own = OwnDaemon::new("berth-test-dind-none", 22392);
+    std::fs::write(own.certs().parent().expect("a folder").join("berth.toml"), "[dind]\nprot = 1\n")
+        .expect("a file");
+    let person = tempfile::tempdir().expect("a folder");
+    let found = Diagnosis::of(&own, person.path(), &[]);
+    assert_eq!((found.code, found.lines().len()), (Some(78), 1));
+    found.finds("configuration", "failed", "prot");
+    own.configure("port = 22392");
+}
+
+#[test]
+fn without_a_daemon_everything_is_told_at_once_and_in_words_when_nobody_watches() {
+    let own = OwnDaemon::new("berth-test-dind-none", 22393);
+    let output = own.says(&["doctor"]);
+    assert_eq!(output.status.code(), Some(69));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!text.contains('\x1b') && !text.contains('✗'), "{text}");
+    assert!(text.contains("failed  container") && text.contains("next: berth up"), "{text}");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
