@@ -67,7 +67,7 @@ pub async fn examine(
     progress: &Progress,
 ) -> Report {
     let began = Instant::now();
-    let facts = gather::gather(config, home, lookup, options, progress).await;
+    let facts = Box::pin(gather::gather(config, home, lookup, options, progress)).await;
     let mut lines = vec![configuration(config)];
     lines.extend(judge(&facts));
     Report::new(lines, began.elapsed())

@@ -101,7 +101,7 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
         match found.is_current {
             Some(true) => findings.fact("as configured"),
             Some(false) => {
-                findings.warn("its settings or its image have changed since it was made", "berth up")
+                findings.warn("its settings or its image have changed since it was made", "berth up");
             }
             None => findings.fact("its image is not on the engine any more"),
         }

@@ -136,14 +136,14 @@ fn is_same(one: &Path, other: &Path) -> bool {
         if left.len() != right.len() {
             return Ok(false);
         }
-        let (mut these, mut those) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        let (mut ours, mut theirs) = (vec![0; 1 << 16], vec![0; 1 << 16]);
         loop {
-            let read = one.read(&mut these)?;
+            let read = one.read(&mut ours)?;
             if read == 0 {
                 return Ok(true);
             }
-            other.read_exact(&mut those[..read])?;
-            if these[..read] != those[..read] {
+            other.read_exact(&mut theirs[..read])?;
+            if ours[..read] != theirs[..read] {
                 return Ok(false);
             }
         }

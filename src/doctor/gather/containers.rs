@@ -78,13 +78,22 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
         Ok(env) => env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         Err(_) => return Fit::Unknown,
     };
+    // Which folders and arguments a session has may be its client's to say.
+    let mut server = server.clone();
+    let arguments = server.resolve_args(asked.lookup);
+    let mounts = asked.config.mounts(&server, asked.lookup);
+    if arguments.is_err() || mounts.map_or(true, |mounts| !mounts.is_empty()) {
+        return Fit::Unknown;
+    }
+    server.settle((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
     let spec = Spec {
-        server: server.clone(),
+        server,
         client: row.labels.get(labels::LABEL_CLIENT).cloned().unwrap_or_default(),
         session: String::new(),
         attempt: 0,
         client_session: None,
         env,
+        mounts: Vec::new(),
     };
     let same = row.labels.get(labels::LABEL_SPEC).is_some_and(|hash| *hash == spec.hash());
     if same && Some(row.image.as_str()) == image { Fit::Yes } else { Fit::Outdated }

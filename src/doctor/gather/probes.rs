@@ -75,7 +75,15 @@ fn spec(image: &str) -> Option<Spec> {
     let now = jiff::Timestamp::now().as_nanosecond();
     let session = format!("{:012x}", (now ^ i128::from(std::process::id()) << 40) & 0xffff_ffff_ffff);
     let client = "doctor".to_owned();
-    Some(Spec { server, client, session, attempt: 0, client_session: None, env: Vec::new() })
+    Some(Spec {
+        server,
+        client,
+        session,
+        attempt: 0,
+        client_session: None,
+        env: Vec::new(),
+        mounts: Vec::new(),
+    })
 }
 
 /// Drops the connection without a word, as the kernel does for a process that was killed, and watches the container go.
