@@ -144,7 +144,7 @@ fn a_draining_probe_answers_only_after_the_end_of_its_input() {
     let (sent, heard) = std::sync::mpsc::channel();
     let output = child.stdout.take().unwrap();
     std::thread::spawn(move || {
-        BufReader::new(output).lines().for_each(|line| sent.send(line.unwrap()).unwrap())
+        BufReader::new(output).lines().for_each(|line| sent.send(line.unwrap()).unwrap());
     });
     assert!(heard.recv_timeout(std::time::Duration::from_millis(200)).is_err(), "its input is open still");
     drop(input);
