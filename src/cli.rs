@@ -38,7 +38,7 @@ pub enum Subcommands {
     Run(Box<RunArgs>),
     /// List the sessions.
     Ps(PsArgs),
-    /// End a session.
+    /// End a session, or all that belong to one session of a client.
     Kill(KillArgs),
     /// List the sessions of late, or tell what one of them left behind: its start, what berth and the server said, its end.
     Logs(crate::commands::logs::LogsArgs),
@@ -198,11 +198,14 @@ pub struct PsArgs {
     /// Print a JSON list of objects.
     #[arg(long)]
     pub json: bool,
+    /// Only what belongs to this session of a client, by the client's own id.
+    #[arg(long, value_name = "ID")]
+    pub client_session: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct KillArgs {
-    /// A session's id, or its container's name.
+    /// A session's id, its container's name, or the client's own id of its session.
     pub session: String,
 }
 

@@ -11,6 +11,7 @@ pub mod logs;
 pub mod ps;
 pub mod run;
 pub mod status;
+mod table;
 pub mod up;
 pub mod validate;
 

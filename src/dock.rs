@@ -9,6 +9,7 @@ pub mod exec;
 pub mod keeper;
 pub mod labels;
 pub mod lease;
+pub mod owner;
 pub mod roster;
 pub mod spec;
 pub mod standby;

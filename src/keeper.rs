@@ -116,6 +116,8 @@ impl Subcommand {
                 while let Some(flag) = words.0.next() {
                     match flag.to_str() {
                         Some(flag) if needs.takes(flag, &mut words)? => {}
+                        // What stands there is of no account: it is room for what is shown.
+                        Some("--room") => drop(words.next("room")?),
                         Some("--claim-within") => claim_within = Some(words.milliseconds("--claim-within")?),
                         Some("--grace") => grace = Some(words.milliseconds("--grace")?),
                         Some("--lock") => locks.push(words.next("a folder")?.into()),

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,8 @@ pub trait Upstream: Send {
     fn next(&mut self) -> impl Future<Output = Option<io::Result<Chunk>>> + Send;
     /// Asks the server to end now.
     fn terminate(&mut self) -> impl Future<Output = ()> + Send;
+    /// The client has said what it calls its session.
+    fn introduce(&mut self, client_session: &str) -> impl Future<Output = ()> + Send;
     /// Why the output has ended.
     fn post_mortem(&mut self) -> impl Future<Output = Exit> + Send;
     /// Lets go; resolves when nothing is left of it, or after a moment.
@@ -154,6 +156,7 @@ where
         asked: Asked::default(),
         handshake: Mutex::default(),
         said: OnceLock::new(),
+        client_session: watch::Sender::default(),
         trace: options.trace.clone(),
         client_left: AtomicBool::new(false),
         client_end: OnceLock::new(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::ps::table;
+use super::table::{self, Cut};
 use crate::config::Home;
 use crate::failure::Failure;
 use crate::history::session::{self, Past, State};
@@ -95,7 +95,8 @@ fn list(args: &LogsArgs, all: &[Past]) -> io::Result<()> {
             end(past),
         ]
     }));
-    table(&mut out, &rows)
+    let width = table::terminal_width(&out);
+    table::write(&mut out, &rows, [Cut::Never; 7], width)
 }
 
 fn length(past: &Past) -> String {

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use futures::future::join_all;
 use serde::Serialize;
 
+use super::table::{self, Cut};
 use crate::cli::PsArgs;
 use crate::config::{Config, Home};
 use crate::dock::docker::{Engine, Usage};
+use crate::dock::owner;
 use crate::dock::roster::{self, Entry, State};
 
 /// One object of `berth ps --json`.
@@ -18,6 +20,9 @@ struct Row {
     client: String,
     server: String,
     session: String,
+    /// What the client calls its session, and the folder it works in; empty where that isn't known.
+    client_session: String,
+    project: String,
     state: State,
     /// RFC 3339, by the daemon's clock.
     created: String,
@@ -28,7 +33,12 @@ struct Row {
 
 pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
-    let entries = roster::list_with_sessions(&engine).await.map_err(crate::failure::Failure::from)?;
+    let entries = roster::list_with_owners(&engine).await.map_err(crate::failure::Failure::from)?;
+    let asked = |entry: &Entry| match &args.client_session {
+        Some(asked) => entry.owner.client_session.is_some() && entry.owner.client_session == owner::id(asked),
+        None => true,
+    };
+    let entries: Vec<Entry> = entries.into_iter().filter(asked).collect();
     let rows = join_all(entries.into_iter().map(|entry| row(&engine, entry))).await;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -36,19 +46,27 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut lines = vec![["NAME", "STATE", "SERVER", "SESSION", "AGE", "MEMORY", "CPU"].map(str::to_owned)];
+    let head = ["NAME", "STATE", "SERVER", "SESSION", "CLIENT SESSION", "PROJECT", "AGE", "MEMORY", "CPU"];
+    let mut lines = vec![head.map(str::to_owned)];
+    // The fields of a line are counted by whoever reads it by machine; an empty one would not be.
+    let shown = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     lines.extend(rows.iter().map(|row| {
         [
             row.name.clone(),
             row.state.as_str().to_owned(),
             row.server.clone(),
-            row.session.clone(),
+            shown(&row.session),
+            shown(&row.client_session),
+            shown(&row.project),
             age(&row.created),
             format!("{:.1} MiB", mebibytes(row.memory_bytes)),
             format!("{:.1} %", row.cpu_percent),
         ]
     }));
-    table(&mut out, &lines)?;
+    let width = table::terminal_width(&out);
+    let [never, end, beginning] = [Cut::Never, Cut::End, Cut::Beginning];
+    let cuts = [never, never, end, never, end, beginning, never, never, never];
+    table::write(&mut out, &lines, cuts, width)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,7 +79,9 @@ async fn row(engine: &Engine, entry: Entry) -> Row {
         name: entry.name,
         client: entry.client,
         server: entry.server,
-        session: entry.session,
+        session: entry.owner.session,
+        client_session: entry.owner.client_session.unwrap_or_default(),
+        project: entry.owner.project.unwrap_or_default(),
         state: entry.state,
         memory_bytes: usage.memory_bytes,
         cpu_percent: usage.cpu_percent,
@@ -82,16 +102,4 @@ fn age(created: &str) -> String {
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
 fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
-}
-
-/// Writes rows in columns as wide as their widest cell.
-pub(super) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> std::io::Result<()> {
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default());
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
 }

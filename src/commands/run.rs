@@ -176,6 +176,7 @@ fn plan(
         session: session_id()?,
         attempt: 0,
         client_session: client_session(),
+        project: project(),
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         mounts,
         endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
@@ -193,11 +194,18 @@ fn client_session() -> Option<String> {
     variable("CLAUDE_CODE_SESSION_ID").filter(|id| !id.is_empty())
 }
 
+/// The folder that the client works in: what it says, or where it has started us.
+fn project() -> Option<String> {
+    let said = variable("CLAUDE_PROJECT_DIR").filter(|folder| !folder.is_empty());
+    said.or_else(|| Some(std::env::current_dir().ok()?.to_string_lossy().into_owned()))
+}
+
 fn plan_spec(args: &RunArgs, server: Server, env: &[EnvVar], mounts: Vec<Mount>) -> Result<Spec, Failure> {
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     let (session, client_session) = (session_id()?, client_session());
     let env = env.iter().map(ToString::to_string).collect();
-    Ok(Spec { server, client: client.as_str().to_owned(), session, attempt: 0, client_session, env, mounts })
+    let client = client.as_str().to_owned();
+    Ok(Spec { server, client, session, attempt: 0, client_session, project: project(), env, mounts })
 }
 
 /// Twelve hex digits nobody else has.

@@ -78,6 +78,8 @@ mod tests {
         let own = "/.berth/keeper hold --claim-within 4000 --grace 10000";
         let standby = "/.berth/keeper hold --claim-within 1800000 --grace 10000 -- server --claim-within";
         assert!(is_session("0123456789ab", own) && is_session("0123456789ab", standby));
+        let claimed = "/.berth/keeper hold for 0123456789ab project=/home/me";
+        assert!(is_session("0123456789ab", claimed));
         assert!(is_session("keeper", own) && !is_session("keeper", standby));
         for other in ["/.berth/keeper run -- node", "dockerd --host x", "grep /.berth/keeper hold"] {
             assert!(!is_session("0123456789ab", other), "{other}");

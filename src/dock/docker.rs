@@ -165,9 +165,9 @@ impl Engine {
         Ok(absent(found.map_err(explain("inspect the container", name)))?.map(model::container))
     }
 
-    /// The name that a process of a container shows (its `comm`).
-    pub async fn process_name(&self, name: &str, pid: i64) -> Result<Option<String>, DockerError> {
-        let options = query::TopOptions { ps_args: "-eo pid,comm".to_owned() };
+    /// The command line that a process of a container shows.
+    pub async fn command_line(&self, name: &str, pid: i64) -> Result<Option<String>, DockerError> {
+        let options = query::TopOptions { ps_args: "-eo pid,args".to_owned() };
         let top = self.docker.top_processes(name, Some(options)).await;
         let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
         let pid = pid.to_string();

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::docker::{DockerError, Engine};
 use super::labels;
+use super::owner::Owner;
 
 /// The static program.
 pub const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
@@ -26,13 +27,19 @@ pub const PATH: &str = "/.berth/keeper";
 /// What its process is called until somebody claims.
 pub const PROCESS: &str = "keeper";
 
-/// What the owner of a lifeline writes to claim its container; the keeper then shows the session as its own name.
-pub fn claim(session: &str) -> Vec<u8> {
-    format!("c{session}\n").into_bytes()
+/// What the owner of a lifeline writes to claim its container; the keeper then shows its session as its own name, and all of
+/// it as its command line.
+pub fn claim(owner: &Owner) -> Vec<u8> {
+    format!("c{}\n", owner.line()).into_bytes()
 }
 
-/// What it writes, after the claim, to end its container.
-pub const TERMINATE: &[u8] = b"t";
+/// What it writes, after the claim, when more is known of it.
+pub fn introduce(owner: &Owner) -> Vec<u8> {
+    format!("n{}\n", owner.line()).into_bytes()
+}
+
+/// What it writes, after the claim, to end its container; an introduction that was cut off ends with it.
+pub const TERMINATE: &[u8] = b"\nt";
 
 /// What it writes, after the claim, to have the keeper try again for the volumes.
 pub const AGAIN: &[u8] = b"l";

@@ -12,6 +12,8 @@ pub const LABEL_CREATED: &str = "io.mcp-berth.created";
 pub const LABEL_CLIENT_SESSION: &str = "io.mcp-berth.client-session";
 /// What the person calls a volume.
 pub const LABEL_VOLUME: &str = "io.mcp-berth.volume";
+/// The folder that the client works in, where it is known.
+pub const LABEL_PROJECT: &str = "io.mcp-berth.project";
 
 /// The label that everything of berth's in a daemon carries.
 pub fn managed_by() -> (String, String) {

@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::dial::Stream;
 use super::docker::{DockerError, Engine, Listed};
 use super::keeper;
+use super::owner::Owner;
 use super::spec::Spec;
 use super::standby::STANDBY;
 use super::volume;
@@ -121,14 +122,14 @@ impl Lease {
         wire.answer(&start).await?;
         wire.answer(&attach).await?;
         let container = created["Id"].as_str().unwrap_or(&name).to_owned();
-        let (stream, _) = claim(wire, &container, &spec.session).await?;
+        let (stream, _) = claim(wire, &container, &spec.owner()).await?;
         Ok(Self { container, lifeline: Lifeline(stream) })
     }
 
     /// Attaches to a container that is ours by its name already (see `standby`), and claims it.
-    pub async fn take(mut wire: Wire, container: String, session: &str) -> Result<Self, DockerError> {
+    pub async fn take(mut wire: Wire, container: String, owner: &Owner) -> Result<Self, DockerError> {
         wire.call(&attach(&container, "stdin=1&stdout=1")).await?;
-        let (stream, _) = claim(wire, &container, session).await?;
+        let (stream, _) = claim(wire, &container, owner).await?;
         Ok(Self { container, lifeline: Lifeline(stream) })
     }
 
@@ -188,12 +189,12 @@ pub(super) fn attach(container: &str, streams: &str) -> Request {
 pub(super) async fn claim(
     wire: Wire,
     container: &str,
-    session: &str,
+    owner: &Owner,
 ) -> Result<(Stream, BytesMut), DockerError> {
     let (mut stream, unread) = wire.into_stream();
     // Not in the same write as the request: what the daemon has read before it hands the connection over is lost.
     let claimed = async {
-        stream.write_all(&keeper::claim(session)).await?;
+        stream.write_all(&keeper::claim(owner)).await?;
         stream.flush().await
     };
     claimed.await.map_err(|error| DockerError::broken("claim the container", container, error))?;
@@ -211,6 +212,12 @@ impl Lifeline {
     /// Ends the container in order: the keeper sees the end of its input. What it still has to do can be watched.
     pub async fn close(&mut self) -> std::io::Result<()> {
         self.0.shutdown().await
+    }
+
+    /// Has the keeper show what is known of its owner by now.
+    pub async fn introduce(&mut self, owner: &Owner) -> std::io::Result<()> {
+        self.0.write_all(&keeper::introduce(owner)).await?;
+        self.0.flush().await
     }
 
     /// Has the keeper end the server now: `SIGTERM`, and `SIGKILL` when its grace is over.

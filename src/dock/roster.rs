@@ -4,8 +4,9 @@ use futures::future::join_all;
 use serde::Serialize;
 
 use super::docker::{DockerError, Engine, Listed};
+use super::labels;
+use super::owner::Owner;
 use super::standby::STANDBY;
-use super::{keeper, labels};
 
 /// A container that was created and doesn't run for this long (by the daemon's clock, in seconds) is nobody's: the
 /// daemon itself goes on from its creation to its start, a moment later.
@@ -49,15 +50,15 @@ pub struct Entry {
     pub name: String,
     pub client: String,
     pub server: String,
-    /// Empty while it is on standby.
-    pub session: String,
+    /// Nobody's while it is on standby.
+    pub owner: Owner,
     pub state: State,
     pub running: bool,
     /// Seconds since the epoch, by the daemon's clock.
     pub created: i64,
 }
 
-/// All session containers of a daemon, by name. Whose one is that was on standby, [`list_with_sessions`] tells.
+/// All session containers of a daemon, by name. What their labels can't tell of their owners, [`list_with_owners`] does.
 pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
     let rows = engine.list(&labels::managed_by_filter()).await?;
     let mut entries: Vec<Entry> = rows.into_iter().filter_map(entry).collect();
@@ -65,10 +66,10 @@ pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
     Ok(entries)
 }
 
-/// The same; asks the daemon about each container that was on standby.
-pub async fn list_with_sessions(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
+/// The same; asks the daemon what the keeper shows of each container's owner, where the labels don't tell all.
+pub async fn list_with_owners(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
     let entries = list(engine).await?;
-    Ok(join_all(entries.into_iter().map(|entry| with_session(engine, entry))).await)
+    Ok(join_all(entries.into_iter().map(|entry| with_owner(engine, entry))).await)
 }
 
 /// Removes containers that were created and never started, or stopped and not removed; gives their names. Should
@@ -90,18 +91,20 @@ pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
     Ok(removed)
 }
 
-/// A container that was on standby has no label that says whose it is: its keeper shows it.
-async fn with_session(engine: &Engine, entry: Entry) -> Entry {
-    if !entry.session.is_empty() || !entry.running || entry.state == State::Standby {
+/// A container that was on standby has no label that says whose it is, and some clients say who they are after the start.
+async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
+    if entry.owner.client_session.is_some() || !entry.running || entry.state == State::Standby {
         return entry;
     }
     let shown = async {
         let pid = engine.inspect(&entry.id).await?.map(|container| container.pid).unwrap_or_default();
-        engine.process_name(&entry.id, pid).await
+        engine.command_line(&entry.id, pid).await
     };
     // One that ends in this moment is nobody's any more.
-    let session = shown.await.ok().flatten().filter(|name| *name != keeper::PROCESS).unwrap_or_default();
-    Entry { session, ..entry }
+    match shown.await.ok().flatten().and_then(|shown| Owner::parse(&shown)) {
+        Some(owner) => Entry { owner, ..entry },
+        None => entry,
+    }
 }
 
 pub(crate) fn is_stale(row: &Listed, now: i64) -> bool {
@@ -114,7 +117,11 @@ fn entry(row: Listed) -> Option<Entry> {
     Some(Entry {
         client,
         server: label(labels::LABEL_SERVER).unwrap_or_default(),
-        session: label(labels::LABEL_SESSION).unwrap_or_default(),
+        owner: Owner::new(
+            &label(labels::LABEL_SESSION).unwrap_or_default(),
+            label(labels::LABEL_CLIENT_SESSION).as_deref(),
+            label(labels::LABEL_PROJECT).as_deref(),
+        ),
         state: State::of(&row.name),
         running: row.running,
         created: row.created,
@@ -177,9 +184,12 @@ mod tests {
         let mut standby = row("mcp-codex-1.standby", true, 5);
         standby.labels.remove(labels::LABEL_SESSION);
         let standby = entry(standby).unwrap();
-        assert_eq!((standby.state, standby.session.as_str(), standby.running), (State::Standby, "", true));
+        assert_eq!(
+            (standby.state, standby.owner.session.as_str(), standby.running),
+            (State::Standby, "", true)
+        );
         let own = entry(row("mcp-codex-1", true, 5)).unwrap();
-        assert_eq!((own.state, own.session.as_str()), (State::Active, "s"));
+        assert_eq!((own.state, own.owner.session.as_str()), (State::Active, "s"));
         let states = [State::Standby, State::Active, State::Starting];
         assert_eq!(states.map(State::as_str), ["standby", "active", "starting"]);
         assert_eq!(serde_json::to_string(&states).unwrap(), r#"["standby","active","starting"]"#);

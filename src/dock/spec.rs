@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::labels::{
-    LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_SERVER, LABEL_SESSION, LABEL_SPEC,
-    LABEL_VERSION, managed_by,
+    LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_PROJECT, LABEL_SERVER, LABEL_SESSION,
+    LABEL_SPEC, LABEL_VERSION, managed_by,
 };
+use super::owner::{self, Owner};
 use super::{keeper, volume};
 use crate::config::{Mount, Network, Server};
 
@@ -30,6 +31,8 @@ pub struct Spec {
     /// Counts the containers of one session.
     pub attempt: u32,
     pub client_session: Option<String>,
+    /// The folder that the client works in.
+    pub project: Option<String>,
     /// `NAME=value`, of the server's process.
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
@@ -44,14 +47,19 @@ impl Spec {
         }
     }
 
+    /// Whom its container is for.
+    pub fn owner(&self) -> Owner {
+        Owner::new(&self.session, self.client_session.as_deref(), self.project.as_deref())
+    }
+
     /// The body of `POST /containers/create` for the session's own container.
     pub fn create_body(&self) -> Value {
         let mut body = self.body(CLAIM_WITHIN_MS);
         let mut labels = self.labels();
-        labels.insert(LABEL_SESSION.to_owned(), self.session.as_str().into());
-        if let Some(session) = &self.client_session {
-            labels.insert(LABEL_CLIENT_SESSION.to_owned(), session.as_str().into());
-        }
+        let Owner { session, client_session, project } = self.owner();
+        labels.insert(LABEL_SESSION.to_owned(), session.into());
+        labels.extend(client_session.map(|session| (LABEL_CLIENT_SESSION.to_owned(), session.into())));
+        labels.extend(project.map(|project| (LABEL_PROJECT.to_owned(), project.into())));
         body["Labels"] = labels.into();
         body
     }
@@ -142,7 +150,8 @@ impl Spec {
             .extend(volume::written(settings).flat_map(|kept| ["--lock".to_owned(), kept.target.clone()]));
         json!({
             "Image": self.server.image,
-            "Entrypoint": [keeper::PATH, "hold"],
+            // The room is where the keeper shows whom it holds the container for.
+            "Entrypoint": [keeper::PATH, "hold", "--room", "-".repeat(owner::ROOM)],
             "Cmd": arguments,
             "OpenStdin": true,
             "StdinOnce": true,
@@ -195,6 +204,7 @@ mod tests {
             session: "0123456789ab".to_owned(),
             attempt: 0,
             client_session: None,
+            project: None,
             env: vec!["A=1".to_owned(), "B=2=3".to_owned()],
             mounts: Vec::new(),
         }
@@ -298,6 +308,7 @@ mod tests {
         let other = Spec {
             session: "ba9876543210".to_owned(),
             client_session: Some("theirs".to_owned()),
+            project: Some("/theirs".to_owned()),
             client: "y".to_owned(),
             ..plain()
         };

@@ -17,6 +17,7 @@ use super::exec::{self, Input, Output};
 use super::keeper;
 use super::labels::{LABEL_CLIENT, LABEL_SPEC};
 use super::lease::{self, Lease};
+use super::owner::Owner;
 use super::spec::Spec;
 use super::wire::{Request, Wire};
 
@@ -105,8 +106,8 @@ impl Standby {
     }
 
     /// Takes over one that was claimed, with nothing in it yet.
-    pub async fn take(&self, wire: Wire, session: &str) -> Result<Lease, DockerError> {
-        Lease::take(wire, self.id.clone(), session).await
+    pub async fn take(&self, wire: Wire, owner: &Owner) -> Result<Lease, DockerError> {
+        Lease::take(wire, self.id.clone(), owner).await
     }
 
     /// Takes over one that was claimed, with the server in it. `waiting` then waits for its end.
@@ -114,14 +115,14 @@ impl Standby {
         &self,
         mut wire: Wire,
         mut waiting: Wire,
-        session: &str,
+        owner: &Owner,
     ) -> Result<Prestarted, DockerError> {
         let path = format!("/containers/{}/wait?condition=not-running", self.id);
         let wait = Request::post("wait for the container", &self.name, path, None);
         // First, so that not even a server that ends at once does so unseen.
         waiting.send(&[&wait]).await?;
         wire.call(&lease::attach(&self.id, "stdin=1&stdout=1&stderr=1")).await?;
-        let (stream, unread) = lease::claim(wire, &self.id, session).await?;
+        let (stream, unread) = lease::claim(wire, &self.id, owner).await?;
         let (input, output) = exec::halves(stream, unread);
         let end = async move {
             let ended = waiting.answer(&wait).await?;

@@ -2,9 +2,10 @@
 //!
 //! [`Phase::next`] alone decides what follows; it waits for nothing and asks nobody.
 //!
-//! A claim is one line, `c` and the owner's session; the session is shown as our name (`docker top`), for labels can't
-//! tell who claimed a container that was there before. What follows the line are commands (`t`: end, `l`: try again to
-//! have the volumes), or, where the server was started ahead of its session, its input.
+//! A claim is one line: `c`, the owner's session, and what else the owner says of itself. The session is shown as our name,
+//! all of it as our command line (`docker top`), for labels can't tell who claimed a container that was there before. What
+//! follows the line are commands (`t`: end, `l`: try again to have the volumes, `n` and a line: show that from now on), or,
+//! where the server was started ahead of its session, its input.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -29,8 +30,8 @@ const OWNER_ASKS_FIRST: Duration = Duration::from_millis(500);
 /// more bytes than pipes hold, its end does not reach us: it stands behind them.
 const UNREAD_AT_MOST: Duration = Duration::from_mins(5);
 
-/// A session's id is shorter.
-const CLAIM_LINE: usize = 64;
+/// What an owner says of itself is shorter.
+const LINE: usize = 512;
 
 /// How often the end of the other processes is looked for while the container is being stopped: they are
 /// not our children, so that no signal tells.
@@ -46,7 +47,7 @@ pub(super) enum Event {
     /// Somebody is about to claim.
     Announced,
     Claimed,
-    /// The owner asks for the end: a byte `t`, or SIGTERM or SIGINT from the daemon.
+    /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon.
     StopAsked,
     /// The lifeline is at its end: the owner is dead or has left.
     OwnerGone,
@@ -156,6 +157,8 @@ struct Lines {
     /// As much as has come of the claim; `None` once it is made.
     claim: Option<Vec<u8>>,
     locks: Locks,
+    /// As much as has come of what is to be shown instead, after its `n`.
+    shown: Option<Vec<u8>>,
     /// The lifeline's other end is closed, but the server has not read all that came before.
     hung_up: bool,
     /// Since when the server has read nothing of what waits for it.
@@ -175,9 +178,16 @@ impl Lines {
         }
         // After the server, which would inherit that they are blocked.
         let signals = sys::signals(server.is_some())?;
-        let claim = Some(Vec::new());
-        let locks = Locks::new(options.locks.clone());
-        Ok(Self { lifeline: Some(lifeline), signals, server, claim, locks, hung_up: false, full_since: None })
+        Ok(Self {
+            lifeline: Some(lifeline),
+            signals,
+            server,
+            claim: Some(Vec::new()),
+            locks: Locks::new(options.locks.clone()),
+            shown: None,
+            hung_up: false,
+            full_since: None,
+        })
     }
 
     fn wait(&mut self, phase: Phase) -> Event {
@@ -249,16 +259,17 @@ impl Lines {
 
     fn read(&mut self) -> Event {
         let Some(mut lifeline) = self.lifeline.as_ref() else { return Event::Nothing };
-        // How many bytes have come, and what of them may mean something.
         let mut bytes = [0; 64];
+        // How many bytes have come for us.
         let read = match (&self.claim, &mut self.server) {
             // Byte by byte: what follows the line is not ours.
             (Some(_), _) => lifeline.read(&mut bytes[..1]),
+            // Only that something has, for these are not.
             (None, Some(server)) => server.give(lifeline),
             (None, None) => lifeline.read(&mut bytes),
         };
         match read {
-            Ok(1..) => self.meaning(&bytes),
+            Ok(count @ 1..) => self.meaning(&bytes[..count.min(bytes.len())]),
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
                 Event::Nothing
             }
@@ -272,31 +283,48 @@ impl Lines {
         }
     }
 
-    /// What has come: a byte of the claim, commands (`t` asks for the end), or zeros for what the server was given.
+    /// What has come: a byte of the claim, commands, or zeros for what the server was given.
     fn meaning(&mut self, bytes: &[u8]) -> Event {
         let Some(line) = &mut self.claim else {
-            if bytes.contains(&b't') {
-                return Event::StopAsked;
-            }
-            if bytes.contains(&b'l') {
-                self.take_locks();
-            }
-            return Event::Nothing;
+            let stop = bytes.iter().fold(false, |stop, byte| self.command(*byte) || stop);
+            return if stop { Event::StopAsked } else { Event::Nothing };
         };
         line.extend(bytes.first());
-        let session = claimant(line);
-        if session.is_some() || line.len() > CLAIM_LINE || line.ends_with(b"\n") {
-            let session = session.map(<[u8]>::to_owned);
+        let owner = claimant(line);
+        if owner.is_some() || line.len() > LINE || line.ends_with(b"\n") {
+            let owner = owner.map(<[u8]>::to_owned);
             line.clear();
-            if let Some(session) = session {
+            if let Some(owner) = owner {
                 self.claim = None;
-                sys::show_as(&session);
+                show(&owner);
                 self.take_locks();
                 return Event::Claimed;
             }
         }
         Event::Nothing
     }
+
+    /// Takes a byte of the owner's commands; whether it asks for the end.
+    fn command(&mut self, byte: u8) -> bool {
+        match &mut self.shown {
+            Some(line) if byte == b'\n' => {
+                show(line);
+                self.shown = None;
+            }
+            Some(line) if line.len() < LINE => line.push(byte),
+            Some(_) => {}
+            None if byte == b'n' => self.shown = Some(Vec::new()),
+            None if byte == b'l' => self.take_locks(),
+            None => return byte == b't',
+        }
+        false
+    }
+}
+
+/// Shows where processes are listed whom the container is held for. The first word is the session.
+fn show(owner: &[u8]) {
+    sys::show_as(owner.split(|byte| *byte == b' ').next().unwrap_or_default());
+    sys::show_command_line(&[b"/.berth/keeper hold for ", owner].concat());
 }
 
 impl Lines {

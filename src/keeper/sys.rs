@@ -2,8 +2,9 @@
 #![allow(unsafe_code, reason = "PID 1 needs these system calls, and has no other crate to ask for them")]
 
 use std::ffi::{CString, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -152,6 +153,33 @@ pub(super) fn show_as(name: &[u8]) {
     // SAFETY: the name ends with a NUL and outlives the call, which copies it.
     // It fails for no name.
     let _ = unsafe { prctl(PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Shows `line`, or as much as fits, as our command line where processes are listed: in the place of our arguments, which
+/// nobody may want any more.
+pub(super) fn show_command_line(line: &[u8]) {
+    let Some(place) = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| arguments(&stat)) else {
+        return;
+    };
+    // The NUL at the end stays: without it the environment is taken for a part of the line.
+    let room = place.len().saturating_sub(1);
+    let line = &line[..line.len().min(room)];
+    let start: *mut u8 = ptr::with_exposed_provenance_mut(place.start);
+    // SAFETY: the kernel says that our arguments lie there. It has put them onto the stack, where they stay, writable, until
+    // the process ends; std copies them for whoever asks, so that no reference to them exists, and no other thread that asks.
+    unsafe {
+        start.write_bytes(0, place.len());
+        start.copy_from_nonoverlapping(line.as_ptr(), line.len());
+    }
+}
+
+/// Where `/proc/self/stat` says that the arguments lie (proc_pid_stat(5): fields 48 and 49).
+pub(super) fn arguments(stat: &str) -> Option<Range<usize>> {
+    // The second field is the name, in parentheses, and may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(48 - 3).map(str::parse);
+    let (start, end) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    (start > 0 && start < end).then_some(start..end)
 }
 
 /// Moves what is there from one file to another, of which one is a pipe, without copying it; 0 at the end of the first.

@@ -49,6 +49,7 @@ fn command_lines_are_read() {
     };
     assert_eq!(parse("hold --claim-within 5 --grace 7"), Ok(hold(5, 7)));
     assert_eq!(parse("hold --grace 7 --claim-within 4294967295"), Ok(hold(4_294_967_295, 7)));
+    assert_eq!(parse("hold --room ----- --claim-within 5 --grace 7"), Ok(hold(5, 7)));
     let Ok(Subcommand::Hold(ahead)) = parse("hold --claim-within 5 --grace 7 -- npx --grace 1") else {
         panic!("a server to start ahead");
     };
@@ -76,6 +77,7 @@ fn bad_usage_is_named_and_exits_64() {
         ("hold --claim-within -1", "`-1` is not a time in milliseconds for `--claim-within`"),
         ("hold --claim-within 4294967296", "`4294967296` is not a time in milliseconds for `--claim-within`"),
         ("hold --grace 1 --claim-within 1 --", "a command is missing"),
+        ("hold --room", "room is missing"),
         ("hold --forever", "unexpected `--forever`"),
         ("exec npx", "expected `--session`, found `npx`"),
         ("exec --session s npx", "expected `--`, found `npx`"),

@@ -1,5 +1,10 @@
 //! Who the client is. Self-reported: it chooses names and labels, never privileges.
 
+use std::borrow::Cow;
+
+use crate::rpc::raw::{self, Raw};
+use crate::rpc::{Envelope, Kind};
+
 /// The name of a client that says nothing of itself.
 const UNKNOWN: &str = "unknown";
 
@@ -49,9 +54,51 @@ impl Client {
     }
 }
 
+/// Whether a client that calls itself so tells its session no sooner than with a call: Codex.
+pub(super) fn says_its_session_late(client_info_name: Option<&Option<String>>) -> bool {
+    client_info_name.and_then(Option::as_deref).is_some_and(|name| name.starts_with("codex"))
+}
+
+/// What Codex calls its session: `session_id` in `_meta["x-codex-turn-metadata"]` of a `tools/call`, an object or the JSON of
+/// one; `thread_id` where an older one has that alone.
+pub(super) fn session_of_call(request: &Envelope<'_>) -> Option<String> {
+    if request.kind != Kind::Request || request.method.as_deref() != Some("tools/call") {
+        return None;
+    }
+    let metadata = raw::member(raw::member(request.params?, "_meta")?, "x-codex-turn-metadata")?;
+    let inner = raw::string(metadata).map(Cow::into_owned);
+    let metadata = inner.as_deref().map_or(Some(metadata), Raw::parse)?;
+    let id = ["session_id", "thread_id"].into_iter().find_map(|key| raw::string(raw::member(metadata, key)?));
+    id.map(Cow::into_owned).filter(|id| !id.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::{Look, look};
+
+    #[test]
+    fn codex_tells_its_session_with_its_calls() {
+        let said = |line: &str| {
+            let Look::One(envelope) = look(line.as_bytes()).unwrap() else { panic!("one message") };
+            session_of_call(&envelope)
+        };
+        let call = |metadata: &str| {
+            format!(
+                r#"{{"id":1,"method":"tools/call","params":{{"_meta":{{"x-codex-turn-metadata":{metadata}}}}}}}"#
+            )
+        };
+        assert_eq!(said(&call(r#"{"turn_id":"t","session_id":"s","thread_id":"u"}"#)).as_deref(), Some("s"));
+        assert_eq!(said(&call(r#""{\"session_id\":\"s\"}""#)).as_deref(), Some("s"));
+        assert_eq!(said(&call(r#"{"thread_id":"u"}"#)).as_deref(), Some("u"));
+        for nothing in [r#"{"session_id":""}"#, r#"{"session_id":5}"#, "5", r#""no json""#, "[]"] {
+            assert_eq!(said(&call(nothing)), None, "{nothing}");
+        }
+        assert_eq!(said(r#"{"id":1,"method":"tools/call"}"#), None);
+        assert_eq!(said(&call(r#"{"session_id":"s"}"#).replace("tools/call", "tools/list")), None);
+        let late = |name: &str| says_its_session_late(Some(&Some(name.to_owned())));
+        assert!(late("codex-mcp-client") && !late("claude-code") && !says_its_session_late(Some(&None)));
+    }
 
     #[test]
     fn a_name_fits_a_container_whatever_the_client_says() {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,8 @@ pub struct Shared {
     pub handshake: Mutex<Handshake>,
     /// What the first message said of the client.
     pub said: OnceLock<Option<String>>,
+    /// What the client calls its session, where a message says so.
+    pub client_session: watch::Sender<Option<String>>,
     pub trace: Trace,
     pub rules: Rules,
     /// Set before the server's input is closed: a server that ends by that may be seen to end before the pump is.

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::asked::cancellation;
@@ -28,6 +29,8 @@ enum Event {
     Late,
     /// Some call may have had its time.
     Overdue,
+    /// The client has said what it calls its session.
+    Introduced(String),
 }
 
 /// How a server's time in the session came to its end.
@@ -64,6 +67,9 @@ where
         let mut codec = FrameCodec::new(self.options.max_line);
         let mut burst = Burst::default();
         let mut served = Served { has_spoken: false, end: Ending::Itself };
+        let mut client_session = self.shared.client_session.subscribe();
+        // A server that comes after another one hears it, too.
+        client_session.mark_changed();
         let mut look_at = self.options.call_timeout.map(|timeout| Instant::now() + timeout);
         let (mut terminate_at, mut answer_by) = (None, Some(Instant::now() + self.options.answer_timeout));
         loop {
@@ -76,6 +82,7 @@ where
                     () = at(deadline) => Event::GiveUp,
                     () = at(answer_by) => Event::Late,
                     () = at(look_at) => Event::Overdue,
+                    said = introduced(&mut client_session) => Event::Introduced(said),
                 }
             };
             let chunk = match self.client.serve_until(event).await {
@@ -98,6 +105,10 @@ where
                 }
                 Turn::Came(Event::Overdue) => {
                     look_at = self.give_up_overdue().await;
+                    continue;
+                }
+                Turn::Came(Event::Introduced(said)) => {
+                    upstream.introduce(&said).await;
                     continue;
                 }
                 Turn::ClientEnded => {
@@ -189,5 +200,18 @@ where
             Verdict::Drop => {}
         }
         is_message
+    }
+}
+
+/// Resolves when it is known what the client calls its session. Cancel safe.
+async fn introduced(client_session: &mut watch::Receiver<Option<String>>) -> String {
+    loop {
+        // Ends with the session, whose loop is who asks.
+        if client_session.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Some(said) = client_session.borrow_and_update().clone() {
+            return said;
+        }
     }
 }

@@ -31,6 +31,7 @@ pub struct Plan {
     /// How many servers the session has lost.
     pub attempt: u32,
     pub client_session: Option<String>,
+    pub project: Option<String>,
     /// `NAME=value`
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
@@ -154,7 +155,7 @@ impl Start {
     }
 
     async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockUpstream, Failure> {
-        let taking = async { Ok::<_, Failure>(standby.take(wire, &self.spec.session).await?) };
+        let taking = async { Ok::<_, Failure>(standby.take(wire, &self.spec.owner()).await?) };
         let (lease, exec) = tokio::try_join!(taking, self.exec(exec_wire, standby.id()))?;
         Ok(self.up(lease, exec, Made::Before))
     }
@@ -166,7 +167,7 @@ impl Start {
         waiting: Wire,
     ) -> Result<DockUpstream, Failure> {
         let Prestarted { input, output, end } =
-            standby.take_server(wire, waiting, &self.spec.session).await?;
+            standby.take_server(wire, waiting, &self.spec.owner()).await?;
         let hold = Hold::Container(end);
         Ok(self.upstream(standby.id().to_owned(), (input, output), hold, Made::Before))
     }
@@ -184,7 +185,8 @@ impl Start {
 
     fn up(&self, lease: Lease, exec: exec::Exec, made: Made) -> DockUpstream {
         let container = lease.container().to_owned();
-        let hold = Hold::Lifeline { lifeline: lease.into_lifeline(), exec: exec.id };
+        let hold =
+            Hold::Lifeline { lifeline: lease.into_lifeline(), exec: exec.id, owner: self.spec.owner() };
         self.upstream(container, (exec.input, exec.output), hold, made)
     }
 
@@ -237,6 +239,7 @@ async fn look_for_standby(
         session: plan.session.clone(),
         attempt: plan.attempt,
         client_session: plan.client_session.clone(),
+        project: plan.project.clone(),
         env: plan.env.clone(),
         mounts: plan.mounts.clone(),
     };

@@ -47,6 +47,7 @@ struct Played {
     output: mpsc::Receiver<io::Result<Chunk>>,
     exit: Exit,
     terminated: Arc<Mutex<Option<Instant>>>,
+    introduced: Arc<Mutex<Vec<String>>>,
 }
 
 impl Upstream for Played {
@@ -64,6 +65,10 @@ impl Upstream for Played {
         *self.terminated.lock().unwrap() = Some(Instant::now());
     }
 
+    async fn introduce(&mut self, client_session: &str) {
+        self.introduced.lock().unwrap().push(client_session.to_owned());
+    }
+
     async fn post_mortem(&mut self) -> Exit {
         self.exit.clone()
     }
@@ -77,6 +82,7 @@ struct Stage {
     server_in: Lines<BufReader<ReadHalf<DuplexStream>>>,
     server_out: Option<mpsc::Sender<io::Result<Chunk>>>,
     terminated: Arc<Mutex<Option<Instant>>>,
+    introduced: Arc<Mutex<Vec<String>>>,
     session: JoinHandle<Result<(), Failure>>,
     stop: CancellationToken,
 }
@@ -91,8 +97,13 @@ fn stage_with(exit: Exit, input: fn(WriteHalf<DuplexStream>) -> Input) -> Stage 
     let (server, theirs) = tokio::io::duplex(PIPE);
     let (server_out, output) = mpsc::channel(1);
     let terminated = Arc::new(Mutex::new(None));
-    let played =
-        Played { input: Some(input(split(theirs).1)), output, exit, terminated: Arc::clone(&terminated) };
+    let played = Played {
+        input: Some(input(split(theirs).1)),
+        output,
+        exit,
+        terminated: Arc::clone(&terminated),
+        introduced: Arc::default(),
+    };
     play(client, ours, split(server).0, Some(server_out), terminated, Ok(played))
 }
 
@@ -115,6 +126,7 @@ fn play(
     let (client_out, client_in) = split(client);
     let (from_client, to_client) = split(ours);
     let stop = CancellationToken::new();
+    let introduced = start.as_ref().map(|played| Arc::clone(&played.introduced)).unwrap_or_default();
     let mut start = Some(start);
     let session = tokio::spawn(run(from_client, to_client, options(&stop), move |_| {
         std::future::ready(start.take().expect("one start"))
@@ -125,6 +137,7 @@ fn play(
         server_in: BufReader::new(server).lines(),
         server_out,
         terminated,
+        introduced,
         session,
         stop,
     }
@@ -485,4 +498,25 @@ async fn answers_that_nobody_asked_for_pass_as_they_are() {
     }
     stage.client_sends(&request("2")).await;
     assert_eq!(stage.server_gets().await, request("2").trim_end());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_codex_names_late_is_passed_on_once() {
+    let mut stage = stage(Exit::Code(0));
+    stage
+        .client_sends(
+            "{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"initialize\",\"params\":{\"clientInfo\":{\"name\":\"codex-mcp-client\"}}}\n",
+        )
+        .await;
+    stage.server_gets().await;
+    for (id, session) in [(1, "first"), (2, "second")] {
+        let meta = format!("{{\"x-codex-turn-metadata\":{{\"session_id\":\"{session}\"}}}}");
+        let call = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"x\",\"_meta\":{meta}}}}}\n"
+        );
+        stage.client_sends(&call).await;
+        assert_eq!(stage.server_gets().await + "\n", call, "as it came");
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(*stage.introduced.lock().unwrap(), ["first"]);
 }

@@ -11,6 +11,7 @@ use crate::dock::docker::{DockerError, Engine};
 use crate::dock::exec::{Chunk, Input, Output};
 use crate::dock::keeper;
 use crate::dock::lease::Lifeline;
+use crate::dock::owner::{self, Owner};
 use crate::dock::standby::End;
 
 /// An ended process's exit code is there a moment after its output has ended, if the daemon isn't busy.
@@ -25,6 +26,9 @@ const ENDS_TOGETHER: Duration = Duration::from_millis(200);
 /// What a server wrote before its container ended is on the way.
 const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 
+/// Who the owner is must not hold up the session.
+const INTRODUCED_WITHIN: Duration = Duration::from_millis(500);
+
 /// A daemon that doesn't answer must not hold up the end.
 const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -35,7 +39,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum Hold {
     /// The lifeline; the server is a process beside it.
-    Lifeline { lifeline: Lifeline, exec: String },
+    Lifeline { lifeline: Lifeline, exec: String, owner: Owner },
     /// The server's own streams, for the server is the container's; this resolves with its exit code.
     Container(End),
 }
@@ -141,6 +145,17 @@ impl Upstream for DockUpstream {
                 let kill = self.engine.kill(&self.container, "SIGTERM");
                 // The keeper does the same a moment later, by itself.
                 drop(tokio::time::timeout(TERMINATED_WITHIN, kill).await);
+            }
+        }
+    }
+
+    async fn introduce(&mut self, client_session: &str) {
+        // With a server that was started ahead the lifeline is its input, and nothing else may be written there.
+        if let Hold::Lifeline { lifeline, owner, .. } = &mut self.hold {
+            let said = owner::id(client_session);
+            if owner.client_session != said {
+                owner.client_session = said;
+                let _ = tokio::time::timeout(INTRODUCED_WITHIN, lifeline.introduce(owner)).await;
             }
         }
     }

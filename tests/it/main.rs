@@ -21,6 +21,7 @@ mod hardening;
 mod harness;
 mod history;
 mod hostile;
+mod identity;
 mod lifecycle;
 mod prestart;
 mod protocol;

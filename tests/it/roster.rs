@@ -38,7 +38,18 @@ fn ps_tells_all_of_a_session() {
     let fields: Vec<&str> = row.keys().map(String::as_str).collect();
     assert_eq!(
         fields,
-        ["name", "client", "server", "session", "state", "created", "memory_bytes", "cpu_percent"]
+        [
+            "name",
+            "client",
+            "server",
+            "session",
+            "client_session",
+            "project",
+            "state",
+            "created",
+            "memory_bytes",
+            "cpu_percent"
+        ]
     );
     assert_eq!(row["name"], "mcp-it-ps-1");
     assert_eq!(row["server"], "fixture");
@@ -62,7 +73,7 @@ fn ps_tells_all_of_a_session() {
     let mut lines = table.lines();
     assert_eq!(
         columns(lines.next().unwrap()),
-        ["NAME", "STATE", "SERVER", "SESSION", "AGE", "MEMORY", "CPU"]
+        ["NAME", "STATE", "SERVER", "SESSION", "CLIENT", "SESSION", "PROJECT", "AGE", "MEMORY", "CPU"]
     );
     let line = columns(lines.find(|line| line.starts_with("mcp-it-ps-1 ")).unwrap());
     assert_eq!(line[..4], ["mcp-it-ps-1", "active", "fixture", id]);

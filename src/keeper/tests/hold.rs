@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{AT_ONCE, KEEPER};
 use crate::hold::{Event, Phase, claimant};
+use crate::sys;
 
 pub(super) const MINUTE: u32 = 60_000;
 pub(super) const CLAIM: &[u8] = b"cs1\n";
@@ -211,6 +212,34 @@ fn claimed_stays_until_it_is_let_go() {
     assert!(berth.child.try_wait().unwrap().is_none());
     let (_, time) = berth.let_go().end();
     assert!(time < AT_ONCE, "nobody else was there: {time:?}");
+}
+
+#[test]
+fn whom_it_is_for_is_shown_and_may_change() {
+    let wait_for =
+        |shown| format!("until tr '\\0' ' ' </proc/1/cmdline | grep -qx '{shown} *'; do sleep 0.05; done");
+    let company = format!(
+        "({}; echo first; {}; echo second) &",
+        wait_for("/.berth/keeper hold for s1 project=/a"),
+        wait_for("/.berth/keeper hold for s1 client-session=tt project=/a")
+    );
+    let mut berth = Berth::hold(MINUTE, MINUTE, &company).send(b"cs1 project=/a\n");
+    assert_eq!(berth.line(), "first");
+    let mut berth = berth.send(b"ns1 client-session=tt project=/a\n");
+    assert_eq!(berth.line(), "second", "and no letter in it is a command");
+    // One that is cut off takes no command with it.
+    let (_, time) = berth.send(b"ns1 cut\nt").end();
+    assert!(time < AT_ONCE, "{time:?}");
+}
+
+#[test]
+fn the_kernel_says_where_the_arguments_are() {
+    let numbers: Vec<String> = (3..=52).map(|n| n.to_string()).collect();
+    let stat = format!("1 (a) (b c)) {}", numbers.join(" "));
+    assert_eq!(sys::arguments(&stat), Some(48..49));
+    assert_eq!(sys::arguments(&stat.replace(" 48 ", " 0 ")), None, "for who may not know");
+    assert_eq!(sys::arguments("1 (a) S"), None);
+    assert_eq!(sys::arguments(""), None);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::rpc::{
     raw,
 };
 use crate::session::handshake::Handshake;
+use crate::session::identity;
 use crate::session::rewrite::tools::{Passes, Refusal, Screened};
 
 impl<R, I> ClientToServer<R, I>
@@ -91,6 +92,12 @@ where
             return Line::Handled;
         }
         requests().for_each(|request| self.shared.in_flight.insert(request));
+        if self.shared.client_session.borrow().is_none()
+            && identity::says_its_session_late(self.shared.said.get())
+            && let Some(session) = requests().find_map(identity::session_of_call)
+        {
+            self.shared.client_session.send_replace(Some(session));
+        }
         // The receiver of a cancellation sends no answer; nobody waits for one any more.
         for id in envelopes.iter().filter_map(cancelled) {
             self.shared.in_flight.cancel(&id);

@@ -34,7 +34,13 @@ fn scene(delays: &[Duration], adapt: impl FnOnce(&mut Options)) -> Scene {
         let input: Input = Box::new(split(theirs).1);
         starts.push((
             *delay,
-            Played { input: Some(input), output, exit: Exit::Lost, terminated: Arc::default() },
+            Played {
+                input: Some(input),
+                output,
+                exit: Exit::Lost,
+                terminated: Arc::default(),
+                introduced: Arc::default(),
+            },
         ));
     }
     let mut options = options(&CancellationToken::new());

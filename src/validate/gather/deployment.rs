@@ -93,7 +93,7 @@ async fn containers(engine: &Engine, ids: &[&str]) -> Seen<HashMap<String, Found
                 name: entry.name,
                 client: entry.client,
                 server: entry.server,
-                session: entry.session,
+                session: entry.owner.session,
                 running: entry.running,
             });
             return Ok(found.map(|found| (found.id.clone(), found)).collect());

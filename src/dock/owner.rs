@@ -1,0 +1,134 @@
+//! Whom a container is for, as its labels and its keeper's command line show it.
+//!
+//! What a client says of itself is shown and looked for, and gives no rights: it is made fit to be shown on any terminal,
+//! and short. The command line is there for what labels can't tell: who claimed a container that was on standby, and what a
+//! client says only later.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// A UUID has 36 characters.
+const LONGEST_ID: usize = 64;
+
+/// Of a folder's name, encoded.
+const LONGEST_PROJECT: usize = 200;
+
+/// What the keeper's command line begins with, once somebody has claimed.
+const KEEPER: &str = "/.berth/keeper hold for ";
+
+/// Room for the longest line, in the keeper's first command line.
+pub(super) const ROOM: usize = 360;
+
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Who has claimed a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// berth's own id of it.
+    pub session: String,
+    /// What the client calls its session.
+    pub client_session: Option<String>,
+    /// The folder that the client works in.
+    pub project: Option<String>,
+}
+
+impl Owner {
+    pub fn new(session: &str, client_session: Option<&str>, project: Option<&str>) -> Self {
+        Self {
+            session: session.to_owned(),
+            client_session: client_session.and_then(id),
+            project: project.and_then(folder),
+        }
+    }
+
+    /// As the keeper is told, and shows.
+    pub(super) fn line(&self) -> String {
+        let mut line = self.session.clone();
+        for (key, value) in [("client-session", &self.client_session), ("project", &self.project)] {
+            if let Some(value) = value {
+                line = format!("{line} {key}={}", utf8_percent_encode(value, PLAIN));
+            }
+        }
+        line
+    }
+
+    /// Reads a keeper's command line; `None` until somebody has claimed.
+    pub(super) fn parse(command_line: &str) -> Option<Self> {
+        let mut words = command_line.strip_prefix(KEEPER)?.split_whitespace();
+        let session = words.next()?;
+        let (mut client_session, mut project) = (None, None);
+        for (key, value) in words.filter_map(|word| word.split_once('=')) {
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            match key {
+                "client-session" => client_session = Some(value),
+                "project" => project = Some(value),
+                _ => {}
+            }
+        }
+        Some(Self::new(session, client_session.as_deref(), project.as_deref()))
+    }
+}
+
+/// A client's id of its session, fit to be shown; `None` if nothing is left of it.
+pub fn id(said: &str) -> Option<String> {
+    let fit = |c: char| if c.is_ascii_alphanumeric() || "-_.:".contains(c) { c } else { '_' };
+    let id: String = said.trim().chars().take(LONGEST_ID).map(fit).collect();
+    (!id.is_empty()).then_some(id)
+}
+
+/// A folder's name, fit to be shown: its end, where all of it is too long.
+fn folder(said: &str) -> Option<String> {
+    let fit = |c: char| if c.is_control() { '?' } else { c };
+    let all: String = said.chars().map(fit).collect();
+    let length = |text: &str| utf8_percent_encode(text, PLAIN).map(str::len).sum::<usize>();
+    if length(&all) <= LONGEST_PROJECT {
+        return (!all.is_empty()).then_some(all);
+    }
+    let mut end = all.strip_prefix('…').unwrap_or(&all);
+    while length(end) + length("…") > LONGEST_PROJECT {
+        let mut chars = end.chars();
+        chars.next();
+        end = chars.as_str();
+    }
+    Some(format!("…{end}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_the_keeper_shows_is_read_again() {
+        let owner = Owner::new("0123456789ab", Some("0199-af"), Some("/home/me/my project/ä=b"));
+        let line = owner.line();
+        assert_eq!(line, "0123456789ab client-session=0199-af project=/home/me/my%20project/%C3%A4%3Db");
+        assert_eq!(Owner::parse(&format!("{KEEPER}{line}   ")), Some(owner));
+        let nameless = Owner::new("0123456789ab", None, None);
+        assert_eq!(Owner::parse(&format!("{KEEPER}0123456789ab")), Some(nameless));
+        assert_eq!(Owner::parse("/.berth/keeper hold --claim-within 4000 --grace 3000"), None, "unclaimed");
+        assert_eq!(Owner::parse(""), None);
+    }
+
+    #[test]
+    fn what_a_client_says_is_made_fit_to_be_shown() {
+        let owner = |id: &str, project: &str| Owner::new("s", Some(id), Some(project));
+        assert_eq!(owner("a b\u{1b}[2J\nc=%", "/x").client_session.as_deref(), Some("a_b__2J_c__"));
+        assert_eq!(owner("", "").client_session, None);
+        assert_eq!(owner("", "").project, None);
+        assert_eq!(owner(&"x".repeat(100), "").client_session.map(|id| id.len()), Some(LONGEST_ID));
+        assert_eq!(owner("", "/a\u{1b}[2J\n").project.as_deref(), Some("/a?[2J?"));
+        let long = owner("", &format!("/home/{}/end", "ä".repeat(99))).project.unwrap();
+        assert!(long.starts_with('…') && long.ends_with("ä/end"), "{long}");
+    }
+
+    proptest! {
+        #[test]
+        fn it_fits_into_one_line_whatever_is_said(id in "\\PC{0,80}", project in ".{0,300}") {
+            let owner = Owner::new("0123456789ab", Some(&id), Some(&project));
+            let line = format!("{KEEPER}{}", owner.line());
+            prop_assert!(line.len() < ROOM && line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{}", line);
+            prop_assert_eq!(Owner::parse(&line), Some(owner));
+        }
+    }
+}
