@@ -151,6 +151,10 @@ impl Oven<'_> {
             Some(image) if !anew => return Ok(Baked::new(recipe, &image, true)),
             found => found.map(|image| image.id),
         };
+        if anew {
+            // What it is installed on may be newer as well.
+            self.fetch_base(recipe).await?;
+        }
         let title = format!("`{package}` with {}", recipe.package.runner.as_str());
         self.progress.say(&format!("baking {title}, once"));
         let task = self.progress.task(&format!("baking {title}"));
@@ -199,17 +203,20 @@ impl Oven<'_> {
     }
 
     async fn fetch_base(&self, recipe: &Recipe) -> Result<(), BakeError> {
+        self.fetch(recipe.base()).await.map_err(|error| BakeError::Base {
+            package: recipe.package.main().to_owned(),
+            source: Box::new(error),
+        })
+    }
+
+    /// Puts an image into the daemon that comes from elsewhere.
+    pub async fn fetch(&self, image: &str) -> Result<(), ImageError> {
         let host = match self.host {
             Some(host) => crate::dind::engine(host).await.ok(),
             None => None,
         };
-        for (_, placed) in images::ensure(host.as_ref(), self.daemon, [recipe.base()], self.progress).await {
-            placed.map_err(|error| BakeError::Base {
-                package: recipe.package.main().to_owned(),
-                source: Box::new(error),
-            })?;
-        }
-        Ok(())
+        let mut placed = images::ensure(host.as_ref(), self.daemon, [image], self.progress).await;
+        placed.pop().map_or(Ok(()), |(_, placed)| placed.map(drop))
     }
 
     /// Waits for an installation, or makes an image of its end.

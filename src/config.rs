@@ -146,12 +146,10 @@ impl Config {
         self.servers.values().map(|server| server.image.as_str()).collect()
     }
 
-    /// Those that come from elsewhere: what packages are baked on stands for what is baked.
+    /// Those that are not baked here.
     pub fn foreign_images(&self) -> BTreeSet<&str> {
-        let servers = self.servers.values();
-        servers
-            .map(|server| server.recipe.as_ref().map_or(server.image.as_str(), |recipe| recipe.base()))
-            .collect()
+        let foreign = self.servers.values().filter(|server| server.recipe.is_none());
+        foreign.map(|server| server.image.as_str()).collect()
     }
 
     /// The recipes of the servers, each once.

@@ -44,16 +44,16 @@ pub struct Parsed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
     Package(Package),
-    /// The image's ENTRYPOINT with `args` instead of its CMD; or `command` instead of both.
+    /// The image's ENTRYPOINT, or else `command` instead of it and its CMD; and `args` behind either.
     Image {
         image: String,
         command: Option<Vec<String>>,
         args: Option<Vec<String>>,
     },
-    /// A file of this machine, in the base image of `runtime`.
+    /// A file of this machine and its arguments, in the base image of `runtime`.
     Script {
         runtime: Runtime,
-        command: Vec<String>,
+        args: Vec<String>,
     },
 }
 
@@ -62,6 +62,15 @@ pub enum Program {
 pub enum Runtime {
     Node,
     Python,
+}
+
+impl Runtime {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Python => "python3",
+        }
+    }
 }
 
 /// Why a command line cannot be taken over: the cause, and what to do instead.
@@ -197,9 +206,10 @@ impl Parsed {
                     }
                 }
             }
-            Program::Script { runtime, command } => {
+            Program::Script { runtime, args } => {
                 table["image"] = base(*runtime).into();
-                table["command"] = list(command).into();
+                table["command"] = list(&[runtime.program().to_owned()]).into();
+                table["args"] = list(args).into();
             }
         }
         for (key, list_of) in [("mounts", &self.mounts), ("volumes", &self.volumes)] {

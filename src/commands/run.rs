@@ -35,13 +35,13 @@ pub async fn run(
         Ok((config, home, chosen))
     });
     if args.dry_run {
-        let (config, home, chosen) = chosen?;
+        let (config, home, mut chosen) = chosen?;
+        for arg in chosen.server.args.iter_mut().flatten() {
+            *arg = chosen.secrets.iter().fold(arg.clone(), |arg, secret| arg.replace(secret, "[redacted]"));
+        }
+        let env = chosen.env.clone();
         let daemon = config.dind.daemon(&home).address;
-        writeln!(
-            std::io::stdout().lock(),
-            "{:#}",
-            dry_run(&daemon, plan_spec(&args, chosen.server, &chosen.env, chosen.mounts)?, &chosen.env)
-        )?;
+        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, &plan_spec(&args, chosen)?, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
     let secrets = chosen.iter().flat_map(|(.., chosen)| chosen.secrets());
@@ -50,12 +50,12 @@ pub async fn run(
     options.server =
         args.server.clone().or_else(|| Some(args.image.as_ref()?.as_str().to_owned())).unwrap_or_default();
     options.redactor = redactor.clone();
-    let prepared = chosen.and_then(|(config, home, Chosen { server, env, mounts, .. })| {
-        options.apply(&server.settings);
+    let prepared = chosen.and_then(|(config, home, chosen)| {
+        options.apply(&chosen.server.settings);
         let trace = open_trace(&args, redactor.clone(), stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
-        let plan = plan(&args, &config, &home, server, &env, mounts)?;
+        let plan = plan(&args, &config, &home, chosen)?;
         options.trace = options.trace.clone().with_journal(open_journal(&plan, &home, redactor, stderr));
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
@@ -142,6 +142,7 @@ fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
             let mut server = config.server(name)?.clone();
             if !args.command.is_empty() {
                 server.command = Some(args.command.clone());
+                server.args = None;
             }
             server
         }
@@ -163,14 +164,8 @@ fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
 }
 
 /// All that can be found out before the first connection.
-fn plan(
-    args: &RunArgs,
-    config: &Config,
-    home: &Home,
-    server: Server,
-    env: &[EnvVar],
-    mounts: Vec<Mount>,
-) -> Result<Plan, Failure> {
+fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<Plan, Failure> {
+    let Chosen { server, env, mounts, .. } = chosen;
     Ok(Plan {
         client: known_client(args),
         session: session_id()?,
@@ -182,6 +177,7 @@ fn plan(
         endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
         // Where there is none, what is needed of it will be missed.
         host: config.dind.engine(&variable).ok(),
+        fetch: args.server.is_none() && args.image.is_none(),
         server,
     })
 }
@@ -200,7 +196,8 @@ fn project() -> Option<String> {
     said.or_else(|| Some(std::env::current_dir().ok()?.to_string_lossy().into_owned()))
 }
 
-fn plan_spec(args: &RunArgs, server: Server, env: &[EnvVar], mounts: Vec<Mount>) -> Result<Spec, Failure> {
+fn plan_spec(args: &RunArgs, chosen: Chosen) -> Result<Spec, Failure> {
+    let Chosen { server, env, mounts, .. } = chosen;
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     let (session, client_session) = (session_id()?, client_session());
     let env = env.iter().map(ToString::to_string).collect();
@@ -220,20 +217,29 @@ fn session_id() -> Result<String, Failure> {
 }
 
 /// What would be created, as the Engine API would be told.
-fn dry_run(daemon: &str, spec: Spec, env: &[EnvVar]) -> serde_json::Value {
-    json!({
+fn dry_run(daemon: &str, spec: &Spec, env: &[EnvVar]) -> serde_json::Value {
+    let Server { command, args, recipe, .. } = &spec.server;
+    let command = match (command, args) {
+        (Some(command), args) => json!([command.as_slice(), args.as_deref().unwrap_or_default()].concat()),
+        (None, Some(args)) => json!(["the image's ENTRYPOINT", args]),
+        (None, None) => json!("the image's ENTRYPOINT and CMD"),
+    };
+    let mut plan = json!({
         "daemon": daemon,
         "name": format!("mcp-{}-<n>", spec.client),
         "container": spec.create_body(),
-        "exec": {
-            "command": match (spec.server.command, spec.server.args) {
-                (Some(argv), _) => json!(argv),
-                (None, Some(args)) => json!(["the image's ENTRYPOINT", args]),
-                (None, None) => json!("the image's ENTRYPOINT and CMD"),
-            },
-            "env": env.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        },
-    })
+        "exec": { "command": command, "env": env.iter().map(ToString::to_string).collect::<Vec<_>>() },
+    });
+    if let Some(recipe) = recipe {
+        let package = &recipe.package;
+        plan["bake"] = json!({
+            "runner": package.runner.as_str(),
+            "packages": package.packages,
+            "on": recipe.base(),
+            "container": recipe.container(),
+        });
+    }
+    plan
 }
 
 fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> std::io::Result<Trace> {

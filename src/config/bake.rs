@@ -39,7 +39,7 @@ impl Default for Bake {
     fn default() -> Self {
         Self {
             node: "node:22-slim".to_owned(),
-            uv: "ghcr.io/astral-sh/uv:python3.13-trixie-slim".to_owned(),
+            uv: "ghcr.io/astral-sh/uv:python3.13-bookworm-slim".to_owned(),
             npm_registry: None,
             python_index: None,
             proxy: None,

@@ -9,6 +9,7 @@ use super::reader::{Item, Section};
 use super::server::{Server, Settings};
 use super::template::Template;
 use super::word::Image;
+use super::{Lookup, looks_secret};
 use crate::bake::Recipe;
 use crate::runner::{self, Package, Runner};
 
@@ -57,11 +58,10 @@ pub(super) fn read_server(
             .error("`command` is empty")
             .with_hint("leave it out for the image's own ENTRYPOINT and CMD, or put the program first"));
     }
-    if args.is_some() && (command.is_some() || recipe.is_some()) {
-        let key = if command.is_some() { "command" } else { "npx` or `uvx" };
+    if args.is_some() && recipe.is_some() {
         return Err(section
-            .error(format!("`args` and `{key}` exclude each other"))
-            .with_hint(format!("write the arguments into `{key}`, behind the program")));
+            .error("`args` has no place beside `npx` or `uvx`")
+            .with_hint("write the arguments behind the package"));
     }
     // A package's image has no CMD that could stand for arguments.
     let args = args.or(package_args.filter(|_| command.is_none()));
@@ -70,6 +70,43 @@ pub(super) fn read_server(
     let server = Server { name, image, command, args, recipe, settings };
     server.check()?;
     Ok(server)
+}
+
+impl Server {
+    /// Whether a prestarted server's arguments are known before its session.
+    pub(super) fn check_args(&self) -> Result<(), ConfigError> {
+        let args = self.args.iter().flatten().filter_map(|arg| Template::parse(arg).ok());
+        let mut variables = args.flat_map(|arg| arg.variables().map(str::to_owned).collect::<Vec<_>>());
+        let Some(variable) = variables.next() else { return Ok(()) };
+        Err(ConfigError::new(format!(
+            "server `{}` cannot be prestarted: its arguments take `{variable}` from its client's environment",
+            self.name
+        ))
+        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
+    }
+
+    /// Puts the variables' values from `lookup` into the arguments; gives those values that look like secrets.
+    pub fn resolve_args(&mut self, lookup: Lookup) -> Result<Vec<String>, ConfigError> {
+        let mut secrets = Vec::new();
+        for arg in self.args.iter_mut().flatten() {
+            let template = Template::parse(arg).map_err(|error| {
+                ConfigError::new(format!("an argument of the server `{}` {error}", self.name))
+            })?;
+            let value = template.expand(lookup).map_err(|variable| {
+                let message = format!(
+                    "server `{}` needs the variable `{variable}` for an argument, and it is not set",
+                    self.name
+                );
+                let next =
+                    format!("set it for the client that starts berth, or write `${{{variable}:-default}}`");
+                ConfigError::new(message).with_hint(next)
+            })?;
+            let values = template.variables().filter(|name| looks_secret(name)).filter_map(lookup);
+            secrets.extend(values.filter(|value| !value.is_empty()));
+            *arg = value;
+        }
+        Ok(secrets)
+    }
 }
 
 fn read_package(
@@ -157,10 +194,7 @@ mod tests {
                 .contains("`image` is missing in [servers.a]; a server needs an image, or")
         );
         assert!(error("image = \"i\"\nintegrity = \"x\"").contains("`integrity` needs `npx` or `uvx`"));
-        assert!(
-            error("image = \"i\"\nargs = []\ncommand = [\"a\"]").contains("`args` and `command` exclude")
-        );
-        assert!(error("npx = \"a\"\nargs = []").contains("`args` and `npx` or `uvx` exclude"));
+        assert!(error("npx = \"a\"\nargs = []").contains("`args` has no place beside `npx`"));
         assert!(parse("[defaults]\nnpx = \"a\"").unwrap_err().contains("`npx` cannot stand in [defaults]"));
     }
 
@@ -205,7 +239,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.bake.ca.as_deref(), Some(Path::new("/ca.pem")));
-        assert_eq!(config.foreign_images().into_iter().collect::<Vec<_>>(), ["i", "n", "u"]);
+        assert_eq!(config.foreign_images().into_iter().collect::<Vec<_>>(), ["i"]);
         assert_eq!(config.recipes().len(), 2);
         assert!(
             parse("[bake]\nnpm_registry = \"r\"").unwrap_err().contains("is an address such as \"https://")

@@ -10,7 +10,6 @@ use super::mount::MountEntry;
 use super::overrides::{EnvEntry, Overrides};
 use super::pattern::ToolPattern;
 use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
-use super::template::Template;
 use super::volume::Volume;
 use super::word::{Image, Network, OnFailure, is_name};
 use super::{Lookup, looks_secret};
@@ -27,7 +26,7 @@ pub struct Server {
     pub image: String,
     /// Instead of the image's ENTRYPOINT and CMD; never empty.
     pub command: Option<Vec<String>>,
-    /// Instead of the image's CMD, behind its ENTRYPOINT; templates until [`Server::resolve_args`].
+    /// Behind `command`, or else instead of the image's CMD behind its ENTRYPOINT; templates until [`Server::resolve_args`].
     pub args: Option<Vec<String>>,
     /// Where the daemon lacks the image, it is baked by this.
     pub recipe: Option<Arc<Recipe>>,
@@ -232,43 +231,6 @@ impl Server {
         if !settings.volumes.is_empty() {
             settings.standby = 0;
         }
-    }
-
-    /// Whether a prestarted server's arguments are known before its session.
-    fn check_args(&self) -> Result<(), ConfigError> {
-        let args = self.args.iter().flatten().filter_map(|arg| Template::parse(arg).ok());
-        let Some(variable) =
-            args.flat_map(|arg| arg.variables().map(str::to_owned).collect::<Vec<_>>()).next()
-        else {
-            return Ok(());
-        };
-        Err(ConfigError::new(format!(
-            "server `{}` cannot be prestarted: its arguments take `{variable}` from its client's environment",
-            self.name
-        ))
-        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
-    }
-
-    /// Puts the variables' values from `lookup` into the arguments; gives those values that look like secrets.
-    pub fn resolve_args(&mut self, lookup: Lookup) -> Result<Vec<String>, ConfigError> {
-        let mut secrets = Vec::new();
-        for arg in self.args.iter_mut().flatten() {
-            let template = Template::parse(arg).map_err(|error| {
-                ConfigError::new(format!("an argument of the server `{}` {error}", self.name))
-            })?;
-            let value = template.expand(lookup).map_err(|variable| {
-                ConfigError::new(format!(
-                    "server `{}` needs the variable `{variable}` for an argument, and it is not set",
-                    self.name
-                ))
-                .with_hint(format!(
-                    "set it for the client that starts berth, or write `${{{variable}:-default}}`"
-                ))
-            })?;
-            secrets.extend(template.variables().filter(|name| looks_secret(name)).filter_map(lookup));
-            *arg = value;
-        }
-        Ok(secrets)
     }
 
     /// The server's environment, in the order of the names, with the variables' values from `lookup` put in.

@@ -235,15 +235,14 @@ impl Run {
             *last = last.split(':').next().unwrap_or(last);
         }
         parsed.name = names::server(&parts);
-        let words: Vec<String> = words.iter().map(|word| template(word)).collect();
-        let (command, args) = match entrypoint {
-            // As docker has it: the image's own ENTRYPOINT and CMD are both gone then.
-            Some(program) if !program.is_empty() => {
-                (Some([template(&program)].into_iter().chain(words).collect()), None)
-            }
-            Some(_) => ((!words.is_empty()).then_some(words), None),
-            None => (None, (!words.is_empty()).then_some(words)),
+        let mut words: Vec<String> = words.iter().map(|word| template(word)).collect();
+        // As docker has it: with another entry point the image's own ENTRYPOINT and CMD are both gone.
+        let command = match entrypoint {
+            Some(program) if !program.is_empty() => Some(vec![program]),
+            Some(_) if !words.is_empty() => Some(vec![words.remove(0)]),
+            _ => None,
         };
+        let args = (!words.is_empty()).then_some(words);
         parsed.program = Program::Image { image: image.to_owned(), command, args };
         if !tmpfs.is_empty() {
             // The setting replaces the one that holds otherwise.

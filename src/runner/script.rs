@@ -70,19 +70,14 @@ fn script(runner: &str, runtime: Runtime, words: &[String], at: usize) -> Result
             "put the script into a folder of its own, under your home for instance",
         ));
     };
-    let program = match runtime {
-        Runtime::Node => "node",
-        Runtime::Python => "python3",
-    };
-    let command =
-        [program].into_iter().map(str::to_owned).chain(words.iter().map(|word| template(word))).collect();
+    let args = words.iter().map(|word| template(word)).collect();
     let parts: Vec<&str> = folder.split('/').collect();
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let name = match stem {
         "index" | "main" | "server" | "cli" | "__main__" => names::server(&parts),
         stem => names::server(&[stem]),
     };
-    let mut parsed = Parsed::new(name, Program::Script { runtime, command });
+    let mut parsed = Parsed::new(name, Program::Script { runtime, args });
     let folder = template(folder);
     parsed.mounts.push(format!("{folder}:{folder}"));
     parsed.notes.push(format!(

@@ -171,7 +171,12 @@ fn images() {
     );
     assert_eq!(
         table("docker run -i --entrypoint node -e A=1 -eB='p$w' -e A=2 img:1 server.js"),
-        ["image = \"img:1\"", "command = [\"node\", \"server.js\"]", "env = { B = \"p$$w\", A = \"2\" }",]
+        [
+            "image = \"img:1\"",
+            "command = [\"node\"]",
+            "args = [\"server.js\"]",
+            "env = { B = \"p$$w\", A = \"2\" }",
+        ]
     );
     assert_eq!(parsed("docker run mcr.microsoft.com/playwright/mcp:v1@sha256:00ff").name, "playwright");
     assert_eq!(parsed("docker run localhost:5000/time").name, "time");
@@ -265,7 +270,8 @@ fn scripts_run_where_they_are() {
         table("node --no-warnings -r x /home/me/proj/dist/index.js --port '$1'"),
         [
             "image = \"base-node\"",
-            "command = [\"node\", \"--no-warnings\", \"-r\", \"x\", \"/home/me/proj/dist/index.js\", \"--port\", \"$$1\"]",
+            "command = [\"node\"]",
+            "args = [\"--no-warnings\", \"-r\", \"x\", \"/home/me/proj/dist/index.js\", \"--port\", \"$$1\"]",
             "mounts = [\"/home/me/proj:/home/me/proj\"]",
         ]
     );
@@ -274,7 +280,8 @@ fn scripts_run_where_they_are() {
         table("/usr/bin/python3.12 -u ${HOME}/w/weather.py"),
         [
             "image = \"base-python\"",
-            "command = [\"python3\", \"-u\", \"${HOME}/w/weather.py\"]",
+            "command = [\"python3\"]",
+            "args = [\"-u\", \"${HOME}/w/weather.py\"]",
             "mounts = [\"${HOME}/w:${HOME}/w\"]",
         ]
     );

@@ -38,6 +38,8 @@ pub struct Plan {
     pub endpoint: Endpoint,
     /// Where what a package is baked on may be.
     pub host: Option<Daemon>,
+    /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
+    pub fetch: bool,
 }
 
 /// Starts the server in a container of its own. Begins before the client has said anything; only the container waits for
@@ -52,13 +54,13 @@ pub async fn start(
     let server = plan.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
     let ready = tokio::try_join!(look_for_standby(&plan, said, &trace), have_image(&plan, &engine, &trace),)?;
-    let ((spec, mut wire, standby), Found { wire: exec_wire, image, baked }) = ready;
-    if baked {
+    let ((spec, mut wire, standby), Found { wire: exec_wire, image, is_new }) = ready;
+    if is_new {
         // The other one has been silent for as long as that took.
         wire = connect(&plan, &trace, "connect again").await?;
     }
     let argv = match (&plan.server.command, &image) {
-        (Some(command), _) => command.clone(),
+        (Some(command), _) => [command.as_slice(), plan.server.args.as_deref().unwrap_or_default()].concat(),
         (None, Some(image)) => image_command(&image.argv(plan.server.args.as_deref()), &plan.server.image)?,
         (None, None) => return Err(LeaseError::NoImage(plan.server.image.clone()).into()),
     };
@@ -261,35 +263,42 @@ async fn look_for_standby(
     }
 }
 
-/// What is known of the image, the connection that it was asked over, and whether it has just been baked.
+/// What is known of the image, the connection that it was asked over, and whether it has just been made or fetched.
 struct Found {
     wire: Wire,
     image: Option<Image>,
-    baked: bool,
+    is_new: bool,
 }
 
-/// Looks at the image; bakes it first if the daemon lacks it. That may take minutes, which no timeout of the start counts.
+/// Looks at the image; bakes or fetches it first if the daemon lacks it. That may take minutes, which no timeout of the
+/// start counts.
 async fn have_image(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Failure> {
     let Plan { server, host, .. } = plan;
     let look = || in_time(server.settings.start_timeout, "image", &server.name, look_at_image(plan, trace));
     let (wire, image) = look().await?;
-    let Some(recipe) = server.recipe.as_ref().filter(|_| image.is_none()) else {
-        return Ok(Found { wire, image, baked: false });
-    };
+    if image.is_some() || (server.recipe.is_none() && !plan.fetch) {
+        return Ok(Found { wire, image, is_new: false });
+    }
     drop(wire);
     let began = Instant::now();
     let oven = Oven { daemon: engine, host: host.as_ref(), progress: &Progress::stderr() };
-    oven.bake(recipe, false).await?;
-    trace.step("bake the image", began, &server.image);
+    if let Some(recipe) = &server.recipe {
+        oven.bake(recipe, false).await?;
+        trace.step("bake the image", began, &server.image);
+    } else {
+        let fetched = oven.fetch(&server.image).await;
+        fetched.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
+        trace.step("fetch the image", began, &server.image);
+    }
     let (wire, image) = look().await?;
-    Ok(Found { wire, image, baked: true })
+    Ok(Found { wire, image, is_new: true })
 }
 
 /// Connects, and asks what the image is, if that matters.
 async fn look_at_image(plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
     let mut wire = connect(plan, trace, "connect for the server").await?;
     let Server { command, recipe, settings, .. } = &plan.server;
-    if command.is_some() && recipe.is_none() && settings.standby == 0 {
+    if command.is_some() && recipe.is_none() && settings.standby == 0 && !plan.fetch {
         return Ok((wire, None));
     }
     let began = Instant::now();
