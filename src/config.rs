@@ -44,7 +44,7 @@ pub use volume::Volume;
 pub(crate) use word::is_name as is_server_name;
 pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User};
 
-use error::nearest;
+use error::{COMMAND_LINE, nearest};
 use reader::{Section, Source};
 use word::is_name;
 
@@ -164,7 +164,7 @@ impl Config {
             .map_err(|error| ConfigError::new(error.message.clone()).with_hint(error.next))?;
         let table = parsed.table(|runtime| self.bake.runtime(runtime).to_owned()).to_string();
         // The same reader as for the file, so that both take and refuse the same.
-        let source = Source::new(Path::new("the command line, as a table"), &table);
+        let source = Source::new(Path::new(COMMAND_LINE), &table);
         let server = program::read_server(parsed.name, source.root()?, &self.defaults, &self.bake)?;
         Ok((server, parsed.notes))
     }

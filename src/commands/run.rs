@@ -51,6 +51,9 @@ pub async fn run(
         args.server.clone().or_else(|| Some(args.image.as_ref()?.as_str().to_owned())).unwrap_or_default();
     options.redactor = redactor.clone();
     let prepared = chosen.and_then(|(config, home, chosen)| {
+        if options.server.is_empty() {
+            options.server.clone_from(&chosen.server.name);
+        }
         options.apply(&chosen.server.settings);
         let trace = open_trace(&args, redactor.clone(), stderr);
         options.trace =

@@ -4,6 +4,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What stands for the file where a server is given by a command line.
+pub(super) const COMMAND_LINE: &str = "the command line";
+
 /// A line of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -65,7 +68,11 @@ impl ConfigError {
     fn text(&self) -> String {
         let mut text = String::new();
         if let Some(place) = &self.place {
-            text = format!("{}:{}: ", place.file.display(), place.line);
+            // The lines of a table that was made of a command line are nobody's.
+            text = match place.file.to_str() {
+                Some(COMMAND_LINE) => format!("{COMMAND_LINE}: "),
+                _ => format!("{}:{}: ", place.file.display(), place.line),
+            };
         }
         text += &self.message;
         if let Some(hint) = &self.hint {

@@ -258,6 +258,8 @@ mod tests {
         let (server, notes) = line("docker run -i --rm -p 1:1 -m 64m -e A img:1 serve").unwrap();
         assert_eq!((server.image.as_str(), server.args.unwrap()), ("img:1", vec!["serve".to_owned()]));
         assert_eq!((server.settings.memory, notes.len()), (64 << 20, 1));
+        let error = line("docker run -e A img").unwrap().0.resolve_env(&|_| None).unwrap_err().to_string();
+        assert!(error.starts_with("the command line: server `img` needs the variable `A`"), "{error}");
         assert!(line("bash x").unwrap_err().to_string().contains("berth understands `npx"));
     }
 }

@@ -223,3 +223,41 @@ fn what_was_found_is_pinned_and_not_baked_again() {
     let (code, said, _) = berth_says(&["bake", "--config", path, "time"]);
     assert_eq!((code, said.as_str()), (Some(64), ""), "an image is nothing to bake");
 }
+
+#[test]
+fn a_docker_line_runs_as_it_is() {
+    const SERVER: &str =
+        r#"read line; echo "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"serverInfo\":\"$0 $A $(id -u)\"}}""#;
+    let line = [
+        "--",
+        "docker",
+        "run",
+        "-i",
+        "--rm",
+        "--init",
+        "-p",
+        "1:1",
+        "-e",
+        "A=$5",
+        "-u",
+        "7",
+        "--entrypoint",
+        "sh",
+    ];
+    // It is in no configuration: the start fetches it from the host's engine, if it is not there yet.
+    let mut session =
+        Berth::line().client("bake-docker").args(line).args(["berth-uv", "-c", SERVER, "a$b"]).start();
+    let answer = first_answer(&mut session);
+    assert_eq!(answer["result"]["serverInfo"], "a$b $5 7", "{answer}");
+    session.expect_stderr("`-p` is left out: nothing comes in to a session");
+}
+
+#[test]
+fn what_nobody_understands_is_said_to_the_client() {
+    let mut session =
+        Berth::line().client("bake-line").args(["--", "docker", "run", "--privileged", "x"]).start();
+    let answer = first_answer(&mut session);
+    assert_eq!(answer["error"]["code"], 78, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("does not take over `--privileged` of `docker run`"), "{message}");
+}
