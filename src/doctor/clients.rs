@@ -125,7 +125,9 @@ fn target(findings: &mut Findings, kind: Kind, entry: &Entry, target: &Target) {
         Target::Works => {}
         Target::Wrong(why) => findings.fail(format!("{title}: {why}"), install(kind, entry)),
         Target::Doubtful(why) => {
-            findings.warn(format!("{title}: {why}"), format!("set it where {} is started", kind.title()));
+            let server = entry.server.as_deref().unwrap_or("SERVER");
+            let next = format!("berth run --dry-run {server}   # where {} is started", kind.title());
+            findings.warn(format!("{title}: {why}"), next);
         }
     }
 }

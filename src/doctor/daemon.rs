@@ -103,7 +103,7 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
             Some(false) => {
                 findings.warn("its settings or its image have changed since it was made", "berth up");
             }
-            None => findings.fact("its image is not on the engine any more"),
+            None => findings.fact("its image or a shared folder is not there any more"),
         }
         if found.restarts > 0 {
             let times = format!("it has crashed and was started again {} times", found.restarts);

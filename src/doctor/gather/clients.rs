@@ -56,7 +56,8 @@ async fn examine(asked: &Asked<'_>, options: &Options, kind: Kind, mut entry: En
                 Kind::ClaudeCode => true,
                 Kind::Codex => CODEX_LEAVES.contains(&name) || entry.env_vars.iter().any(|var| var == name),
             };
-            own.or_else(|| handed_on().then(|| (asked.lookup)(name)).flatten())
+            let here = || (name == "CLAUDE_PROJECT_DIR").then(|| options.folder.display().to_string());
+            own.or_else(|| handed_on().then(|| (asked.lookup)(name).or_else(here)).flatten())
         };
         match &parsed {
             Ok(arguments) => target(arguments, &lookup, kind),
@@ -91,7 +92,8 @@ fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> Target {
         Ok(server) => server,
         Err(error) => return Target::Wrong(error.to_string()),
     };
-    match server.resolve_env(lookup) {
+    let resolved = server.resolve_env(lookup).and_then(|_| server.clone().resolve_args(lookup));
+    match resolved.and_then(|_| config.mounts(server, lookup)) {
         Ok(_) => Target::Works,
         // It hands on no more than its file says.
         Err(error) if kind == Kind::Codex => Target::Wrong(error.to_string()),

@@ -74,17 +74,13 @@ async fn waiting(
 /// `image` is the id of the server's image in the daemon.
 fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) -> Fit {
     // Of the client's variables only the names count, unless the server runs already; then it can have none.
-    let env = match server.resolve_env(&|name| Some((asked.lookup)(name).unwrap_or_default())) {
-        Ok(env) => env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
-        Err(_) => return Fit::Unknown,
-    };
-    // Which folders and arguments a session has may be its client's to say.
+    let lookup = |name: &str| Some((asked.lookup)(name).unwrap_or_default());
     let mut server = server.clone();
-    let arguments = server.resolve_args(asked.lookup);
-    let mounts = asked.config.mounts(&server, asked.lookup);
-    if arguments.is_err() || mounts.map_or(true, |mounts| !mounts.is_empty()) {
+    let (Ok(env), Ok(_)) = (server.resolve_env(&lookup), server.resolve_args(asked.lookup)) else {
         return Fit::Unknown;
-    }
+    };
+    let Ok(mounts) = asked.config.mounts(&server, asked.lookup) else { return Fit::Unknown };
+    let of_the_client = server.args.is_some() || !mounts.is_empty();
     server.settle((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
     let spec = Spec {
         server,
@@ -92,11 +88,16 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
         session: String::new(),
         attempt: 0,
         client_session: None,
-        env,
-        mounts: Vec::new(),
+        env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
+        mounts,
     };
     let same = row.labels.get(labels::LABEL_SPEC).is_some_and(|hash| *hash == spec.hash());
-    if same && Some(row.image.as_str()) == image { Fit::Yes } else { Fit::Outdated }
+    match same && Some(row.image.as_str()) == image {
+        true => Fit::Yes,
+        // Another client may stand in another folder, with other variables.
+        false if of_the_client => Fit::Unknown,
+        false => Fit::Outdated,
+    }
 }
 
 async fn orphans(daemon: &Engine, rows: &[Listed], now: i64) -> Result<Orphans, DockerError> {

@@ -83,14 +83,11 @@ pub(super) async fn container(asked: &Asked<'_>) -> Seen<Container> {
         let home = Owner::of(asked.home).other(&container.labels)?;
         Some(DindError::OtherHome { name: dind.name.clone(), home })
     });
-    let shared = dind.engine(asked.lookup).and_then(|engine| dind.shared(&engine));
-    let shared = match shared {
-        Ok(shared) => shared,
-        Err(error) => return Seen::failed(error.to_string(), "berth up"),
-    };
-    let is_current = image.map(|image| {
-        let hash = spec::hash(dind, &shared, &image.id);
-        container.labels.get(spec::LABEL_SPEC) == Some(&hash)
+    let is_current = image.zip(dind.share.canonical().ok()).map(|(image, shared)| {
+        container
+            .labels
+            .get(spec::LABEL_SPEC)
+            .is_some_and(|hash| *hash == spec::hash(dind, &shared, &image.id))
     });
     let up_for = container.started_at.parse::<Timestamp>().ok();
     Seen::Found(Container {

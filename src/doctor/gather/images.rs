@@ -1,5 +1,7 @@
 //! Asks the daemon and the host's engine for each configured server's image.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 
 use super::{Asked, failed};
@@ -9,17 +11,25 @@ use crate::doctor::images::{Image, Maker, Presence};
 use crate::doctor::line::Seen;
 
 pub(super) async fn look(asked: &Asked<'_>) -> Vec<Image> {
-    join_all(asked.config.images().into_iter().map(|name| async move {
-        let servers = asked.config.servers.values().filter(|server| server.image == name);
+    let config = asked.config;
+    let baked: BTreeSet<String> = config.recipes().iter().map(|recipe| recipe.image()).collect();
+    // What packages are baked on, too: `berth up` brings it.
+    let foreign: BTreeSet<String> = config.foreign_images().into_iter().map(str::to_owned).collect();
+    let baked = &baked;
+    join_all(foreign.union(baked).map(|name| async move {
+        let servers = config.servers.values().filter(|server| {
+            let base = server.recipe.as_ref().is_some_and(|recipe| recipe.base() == name);
+            server.image == *name || base
+        });
         let there = match asked.daemon() {
             Ok(daemon) => presence(asked.host.as_ref(), daemon, name).await.map_or_else(failed, Seen::Found),
             Err(seen) => seen,
         };
         Image {
-            name: name.to_owned(),
+            name: name.clone(),
             servers: servers.map(|server| server.name.clone()).collect(),
             there,
-            made_by: Maker::Up,
+            made_by: if baked.contains(name) { Maker::Bake } else { Maker::Up },
         }
     }))
     .await
