@@ -44,9 +44,9 @@ fn a_prestarted_server_is_older_than_its_session() {
 
     let mut session = started(Berth::run("ahead").client("it-ahead"));
     assert_eq!(container_of(&mut session), id, "{}", session.stderr());
-    let [[first, _, held], same] = &processes(&id)[..] else { panic!("two processes") };
+    let [[first, _, shown], same] = &processes(&id)[..] else { panic!("two processes") };
     assert_eq!((first, same), (keeper, &before[1]));
-    assert!(held.starts_with("/.berth/keeper hold for "), "{held}");
+    assert!(shown.starts_with("/.berth/keeper hold for "), "{shown}");
     assert_eq!(inspect(&id)["ExecIDs"], Value::Null, "no exec");
 }
 

@@ -88,6 +88,7 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
         session: String::new(),
         attempt: 0,
         client_session: None,
+        project: None,
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         mounts,
     };
@@ -120,10 +121,10 @@ async fn orphans(daemon: &Engine, rows: &[Listed], now: i64) -> Result<Orphans, 
 
 /// Containers that have a session's name and whose keeper has never heard of one.
 async fn unclaimed(daemon: &Engine) -> Result<Vec<String>, DockerError> {
-    let entries = soon(daemon, roster::list_with_sessions(daemon)).await?;
+    let entries = soon(daemon, roster::list_with_owners(daemon)).await?;
     let nobodys = entries
         .into_iter()
-        .filter(|entry| entry.running && entry.state == State::Active && entry.session.is_empty());
+        .filter(|entry| entry.running && entry.state == State::Active && entry.owner.session.is_empty());
     Ok(nobodys.map(|entry| entry.name).collect())
 }
 

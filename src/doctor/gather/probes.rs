@@ -81,6 +81,7 @@ fn spec(image: &str) -> Option<Spec> {
         session,
         attempt: 0,
         client_session: None,
+        project: None,
         env: Vec::new(),
         mounts: Vec::new(),
     })
