@@ -16,14 +16,21 @@ use crate::harness::{
 /// An installation downloads what it needs, and shares the machine with all other tests.
 const BAKED_WITHIN: Duration = Duration::from_mins(5);
 
-/// The image that a line needs; it is baked anew.
-fn forget(line: &[&str]) -> String {
+/// The image that a line needs, and the container that bakes it; it is baked anew.
+fn forget_all(line: &[&str]) -> [String; 2] {
     let plan = [&["run", "--dry-run", "--"], line].concat();
     let (code, plan, error) = berth_says(&plan);
     assert_eq!(code, Some(0), "{error}");
     let plan: Value = serde_json::from_str(&plan).unwrap();
-    let image = plan["container"]["Image"].as_str().unwrap().to_owned();
+    let [image, container] = [&plan["container"]["Image"], &plan["bake"]["container"]]
+        .map(|name| name.as_str().unwrap().to_owned());
     docker(&["rmi", "--force", &image]);
+    docker(&["rm", "--force", &container]);
+    [image, container]
+}
+
+fn forget(line: &[&str]) -> String {
+    let [image, _] = forget_all(line);
     image
 }
 
@@ -153,6 +160,41 @@ fn an_installation_outlives_the_berth_that_began_it() {
     let answer = first_answer(&mut next);
     assert_eq!(answer["result"]["serverInfo"]["name"], "memory-server", "{answer}");
     assert_eq!(watch.begun(), 1, "the second start waited for the first one's installation");
+    assert_eq!(installations(&image), Vec::<String>::new());
+}
+
+#[test]
+fn an_installation_that_never_began_is_begun_anew() {
+    const LINE: [&str; 5] =
+        ["uvx", "--from", "mcp-server-time==2026.10.19", "mcp-server-time", "--local-timezone=UTC"];
+    let [image, container] = forget_all(&LINE);
+    // What a berth leaves that is killed between the two requests.
+    let label = format!("io.mcp-berth.bake={image}");
+    docker_says(&["create", "--name", &container, "--label", &label, "berth-everything"]);
+    let mut session = Berth::line().client("bake-anew").args(["--"]).args(LINE).start();
+    let answer = first_answer(&mut session);
+    assert_eq!(answer["result"]["serverInfo"]["version"], "2026.10.19", "{answer}");
+    assert_eq!(installations(&image), Vec::<String>::new());
+}
+
+#[test]
+fn an_installation_that_takes_too_long_is_ended() {
+    const LINE: [&str; 2] = ["uvx", "mcp-server-time==2026.10.19.0"];
+    let [image, container] = forget_all(&LINE);
+    let label = format!("io.mcp-berth.bake={image}");
+    let run = ["run", "--detach", "--name", &container, "--label", &label, "--entrypoint", "sleep"];
+    docker_says(&[&run[..], &["berth-everything", "600"]].concat());
+    let config = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let text = std::fs::read_to_string(home().join("berth.toml")).unwrap();
+    std::fs::write(config.path(), text.replace("[bake]", "[bake]\ntime = \"1s\"")).unwrap();
+    let mut session = Berth::line()
+        .client("bake-long")
+        .args(["--config", config.path().to_str().unwrap(), "--", LINE[0], LINE[1]])
+        .start();
+    let answer = first_answer(&mut session);
+    assert_eq!(answer["error"]["code"], 69, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("it is not done after 1s; raise `time` in [bake]"), "{message}");
     assert_eq!(installations(&image), Vec::<String>::new());
 }
 
