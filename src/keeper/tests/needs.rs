@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::KEEPER;
+use super::hold::{Berth, CLAIM, MINUTE};
 
 fn identity(path: &Path) -> String {
     let found = fs::metadata(path).unwrap();
@@ -62,4 +63,16 @@ fn whoever_has_no_home_is_given_one() {
     assert_eq!(home(Some("/"), &["--home", "/tmp"]), "/tmp", "what a stranger gets");
     assert_eq!(home(Some("/home/node"), &["--home", "/tmp"]), "/home/node");
     assert_eq!(home(Some("/"), &[]), "/");
+}
+
+#[test]
+fn nor_is_one_started_ahead_on_anything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = identity(folder.path());
+    let wrong = format!("1:1:{}", folder.path().display());
+    for (expected, code, printed) in [(&good, 0, "started\n"), (&wrong, 78, "")] {
+        let options = ["--mount", expected, "--", "echo", "started"];
+        let (ended, out, _) = Berth::with(MINUTE, "", &options).send(CLAIM).exit();
+        assert_eq!((ended, out.as_str()), (Some(code), printed), "{expected}");
+    }
 }
