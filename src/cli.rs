@@ -1,5 +1,7 @@
 //! The command line as clap has it. No logic.
 
+pub mod help;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,6 +52,10 @@ pub enum Subcommands {
     Validate(crate::commands::validate::ValidateArgs),
     /// Break everything while sessions are under load, on a daemon of its own, and count what went wrong.
     Chaos(crate::commands::chaos::ChaosArgs),
+    /// Print what a shell needs to complete berth's command lines, the configured servers' names included.
+    Completions(crate::commands::completions::CompletionsArgs),
+    /// Write the manual's pages.
+    Man(crate::commands::man::ManArgs),
 }
 
 #[derive(Debug, Args)]

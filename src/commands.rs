@@ -2,12 +2,14 @@
 
 pub mod bake;
 pub mod chaos;
+pub mod completions;
 pub mod doctor;
 pub mod down;
 pub mod env;
 pub mod gc;
 pub mod kill;
 pub mod logs;
+pub mod man;
 pub mod ps;
 pub mod run;
 pub mod status;
@@ -39,8 +41,14 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         // Its client must be told even that the configuration is broken.
         return Box::pin(run::run(*args, loaded, stderr)).await;
     }
-    if let Subcommands::Doctor(args) = arguments.command {
-        return Box::pin(doctor::run(&args, loaded)).await;
+    // These are of use with a broken configuration, too.
+    match &arguments.command {
+        Subcommands::Doctor(args) => return Box::pin(doctor::run(args, loaded)).await,
+        Subcommands::Completions(args) => {
+            return completions::run(args, loaded.ok().as_ref().map(|(config, _)| config));
+        }
+        Subcommands::Man(args) => return man::run(args),
+        _ => {}
     }
     let (config, home) = loaded?;
     match arguments.command {
@@ -48,7 +56,9 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Down(args) => down::run(&args, &config, &home).await,
         Subcommands::Status(args) => status::run(&args, &config, &home).await,
         Subcommands::Env => env::run(&config, &home),
-        Subcommands::Run(_) | Subcommands::Doctor(_) => Ok(ExitCode::from(INTERNAL)),
+        Subcommands::Run(_) | Subcommands::Doctor(_) | Subcommands::Completions(_) | Subcommands::Man(_) => {
+            Ok(ExitCode::from(INTERNAL))
+        }
         Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,

@@ -4,8 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use mcp_berth::cli::Arguments;
+use mcp_berth::cli::help;
 use mcp_berth::{commands, logging, observe::stderr::StderrSink};
 
 /// A standard error that nobody reads holds the exit up no longer than this.
@@ -23,7 +22,7 @@ fn main() -> ExitCode {
             return ExitCode::from(commands::INTERNAL);
         }
     };
-    let result = match Arguments::try_parse() {
+    let result = match help::parse() {
         Ok(arguments) => runtime.block_on(commands::execute(arguments, &stderr)),
         Err(error) => runtime.block_on(commands::misuse(error, &stderr)),
     };

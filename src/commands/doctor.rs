@@ -32,7 +32,7 @@ pub async fn run(args: &DoctorArgs, loaded: Result<(Config, Home), ConfigError>)
     let folder = std::env::current_dir().unwrap_or_default();
     let options = Options { quick: args.quick, folder };
     let progress = if std::io::stderr().is_terminal() { Progress::stderr() } else { Progress::silent() };
-    let report = doctor::examine(config, home, &super::variable, &options, &progress).await;
+    let report = Box::pin(doctor::examine(config, home, &super::variable, &options, &progress)).await;
     write(args, &report)?;
     Ok(if report.healthy { ExitCode::SUCCESS } else { ExitCode::from(Code::Unavailable.exit_code()) })
 }

@@ -19,6 +19,7 @@ mod files;
 mod flow;
 mod hardening;
 mod harness;
+mod help;
 mod history;
 mod hostile;
 mod identity;

@@ -1,0 +1,309 @@
+//! What `--help` and the manual pages say beside the options themselves: examples, defaults, groups, variables, exit codes.
+//!
+//! One table for all subcommands; each example is parsed by the tests, and each default compared with the real one.
+
+use clap::{Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches};
+
+use super::Arguments;
+
+/// Below the list of subcommands.
+const OVERVIEW: &str = "\
+Examples:
+  berth up                        # the daemon that holds all sessions
+  berth run everything            # what an AI client starts instead of the server itself
+  berth run --image mcp/time      # without a configuration
+  berth doctor                    # what is wrong, and the command that mends it
+
+Files:
+  ~/.config/berth/berth.toml      servers ([servers.NAME]), what they start from ([defaults]), the daemon ([dind])
+  ~/.local/share/berth            certificates and the sessions' history
+
+Environment variables:
+  BERTH_HOME                      a folder for both instead
+  BERTH_LOG                       what is logged to standard error: error, warn (default), info, debug, trace
+  DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH
+                                  the engine that holds the daemon, as the docker CLI has it
+  NO_COLOR                        no colours; there are none where the output is no terminal either
+
+Exit codes:
+  0   done; of `berth run`: the client has closed
+  1   something was examined and did not pass (validate, chaos)
+  64  the command line is wrong
+  69  the daemon, the image or the server is not to be had
+  70  a fault of berth's own
+  78  the configuration is wrong
+  130 interrupted";
+
+/// By subcommand.
+const EXAMPLES: [(&str, &str); 19] = [
+    (
+        "up",
+        "\
+  berth up                        # start or repair; twice changes nothing
+  berth --config work.toml up
+
+The first start loads the images that the configuration names; certificates are renewed in their last 30 days.
+Exits with 0 if the daemon is up and has all images.",
+    ),
+    (
+        "down",
+        "\
+  berth down                      # asks first where sessions are active
+  berth down --force              # ends them
+  berth down --volumes            # and removes the daemon's images",
+    ),
+    (
+        "status",
+        "\
+  berth status
+  berth status --json             # { \"healthy\": true, … }
+
+Exits with 0 only if sessions would work, else with 69. `berth doctor` looks at more.",
+    ),
+    (
+        "env",
+        "\
+  eval \"$(berth env)\" && docker ps
+  berth env",
+    ),
+    (
+        "bake",
+        "\
+  berth bake                      # all servers with `npx` or `uvx`
+  berth bake --pin time           # and write the exact version into the configuration
+  berth bake -- npx -y @modelcontextprotocol/server-everything",
+    ),
+    (
+        "run",
+        "\
+  berth run everything
+  berth run --dry-run everything  # what would be created
+  berth run --trace everything    # each message and each step of the start, on standard error
+  berth run --network none --memory 1g --cpus 0.5 everything
+  berth run --image mcp/time -- mcp-server-time --local-timezone UTC
+
+A client starts it; typed on a terminal it waits for JSON-RPC lines and ends with Ctrl-D. Flags go before the values of
+the configuration. Sizes take k, m and g (of 1024), times ms, s, m and h.
+Exits with 0 when the client has closed, else 64, 69, 70 or 78 (see `berth --help`); the client is told why, too.",
+    ),
+    (
+        "ps",
+        "\
+  berth ps
+  berth ps --json
+
+Memory is what the container uses without its file cache; CPU is in percent of one processor.",
+    ),
+    (
+        "kill",
+        "\
+  berth kill mcp-claude-code-1    # by the container's name
+  berth kill 0a1b2c3d4e5f         # by the session's id; `berth ps` shows both",
+    ),
+    (
+        "logs",
+        "\
+  berth logs                      # the sessions of late
+  berth logs last                 # the newest one's start, words and end
+  berth logs --follow last",
+    ),
+    (
+        "trace",
+        "\
+  berth run --trace=session.jsonl everything
+  berth trace session.jsonl       # where the time went, what was slow, what was not answered",
+    ),
+    (
+        "gc",
+        "\
+  berth gc
+
+Removes containers that were created and have not run for 20 seconds. Exits with 0, whether it found some or not.",
+    ),
+    (
+        "doctor",
+        "\
+  berth doctor
+  berth doctor --quick            # only look, make no container: a tenth of a second
+  berth doctor --json             # { \"healthy\": true, \"lines\": [{ \"name\", \"state\", \"fact\", \"next\" }] }
+
+Each line is ok, a warning, a failure, or not applicable, with what mends it. Changes nothing.
+Exits with 0 if nothing has failed (there may be warnings), with 69 if something has, with 78 if it is the configuration.",
+    ),
+    (
+        "validate",
+        "\
+  berth validate
+  berth validate --clients 8 --calls 20 --server everything
+  berth validate --report out     # out/validation.json and out/validation.md
+
+Exits with 0 if all checks pass, with 1 if one fails, with 69 if there is no daemon.",
+    ),
+    (
+        "chaos",
+        "\
+  berth chaos                     # a minute of faults, on a daemon of its own
+  berth chaos --minutes 10 --sessions 16 --seed 7
+  berth chaos --faults 20 --json
+
+Exits with 0 if no call was lost, crossed or executed twice and nothing is left, else with 1.",
+    ),
+    (
+        "install",
+        "\
+  berth install claude-code everything
+  berth install claude-code --scope project time files
+  berth install codex everything",
+    ),
+    (
+        "uninstall",
+        "\
+  berth uninstall codex everything",
+    ),
+    (
+        "import",
+        "\
+  berth import claude-code --dry-run
+  berth import codex",
+    ),
+    (
+        "completions",
+        "\
+  berth completions fish > ~/.config/fish/completions/berth.fish
+  berth completions zsh > ~/.zfunc/_berth
+  source <(berth completions bash)    # in ~/.bashrc; so new servers' names are completed in the next shell
+  berth completions elvish
+  berth completions powershell",
+    ),
+    (
+        "man",
+        "\
+  berth man | man -l -
+  berth man ~/.local/share/man/man1   # berth(1), berth-run(1) and one for each other subcommand",
+    ),
+];
+
+/// Headings over the options of `berth run`.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Trace", &["trace", "trace_bodies"]),
+    ("Variables", &["env", "secret"]),
+    ("Files", &["mounts", "volumes", "workdir", "read_only"]),
+    ("Tools", &["tool", "deny_tool"]),
+    ("Session", &["max_line", "stop_grace", "standby", "on_failure"]),
+];
+
+/// What holds where neither a flag nor the configuration says anything.
+const DEFAULTS: [(&str, &str); 10] = [
+    ("network", "egress"),
+    ("memory", "512m"),
+    ("cpus", "1"),
+    ("pids", "256"),
+    ("max_line", "16m"),
+    ("stop_grace", "3s"),
+    ("standby", "1"),
+    ("on_failure", "restart"),
+    ("user", "the image's"),
+    ("workdir", "the image's"),
+];
+
+/// The command line with all that is said of it.
+pub fn command() -> Command {
+    let mut command = Arguments::command().after_help(OVERVIEW);
+    for (name, text) in EXAMPLES {
+        if command.find_subcommand(name).is_some() {
+            command = command.mut_subcommand(name, |sub| sub.after_help(format!("Examples:\n{text}")));
+        }
+    }
+    command.mut_subcommand("run", |mut run| {
+        for (heading, names) in GROUPS {
+            for name in names {
+                run = adjust(run, name, |arg| arg.help_heading(heading));
+            }
+        }
+        for (name, default) in DEFAULTS {
+            run = adjust(run, name, |arg| {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                arg.help(format!("{help} [default: {default}]"))
+            });
+        }
+        run
+    })
+}
+
+/// Parses the process's arguments.
+///
+/// # Errors
+/// Where they are refused, or ask for the help or the version, which is the error's text then.
+pub fn parse() -> Result<Arguments, Error> {
+    let matches: ArgMatches = command().try_get_matches()?;
+    Arguments::from_arg_matches(&matches)
+}
+
+fn adjust(command: Command, name: &str, change: impl FnOnce(Arg) -> Arg) -> Command {
+    if command.get_arguments().any(|arg| arg.get_id() == name) {
+        command.mut_arg(name, change)
+    } else {
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Cpus, LineLimit, Memory, Network, OnFailure, Pids, Settings, Span, Standby};
+    use clap::Parser;
+
+    /// The lines of a text that begin with `berth`, without their comments.
+    fn lines(text: &str) -> impl Iterator<Item = &str> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("  berth "));
+        lines.map(|line| line.split(['#', '|', '>']).next().unwrap_or_default().trim())
+    }
+
+    #[test]
+    fn each_subcommand_has_an_example_and_each_example_is_understood() {
+        let command = command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            let text = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = sub.get_name();
+            assert!(text.starts_with("Examples:\n"), "`berth {name} --help` has no example");
+            assert!(lines(&text).any(|line| line.contains(name)), "none of the examples is of {name}");
+            for line in lines(&text) {
+                let words = ["berth"].into_iter().chain(line.split_whitespace());
+                assert!(Arguments::try_parse_from(words).is_ok(), "`berth {line}` is refused");
+            }
+        }
+        for line in lines(OVERVIEW) {
+            assert!(Arguments::try_parse_from(["berth"].into_iter().chain(line.split_whitespace())).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_real_ones() {
+        let told = |name| DEFAULTS.iter().find(|(key, _)| *key == name).unwrap().1;
+        let real = Settings::default();
+        assert_eq!(told("network").parse::<Network>().unwrap(), real.network);
+        assert_eq!(told("memory").parse::<Memory>().unwrap().bytes(), real.memory);
+        assert_eq!(told("cpus").parse::<Cpus>().unwrap().nanos(), real.nano_cpus);
+        assert_eq!(told("pids").parse::<Pids>().unwrap().count(), real.pids);
+        assert_eq!(told("max_line").parse::<LineLimit>().unwrap().bytes(), real.max_line);
+        assert_eq!(told("stop_grace").parse::<Span>().unwrap().duration(), real.stop_grace);
+        assert_eq!(told("standby").parse::<Standby>().unwrap().count(), real.standby);
+        assert_eq!(told("on_failure").parse::<OnFailure>().unwrap(), real.on_failure);
+    }
+
+    #[test]
+    fn every_option_says_what_it_is_and_those_of_run_stand_in_groups() {
+        let mut command = command();
+        command.build();
+        for sub in command.get_subcommands() {
+            for arg in sub.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", sub.get_name(), arg.get_id());
+            }
+        }
+        let run = command.find_subcommand_mut("run").unwrap().render_help().to_string();
+        for part in ["Container:", "Session:", "Variables:", "Files:", "Trace:", "[default: 512m]"] {
+            assert!(run.contains(part), "{part} in {run}");
+        }
+    }
+}

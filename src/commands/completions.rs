@@ -1,0 +1,73 @@
+//! `berth completions`: what a shell needs to complete berth's command lines.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap_complete::Shell;
+
+use crate::cli::help;
+use crate::config::Config;
+
+#[derive(Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// The shell that is to read it.
+    pub shell: Shell,
+}
+
+/// The names of the servers are those of the configuration at this moment; one that is wrong has none.
+pub fn run(args: &CompletionsArgs, config: Option<&Config>) -> anyhow::Result<ExitCode> {
+    let servers = config.map(|config| config.servers.keys().cloned().collect()).unwrap_or_default();
+    std::io::stdout().lock().write_all(&script(args.shell, servers))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn script(shell: Shell, servers: Vec<String>) -> Vec<u8> {
+    let mut command = help::command();
+    let places: Vec<(String, String)> = command
+        .get_subcommands()
+        .flat_map(|sub| {
+            let args =
+                sub.get_arguments().filter(|arg| ["server", "servers"].contains(&arg.get_id().as_str()));
+            args.map(|arg| (sub.get_name().to_owned(), arg.get_id().to_string())).collect::<Vec<_>>()
+        })
+        .collect();
+    if !servers.is_empty() {
+        for (sub, arg) in places {
+            let names = PossibleValuesParser::new(servers.clone());
+            command = command.mut_subcommand(sub, |sub| sub.mut_arg(arg, |arg| arg.value_parser(names)));
+        }
+    }
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "berth", &mut script);
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn each_shell_learns_subcommands_options_and_servers() {
+        let subcommands: Vec<String> =
+            help::command().get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        for shell in Shell::value_variants() {
+            let text = String::from_utf8(script(*shell, vec!["my-server".to_owned()])).unwrap();
+            for word in subcommands.iter().map(String::as_str).chain(["dry-run"]) {
+                assert!(text.contains(word), "{shell}: {word}");
+            }
+            // The generators of these two complete no values of a positional argument.
+            if !matches!(shell, Shell::Elvish | Shell::PowerShell) {
+                assert!(text.contains("my-server"), "{shell} completes no servers");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_configuration_there_are_no_names_and_no_fault() {
+        for shell in Shell::value_variants() {
+            assert!(!script(*shell, Vec::new()).is_empty());
+        }
+    }
+}

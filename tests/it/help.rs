@@ -1,0 +1,80 @@
+//! What a person or a shell is told of the command line: help, completions, manual.
+
+use std::process::{Command, Output, Stdio};
+
+use crate::harness::berth;
+
+fn says(args: &[&str]) -> String {
+    let output = berth().args(args).output().expect("berth runs");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Has a program read `text`, if it is installed.
+fn reads(program: &str, args: &[&str], text: &str) -> Option<Output> {
+    use std::io::Write;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().ok()?;
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    Some(child.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn help_says_where_things_are_and_has_no_colours_in_a_pipe() {
+    let help = says(&["--help"]);
+    for part in ["berth.toml", "BERTH_HOME", "BERTH_LOG", "DOCKER_HOST", "NO_COLOR", "Exit codes:", "78"] {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+    for args in [&["--help"][..], &["run", "--help"], &["doctor", "--help"]] {
+        let help = says(args);
+        assert!(!help.contains('\x1b') && help.contains("Examples:"), "{help}");
+    }
+}
+
+#[test]
+fn bash_reads_its_completions_and_completes_subcommands() {
+    let script = says(&["completions", "bash"]);
+    let checked = reads("bash", &["-n"], &script).expect("bash is there");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let ask = "\nCOMP_WORDS=(berth doc)\nCOMP_CWORD=1\n_berth berth doc berth\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
+    let completed = reads("bash", &["--norc"], &(script + ask)).expect("bash is there");
+    assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "doctor");
+    for (shell, program) in [("zsh", "zsh"), ("fish", "fish")] {
+        if let Some(checked) = reads(program, &["-n"], &says(&["completions", shell])) {
+            assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
+        }
+    }
+}
+
+#[test]
+fn each_subcommand_has_a_page_that_man_renders() {
+    let folder = tempfile::tempdir().expect("a folder");
+    says(&["man", folder.path().to_str().expect("a plain path")]);
+    for (name, part) in [
+        ("berth", "BERTH_HOME"),
+        ("berth-run", "--memory"),
+        ("berth-doctor", "--quick"),
+        ("berth-man", "DIR"),
+    ] {
+        let page = folder.path().join(format!("{name}.1"));
+        let text = std::fs::read_to_string(&page).expect("a page");
+        assert!(text.contains(".TH") && text.contains(".SH NAME"), "{name}: {text}");
+        let mut man = Command::new("man");
+        man.arg("-l")
+            .arg(&page)
+            .env("MANPAGER", "cat")
+            .env("MANWIDTH", "100")
+            .env("MAN_KEEP_FORMATTING", "0");
+        let shown = man.output().ok().filter(|output| output.status.success());
+        let shown = shown.map_or_else(
+            || text.replace('\\', ""),
+            |output| {
+                assert!(output.stderr.is_empty(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            },
+        );
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(says(&["man"]).contains(".TH berth 1"));
+}
