@@ -17,12 +17,12 @@ pub struct CompletionsArgs {
 
 /// The names of the servers are those of the configuration at this moment; one that is wrong has none.
 pub fn run(args: &CompletionsArgs, config: Option<&Config>) -> anyhow::Result<ExitCode> {
-    let servers = config.map(|config| config.servers.keys().cloned().collect()).unwrap_or_default();
-    std::io::stdout().lock().write_all(&script(args.shell, servers))?;
+    let servers: Vec<String> = config.iter().flat_map(|config| config.servers.keys().cloned()).collect();
+    std::io::stdout().lock().write_all(&script(args.shell, &servers))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn script(shell: Shell, servers: Vec<String>) -> Vec<u8> {
+fn script(shell: Shell, servers: &[String]) -> Vec<u8> {
     let mut command = help::command();
     let places: Vec<(String, String)> = command
         .get_subcommands()
@@ -34,7 +34,7 @@ fn script(shell: Shell, servers: Vec<String>) -> Vec<u8> {
         .collect();
     if !servers.is_empty() {
         for (sub, arg) in places {
-            let names = PossibleValuesParser::new(servers.clone());
+            let names = PossibleValuesParser::new(servers);
             command = command.mut_subcommand(sub, |sub| sub.mut_arg(arg, |arg| arg.value_parser(names)));
         }
     }
@@ -53,7 +53,7 @@ mod tests {
         let subcommands: Vec<String> =
             help::command().get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         for shell in Shell::value_variants() {
-            let text = String::from_utf8(script(*shell, vec!["my-server".to_owned()])).unwrap();
+            let text = String::from_utf8(script(*shell, &["my-server".to_owned()])).unwrap();
             for word in subcommands.iter().map(String::as_str).chain(["dry-run"]) {
                 assert!(text.contains(word), "{shell}: {word}");
             }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn without_a_configuration_there_are_no_names_and_no_fault() {
         for shell in Shell::value_variants() {
-            assert!(!script(*shell, Vec::new()).is_empty());
+            assert!(!script(*shell, &[]).is_empty());
         }
     }
 }

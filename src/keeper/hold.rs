@@ -286,7 +286,10 @@ impl Lines {
     /// What has come: a byte of the claim, commands, or zeros for what the server was given.
     fn meaning(&mut self, bytes: &[u8]) -> Event {
         let Some(line) = &mut self.claim else {
-            let stop = bytes.iter().fold(false, |stop, byte| self.command(*byte) || stop);
+            let mut stop = false;
+            for byte in bytes {
+                stop |= self.command(*byte);
+            }
             return if stop { Event::StopAsked } else { Event::Nothing };
         };
         line.extend(bytes.first());

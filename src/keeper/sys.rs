@@ -173,13 +173,13 @@ pub(super) fn show_command_line(line: &[u8]) {
     }
 }
 
-/// Where `/proc/self/stat` says that the arguments lie (proc_pid_stat(5): fields 48 and 49).
+/// Where `/proc/self/stat` says that the arguments lie (`proc_pid_stat(5)`: fields 48 and 49).
 pub(super) fn arguments(stat: &str) -> Option<Range<usize>> {
     // The second field is the name, in parentheses, and may hold anything.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(48 - 3).map(str::parse);
-    let (start, end) = (fields.next()?.ok()?, fields.next()?.ok()?);
-    (start > 0 && start < end).then_some(start..end)
+    let (first, last) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    (first > 0 && first < last).then_some(first..last)
 }
 
 /// Moves what is there from one file to another, of which one is a pipe, without copying it; 0 at the end of the first.
