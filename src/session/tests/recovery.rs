@@ -282,3 +282,5 @@ async fn what_was_answered_reaches_a_client_that_has_closed_its_side() {
         assert!(scene.session.await.unwrap().is_ok());
     }
 }
+
+mod midway;
