@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::clients::{Kind, Scope};
 use crate::commands::{down::DownArgs, status::StatusArgs, up::UpArgs};
 use crate::config::{
     AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, MountEntry, Network, OnFailure,
@@ -38,6 +39,12 @@ pub enum Subcommands {
     Bake(BakeArgs),
     /// Run an MCP server in a container of its own, speaking MCP on standard input and output.
     Run(Box<RunArgs>),
+    /// Put servers of the configuration into an AI client's configuration.
+    Install(InstallArgs),
+    /// Take servers of berth's out of an AI client's configuration.
+    Uninstall(UninstallArgs),
+    /// Have the servers of an AI client's configuration run by berth from now on.
+    Import(ImportArgs),
     /// List the sessions.
     Ps(PsArgs),
     /// End a session, or all that belong to one session of a client.
@@ -197,6 +204,48 @@ pub struct BakeArgs {
     /// A line such as `npx PACKAGE` instead of a configured server.
     #[arg(last = true, value_name = "COMMAND")]
     pub line: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Whose configuration.
+    pub client: Kind,
+    /// The servers' names in berth's configuration.
+    #[arg(required = true, value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// For whom: `user` (the default) for you everywhere, `project` for all who work in this project, `local` for you in it.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+    /// Replace entries of the same names, whatever they are.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Whose configuration.
+    pub client: Kind,
+    /// The servers' names.
+    #[arg(required = true, value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// Only of this scope, instead of wherever they stand.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Whose configuration.
+    pub client: Kind,
+    /// Only these servers, instead of all.
+    #[arg(value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// Only of this scope, instead of wherever they stand.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+    /// Show what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

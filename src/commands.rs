@@ -7,6 +7,8 @@ pub mod doctor;
 pub mod down;
 pub mod env;
 pub mod gc;
+pub mod import;
+pub mod install;
 pub mod kill;
 pub mod logs;
 pub mod man;
@@ -14,6 +16,7 @@ pub mod ps;
 pub mod run;
 pub mod status;
 mod table;
+pub mod uninstall;
 pub mod up;
 pub mod validate;
 
@@ -60,6 +63,9 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
             Ok(ExitCode::from(INTERNAL))
         }
         Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
+        Subcommands::Install(args) => install::run(&args, &config, arguments.config.as_deref()),
+        Subcommands::Uninstall(args) => uninstall::run(&args),
+        Subcommands::Import(args) => import::run(&args, &config, &home, arguments.config.as_deref()),
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Logs(args) => logs::run(&args, &home).await,

@@ -16,6 +16,7 @@
 //! - [`runner`] understands the command lines that people start servers with today.
 //! - [`bake`] makes images of the packages that these name.
 //! - [`failure`] says of every error what a person is told, and what the process exits with.
+//! - [`clients`] edits the AI clients' configurations.
 //! - [`commands`] wires a subcommand from these; [`cli`] and [`config`] say what it was told.
 //!
 //! Invariants: standard output carries MCP messages only (`session::downstream`) or a command's report
@@ -25,6 +26,7 @@
 pub mod bake;
 pub mod chaos;
 pub mod cli;
+pub mod clients;
 pub mod commands;
 pub mod config;
 pub mod dind;

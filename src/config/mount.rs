@@ -220,6 +220,11 @@ impl Config {
 }
 
 impl MountEntry {
+    /// The variables that its source names.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.source.variables()
+    }
+
     /// `Err` is the name of a variable that is not set.
     fn expand(&self, lookup: Lookup) -> Result<String, String> {
         let source = self.source.expand(lookup).map_err(str::to_owned)?;

@@ -1,6 +1,6 @@
 //! A server: its image, its limits, and its environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::mount::MountEntry;
 use super::overrides::{EnvEntry, Overrides};
 use super::pattern::ToolPattern;
 use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
+use super::template::Template;
 use super::volume::Volume;
 use super::word::{Image, Network, OnFailure, is_name};
 use super::{Lookup, looks_secret};
@@ -231,6 +232,16 @@ impl Server {
         if !settings.volumes.is_empty() {
             settings.standby = 0;
         }
+    }
+
+    /// The variables of the client's environment that it takes something from.
+    pub fn variables(&self) -> BTreeSet<String> {
+        let env = self.settings.env.values().flat_map(|entry| entry.template.variables());
+        let mounts = self.settings.mounts.iter().flat_map(MountEntry::variables);
+        let args = self.args.iter().flatten().filter_map(|arg| Template::parse(arg).ok());
+        let args: Vec<String> =
+            args.flat_map(|arg| arg.variables().map(str::to_owned).collect::<Vec<_>>()).collect();
+        env.chain(mounts).map(str::to_owned).chain(args).collect()
     }
 
     /// The server's environment, in the order of the names, with the variables' values from `lookup` put in.

@@ -1,0 +1,61 @@
+//! The clients' own commands for their configuration, where they say all that is to be said.
+//!
+//! Only Claude Code's are of use, and only for the file that Claude Code itself keeps, which it may be writing at this
+//! moment. Its command would lay out a project's `.mcp.json` anew, and `codex mcp add` loses comments and has nothing for
+//! `env_vars`.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use super::berth::find;
+use super::{Entry, Kind, Place, Scope};
+use crate::config::Lookup;
+use crate::failure::Failure;
+use crate::rpc::Code;
+
+/// The command of a client.
+#[derive(Debug, Clone)]
+pub struct Cli {
+    program: PathBuf,
+    scope: Scope,
+}
+
+impl Cli {
+    /// That for a place, if it is installed and can do the work.
+    pub fn of(place: &Place, lookup: Lookup) -> Option<Self> {
+        let own = place.kind == Kind::ClaudeCode && place.scope != Scope::Project;
+        let program = own.then(|| find("claude", lookup)).flatten()?;
+        Some(Self { program, scope: place.scope })
+    }
+
+    /// Adds an entry that is not there yet.
+    pub fn add(&self, name: &str, entry: &Entry) -> Result<(), Failure> {
+        let entry = json!({ "type": "stdio", "command": entry.command, "args": entry.args });
+        self.run(&["add-json", "--scope", self.scope.as_str(), name, &entry.to_string()])
+    }
+
+    pub fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.run(&["remove", "--scope", self.scope.as_str(), name])
+    }
+
+    fn run(&self, args: &[&str]) -> Result<(), Failure> {
+        let failed = |why: String| Failure {
+            code: Code::Unavailable,
+            text: format!("`claude mcp {}` failed: {why}", args.first().copied().unwrap_or_default()),
+            next: Some("mend that, or take `claude` out of PATH to have the file edited".to_owned()),
+        };
+        let output = Command::new(&self.program)
+            .arg("mcp")
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(failed(said.lines().last().unwrap_or("it says nothing").trim().to_owned()))
+    }
+}

@@ -1,0 +1,175 @@
+//! Codex's file: `config.toml`, with a table for each server.
+
+use std::path::Path;
+
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
+
+use super::{Entry, Found, broken};
+use crate::failure::Failure;
+
+const SERVERS: &str = "mcp_servers";
+
+/// A TOML file whose layout and comments stay.
+#[derive(Debug)]
+pub(super) struct Document {
+    document: DocumentMut,
+    /// Lines end as on Windows.
+    crlf: bool,
+}
+
+impl Document {
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        let crlf = text.contains("\r\n");
+        let document = text.replace("\r\n", "\n").parse::<DocumentMut>().map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+            broken(path, line, &format!("invalid TOML: {}", error.message().replace('\n', ", ")))
+        })?;
+        if document.get(SERVERS).is_some_and(|servers| servers.as_table_like().is_none()) {
+            return Err(broken(path, 1, &format!("`{SERVERS}` is no table")));
+        }
+        Ok(Self { document, crlf })
+    }
+
+    fn table(&self) -> Option<&dyn TableLike> {
+        self.document.get(SERVERS)?.as_table_like()
+    }
+
+    fn table_mut(&mut self) -> Option<&mut dyn TableLike> {
+        let servers = self.document.entry(SERVERS).or_insert_with(|| {
+            let mut table = Table::new();
+            // Only its entries have a header.
+            table.set_implicit(true);
+            Item::Table(table)
+        });
+        servers.as_table_like_mut()
+    }
+}
+
+impl super::Document for Document {
+    fn servers(&self) -> Vec<(String, Found)> {
+        let found = self
+            .table()
+            .map(|table| table.iter().map(|(name, item)| (name.to_owned(), found(item))).collect());
+        found.unwrap_or_default()
+    }
+
+    fn put(&mut self, name: &str, entry: &Entry) {
+        let mut table = Table::new();
+        wire(&mut table, entry);
+        if let Some(servers) = self.table_mut() {
+            servers.remove(name);
+            servers.insert(name, Item::Table(table));
+        }
+    }
+
+    fn rewire(&mut self, name: &str, entry: &Entry) {
+        let server =
+            self.table_mut().and_then(|servers| servers.get_mut(name)).and_then(Item::as_table_like_mut);
+        if let Some(server) = server {
+            wire(server, entry);
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(servers) = self.table_mut() {
+            servers.remove(name);
+        }
+        // A table that never stood there.
+        if self.table().is_some_and(TableLike::is_empty)
+            && self.document.get(SERVERS).and_then(Item::as_table).is_some_and(Table::is_implicit)
+        {
+            self.document.remove(SERVERS);
+        }
+    }
+
+    fn text(&self) -> String {
+        let text = self.document.to_string();
+        if self.crlf { text.replace('\n', "\r\n") } else { text }
+    }
+}
+
+fn wire(table: &mut dyn TableLike, entry: &Entry) {
+    set(table, "command", entry.command.as_str().into());
+    set(table, "args", Value::Array(entry.args.iter().collect::<Array>()));
+    if !entry.env_vars.is_empty() {
+        let known = table.get("env_vars").and_then(Item::as_array);
+        let mut names: Vec<String> =
+            known.into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
+        names.extend(entry.env_vars.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+        set(table, "env_vars", Value::Array(names.iter().collect::<Array>()));
+    }
+    if let (Some(seconds), false) = (entry.startup_timeout, table.contains_key("startup_timeout_ms")) {
+        let known = table
+            .get("startup_timeout_sec")
+            .and_then(|item| item.as_float().or(item.as_integer().map(float)));
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        if known.is_none_or(|known| known < float(seconds)) {
+            set(table, "startup_timeout_sec", seconds.into());
+        }
+    }
+    if !entry.env.is_empty() {
+        let env = table.entry("env").or_insert_with(|| value(InlineTable::new()));
+        if let Some(env) = env.as_table_like_mut() {
+            for (name, value) in &entry.env {
+                set(env, name, value.as_str().into());
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds that a person has chosen")]
+fn float(number: i64) -> f64 {
+    number as f64
+}
+
+/// In its place, what stands around it kept; not touched if it is that already.
+fn set(table: &mut dyn TableLike, key: &str, new: Value) {
+    let bare = |value: &Value| value.clone().decorated("", "").to_string();
+    match table.get_mut(key).and_then(Item::as_value_mut) {
+        Some(old) if same(old, &new) || bare(old) == bare(&new) => {}
+        Some(old) => {
+            let decor = old.decor().clone();
+            *old = new;
+            *old.decor_mut() = decor;
+        }
+        None => {
+            table.insert(key, Item::Value(new));
+        }
+    }
+}
+
+/// Lists of the same texts, however they are laid out.
+fn same(old: &Value, new: &Value) -> bool {
+    match (old.as_array(), new.as_array()) {
+        (Some(old), Some(new)) => old.iter().map(Value::as_str).eq(new.iter().map(Value::as_str)),
+        _ => old.as_str().is_some() && old.as_str() == new.as_str(),
+    }
+}
+
+fn found(item: &Item) -> Found {
+    let Some(table) = item.as_table_like() else { return Found::Unknown("it is no table") };
+    if table.contains_key("url") {
+        return Found::Remote;
+    }
+    let Some(command) = table.get("command").and_then(Item::as_str) else {
+        return Found::Unknown("it has no `command`");
+    };
+    let texts = |key: &str| match table.get(key) {
+        None => Some(Vec::new()),
+        Some(item) => item.as_array()?.iter().map(|value| Some(value.as_str()?.to_owned())).collect(),
+    };
+    let Some(args) = texts("args") else { return Found::Unknown("its `args` are no list of texts") };
+    let Some(env_vars) = texts("env_vars") else {
+        return Found::Unknown("its `env_vars` are no list of texts");
+    };
+    let env = match table.get("env") {
+        None => Some(Vec::new()),
+        Some(env) => env.as_table_like().and_then(|env| {
+            env.iter().map(|(name, value)| Some((name.to_owned(), value.as_str()?.to_owned()))).collect()
+        }),
+    };
+    let Some(env) = env else { return Found::Unknown("its `env` is no table of texts") };
+    let cwd = table.get("cwd").and_then(Item::as_str).map(str::to_owned);
+    Found::Stdio(Entry { command: command.to_owned(), args, env, env_vars, cwd, startup_timeout: None })
+}

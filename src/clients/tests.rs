@@ -1,0 +1,220 @@
+use std::path::Path;
+
+use super::*;
+
+fn entry(words: &str) -> Entry {
+    let mut words = words.split_whitespace().map(str::to_owned);
+    Entry { command: words.next().unwrap(), args: words.collect(), ..Entry::default() }
+}
+
+fn place(kind: Kind) -> Place {
+    Place { kind, scope: Scope::User, path: "/h/file".into(), project: None }
+}
+
+fn edited(kind: Kind, text: &str, edit: impl FnOnce(&mut dyn Document)) -> String {
+    let mut document = place(kind).read(text).unwrap();
+    assert_eq!(document.text(), text, "reading alone changes nothing");
+    edit(&mut *document);
+    document.text()
+}
+
+const JSON: &str = "{\n\t\"z\": [1,   2],\n\t\"mcpServers\": {\n\t\t\"a\": {\"command\": \"npx\", \"args\": [\"-y\", \"a\"], \"env\": {\"K\": \"v\"}, \"more\": 1}\n\t},\n\t\"b\": 1.50\n}\n";
+
+#[test]
+fn a_json_file_keeps_its_order_its_indentation_and_all_else() {
+    let put = edited(Kind::ClaudeCode, JSON, |document| document.put("new", &entry("berth run new")));
+    let (before, after) = JSON.split_once("\"more\": 1}").unwrap();
+    assert!(put.starts_with(before) && put.ends_with(after), "{put}");
+    assert!(
+        put.contains(
+            "\n\t\t\"new\": {\n\t\t\t\"command\": \"berth\",\n\t\t\t\"args\": [\"run\", \"new\"]\n\t\t}"
+        ),
+        "{put}"
+    );
+    let back = edited(Kind::ClaudeCode, &put, |document| document.remove("new"));
+    assert_eq!(back, JSON);
+    let rewired = edited(Kind::ClaudeCode, JSON, |document| document.rewire("a", &entry("berth run a")));
+    assert_eq!(rewired, JSON.replace("\"npx\"", "\"berth\"").replace("[\"-y\", \"a\"]", "[\"run\", \"a\"]"));
+}
+
+#[test]
+fn lines_that_end_as_on_windows_stay_so() {
+    let put = edited(Kind::ClaudeCode, &JSON.replace('\n', "\r\n"), |document| {
+        document.put("n", &entry("berth run n"))
+    });
+    assert_eq!(put.matches('\n').count(), put.matches("\r\n").count(), "{put:?}");
+    let put =
+        edited(Kind::Codex, &TOML.replace('\n', "\r\n"), |document| document.put("n", &entry("berth run n")));
+    assert_eq!(put.matches('\n').count(), put.matches("\r\n").count(), "{put:?}");
+}
+
+#[test]
+fn an_empty_file_gets_what_it_needs() {
+    let put = |kind| {
+        let mut document = place(kind).read("").unwrap();
+        document.put("a", &entry("berth run a"));
+        document.text()
+    };
+    let json: serde_json::Value = serde_json::from_str(&put(Kind::ClaudeCode)).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({ "mcpServers": { "a": { "command": "berth", "args": ["run", "a"] } } })
+    );
+    assert_eq!(put(Kind::Codex), "[mcp_servers.a]\ncommand = \"berth\"\nargs = [\"run\", \"a\"]\n");
+}
+
+#[test]
+fn a_persons_servers_of_a_project_stand_under_its_folder() {
+    let local = Place { project: Some("/p".into()), ..place(Kind::ClaudeCode) };
+    let mut document = local.read("{\"mcpServers\": {\"a\": {\"command\": \"x\"}}}").unwrap();
+    assert!(document.servers().is_empty());
+    document.put("b", &entry("berth run b"));
+    let json: serde_json::Value = serde_json::from_str(&document.text()).unwrap();
+    assert_eq!(json["projects"]["/p"]["mcpServers"]["b"]["command"], "berth");
+    assert_eq!(json["mcpServers"]["a"]["command"], "x");
+}
+
+const TOML: &str = "# mine\nmodel = \"x\" # the best\n\n[mcp_servers.a] # hands off\n# why\ncommand = \"npx\" # old\nargs = [\n  \"-y\", # yes\n  \"a\",\n]\nenv = { K = \"v\" }\n\n[mcp_servers.a.tools.echo]\nx = 1\n\n[other]\ny = 2\n";
+
+#[test]
+fn a_toml_file_keeps_its_comments_and_all_else() {
+    let put = edited(Kind::Codex, TOML, |document| document.put("new", &entry("berth run new")));
+    let added = "[mcp_servers.new]\ncommand = \"berth\"\nargs = [\"run\", \"new\"]\n";
+    assert!(put.contains(added), "{put}");
+    assert_eq!(edited(Kind::Codex, &put, |document| document.remove("new")), TOML);
+    let mut new = entry("berth run a");
+    new.env_vars = vec!["V".to_owned()];
+    let rewired = edited(Kind::Codex, TOML, |document| document.rewire("a", &new));
+    assert!(
+        rewired.contains(
+            "[mcp_servers.a] # hands off\n# why\ncommand = \"berth\" # old\nargs = [\"run\", \"a\"]\n"
+        ),
+        "{rewired}"
+    );
+    assert!(
+        rewired.contains("env = { K = \"v\" }\nenv_vars = [\"V\"]\n\n[mcp_servers.a.tools.echo]\nx = 1\n"),
+        "{rewired}"
+    );
+    let again = edited(Kind::Codex, &rewired, |document| document.rewire("a", &new));
+    assert_eq!(again, rewired);
+}
+
+#[test]
+fn a_broken_file_is_named_with_its_line() {
+    let error = |kind, text| place(kind).read(text).err().unwrap().to_string();
+    assert!(
+        error(Kind::ClaudeCode, "{\n  \"a\": 1,\n}").starts_with("/h/file:2: invalid JSON"),
+        "{}",
+        error(Kind::ClaudeCode, "{\n  \"a\": 1,\n}")
+    );
+    assert!(error(Kind::ClaudeCode, "[]").starts_with("/h/file:1: "));
+    assert!(error(Kind::ClaudeCode, "{\"mcpServers\": 1}").contains("`mcpServers` is no JSON object"));
+    assert!(
+        error(Kind::Codex, "a = 1\nb = \n").starts_with("/h/file:2: invalid TOML"),
+        "{}",
+        error(Kind::Codex, "a = 1\nb = \n")
+    );
+}
+
+#[test]
+fn what_stands_under_a_name_is_told_apart() {
+    let json = r#"{"mcpServers": {
+        "stdio": {"type": "stdio", "command": "a", "env": {"K": "v"}}, "http": {"type": "http", "url": "x"},
+        "none": {}, "wrong": {"command": "a", "args": "b"}, "berth": {"command": "/x/berth", "args": ["run", "a"]}
+    }}"#;
+    let servers = place(Kind::ClaudeCode).read(json).unwrap().servers();
+    let kinds: Vec<_> = servers
+        .iter()
+        .map(|(name, found)| match found {
+            Found::Stdio(entry) if is_berth(entry) => format!("{name}: ours"),
+            Found::Stdio(entry) => format!("{name}: {} {:?}", entry.command, entry.env),
+            Found::Remote => format!("{name}: remote"),
+            Found::Unknown(why) => format!("{name}: {why}"),
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "stdio: a [(\"K\", \"v\")]",
+            "http: remote",
+            "none: it has no `command`",
+            "wrong: its `args` are no list of texts",
+            "berth: ours",
+        ]
+    );
+    let toml =
+        "[mcp_servers.a]\ncommand = \"x\"\nenv_vars = [\"V\"]\ncwd = \"/c\"\n[mcp_servers.b]\nurl = \"u\"\n";
+    let servers = place(Kind::Codex).read(toml).unwrap().servers();
+    let Found::Stdio(entry) = &servers[0].1 else { panic!("{servers:?}") };
+    assert_eq!((&entry.env_vars[..], entry.cwd.as_deref()), (&["V".to_owned()][..], Some("/c")));
+    assert_eq!(servers[1].1, Found::Remote);
+}
+
+#[test]
+fn files_are_where_their_clients_look() {
+    let around = Surroundings { home: "/h".into(), folder: "/nowhere/p".into(), claude: None, codex: None };
+    let path = |kind, scope| Place::of(kind, scope, &around).map(|place| place.path);
+    assert_eq!(path(Kind::ClaudeCode, Scope::User).unwrap(), Path::new("/h/.claude.json"));
+    assert_eq!(path(Kind::ClaudeCode, Scope::Local).unwrap(), Path::new("/h/.claude.json"));
+    assert_eq!(path(Kind::ClaudeCode, Scope::Project).unwrap(), Path::new("/nowhere/p/.mcp.json"));
+    assert_eq!(path(Kind::Codex, Scope::User).unwrap(), Path::new("/h/.codex/config.toml"));
+    assert_eq!(path(Kind::Codex, Scope::Project).unwrap(), Path::new("/nowhere/p/.codex/config.toml"));
+    assert!(path(Kind::Codex, Scope::Local).unwrap_err().to_string().contains("`local`"));
+    let moved = Surroundings { claude: Some("/c".into()), codex: Some("/x".into()), ..around.clone() };
+    assert_eq!(Place::of(Kind::ClaudeCode, Scope::User, &moved).unwrap().path, Path::new("/c/.claude.json"));
+    assert_eq!(Place::of(Kind::Codex, Scope::User, &moved).unwrap().path, Path::new("/x/config.toml"));
+}
+
+#[test]
+fn a_secrets_value_never_comes_out_of_the_clients_file() {
+    let base = |_| "base".to_owned();
+    let mut docker = entry("docker run -i --rm -e GH_TOKEN=hunter2-hunter2 -e MODE=fast some/image");
+    docker.env = vec![("API_KEY".to_owned(), "hunter3-hunter3".to_owned())];
+    let translated = translate(&docker, base).unwrap();
+    let table = translated.table.to_string();
+    assert!(!table.contains("hunter"), "{table}");
+    assert!(
+        table.contains("GH_TOKEN = \"${GH_TOKEN}\"") && table.contains("API_KEY = \"${API_KEY}\""),
+        "{table}"
+    );
+    assert!(table.contains("MODE = \"fast\""), "{table}");
+    assert_eq!(translated.env, [("GH_TOKEN".to_owned(), "hunter2-hunter2".to_owned())]);
+    for line in
+        ["npx -y p --api-key hunter2", "npx -y p --token=hunter2", "npx -y p postgres://u:hunter2@h/d"]
+    {
+        let why = translate(&entry(line), base).unwrap_err();
+        assert!(why.contains("credential") && !why.contains("hunter"), "{why}");
+    }
+    assert!(translate(&entry("npx -y p --token ${TOKEN}"), base).is_ok());
+}
+
+#[test]
+fn a_file_is_replaced_as_a_whole_with_its_mode_behind_its_link_and_its_backup_beside_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    std::fs::write(&real, "old\n").unwrap();
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut draft = Draft::of(&link).unwrap();
+    assert_eq!(draft.write(true).unwrap(), None, "nothing changes, nothing is written");
+    draft.after = "new\n".to_owned();
+    let diff = draft.diff();
+    assert!(diff.contains("-old\n+new\n"), "{diff}");
+    let backup = draft.write(true).unwrap().unwrap();
+    assert!(link.is_symlink());
+    assert_eq!((std::fs::read_to_string(&real).unwrap().as_str(), mode(&real)), ("new\n", 0o640));
+    assert_eq!((std::fs::read_to_string(&backup).unwrap().as_str(), mode(&backup)), ("old\n", 0o640));
+    assert_eq!(backup.extension().unwrap(), "bak");
+    // Somebody else was faster.
+    let mut late = Draft::of(&real).unwrap();
+    late.after = "late\n".to_owned();
+    std::fs::write(&real, "theirs\n").unwrap();
+    assert!(late.write(true).unwrap_err().to_string().contains("changed in the meantime"));
+    assert_eq!(std::fs::read_to_string(&real).unwrap(), "theirs\n");
+    let mut new = Draft::of(&folder.path().join("a/b")).unwrap();
+    new.after = "x".to_owned();
+    assert_eq!(new.write(true).unwrap(), None);
+    assert_eq!(mode(&folder.path().join("a/b")), 0o600);
+}
