@@ -51,6 +51,8 @@ pub enum Subcommands {
     Kill(KillArgs),
     /// List the sessions of late, or tell what one of them left behind: its start, what berth and the server said, its end.
     Logs(crate::commands::logs::LogsArgs),
+    /// Tell what a trace comes to: where the start went, the slowest calls, errors, what nobody answered.
+    Trace(crate::commands::trace::TraceArgs),
     /// Remove what crashed sessions left behind; should never find anything.
     Gc,
     /// Look at everything that sessions need, and say what mends it.

@@ -16,6 +16,7 @@ pub mod ps;
 pub mod run;
 pub mod status;
 mod table;
+pub mod trace;
 pub mod uninstall;
 pub mod up;
 pub mod validate;
@@ -69,6 +70,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Logs(args) => logs::run(&args, &home).await,
+        Subcommands::Trace(args) => trace::run(&args).await,
         Subcommands::Gc => in_time(gc::run(&config, &home)).await,
         Subcommands::Validate(args) => {
             validate::run(&args, &config, &home, arguments.config.as_deref()).await

@@ -7,6 +7,7 @@ pub mod lines;
 pub mod record;
 pub mod session;
 pub mod show;
+pub mod timeline;
 
 pub use lines::Lines;
 pub use record::Record;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Record;
-use crate::observe::trace::human::{Plain, Took};
+use crate::observe::trace::human::{Plain, Size, Took};
 
 /// `22:29:36.123 server | its line`
 pub fn line(record: &Record) -> String {
@@ -60,8 +60,20 @@ fn write(line: &mut String, record: &Record) -> fmt::Result {
         "dropped" => write!(line, "…      {} records are missing here", record.count.unwrap_or_default()),
         kind => {
             write!(line, "{:<6} ", Plain(kind).to_string())?;
-            let known = [&record.direction, &record.name].into_iter().flatten();
+            let known = [&record.direction, &record.name, &record.method, &record.tool].into_iter().flatten();
             known.map(String::as_str).try_for_each(|text| write!(line, "{} ", Plain(text)))?;
+            if let Some(id) = &record.id {
+                write!(line, "id={} ", Plain(&id.to_string()))?;
+            }
+            if let Some(code) = record.code {
+                write!(line, "code={code} ")?;
+            }
+            if let Some(bytes @ 1..) = record.bytes {
+                write!(line, "{} ", Size(bytes))?;
+            }
+            if let Some(latency) = record.latency_ms {
+                write!(line, "{} ", took(latency))?;
+            }
             write!(line, "{detail}")
         }
     }?;
@@ -70,7 +82,7 @@ fn write(line: &mut String, record: &Record) -> fmt::Result {
 }
 
 /// A container's id as Docker shows it.
-fn short(text: &str) -> &str {
+pub fn short(text: &str) -> &str {
     let is_id = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id { &text[..12] } else { text }
 }

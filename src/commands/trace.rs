@@ -1,0 +1,81 @@
+//! `berth trace`: what a recorded trace comes to.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::failure::Failure;
+use crate::history::timeline::{self, Timeline};
+use crate::history::{Lines, show};
+use crate::rpc::Code;
+
+/// How often a file that may grow is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// What `berth run --trace=FILE` has written; `-` for standard input.
+    pub file: PathBuf,
+
+    /// Show each record as it comes, and the summary on Ctrl-C.
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub async fn run(args: &TraceArgs) -> anyhow::Result<ExitCode> {
+    let done = if args.file == Path::new("-") {
+        tell(args, io::stdin().lock(), false).await
+    } else {
+        let file = File::open(&args.file).map_err(|error| Failure {
+            code: Code::Usage,
+            text: format!("cannot read the trace `{}`: {error}", args.file.display()),
+            next: Some("make one with `berth run --trace=FILE`".to_owned()),
+        })?;
+        tell(args, BufReader::new(file), args.follow).await
+    };
+    match done {
+        // Whoever reads it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        done => Ok(done.map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+async fn tell(args: &TraceArgs, input: impl BufRead, grows: bool) -> io::Result<()> {
+    let mut lines = Lines::new(input);
+    let mut timeline = Timeline::default();
+    loop {
+        {
+            let mut out = io::stdout().lock();
+            timeline.read(&mut lines, |record| match args.follow && !args.json {
+                true => writeln!(out, "{}", show::line(record)),
+                false => Ok(()),
+            })?;
+            out.flush()?;
+        }
+        if !grows {
+            break;
+        }
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+    timeline.rest(&mut lines);
+    let summary = timeline.summary();
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &summary)?;
+        writeln!(out)?;
+    } else {
+        timeline::show::write(&mut out, &summary)?;
+    }
+    out.flush()
+}
