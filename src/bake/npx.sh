@@ -28,6 +28,8 @@ if (!program) {
 }
 const locked = (read('.package-lock.json').packages || {})[`node_modules/${name}`] || {}
 fs.rmSync(`${home}/tmp`, { recursive: true, force: true })
+// The servers need none of what says where their packages came from, which may hold credentials.
+for (const file of ['package-lock.json', 'node_modules/.package-lock.json']) fs.rmSync(`${home}/${file}`, { force: true })
 console.log('\nberth-baked ' + JSON.stringify({
   program: `${home}/node_modules/.bin/${program}`, version: manifest.version || '', integrity: locked.integrity || '',
 }))

@@ -28,6 +28,9 @@ package = importlib.metadata.distribution(name)
 # What the wheel says of each of its files.
 record = sorted(line for line in (package.read_text('RECORD') or '').splitlines() if ',sha256=' in line and not line.startswith('..'))
 shutil.rmtree(f'{home}/tmp', ignore_errors=True)
+# The server needs nothing that says where its packages came from, which may hold credentials.
+if os.path.exists(receipt := f'{home}/tools/{name}/uv-receipt.toml'):
+    os.remove(receipt)
 print('\nberth-baked ' + json.dumps({
     'program': path, 'version': package.version,
     'integrity': 'sha256-' + hashlib.sha256('\n'.join(record).encode()).hexdigest(),

@@ -1,15 +1,17 @@
 //! From a configured server to a running one: connections, image, container, process; as much at once as can be.
 
+mod image;
+
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use image::{Found, Image};
+
 use super::housekeeping::{Housekeeping, Made};
 use super::identity::Client;
 use super::upstream::{DockUpstream, Hold};
-use crate::bake::Oven;
 use crate::config::{Daemon, Mount, Server};
-use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
@@ -53,7 +55,7 @@ pub async fn start(
     let timeout = plan.server.settings.start_timeout;
     let server = plan.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
-    let ready = tokio::try_join!(look_for_standby(&plan, said, &trace), have_image(&plan, &engine, &trace),)?;
+    let ready = tokio::try_join!(look_for_standby(&plan, said, &trace), image::have(&plan, &engine, &trace))?;
     let ((spec, mut wire, standby), Found { wire: exec_wire, image, is_new }) = ready;
     if is_new {
         // The other one has been silent for as long as that took.
@@ -61,7 +63,7 @@ pub async fn start(
     }
     let argv = match (&plan.server.command, &image) {
         (Some(command), _) => [command.as_slice(), plan.server.args.as_deref().unwrap_or_default()].concat(),
-        (None, Some(image)) => image_command(&image.argv(plan.server.args.as_deref()), &plan.server.image)?,
+        (None, Some(image)) => image.command(&plan.server)?,
         (None, None) => return Err(LeaseError::NoImage(plan.server.image.clone()).into()),
     };
     let start = Start { began, engine, spec, argv, image, trace };
@@ -76,21 +78,6 @@ struct Start {
     argv: Vec<String>,
     image: Option<Image>,
     trace: Trace,
-}
-
-/// What is known of the server's image.
-#[derive(Debug, Clone)]
-struct Image {
-    id: String,
-    entrypoint: Vec<String>,
-    cmd: Vec<String>,
-}
-
-impl Image {
-    /// What it runs: its ENTRYPOINT, and behind that its CMD or the server's own arguments.
-    fn argv(&self, args: Option<&[String]>) -> Vec<String> {
-        [&self.entrypoint, args.unwrap_or(&self.cmd)].concat()
-    }
 }
 
 impl Start {
@@ -263,50 +250,6 @@ async fn look_for_standby(
     }
 }
 
-/// What is known of the image, the connection that it was asked over, and whether it has just been made or fetched.
-struct Found {
-    wire: Wire,
-    image: Option<Image>,
-    is_new: bool,
-}
-
-/// Looks at the image; bakes or fetches it first if the daemon lacks it. That may take minutes, which no timeout of the
-/// start counts.
-async fn have_image(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Failure> {
-    let Plan { server, host, .. } = plan;
-    let look = || in_time(server.settings.start_timeout, "image", &server.name, look_at_image(plan, trace));
-    let (wire, image) = look().await?;
-    if image.is_some() || (server.recipe.is_none() && !plan.fetch) {
-        return Ok(Found { wire, image, is_new: false });
-    }
-    drop(wire);
-    let began = Instant::now();
-    let oven = Oven { daemon: engine, host: host.as_ref(), progress: &Progress::stderr() };
-    if let Some(recipe) = &server.recipe {
-        oven.bake(recipe, false).await?;
-        trace.step("bake the image", began, &server.image);
-    } else {
-        let fetched = oven.fetch(&server.image).await;
-        fetched.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
-        trace.step("fetch the image", began, &server.image);
-    }
-    let (wire, image) = look().await?;
-    Ok(Found { wire, image, is_new: true })
-}
-
-/// Connects, and asks what the image is, if that matters.
-async fn look_at_image(plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
-    let mut wire = connect(plan, trace, "connect for the server").await?;
-    let Server { command, recipe, settings, .. } = &plan.server;
-    if command.is_some() && recipe.is_none() && settings.standby == 0 && !plan.fetch {
-        return Ok((wire, None));
-    }
-    let began = Instant::now();
-    let image = wire.image(&plan.server.image).await?;
-    trace.step("inspect the image", began, &plan.server.image);
-    Ok((wire, image.map(|(id, [entrypoint, cmd])| Image { id, entrypoint, cmd })))
-}
-
 async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Failure> {
     let began = Instant::now();
     let wire = Wire::connect(&plan.endpoint).await?;
@@ -327,16 +270,4 @@ async fn in_time<T>(
             next: Some("look at the DinD daemon with `berth status`, or raise `start_timeout`".to_owned()),
         })
     })
-}
-
-/// What the image itself would run: ENTRYPOINT and CMD.
-fn image_command(argv: &[String], name: &str) -> Result<Vec<String>, Failure> {
-    if argv.is_empty() {
-        return Err(Failure {
-            code: Code::Configuration,
-            text: format!("the image `{name}` has neither ENTRYPOINT nor CMD"),
-            next: Some("set `command` in the configuration, or give it after `--`".to_owned()),
-        });
-    }
-    Ok(argv.to_owned())
 }

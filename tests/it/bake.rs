@@ -218,6 +218,25 @@ fn those_who_come_together_bake_once() {
         serde_json::from_str(&docker_says(&["inspect", "--format", "{{json .Config}}", &image])).unwrap();
     assert_eq!(labels["Labels"]["io.mcp-berth.package-version"], "2026.10.19");
     assert_eq!(labels["User"], "65534:65534");
+    let left = docker_says(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--entrypoint",
+        "sh",
+        &image,
+        "-c",
+        "ls -A /opt/berth; find /opt/berth -name uv-receipt.toml; env",
+    ]);
+    let words: Vec<&str> = left.split_whitespace().collect();
+    assert!(["bin", "ca.pem", "tools", "HOME=/tmp"].iter().all(|name| words.contains(name)), "{left}");
+    for gone in ["tmp", "uv-receipt.toml", "UV_CACHE_DIR"] {
+        assert!(
+            !words.iter().any(|word| word.rsplit('/').next() == Some(gone) && *word != "HOME=/tmp"),
+            "{gone} in {left}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! The server's image: what it is, and how it comes into the daemon where it is missing.
+
+use std::time::Instant;
+
+use super::{Plan, connect, in_time};
+use crate::bake::Oven;
+use crate::config::Server;
+use crate::dind::progress::Progress;
+use crate::dock::docker::Engine;
+use crate::dock::wire::Wire;
+use crate::failure::Failure;
+use crate::observe::trace::Trace;
+use crate::rpc::Code;
+
+/// What is known of the server's image.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
+    pub(super) id: String,
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+}
+
+impl Image {
+    /// What it runs: its ENTRYPOINT, and behind that its CMD or the server's own arguments.
+    pub(super) fn command(&self, server: &Server) -> Result<Vec<String>, Failure> {
+        let args = server.args.as_ref().unwrap_or(&self.cmd);
+        let command = [&self.entrypoint[..], args].concat();
+        if command.is_empty() {
+            return Err(Failure {
+                code: Code::Configuration,
+                text: format!("the image `{}` has neither ENTRYPOINT nor CMD", server.image),
+                next: Some("set `command` in the configuration, or give it after `--`".to_owned()),
+            });
+        }
+        Ok(command)
+    }
+}
+
+/// What is known of the image, the connection that it was asked over, and whether it has just been made or fetched.
+pub(super) struct Found {
+    pub(super) wire: Wire,
+    pub(super) image: Option<Image>,
+    pub(super) is_new: bool,
+}
+
+/// Looks at the image; bakes or fetches it first if the daemon lacks it. That may take minutes, which no timeout of the
+/// start counts.
+pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Failure> {
+    let Plan { server, host, .. } = plan;
+    let timeout = server.settings.start_timeout;
+    let looking = || in_time(timeout, "image", &server.name, look(plan, trace));
+    let (wire, image) = looking().await?;
+    if image.is_some() || (server.recipe.is_none() && !plan.fetch) {
+        return Ok(Found { wire, image, is_new: false });
+    }
+    drop(wire);
+    let began = Instant::now();
+    let oven = Oven { daemon: engine, host: host.as_ref(), progress: &Progress::stderr() };
+    if let Some(recipe) = &server.recipe {
+        oven.bake(recipe, false).await?;
+        trace.step("bake the image", began, &server.image);
+    } else {
+        let fetched = oven.fetch(&server.image).await;
+        fetched.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
+        trace.step("fetch the image", began, &server.image);
+    }
+    let (wire, image) = looking().await?;
+    Ok(Found { wire, image, is_new: true })
+}
+
+/// Connects, and asks what the image is, if that matters.
+async fn look(plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
+    let mut wire = connect(plan, trace, "connect for the server").await?;
+    let Server { command, recipe, settings, .. } = &plan.server;
+    if command.is_some() && recipe.is_none() && settings.standby == 0 && !plan.fetch {
+        return Ok((wire, None));
+    }
+    let began = Instant::now();
+    let image = wire.image(&plan.server.image).await?;
+    trace.step("inspect the image", began, &plan.server.image);
+    Ok((wire, image.map(|(id, [entrypoint, cmd])| Image { id, entrypoint, cmd })))
+}
