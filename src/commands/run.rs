@@ -22,6 +22,7 @@ use crate::observe::trace::{Sink, Trace};
 use crate::rpc::Code;
 use crate::session::identity::Client;
 use crate::session::rewrite::Rules;
+use crate::session::rewrite::roots::{RootRules, RootsMapping};
 use crate::session::start::{Plan, start};
 use crate::session::{self, DockUpstream, Options, stdio};
 
@@ -55,6 +56,7 @@ pub async fn run(
             options.server.clone_from(&chosen.server.name);
         }
         options.apply(&chosen.server.settings);
+        options.rules.roots = RootRules::of(mapped(&chosen.mounts, project().as_deref().map(Path::new)));
         let trace = open_trace(&args, redactor.clone(), stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
@@ -197,6 +199,27 @@ fn client_session() -> Option<String> {
 fn project() -> Option<String> {
     let said = variable("CLAUDE_PROJECT_DIR").filter(|folder| !folder.is_empty());
     said.or_else(|| Some(std::env::current_dir().ok()?.to_string_lossy().into_owned()))
+}
+
+/// What the folders that the client knows are called in the container. It may know the one that it works in by a link.
+fn mapped(mounts: &[Mount], project: Option<&Path>) -> Vec<RootsMapping> {
+    let mapping =
+        |mount: &Mount| RootsMapping { host: (&mount.source).into(), container: (&mount.target).into() };
+    let mut mappings: Vec<_> = mounts.iter().map(mapping).collect();
+    if let Some(project) = project
+        && let Ok(real) = project.canonicalize()
+        && real != project
+    {
+        let innermost = mounts
+            .iter()
+            .filter(|mount| real.starts_with(&mount.source))
+            .max_by_key(|mount| mount.source.len());
+        let inside =
+            |mount: &Mount| Some(Path::new(&mount.target).join(real.strip_prefix(&mount.source).ok()?));
+        let container = innermost.and_then(inside);
+        mappings.extend(container.map(|container| RootsMapping { host: project.to_owned(), container }));
+    }
+    mappings
 }
 
 fn plan_spec(args: &RunArgs, chosen: Chosen) -> Result<Spec, Failure> {

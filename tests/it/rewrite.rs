@@ -1,8 +1,9 @@
-//! What berth changes in messages where the configuration asks for it: the tools that a client may not use.
+//! What berth changes in messages where the configuration asks for it: the tools that a client may not use, and the names
+//! of the folders that it works in.
 
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, PATIENCE, Session, docker_says, eventually};
+use crate::harness::{Berth, PATIENCE, Session, docker_says, eventually, shared};
 
 /// A session that may not call `tally`, though it starts with a letter that is allowed.
 fn choosy(client: &str) -> Session {
@@ -115,4 +116,69 @@ fn in_the_newer_era_it_is_the_same() {
     assert_eq!(list["result"]["resultType"], "complete", "{list}");
     let params = json!({ "name": "get_current_time", "arguments": { "timezone": "UTC" }, "_meta": meta });
     refused(&session.request("tools/call", params));
+}
+
+/// Has the server ask for the roots, answers, and gives what the server says that it has heard.
+fn roots_heard(session: &mut Session, roots: &Value) -> Value {
+    session.send(&call("r", "ask", json!({ "method": "roots/list" })));
+    let asked = session.expect(|message| message["method"] == "roots/list");
+    session.send(&json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "roots": roots } }));
+    let answer = session.answer("r");
+    let text =
+        answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn a_server_hears_of_roots_by_the_names_that_they_have_in_its_container() {
+    let folder = shared("roots é");
+    std::fs::create_dir_all(folder.join("inner folder")).unwrap();
+    std::fs::write(folder.join("inner folder/note"), "found").unwrap();
+    let uri = format!("file://{}/inner%20folder", folder.display());
+    let link = shared("roots-link").join("link");
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    let roots = json!([
+        { "uri": uri, "name": "mine" },
+        { "uri": "file:///etc" },
+        { "uri": format!("file://{}", link.display()) },
+    ]);
+    let mount = format!("{}:/workspace", folder.display());
+    let berth = Berth::run("fixture").client("it-roots").args(["--mount", &mount]);
+    let mut session = berth.env("CLAUDE_PROJECT_DIR", link.to_str().unwrap()).start();
+    session.initialize();
+    let heard = roots_heard(&mut session, &roots).to_string();
+    assert!(heard.contains(r#""file:///workspace/inner%20folder""#) && heard.contains("mine"), "{heard}");
+    assert!(heard.contains(r#""file:///workspace""#) && !heard.contains("/etc"), "{heard}");
+    assert_eq!(session.call_text("read", json!({ "path": "/workspace/inner folder/note" })), "found");
+
+    let mut session = Berth::run("fixture").client("it-roots-none").start();
+    session.initialize();
+    let heard = roots_heard(&mut session, &roots).to_string();
+    assert!(
+        heard.contains(&uri) && heard.contains("/etc"),
+        "without mounts they are the client's own: {heard}"
+    );
+}
+
+#[test]
+fn in_the_newer_era_the_roots_come_with_the_call_that_is_made_again() {
+    let folder = shared("roots-era");
+    let mount = format!("{}:/workspace", folder.display());
+    let mut session = Berth::run("fixture").client("it-roots-era").args(["--mount", &mount]).start();
+    let uri = format!("file://{}/a", folder.display());
+    let mut params = json!({
+        "name": "ask",
+        "arguments": { "method": "roots/list", "note": uri },
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": { "roots": {} },
+            "io.modelcontextprotocol/clientInfo": { "name": "it", "version": "1" },
+        },
+    });
+    let first = session.request("tools/call", params.clone());
+    assert_eq!(first["result"]["resultType"], "input_required", "{first}");
+    assert_eq!(first["result"]["inputRequests"]["asked"]["method"], "roots/list", "{first}");
+    params["inputResponses"] = json!({ "asked": { "roots": [{ "uri": uri }] } });
+    let second = session.request("tools/call", params).to_string();
+    assert!(second.contains("file:///workspace/a") && !second.contains(&uri), "{second}");
 }
