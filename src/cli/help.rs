@@ -211,23 +211,24 @@ pub fn command() -> Command {
     let mut command = Arguments::command().after_help(OVERVIEW);
     for (name, text) in EXAMPLES {
         if command.find_subcommand(name).is_some() {
-            command = command.mut_subcommand(name, |sub| sub.after_help(format!("Examples:\n{text}")));
+            command = command.mut_subcommand(name, |sub| sub.after_help(format!("Examples:\n  {text}")));
         }
     }
-    command.mut_subcommand("run", |mut run| {
-        for (heading, names) in GROUPS {
-            for name in names {
-                run = adjust(run, name, |arg| arg.help_heading(heading));
-            }
-        }
-        for (name, default) in DEFAULTS {
-            run = adjust(run, name, |arg| {
-                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                arg.help(format!("{help} [default: {default}]"))
-            });
-        }
-        run
-    })
+    // All at once: an argument that is changed alone would go behind the others, and positions are counted.
+    command.mut_subcommand("run", |run| run.mut_args(explain))
+}
+
+/// Puts an option of `berth run` into its group, and says its default.
+fn explain(arg: Arg) -> Arg {
+    let name = arg.get_id().to_string();
+    let group = GROUPS.iter().find(|(_, names)| names.contains(&name.as_str()));
+    let arg = match group {
+        Some((heading, _)) => arg.help_heading(*heading),
+        None => arg,
+    };
+    let Some((_, default)) = DEFAULTS.iter().find(|(key, _)| *key == name) else { return arg };
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    arg.help(format!("{help} [default: {default}]"))
 }
 
 /// Parses the process's arguments.
@@ -237,14 +238,6 @@ pub fn command() -> Command {
 pub fn parse() -> Result<Arguments, Error> {
     let matches: ArgMatches = command().try_get_matches()?;
     Arguments::from_arg_matches(&matches)
-}
-
-fn adjust(command: Command, name: &str, change: impl FnOnce(Arg) -> Arg) -> Command {
-    if command.get_arguments().any(|arg| arg.get_id() == name) {
-        command.mut_arg(name, change)
-    } else {
-        command
-    }
 }
 
 #[cfg(test)]

@@ -17,26 +17,22 @@ pub struct CompletionsArgs {
 
 /// The names of the servers are those of the configuration at this moment; one that is wrong has none.
 pub fn run(args: &CompletionsArgs, config: Option<&Config>) -> anyhow::Result<ExitCode> {
-    let servers: Vec<String> = config.iter().flat_map(|config| config.servers.keys().cloned()).collect();
+    let servers: Vec<String> = config.into_iter().flat_map(|config| config.servers.keys().cloned()).collect();
     std::io::stdout().lock().write_all(&script(args.shell, &servers))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn script(shell: Shell, servers: &[String]) -> Vec<u8> {
     let mut command = help::command();
-    let places: Vec<(String, String)> = command
-        .get_subcommands()
-        .flat_map(|sub| {
-            let args =
-                sub.get_arguments().filter(|arg| ["server", "servers"].contains(&arg.get_id().as_str()));
-            args.map(|arg| (sub.get_name().to_owned(), arg.get_id().to_string())).collect::<Vec<_>>()
-        })
-        .collect();
     if !servers.is_empty() {
-        for (sub, arg) in places {
-            let names = PossibleValuesParser::new(servers);
-            command = command.mut_subcommand(sub, |sub| sub.mut_arg(arg, |arg| arg.value_parser(names)));
-        }
+        let names = PossibleValuesParser::new(servers.to_vec());
+        // All at once: an argument that is changed alone would go behind the others, and positions are counted.
+        command = command.mut_subcommands(|sub| {
+            sub.mut_args(|arg| {
+                let is_server = ["server", "servers"].contains(&arg.get_id().as_str());
+                if is_server { arg.value_parser(names.clone()) } else { arg }
+            })
+        });
     }
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "berth", &mut script);
