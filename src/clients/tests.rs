@@ -40,7 +40,7 @@ fn a_json_file_keeps_its_order_its_indentation_and_all_else() {
 #[test]
 fn lines_that_end_as_on_windows_stay_so() {
     let put = edited(Kind::ClaudeCode, &JSON.replace('\n', "\r\n"), |document| {
-        document.put("n", &entry("berth run n"))
+        document.put("n", &entry("berth run n"));
     });
     assert_eq!(put.matches('\n').count(), put.matches("\r\n").count(), "{put:?}");
     let put =

@@ -38,7 +38,9 @@ pub fn run(args: &UninstallArgs) -> anyhow::Result<ExitCode> {
             own.iter().try_for_each(|name| cli.remove(name))?;
             backup
         } else {
-            own.iter().for_each(|name| document.remove(name));
+            for name in &own {
+                document.remove(name);
+            }
             draft.after = document.text();
             draft.write(true)?
         };

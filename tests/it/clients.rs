@@ -1,6 +1,7 @@
 //! Real clients, as they are installed from npm: what they make of a server that berth runs, and what they leave behind
 //! in each way of quitting. The model that drives them is ours; see `model.rs`.
 
+mod import;
 mod model;
 mod person;
 

@@ -43,6 +43,10 @@ impl Person {
         std::fs::write(path, text).expect("written");
     }
 
+    pub(crate) fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.home().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// A model of ours instead of an account.
     fn codex_config(&self) -> String {
         format!(
@@ -91,6 +95,10 @@ impl Person {
 
     pub(crate) fn inspector(&self) -> Command {
         self.command(client("mcp-inspector"))
+    }
+
+    pub(crate) fn berth(&self) -> Command {
+        self.command(env!("CARGO_BIN_EXE_berth"))
     }
 
     /// One prompt, to the end of what the model has to say.
