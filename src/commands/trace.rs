@@ -54,9 +54,8 @@ async fn tell(args: &TraceArgs, input: impl BufRead, grows: bool) -> io::Result<
     loop {
         {
             let mut out = io::stdout().lock();
-            timeline.read(&mut lines, |record| match args.follow && !args.json {
-                true => writeln!(out, "{}", show::line(record)),
-                false => Ok(()),
+            timeline.read(&mut lines, |record| {
+                if args.follow && !args.json { writeln!(out, "{}", show::line(record)) } else { Ok(()) }
             })?;
             out.flush()?;
         }

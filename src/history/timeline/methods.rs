@@ -34,7 +34,7 @@ pub(super) struct Methods(BTreeMap<(String, Option<String>), Count>);
 
 #[derive(Debug, Default)]
 struct Count {
-    count: u64,
+    calls: u64,
     errors: u64,
     max: f64,
     classes: BTreeMap<i32, u64>,
@@ -42,12 +42,12 @@ struct Count {
 
 impl Methods {
     pub(super) fn count(&mut self, method: &str, tool: Option<&str>) {
-        self.of(method, tool).count += 1;
+        self.of(method, tool).calls += 1;
     }
 
     pub(super) fn answered(&mut self, call: &Call) {
         let count = self.of(&call.method, call.tool.as_deref());
-        count.count += 1;
+        count.calls += 1;
         count.errors += u64::from(call.code.is_some());
         if let Some(ms) = call.ms {
             count.max = count.max.max(ms);
@@ -66,7 +66,7 @@ impl Methods {
         let row = |((method, tool), count): ((String, Option<String>), Count)| Row {
             method,
             tool,
-            count: count.count,
+            count: count.calls,
             errors: count.errors,
             p50_ms: count.percentile(50),
             p99_ms: count.percentile(99),

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use super::*;
 use crate::history::Lines;
 
@@ -60,14 +62,10 @@ fn percentiles_are_right_to_a_twentieth() {
     let mut text = String::new();
     for n in 1..=1000 {
         let time = "2026-11-22T10:00:00Z";
-        text += &format!(
-            r#"{{"time":"{time}","direction":"client->server","kind":"request","method":"m","id":{n}}}"#
-        );
-        text += "\n";
-        text += &format!(
-            r#"{{"time":"{time}","direction":"server->client","kind":"response","id":{n},"latency_ms":{n}}}"#
-        );
-        text += "\n";
+        let call = r#""direction":"client->server","kind":"request","method":"m""#;
+        let answer = r#""direction":"server->client","kind":"response""#;
+        writeln!(text, r#"{{"time":"{time}",{call},"id":{n}}}"#).unwrap();
+        writeln!(text, r#"{{"time":"{time}",{answer},"id":{n},"latency_ms":{n}}}"#).unwrap();
     }
     let row = summary(&text).methods.remove(0);
     let near = |found: Option<f64>, right: f64| (found.unwrap() / right - 1.0).abs() < 0.05;
