@@ -21,7 +21,7 @@ use crate::rpc::Code;
 pub use berth::{is_berth, of_berth};
 pub use cli::Cli;
 pub use draft::Draft;
-pub use translate::{Translated, translate};
+pub use translate::{Translated, secret_arguments, translate};
 
 /// A client whose configuration berth can edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -31,6 +31,11 @@ impl Draft {
         Ok(Self { after: before.clone().unwrap_or_default(), path, before })
     }
 
+    /// The file itself, whatever links lead to it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn before(&self) -> &str {
         self.before.as_deref().unwrap_or_default()
     }

@@ -218,3 +218,11 @@ fn a_file_is_replaced_as_a_whole_with_its_mode_behind_its_link_and_its_backup_be
     assert_eq!(new.write(true).unwrap(), None);
     assert_eq!(mode(&folder.path().join("a/b")), 0o600);
 }
+
+#[test]
+fn secrets_among_arguments_are_found_to_be_hidden() {
+    let words = ["--token=hunter2", "--api-key", "hunter3", "postgres://u:hunter4@h/d", "--port", "80"];
+    let found: Vec<String> =
+        secret_arguments(&words.map(str::to_owned)).into_iter().map(|(_, value)| value).collect();
+    assert_eq!(found, ["hunter2", "hunter3", "hunter4"]);
+}

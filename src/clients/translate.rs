@@ -25,7 +25,7 @@ pub fn translate(entry: &Entry, base: impl Fn(Runtime) -> String) -> Result<Tran
                     `workdir`"
             .to_owned());
     }
-    if let Some(what) = secret_argument(&entry.args) {
+    if let Some((what, _)) = secret_arguments(&entry.args).into_iter().next() {
         return Err(format!(
             "{what} looks like a credential, and would come to stand in berth's configuration; put it into the entry's `env` \
              and have the server read it from there"
@@ -50,21 +50,27 @@ pub fn translate(entry: &Entry, base: impl Fn(Runtime) -> String) -> Result<Tran
     Ok(Translated { table: parsed.table(base), env: moved, notes: parsed.notes })
 }
 
-/// An argument whose value is a secret by the look of it, without that value.
-fn secret_argument(args: &[String]) -> Option<String> {
-    let is_value = |text: &str| !text.is_empty() && !text.starts_with('-') && !text.contains("${");
-    args.iter().enumerate().find_map(|(n, arg)| {
-        if let Some((_, rest)) = arg.split_once("://")
-            && let Some((login, _)) = rest.split('/').next().unwrap_or_default().rsplit_once('@')
-            && login.split_once(':').is_some_and(|(_, password)| is_value(password))
-        {
-            return Some("the password in an address".to_owned());
+/// Arguments whose values are secrets by the look of them: what each is, and the value.
+pub fn secret_arguments(args: &[String]) -> Vec<(String, String)> {
+    let is_value = |text: &&str| !text.is_empty() && !text.starts_with('-') && !text.contains("${");
+    let look = |(n, arg): (usize, &String)| {
+        if let Some(password) = password(arg).filter(is_value) {
+            return Some(("the password in an address".to_owned(), password.to_owned()));
         }
         let flag = arg.strip_prefix("--")?;
         let (name, value) = match flag.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (flag, args.get(n + 1).map(String::as_str)),
         };
-        (looks_secret(name) && value.is_some_and(is_value)).then(|| format!("what follows `--{name}`"))
-    })
+        let value = value.filter(is_value).filter(|_| looks_secret(name))?;
+        Some((format!("what follows `--{name}`"), value.to_owned()))
+    };
+    args.iter().enumerate().filter_map(look).collect()
+}
+
+/// That of `scheme://user:password@host`.
+fn password(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let (login, _) = rest.split('/').next()?.rsplit_once('@')?;
+    Some(login.split_once(':')?.1)
 }

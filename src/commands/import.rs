@@ -10,11 +10,12 @@ use toml_edit::{DocumentMut, Item, Table};
 use super::variable;
 use crate::cli::ImportArgs;
 use crate::clients::{
-    Draft, Entry, Found, Place, Surroundings, Translated, check_name, is_berth, of_berth, translate,
+    Draft, Entry, Found, Place, Surroundings, Translated, check_name, is_berth, of_berth, secret_arguments,
+    translate,
 };
 use crate::config::{Config, Home, looks_secret};
 use crate::failure::Failure;
-use crate::observe::redact::Redactor;
+use crate::observe::redact::{MARK, Redactor};
 use crate::rpc::Code;
 
 /// What the files will be, and what is to be said.
@@ -40,9 +41,15 @@ pub fn run(
     let mut own = Draft::of(path)?;
     let text = own.before().to_owned();
     let mut import = Import { config, home, path, text, said: Vec::new(), failed: 0, found: Vec::new() };
-    let mut drafts = Vec::new();
+    let mut drafts: Vec<Draft> = Vec::new();
     for place in Place::chosen(args.client, args.scope, &around)? {
-        drafts.push(import.place(&place, &args.servers, explicit)?);
+        let draft = Draft::of(&place.path)?;
+        // Two scopes can be parts of one file.
+        let draft = match drafts.iter().position(|known| known.path() == draft.path()) {
+            Some(known) => drafts.remove(known),
+            None => draft,
+        };
+        drafts.push(import.place(&place, draft, &args.servers, explicit)?);
     }
     let Import { text, mut said, mut failed, found, .. } = import;
     own.after = text;
@@ -51,10 +58,10 @@ pub fn run(
         said.push(format!("{}: there is no `{name}`", args.client.name()));
     }
     let drafts: Vec<Draft> = std::iter::once(own).chain(drafts).filter(Draft::changes).collect();
-    let redactor = Redactor::new(drafts.iter().flat_map(secrets));
+    let secrets: Vec<String> = drafts.iter().flat_map(secrets).collect();
     let mut out = std::io::stdout().lock();
     for draft in &drafts {
-        writeln!(out, "{}", redactor.text(&draft.diff()))?;
+        writeln!(out, "{}", shown(&draft.diff(), &secrets))?;
     }
     if !args.dry_run {
         // berth's own first: a client's entry must never name a server that isn't there.
@@ -84,9 +91,14 @@ pub fn run(
 
 impl Import<'_> {
     /// Takes over what there is in one of a client's files.
-    fn place(&mut self, place: &Place, only: &[String], explicit: Option<&Path>) -> Result<Draft, Failure> {
-        let mut draft = Draft::of(&place.path)?;
-        let mut document = place.read(draft.before())?;
+    fn place(
+        &mut self,
+        place: &Place,
+        mut draft: Draft,
+        only: &[String],
+        explicit: Option<&Path>,
+    ) -> Result<Draft, Failure> {
+        let mut document = place.read(&draft.after)?;
         for (name, found) in document.servers() {
             if !only.is_empty() && !only.contains(&name) {
                 continue;
@@ -209,6 +221,23 @@ fn value(item: &Item) -> Value {
     }
 }
 
+/// A difference without secrets.
+fn shown(diff: &str, secrets: &[String]) -> String {
+    let redactor = Redactor::new(secrets.iter().cloned());
+    let lines = diff.lines().map(|line| {
+        // A table of that name, and not the value of a key that looks like a credential's.
+        if line.get(1..).is_some_and(|line| line.starts_with("secrets = {")) {
+            secrets
+                .iter()
+                .filter(|secret| secret.len() >= 4)
+                .fold(line.to_owned(), |line, secret| line.replace(secret, MARK))
+        } else {
+            redactor.text(line)
+        }
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
 /// Whatever a file's texts hold that must not be shown: variables, headers, and what is named like a credential.
 fn secrets(draft: &Draft) -> Vec<String> {
     fn walk(value: &Value, hidden: bool, secrets: &mut Vec<String>) {
@@ -219,7 +248,14 @@ fn secrets(draft: &Draft) -> Vec<String> {
                     walk(value, hidden || hides || looks_secret(key), secrets);
                 }
             }
-            Value::Array(values) => values.iter().for_each(|value| walk(value, hidden, secrets)),
+            Value::Array(values) => {
+                let words: Vec<String> =
+                    values.iter().map(|value| value.as_str().unwrap_or_default().to_owned()).collect();
+                secrets.extend(secret_arguments(&words).into_iter().map(|(_, value)| value));
+                for value in values {
+                    walk(value, hidden, secrets);
+                }
+            }
             // A name of a variable is no secret.
             Value::String(text) if hidden && !text.starts_with("${") => secrets.push(text.clone()),
             _ => {}

@@ -129,7 +129,7 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(!shown.contains("hunter2") && shown.contains("+secrets = { GH_TOKEN"), "{shown}");
     assert_eq!((person.read("project/.mcp.json"), person.read("berth.toml")), (mcp, config.clone()));
 
     let (code, said) = says(berth(&person, &["import", "claude-code"]));
@@ -194,4 +194,31 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
         });
         left.iter().all(String::is_empty).then_some(())
     });
+}
+
+#[test]
+fn two_scopes_in_one_file_are_imported_at_once_and_no_secret_is_shown() {
+    let person = newcomer(Vec::new(), "");
+    let project = person.project();
+    let config = json!({
+        "accessToken": "hunter1-hunter1",
+        "projects": { project.to_str().unwrap(): { "mcpServers": {
+            "near": { "command": "npx", "args": ["near-server"], "env": { "PLAIN": "hunter2-hunter2" } },
+        } } },
+        "mcpServers": {
+            "far": { "command": "docker", "args": ["run", "-i", "-e", "A_TOKEN=hunter3-hunter3", "far"] },
+            "kept": { "command": "npx", "args": ["kept-server", "postgres://user:hunter4@host/data"] },
+        },
+    });
+    person.write(".claude.json", &config.to_string());
+    let (code, said) = says(berth(&person, &["import", "claude-code"]));
+    assert_eq!((code, said.contains("`kept` stays as it is")), (Some(78), true), "{said}");
+    assert!(!said.contains("hunter"), "{said}");
+    let after: Value = serde_json::from_str(&person.read(".claude.json")).unwrap();
+    assert_eq!(after["projects"][project.to_str().unwrap()]["mcpServers"]["near"]["command"], "berth");
+    assert_eq!(after["mcpServers"]["far"]["command"], "berth");
+    assert_eq!(after["mcpServers"]["far"]["env"]["A_TOKEN"], "hunter3-hunter3");
+    assert_eq!(after["mcpServers"]["kept"], config["mcpServers"]["kept"]);
+    assert!(!person.read("berth.toml").contains("hunter"));
+    assert_eq!(backups(&person, "."), 2);
 }
