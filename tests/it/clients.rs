@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, at_once, containers_of, eventually, expect_gone};
+use crate::harness::{PATIENCE, at_once, berth_says, containers_of, eventually, expect_gone};
 use model::call;
 use person::{Person, cache, succeeds};
 
@@ -91,6 +91,35 @@ fn quits_in_each_way(name: &str, prompt: impl Fn(&Person) -> Command + Sync) {
         expect_gone(&own);
         assert_eq!(person.model.results(), Vec::<String>::new(), "{own}");
     });
+}
+
+#[test]
+fn each_client_tells_its_session_and_its_project() {
+    type Prompt = fn(&Person) -> Command;
+    let prompts: [(&str, Prompt); 2] = [
+        ("it-codex-whose", Person::codex_prompt),
+        ("it-claude-whose", |person| {
+            let mut prompt = person.claude_prompt();
+            prompt.arg("mcp__fixture__sleep");
+            prompt
+        }),
+    ];
+    for (own, prompt) in prompts {
+        let person = person(own, "sleep", json!({ "ms": FOREVER_MS }));
+        let client =
+            prompt(&person).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the client starts");
+        let client = Running(client);
+        let row = eventually("a client that has said who it is", PATIENCE, || {
+            let rows: Value = serde_json::from_str(&berth_says(&["ps", "--json"]).1).expect("JSON");
+            let rows = rows.as_array().expect("a list").clone();
+            rows.into_iter().find(|row| row["client"] == own && row["client_session"] != "")
+        });
+        assert_eq!(row["project"], json!(person.project()), "{row}");
+        let session = row["client_session"].as_str().expect("a text");
+        assert!(session.len() == 36 && session.split('-').count() == 5, "a UUID: {session}");
+        drop(client);
+        expect_gone(own);
+    }
 }
 
 #[test]
