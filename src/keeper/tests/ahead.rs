@@ -214,7 +214,9 @@ fn a_stop_reaches_the_server() {
 
 #[test]
 fn a_keeper_that_can_no_longer_poll_ends_with_its_server() {
-    let mut berth = claimed(2000, "prlimit --pid 1 --nofile=1:1; echo lowered; exec sleep 60");
+    // A server is kept from that, and so is whatever it starts.
+    let company = "(sleep 0.5; prlimit --pid 1 --nofile=1:1 && echo lowered; exec sleep 60) &";
+    let mut berth = Berth::ahead_beside(company, MINUTE, 2000, &["sleep", "60"]).send(CLAIM);
     assert_eq!(berth.line(), "lowered");
     // The poll that goes on does not notice; each one after the end of the lifeline fails.
     let (_, _, time) = berth.let_go().exit();

@@ -95,6 +95,11 @@ impl Berth {
         Self::start(MINUTE, grace, company, options)
     }
 
+    /// With company besides, which the keeper has not started and no filter holds.
+    pub(super) fn ahead_beside(company: &str, claim_within: u32, grace: u32, server: &[&str]) -> Self {
+        Self::start(claim_within, grace, company, &[&["--"], server].concat())
+    }
+
     /// The same with one processor for both.
     pub(super) fn pinned(claim_within: u32, grace: u32, server: &[&str]) -> Self {
         let pin = "taskset --pid --cpu-list 0 $$ >/dev/null";
