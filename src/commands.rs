@@ -70,7 +70,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Logs(args) => logs::run(&args, &home).await,
-        Subcommands::Trace(args) => trace::run(&args).await,
+        Subcommands::Trace(args) => trace::run(&args, arguments.config.as_deref()).await,
         Subcommands::Gc => in_time(gc::run(&config, &home)).await,
         Subcommands::Validate(args) => {
             validate::run(&args, &config, &home, arguments.config.as_deref()).await

@@ -5,6 +5,7 @@
 //! passed over, lengths are bounded, and no text reaches a terminal with its control characters.
 pub mod lines;
 pub mod record;
+pub mod replay;
 pub mod session;
 pub mod show;
 pub mod timeline;

@@ -1,4 +1,6 @@
-//! `berth trace`: what a recorded trace comes to.
+//! `berth trace`: what a recorded trace comes to; and `berth trace replay`.
+
+pub mod replay;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -6,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::failure::Failure;
 use crate::history::timeline::{self, Timeline};
@@ -17,9 +19,14 @@ use crate::rpc::Code;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct TraceArgs {
+    #[command(subcommand)]
+    pub command: Option<TraceCommand>,
+
     /// What `berth run --trace=FILE` has written; `-` for standard input.
-    pub file: PathBuf,
+    #[arg(required = true)]
+    pub file: Option<PathBuf>,
 
     /// Show each record as it comes, and the summary on Ctrl-C.
     #[arg(short, long)]
@@ -30,16 +37,26 @@ pub struct TraceArgs {
     pub json: bool,
 }
 
-pub async fn run(args: &TraceArgs) -> anyhow::Result<ExitCode> {
-    let done = if args.file == Path::new("-") {
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// Tell a recorded session to a fresh server again, and show what it answers differently; exits with 1 if it does.
+    Replay(replay::ReplayArgs),
+}
+
+pub async fn run(args: &TraceArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    if let Some(TraceCommand::Replay(args)) = &args.command {
+        return Box::pin(replay::run(args, config)).await;
+    }
+    let file = args.file.as_deref().unwrap_or(Path::new("-"));
+    let done = if file == Path::new("-") {
         tell(args, io::stdin().lock(), false).await
     } else {
-        let file = File::open(&args.file).map_err(|error| Failure {
+        let opened = File::open(file).map_err(|error| Failure {
             code: Code::Usage,
-            text: format!("cannot read the trace `{}`: {error}", args.file.display()),
+            text: format!("cannot read the trace `{}`: {error}", file.display()),
             next: Some("make one with `berth run --trace=FILE`".to_owned()),
         })?;
-        tell(args, BufReader::new(file), args.follow).await
+        tell(args, BufReader::new(opened), args.follow).await
     };
     match done {
         // Whoever reads it has seen enough.

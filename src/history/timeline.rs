@@ -320,7 +320,8 @@ impl Timeline {
 }
 
 fn milliseconds(from: Timestamp, to: Timestamp) -> f64 {
-    to.duration_since(from).as_secs_f64() * 1e3
+    // Whole microseconds, so that what was written as 2 ms is told as 2 ms.
+    (to.duration_since(from).as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn keep_last<T>(list: &mut Vec<T>, item: T) {

@@ -7,6 +7,11 @@ use serde_json::{Value, json};
 
 use crate::harness::{Berth, PATIENCE, Session, berth, berth_says, eventually, home};
 
+/// A client's name that no earlier run has used: histories stay.
+fn own(client: &str) -> String {
+    format!("{client}-{}", std::process::id())
+}
+
 /// The sessions of this client, the newest first; those of other tests are none of ours.
 fn sessions_of(client: &str) -> Vec<Value> {
     let (code, out, err) = berth_says(&["logs", "--json", "--number", "1000"]);
@@ -42,7 +47,7 @@ fn details<'a>(records: &'a [Value], kind: &str) -> Vec<&'a str> {
 
 #[test]
 fn a_session_tells_its_start_what_the_server_said_and_its_end() {
-    let client = "it-history";
+    let client = &own("it-history");
     let mut session =
         Berth::run("fixture").client(client).args(["--secret", "HIDDEN=hunter2-of-history"]).start();
     session.initialize();
@@ -86,8 +91,8 @@ fn a_session_tells_its_start_what_the_server_said_and_its_end() {
 
 #[test]
 fn two_sessions_do_not_mix_and_their_servers_words_stay_with_them() {
-    let clients = ["it-history-one", "it-history-two"];
-    let mut sessions = clients.map(|client| Berth::run("fixture").client(client).start());
+    let clients = &["it-history-one", "it-history-two"].map(own);
+    let mut sessions = clients.each_ref().map(|client| Berth::run("fixture").client(client).start());
     for (session, client) in sessions.iter_mut().zip(clients) {
         session.initialize();
         session.call("stderr", json!({ "text": client }));
@@ -104,7 +109,7 @@ fn two_sessions_do_not_mix_and_their_servers_words_stay_with_them() {
 
 #[test]
 fn a_killed_session_is_known_to_be_and_its_history_is_readable() {
-    let client = "it-history-killed";
+    let client = &own("it-history-killed");
     let mut session = Berth::run("fixture").client(client).start();
     session.initialize();
     session.call("stderr", json!({ "text": "the last word" }));
@@ -127,7 +132,7 @@ fn a_killed_session_is_known_to_be_and_its_history_is_readable() {
 
 #[test]
 fn a_failure_and_its_recovery_are_told() {
-    let client = "it-history-lost";
+    let client = &own("it-history-lost");
     let mut session = Berth::run("durable").client(client).start();
     session.initialize();
     session.request("tools/call", json!({ "name": "crash", "arguments": { "code": 7 } }));
@@ -147,7 +152,7 @@ fn a_failure_and_its_recovery_are_told() {
 
 #[test]
 fn who_wants_no_history_leaves_none_and_a_place_that_takes_none_harms_nobody() {
-    let client = "it-history-off";
+    let client = &own("it-history-off");
     let run = |session: &mut Session| {
         session.initialize();
         assert_eq!(session.call_text("echo", json!({ "text": "well" })), "well");
@@ -167,7 +172,7 @@ fn who_wants_no_history_leaves_none_and_a_place_that_takes_none_harms_nobody() {
 
 #[test]
 fn a_living_session_is_followed_to_its_end() {
-    let client = "it-history-follow";
+    let client = &own("it-history-follow");
     let mut session = Berth::run("fixture").client(client).start();
     session.initialize();
     let past = eventually("a history", PATIENCE, || sessions_of(client).pop());
@@ -192,4 +197,65 @@ fn a_living_session_is_followed_to_its_end() {
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// A recorded session of the fixture, in which the server has asked the client.
+fn recorded(client: &str, folder: &Path) -> String {
+    let file = folder.join("session.jsonl").to_str().unwrap().to_owned();
+    let trace = format!("--trace={file}");
+    let mut session = Berth::run("fixture").client(client).args([&trace, "--trace-bodies"]).start();
+    session.initialize();
+    for text in ["one", "two"] {
+        session.call("echo", json!({ "text": text }));
+    }
+    let ask = json!({ "name": "ask", "arguments": { "method": "roots/list" } });
+    session.send(&json!({ "jsonrpc": "2.0", "id": "asks", "method": "tools/call", "params": ask }));
+    let asked = session.expect(|message| message["method"] == "roots/list");
+    let roots = json!({ "roots": [{ "uri": "file:///recorded" }] });
+    session.send(&json!({ "jsonrpc": "2.0", "id": asked["id"], "result": roots }));
+    session.answer("asks");
+    session.close();
+    assert_eq!(session.exit_code(), Some(0));
+    file
+}
+
+#[test]
+fn a_trace_tells_where_the_time_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = recorded("it-timeline", folder.path());
+    let (code, out, err) = berth_says(&["trace", "--json", &file]);
+    assert_eq!(code, Some(0), "{err}");
+    let summary: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&summary["broken"], &summary["unanswered"]), (&json!(0), &json!(0)));
+    let start = &summary["starts"][0];
+    assert_eq!((&start["how"], &start["server"]), (&json!("cold"), &json!("fixture")));
+    let whole = start["ms"].as_f64().unwrap();
+    let steps = start["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["ms"].as_f64().unwrap() <= whole), "{start}");
+    let tools: Vec<&Value> = summary["methods"].as_array().unwrap().iter().map(|row| &row["tool"]).collect();
+    assert!(tools.contains(&&json!("echo")) && tools.contains(&&json!("ask")), "{tools:?}");
+    let (code, out, _) = berth_says(&["trace", &file]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("start of fixture: cold") && out.contains("tools/call echo"), "{out}");
+    let (code, _, err) = berth_says(&["trace", "/no/such/file"]);
+    assert!(code == Some(64) && err.contains("`berth run --trace=FILE`"), "{err}");
+}
+
+#[test]
+fn a_replay_finds_no_difference_in_the_same_server_and_each_in_one_that_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = recorded("it-replay", folder.path());
+    let (code, out, err) = berth_says(&["trace", "replay", &file]);
+    assert_eq!(code, Some(0), "{out}\n{err}");
+    assert!(out.contains("4 answers compared, no differences"), "{out}");
+
+    let (code, out, err) = berth_says(&["trace", "replay", "--json", &file, "liar"]);
+    assert_eq!(code, Some(1), "{out}\n{err}");
+    let outcome: Value = serde_json::from_str(&out).unwrap();
+    let changed = outcome["differences"].as_array().unwrap();
+    let now: Vec<&Value> = changed.iter().map(|it| &it["differences"][0]["now"]).collect();
+    assert_eq!(now, ["\"\"", "\"one\""], "each answers what was asked before");
+    let ignore = "--ignore=/result/content/*/text";
+    let (code, out, err) = berth_says(&["trace", "replay", ignore, &file, "liar"]);
+    assert_eq!(code, Some(0), "{out}\n{err}");
 }

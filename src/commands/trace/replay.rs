@@ -1,0 +1,117 @@
+//! `berth trace replay`: a recorded session against a fresh container, through `berth run` itself.
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::process::Command;
+
+use crate::config::Span;
+use crate::failure::Failure;
+use crate::history::replay::difference::Pointer;
+use crate::history::replay::recording::Recording;
+use crate::history::replay::{Outcome, replay};
+use crate::history::show::plain;
+use crate::rpc::Code;
+
+/// What was examined did not pass.
+const DIFFERENT: u8 = 1;
+
+/// Who the session's container is for.
+const CLIENT: &str = "replay";
+
+/// The session is over when its input is; it has its own grace for that.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// A trace with bodies: `berth run --trace=FILE --trace-bodies`. The first session in it is replayed.
+    pub file: PathBuf,
+
+    /// A server of the configuration, instead of the recorded one.
+    pub server: Option<String>,
+
+    /// A place in the answers that may differ, as a JSON pointer; `*` stands for any key.
+    #[arg(long, value_name = "POINTER")]
+    pub ignore: Vec<Pointer>,
+
+    /// How long an answer may take.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub timeout: Span,
+
+    /// Print the differences as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub async fn run(args: &ReplayArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let unusable = |error: &dyn std::error::Error| Failure {
+        code: Code::Usage,
+        text: format!("cannot replay `{}`: {}", args.file.display(), crate::failure::chain(error)),
+        next: Some("make a trace with `berth run --trace=FILE --trace-bodies SERVER`".to_owned()),
+    };
+    let file = File::open(&args.file).map_err(|error| unusable(&error))?;
+    let recording = Recording::read(BufReader::new(file)).map_err(|error| unusable(&error))?;
+    let Some(server) = args.server.clone().or_else(|| recording.server.clone()) else {
+        return Err(Failure {
+            code: Code::Usage,
+            text: format!("`{}` does not say which server it is of", args.file.display()),
+            next: Some("name one behind it".to_owned()),
+        }
+        .into());
+    };
+    let mut command = Command::new(std::env::current_exe().context("cannot find berth itself")?);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
+    command.args(["run", "--client", CLIENT, "--standby", "0", &server]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start `berth run`")?;
+    let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+        anyhow::bail!("`berth run` has no pipes");
+    };
+    let output = tokio::io::BufReader::new(output);
+    let outcome = replay(recording, (output, input), &args.ignore, args.timeout.duration()).await?;
+    // One that does not end is killed.
+    _ = tokio::time::timeout(ENDS_WITHIN, child.wait()).await;
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &outcome)?;
+        writeln!(out)?;
+    } else {
+        write(&mut out, &outcome, &server)?;
+    }
+    Ok(if outcome.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+fn write(out: &mut impl Write, outcome: &Outcome, server: &str) -> io::Result<()> {
+    let Outcome { session, requests, compared, redacted, not_compared, differences } = outcome;
+    writeln!(out, "{requests} requests of the session {} told to `{server}` again", plain(session))?;
+    if *not_compared > 0 {
+        writeln!(out, "{not_compared} recorded answers were cut, or berth's own: not compared")?;
+    }
+    for id in redacted {
+        writeln!(out, "id={}: sent with «[redacted]», as the trace has it", plain(&id.to_string()))?;
+    }
+    for changed in differences {
+        let tool = changed.tool.as_deref().map(|tool| format!(" {}", plain(tool))).unwrap_or_default();
+        writeln!(out, "{}{tool} id={}", plain(&changed.method), plain(&changed.id.to_string()))?;
+        for difference in &changed.differences {
+            writeln!(out, "  {}", plain(&difference.pointer))?;
+            writeln!(out, "    recorded: {}", plain(&difference.recorded))?;
+            writeln!(out, "    now:      {}", plain(&difference.now))?;
+        }
+    }
+    match differences.len() {
+        0 => writeln!(out, "{compared} answers compared, no differences"),
+        count => writeln!(out, "{compared} answers compared, differences: {count}"),
+    }
+}
