@@ -29,7 +29,7 @@ fn a_recorded_session_comes_to_what_happened_in_it() {
     assert_eq!(summary.server_to_client, Passed { messages: 5, bytes: 200 + 80 + 60 + 40 + 90 });
 
     let slowest: Vec<_> =
-        summary.slowest.iter().map(|call| (call.tool.as_deref(), call.ms.unwrap())).collect();
+        summary.slowest.iter().map(|call| (call.tool.as_deref(), call.ms.unwrap().round())).collect();
     assert_eq!(slowest[0], (Some("quick"), 1001.0), "answered by berth, when its server was gone");
     assert_eq!(slowest[1], (Some("slow"), 1000.0), "the server's own request has the same id");
     assert_eq!((slowest[2], slowest[3]), ((None, 150.0), (None, 5.0)));
