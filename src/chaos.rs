@@ -35,8 +35,8 @@ use futures::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Lookup};
-use crate::dind::down;
 use crate::dind::progress::Progress;
+use crate::dind::{DindError, down};
 use plan::{Fault, Kind, schedule};
 use report::{Report, Tried, seconds};
 use site::{Own, Site};
@@ -52,6 +52,10 @@ const HIT_WITHIN: Duration = Duration::from_secs(10);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// What a session is told to do, it has done by then.
 const OBEYED_WITHIN: Duration = Duration::from_millis(100);
+/// After a run that was broken off the daemon is taken down so often again, so long apart.
+const AGAIN: u32 = 3;
+const SETTLE: Duration = Duration::from_millis(500);
+
 /// A run that is held up does not go on for more than this, times what was planned.
 const OVERTIME: u32 = 3;
 
@@ -85,8 +89,14 @@ pub async fn run(
         ran = break_things(options, &own, lookup, progress) => ran.map(Some),
         stopped = stopped => stopped.map(|()| None),
     };
-    let down = down::Options { volumes: true, force: true };
-    let down = down::down(&own.config, &own.home, lookup, down, |_| true, progress).await;
+    let mut down = take_down(&own, lookup, progress).await;
+    if !matches!(ran, Ok(Some(_))) {
+        // The engine goes on with what it was told last: a container may be created yet.
+        for _ in 0..AGAIN {
+            tokio::time::sleep(SETTLE).await;
+            down = take_down(&own, lookup, progress).await;
+        }
+    }
     let mut report = ran?;
     if let Err(error) = down {
         return Err(crate::failure::Failure::new(error.code(), &error, &error.next()).into());
@@ -98,6 +108,11 @@ pub async fn run(
         report.kept = Some(own.scratch.keep());
     }
     Ok(report)
+}
+
+async fn take_down(own: &Own, lookup: Lookup<'_>, progress: &Progress) -> Result<(), DindError> {
+    let options = down::Options { volumes: true, force: true };
+    down::down(&own.config, &own.home, lookup, options, |_| true, progress).await.map(drop)
 }
 
 /// What earlier runs left that were killed; no reason not to begin.

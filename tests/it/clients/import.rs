@@ -106,7 +106,7 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
     let person = newcomer(calls(), mine);
     let mcp = json!({ "mcpServers": {
         "memory": { "command": "npx", "args": ["-y", "@modelcontextprotocol/server-memory@2026.7.4"] },
-        "time": { "command": "uvx", "args": ["mcp-server-time@2026.10.19"] },
+        "time": { "command": "uvx", "args": ["mcp-server-time@2026.10.10"] },
         "fixture": {
             "command": "docker", "args": ["run", "-i", "--rm", "-e", "GH_TOKEN", "berth-fixture"],
             "env": { "GH_TOKEN": "hunter2-hunter2" },
