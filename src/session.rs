@@ -88,6 +88,8 @@ pub enum Exit {
     OutOfMemory(u64),
     /// The container or the daemon is gone, and the server with it.
     Lost,
+    /// Somebody has ended the session from outside (`berth kill`).
+    Ended,
 }
 
 /// What a session is told at its beginning.
@@ -252,7 +254,8 @@ where
             if self.client.end.is_some() {
                 return self.farewell(&served, &exit, &failure, upstream).await;
             }
-            let Some(tries) = self.recovery.lost(served.has_spoken) else {
+            let tries = (exit != Exit::Ended).then(|| self.recovery.lost(served.has_spoken)).flatten();
+            let Some(tries) = tries else {
                 // The container goes at once, however long the client takes to ask again.
                 return tokio::join!(self.apologise(failure), upstream.release()).0;
             };

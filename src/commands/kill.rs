@@ -2,15 +2,21 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use futures::future::join_all;
 
 use crate::cli::KillArgs;
 use crate::config::{Config, Home};
-use crate::dock::owner;
+use crate::dock::docker::{DockerError, Engine};
 use crate::dock::roster::{self, Entry};
+use crate::dock::{keeper, owner};
 use crate::failure::Failure;
 use crate::rpc::Code;
+
+/// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
+const GONE_WITHIN: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
@@ -31,7 +37,7 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
         }
         .into());
     }
-    let ended = join_all(entries.iter().map(|entry| engine.remove(&entry.id))).await;
+    let ended = join_all(entries.iter().map(|entry| end(&engine, &entry.id))).await;
     let mut out = std::io::stdout().lock();
     for (entry, ended) in entries.iter().zip(ended) {
         ended.map_err(Failure::from)?;
@@ -41,6 +47,21 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
         writeln!(out, "{} sessions of `{asked}` ended", entries.len())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the keeper end the session, which knows then that it was meant; one that does not is removed all the same.
+async fn end(engine: &Engine, container: &str) -> Result<(), DockerError> {
+    if engine.kill(container, keeper::END).await.is_ok() {
+        let gone = async {
+            while !matches!(engine.inspect(container).await, Ok(None)) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(GONE_WITHIN, gone).await.is_ok() {
+            return Ok(());
+        }
+    }
+    engine.remove(container).await.map(drop)
 }
 
 fn is_called(entry: &Entry, name: &str) -> bool {

@@ -47,6 +47,12 @@ pub const AGAIN: &[u8] = b"l";
 /// Tells the keeper that a claim is on its way; without one it soon ends.
 pub const ANNOUNCE: &str = "SIGUSR1";
 
+/// Ends a session from outside; its owner is told that it was meant: by a line on the keeper's output, or by the exit code of
+/// the container of a server that was started ahead.
+pub const END: &str = "SIGUSR2";
+pub(super) const ENDED_LINE: &[u8] = b"ended\n";
+pub const ENDED: i64 = 251;
+
 /// The exit code of the container of a server that was started ahead, and used more memory than its limit.
 pub const OUT_OF_MEMORY: i64 = 250;
 

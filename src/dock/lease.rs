@@ -13,6 +13,7 @@
 use std::collections::HashSet;
 
 use bytes::BytesMut;
+use memchr::memmem;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -64,7 +65,11 @@ pub struct Lease {
 
 /// The connection to PID 1's standard input. While it is open, the container lives.
 #[derive(Debug)]
-pub struct Lifeline(Stream);
+pub struct Lifeline {
+    stream: Stream,
+    /// Somebody has ended the session from outside.
+    is_ended: bool,
+}
 
 impl Lease {
     /// Creates, starts and attaches to a container of `spec`, which nobody else can claim.
@@ -72,7 +77,7 @@ impl Lease {
         let mut lease = Self::begin(engine, wire, spec).await?;
         if volume::written(&spec.server.settings).next().is_some() {
             // Where that fails, the lease is dropped, and the container ends.
-            volume::enter(engine, &mut lease.lifeline.0, &lease.container, spec).await?;
+            volume::enter(engine, &mut lease.lifeline.stream, &lease.container, spec).await?;
         }
         Ok(lease)
     }
@@ -123,14 +128,14 @@ impl Lease {
         wire.answer(&attach).await?;
         let container = created["Id"].as_str().unwrap_or(&name).to_owned();
         let (stream, _) = claim(wire, &container, &spec.owner()).await?;
-        Ok(Self { container, lifeline: Lifeline(stream) })
+        Ok(Self { container, lifeline: Lifeline { stream, is_ended: false } })
     }
 
     /// Attaches to a container that is ours by its name already (see `standby`), and claims it.
     pub async fn take(mut wire: Wire, container: String, owner: &Owner) -> Result<Self, DockerError> {
         wire.call(&attach(&container, "stdin=1&stdout=1")).await?;
         let (stream, _) = claim(wire, &container, owner).await?;
-        Ok(Self { container, lifeline: Lifeline(stream) })
+        Ok(Self { container, lifeline: Lifeline { stream, is_ended: false } })
     }
 
     /// The daemon's id of the container.
@@ -204,26 +209,33 @@ pub(super) async fn claim(
 impl Lifeline {
     /// Resolves when the container has ended or the daemon is out of reach. Cancel safe.
     pub async fn ended(&mut self) {
-        let mut nothing = [0; 512];
-        // The keeper prints nothing; whatever comes is no reason to stop watching.
-        while matches!(self.0.read(&mut nothing).await, Ok(n) if n > 0) {}
+        let mut said = [0; 512];
+        // Whatever the keeper prints is no reason to stop watching.
+        while let Ok(length @ 1..) = self.stream.read(&mut said).await {
+            self.is_ended |= memmem::find(&said[..length], keeper::ENDED_LINE).is_some();
+        }
+    }
+
+    /// Whether the container ends because somebody has ended the session from outside, as far as [`Self::ended`] has heard.
+    pub fn is_ended(&self) -> bool {
+        self.is_ended
     }
 
     /// Ends the container in order: the keeper sees the end of its input. What it still has to do can be watched.
     pub async fn close(&mut self) -> std::io::Result<()> {
-        self.0.shutdown().await
+        self.stream.shutdown().await
     }
 
     /// Has the keeper show what is known of its owner by now.
     pub async fn introduce(&mut self, owner: &Owner) -> std::io::Result<()> {
-        self.0.write_all(&keeper::introduce(owner)).await?;
-        self.0.flush().await
+        self.stream.write_all(&keeper::introduce(owner)).await?;
+        self.stream.flush().await
     }
 
     /// Has the keeper end the server now: `SIGTERM`, and `SIGKILL` when its grace is over.
     pub async fn terminate(&mut self) -> std::io::Result<()> {
-        self.0.write_all(keeper::TERMINATE).await?;
-        self.0.flush().await
+        self.stream.write_all(keeper::TERMINATE).await?;
+        self.stream.flush().await
     }
 }
 

@@ -30,6 +30,11 @@ const OWNER_ASKS_FIRST: Duration = Duration::from_millis(500);
 /// more bytes than pipes hold, its end does not reach us: it stands behind them.
 const UNREAD_AT_MOST: Duration = Duration::from_mins(5);
 
+/// What somebody else than the owner ends a session with (SIGUSR2) is told the owner, or it would try to go on: by this
+/// line, or where our output is the server's, by the exit code.
+const ENDED: &str = "ended";
+const ENDED_CODE: u8 = 251;
+
 /// What an owner says of itself is shorter.
 const LINE: usize = 512;
 
@@ -47,7 +52,7 @@ pub(super) enum Event {
     /// Somebody is about to claim.
     Announced,
     Claimed,
-    /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon.
+    /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon; or somebody else does (SIGUSR2).
     StopAsked,
     /// The lifeline is at its end: the owner is dead or has left.
     OwnerGone,
@@ -137,7 +142,8 @@ pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {
     }
     // Whoever is left gets SIGKILL from the kernel when PID 1 ends. It forbids new processes first, so
     // that nobody can fork away from it, as they could from a kill(-1, SIGKILL) of ours.
-    Ok(lines.server.map_or(0, |mut server| server.exit_code()))
+    let ended = if lines.is_ended { ENDED_CODE } else { 0 };
+    Ok(lines.server.filter(|_| !lines.is_ended).map_or(ended, |mut server| server.exit_code()))
 }
 
 /// Our files are closed before the kernel kills the others, and whoever has the volumes next would meet them.
@@ -159,6 +165,8 @@ struct Lines {
     locks: Locks,
     /// As much as has come of what is to be shown instead, after its `n`.
     shown: Option<Vec<u8>>,
+    /// Somebody else than the owner has ended the session.
+    is_ended: bool,
     /// The lifeline's other end is closed, but the server has not read all that came before.
     hung_up: bool,
     /// Since when the server has read nothing of what waits for it.
@@ -185,6 +193,7 @@ impl Lines {
             claim: Some(Vec::new()),
             locks: Locks::new(options.locks.clone()),
             shown: None,
+            is_ended: false,
             hung_up: false,
             full_since: None,
         })
@@ -251,6 +260,14 @@ impl Lines {
             Some(sys::SIGCHLD) => {
                 let ended = self.server.as_mut().is_some_and(Server::reap);
                 if ended { Event::ServerEnded } else { Event::Nothing }
+            }
+            Some(sys::SIGUSR2) => {
+                if self.server.is_none() && !self.is_ended {
+                    // An owner who can't be told is gone.
+                    let _ = writeln!(io::stdout(), "{ENDED}");
+                }
+                self.is_ended = true;
+                Event::StopAsked
             }
             Some(_) => Event::StopAsked,
             None => Event::Nothing,

@@ -84,11 +84,13 @@ impl Options {
                 limit >> 20
             ),
             Exit::Lost => format!("the container of the server `{name}` is gone{said}"),
+            Exit::Ended => format!("the session with the server `{name}` was ended by `berth kill`"),
         };
         let next = match exit {
             Exit::Code(_) => "look at what it runs with `berth run --dry-run`",
             Exit::OutOfMemory(_) => "raise `memory` in the configuration",
             Exit::Lost => "look at the DinD daemon with `berth status`",
+            Exit::Ended => "begin a new session, if that was not meant",
         };
         Failure { code: Code::Unavailable, text, next: Some(next.to_owned()) }
     }

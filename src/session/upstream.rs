@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::housekeeping::Housekeeper;
 use super::{Exit, Upstream};
@@ -56,6 +56,11 @@ impl Hold {
             Self::Container(end) => Some(end.wait().await),
         }
     }
+
+    /// Whether somebody has ended the session from outside, as far as is known.
+    fn is_ended(&self) -> bool {
+        matches!(self, Self::Lifeline { lifeline, .. } if lifeline.is_ended())
+    }
 }
 
 /// The server's side of a session: a container that is its own, and the streams of the server in it.
@@ -92,6 +97,7 @@ impl DockUpstream {
     fn container_exit(&self, ended: &Result<i64, DockerError>) -> Exit {
         match *ended {
             Ok(keeper::OUT_OF_MEMORY) => Exit::OutOfMemory(self.memory),
+            Ok(keeper::ENDED) => Exit::Ended,
             // Somebody has killed the container.
             Ok(KILLED) | Err(_) => Exit::Lost,
             Ok(code) => Exit::Code(code),
@@ -166,7 +172,7 @@ impl Upstream for DockUpstream {
         }
         if self.ends_by.is_some() {
             // The server did not end by itself: its container was ended, or the daemon was.
-            return Exit::Lost;
+            return if self.hold.is_ended() { Exit::Ended } else { Exit::Lost };
         }
         let inspect = async {
             let code = match &self.hold {
@@ -176,6 +182,11 @@ impl Upstream for DockUpstream {
                 },
                 Hold::Lifeline { exec, .. } => exec_exit(&self.engine, exec).await,
             };
+            // The keeper says so before it ends the server.
+            let _ = self.hold.ended().now_or_never();
+            if self.hold.is_ended() {
+                return Exit::Ended;
+            }
             let Some(code) = code else { return Exit::Lost };
             if code != KILLED {
                 return Exit::Code(code);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Berth, GONE_WITHIN, PATIENCE, Session, at_once, docker_says, eventually, home, inspect,
+    Berth, GONE_WITHIN, PATIENCE, Session, at_once, berth_says, docker_says, eventually, home, inspect,
 };
 use crate::standby::{Tidy, claimed, container_of, containers, left_by, on_standby, started};
 
@@ -48,6 +48,20 @@ fn a_prestarted_server_is_older_than_its_session() {
     assert_eq!((first, same), (keeper, &before[1]));
     assert!(shown.starts_with("/.berth/keeper hold for "), "{shown}");
     assert_eq!(inspect(&id)["ExecIDs"], Value::Null, "no exec");
+}
+
+#[test]
+fn kill_ends_the_session_for_good() {
+    let _tidy = Tidy("it-ahead-kill");
+    let (_, id) = left_by(started(Berth::run("durable-ahead").client("it-ahead-kill")));
+    let mut session = started(Berth::run("durable-ahead").client("it-ahead-kill"));
+    assert_eq!(container_of(&mut session), id, "{}", session.stderr());
+    let name = inspect(&id)["Name"].as_str().expect("a name").trim_start_matches('/').to_owned();
+    let (code, _, error) = berth_says(&["kill", &name]);
+    assert_eq!(code, Some(0), "{error}");
+    let answer = session.request("ping", json!({}));
+    assert!(answer["error"]["message"].as_str().unwrap_or_default().contains("`berth kill`"), "{answer}");
+    assert_eq!(session.exit_code(), Some(69));
 }
 
 #[test]

@@ -97,7 +97,9 @@ fn ps_shows_work() {
 
 #[test]
 fn kill_ends_the_session_it_names_and_no_other() {
-    let mut by_id = started("it-kill-cmd");
+    // One that would go on in another container after any other loss.
+    let mut by_id = Berth::run("durable").client("it-kill-cmd").start();
+    by_id.initialize();
     let id = rows("it-kill-cmd")[0]["session"].as_str().unwrap().to_owned();
     let mut by_name = Berth::run("fixture").client("it-kill-cmd").start();
     by_name.initialize();
@@ -113,7 +115,10 @@ fn kill_ends_the_session_it_names_and_no_other() {
         assert!(out.starts_with("ended mcp-it-kill-cmd-") && out.contains(word), "{out}");
         let answer = session.answer("in flight");
         assert_eq!(answer["error"]["code"], 69, "{answer}");
-        assert!(answer["error"]["message"].as_str().unwrap().contains("`fixture` is gone"), "{answer}");
+        assert!(
+            answer["error"]["message"].as_str().unwrap().contains("was ended by `berth kill`"),
+            "{answer}"
+        );
         assert_eq!(session.exit_code(), Some(69));
     }
     expect_gone("it-kill-cmd");
