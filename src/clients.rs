@@ -31,6 +31,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// As berth's commands have it.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+        }
+    }
+
+    /// As people have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::ClaudeCode => "Claude Code",

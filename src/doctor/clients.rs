@@ -65,7 +65,7 @@ const NAME: &str = "client";
 pub(super) fn judge(files: &Seen<Vec<File>>) -> Vec<Line> {
     match files {
         Seen::Found(files) if !files.is_empty() => {
-            files.iter().map(|file| one(file).of(format!("{} {}", file.kind.title(), file.path))).collect()
+            files.iter().map(|file| one(file).of(format!("{} {}", file.kind.name(), file.path))).collect()
         }
         Seen::Found(_) => {
             vec![Line::not_applicable(NAME, "neither Claude Code nor Codex has a configuration here")]
@@ -126,7 +126,7 @@ fn target(findings: &mut Findings, kind: Kind, entry: &Entry, target: &Target) {
         Target::Wrong(why) => findings.fail(format!("{title}: {why}"), install(kind, entry)),
         Target::Doubtful(why) => {
             let server = entry.server.as_deref().unwrap_or("SERVER");
-            let next = format!("berth run --dry-run {server}   # where {} is started", kind.title());
+            let next = format!("berth run --dry-run {server}   # where {} is started", kind.name());
             findings.warn(format!("{title}: {why}"), next);
         }
     }
@@ -136,7 +136,7 @@ fn target(findings: &mut Findings, kind: Kind, entry: &Entry, target: &Target) {
 fn install(kind: Kind, entry: &Entry) -> String {
     let server = entry.server.as_deref().unwrap_or("SERVER");
     let scope = entry.scope.flag().map_or_else(String::new, |scope| format!(" --scope {scope}"));
-    format!("berth install {}{scope} {server}", kind.name())
+    format!("berth install {}{scope} {server}", kind.id())
 }
 
 #[cfg(test)]

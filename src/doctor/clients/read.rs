@@ -5,31 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use crate::clients::Kind;
 use crate::config::Lookup;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    ClaudeCode,
-    Codex,
-}
-
-impl Kind {
-    /// As berth's commands have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ClaudeCode => "claude-code",
-            Self::Codex => "codex",
-        }
-    }
-
-    /// As people have it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::ClaudeCode => "Claude Code",
-            Self::Codex => "Codex",
-        }
-    }
-}
 
 /// Where an entry holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
