@@ -168,7 +168,8 @@ fn files_are_where_their_clients_look() {
 #[test]
 fn a_secrets_value_never_comes_out_of_the_clients_file() {
     let base = |_| "base".to_owned();
-    let mut docker = entry("docker run -i --rm -e GH_TOKEN=hunter2-hunter2 -e MODE=fast some/image");
+    let mut docker =
+        entry("docker run -i --rm -e GH_TOKEN=hunter2-hunter2 -e MODE=fast -e HOME=/data some/image");
     docker.env = vec![("API_KEY".to_owned(), "hunter3-hunter3".to_owned())];
     let translated = translate(&docker, base).unwrap();
     let table = translated.table.to_string();
@@ -177,15 +178,43 @@ fn a_secrets_value_never_comes_out_of_the_clients_file() {
         table.contains("GH_TOKEN = \"${GH_TOKEN}\"") && table.contains("API_KEY = \"${API_KEY}\""),
         "{table}"
     );
-    assert!(table.contains("MODE = \"fast\""), "{table}");
-    assert_eq!(translated.env, [("GH_TOKEN".to_owned(), "hunter2-hunter2".to_owned())]);
-    for line in
-        ["npx -y p --api-key hunter2", "npx -y p --token=hunter2", "npx -y p postgres://u:hunter2@h/d"]
-    {
-        let why = translate(&entry(line), base).unwrap_err();
-        assert!(why.contains("credential") && !why.contains("hunter"), "{why}");
+    assert!(table.contains("MODE = \"${MODE}\"") && table.contains("HOME = \"/data\""), "{table}");
+    let moved = [("GH_TOKEN", "hunter2-hunter2"), ("MODE", "fast")];
+    assert_eq!(translated.env, moved.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    for (before, last) in [
+        ("npx -y p --api-key", "hunter2"),
+        ("npx -y p", "--token=hunter2"),
+        ("npx -y p -k", "hunter2"),
+        ("npx -y p", "--key=hunter2"),
+        ("npx -y p --pat", "hunter2"),
+        ("npx -y p", "postgres://u:hunter2@h/d"),
+        ("npx -y p", "https://hunter2@h/d"),
+        ("npx -y p --header", "Authorization: Bearer hunter2"),
+        ("npx -y p --header", "Authorization:hunter2"),
+        ("npx -y p --header", "X: Bearer hunter2"),
+        ("npx -y p", "https://h/mcp?a=b&api_key=hunter2"),
+        ("npx -y p", "https://h/mcp?key=hunter2"),
+        ("npx -y p", "{\"apiKey\": \"hunter2\"}"),
+        ("npx -y p", "sk-hunter2hunter2hunter2"),
+        ("docker run -i --rm some/image", "API_TOKEN=hunter2"),
+        ("node /srv/s.js", "--secret=hunter2"),
+    ] {
+        let mut entry = entry(before);
+        entry.args.push(last.to_owned());
+        let why = translate(&entry, base).unwrap_err();
+        assert!(why.contains("credential") && !why.contains("hunter"), "{last}: {why}");
     }
-    assert!(translate(&entry("npx -y p --token ${TOKEN}"), base).is_ok());
+    for line in [
+        "npx -y p --token ${TOKEN}",
+        "npx -y p --header Authorization:${AUTH}",
+        "npx -y p postgres://u:${PASSWORD}@h/d?sslmode=require",
+        "npx -y p --key /certs/key.pem --max-tokens=4000 https://h:8080/@scope/a?page=2",
+        "npx -y oauth-mcp@1.2",
+        "uvx mcp-auth==1.2 sk-learn-and-nothing-else",
+        "docker run -i --rm -v token-store:/data some/image --url ssh://git@h/a",
+    ] {
+        assert!(translate(&entry(line), base).is_ok(), "{line}");
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub fn run(
     if !args.dry_run {
         // berth's own first: a client's entry must never name a server that isn't there.
         for draft in &drafts {
-            if let Some(backup) = draft.write(false)? {
+            if let Some(backup) = draft.write(true)? {
                 writeln!(out, "kept {}", backup.display())?;
             }
         }
