@@ -218,6 +218,20 @@ fn a_secrets_value_never_comes_out_of_the_clients_file() {
 }
 
 #[test]
+fn what_is_of_this_machine_stays_here() {
+    let mut npx = entry("npx -y p");
+    npx.env = [("PATH", "/usr/bin"), ("NVM_DIR", "/n"), ("PATHS", "x")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+    npx.env_vars = vec!["HOME".to_owned(), "V".to_owned()];
+    let translated = translate(&npx, |_| "base".to_owned()).unwrap();
+    let table = translated.table.to_string();
+    assert!(table.contains("env = { PATHS = \"${PATHS}\", V = \"${V}\" }"), "{table}");
+    let left_out: Vec<_> = translated.notes.iter().map(|note| note.split('`').nth(1).unwrap()).collect();
+    assert_eq!(left_out, ["PATH", "NVM_DIR", "HOME"]);
+}
+
+#[test]
 fn a_file_is_replaced_as_a_whole_with_its_mode_behind_its_link_and_its_backup_beside_it() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

@@ -43,7 +43,14 @@ pub fn translate(entry: &Entry, base: impl Fn(Runtime) -> String) -> Result<Tran
     }
     moved.retain(|(name, _)| entry.env.iter().all(|(known, _)| known != name));
     for name in entry.env.iter().map(|(name, _)| name).chain(&entry.env_vars) {
-        if parsed.env.iter().all(|(known, _)| known != name) {
+        if parsed.env.iter().any(|(known, _)| known == name) {
+            continue;
+        }
+        if is_of_machine(name) {
+            parsed
+                .notes
+                .push(format!("`{name}` is left out: it says something of this machine, not of a container"));
+        } else {
             parsed.set_env(name, format!("${{{name}}}"));
         }
     }
@@ -53,11 +60,15 @@ pub fn translate(entry: &Entry, base: impl Fn(Runtime) -> String) -> Result<Tran
 /// Whether a variable of the server's can stand in the client's entry, where berth itself has it too.
 fn can_move(name: &str) -> bool {
     const OF_BERTH: [&str; 5] = ["BERTH_", "DOCKER_", "LD_", "RUST_", "XDG_"];
-    const OF_MACHINE: [&str; 4] = ["HOME", "PATH", "PWD", "TMPDIR"];
     // Others cannot be named in a template.
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !OF_MACHINE.contains(&name)
+        && !is_of_machine(name)
         && !OF_BERTH.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a variable says where things are on this machine, or who is at it.
+fn is_of_machine(name: &str) -> bool {
+    ["HOME", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "USER"].contains(&name) || name.starts_with("NVM_")
 }
 
 /// What of a command line comes to stand in the configuration as it is.
