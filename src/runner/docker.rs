@@ -157,8 +157,12 @@ impl Run {
                 self.parsed.mounts.push(format!("{source}:{target}{mode}"));
                 Ok(())
             }
-            Ok(Mount::Volume { name, target }) => {
-                self.parsed.volumes.push(format!("{name}:{target}"));
+            Ok(Mount::Volume { name, target, write }) => {
+                let mode = if write { "" } else { ":ro" };
+                self.parsed.volumes.push(format!("{name}:{target}{mode}"));
+                self.parsed.notes.push(format!(
+                    "the volume `{name}` begins empty: what the other engine keeps under that name stays there"
+                ));
                 Ok(())
             }
             // What it holds lasts as long as the container, as anything that the server writes.

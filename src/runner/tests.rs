@@ -141,6 +141,12 @@ fn images() {
         ["image = \"mcp/memory\"", "volumes = [\"claude-memory:/app/dist\"]"]
     );
     assert_eq!(
+        table("docker run -i -v data:/data:ro --rm a/b"),
+        ["image = \"a/b\"", "volumes = [\"data:/data:ro\"]"]
+    );
+    let notes = parsed("docker run -i -v data:/data:ro --rm a/b").notes;
+    assert!(matches!(&notes[..], [note] if note.contains("`data` begins empty")), "{notes:?}");
+    assert_eq!(
         table("docker run -i --rm --init --pull=always mcr.microsoft.com/playwright/mcp"),
         ["image = \"mcr.microsoft.com/playwright/mcp\""]
     );

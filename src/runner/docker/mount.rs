@@ -11,6 +11,7 @@ pub(super) enum Mount {
     Volume {
         name: String,
         target: String,
+        write: bool,
     },
     /// A volume without a name.
     Unnamed,
@@ -84,7 +85,7 @@ fn make(source: &str, target: &str, write: bool) -> Result<Mount, Option<Wrong>>
         return Err(Some(RELATIVE));
     }
     if crate::config::is_server_name(source) {
-        return Ok(Mount::Volume { name: source.to_owned(), target });
+        return Ok(Mount::Volume { name: source.to_owned(), target, write });
     }
     Err(None)
 }
@@ -115,17 +116,19 @@ mod tests {
 
     #[test]
     fn both_forms_say_the_same() {
-        let volume = || Mount::Volume { name: "memory".to_owned(), target: "/data".to_owned() };
+        let volume = |write| Mount::Volume { name: "memory".to_owned(), target: "/data".to_owned(), write };
         assert_eq!(short("/a/b:/c"), Ok(bind("/a/b", "/c", true)));
         assert_eq!(short("/a/b:/c:ro,z"), Ok(bind("/a/b", "/c", false)));
         assert_eq!(short("~/a b:/c:rw"), Ok(bind("~/a b", "/c", true)));
         assert_eq!(short("${HOME:-/x}/n:/c"), Ok(bind("${HOME:-/x}/n", "/c", true)));
-        assert_eq!(short("memory:/data"), Ok(volume()));
+        assert_eq!(short("memory:/data"), Ok(volume(true)));
+        assert_eq!(short("memory:/data:ro"), Ok(volume(false)));
         assert_eq!(short("/data"), Ok(Mount::Unnamed));
         assert_eq!(long("type=bind,src=/a/b,dst=/c"), Ok(bind("/a/b", "/c", true)));
         assert_eq!(long("type=bind,source=/a/b,target=/c,ro"), Ok(bind("/a/b", "/c", false)));
         assert_eq!(long("type=bind,source=/a/b,target=/c,readonly=false"), Ok(bind("/a/b", "/c", true)));
-        assert_eq!(long("source=memory,destination=/data"), Ok(volume()));
+        assert_eq!(long("source=memory,destination=/data"), Ok(volume(true)));
+        assert_eq!(long("source=memory,destination=/data,readonly"), Ok(volume(false)));
         let tmpfs = Mount::Tmpfs { target: "/t".to_owned(), options: "tmpfs-size=1m".to_owned() };
         assert_eq!(long("type=tmpfs,dst=/t,tmpfs-size=1m"), Ok(tmpfs));
     }
