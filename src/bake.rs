@@ -51,6 +51,8 @@ pub enum BakeError {
     TooLong { package: String, after: Duration },
     #[error("cannot bake `{package}`: it used more memory than {bytes} bytes")]
     Memory { package: String, bytes: u64 },
+    #[error("cannot bake `{package}`: the {what} that its installation reports is none")]
+    Odd { package: String, what: &'static str },
     #[error("`{package}` is another one than it was: its digest is `{found}`, not `{pinned}`")]
     Changed { package: String, found: String, pinned: String },
 }
@@ -73,7 +75,9 @@ impl BakeError {
 
     pub fn code(&self) -> Code {
         match self {
-            Self::Ca { .. } | Self::Changed { .. } | Self::Memory { .. } => Code::Configuration,
+            Self::Ca { .. } | Self::Odd { .. } | Self::Changed { .. } | Self::Memory { .. } => {
+                Code::Configuration
+            }
             Self::Base { source, .. } => source.code(),
             error if error.is_unknown() => Code::Configuration,
             _ => Code::Unavailable,
@@ -94,6 +98,7 @@ impl BakeError {
             }
             Self::TooLong { .. } => "raise `time` in [bake], and type `berth bake`".to_owned(),
             Self::Memory { .. } => "raise `memory` in [bake], and type `berth bake`".to_owned(),
+            Self::Odd { .. } => "see what its scripts do before you trust it".to_owned(),
             Self::Changed { .. } => "see what has happened to it, and take the digest away with `berth bake --pin`".to_owned(),
         }
     }
@@ -278,6 +283,10 @@ impl Oven<'_> {
             let log = recipe.redact(&container::last_words(&log, ended.exit_code));
             return Err(BakeError::Install { package: package(), log });
         };
+        if let Some(what) = installed.odd() {
+            self.daemon.remove(&ended.id).await.map_err(docker)?;
+            return Err(BakeError::Odd { package: package(), what });
+        }
         if let Some(pinned) = recipe.integrity.as_ref().filter(|pinned| **pinned != installed.integrity) {
             self.daemon.remove(&ended.id).await.map_err(docker)?;
             let (found, pinned) = (installed.integrity, pinned.clone());

@@ -15,7 +15,7 @@ use toml_edit::{Array, InlineTable, Table, Value};
 
 use crate::config::looks_secret;
 use names::template;
-pub use package::{Package, Runner};
+pub use package::{Package, Runner, is_version};
 
 /// What is understood, for the messages about what isn't.
 const UNDERSTOOD: &str = "berth understands `npx [-y] PACKAGE…`, `uvx PACKAGE…`, `docker run … IMAGE…`, and `node FILE…` or \

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::labels::{LABEL_CREATED, LABEL_VERSION};
+use crate::runner::is_version;
 
 /// Nobody's own: neither the installation nor the server needs more, and the image's own files are not theirs.
 const USER: &str = "65534:65534";
@@ -111,6 +112,16 @@ impl Installed {
         serde_json::from_str(line)
             .ok()
             .filter(|found: &Self| found.program.starts_with(&format!("/{FOLDER}/")))
+    }
+
+    /// What of it is none, if anything: the scripts of a package may have said it. Either may be unknown.
+    pub(super) fn odd(&self) -> Option<&'static str> {
+        let is_digest = self.integrity.len() <= 200
+            && self.integrity.chars().all(|c| c.is_ascii_alphanumeric() || "+/=:_-".contains(c));
+        if !self.version.is_empty() && !is_version(&self.version) {
+            return Some("version");
+        }
+        (!is_digest).then_some("digest")
     }
 
     /// The image's configuration; the base image's own variables stay.
@@ -255,6 +266,16 @@ mod tests {
         assert_eq!(found.program, "/opt/berth/bin/a");
         assert_eq!(Installed::find(&word("/bin/sh")), None);
         assert_eq!(Installed::find("added 1 package"), None);
+        assert_eq!(found.odd(), None);
+        let odd = |version: &str, integrity: &str| {
+            let said = json!({"program": "/opt/berth/a", "version": version, "integrity": integrity});
+            Installed::find(&format!("{RESULT}{said}")).unwrap().odd()
+        };
+        assert_eq!(odd("1.2.3-rc.1", "sha512-a+b/c="), None);
+        assert_eq!(odd("", ""), None);
+        assert_eq!(odd("1 --registry=x", "x"), Some("version"));
+        assert_eq!(odd("1", "x\nnpx = 1"), Some("digest"));
+        assert_eq!(odd("1", &"x".repeat(201)), Some("digest"));
         let mut recipe = recipe();
         assert_eq!(found.config(&recipe)["Env"], json!(["HOME=/tmp"]));
         recipe.bake.ca = Some("/x".into());

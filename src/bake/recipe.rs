@@ -165,7 +165,7 @@ mod tests {
         let uvx = |line| recipe(Runner::Uvx, line).script().1;
         assert_eq!(uvx("--with c@2 a@latest -x"), ["a", "", "a", "c==2"]);
         assert_eq!(uvx("--python 3.12 --from a[x]@1 tool"), ["tool", "3.12", "a[x]==1"]);
-        assert_eq!(uvx("--from git+https://u@h/x y")[2], "git+https://u@h/x");
+        assert_eq!(uvx("--from git+https://h/x@v1 y")[2], "git+https://h/x@v1");
         let mut recipe = npx("a");
         assert_eq!(recipe.env(), "");
         recipe.bake.npm_registry = Some("https://me:hunter2@r/".to_owned());

@@ -77,7 +77,7 @@ impl Package {
     #[must_use]
     pub fn pinned(&self, version: &str) -> Option<Self> {
         let main = self.main();
-        if main.contains("://") || version.is_empty() || version.contains(char::is_whitespace) {
+        if main.contains("://") || !is_version(version) {
             return None;
         }
         let mut pinned = self.clone();
@@ -90,6 +90,13 @@ impl Package {
         };
         Some(pinned)
     }
+}
+
+/// Whether a text is one exact version: a package may say anything of itself.
+pub fn is_version(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || ".+!_-".contains(c))
 }
 
 #[cfg(test)]
@@ -112,5 +119,9 @@ mod tests {
         assert_eq!(pinned("uvx b@latest -x", "1").unwrap(), "b==1 -x");
         assert_eq!(pinned("uvx --from 'b[cli]>=2' tool", "3").unwrap(), "--from b[cli]==3 tool");
         assert_eq!(pinned("uvx --from git+https://x/y tool", "3"), None);
+        assert_eq!(pinned("npx b", "1.0.0-rc.1+a_b").unwrap(), "b@1.0.0-rc.1+a_b");
+        for wrong in ["", "latest", "1 --registry=x", "1\n2", "1@2", "1/../x", &"1".repeat(65)] {
+            assert_eq!(pinned("npx b", wrong), None, "{wrong}");
+        }
     }
 }

@@ -251,6 +251,8 @@ fn packages_of_this_machine_are_refused() {
         ("uvx ./x", "a folder of this machine"),
         ("uvx --index-url https://i pkg", "`python_index`"),
         ("uvx git+https://github.com/a/b", "--from git+https://"),
+        ("uvx --from git+https://hunter2@github.com/a/b c", "a repository with a login"),
+        ("uvx --with git+https://u:hunter2@github.com/a/b c", "a repository with a login"),
         ("uvx --python /usr/bin/python3 x", "a version such as 3.12"),
         ("uvx 'a;b'", "write it as NAME"),
         ("uv run --directory /x server.py", "a project's folder"),

@@ -146,6 +146,12 @@ fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
         return Ok(spec.to_owned());
     }
     let git = spec.strip_prefix("git+https://");
+    let is_login = |rest: &str| rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@'));
+    if git.is_some_and(is_login) {
+        let next =
+            "take out what stands before the `@`: it would be part of the image and of what berth shows";
+        return Err(RunnerError::new(format!("`{runner}` names a repository with a login"), next));
+    }
     if git.is_some_and(|rest| {
         !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && !"$'\"`\\".contains(c))
     }) {
