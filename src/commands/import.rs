@@ -168,6 +168,10 @@ impl Import<'_> {
         if let Err(error) = config.mounts(&server, &variable) {
             translated.notes.push(format!("before it can start: {error}"));
         }
+        if server.recipe.is_none() {
+            let note = format!("type `berth up` before it starts: that loads its image `{}`", server.image);
+            translated.notes.push(note);
+        }
         self.text = text;
         Ok((server, translated))
     }
