@@ -10,6 +10,7 @@ use toml_edit::{Array, DocumentMut, Value};
 use super::variable;
 use crate::bake::{Baked, Oven, Recipe};
 use crate::cli::BakeArgs;
+use crate::clients::Draft;
 use crate::config::{Config, Home, Server};
 use crate::dind::progress::Progress;
 use crate::failure::Failure;
@@ -119,17 +120,10 @@ async fn pin(
     if name != baked.image {
         oven.daemon.tag(&baked.image, &name).await.map_err(Failure::from)?;
     }
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let written = written(&text, &server.name, &pinned, &baked.integrity)
+    let mut draft = Draft::of(file)?;
+    draft.after = written(draft.before(), &server.name, &pinned, &baked.integrity)
         .with_context(|| format!("cannot edit `{}`", file.display()))?;
-    if written != text {
-        // Whoever reads it meanwhile has the one or the other, and never a part.
-        let next = file.with_extension(format!("toml.{}", std::process::id()));
-        std::fs::write(&next, &written)
-            .and_then(|()| std::fs::set_permissions(&next, std::fs::metadata(file)?.permissions()))
-            .and_then(|()| std::fs::rename(&next, file.canonicalize()?))
-            .with_context(|| format!("cannot write `{}`", file.display()))?;
-    }
+    draft.write(true)?;
     Ok(())
 }
 
