@@ -24,7 +24,7 @@ pub use recipe::Recipe;
 const LABEL_BAKE: &str = "io.mcp-berth.bake";
 const LABEL_PACKAGE: &str = "io.mcp-berth.package";
 const LABEL_PACKAGE_VERSION: &str = "io.mcp-berth.package-version";
-const LABEL_INTEGRITY: &str = "io.mcp-berth.integrity";
+pub(crate) const LABEL_INTEGRITY: &str = "io.mcp-berth.integrity";
 const LABEL_PROGRAM: &str = "io.mcp-berth.program";
 
 /// A container that was created and not started for this long has lost its berth; by the daemon's clock, in seconds.
@@ -156,7 +156,10 @@ impl Oven<'_> {
         let docker = |source| BakeError::Docker { package: package.to_owned(), source };
         let found = self.daemon.image(&recipe.image()).await.map_err(docker)?;
         let former = match found {
-            Some(image) if !anew => return Ok(Baked::new(recipe, &image, true)),
+            Some(image) if !anew => {
+                let baked = Baked::new(recipe, &image, true);
+                return recipe.expects(&baked.integrity).map(|()| baked);
+            }
             found => found.map(|image| image.id),
         };
         if anew {
@@ -179,6 +182,7 @@ impl Oven<'_> {
                             self.daemon.remove_unnamed(former).await.map_err(docker)?;
                         }
                         let baked = Baked::new(recipe, &image, false);
+                        recipe.expects(&baked.integrity)?;
                         task.done(&format!("baked {title}: {}", baked.version));
                         return Ok(baked);
                     }
@@ -287,10 +291,9 @@ impl Oven<'_> {
             self.daemon.remove(&ended.id).await.map_err(docker)?;
             return Err(BakeError::Odd { package: package(), what });
         }
-        if let Some(pinned) = recipe.integrity.as_ref().filter(|pinned| **pinned != installed.integrity) {
+        if let Err(changed) = recipe.expects(&installed.integrity) {
             self.daemon.remove(&ended.id).await.map_err(docker)?;
-            let (found, pinned) = (installed.integrity, pinned.clone());
-            return Err(BakeError::Changed { package: package(), found, pinned });
+            return Err(changed);
         }
         let image = recipe.image();
         match self.daemon.commit(&ended.id, &image, installed.config(recipe)).await {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::BakeError;
 use crate::config::Bake;
 use crate::runner::{Package, Runner};
 
@@ -48,6 +49,13 @@ impl Recipe {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
+    }
+
+    /// Whether a digest is the one that was pinned, if one was.
+    pub fn expects(&self, found: &str) -> Result<(), BakeError> {
+        let Some(pinned) = self.integrity.as_ref().filter(|pinned| *pinned != found) else { return Ok(()) };
+        let (package, found) = (self.package.main().to_owned(), found.to_owned());
+        Err(BakeError::Changed { package, found, pinned: pinned.clone() })
     }
 
     /// The program to install by, and its arguments.
@@ -156,6 +164,16 @@ mod tests {
         let different: std::collections::BTreeSet<_> = others.iter().chain([&name]).collect();
         assert_eq!(different.len(), others.len() + 1, "{others:?}");
         assert!(recipe(Runner::Uvx, "A__b.C==1").image().starts_with("berth-uvx/a-b-c:"));
+    }
+
+    #[test]
+    fn a_pinned_digest_is_expected() {
+        let mut recipe = npx("a@1");
+        assert!(recipe.expects("sha512-x").is_ok());
+        recipe.integrity = Some("sha512-x".to_owned());
+        assert!(recipe.expects("sha512-x").is_ok());
+        let said = recipe.expects("").unwrap_err().to_string();
+        assert_eq!(said, "`a@1` is another one than it was: its digest is ``, not `sha512-x`");
     }
 
     #[test]

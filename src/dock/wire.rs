@@ -117,8 +117,12 @@ impl Wire {
         Ok(rows.as_array().map(Vec::as_slice).unwrap_or_default().iter().map(Listed::read).collect())
     }
 
-    /// An image's id, its ENTRYPOINT and its CMD; `None` if the daemon doesn't have it.
-    pub async fn image(&mut self, name: &str) -> Result<Option<(String, [Vec<String>; 2])>, DockerError> {
+    /// An image's id, its ENTRYPOINT and its CMD, and what its label `label` says; `None` if the daemon doesn't have it.
+    pub async fn image(
+        &mut self,
+        name: &str,
+        label: &str,
+    ) -> Result<Option<(String, [Vec<String>; 2], String)>, DockerError> {
         let found = self.call(&Request::get("inspect the image", name, format!("/images/{name}/json"))).await;
         let found = match found {
             Err(error) if error.is_not_found() => return Ok(None),
@@ -129,7 +133,8 @@ impl Wire {
             words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>()
         };
         let id = found["Id"].as_str().unwrap_or_default().to_owned();
-        Ok(Some((id, [words("Entrypoint"), words("Cmd")])))
+        let label = found["Config"]["Labels"][label].as_str().unwrap_or_default().to_owned();
+        Ok(Some((id, [words("Entrypoint"), words("Cmd")], label)))
     }
 
     /// The raw stream after an accepted upgrade, and what of it was read already.

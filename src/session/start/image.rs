@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Plan, connect, in_time};
-use crate::bake::Oven;
+use crate::bake::{LABEL_INTEGRITY, Oven};
 use crate::config::Server;
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
@@ -18,6 +18,8 @@ pub(super) struct Image {
     pub(super) id: String,
     entrypoint: Vec<String>,
     cmd: Vec<String>,
+    /// Of the package that it was baked of, if it was.
+    integrity: String,
 }
 
 impl Image {
@@ -50,6 +52,9 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
     let timeout = server.settings.start_timeout;
     let looking = || in_time(timeout, "image", &server.name, look(plan, trace));
     let (wire, image) = looking().await?;
+    if let (Some(image), Some(recipe)) = (&image, &server.recipe) {
+        recipe.expects(&image.integrity)?;
+    }
     if image.is_some() || (server.recipe.is_none() && !plan.fetch) {
         return Ok(Found { wire, image, is_new: false });
     }
@@ -76,7 +81,8 @@ async fn look(plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failu
         return Ok((wire, None));
     }
     let began = Instant::now();
-    let image = wire.image(&plan.server.image).await?;
+    let image = wire.image(&plan.server.image, LABEL_INTEGRITY).await?;
     trace.step("inspect the image", began, &plan.server.image);
-    Ok((wire, image.map(|(id, [entrypoint, cmd])| Image { id, entrypoint, cmd })))
+    let image = image.map(|(id, [entrypoint, cmd], integrity)| Image { id, entrypoint, cmd, integrity });
+    Ok((wire, image))
 }
