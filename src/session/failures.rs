@@ -73,9 +73,8 @@ impl Options {
             Ending::Unfit(why) => return self.unfit(why),
         }
         let name = &self.server;
-        let said = tail.last_lines();
         // The client passes it on to its model.
-        let said = self.redactor.text(&said);
+        let said = tail.last_lines(&self.redactor);
         let said = if said.is_empty() { String::new() } else { format!("; its last words: {said}") };
         let text = match exit {
             Exit::Code(code) => format!("the server `{name}` exited with code {code}{said}"),

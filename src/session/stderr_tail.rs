@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use crate::observe::Redactor;
 use crate::observe::stderr::StderrSink;
 
 /// Longer lines are passed on in pieces.
@@ -17,12 +18,15 @@ const KEPT_LENGTH: usize = 300;
 pub(super) struct StderrTail {
     sink: StderrSink,
     partial: BytesMut,
+    /// What is in `partial` is not a line's beginning.
+    continued: bool,
+    /// Whole, for a cut one could end within a secret.
     last: VecDeque<String>,
 }
 
 impl StderrTail {
     pub(super) fn new(sink: StderrSink) -> Self {
-        Self { sink, partial: BytesMut::new(), last: VecDeque::new() }
+        Self { sink, partial: BytesMut::new(), continued: false, last: VecDeque::new() }
     }
 
     /// Takes a piece of output, cut anywhere.
@@ -36,6 +40,7 @@ impl StderrTail {
             bytes = &bytes[taken..];
             if newline.is_some() || self.partial.len() == LONGEST_LINE {
                 self.finish();
+                self.continued = newline.is_none();
             }
         }
     }
@@ -47,16 +52,19 @@ impl StderrTail {
         if line.is_empty() {
             return;
         }
-        if self.last.len() == KEPT_LINES {
-            self.last.pop_front();
+        if !self.continued {
+            if self.last.len() == KEPT_LINES {
+                self.last.pop_front();
+            }
+            self.last.push_back(line.clone());
         }
-        self.last.push_back(line.chars().take(KEPT_LENGTH).collect());
         self.sink.server_line(line);
     }
 
-    /// The last lines in one.
-    pub(super) fn last_lines(&self) -> String {
-        self.last.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    /// The beginnings of the last lines in one, without what `redactor` hides.
+    pub(super) fn last_lines(&self, redactor: &Redactor) -> String {
+        let shown = |line: &String| redactor.text(line).chars().take(KEPT_LENGTH).collect::<String>();
+        self.last.iter().map(shown).collect::<Vec<_>>().join(" | ")
     }
 }
 
@@ -73,7 +81,10 @@ mod tests {
             let mut tail = StderrTail::new(StderrSink::to(std::io::sink()));
             text.as_bytes().chunks(size).for_each(|piece| tail.push(piece));
             tail.finish();
-            assert_eq!(tail.last_lines(), "line 16 | line 17 | line 18 | line 19 | unfinished");
+            assert_eq!(
+                tail.last_lines(&Redactor::new([])),
+                "line 16 | line 17 | line 18 | line 19 | unfinished"
+            );
         }
     }
 
@@ -84,6 +95,18 @@ mod tests {
             tail.push(&[b'x'; 1000]);
         }
         assert!(tail.partial.capacity() <= 2 * LONGEST_LINE);
-        assert!(tail.last_lines().len() <= KEPT_LINES * (KEPT_LENGTH + 3));
+        assert!(tail.last_lines(&Redactor::new([])).len() <= KEPT_LINES * (KEPT_LENGTH + 3));
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_left_where_a_line_is_cut() {
+        let redactor = Redactor::new(["correct-horse-battery".to_owned()]);
+        for before in [KEPT_LENGTH - 4, LONGEST_LINE - 4] {
+            let mut tail = StderrTail::new(StderrSink::to(std::io::sink()));
+            tail.push(format!("{}correct-horse-battery\nthe end\n", "x".repeat(before)).as_bytes());
+            let said = tail.last_lines(&redactor);
+            assert!(said.ends_with(" | the end"), "{said}");
+            assert!(!said.contains("corr") && !said.contains("battery"), "{said}");
+        }
     }
 }
