@@ -58,7 +58,10 @@ impl Dind {
     pub(super) fn read(mut section: Section, file: &Path, home: &Home) -> Result<Self, ConfigError> {
         let default = Self::default();
         let host = section.take::<Address>("host")?.map(Address::into_inner);
-        let certs = section.take::<String>("certs")?;
+        let certs = section.take::<String>("certs")?.map(|certs| home.resolve(Path::new(&certs), file));
+        let engine = section.take::<Address>("engine")?.map(Address::into_inner);
+        let sockets = [host.as_deref(), engine.as_deref()];
+        let share = Shares::read(&mut section, file, home, certs.as_deref(), sockets)?;
         let dind = Self {
             name: section.take("name")?.map_or(default.name, ContainerName::into_inner),
             image: section.take("image")?.map_or(default.image, Image::into_inner),
@@ -66,9 +69,9 @@ impl Dind {
             bind: section.take("bind")?.unwrap_or(default.bind),
             privileged: section.take("privileged")?.unwrap_or(default.privileged),
             host,
-            certs: certs.map(|certs| home.resolve(Path::new(&certs), file)),
-            engine: section.take("engine")?.map(Address::into_inner),
-            share: Shares::read(&mut section, file, home)?,
+            certs,
+            engine,
+            share,
         };
         section.finish()?;
         if dind.host.as_ref().is_some_and(|host| host.starts_with("tcp:")) && dind.certs.is_none() {
@@ -119,7 +122,7 @@ impl Dind {
         Ok(engine)
     }
 
-    fn find_engine(&self, lookup: Lookup) -> Result<Daemon, ConfigError> {
+    pub(super) fn find_engine(&self, lookup: Lookup) -> Result<Daemon, ConfigError> {
         if let Some(engine) = &self.engine {
             return Ok(Daemon { address: engine.clone(), certs: docker_certs(engine, lookup) });
         }

@@ -13,6 +13,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use super::error::{ConfigError, Place};
 use super::reader::Section;
 use super::server::{Server, Settings};
+use super::share::Shares;
 use super::template::Template;
 use super::value::{Value, ValueError, from_str};
 use super::{Config, Lookup};
@@ -149,15 +150,20 @@ impl Config {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let shared = self.dind.share.present();
-        entries.iter().map(|entry| self.mount(&server.name, entry, &shared, lookup)).collect()
+        // DOCKER_HOST may name a socket that the file knows nothing of.
+        let share = match self.dind.find_engine(lookup) {
+            Ok(engine) => self.dind.share.clone().without_socket(&engine.address),
+            Err(_) => self.dind.share.clone(),
+        };
+        let shared = share.present();
+        entries.iter().map(|entry| self.mount(&server.name, entry, (&share, &shared), lookup)).collect()
     }
 
     fn mount(
         &self,
         server: &str,
         entry: &MountEntry,
-        shared: &[PathBuf],
+        (share, shared): (&Shares, &[PathBuf]),
         lookup: Lookup,
     ) -> Result<Mount, ConfigError> {
         let wrong = |message: String| ConfigError::new(message).at(entry.place.clone());
@@ -187,17 +193,20 @@ impl Config {
         let Some(plain) = path.to_str().filter(|path| !path.contains([',', ':'])) else {
             return Err(refused("its path holds a `,`, a `:` or what is no text"));
         };
+        if let Some(why) = share.closed(&path) {
+            return Err(refused(&why).with_hint("keep what servers are to work on in a folder of its own"));
+        }
         let is_shared = |path: &Path| shared.iter().any(|share| path.starts_with(share));
         if !is_shared(&path) {
             // Whoever put the link there shall not have it shared.
-            if is_shared(from) || self.dind.share.names(from) {
+            if is_shared(from) || share.names(from) {
                 return Err(refused("a link leads out of what is shared").with_hint(
                     "look at the links in its path; what they lead to would have to be shared, too",
                 ));
             }
             let folder = if path.is_dir() { &path } else { path.parent().unwrap_or(&path) };
             let file = self.expected.display();
-            let hint = match self.dind.share.line_with(folder) {
+            let hint = match share.line_with(folder) {
                 Some(line) if self.dind.host.is_none() => {
                     format!("write `{line}` under [dind] in {file}, then type `berth up`")
                 }

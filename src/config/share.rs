@@ -44,7 +44,7 @@ struct Share {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shares {
     shares: Vec<Share>,
-    /// What no server may ever see: berth's own files, and the engine's socket where the file names it.
+    /// What no server may ever see: berth's own files, and the daemon's and the engine's where the file names them.
     closed: Vec<Closed>,
 }
 
@@ -70,7 +70,14 @@ impl Value for Written {
 }
 
 impl Shares {
-    pub(super) fn read(section: &mut Section, file: &Path, home: &Home) -> Result<Self, ConfigError> {
+    /// `certs` are those for the `host` of the section, `sockets` the daemon's and the engine's addresses.
+    pub(super) fn read(
+        section: &mut Section,
+        file: &Path,
+        home: &Home,
+        certs: Option<&Path>,
+        sockets: [Option<&str>; 2],
+    ) -> Result<Self, ConfigError> {
         let mut shares = Vec::new();
         if let Some(item) = section.take_item("share") {
             for Written(written) in item.list()? {
@@ -85,8 +92,12 @@ impl Shares {
             // Whoever can write it can have anything at the next start.
             (file, "this configuration"),
         ];
-        let closed = closed.map(|(path, what)| Closed { path: path.to_owned(), what }).into();
-        let shares = Self { shares, closed };
+        let mut closed = closed.map(|(path, what)| Closed { path: path.to_owned(), what }).to_vec();
+        closed.extend(certs.map(|certs| Closed { path: certs.to_owned(), what: "the key of the daemon" }));
+        let mut shares = Self { shares, closed };
+        for (address, what) in sockets.into_iter().zip(["the daemon's socket", "the engine's socket"]) {
+            shares.close(address.unwrap_or_default(), what);
+        }
         for share in &shares.shares {
             shares.check(share, &share.path, Path::to_owned)?;
         }
@@ -99,10 +110,19 @@ impl Shares {
 
     /// The same, with the engine's socket out of reach.
     pub(super) fn without_socket(mut self, engine: &str) -> Self {
-        if let Some(socket) = engine.strip_prefix("unix://") {
-            self.closed.push(Closed { path: socket.into(), what: "the engine's socket" });
-        }
+        self.close(engine, "the engine's socket");
         self
+    }
+
+    fn close(&mut self, address: &str, what: &'static str) {
+        if let Some(socket) = address.strip_prefix("unix://") {
+            self.closed.push(Closed { path: socket.into(), what });
+        }
+    }
+
+    /// What of berth's, the daemon's or the engine's is at, in or above `path`, which has no links.
+    pub(super) fn closed(&self, path: &Path) -> Option<String> {
+        self.closed_at(path, real)
     }
 
     /// An error at the first share's line, if there is one.
@@ -153,9 +173,7 @@ impl Shares {
                 .with_hint("name a folder that is there, or take it out")
         })?;
         // They may be links themselves.
-        self.check(share, &path, |closed| {
-            std::fs::canonicalize(closed).unwrap_or_else(|_| closed.to_owned())
-        })?;
+        self.check(share, &path, real)?;
         Ok(path)
     }
 
@@ -175,9 +193,19 @@ impl Shares {
         if let Some(own) = DAEMONS_OWN.into_iter().find(|own| overlaps(Path::new(own))) {
             return Some(format!("the daemon's container has its own `{own}`"));
         }
-        let closed = self.closed.iter().find(|closed| overlaps(&real(&closed.path)))?;
+        self.closed_at(path, real)
+    }
+
+    fn closed_at(&self, path: &Path, real: impl Fn(&Path) -> PathBuf) -> Option<String> {
+        let overlaps = |other: PathBuf| path.starts_with(&other) || other.starts_with(path);
+        let closed = self.closed.iter().find(|closed| overlaps(real(&closed.path)))?;
         Some(format!("{} is there, at `{}`", closed.what, closed.path.display()))
     }
+}
+
+/// Without links, where it is there.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn expand(written: &str, home: &Home, item: &Item) -> Result<PathBuf, ConfigError> {

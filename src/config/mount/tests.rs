@@ -235,3 +235,18 @@ fn debug_shows_no_variable_that_a_source_holds() {
     let entry: MountEntry = "/x/${A:-hunter2}:/w".parse().unwrap();
     assert!(!format!("{entry:?}").contains("hunter2"), "{entry:?}");
 }
+
+#[test]
+fn no_mount_has_the_socket_of_docker_host() {
+    let place = Place::new();
+    let root = place.root.display();
+    let mounts = format!("[\"{root}/share/one:/w\"]");
+    assert!(place.mounts(&mounts, &[("DOCKER_HOST", "unix:///srv/docker.sock")]).is_ok());
+    let socket = format!("unix://{root}/link/share/one/file");
+    let said = place.mounts(&mounts, &[("DOCKER_HOST", &socket)]).unwrap_err().to_string();
+    assert!(said.contains("/share/one`: the engine's socket is there, at `"), "{said}");
+    // Nor what lies beside it in the same share: the daemon would have both.
+    let beside = format!("[\"{root}/share/two:/w\"]");
+    let said = place.mounts(&beside, &[("DOCKER_HOST", &socket)]).unwrap_err().to_string();
+    assert!(said.contains("it is not shared with the daemon"), "{said}");
+}

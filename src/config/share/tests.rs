@@ -153,3 +153,18 @@ fn a_link_to_berths_own_files_is_seen_through() {
     let said = dind.shared(&local()).unwrap_err().to_string();
     assert!(said.contains("the key of berth's daemon is there"), "{said}");
 }
+
+#[test]
+fn neither_the_daemons_certificates_nor_a_socket_that_the_file_names_is_shared() {
+    let far = "host = \"unix:///srv/dind/docker.sock\"\ncerts = \"/srv/keys/dind\"";
+    for (keys, folder, what) in [
+        (far, "/srv/keys", "the key of the daemon"),
+        (far, "/srv/keys/dind/old", "the key of the daemon"),
+        (far, "/srv/dind", "the daemon's socket"),
+        ("engine = \"unix:///srv/engine/docker.sock\"", "/srv/engine", "the engine's socket"),
+    ] {
+        let said = error(&format!("{keys}\nshare = [{folder:?}]"));
+        assert!(said.contains(&format!("cannot be shared: {what} is there, at `/srv/")), "{said}");
+    }
+    assert!(parse(&format!("{far}\nshare = [\"/srv/work\"]")).is_ok());
+}
