@@ -72,7 +72,13 @@ pub(super) fn cpus(quota: &str) -> Option<f64> {
     (period > 0).then(|| f64::from(quota) / f64::from(period))
 }
 
-pub(super) fn is_writable(folder: &Path) -> bool {
+fn is_writable(folder: &Path) -> bool {
+    write_in(folder).is_ok()
+}
+
+/// Makes a file in `folder`, and removes it.
+pub(super) fn write_in(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!(".berth-probe-{}", process::id()));
-    File::create_new(&path).is_ok_and(|_| fs::remove_file(&path).is_ok())
+    File::create_new(&path)?;
+    fs::remove_file(&path)
 }

@@ -7,7 +7,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
-use super::limits::{field, is_writable};
+use super::limits::{field, write_in};
 
 #[derive(Debug, Default)]
 pub(super) struct Locks {
@@ -67,13 +67,21 @@ impl Locks {
                 return failed;
             }
         }
-        // A volume that Docker has just made is root's.
-        let foreign = self.folders.iter().find(|folder| is_empty(folder) && !is_writable(folder));
-        let Some(folder) = foreign else { return Outcome::Ready };
-        match ids() {
-            Some((uid, gid)) => Outcome::Foreign { uid, gid, folder },
-            None => Outcome::Unusable(folder, "our own user is unknown".to_owned()),
+        for folder in &self.folders {
+            let Err(error) = write_in(folder) else { continue };
+            // A volume that Docker has just made is root's.
+            if is_empty(folder) {
+                return match ids() {
+                    Some((uid, gid)) => Outcome::Foreign { uid, gid, folder },
+                    None => Outcome::Unusable(folder, "our own user is unknown".to_owned()),
+                };
+            }
+            // A full one is the server's to tidy up.
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                return Outcome::Unusable(folder, "it is another user's, and not empty".to_owned());
+            }
         }
+        Outcome::Ready
     }
 }
 

@@ -96,8 +96,11 @@ fn a_new_folder_that_is_not_to_be_written_is_told_from_one_in_use() {
     fs::write(path.join("file"), "").unwrap();
     allow(0o555);
     let mut berth = berth.send(b"l");
-    assert_eq!(berth.line(), "ready", "what is in use is left as it is");
+    let refused = format!("unusable it is another user's, and not empty: {}", path.display());
+    assert_eq!(berth.line(), refused, "what is in use is left as it is");
     allow(0o755);
+    let mut berth = berth.send(b"l");
+    assert_eq!(berth.line(), "ready");
     let none = path.join("none");
     let mut berth = hold(&[&none], MINUTE, "").send(CLAIM);
     assert_eq!(berth.line(), format!("unusable No such file or directory: {}", none.display()));
