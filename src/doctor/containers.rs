@@ -19,8 +19,9 @@ pub struct Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
     Yes,
+    /// A client's entry with flags, `berth run -- LINE`, or a server that was configured once.
     NoSuchServer,
-    /// Other settings, or another image.
+    /// Other settings, or another image; a client's flags may say so.
     Outdated,
     /// It depends on the client.
     Unknown,
@@ -45,22 +46,18 @@ pub(super) fn standby(seen: &Seen<Vec<Waiting>>) -> Line {
     const NAME: &str = "standby";
     seen.line(NAME, |waiting| {
         let mut findings = Findings::default();
-        let of = |fit| waiting.iter().filter(move |one| one.fit == fit).map(|one| one.name.as_str());
-        let kill = |name: Option<&str>| {
-            let end = "they end by themselves when their time is over";
-            format!("berth kill {}   # or wait: {end}", name.unwrap_or_default())
-        };
+        findings.fact(format!("{} on standby", count(waiting.len(), "container")));
+        // A client's entry may have flags, and `berth run -- LINE` has no entry: who waits for those waits in order.
         for (fit, what) in [
-            (Fit::NoSuchServer, "for servers that are not configured any more"),
+            (Fit::NoSuchServer, "not from the configuration"),
             (Fit::Outdated, "with other settings or another image than configured"),
         ] {
-            let names: Vec<&str> = of(fit).collect();
+            let names: Vec<&str> =
+                waiting.iter().filter(|one| one.fit == fit).map(|one| one.name.as_str()).collect();
             if !names.is_empty() {
-                let problem = format!("{} {what}: {}", names.len(), list(names.iter().copied()));
-                findings.warn(problem, kill(names.first().copied()));
+                findings.fact(format!("{} {what}: {}", names.len(), list(names)));
             }
         }
-        findings.fact(format!("{} on standby", count(waiting.len(), "container")));
         let mut kinds: BTreeMap<(&str, &str), (usize, i64)> = BTreeMap::new();
         for one in waiting {
             let kind = kinds.entry((&one.client, &one.server)).or_default();
@@ -122,11 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_in_vain_is_a_warning() {
-        for fit in [Fit::NoSuchServer, Fit::Outdated] {
+    fn who_waits_for_what_the_configuration_does_not_say_is_no_fault() {
+        for (fit, what) in [
+            (Fit::NoSuchServer, "1 not from the configuration"),
+            (Fit::Outdated, "1 with other settings or another image than configured"),
+        ] {
             let line = standby(&Seen::Found(vec![waiting("mcp-codex-1.standby", "time", 60, fit)]));
-            assert_eq!(line.state, State::Warning);
-            assert!(line.next.unwrap().starts_with("berth kill mcp-codex-1.standby"));
+            assert_eq!((line.state, line.next), (State::Ok, None));
+            assert!(line.fact.contains(&format!("{what}: `mcp-codex-1.standby`")), "{}", line.fact);
         }
     }
 
