@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::process::Command;
 
-use crate::config::Span;
+use crate::config::{Span, is_server_name};
 use crate::failure::Failure;
 use crate::history::replay::difference::Pointer;
 use crate::history::replay::recording::Recording;
@@ -64,6 +64,20 @@ pub async fn run(args: &ReplayArgs, config: Option<&Path>) -> anyhow::Result<Exi
         }
         .into());
     };
+    // It may come from somebody else's file, and is to be no flag.
+    if !is_server_name(&server) {
+        return Err(Failure {
+            code: Code::Usage,
+            text: format!("`{}` is no server's name", plain(&server)),
+            next: Some("name the server behind the file".to_owned()),
+        }
+        .into());
+    }
+    // Whatever the recording calls is really done.
+    tracing::warn!(
+        "telling `{server}` again what the session {} told it, its calls included",
+        plain(&recording.session)
+    );
     let mut command = Command::new(std::env::current_exe().context("cannot find berth itself")?);
     if let Some(config) = config {
         command.arg("--config").arg(config);
