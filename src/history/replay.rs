@@ -9,10 +9,11 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use difference::{Difference, Pointer, compare};
 use recording::{Event, Recording};
@@ -55,6 +56,9 @@ struct Server<R, W> {
     /// How many answers the recording still has to what it asks, by method.
     expected: HashMap<String, usize>,
     ended: bool,
+    /// What is still to be written, and what of the next line has been read.
+    outgoing: BytesMut,
+    line: Vec<u8>,
 }
 
 /// Replays `recording`; each answer may take `within`.
@@ -80,12 +84,14 @@ pub async fn replay(
         asks: HashMap::new(),
         expected: recording.expected,
         ended: false,
+        outgoing: BytesMut::new(),
+        line: Vec::new(),
     };
     for event in recording.events {
         match event {
             Event::Send { body, is_request } => {
                 outcome.requests += usize::from(is_request);
-                server.send(&body).await?;
+                server.send(&body, Instant::now() + within).await?;
             }
             Event::Reply { method, mut body } => {
                 let asked = server.asked(&method, Instant::now() + within).await?;
@@ -95,7 +101,7 @@ pub async fn replay(
                 }
                 if let Some(asked) = asked {
                     body["id"] = asked;
-                    server.send(&body.to_string()).await?;
+                    server.send(&body.to_string(), Instant::now() + within).await?;
                 } else {
                     outcome.differences.push(Changed {
                         id: body["id"].clone(),
@@ -105,6 +111,7 @@ pub async fn replay(
                     });
                 }
             }
+            Event::Await { id } => _ = server.answer(&id, Instant::now() + within).await?,
             Event::Answer { id, method, tool, body } => {
                 let answer = server.answer(&id, Instant::now() + within).await?;
                 outcome.compared += 1;
@@ -125,16 +132,16 @@ pub async fn replay(
 }
 
 impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
-    async fn send(&mut self, body: &str) -> io::Result<()> {
-        let written = async {
-            self.input.write_all(format!("{body}\n").as_bytes()).await?;
-            self.input.flush().await
-        };
-        match written.await {
-            // What it has said before is still to be read.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written,
-        }
+    /// Reads while it writes, for the server may do one thing at a time. What is not taken in time waits for the next turn.
+    async fn send(&mut self, body: &str, until: Instant) -> io::Result<()> {
+        self.queue(body);
+        while !self.outgoing.is_empty() && self.step(until).await? {}
+        Ok(())
+    }
+
+    fn queue(&mut self, body: &str) {
+        self.outgoing.extend_from_slice(body.as_bytes());
+        self.outgoing.extend_from_slice(b"\n");
     }
 
     async fn answer(&mut self, id: &Value, until: Instant) -> io::Result<Option<Value>> {
@@ -143,7 +150,7 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
             if let Some(answer) = self.answers.get_mut(&key).and_then(VecDeque::pop_front) {
                 return Ok(Some(answer));
             }
-            if !self.hear(until).await? {
+            if !self.step(until).await? {
                 return Ok(None);
             }
         }
@@ -155,23 +162,44 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
             if let Some(id) = self.asks.get_mut(method).and_then(VecDeque::pop_front) {
                 return Ok(Some(id));
             }
-            if !self.hear(until).await? {
+            if !self.step(until).await? {
                 return Ok(None);
             }
         }
     }
 
-    /// Takes the next line; false if there is none in time.
-    async fn hear(&mut self, until: Instant) -> io::Result<bool> {
-        let mut line = Vec::new();
-        let Ok(read) = timeout_at(until, self.lines.read_until(b'\n', &mut line)).await else {
-            return Ok(false);
-        };
-        if read? == 0 {
-            self.ended = true;
+    /// Writes something or takes the next line; false if neither is done in time.
+    async fn step(&mut self, until: Instant) -> io::Result<bool> {
+        if self.ended {
             return Ok(false);
         }
-        let message: Value = serde_json::from_slice(&line).unwrap_or_default();
+        let (input, outgoing) = (&mut self.input, &mut self.outgoing);
+        let waiting = !outgoing.is_empty();
+        let write = async {
+            input.write_buf(outgoing).await?;
+            input.flush().await
+        };
+        tokio::select! {
+            read = self.lines.read_until(b'\n', &mut self.line) => {
+                if read? == 0 && self.line.is_empty() {
+                    self.ended = true;
+                    return Ok(false);
+                }
+                let line = std::mem::take(&mut self.line);
+                self.take(&line);
+            }
+            written = write, if waiting => match written {
+                // What it has said before is still to be read.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.outgoing.clear(),
+                written => written?,
+            },
+            () = sleep_until(until) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let message: Value = serde_json::from_slice(line).unwrap_or_default();
         let messages = if let Value::Array(batch) = message { batch } else { vec![message] };
         for message in messages {
             let id = message["id"].clone();
@@ -187,12 +215,11 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
                         let error =
                             json!({ "code": NOT_FOUND, "message": "berth: not asked in the recording" });
                         let refusal = json!({ "jsonrpc": "2.0", "id": id, "error": error });
-                        self.send(&refusal.to_string()).await?;
+                        self.queue(&refusal.to_string());
                     }
                 }
             }
         }
-        Ok(true)
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Event {
     Reply { method: String, body: Value },
     /// An answer that the client had before its next message.
     Answer { id: Value, method: String, tool: Option<String>, body: Value },
+    /// One that is not compared; the client waited for it all the same.
+    Await { id: Value },
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,12 @@ impl Recording {
         }
         if record.name.as_deref() == Some("our answer") {
             self.not_compared += 1;
+            let said = record.detail.as_deref().and_then(|said| serde_json::from_str::<Value>(said).ok());
+            if let Some(id) = said.map(|said| said["id"].clone())
+                && self.open.remove(&(true, id.to_string())).is_some()
+            {
+                self.events.push(Event::Await { id });
+            }
             return Ok(());
         }
         // A batch's body stands with the first of its messages.
@@ -123,9 +131,11 @@ impl Recording {
             ("response" | "error", false) => {
                 let Some((method, tool)) = self.open.remove(&(true, id.to_string())) else { return Ok(()) };
                 let body: Option<Value> = body.and_then(|body| serde_json::from_str(&body).ok());
-                match body.filter(|body| body.is_object() && !record.truncated) {
-                    Some(body) => self.events.push(Event::Answer { id, method, tool, body }),
-                    None => self.not_compared += 1,
+                if let Some(body) = body.filter(|body| body.is_object() && !record.truncated) {
+                    self.events.push(Event::Answer { id, method, tool, body });
+                } else {
+                    self.not_compared += 1;
+                    self.events.push(Event::Await { id });
                 }
             }
             _ => {}

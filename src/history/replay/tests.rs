@@ -88,3 +88,30 @@ fn without_bodies_or_with_a_cut_one_there_is_nothing_to_replay() {
     assert!(error(&format!("{line},\"body\":\"x\",\"truncated\":true}}\n")).contains("`m` is cut"));
     assert_eq!(error("no trace\n"), "the trace has no messages");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_compared_is_waited_for_and_a_server_that_does_not_read_is_given_up() {
+    let cut = ASKED.replacen(
+        "\"body\":{\"jsonrpc\":\"2.0\",\"id\":2,\"result\"",
+        "\"truncated\":true,\"body\":{\"jsonrpc\":\"2.0\",\"id\":2,\"result\"",
+        1,
+    );
+    let recording = Recording::read(cut.as_bytes()).unwrap();
+    assert_eq!(recording.not_compared, 1);
+    let awaited = recording.events.iter().position(|event| matches!(event, Event::Await { .. }));
+    assert_eq!(awaited, Some(recording.events.len() - 2), "before the request behind it");
+    let (ours, _theirs) = tokio::io::duplex(16);
+    let (output, input) = tokio::io::split(ours);
+    let began = Instant::now();
+    let outcome =
+        replay(recording, (BufReader::new(output), input), &[], Duration::from_secs(5)).await.unwrap();
+    assert_eq!((outcome.requests, outcome.compared), (3, 1));
+    assert!(began.elapsed() <= Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_answer_of_berths_own_is_waited_for() {
+    let own = r#"{"time":"2026-11-22T10:00:01Z","session":"s","direction":"server->client","kind":"note","name":"our answer","detail":"{\"jsonrpc\":\"2.0\",\"id\":3,\"error\":{}}"}"#;
+    let recording = Recording::read(format!("{ASKED}{own}\n").as_bytes()).unwrap();
+    assert!(matches!(recording.events.last(), Some(Event::Await { id }) if *id == 3), "{recording:?}");
+}
