@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Berth, Session, docker_says, eventually, expect_gone};
 
-/// Those that the keeper listens to: both ask for the end.
-const ASK_FOR_THE_END: [i32; 2] = [2, 15];
+/// Those that the keeper listens to: all ask for the end.
+const ASK_FOR_THE_END: [i32; 3] = [2, 12, 15];
 
 fn started(server: &str, client: &str) -> Session {
     let mut session = Berth::run(server).client(client).start();
