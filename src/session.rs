@@ -394,7 +394,6 @@ where
         self.options.stderr.line(failure.message());
         let _ = self.phase.send(Phase::Down(Arc::clone(&failure))).await;
         let _: Turn<()> = self.client.serve_until(std::future::pending()).await;
-        self.client.serve_rest().await;
         Err(Arc::unwrap_or_clone(failure))
     }
 }

@@ -67,7 +67,7 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
     }
 
     /// Writes the answers that are left; ends once the pump has.
-    pub(super) async fn serve_rest(&mut self) {
+    async fn serve_rest(&mut self) {
         while let Some(line) = self.replies.recv().await {
             self.write([&line, &[]]).await;
         }

@@ -3,7 +3,7 @@
 //! That each of these would be found is proven by the pure counting in `src/chaos/tally.rs`; here a run that is cut off, and
 //! one that has nothing to count by.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -43,14 +43,16 @@ fn a_fault_of_each_kind_and_every_call_accounted_for() {
     assert_eq!(daemons(pid), "", "the daemon and its volume are gone");
 }
 
+/// A run that will be broken off.
+fn run_in_silence() -> Child {
+    let mut chaos = berth();
+    chaos.args(["chaos", "--image", IMAGE]).stdout(Stdio::null()).stderr(Stdio::null());
+    chaos.spawn().expect("berth starts")
+}
+
 #[test]
 fn an_interrupted_run_takes_everything_down() {
-    let mut run = berth()
-        .args(["chaos", "--image", IMAGE])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("berth starts");
+    let mut run = run_in_silence();
     let pid = run.id();
     eventually("its daemon", Duration::from_mins(1), || (!daemons(pid).is_empty()).then_some(()));
     let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill runs");
@@ -67,12 +69,7 @@ fn a_killed_run_is_cleaned_up_by_the_next_one() {
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with(&prefix)).count()
     };
-    let mut run = berth()
-        .args(["chaos", "--image", IMAGE])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("berth starts");
+    let mut run = run_in_silence();
     let pid = run.id();
     let daemon = format!("berth-chaos-{pid}-dind\n");
     eventually("its daemon", Duration::from_mins(1), || daemons(pid).contains(&daemon).then_some(()));
