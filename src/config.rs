@@ -18,6 +18,7 @@ mod reader;
 pub mod secret;
 mod server;
 mod share;
+mod subnet;
 mod template;
 mod value;
 mod volume;
@@ -39,6 +40,7 @@ pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeo
 pub use secret::looks_secret;
 pub use server::{EnvVar, Server, Settings};
 pub use share::Shares;
+pub use subnet::AddressPool;
 pub use value::ValueError;
 pub use volume::Volume;
 pub(crate) use word::is_name as is_server_name;

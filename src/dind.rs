@@ -3,6 +3,7 @@
 //! Sessions need [`endpoint`] alone; all else serves `berth up`, `down`, `status` and `env`. What is there is always
 //! asked of the engine and of the daemon itself; only the certificates are kept as files.
 
+pub mod addresses;
 mod answer;
 pub mod certs;
 pub mod container;

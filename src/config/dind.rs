@@ -5,9 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
+use ipnet::Ipv4Net;
+
 use super::error::ConfigError;
 use super::reader::Section;
 use super::share::Shares;
+use super::subnet::{AddressPool, BridgeAddress};
 use super::value::Value;
 use super::word::{Address, ContainerName, Image};
 use super::{Home, Lookup};
@@ -29,6 +32,10 @@ pub struct Dind {
     pub(crate) engine: Option<String>,
     /// Folders of this machine that the daemon has, too.
     pub share: Shares,
+    /// The address of the daemon's bridge in its network; berth chooses one where there is none.
+    pub bip: Option<Ipv4Net>,
+    /// What other networks in the daemon are made of.
+    pub address_pools: Vec<AddressPool>,
 }
 
 /// A daemon's address and the folder of the certificates for it; without one, no TLS.
@@ -50,6 +57,8 @@ impl Default for Dind {
             certs: None,
             engine: None,
             share: Shares::default(),
+            bip: None,
+            address_pools: Vec::new(),
         }
     }
 }
@@ -72,6 +81,8 @@ impl Dind {
             certs,
             engine,
             share,
+            bip: section.take::<BridgeAddress>("bip")?.map(|BridgeAddress(bip)| bip),
+            address_pools: section.take_list("address_pools")?.unwrap_or_default(),
         };
         section.finish()?;
         if dind.host.as_ref().is_some_and(|host| host.starts_with("tcp:")) && dind.certs.is_none() {

@@ -7,12 +7,21 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::addresses::LABEL_BIP;
 use super::certs::ServerFiles;
 use super::owner::Owner;
 use crate::config::Dind;
 use crate::dock::{keeper, labels};
 
-const ENTRY: &str = include_str!("entry.sh");
+/// The entry point: functions first, what runs them last.
+const ENTRY: &str = concat!(
+    include_str!("entry/common.sh"),
+    include_str!("entry/cgroups.sh"),
+    include_str!("entry/firewall.sh"),
+    include_str!("entry/bridge.sh"),
+    include_str!("entry/apparmor.sh"),
+    include_str!("entry/main.sh"),
+);
 /// The folder of our files in the container.
 const FOLDER: &str = "berth";
 /// The only port of the daemon: mTLS.
@@ -69,6 +78,9 @@ pub fn create_body(dind: &Dind, shared: &[PathBuf], image_id: &str, owner: &Owne
         LABEL_SPEC: hash(dind, shared, image_id),
         labels::LABEL_VERSION: env!("CARGO_PKG_VERSION"),
     });
+    if let Some(bip) = dind.bip {
+        body["Labels"][LABEL_BIP] = bip.to_string().into();
+    }
     for (label, value) in owner.labels() {
         body["Labels"][label] = value.into();
     }
@@ -117,8 +129,7 @@ fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
         "WorkingDir": "/",
         "Entrypoint": ["/bin/sh", "-c", ENTRY],
         "Cmd": [],
-        // `docker:dind` would make certificates of its own.
-        "Env": ["DOCKER_TLS_CERTDIR="],
+        "Env": environment(dind),
         "ExposedPorts": { PORT: {} },
         "StopSignal": "SIGTERM",
         "StopTimeout": 20,
@@ -131,6 +142,18 @@ fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
         },
         "HostConfig": host,
     })
+}
+
+/// What the entry point and dockerd are told.
+fn environment(dind: &Dind) -> Vec<String> {
+    // `docker:dind` would make certificates of its own.
+    let mut env = vec!["DOCKER_TLS_CERTDIR=".to_owned()];
+    env.extend(dind.bip.map(|bip| format!("BERTH_BIP={bip}")));
+    if !dind.address_pools.is_empty() {
+        let pools: Vec<_> = dind.address_pools.iter().map(ToString::to_string).collect();
+        env.push(format!("BERTH_POOLS={}", pools.join(" ")));
+    }
+    env
 }
 
 /// A host's name has at most 63 characters; what ends in one of these would be refused.
@@ -239,6 +262,7 @@ mod tests {
             Dind { bind: [0, 0, 0, 0].into(), ..dind() },
             Dind { privileged: true, ..dind() },
             Dind { image: "other".into(), ..dind() },
+            Dind { bip: "10.1.0.1/20".parse().ok(), ..dind() },
         ] {
             assert_ne!(one, hash(&other, &[], "sha256:1"), "{other:?}");
         }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::container::{Changes, Host};
 use super::images::{ImageError, Origin};
 use super::progress::Progress;
-use super::{DindError, certs, images};
+use super::{DindError, addresses, certs, images};
 use crate::config::{Config, Daemon, Dind, Home, Lookup};
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Engine, Version};
@@ -39,7 +39,10 @@ pub async fn up(
         let names = server_names(&config.dind, &host, &config.dind.daemon(home));
         let written = certs::ensure(&home.certs, &names, Timestamp::now())?;
         let endpoint = endpoint(config, home)?;
-        let mut container = Host::new(&config.dind, shared, home, &engine, endpoint, progress);
+        let former = engine.inspect(&config.dind.name).await?;
+        let labels = former.as_ref().map(|container| &container.labels);
+        let dind = addresses::settle(&config.dind, &engine, labels).await?;
+        let mut container = Host::new(&dind, shared, home, &engine, endpoint, progress);
         if !written.is_empty() {
             container.say(format!("made {} in `{}`", written.join(", "), home.certs.display()));
         }

@@ -248,6 +248,14 @@ impl Engine {
         chunks.try_collect().await.map_err(explain("read the log of", name))
     }
 
+    /// The IPv4 networks that the engine's own networks have.
+    pub async fn subnets(&self) -> Result<Vec<ipnet::Ipv4Net>, DockerError> {
+        let found = self.docker.list_networks(None::<query::ListNetworksOptions>).await;
+        let networks = found.map_err(explain("list the networks of", &self.endpoint.to_string()))?;
+        let subnets = networks.into_iter().filter_map(|network| network.ipam?.config).flatten();
+        Ok(subnets.filter_map(|config| config.subnet?.parse().ok()).collect())
+    }
+
     /// Creates a volume, or finds the one of that name.
     pub async fn create_volume(
         &self,

@@ -83,11 +83,12 @@ pub(super) async fn container(asked: &Asked<'_>) -> Seen<Container> {
         let home = Owner::of(asked.home).other(&container.labels)?;
         Some(DindError::OtherHome { name: dind.name.clone(), home })
     });
+    let settled = dind::addresses::settled(dind, &container.labels);
     let is_current = image.zip(dind.share.canonical().ok()).map(|(image, shared)| {
         container
             .labels
             .get(spec::LABEL_SPEC)
-            .is_some_and(|hash| *hash == spec::hash(dind, &shared, &image.id))
+            .is_some_and(|hash| *hash == spec::hash(&settled, &shared, &image.id))
     });
     let up_for = container.started_at.parse::<Timestamp>().ok();
     Seen::Found(Container {

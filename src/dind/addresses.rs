@@ -1,0 +1,107 @@
+//! Which addresses the daemon's bridge has: a network that neither this machine nor the engine has a route to, since what
+//! sessions want to reach there would end at the bridge. Reads this machine's routes; the choice is pure.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::config::Dind;
+use crate::dock::docker::{DockerError, Engine};
+
+/// The network of a daemon's bridge that berth has chosen; kept for as long as nobody else has it.
+pub const LABEL_BIP: &str = "io.mcp-berth.bip";
+
+/// Room for 4,093 containers each, in networks that are little used: apart from the first that engines give their own
+/// bridges (172.17.0.0/16), from the default networks of clouds (172.31.0.0/16, 10.0.0.0/16) and of home routers.
+const CANDIDATES: [[u8; 4]; 9] = [
+    [172, 30, 240, 1],
+    [172, 28, 240, 1],
+    [172, 26, 240, 1],
+    [172, 24, 240, 1],
+    [172, 22, 240, 1],
+    [192, 168, 208, 1],
+    [192, 168, 144, 1],
+    [10, 213, 240, 1],
+    [10, 87, 240, 1],
+];
+const PREFIX: u8 = 20;
+
+/// The same configuration with the bridge's network settled. `labels` are those of the container that is there.
+pub(super) async fn settle(
+    dind: &Dind,
+    engine: &Engine,
+    labels: Option<&HashMap<String, String>>,
+) -> Result<Dind, DockerError> {
+    let mut settled = dind.clone();
+    if settled.bip.is_none() {
+        let mut taken = engine.subnets().await?;
+        taken.extend(routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default()));
+        settled.bip = choose(kept(labels), &taken);
+    }
+    Ok(settled)
+}
+
+/// The same, by the container's own word.
+pub(crate) fn settled(dind: &Dind, labels: &HashMap<String, String>) -> Dind {
+    Dind { bip: dind.bip.or_else(|| kept(Some(labels))), ..dind.clone() }
+}
+
+fn kept(labels: Option<&HashMap<String, String>>) -> Option<Ipv4Net> {
+    labels?.get(LABEL_BIP)?.parse().ok()
+}
+
+/// The first that overlaps nothing. Where all are taken, dockerd knows networks that berth does not.
+fn choose(kept: Option<Ipv4Net>, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
+    let candidates = CANDIDATES.iter().filter_map(|address| Ipv4Net::new((*address).into(), PREFIX).ok());
+    let overlaps = |one: &Ipv4Net| {
+        taken.iter().any(|other| one.contains(&other.network()) || other.contains(&one.network()))
+    };
+    kept.into_iter().chain(candidates).find(|candidate| !overlaps(candidate))
+}
+
+/// The networks of `/proc/net/route` (proc_net(5)); the default route is none.
+fn routes(table: &str) -> Vec<Ipv4Net> {
+    // In the order of the machine's memory, as the first bytes of an address are the first there.
+    let address =
+        |column: Option<&str>| Some(Ipv4Addr::from(u32::from_str_radix(column?, 16).ok()?.to_ne_bytes()));
+    let rows = table.lines().skip(1).filter_map(|row| {
+        let mut columns = row.split_whitespace();
+        Some((address(columns.nth(1))?, address(columns.nth(5))?))
+    });
+    rows.filter_map(|(network, mask)| Ipv4Net::with_netmask(network, mask).ok())
+        .filter(|network| network.prefix_len() > 0)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> Ipv4Net {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_taken_is_left_to_others_and_what_was_chosen_is_kept() {
+        let first = net("172.30.240.1/20");
+        assert_eq!(choose(None, &[]), Some(first));
+        assert_eq!(choose(None, &[net("172.17.0.0/16"), net("10.0.0.0/8")]), Some(first));
+        let second = Some(net("172.28.240.1/20"));
+        for taken in ["172.30.0.0/16", "172.30.240.0/24", "172.30.255.7/32", "172.30.240.1/20"] {
+            assert_eq!(choose(None, &[net(taken)]), second, "{taken}");
+        }
+        assert_eq!(choose(second, &[]), second, "the first is free again, and no reason to end sessions");
+        assert_eq!(choose(second, &[net("172.28.0.0/14")]), Some(first));
+        assert_eq!(choose(None, &[net("172.16.0.0/12"), net("192.168.0.0/16"), net("10.0.0.0/8")]), None);
+    }
+
+    #[test]
+    fn routes_are_read_as_the_kernel_writes_them() {
+        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                     eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                     eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n\
+                     tun0\t00F01EAC\t00000000\t0001\t0\t0\t0\t00F0FFFF\t0\t0\t0\nrubbish\n";
+        assert_eq!(routes(table), [net("172.17.0.0/16"), net("172.30.240.0/20")]);
+    }
+}

@@ -1,0 +1,57 @@
+# Makes the container fit for a nested dockerd, then becomes it.
+#
+# BERTH_BIP: the address of the nested bridge and its prefix (CIDR). BERTH_POOLS: what other networks are made of («CIDR:PREFIX …»).
+
+certs=/berth/certs
+
+check_certificates() {
+    for file in ca.pem server-cert.pem server-key.pem; do
+        [ -s "$certs/$file" ] || die "$certs/$file is missing; type: berth up"
+    done
+}
+
+# A daemon that was killed leaves these behind; the numbers in them mean other processes by now.
+remove_remains() {
+    rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid /run/containerd/containerd.pid
+    rm -f /var/run/docker.sock
+}
+
+# The largest packet that leaves the container by any of its interfaces. What nested containers send must fit.
+smallest_mtu() {
+    for interface in /sys/class/net/eth*; do
+        ! cat "$interface/mtu" 2>/dev/null || :
+    done | sort -n | head -n 1
+}
+
+main() {
+    check_certificates
+    remove_remains
+    hand_on_cgroups
+    build_walls
+    keep_apart
+    use_profile
+
+    set -- dockerd \
+        --host unix:///var/run/docker.sock --host tcp://0.0.0.0:2376 \
+        --tlsverify --tlscacert "$certs/ca.pem" --tlscert "$certs/server-cert.pem" --tlskey "$certs/server-key.pem" \
+        --icc=false --userland-proxy=false --live-restore=false
+    [ -z "${BERTH_BIP:-}" ] || set -- "$@" --bip "$BERTH_BIP"
+    for pool in ${BERTH_POOLS:-}; do
+        set -- "$@" --default-address-pool "base=${pool%:*},size=${pool#*:}"
+    done
+    mtu=$(smallest_mtu)
+    [ -z "$mtu" ] || set -- "$@" --mtu "$mtu"
+    # It starts a container in two thirds of runc's time, and an exec in half of it.
+    ! crun_works || set -- "$@" --add-runtime "crun=$(command -v crun)" --default-runtime crun
+
+    # PID 1 has to reap what the containers' shims leave behind.
+    for init in docker-init tini; do
+        if command -v "$init" >/dev/null; then
+            set -- "$init" -- "$@"
+            break
+        fi
+    done
+    exec "$@"
+}
+
+main
