@@ -171,7 +171,8 @@ impl Engine {
         let top = self.docker.top_processes(name, Some(options)).await;
         let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
         let pid = pid.to_string();
-        Ok(rows.into_iter().find(|row| row.first() == Some(&pid)).and_then(|mut row| row.pop()))
+        let row = rows.into_iter().find(|row| row.first() == Some(&pid));
+        Ok(row.and_then(|mut row| row.pop()).map(|args| model::bare(&args).to_owned()))
     }
 
     /// All that runs in a container, nested containers included: the process's name (`comm`) and its command line.
@@ -181,7 +182,7 @@ impl Engine {
         let top = self.docker.top_processes(name, Some(options)).await;
         let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
         let rows = rows.into_iter().filter_map(|row| <[String; 3]>::try_from(row).ok());
-        Ok(rows.map(|[_, name, command]| (name, command)).collect())
+        Ok(rows.map(|[_, name, command]| (name, model::bare(&command).to_owned())).collect())
     }
 
     /// All containers, running or not, that carry `label` (`key=value`).

@@ -229,6 +229,36 @@ fn a_remote_engines_daemon_is_found_where_it_is() {
     assert_eq!(own.container(), None);
 }
 
+/// Docker 29 keeps images in containerd's store, where their ids are other digests than in the engine's own.
+#[test]
+fn another_kind_of_image_store_makes_no_other_image() {
+    let image = "berth-test-dind-containerd-store";
+    let settings = r#"{"features":{"containerd-snapshotter":true}}"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("daemon.json"), settings).expect("a file");
+    let file = folder.path().join("daemon.json");
+    let made = String::from_utf8(host(&["create", "berth-dind", "dockerd"]).stdout).expect("an id");
+    let made = made.trim();
+    let place = format!("{made}:/etc/docker/");
+    assert!(host(&["cp", file.to_str().expect("a plain path"), &place]).status.success());
+    assert!(host(&["commit", made, image]).status.success());
+    host(&["rm", made]);
+
+    let own = OwnDaemon::new("berth-test-dind-store", 22389);
+    own.configure(&format!("port = 22389\nimage = \"{image}\""));
+    assert!(own.up().contains("loaded `berth-fixture`"));
+    let id = |engine: &str| {
+        let script = format!("{engine}\ndocker image inspect --format '{{{{.Id}}}}' berth-fixture");
+        Command::new("sh").args(["-ec", &script]).output().expect("sh runs").stdout
+    };
+    assert_ne!(id(&own.succeeds(&["env"])), id(""), "the stores have it under two ids");
+    assert_eq!(own.up(), "", "what is there is not loaded again");
+    own.session("store").call("echo", json!({ "text": "of this image" }));
+    own.until_nobody();
+    drop(own);
+    host(&["rmi", image]);
+}
+
 #[test]
 fn a_daemon_of_somebody_elses_is_used_as_it_is() {
     daemon();

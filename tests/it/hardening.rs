@@ -7,6 +7,7 @@ use mcp_berth::dock::dial::Endpoint;
 use mcp_berth::dock::wire::{Request, Wire};
 use serde_json::{Value, json};
 
+use crate::dind::own::host;
 use crate::harness::{Berth, Session, daemon, docker_says, expect_gone, home, inspect};
 
 fn started(server: &str, client: &str) -> Session {
@@ -274,11 +275,11 @@ fn orphans_are_reaped_by_the_keeper() {
 #[test]
 fn the_daemons_network_forwards_nothing_to_a_session() {
     daemon();
-    let rules = Command::new("docker")
-        .args(["exec", "berth-test-dind", "iptables", "-S"])
-        .output()
-        .expect("docker runs");
+    let rules = host(&["exec", "berth-test-dind", "iptables", "-S"]);
     let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
+    let bridges = host(&["exec", "berth-test-dind", "ebtables-nft", "-L", "FORWARD"]);
+    let bridges = String::from_utf8_lossy(&bridges.stdout).into_owned();
+    assert!(bridges.contains("policy: DROP"), "{bridges}");
     for rule in ["-P FORWARD DROP", "-A INPUT -j BERTH", "-A FORWARD -i docker0 -o docker0 -j DROP"] {
         assert!(rules.lines().any(|line| line == rule), "{rule} is missing in\n{rules}");
     }

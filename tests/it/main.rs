@@ -13,6 +13,7 @@ mod chaos;
 mod clients;
 mod dind;
 mod doctor;
+mod entry;
 mod escapes;
 mod failures;
 mod files;

@@ -146,6 +146,7 @@ fn fails_where_it_should(own: &OwnDaemon) {
     };
     inside(
         "iptables -D INPUT -j BERTH
+        ebtables-nft -P FORWARD ACCEPT
         iptables -I FORWARD -i docker0 -o docker0 -j ACCEPT
         iptables -t nat -I PREROUTING -p tcp --dport 2375 -j REDIRECT --to-ports 2376",
     );

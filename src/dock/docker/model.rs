@@ -188,6 +188,11 @@ pub(super) fn version(version: models::SystemVersion) -> Version {
     Version { engine: version.version.unwrap_or_default(), api: version.api_version.unwrap_or_default() }
 }
 
+/// A command line without the process's name, which busybox's `ps` puts before it in braces where the two differ.
+pub(super) fn bare(args: &str) -> &str {
+    args.strip_prefix('{').and_then(|rest| rest.split_once("} ")).map_or(args, |(_, args)| args)
+}
+
 /// Without a tag or a digest the daemon would pull every tag that there is.
 pub(super) fn tagged(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
@@ -197,6 +202,15 @@ pub(super) fn tagged(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn busyboxs_name_of_a_process_is_no_part_of_its_command_line() {
+        let line = "/.berth/keeper hold for 73465db4e39d client-session=4711";
+        assert_eq!(bare(&format!("{{73465db4e39d}} {line}")), line);
+        for as_it_is in [line, "{}", "{a}", "sh -c {a} b", ""] {
+            assert_eq!(bare(as_it_is), as_it_is);
+        }
+    }
 
     #[test]
     fn one_tag_is_pulled_and_not_all() {

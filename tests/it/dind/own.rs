@@ -22,8 +22,9 @@ impl OwnDaemon {
 
     /// `dind` is the rest of that table.
     pub(crate) fn configure(&self, dind: &str) {
+        let image = if dind.contains("image = ") { "" } else { "image = \"berth-dind\"\n" };
         let config = format!(
-            "[dind]\nname = \"{}\"\nimage = \"berth-dind\"\n{dind}\n\
+            "[dind]\nname = \"{}\"\n{image}{dind}\n\
              [defaults]\nstandby = 0\n[servers.fixture]\nimage = \"berth-fixture\"\nnetwork = \"none\"\n",
             self.name
         );
