@@ -260,6 +260,25 @@ fn the_smallest_interface_says_how_large_packets_are() {
 }
 
 #[test]
+fn without_an_init_the_shell_reaps_orphans_passes_signals_on_and_tells_how_it_ended() {
+    // Four orphans, one after the other; then the daemon looks for what is left of them.
+    let daemon = r#"
+        for orphan in 1 2 3 4; do sh -c "sleep 0.2 &"; done
+        sleep 1
+        echo "zombies: $(grep -l "^State:.*zombie" /proc/[0-9]*/status 2>/dev/null | wc -l)"
+        trap "echo told to end; exit 7" TERM
+        kill 1
+        while :; do sleep 0.1; done"#;
+    let script = format!(
+        r#"
+        rm -f "$(command -v docker-init)" "$(command -v tini)"
+        trap 'echo "exit code $?"' EXIT
+        become sh -c '{daemon}'"#
+    );
+    prints(&[], &script, "zombies: 0\ntold to end\nexit code 7");
+}
+
+#[test]
 fn missing_certificates_are_said_with_what_makes_them() {
     let said = "berth: /berth/certs/ca.pem is missing; type: berth up";
     prints(&[], "( main ) 2>&1 || echo \"exit code $?\"", &format!("{said}\nexit code 1"));

@@ -23,6 +23,23 @@ smallest_mtu() {
     done | sort -n | head -n 1
 }
 
+# become COMMAND…: PID 1 has to reap what the containers' shims leave behind, and few programs do.
+become() {
+    for init in docker-init tini; do
+        ! command -v "$init" >/dev/null || exec "$init" -- "$@"
+    done
+    # A shell that waits for one process reaps them all.
+    "$@" &
+    daemon=$!
+    trap 'kill "$daemon"' TERM INT
+    # A signal ends the waiting, and not the process.
+    while kill -0 "$daemon" 2>/dev/null; do
+        status=0
+        wait "$daemon" || status=$?
+    done
+    exit "$status"
+}
+
 main() {
     check_certificates
     remove_remains
@@ -44,14 +61,7 @@ main() {
     # It starts a container in two thirds of runc's time, and an exec in half of it.
     ! crun_works || set -- "$@" --add-runtime "crun=$(command -v crun)" --default-runtime crun
 
-    # PID 1 has to reap what the containers' shims leave behind.
-    for init in docker-init tini; do
-        if command -v "$init" >/dev/null; then
-            set -- "$init" -- "$@"
-            break
-        fi
-    done
-    exec "$@"
+    become "$@"
 }
 
 main
