@@ -207,8 +207,10 @@ fn servers_that_do_not_start_fail_the_deployment() {
 
 #[test]
 fn a_killed_session_and_a_server_that_will_not_end_are_found() {
-    let servers = "[servers.stubborn]\nimage = \"berth-fixture\"\nnetwork = \"none\"\nstop_grace = \"8s\"\n\
-                   env = { FIXTURE_STUBBORN = \"1\" }\n";
+    // The first session's last question is not answered while it lives, however late its end comes: a server that will
+    // not end is given its grace before the kill, and would still answer.
+    let servers = "[servers.stubborn]\nimage = \"berth-fixture\"\nnetwork = \"none\"\nstop_grace = \"7s\"\n\
+                   env = { FIXTURE_STUBBORN = \"1\", FIXTURE_HOLD = \"later-0\" }\n";
     let home = pointing_at(TESTS_DAEMON, servers);
     let mut examination = examine(home.path(), "stubborn").spawn().expect("berth runs");
     // The spare sessions start when the examined ones have made their calls.

@@ -35,29 +35,26 @@ pub(super) async fn end(bench: &Bench<'_>, sessions: Vec<(Live, By)>) -> Cleanup
     Cleanup { ends: ends.collect(), leftovers: leftovers(&bench.engine).await }
 }
 
-/// For each of `containers` when it was gone.
+/// For each of `containers` when it was gone. A daemon that is merely slow is asked again.
 async fn watch(engine: &Engine, containers: &[&str], began: Instant) -> Vec<Seen<Duration>> {
-    let mut gone: Vec<Seen<Duration>> =
-        vec![Err(format!("still there after {} s", WATCH.as_secs())); containers.len()];
-    while gone.iter().any(Result::is_err) && began.elapsed() < WATCH {
+    let mut gone: Vec<Option<Duration>> = vec![None; containers.len()];
+    let mut why = String::new();
+    while gone.iter().any(Option::is_none) && began.elapsed() < WATCH {
         match look(engine).await {
             Ok(listed) => {
                 let after = began.elapsed();
-                for (at, _) in containers
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, id)| listed.iter().all(|entry| entry.id != **id))
-                {
-                    if gone[at].is_err() {
-                        gone[at] = Ok(after);
+                for (gone, id) in gone.iter_mut().zip(containers) {
+                    if listed.iter().all(|entry| entry.id != **id) {
+                        gone.get_or_insert(after);
                     }
                 }
+                why = format!("still there after {} s", WATCH.as_secs());
             }
-            Err(why) => return vec![Err(why); containers.len()],
+            Err(error) => why = error,
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    gone
+    gone.into_iter().map(|gone| gone.ok_or_else(|| why.clone())).collect()
 }
 
 /// Containers that don't run, and still don't a moment later.
