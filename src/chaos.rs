@@ -19,6 +19,7 @@ mod answer;
 mod faults;
 mod left;
 pub mod plan;
+mod port;
 mod relay;
 pub mod report;
 mod session;
@@ -83,10 +84,10 @@ pub async fn run(
     progress: &Progress,
     stopped: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<Option<Report>> {
-    let own = Own::new(options, config, lookup)?;
+    let mut own = Own::new(options, config, lookup)?;
     remove_abandoned(&own, lookup, progress).await;
     let ran = tokio::select! {
-        ran = break_things(options, &own, lookup, progress) => ran.map(Some),
+        ran = break_things(options, config, &mut own, lookup, progress) => ran.map(Some),
         stopped = stopped => stopped.map(|()| None),
     };
     let mut down = take_down(&own, lookup, progress).await;
@@ -127,11 +128,12 @@ async fn remove_abandoned(own: &Own, lookup: Lookup<'_>, progress: &Progress) {
 
 async fn break_things(
     options: &Options,
-    own: &Own,
+    config: &Config,
+    own: &mut Own,
     lookup: Lookup<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Report> {
-    let site = Arc::new(own.up(options, lookup, progress).await?);
+    let site = Arc::new(own.up(options, &config.dind, lookup, progress).await?);
     let before = left::look(&site).await?;
     site.try_out(progress).await?;
     let began = Instant::now();

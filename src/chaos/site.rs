@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +13,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 use toml::{Table, toml};
 
+use super::port::Ports;
 use super::relay::Relay;
 use super::report::{Sessions, kind_of_error};
 use super::session::End;
@@ -22,7 +22,7 @@ use super::tally::Tally;
 use super::{Options, SERVER, STANDBY_TTL, abandoned};
 use crate::config::{Config, Dind, Home, Lookup};
 use crate::dind::progress::Progress;
-use crate::dind::up;
+use crate::dind::{DindError, up};
 use crate::dock::docker::Engine;
 use crate::failure::Failure;
 use crate::rpc::Code;
@@ -31,6 +31,8 @@ use crate::validate::session::Scratch;
 
 /// For the first session.
 const READY_WITHIN: Duration = Duration::from_mins(1);
+/// Somebody else may have a port that was free a moment before; so many others are tried.
+const OTHER_PORTS: u32 = 5;
 /// Errors that differ, and are counted apart.
 const ERRORS: usize = 64;
 
@@ -40,6 +42,7 @@ pub(super) struct Own {
     pub(super) scratch: Scratch,
     pub(super) home: Home,
     pub(super) config: Config,
+    ports: Ports,
     /// While it is open nobody takes this run for dead.
     _alive: File,
 }
@@ -51,10 +54,9 @@ impl Own {
         let folder = scratch.path().display().to_string();
         let home =
             Home::from_env(&|name| if name == "BERTH_HOME" { Some(folder.clone()) } else { lookup(name) })?;
-        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr())?.port();
-        let text = own_daemon(&config.dind, port, options).to_string();
-        let config = Config::parse(&text, &home.config_file, &home)?;
-        Ok(Self { scratch, home, config, _alive: alive })
+        let mut ports = Ports::of(std::process::id());
+        let config = own_config(&mut ports, &config.dind, options, &home)?;
+        Ok(Self { scratch, home, config, ports, _alive: alive })
     }
 
     /// The engine that holds the daemon.
@@ -63,14 +65,21 @@ impl Own {
         Ok(Engine::new(crate::dock::dial::Endpoint::parse(&host.address, host.certs.as_deref())?))
     }
 
-    /// Has the daemon run, and everything that leads to it.
+    /// Has the daemon run, as `theirs` but for its name and place, and everything that leads to it.
     pub(super) async fn up(
-        &self,
+        &mut self,
         options: &Options,
+        theirs: &Dind,
         lookup: Lookup<'_>,
         progress: &Progress,
     ) -> anyhow::Result<Site> {
-        let up = up::up(&self.config, &self.home, lookup, progress).await;
+        let mut up = up::up(&self.config, &self.home, lookup, progress).await;
+        for _ in 0..OTHER_PORTS {
+            let Err(taken @ DindError::PortTaken { .. }) = &up else { break };
+            progress.say(&format!("{taken}; trying another"));
+            self.config = own_config(&mut self.ports, theirs, options, &self.home)?;
+            up = up::up(&self.config, &self.home, lookup, progress).await;
+        }
         let up = up.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
         for (_, placed) in up.images {
             placed.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
@@ -99,6 +108,12 @@ impl Own {
             ended: Mutex::default(),
         })
     }
+}
+
+fn own_config(ports: &mut Ports, theirs: &Dind, options: &Options, home: &Home) -> anyhow::Result<Config> {
+    let port = ports.next(theirs.bind).context("no port is free for the run's daemon")?;
+    let text = own_daemon(theirs, port, options).to_string();
+    Ok(Config::parse(&text, &home.config_file, home)?)
 }
 
 /// The daemon as the person's own is, but for its name and place.

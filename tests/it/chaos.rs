@@ -43,22 +43,24 @@ fn a_fault_of_each_kind_and_every_call_accounted_for() {
     assert_eq!(daemons(pid), "", "the daemon and its volume are gone");
 }
 
-/// A run that will be broken off.
-fn run_in_silence() -> Child {
+/// A run that will be broken off; what it says is read when it has ended.
+fn run_to_be_broken_off() -> Child {
     let mut chaos = berth();
-    chaos.args(["chaos", "--image", IMAGE]).stdout(Stdio::null()).stderr(Stdio::null());
+    chaos.args(["chaos", "--image", IMAGE]).stdout(Stdio::null()).stderr(Stdio::piped());
     chaos.spawn().expect("berth starts")
 }
 
 #[test]
 fn an_interrupted_run_takes_everything_down() {
-    let mut run = run_in_silence();
+    let run = run_to_be_broken_off();
     let pid = run.id();
     eventually("its daemon", Duration::from_mins(1), || (!daemons(pid).is_empty()).then_some(()));
     let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill runs");
     assert!(sent.success());
-    assert_eq!(run.wait().expect("it ends").code(), Some(130));
-    assert_eq!(daemons(pid), "");
+    let output = run.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(daemons(pid), "", "{said}");
 }
 
 #[test]
@@ -69,13 +71,15 @@ fn a_killed_run_is_cleaned_up_by_the_next_one() {
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with(&prefix)).count()
     };
-    let mut run = run_in_silence();
+    let mut run = run_to_be_broken_off();
     let pid = run.id();
     let daemon = format!("berth-chaos-{pid}-dind\n");
     eventually("its daemon", Duration::from_mins(1), || daemons(pid).contains(&daemon).then_some(()));
     run.kill().expect("it runs");
-    run.wait().expect("it ends");
-    assert_eq!((daemons(pid), folders(pid)), (format!("{daemon}berth-chaos-{pid}-dind-data\n"), 1));
+    let output = run.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let left = (format!("{daemon}berth-chaos-{pid}-dind-data\n"), 1);
+    assert_eq!((daemons(pid), folders(pid)), left, "{said}");
 
     let output = berth().args(["chaos", "--image", "berth-everything"]).output().expect("berth runs");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -40,11 +40,8 @@ fn certs() -> PathBuf {
     home().join("certs")
 }
 
-/// Where nobody listens.
-fn closed_address() -> String {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    format!("tcp://127.0.0.1:{port}")
-}
+/// Where nobody listens: one that the kernel chose and was let go may be another's in a moment.
+const CLOSED: &str = "tcp://127.0.0.1:1";
 
 fn initialize(session: &mut Session) {
     session.send(&json!({
@@ -79,13 +76,9 @@ fn nobody_has_started_a_daemon_yet() {
 
 #[test]
 fn the_daemon_is_down() {
-    let address = closed_address();
-    let home = Home::of_daemon(&address, &certs(), FIXTURE);
-    fails(
-        home.run("fixture", "it-down"),
-        69,
-        &[&address, "onnection refused", "`berth up`", "`berth status`"],
-    );
+    let home = Home::of_daemon(CLOSED, &certs(), FIXTURE);
+    let parts = [CLOSED, "onnection refused", "`berth up`", "`berth status`"];
+    fails(home.run("fixture", "it-down"), 69, &parts);
 }
 
 #[test]
@@ -196,7 +189,7 @@ fn a_probe_is_answered_and_so_is_the_question_behind_it() {
 
 #[test]
 fn without_a_question_the_exit_code_tells() {
-    let absent = Home::of_daemon(&closed_address(), &certs(), FIXTURE);
+    let absent = Home::of_daemon(CLOSED, &certs(), FIXTURE);
     for (run, code, text) in [
         (Berth::run("fixtrue").client("it-silent-end"), 78, "did you mean"),
         (absent.run("fixture", "it-silent-end"), 69, "onnection refused"),

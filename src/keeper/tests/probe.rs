@@ -87,9 +87,9 @@ fn probes_answer_in_json() {
     assert_eq!(probe(&["allocate", "18446744073709551615"])["allocated"], 0);
     assert_eq!(probe(&["fork", "3"]), json!({"started": 3, "error": null}));
 
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let refused = json!({"connected": false, "error": "Connection refused (os error 111)"});
-    assert_eq!(probe(&["connect", "127.0.0.1", &port]), refused);
+    // Nobody's; one that was the kernel's choice and was let go may be another's in a moment.
+    assert_eq!(probe(&["connect", "127.0.0.1", "1"]), refused);
 }
 
 #[test]
