@@ -11,7 +11,8 @@ has_profile() {
 
 use_profile() {
     has_profile || return 0
-    # dockerd asks for it by this, and by the parser, which it would need only to load a profile.
-    export container=docker
-    command -v apparmor_parser >/dev/null || ln -sf /bin/false /sbin/apparmor_parser
+    # containerd's own question (`apparmor.HostSupports`): not where this variable says that it is in a container itself,
+    # nor without the parser. Only to load a profile it would be run.
+    unset container
+    [ -e /sbin/apparmor_parser ] || ln -s /bin/false /sbin/apparmor_parser
 }
