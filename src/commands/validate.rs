@@ -27,6 +27,10 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub calls: u16,
 
+    /// Everything may take so many times as long: for machines that are emulated or overloaded.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub patience: u32,
+
     /// The server to examine, instead of `everything` or the first of the configuration.
     #[arg(long, value_name = "SERVER")]
     pub server: Option<String>,
@@ -48,7 +52,8 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     let (clients, calls) = (args.clients.into(), args.calls.into());
     let server = args.server.as_deref();
-    let plan = Plan::new(clients, calls, server, config, home, config_file, &super::variable)?;
+    let mut plan = Plan::new(clients, calls, server, config, home, config_file, &super::variable)?;
+    plan.patience = args.patience;
     if let Some(folder) = &args.report {
         // Found out before the work, not after it.
         std::fs::create_dir_all(folder)

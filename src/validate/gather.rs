@@ -17,6 +17,7 @@ use super::checks::Observations;
 use super::checks::cleanup::By;
 use super::checks::isolation::Egress;
 use super::client::Kind;
+use super::inside::Inside;
 use super::plan::Plan;
 use super::session::{Scratch, Session};
 use crate::config::{Config, Home, Lookup, Network};
@@ -45,6 +46,13 @@ struct Bench<'a> {
     scratch: Scratch,
     /// Nobody else's: it stands in what is written and looked for.
     nonce: String,
+}
+
+impl Bench<'_> {
+    /// The way into a container.
+    fn inside(&self, container: &str) -> Inside {
+        Inside::new(&self.engine, container).with_patience(self.plan.patience)
+    }
 }
 
 /// Examines the system; gives what was seen and how long it took. Dropping it midway ends all that was started.

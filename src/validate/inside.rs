@@ -29,6 +29,7 @@ pub struct Inside {
     endpoint: Endpoint,
     engine: Engine,
     container: String,
+    patience: u32,
 }
 
 /// How a probe ended.
@@ -40,7 +41,23 @@ pub struct Ended {
 
 impl Inside {
     pub fn new(engine: &Engine, container: &str) -> Self {
-        Self { endpoint: engine.endpoint().clone(), engine: engine.clone(), container: container.to_owned() }
+        Self {
+            endpoint: engine.endpoint().clone(),
+            engine: engine.clone(),
+            container: container.to_owned(),
+            patience: 1,
+        }
+    }
+
+    /// The same, where everything may take so many times as long.
+    #[must_use]
+    pub fn with_patience(mut self, factor: u32) -> Self {
+        self.patience = factor;
+        self
+    }
+
+    fn within(&self) -> Duration {
+        WITHIN * self.patience
     }
 
     /// Runs a probe to its end, whatever that is.
@@ -56,14 +73,14 @@ impl Inside {
                     return Err("its output has no end".to_owned());
                 }
             }
-            let code = tokio::time::timeout(EXIT_CODE_WITHIN, self.exit_code(&exec.id)).await;
+            let code = tokio::time::timeout(EXIT_CODE_WITHIN * self.patience, self.exit_code(&exec.id)).await;
             let code = code.map_err(|_| "its exit code is not to be had".to_owned())??;
             Ok(Ended { output: String::from_utf8_lossy(&output).trim().to_owned(), code })
         };
         let name = probe.first().copied().unwrap_or_default();
-        let ended = tokio::time::timeout(WITHIN, run).await;
+        let ended = tokio::time::timeout(self.within(), run).await;
         ended
-            .unwrap_or_else(|_| Err(format!("no end within {} s", WITHIN.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no end within {} s", self.within().as_secs())))
             .map_err(|error| format!("probe `{name}`: {error}"))
     }
 
@@ -102,9 +119,9 @@ impl Inside {
             }
             Ok(Listener { mark: format!("listen {port} --for {milliseconds}"), exec })
         };
-        let started = tokio::time::timeout(WITHIN, start).await;
+        let started = tokio::time::timeout(self.within(), start).await;
         started
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", WITHIN.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", self.within().as_secs())))
             .map_err(|error: String| format!("probe `listen`: {error}"))
     }
 
@@ -113,7 +130,7 @@ impl Inside {
         let path = format!("/containers/{}/json", self.container);
         let request = Request::get("inspect the container", &self.container, path);
         let inspect = async { Wire::connect(&self.endpoint).await?.call(&request).await };
-        let inspected = tokio::time::timeout(WITHIN, inspect).await;
+        let inspected = tokio::time::timeout(self.within(), inspect).await;
         let inspected = inspected.map_err(|_| "the daemon does not answer".to_owned())?;
         Ok(Surroundings::read(&inspected.map_err(|error| error.to_string())?))
     }
@@ -142,10 +159,10 @@ impl Inside {
             let drained = answer["drained"].as_u64().ok_or_else(|| "no proper answer".to_owned())?;
             Ok((drained, closed.elapsed()))
         };
-        let drained = tokio::time::timeout(WITHIN, drain).await;
+        let drained = tokio::time::timeout(self.within(), drain).await;
         drained
             .unwrap_or_else(|_| {
-                Err(format!("no answer within {} s of the end of its input", WITHIN.as_secs()))
+                Err(format!("no answer within {} s of the end of its input", self.within().as_secs()))
             })
             .map_err(|error: String| format!("probe `drain`: {error}"))
     }

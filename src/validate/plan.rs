@@ -25,6 +25,8 @@ pub struct Plan {
     /// Of each client.
     pub calls: usize,
     pub server: Server,
+    /// How many times as long everything may take as on an ordinary machine.
+    pub patience: u32,
     pub endpoint: Endpoint,
     /// The daemon's address and the folder of the certificates for it.
     pub address: String,
@@ -70,6 +72,7 @@ impl Plan {
         Ok(Self {
             clients,
             calls,
+            patience: 1,
             endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
             server,
             address: daemon.address,

@@ -26,6 +26,8 @@ pub struct Report {
     pub clients: usize,
     /// Of each client.
     pub calls: usize,
+    /// How many times as long everything could take as on an ordinary machine.
+    pub patience: u32,
     /// What a call was.
     pub operation: String,
     pub duration_s: f64,
@@ -71,6 +73,7 @@ impl Report {
             image: plan.server.image.clone(),
             clients: plan.clients,
             calls: plan.calls,
+            patience: plan.patience,
             operation: seen.access.operation.clone(),
             duration_s: rounded(&took),
             figures: figures(seen, took),

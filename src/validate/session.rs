@@ -9,15 +9,17 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::checks::Seen;
 use super::checks::cleanup::By;
-use super::client::{Client, Kind};
+use super::client::{Client, ClientError, Kind};
 use super::plan::Plan;
 
 /// A session that has not answered by then won't.
 const READY_WITHIN: Duration = Duration::from_secs(40);
+const CALL_WITHIN: Duration = Duration::from_secs(30);
 /// An ended session's process is gone by then; its grace is over long before.
 const EXIT_WITHIN: Duration = Duration::from_secs(10);
 /// The trace is written by a thread of its own, a moment after the step.
@@ -70,6 +72,7 @@ pub struct Session {
     /// When its server had answered.
     pub answered: Option<Instant>,
     child: Child,
+    patience: u32,
     trace: PathBuf,
     stderr: PathBuf,
 }
@@ -111,12 +114,22 @@ impl Session {
             return Err(io::Error::other("the session has no pipes"));
         };
         let client = Client::new(kind, from_session, to_session);
-        Ok(Self { title, kind, client, started, answered: None, child, trace, stderr })
+        Ok(Self {
+            title,
+            kind,
+            client,
+            started,
+            answered: None,
+            child,
+            patience: plan.patience,
+            trace,
+            stderr,
+        })
     }
 
     /// Begins the session as its client does; gives the time from its start to its server's first answer.
     pub async fn begin(&mut self) -> Seen<Duration> {
-        if let Err(error) = self.client.begin(READY_WITHIN).await {
+        if let Err(error) = self.client.begin(READY_WITHIN * self.patience).await {
             return Err(self.with_last_words(&error.to_string()));
         }
         let answered = Instant::now();
@@ -124,10 +137,15 @@ impl Session {
         Ok(answered - self.started)
     }
 
+    /// What the server answers.
+    pub async fn request(&mut self, id: &Value, method: &str, params: Value) -> Result<Value, ClientError> {
+        self.client.request(id, method, params, CALL_WITHIN * self.patience).await
+    }
+
     /// The container's id by the session's own account, which its trace is: two sessions that both believe to have
     /// one container are found out, as they would not be by the daemon's list.
     pub async fn container(&self) -> Seen<String> {
-        let deadline = Instant::now() + TRACE_WITHIN;
+        let deadline = Instant::now() + TRACE_WITHIN * self.patience;
         loop {
             let text = std::fs::read_to_string(&self.trace).unwrap_or_default();
             if let Some(id) = container_in(&text) {
@@ -142,7 +160,8 @@ impl Session {
 
     /// Ends the session and waits until its process is gone; gives its exit code, `None` after a signal.
     pub async fn end(self, by: By) -> Seen<Option<i32>> {
-        let Self { client, mut child, stderr, .. } = self;
+        let Self { client, mut child, patience, stderr, .. } = self;
+        let within = EXIT_WITHIN * patience;
         // The pipes stay open unless their end is what ends the session, so that it is nothing else.
         let kept = match by {
             By::Eof => {
@@ -158,9 +177,9 @@ impl Session {
                 Some(client)
             }
         };
-        let exit = match tokio::time::timeout(EXIT_WITHIN, child.wait()).await {
+        let exit = match tokio::time::timeout(within, child.wait()).await {
             Ok(exit) => exit.map(|status: ExitStatus| status.code()).map_err(|error| error.to_string()),
-            Err(_) => Err(last_words(&stderr, &format!("still running after {} s", EXIT_WITHIN.as_secs()))),
+            Err(_) => Err(last_words(&stderr, &format!("still running after {} s", within.as_secs()))),
         };
         drop(kept);
         exit

@@ -10,11 +10,13 @@ pub struct Cleanup {
     pub ends: Vec<End>,
     /// Containers that were created and don't run.
     pub leftovers: Seen<Vec<String>>,
+    /// By when a container must be gone.
+    pub within: Duration,
 }
 
 impl Default for Cleanup {
     fn default() -> Self {
-        Self { ends: Vec::new(), leftovers: Err(UNEXAMINED.to_owned()) }
+        Self { ends: Vec::new(), leftovers: Err(UNEXAMINED.to_owned()), within: WITHIN }
     }
 }
 
@@ -55,7 +57,7 @@ pub(super) fn judge(seen: &Cleanup) -> Vec<Check> {
         let count = ends.clone().count();
         let fine = format!("the slowest of {count} was gone after {:.2} s", slowest.as_secs_f64());
         question.each(ends, fine, |end| match &end.gone_after {
-            Ok(after) if *after <= WITHIN => None,
+            Ok(after) if *after <= seen.within => None,
             Ok(after) => Some(format!("{} took {:.1} s", end.title, after.as_secs_f64())),
             Err(why) => Some(format!("{}: {why}", end.title)),
         })

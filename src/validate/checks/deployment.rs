@@ -5,13 +5,21 @@ use std::time::Duration;
 use super::{Check, Question, Seen, repeated, unexamined};
 
 /// The sessions that were started at once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Deployment {
     /// The server's name in the configuration.
     pub server: String,
     pub sessions: Vec<Deployed>,
     /// From the first start to the last answer.
     pub took: Duration,
+    /// How long a client waits for its server.
+    pub patience: Duration,
+}
+
+impl Default for Deployment {
+    fn default() -> Self {
+        Self { server: String::new(), sessions: Vec::new(), took: Duration::ZERO, patience: PATIENCE }
+    }
 }
 
 /// One session, as it stood once its server had answered.
@@ -39,7 +47,7 @@ pub struct Found {
 }
 
 /// Claude Code and Codex both give up on a server after this time by default.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// More names than these are counted, not told.
 const NAMED: usize = 6;
@@ -68,10 +76,10 @@ pub(super) fn judge(seen: &Deployment) -> Vec<Check> {
         format!(
             "the slowest took {:.2} s of the {} s that clients wait",
             slowest.as_secs_f64(),
-            PATIENCE.as_secs()
+            seen.patience.as_secs()
         ),
         |(deployed, took)| {
-            (took > PATIENCE).then(|| format!("{} took {:.1} s", deployed.title, took.as_secs_f64()))
+            (took > seen.patience).then(|| format!("{} took {:.1} s", deployed.title, took.as_secs_f64()))
         },
     );
     let present = CONTAINERS.each(sessions, format!("{} containers", containers.len()), |deployed| {

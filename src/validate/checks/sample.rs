@@ -73,6 +73,7 @@ fn deployment() -> Deployment {
         server: "everything".to_owned(),
         sessions: TITLES.iter().enumerate().map(deployed).collect(),
         took: ms(1000),
+        ..Deployment::default()
     }
 }
 
@@ -153,5 +154,5 @@ fn cleanup() -> Cleanup {
         exit: Ok((by != By::Sigkill).then_some(0)),
     };
     let ends = [("codex 1", By::Eof), ("codex 2", By::Sigterm), ("spare 1", By::Sigkill)];
-    Cleanup { ends: ends.map(end).into(), leftovers: Ok(Vec::new()) }
+    Cleanup { ends: ends.map(end).into(), leftovers: Ok(Vec::new()), ..Cleanup::default() }
 }

@@ -294,3 +294,18 @@ fn many_problems_are_told_in_part_and_the_server_is_named() {
     );
     assert!(check.next.as_ref().unwrap().starts_with("berth run --trace everything"));
 }
+
+#[test]
+fn where_everything_may_take_longer_so_may_clients_and_containers() {
+    let mut slow = good();
+    slow.deployment.sessions[1].ready = Ok(ms(30_001));
+    end_of(&mut slow, By::Sigkill).gone_after = Ok(ms(5_001));
+    let failed = |seen: &Observations| {
+        let checks = judge(seen).into_iter().flat_map(|section| section.checks);
+        checks.filter(|check| check.outcome == Outcome::Failed).count()
+    };
+    assert_eq!(failed(&slow), 2);
+    slow.deployment.patience = super::deployment::PATIENCE * 2;
+    slow.cleanup.within = super::cleanup::WITHIN * 2;
+    assert_eq!(failed(&slow), 0);
+}

@@ -1,6 +1,6 @@
 //! All clients call at once, each its own server, each call with a marker of its own.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -8,8 +8,6 @@ use serde_json::{Value, json};
 use super::{Bench, Live};
 use crate::validate::checks::access::{Access, Call, CallOutcome, ClientCalls, Later, STEADY_AFTER};
 use crate::validate::session::Session;
-
-const CALL_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a client asks of its server, over and over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +65,7 @@ pub(super) async fn call(bench: &Bench<'_>, sessions: &mut [Live]) -> Access {
         return Access { calls: bench.plan.calls, ..Access::default() };
     };
     let id = json!(format!("berth-{}-tools", bench.nonce));
-    let tools = first.session.client.request(&id, "tools/list", json!({}), CALL_WITHIN).await.ok();
+    let tools = first.session.request(&id, "tools/list", json!({})).await.ok();
     let operation = Operation::choose(tools.as_ref());
     let calling = sessions
         .iter_mut()
@@ -91,7 +89,7 @@ async fn call_in_turn(
         let marker = format!("{family}{at}-{number}.");
         let (method, params) = operation.request(&marker);
         let began = Instant::now();
-        let answer = session.client.request(&json!(marker), method, params, CALL_WITHIN).await;
+        let answer = session.request(&json!(marker), method, params).await;
         let took = began.elapsed();
         let outcome = match answer {
             Ok(result) => outcome(operation, &result, &marker, &family),
@@ -127,8 +125,7 @@ pub(super) async fn call_again(sessions: &mut [Live], access: &mut Access) {
     }
     access.later = join_all(sessions.iter_mut().enumerate().map(|(at, live)| async move {
         let session = &mut live.session;
-        let answered =
-            session.client.request(&json!(format!("later-{at}")), "tools/list", json!({}), CALL_WITHIN).await;
+        let answered = session.request(&json!(format!("later-{at}")), "tools/list", json!({})).await;
         let age = session.answered.map(|answered| answered.elapsed()).unwrap_or_default();
         Later {
             title: session.title.clone(),

@@ -9,7 +9,7 @@ use super::{Bench, Live};
 use crate::dock::docker::Engine;
 use crate::dock::roster::{self, State};
 use crate::validate::checks::Seen;
-use crate::validate::checks::deployment::{Deployed, Deployment, Found};
+use crate::validate::checks::deployment::{Deployed, Deployment, Found, PATIENCE};
 use crate::validate::client::Kind;
 use crate::validate::session::Session;
 
@@ -59,7 +59,7 @@ pub(super) async fn deploy(bench: &Bench<'_>) -> (Deployment, Vec<Live>) {
         claims.push((kind, title, ready, session, claim));
     }
     let ids: Vec<&str> = claims.iter().filter_map(|claim| claim.4.as_deref().ok()).collect();
-    let listed = containers(&bench.engine, &ids).await;
+    let listed = containers(&bench.engine, &ids, NAMED_WITHIN * bench.plan.patience).await;
 
     let (mut sessions, mut lives) = (Vec::new(), Vec::new());
     for (kind, title, ready, session, claim) in claims {
@@ -75,14 +75,15 @@ pub(super) async fn deploy(bench: &Bench<'_>) -> (Deployment, Vec<Live>) {
             lives.push(Live { session, container });
         }
     }
-    (Deployment { server: bench.plan.server.name.clone(), sessions, took }, lives)
+    let server = bench.plan.server.name.clone();
+    (Deployment { server, sessions, took, patience: PATIENCE * bench.plan.patience }, lives)
 }
 
 /// Those of `ids` that the daemon has, by id; waits a little for their names.
-async fn containers(engine: &Engine, ids: &[&str]) -> Seen<HashMap<String, Found>> {
-    let deadline = Instant::now() + NAMED_WITHIN;
+async fn containers(engine: &Engine, ids: &[&str], within: Duration) -> Seen<HashMap<String, Found>> {
+    let deadline = Instant::now() + within;
     loop {
-        let look = tokio::time::timeout(NAMED_WITHIN, roster::list(engine)).await;
+        let look = tokio::time::timeout(within, roster::list(engine)).await;
         let look = look.map_err(|_| "the daemon does not answer".to_owned())?;
         let listed = look.map_err(|error| error.to_string())?;
         let ours: Vec<_> = listed.into_iter().filter(|entry| ids.contains(&entry.id.as_str())).collect();

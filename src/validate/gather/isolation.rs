@@ -72,9 +72,9 @@ async fn leave(rooms: Vec<Room<'_>>) {
 
 async fn enter<'a>(bench: &Bench<'_>, sessions: &'a [Live], first_port: u16) -> Vec<Room<'a>> {
     join_all(sessions.iter().zip(first_port..).map(|(live, port)| async move {
-        let inside = Inside::new(&bench.engine, &live.container);
+        let inside = bench.inside(&live.container);
         // The time, too, is each one's own: it stands in the command line that others look for.
-        let time = LISTEN + Duration::from_millis(u64::from(port - first_port));
+        let time = LISTEN * bench.plan.patience + Duration::from_millis(u64::from(port - first_port));
         let (listener, around) = tokio::join!(inside.listen(port, time), inside.surroundings());
         Room { title: &live.session.title, inside, port, listener, around }
     }))
@@ -136,7 +136,7 @@ pub(super) async fn knock_on_daemon(
     daemon: Option<&str>,
 ) -> Vec<Door> {
     let Some(from) = from else { return Vec::new() };
-    let inside = Inside::new(&bench.engine, &from.container);
+    let inside = bench.inside(&from.container);
     let gateways = inside.surroundings().await.map(|around| around.gateways).unwrap_or_default();
     let configured =
         bench.plan.address.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse().ok());

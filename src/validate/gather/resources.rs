@@ -77,7 +77,7 @@ fn overstepped(settings: &Settings) -> (u64, u32) {
 
 /// `examined` is one of the examined sessions, `spare` the one that may break.
 pub(super) async fn overstep(bench: &Bench<'_>, examined: Option<&Live>, spare: Option<&Live>) -> Resources {
-    let inside = |live: Option<&Live>| live.map(|live| Inside::new(&bench.engine, &live.container));
+    let inside = |live: Option<&Live>| live.map(|live| bench.inside(&live.container));
     prove(&bench.plan.server.settings, inside(examined).as_ref(), inside(spare).as_ref()).await
 }
 
