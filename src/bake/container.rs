@@ -42,7 +42,7 @@ pub(super) fn create_body(recipe: &Recipe) -> Value {
         "Labels": { LABEL_BAKE: recipe.image() },
         "HostConfig": {
             "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges"],
+            "SecurityOpt": ["no-new-privileges=true"],
             "Memory": bake.memory,
             "MemorySwap": bake.memory,
             "NanoCpus": bake.nano_cpus,
@@ -210,7 +210,7 @@ mod tests {
         let body = create_body(&recipe());
         let host = &body["HostConfig"];
         assert_eq!(host["CapDrop"], json!(["ALL"]));
-        assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
+        assert_eq!(host["SecurityOpt"], json!(["no-new-privileges=true"]));
         assert_eq!((&host["Memory"], &host["MemorySwap"]), (&json!(2_u64 << 30), &json!(2_u64 << 30)));
         assert_eq!((&host["NanoCpus"], &host["PidsLimit"]), (&json!(1_000_000_000), &json!(512)));
         assert!(host["Mounts"].is_null() && host["Binds"].is_null());

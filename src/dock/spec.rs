@@ -164,7 +164,7 @@ impl Spec {
                 "AutoRemove": true,
                 "CapDrop": ["ALL"],
                 "CapAdd": settings.cap_add,
-                "SecurityOpt": if settings.no_new_privileges { json!(["no-new-privileges:true"]) } else { json!([]) },
+                "SecurityOpt": if settings.no_new_privileges { json!(["no-new-privileges=true"]) } else { json!([]) },
                 "Memory": settings.memory,
                 // Equal to the memory: no swap on top of it.
                 "MemorySwap": settings.memory,
