@@ -95,7 +95,13 @@ pub fn hash(dind: &Dind, shared: &[PathBuf], image_id: &str) -> String {
 }
 
 fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
-    let mut mounts = vec![json!({ "Type": "volume", "Source": volume(dind), "Target": "/var/lib/docker" })];
+    // Its labels are for the engine, which makes it again where a `down` took it away from under a container that was
+    // being created: one without them would be nobody's.
+    let (label, value) = labels::managed_by();
+    let mut mounts = vec![json!({
+        "Type": "volume", "Source": volume(dind), "Target": "/var/lib/docker",
+        "VolumeOptions": { "Labels": { label: value } },
+    })];
     // What is mounted below is there, too: a mount of a session's may be of that alone.
     mounts.extend(shared.iter().map(|folder| {
         json!({ "Type": "bind", "Source": folder, "Target": folder, "BindOptions": { "Propagation": "rprivate" } })
@@ -222,7 +228,10 @@ mod tests {
         let host = &create_body(&dind(), &[], "sha256:1", &owner())["HostConfig"];
         assert_eq!(
             host["Mounts"],
-            json!([{ "Type": "volume", "Source": "d-data", "Target": "/var/lib/docker" }])
+            json!([{
+                "Type": "volume", "Source": "d-data", "Target": "/var/lib/docker",
+                "VolumeOptions": { "Labels": { "io.mcp-berth.managed-by": "berth" } },
+            }])
         );
         for key in ["Binds", "Privileged", "Devices", "NetworkMode", "PidMode", "IpcMode", "VolumesFrom"] {
             assert!(host[key].is_null(), "{key}");
