@@ -21,7 +21,7 @@ pub mod uninstall;
 pub mod up;
 pub mod validate;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ use crate::rpc::Code;
 
 /// `EX_SOFTWARE` of sysexits.
 pub const INTERNAL: u8 = 70;
+
+/// As a shell has it for a process that SIGPIPE ended.
+pub const UNREAD: u8 = 141;
 
 /// Runs what the command line says.
 pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
@@ -117,6 +120,15 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 /// The DinD daemon of the configuration.
 fn dind_engine(config: &Config, home: &Home) -> Result<Engine, Failure> {
     Ok(Engine::new(crate::dind::endpoint(config, home)?))
+}
+
+/// Nobody reads a report's rest (`berth doctor | head`). Of standard output alone: what is told of other pipes says
+/// which.
+pub fn is_unread(error: &anyhow::Error) -> bool {
+    let Some(outermost) = error.chain().next() else { return false };
+    let written = outermost.downcast_ref::<io::Error>().map(io::Error::kind);
+    let encoded = outermost.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+    written.or(encoded) == Some(io::ErrorKind::BrokenPipe)
 }
 
 /// An error as one line: what, why, and the next command.

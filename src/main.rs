@@ -27,6 +27,9 @@ fn main() -> ExitCode {
         Err(error) => runtime.block_on(commands::misuse(error, &stderr)),
     };
     let code = result.unwrap_or_else(|error| {
+        if commands::is_unread(&error) {
+            return ExitCode::from(commands::UNREAD);
+        }
         stderr.line(format!("berth: {}", commands::explain(&error)));
         ExitCode::from(commands::exit_code(&error))
     });

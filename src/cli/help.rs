@@ -32,7 +32,8 @@ Exit codes:
   69  the daemon, the image or the server is not to be had
   70  a fault of berth's own
   78  the configuration is wrong
-  130 interrupted";
+  130 interrupted
+  141 nobody reads the output any more";
 
 /// By subcommand.
 const EXAMPLES: [(&str, &str); 19] = [

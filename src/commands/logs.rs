@@ -57,11 +57,8 @@ pub async fn run(args: &LogsArgs, home: &Home) -> anyhow::Result<ExitCode> {
             tell(args, past).await
         }
     };
-    match done {
-        // Whoever reads it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        done => Ok(done.map(|()| ExitCode::SUCCESS)?),
-    }
+    done?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn unknown(meant: &str, several: &[&str]) -> Failure {

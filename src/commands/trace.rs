@@ -58,11 +58,8 @@ pub async fn run(args: &TraceArgs, config: Option<&Path>) -> anyhow::Result<Exit
         })?;
         tell(args, BufReader::new(opened), args.follow).await
     };
-    match done {
-        // Whoever reads it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        done => Ok(done.map(|()| ExitCode::SUCCESS)?),
-    }
+    done?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn tell(args: &TraceArgs, input: impl BufRead, grows: bool) -> io::Result<()> {

@@ -78,3 +78,36 @@ fn each_subcommand_has_a_page_that_man_renders() {
     }
     assert!(says(&["man"]).contains(".TH berth 1"));
 }
+
+#[test]
+fn a_report_that_nobody_reads_ends_in_silence() {
+    for args in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["--version"],
+        &["completions", "bash"],
+        &["man"],
+        &["doctor", "--quick"],
+        &["doctor", "--quick", "--json"],
+        &["status"],
+        &["status", "--json"],
+        &["env"],
+        &["logs"],
+        &["run", "--dry-run", "fixture"],
+        &["import", "claude-code", "--dry-run"],
+        &["validate", "--server", "fixture", "--json"],
+    ] {
+        let home = tempfile::tempdir().expect("a folder");
+        // No daemon: each command has something to say of that, too.
+        let config =
+            "[dind]\nhost = \"unix:///nowhere.sock\"\n[servers.fixture]\nimage = \"berth-fixture\"\n";
+        std::fs::write(home.path().join("berth.toml"), config).expect("a configuration");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = berth();
+        command.args(args).env("BERTH_HOME", home.path()).env("HOME", home.path()).stdout(writer);
+        let output = command.output().expect("berth runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.as_ref()), (Some(141), ""), "{args:?}");
+    }
+}
