@@ -7,6 +7,7 @@ pub mod isolation;
 pub mod orchestrator;
 pub mod resources;
 pub mod tls;
+mod unexamined;
 
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ use orchestrator::Orchestrator;
 use resources::Resources;
 use tls::Tls;
 
-/// Why a check fails that had nothing to look at: another one before it says what to do.
+/// Why a check fails that had nothing to look at, before it is said what was missing: another one before it says what to do.
 const UNEXAMINED: &str = "nothing could be examined";
 
 /// More problems of one check than this are counted, not told.
@@ -29,6 +30,8 @@ const TOLD: usize = 3;
 pub struct Observations {
     pub orchestrator: Orchestrator,
     pub deployment: Deployment,
+    /// Sessions beside the examined ones that did not start, and why.
+    pub missing_spares: Vec<(String, String)>,
     pub access: Access,
     pub isolation: Isolation,
     pub resources: Resources,
@@ -86,6 +89,7 @@ pub fn judge(seen: &Observations) -> Vec<Section> {
     if seen.orchestrator.engine.is_err() {
         sections.truncate(1);
     }
+    unexamined::explain(&mut sections, seen);
     for next in
         sections.iter_mut().flat_map(|section| &mut section.checks).filter_map(|check| check.next.as_mut())
     {

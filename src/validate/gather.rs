@@ -37,6 +37,8 @@ struct Spares {
     resources: Option<Live>,
     /// With a network; killed in the end.
     others: Vec<Live>,
+    /// Those that did not start, and why.
+    missing: Vec<(String, String)>,
 }
 
 /// What the whole examination needs.
@@ -98,6 +100,7 @@ pub async fn gather(
             (tls::knock(plan, address.as_deref()).await, address)
         });
     seen.isolation = isolation;
+    seen.missing_spares.clone_from(&spares.missing);
     seen.tls = tls;
     drop(task);
 
@@ -141,13 +144,21 @@ async fn start_spares(bench: &Bench<'_>) -> Spares {
     let limited = resources::flags(&bench.plan.server.settings);
     let limited: Vec<&str> = limited.iter().map(String::as_str).collect();
     let (others, resources) = tokio::join!(join_all(starts), start(bench, "spare for limits", &limited));
-    Spares { resources, others: others.into_iter().flatten().collect() }
+    let mut missing = Vec::new();
+    let mut take =
+        |started: Result<Live, (String, String)>| started.map_err(|missed| missing.push(missed)).ok();
+    let resources = take(resources);
+    let others = others.into_iter().filter_map(take).collect();
+    Spares { resources, others, missing }
 }
 
-async fn start(bench: &Bench<'_>, title: &str, flags: &[&str]) -> Option<Live> {
-    let mut session =
-        Session::spawn(bench.plan, &bench.scratch, Kind::Codex, title.to_owned(), flags).ok()?;
-    session.begin().await.ok()?;
-    let container = session.container().await.ok()?;
-    Some(Live { session, container })
+async fn start(bench: &Bench<'_>, title: &str, flags: &[&str]) -> Result<Live, (String, String)> {
+    let started = async {
+        let session = Session::spawn(bench.plan, &bench.scratch, Kind::Codex, title.to_owned(), flags);
+        let mut session = session.map_err(|error| format!("cannot start berth: {error}"))?;
+        session.begin().await?;
+        let container = session.container().await?;
+        Ok(Live { session, container })
+    };
+    started.await.map_err(|why| (title.to_owned(), why))
 }

@@ -193,10 +193,13 @@ fn servers_that_do_not_start_fail_the_deployment() {
     assert_eq!(verdict.code, Some(1), "{}", verdict.stderr);
     verdict.failed("every session's server answers", "exited with code 3");
     verdict.failed("every session has a running container", "codex 1 could not be examined");
+    let why = "nothing could be examined: no session is there (claude-code 1: ";
+    let says_why = |detail: &str| detail.starts_with(why) && detail.contains("exited with code 3");
     let unexamined =
-        verdict.checks().into_iter().filter(|check| check["detail"] == "nothing could be examined");
+        verdict.checks().into_iter().filter(|check| check["detail"].as_str().is_some_and(says_why));
     assert!(unexamined.clone().count() > 10, "what was not examined has not passed");
     assert!(unexamined.into_iter().all(|check| check["outcome"] == "failed"));
+    assert!(verdict.checks().iter().all(|check| check["detail"] != "nothing could be examined"));
 
     let verdict = Verdict::of(&examine(home.path(), "missing").output().expect("berth runs"));
     assert_eq!(verdict.code, Some(1), "{}", verdict.stderr);

@@ -22,6 +22,7 @@ pub(in crate::validate) fn good() -> Observations {
     Observations {
         orchestrator: orchestrator(),
         deployment: deployment(),
+        missing_spares: Vec::new(),
         access: access(),
         isolation: isolation(),
         resources: resources(),
