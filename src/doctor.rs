@@ -10,6 +10,7 @@
 
 pub mod certificates;
 pub mod clients;
+pub mod confinement;
 pub mod containers;
 pub mod daemon;
 pub mod disk;
@@ -48,6 +49,7 @@ pub struct Facts {
     pub daemon: Seen<daemon::Answer>,
     pub certificates: Seen<certificates::Certificates>,
     pub clock: Seen<daemon::Clock>,
+    pub confinement: Seen<confinement::Confinement>,
     pub data: Seen<disk::Data>,
     pub state: Seen<disk::Folder>,
     pub images: Vec<images::Image>,
@@ -103,6 +105,7 @@ pub fn judge(facts: &Facts) -> Vec<Line> {
     let mut lines = vec![daemon::engine(&facts.engine), container, daemon];
     lines.extend(certificates::judge(&facts.certificates));
     lines.push(daemon::clock(&facts.clock));
+    lines.push(confinement::judge(&facts.confinement));
     lines.push(disk::data(&facts.data));
     lines.push(disk::folder(&facts.state));
     lines.extend(images::judge(&facts.images));
@@ -130,6 +133,7 @@ mod tests {
             daemon: Seen::failed("connection refused", "berth up"),
             certificates: Seen::NotApplicable("a socket".to_owned()),
             clock: silent(),
+            confinement: silent(),
             data: silent(),
             state: silent(),
             images: Vec::new(),

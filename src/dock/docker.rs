@@ -218,6 +218,12 @@ impl Engine {
         time.map_err(|error| DockerError::broken(OP, &endpoint, error))
     }
 
+    /// What the daemon confines containers with: `name=seccomp,profile=builtin`, `name=apparmor`, …
+    pub async fn security_options(&self) -> Result<Vec<String>, DockerError> {
+        let info = self.docker.info().await.map_err(explain("ask", &self.endpoint.to_string()))?;
+        Ok(info.security_options.unwrap_or_default())
+    }
+
     /// Memory and CPU of a running container; takes a second, for the daemon compares two samples.
     pub async fn usage(&self, name: &str) -> Result<Usage, DockerError> {
         let options = query::StatsOptions { stream: false, one_shot: false };

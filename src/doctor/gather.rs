@@ -44,10 +44,11 @@ pub(super) async fn gather(
     let ((engine, host), (daemon, inner)) =
         tokio::join!(daemon::engine(config, lookup), daemon::daemon(config, home));
     let asked = Asked { config, home, lookup, host, daemon: inner };
-    let (container, certificates, clock, data, images, (standby, orphans), leftovers, clients) = tokio::join!(
+    let (container, certificates, clock, confinement, data, images, (standby, orphans), leftovers, clients) = tokio::join!(
         in_time(daemon::container(&asked)),
         in_time(certificates::look(&asked)),
         in_time(daemon::clock(&asked)),
+        in_time(daemon::confinement(&asked)),
         in_time(disk::data(&asked)),
         images::look(&asked),
         containers::look(&asked),
@@ -67,6 +68,7 @@ pub(super) async fn gather(
         daemon,
         certificates,
         clock,
+        confinement,
         data,
         state: disk::folder(home),
         images,

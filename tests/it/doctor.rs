@@ -61,6 +61,7 @@ fn a_healthy_system_has_no_failure_and_each_fault_is_found() {
     for name in ["engine", "container", "daemon", "clock", "data disk", "image", "standby", "orphans"] {
         assert!(healthy.in_state("ok").contains(&name), "{name}: {:#}", healthy.report);
     }
+    healthy.finds("confinement", "ok", "session containers have a seccomp filter");
     healthy.finds("limits", "ok", "memory 64 MiB, 32 processes, 0.5 processors");
     healthy.finds("end of input", "ok", "over mutual TLS: 27 of 27 bytes");
     healthy.finds("lifeline", "ok", "after its connection was dropped");

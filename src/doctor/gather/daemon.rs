@@ -10,6 +10,7 @@ use crate::dind::owner::Owner;
 use crate::dind::{self, DindError, soon, spec};
 use crate::dock::docker::{DockerError, Engine};
 use crate::doctor::daemon::{Answer, Clock, Container};
+use crate::doctor::confinement::Confinement;
 use crate::doctor::line::Seen;
 use crate::failure::{Failure, chain};
 
@@ -113,6 +114,20 @@ pub(super) async fn clock(asked: &Asked<'_>) -> Seen<Clock> {
     match soon(daemon, daemon.clock()).await {
         Ok(theirs) => {
             let took = began.elapsed();
+pub(super) async fn confinement(asked: &Asked<'_>) -> Seen<Confinement> {
+    let daemon = match asked.daemon() {
+        Ok(daemon) => daemon,
+        Err(seen) => return seen,
+    };
+    let engine = async {
+        let host = asked.host.as_ref().filter(|_| asked.is_ours())?;
+        soon(host, host.security_options()).await.ok()
+    };
+    let (found, engine) = tokio::join!(soon(daemon, daemon.security_options()), engine);
+    let container = asked.is_ours().then(|| asked.config.dind.name.clone());
+    found.map_or_else(failed, |daemon| Seen::Found(Confinement { daemon, engine, container }))
+}
+
             let ahead = theirs.duration_since(before).as_secs_f64() - took.as_secs_f64() / 2.0;
             Seen::Found(Clock { ahead, took })
         }
