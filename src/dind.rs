@@ -7,6 +7,7 @@ pub mod addresses;
 mod answer;
 pub mod certs;
 pub mod container;
+pub mod diagnosis;
 pub mod down;
 pub mod env;
 pub mod images;
@@ -29,6 +30,7 @@ use crate::dock::docker::{Container, DockerError, Engine, Version};
 use crate::dock::labels::managed_by;
 use crate::rpc::Code;
 
+use diagnosis::Trouble;
 use progress::Progress;
 pub use sessions::{ActiveSessions, Sessions};
 
@@ -66,6 +68,9 @@ pub enum DindError {
     /// `log` is the end of what the container printed.
     #[error("the DinD daemon `{name}` did not get ready: {cause}")]
     NotReady { name: String, cause: String, log: String },
+    /// As its own last words have it.
+    #[error("{}", .0.cause)]
+    Dies(Trouble),
     #[error("the container `{0}` keeps being changed by somebody else")]
     Unsettled(String),
     #[error("{0}")]
@@ -124,6 +129,7 @@ impl DindError {
             }
             Self::PortTaken { .. } => "free it, or name another `port` in [dind]".to_owned(),
             Self::Start { .. } => "correct [dind], then type `berth up`".to_owned(),
+            Self::Dies(trouble) => trouble.next.phrase(),
             Self::NotReady { name, .. } => format!("see `docker logs {name}`"),
             Self::Unsettled(_) => "type `berth up` again".to_owned(),
             Self::Active(_) => "see them with `berth ps`, or end them with `berth down --force`".to_owned(),

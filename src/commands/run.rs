@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::Context;
 use serde_json::json;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::variable;
 use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Overrides, Server, Settings};
+use crate::dind::diagnosis::{Diagnosis, Watch};
 use crate::dock::spec::Spec;
 use crate::failure::Failure;
 use crate::observe::journal::{self, Journal};
@@ -23,7 +25,7 @@ use crate::rpc::Code;
 use crate::session::identity::Client;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, RootsMapping};
-use crate::session::start::{Plan, start};
+use crate::session::start::{Inquiry, Outlook, Plan, start};
 use crate::session::{self, DockUpstream, Options, stdio};
 
 pub async fn run(
@@ -182,9 +184,29 @@ fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<
         endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
         // Where there is none, what is needed of it will be missed.
         host: config.dind.engine(&variable).ok(),
+        inquiry: inquiry(config, home),
         fetch: args.server.is_none() && args.image.is_none(),
         server,
     })
+}
+
+/// Who knows why our own daemon does not answer: its engine.
+fn inquiry(config: &Config, home: &Home) -> Option<Inquiry> {
+    if config.dind.host.is_some() {
+        return None;
+    }
+    let known = Rc::new((config.clone(), home.clone(), Watch::default()));
+    Some(Inquiry::new(move || {
+        let known = Rc::clone(&known);
+        Box::pin(async move {
+            let (config, home, watch) = &*known;
+            match watch.diagnose(config, home, &variable).await {
+                Diagnosis::Starting(what) => Outlook::Starting(what),
+                Diagnosis::Down(trouble) => Outlook::Hopeless(trouble.into()),
+                Diagnosis::Elsewhere | Diagnosis::Silent => Outlook::Unknown,
+            }
+        })
+    }))
 }
 
 fn known_client(args: &RunArgs) -> Option<Client> {

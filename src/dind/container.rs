@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::answer::{self, Answer};
+use super::diagnosis::{Diagnosis, Watch};
 use super::owner::Owner;
 use super::progress::Progress;
 use super::spec::LABEL_SPEC;
@@ -20,6 +21,8 @@ use crate::dock::labels::managed_by;
 const READY_WITHIN: Duration = Duration::from_mins(1);
 /// More rounds than any repair needs.
 const ROUNDS: u32 = 60;
+/// A container that has ended is looked at so often before it is taken to stay so.
+const LOOKS: u32 = 10;
 const LOG_LINES: u32 = 12;
 
 /// What a container needs next.
@@ -323,7 +326,8 @@ impl<'a> Host<'a> {
     async fn wait(&self, limit: Duration) -> Result<(), DindError> {
         let _task = self.progress.task(&format!("waiting for the DinD daemon `{}`", self.dind.name));
         let started = Instant::now();
-        let mut deaths = 0;
+        let name = self.dind.name.as_str();
+        let (watch, mut looks) = (Watch::since_start(), 0);
         let cause = loop {
             let silence = match self.ask().await {
                 Answer::Good | Answer::OldCertificate(_) => return Ok(()),
@@ -332,14 +336,12 @@ impl<'a> Host<'a> {
             if started.elapsed() > limit {
                 break format!("no answer within {} s: {silence}", limit.as_secs());
             }
-            let container = self.engine.inspect(&self.dind.name).await?;
-            let Some(container) = container else { break "its container is gone".to_owned() };
-            // Its restart policy gives it another try or two.
-            if container.status != "running" {
-                deaths += 1;
-            }
-            if deaths > 10 {
-                break format!("it ends with exit code {}", container.exit_code);
+            match watch.look(self.engine, name, &self.owner).await? {
+                Diagnosis::Down(trouble) if trouble.dies => return Err(DindError::Dies(trouble)),
+                // It may be seen on the way from its end to its next start.
+                Diagnosis::Down(trouble) if looks == LOOKS => break trouble.cause,
+                Diagnosis::Down(_) => looks += 1,
+                Diagnosis::Elsewhere | Diagnosis::Starting(_) | Diagnosis::Silent => {}
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         };

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 
+use super::diagnosis::{Diagnosis, Watch};
 use super::owner::Owner;
 use super::{DindError, Sessions, certs};
 use crate::config::{Config, Home, Lookup};
@@ -104,16 +105,24 @@ pub async fn status(config: &Config, home: &Home, lookup: Lookup<'_>) -> Status 
         problems: Vec::new(),
         next: None,
     };
+    let mut doubt = None;
     if config.dind.host.is_none() {
-        status.look_at_container(config, home, lookup).await;
+        doubt = status.look_at_container(config, home, lookup).await;
     }
-    match super::endpoint(config, home) {
-        Ok(endpoint) => {
-            if let Err(error) = status.look_at_daemon(endpoint.with_timeout(super::ANSWER_WITHIN)).await {
-                status.problem(chain(&error), mend(config));
-            }
+    let endpoint = super::endpoint(config, home);
+    let can_be_asked = endpoint.is_ok();
+    let asked = match endpoint {
+        Ok(endpoint) => status.look_at_daemon(endpoint.with_timeout(super::ANSWER_WITHIN)).await,
+        Err(error) => Err(error.into()),
+    };
+    match (asked, doubt) {
+        (Err(error), _) => {
+            status.look_for_cause(config, home, lookup, can_be_asked).await;
+            status.problem(chain(&error), mend(config));
         }
-        Err(error) => status.problem(chain(&error), mend(config)),
+        // Another one answers in its place.
+        (Ok(()), Some(doubt)) => status.problem(doubt, "berth up"),
+        (Ok(()), None) => {}
     }
     status.look_at_certificates(config);
     status.healthy = status.problems.is_empty();
@@ -156,33 +165,50 @@ impl Status {
         }
     }
 
-    /// The engine that holds the container needn't be ours to ask: sessions do without it.
-    async fn look_at_container(&mut self, config: &Config, home: &Home, lookup: Lookup<'_>) {
+    /// The engine that holds the container needn't be ours to ask: sessions do without it. Gives why the daemon can't
+    /// be in there.
+    async fn look_at_container(
+        &mut self,
+        config: &Config,
+        home: &Home,
+        lookup: Lookup<'_>,
+    ) -> Option<String> {
         let dind = &config.dind;
         let host = match dind.engine(lookup) {
             Ok(host) => host,
-            Err(error) => return self.warnings.push(error.to_string()),
-        };
-        let Ok(host) = super::engine(&host).await else { return };
-        match host.inspect(&dind.name).await {
-            Ok(Some(container)) => {
-                if let Some(home) = Owner::of(home).other(&container.labels) {
-                    let error = DindError::OtherHome { name: dind.name.clone(), home };
-                    self.problem(error.to_string(), &error.next());
-                }
-                if container.status != "running" {
-                    let problem = format!("the container `{}` is {}", dind.name, container.status);
-                    self.problem(problem, "berth up");
-                }
-                self.container = Some(ContainerStatus {
-                    name: dind.name.clone(),
-                    state: container.status,
-                    health: container.health,
-                    image: dind.image.clone(),
-                });
+            Err(error) => {
+                self.warnings.push(error.to_string());
+                return None;
             }
-            Ok(None) => self.problem(format!("there is no container `{}`", dind.name), "berth up"),
-            Err(_) => {}
+        };
+        let Some(container) = super::engine(&host).await.ok()?.inspect(&dind.name).await.ok()? else {
+            return Some(format!("there is no container `{}`", dind.name));
+        };
+        if let Some(home) = Owner::of(home).other(&container.labels) {
+            let error = DindError::OtherHome { name: dind.name.clone(), home };
+            self.problem(error.to_string(), &error.next());
+        }
+        let doubt = (container.status != "running")
+            .then(|| format!("the container `{}` is {}", dind.name, container.status));
+        self.container = Some(ContainerStatus {
+            name: dind.name.clone(),
+            state: container.status,
+            health: container.health,
+            image: dind.image.clone(),
+        });
+        doubt
+    }
+
+    /// Why a daemon of ours does not answer, or would not if it could be asked.
+    async fn look_for_cause(&mut self, config: &Config, home: &Home, lookup: Lookup<'_>, can_be_asked: bool) {
+        match Watch::default().diagnose(config, home, lookup).await {
+            Diagnosis::Down(trouble) if !self.problems.contains(&trouble.cause) => {
+                self.problem(trouble.cause, &trouble.next.to_string());
+            }
+            Diagnosis::Starting(what) if can_be_asked => {
+                self.problem(format!("the DinD daemon does not answer yet: {what}"), "berth status");
+            }
+            _ => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::line::{Findings, Line, Seen, span};
+use crate::dind::diagnosis::Trouble;
 
 /// Certificates are valid from ten minutes before they were made (`dind::certs`).
 const SKEW_FATAL: f64 = 600.0;
@@ -35,6 +36,8 @@ pub struct Container {
     pub is_current: Option<bool>,
     /// Why it is none of ours, and what to do.
     pub others: Option<(String, String)>,
+    /// It ends whenever it is started.
+    pub dies: Option<Trouble>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,6 +78,14 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
         let name = &found.name;
         if let Some((why, next)) = &found.others {
             return Line::failed(NAME, why, next);
+        }
+        if let Some(Trouble { cause, next, .. }) = &found.dies {
+            findings.fail(cause, next.to_string());
+            findings.fact(format!(
+                "`{name}` is {}, and was started again {} times",
+                found.status, found.restarts
+            ));
+            return findings.into_line(NAME);
         }
         if found.status == "running" {
             let up = found.up_for.map_or_else(String::new, |seconds| format!(" for {}", span(seconds)));
@@ -138,7 +149,9 @@ pub(super) fn clock(seen: &Seen<Clock>) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dind::diagnosis::Next;
     use crate::doctor::line::State;
+    use crate::rpc::Code;
 
     fn answer() -> Answer {
         Answer {
@@ -200,6 +213,20 @@ mod tests {
         let line = judge(Container { restarts: 3, ..healthy() });
         assert_eq!((line.state, line.next.as_deref()), (State::Warning, Some("docker logs berth-dind")));
         assert!(line.fact.contains("3 times"), "{}", line.fact);
+
+        let dies = Some(Trouble {
+            code: Code::Unavailable,
+            cause: "it dies at its start: no iptables".into(),
+            next: Next::Command("apt install iptables".into()),
+            dies: true,
+        });
+        // Of one that dies again and again, whatever state it is in at the moment.
+        for status in ["running", "restarting", "exited"] {
+            let line =
+                judge(Container { dies: dies.clone(), restarts: 3, status: status.into(), ..healthy() });
+            assert_eq!((line.state, line.next.as_deref()), (State::Failed, Some("apt install iptables")));
+            assert!(line.fact.starts_with("it dies at its start: no iptables; "), "{}", line.fact);
+        }
 
         let others = Some(("it belongs to another".into(), "name another".into()));
         let line = judge(Container { others, ..healthy() });

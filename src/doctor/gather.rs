@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::line::Seen;
 use super::{Facts, Options, SILENT};
 use crate::config::{Config, Home, Lookup};
+use crate::dind::diagnosis::Trouble;
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
 
@@ -31,6 +32,8 @@ struct Asked<'a> {
     host: Option<Engine>,
     /// The DinD daemon, if it answers.
     daemon: Option<Engine>,
+    /// Why it does not.
+    trouble: Option<Trouble>,
 }
 
 pub(super) async fn gather(
@@ -41,9 +44,9 @@ pub(super) async fn gather(
     progress: &Progress,
 ) -> Facts {
     let task = progress.task("asking the engine and the daemon");
-    let ((engine, host), (daemon, inner)) =
-        tokio::join!(daemon::engine(config, lookup), daemon::daemon(config, home));
-    let asked = Asked { config, home, lookup, host, daemon: inner };
+    let ((engine, host), (daemon, inner, trouble)) =
+        tokio::join!(daemon::engine(config, lookup), daemon::daemon(config, home, lookup));
+    let asked = Asked { config, home, lookup, host, daemon: inner, trouble };
     let (container, certificates, clock, confinement, data, images, (standby, orphans), leftovers, clients) = tokio::join!(
         in_time(daemon::container(&asked)),
         in_time(certificates::look(&asked)),

@@ -1,12 +1,15 @@
 //! From a configured server to a running one: connections, image, container, process; as much at once as can be.
 
 mod image;
+mod reach;
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use image::{Found, Image};
+use reach::connect;
+pub use reach::{Inquiry, Outlook};
 
 use super::housekeeping::{Housekeeping, Made};
 use super::identity::Client;
@@ -38,6 +41,8 @@ pub struct Plan {
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
     pub endpoint: Endpoint,
+    /// Whoever can say why the daemon does not answer.
+    pub inquiry: Option<Inquiry>,
     /// Where what a package is baked on may be.
     pub host: Option<Daemon>,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
@@ -248,13 +253,6 @@ async fn look_for_standby(
             Ok((spec, Wire::connect(&plan.endpoint).await?, Vec::new()))
         }
     }
-}
-
-async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Failure> {
-    let began = Instant::now();
-    let wire = Wire::connect(&plan.endpoint).await?;
-    trace.step(step, began, &plan.endpoint.to_string());
-    Ok(wire)
 }
 
 async fn in_time<T>(

@@ -1,6 +1,7 @@
 //! The daemon itself: made, repaired, taken down, and who may speak to it.
 
 pub(crate) mod own;
+mod said;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

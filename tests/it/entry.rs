@@ -111,7 +111,7 @@ fn a_controller_that_cannot_be_had_is_named_and_the_others_are_handed_on() {
             echo "$1"
         }
         hand_on_cgroups 2>&1"#;
-    let missing = "berth: cannot enable the control group controllers cpu; their limits cannot be set";
+    let missing = "berth: note: cannot enable the control group controllers cpu; their limits cannot be set";
     prints(&[], script, &format!("+memory\n+pids\n{missing}"));
 }
 

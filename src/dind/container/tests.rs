@@ -18,6 +18,7 @@ fn container(status: &str, hash: &str) -> Container {
         oom_killed: false,
         created_at: String::new(),
         started_at: String::new(),
+        finished_at: String::new(),
         address: None,
     }
 }

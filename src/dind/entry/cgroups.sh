@@ -43,7 +43,7 @@ hand_on_v2() {
         if hand_out "+$controller"; then enabled="$enabled $controller"; else missing="$missing $controller"; fi
     done
     [ -n "$enabled" ] || die "cannot enable the controllers of $cgroups ($controllers)"
-    echo "berth: cannot enable the control group controllers$missing; their limits cannot be set" >&2
+    note "cannot enable the control group controllers$missing; their limits cannot be set"
 }
 
 # Each controller is a mount of its own.

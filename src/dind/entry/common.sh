@@ -3,8 +3,13 @@
 set -eu
 umask 022
 
-# What stands behind «; type: » is the next command for a person.
+# The last words: berth tells them as the cause, and what stands behind «; type: » as the next command.
 die() {
     echo "berth: $*" >&2
     exit 1
+}
+
+# What is no reason to end.
+note() {
+    echo "berth: note: $*" >&2
 }

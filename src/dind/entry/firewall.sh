@@ -3,6 +3,8 @@
 # Where the kernel has only the old tables, dockerd has to find the old tool under the usual name.
 choose_iptables() {
     ! iptables -nL >/dev/null 2>&1 || return 0
+    command -v iptables >/dev/null ||
+        die "the daemon's image has no iptables; name another image in [dind], then type: berth up"
     legacy=$(command -v iptables-legacy || command -v xtables-legacy-multi) || die "iptables does not work here"
     mkdir -p /run/berth/bin
     ln -sf "$legacy" /run/berth/bin/iptables

@@ -84,6 +84,8 @@ pub struct Container {
     pub oom_killed: bool,
     pub created_at: String,
     pub started_at: String,
+    /// The end of its life before, where it runs.
+    pub finished_at: String,
     pub address: Option<String>,
 }
 
@@ -154,6 +156,7 @@ pub(super) fn container(container: models::ContainerInspectResponse) -> Containe
         oom_killed: state.oom_killed.unwrap_or_default(),
         created_at: container.created.unwrap_or_default(),
         started_at: state.started_at.unwrap_or_default(),
+        finished_at: state.finished_at.unwrap_or_default(),
         address: networks.into_values().find_map(|n| n.ip_address.filter(|ip| !ip.is_empty())),
     }
 }

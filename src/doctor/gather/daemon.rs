@@ -6,11 +6,12 @@ use jiff::Timestamp;
 
 use super::{Asked, failed};
 use crate::config::{Config, Home, Lookup};
+use crate::dind::diagnosis::{Diagnosis, Trouble, Watch};
 use crate::dind::owner::Owner;
 use crate::dind::{self, DindError, soon, spec};
 use crate::dock::docker::{DockerError, Engine};
-use crate::doctor::daemon::{Answer, Clock, Container};
 use crate::doctor::confinement::Confinement;
+use crate::doctor::daemon::{Answer, Clock, Container};
 use crate::doctor::line::Seen;
 use crate::failure::{Failure, chain};
 
@@ -33,19 +34,26 @@ pub(super) async fn engine(config: &Config, lookup: Lookup<'_>) -> (Seen<Answer>
     }
 }
 
-pub(super) async fn daemon(config: &Config, home: &Home) -> (Seen<Answer>, Option<Engine>) {
-    let ours = config.dind.host.is_none();
+/// The daemon, if it answers, and else why not, where its engine can tell.
+pub(super) async fn daemon(
+    config: &Config,
+    home: &Home,
+    lookup: Lookup<'_>,
+) -> (Seen<Answer>, Option<Engine>, Option<Trouble>) {
     let asked = async {
         let endpoint = dind::endpoint(config, home)?.with_timeout(dind::ANSWER_WITHIN);
         let engine = Engine::new(endpoint);
         Ok::<_, DockerError>((answer(&engine).await?, engine))
     };
-    match asked.await {
-        Ok((answer, engine)) => (Seen::Found(answer), Some(engine)),
-        Err(error) => {
-            let next = if ours { "berth up" } else { "start that daemon, or correct [dind]" };
-            (Seen::failed(Failure::from(error).text, next), None)
-        }
+    let error = match asked.await {
+        Ok((answer, engine)) => return (Seen::Found(answer), Some(engine), None),
+        Err(error) => Failure::from(error).text,
+    };
+    match Watch::default().diagnose(config, home, lookup).await {
+        Diagnosis::Elsewhere => (Seen::failed(error, "start that daemon, or correct [dind]"), None, None),
+        Diagnosis::Starting(what) => (Seen::failed(format!("{error}: {what}"), "berth doctor"), None, None),
+        Diagnosis::Silent => (Seen::failed(error, "berth up"), None, None),
+        Diagnosis::Down(trouble) => (Seen::failed(error, trouble.next.to_string()), None, Some(trouble)),
     }
 }
 
@@ -102,18 +110,10 @@ pub(super) async fn container(asked: &Asked<'_>) -> Seen<Container> {
         restarts: container.restarts,
         is_current,
         others: others.map(|error| (error.to_string(), error.next())),
+        dies: asked.trouble.clone().filter(|trouble| trouble.dies),
     })
 }
 
-pub(super) async fn clock(asked: &Asked<'_>) -> Seen<Clock> {
-    let daemon = match asked.daemon() {
-        Ok(daemon) => daemon,
-        Err(seen) => return seen,
-    };
-    let (before, began) = (Timestamp::now(), Instant::now());
-    match soon(daemon, daemon.clock()).await {
-        Ok(theirs) => {
-            let took = began.elapsed();
 pub(super) async fn confinement(asked: &Asked<'_>) -> Seen<Confinement> {
     let daemon = match asked.daemon() {
         Ok(daemon) => daemon,
@@ -128,6 +128,15 @@ pub(super) async fn confinement(asked: &Asked<'_>) -> Seen<Confinement> {
     found.map_or_else(failed, |daemon| Seen::Found(Confinement { daemon, engine, container }))
 }
 
+pub(super) async fn clock(asked: &Asked<'_>) -> Seen<Clock> {
+    let daemon = match asked.daemon() {
+        Ok(daemon) => daemon,
+        Err(seen) => return seen,
+    };
+    let (before, began) = (Timestamp::now(), Instant::now());
+    match soon(daemon, daemon.clock()).await {
+        Ok(theirs) => {
+            let took = began.elapsed();
             let ahead = theirs.duration_since(before).as_secs_f64() - took.as_secs_f64() / 2.0;
             Seen::Found(Clock { ahead, took })
         }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Plan, connect, in_time};
+use super::reach::connect;
+use super::{Plan, in_time};
 use crate::bake::{LABEL_INTEGRITY, Oven};
 use crate::config::Server;
 use crate::dind::progress::Progress;
@@ -50,7 +51,11 @@ pub(super) struct Found {
 pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Failure> {
     let Plan { server, host, .. } = plan;
     let timeout = server.settings.start_timeout;
-    let looking = || in_time(timeout, "image", &server.name, look(plan, trace));
+    let looking = async || {
+        // A connection has a time of its own.
+        let wire = connect(plan, trace, "connect for the server").await?;
+        in_time(timeout, "image", &server.name, look(wire, plan, trace)).await
+    };
     let (wire, image) = looking().await?;
     if let (Some(image), Some(recipe)) = (&image, &server.recipe) {
         recipe.expects(&image.integrity)?;
@@ -73,9 +78,8 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
     Ok(Found { wire, image, is_new: true })
 }
 
-/// Connects, and asks what the image is, if that matters.
-async fn look(plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
-    let mut wire = connect(plan, trace, "connect for the server").await?;
+/// Asks what the image is, if that matters.
+async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
     let Server { command, recipe, settings, .. } = &plan.server;
     if command.is_some() && recipe.is_none() && settings.standby == 0 && !plan.fetch {
         return Ok((wire, None));
