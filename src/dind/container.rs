@@ -306,12 +306,15 @@ impl<'a> Host<'a> {
     async fn answer(&self, limit: Duration) -> Result<Answer, DindError> {
         let name = self.dind.name.as_str();
         let began = Instant::now();
-        let mut task = None;
+        let (mut task, mut restarts) = (None, None);
         loop {
             let answer = self.ask().await;
             let Answer::Silence(cause) = &answer else { return Ok(answer) };
-            let running = self.engine.inspect(name).await?.is_some_and(|container| container.running);
-            if !running || began.elapsed() > limit {
+            let container = self.engine.inspect(name).await?;
+            let has_ended = container.is_none_or(|container| {
+                !container.running || container.restarts > *restarts.get_or_insert(container.restarts)
+            });
+            if has_ended || began.elapsed() > limit {
                 return Ok(answer);
             }
             if task.is_none() {
