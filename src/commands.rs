@@ -41,7 +41,8 @@ pub const UNREAD: u8 = 141;
 /// Runs what the command line says.
 pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
     let loaded = Home::from_env(&variable).and_then(|home| {
-        let config = Config::load(&home, arguments.config.as_deref())?;
+        let mut config = Config::load(&home, arguments.config.as_deref())?;
+        crate::dind::place::recall(&mut config, &home);
         Ok((config, home))
     });
     if let Subcommands::Run(args) = arguments.command {

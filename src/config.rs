@@ -39,7 +39,7 @@ pub use pattern::ToolPattern;
 pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 pub use secret::looks_secret;
 pub use server::{EnvVar, Server, Settings};
-pub use share::Shares;
+pub use share::{Apart, Shares};
 pub use subnet::AddressPool;
 pub use value::ValueError;
 pub use volume::Volume;

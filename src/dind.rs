@@ -12,8 +12,11 @@ pub mod down;
 pub mod env;
 pub mod images;
 pub mod owner;
+pub mod place;
 pub mod progress;
+mod reach;
 mod sessions;
+mod shares;
 pub mod spec;
 pub mod status;
 pub mod up;
@@ -71,6 +74,11 @@ pub enum DindError {
     /// As its own last words have it.
     #[error("{}", .0.cause)]
     Dies(Trouble),
+    /// It runs and answers, where berth is not.
+    #[error(
+        "the DinD daemon `{name}` answers inside of its container, but not at {address} ({cause}): {why}"
+    )]
+    Unreached { name: String, address: String, cause: String, why: String, next: &'static str },
     #[error("the container `{0}` keeps being changed by somebody else")]
     Unsettled(String),
     #[error("{0}")]
@@ -94,6 +102,7 @@ impl DindError {
             | Self::OtherHome { .. }
             | Self::ForeignVolume(_)
             | Self::NotOurs
+            | Self::Unreached { .. }
             | Self::PortTaken { .. }
             | Self::NoImage { .. } => Code::Configuration,
             Self::Certificates(_) | Self::Lock { .. } => Code::Internal,
@@ -131,6 +140,7 @@ impl DindError {
             Self::Start { .. } => "correct [dind], then type `berth up`".to_owned(),
             Self::Dies(trouble) => trouble.next.phrase(),
             Self::NotReady { name, .. } => format!("see `docker logs {name}`"),
+            Self::Unreached { next, .. } => (*next).to_owned(),
             Self::Unsettled(_) => "type `berth up` again".to_owned(),
             Self::Active(_) => "see them with `berth ps`, or end them with `berth down --force`".to_owned(),
             Self::Deferred { .. } => {
@@ -149,9 +159,18 @@ fn denied(error: &DockerError) -> bool {
         if source.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
+/// The daemon that holds the sessions, at the address by which it is reached from here.
+pub fn daemon(config: &Config, home: &Home) -> Daemon {
+    let daemon = config.dind.daemon(home);
+    match place::address(&config.dind, home) {
+        Some(address) => Daemon { address, ..daemon },
+        None => daemon,
+    }
+}
+
 /// Where the sessions' daemon is, with the certificates for it.
 pub fn endpoint(config: &Config, home: &Home) -> Result<Endpoint, DialError> {
-    let daemon = config.dind.daemon(home);
+    let daemon = daemon(config, home);
     Endpoint::parse(&daemon.address, daemon.certs.as_deref())
 }
 

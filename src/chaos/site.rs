@@ -84,7 +84,7 @@ impl Own {
         for (_, placed) in up.images {
             placed.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
         }
-        let daemon = self.config.dind.daemon(&self.home);
+        let daemon = crate::dind::daemon(&self.config, &self.home);
         let host = self.host(lookup)?;
         let address = daemon.address.trim_start_matches("tcp://").to_owned();
         let mut slots = Vec::new();

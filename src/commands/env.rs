@@ -11,7 +11,7 @@ use crate::failure::Failure;
 pub fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     // Variables that name certificates which are not there would only fail later, and say less.
     dind::endpoint(config, home).map_err(Failure::from)?;
-    let lines = dind::env::lines(&config.dind.daemon(home), super::variable("DOCKER_CONTEXT").is_some());
+    let lines = dind::env::lines(&dind::daemon(config, home), super::variable("DOCKER_CONTEXT").is_some());
     std::io::stdout().lock().write_all(lines.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -43,7 +43,7 @@ pub async fn run(
             *arg = chosen.secrets.iter().fold(arg.clone(), |arg, secret| arg.replace(secret, "[redacted]"));
         }
         let env = chosen.env.clone();
-        let daemon = config.dind.daemon(&home).address;
+        let daemon = crate::dind::daemon(&config, &home).address;
         writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, &plan_spec(&args, chosen)?, &env))?;
         return Ok(ExitCode::SUCCESS);
     }

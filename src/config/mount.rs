@@ -196,6 +196,9 @@ impl Config {
         if let Some(why) = share.closed(&path) {
             return Err(refused(&why).with_hint("keep what servers are to work on in a folder of its own"));
         }
+        if let Some(apart) = share.unseen(&path) {
+            return Err(refused(&apart.why()).with_hint(apart.hint()));
+        }
         let is_shared = |path: &Path| shared.iter().any(|share| path.starts_with(share));
         if !is_shared(&path) {
             // Whoever put the link there shall not have it shared.
@@ -214,7 +217,13 @@ impl Config {
                 None => "that could not be shared: keep what servers are to work on in a folder of its own"
                     .to_owned(),
             };
-            return Err(refused("it is not shared with the daemon").with_hint(hint));
+            return Err(match share.known_apart() {
+                Some(apart) => {
+                    let why = format!("it is not shared with the daemon, and {}", apart.why());
+                    refused(&why).with_hint(format!("{}, {hint}", apart.hint()))
+                }
+                None => refused("it is not shared with the daemon").with_hint(hint),
+            });
         }
         let device = stat.st_dev;
         let inode = stat.st_ino;

@@ -43,9 +43,42 @@ struct Share {
 /// The folders that are shared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shares {
-    shares: Vec<Share>,
+    listed: Vec<Share>,
     /// What no server may ever see: berth's own files, and the daemon's and the engine's where the file names them.
     closed: Vec<Closed>,
+    apart: Option<Apart>,
+}
+
+/// What was found out about an engine that does not have this machine's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Apart {
+    /// Its address.
+    pub engine: String,
+    /// The shared folders that it does not have, or has others in the place of.
+    pub unseen: Vec<PathBuf>,
+    /// Berth runs in a container of the engine's.
+    pub contained: bool,
+}
+
+impl Apart {
+    /// What is in the way of a folder that servers are to have.
+    pub(super) fn why(&self) -> String {
+        let whose = if self.contained {
+            "the files of the container that berth runs in"
+        } else {
+            "this machine's files"
+        };
+        format!("the engine at `{}` does not see {whose}", self.engine)
+    }
+
+    /// What mends it.
+    pub(super) fn hint(&self) -> &'static str {
+        if self.contained {
+            "mount the folder into this container at its path on the engine's machine"
+        } else {
+            "keep what servers are to work on where the engine's machine has the same folder"
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,18 +127,18 @@ impl Shares {
         ];
         let mut closed = closed.map(|(path, what)| Closed { path: path.to_owned(), what }).to_vec();
         closed.extend(certs.map(|certs| Closed { path: certs.to_owned(), what: "the key of the daemon" }));
-        let mut shares = Self { shares, closed };
+        let mut shares = Self { listed: shares, closed, apart: None };
         for (address, what) in sockets.into_iter().zip(["the daemon's socket", "the engine's socket"]) {
             shares.close(address.unwrap_or_default(), what);
         }
-        for share in &shares.shares {
+        for share in &shares.listed {
             shares.check(share, &share.path, Path::to_owned)?;
         }
         Ok(shares)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.shares.is_empty()
+        self.listed.is_empty()
     }
 
     /// The same, with the engine's socket out of reach.
@@ -120,6 +153,31 @@ impl Shares {
         }
     }
 
+    /// The same, with what was found out about the engine.
+    #[must_use]
+    pub fn apart(self, apart: Apart) -> Self {
+        Self { apart: Some(apart), ..self }
+    }
+
+    /// What was found out about an engine that may not have what isn't shared yet either.
+    pub(super) fn known_apart(&self) -> Option<&Apart> {
+        self.apart.as_ref()
+    }
+
+    /// The same, if it has another folder, or none, where `path` is.
+    pub(super) fn unseen(&self, path: &Path) -> Option<&Apart> {
+        self.known_apart().filter(|apart| apart.unseen.iter().any(|folder| path.starts_with(folder)))
+    }
+
+    /// An error at the share that is `folder`, which the engine does not have.
+    pub fn unseen_error(&self, folder: &Path, apart: &Apart) -> Option<ConfigError> {
+        let is_it = |share: &&Share| self.resolve(share).is_ok_and(|path| path == folder);
+        let share = self.listed.iter().find(is_it)?;
+        let message = format!("`{}` in `share` cannot be shared: {}", share.written, apart.why());
+        let error = ConfigError::new(message).at(Some(share.place.clone()));
+        Some(error.with_hint(format!("{}, or take it out", apart.hint())))
+    }
+
     /// What of berth's, the daemon's or the engine's is at, in or above `path`, which has no links.
     pub(super) fn closed(&self, path: &Path) -> Option<String> {
         self.closed_at(path, real)
@@ -127,14 +185,14 @@ impl Shares {
 
     /// An error at the first share's line, if there is one.
     pub(super) fn error(&self, message: String) -> Option<ConfigError> {
-        let first = self.shares.first()?;
+        let first = self.listed.first()?;
         Some(ConfigError::new(message).at(Some(first.place.clone())))
     }
 
     /// The folders as the kernel knows them, the outermost alone where one holds another; in the paths' order.
     pub fn canonical(&self) -> Result<Vec<PathBuf>, ConfigError> {
         let mut folders =
-            self.shares.iter().map(|share| self.resolve(share)).collect::<Result<Vec<_>, _>>()?;
+            self.listed.iter().map(|share| self.resolve(share)).collect::<Result<Vec<_>, _>>()?;
         folders.sort();
         // Sorted component by component: what a folder holds follows it.
         folders.dedup_by(|inner, outer| inner.starts_with(outer));
@@ -143,12 +201,12 @@ impl Shares {
 
     /// The same, without those that are not there at the moment: a server that doesn't need one starts all the same.
     pub(super) fn present(&self) -> Vec<PathBuf> {
-        self.shares.iter().filter_map(|share| self.resolve(share).ok()).collect()
+        self.listed.iter().filter_map(|share| self.resolve(share).ok()).collect()
     }
 
     /// Whether `path` lies in a share by its name alone.
     pub(super) fn names(&self, path: &Path) -> bool {
-        self.shares.iter().any(|share| path.starts_with(&share.path))
+        self.listed.iter().any(|share| path.starts_with(&share.path))
     }
 
     /// The line that shares `folder`, too; `None` for what can't be shared.
@@ -156,7 +214,7 @@ impl Shares {
         if self.obstacle(folder, Path::to_owned).is_some() {
             return None;
         }
-        let written = self.shares.iter().map(|share| share.written.as_str());
+        let written = self.listed.iter().map(|share| share.written.as_str());
         let folder = folder.to_string_lossy();
         let all: Vec<String> = written.chain([folder.as_ref()]).map(|share| format!("{share:?}")).collect();
         Some(format!("share = [{}]", all.join(", ")))

@@ -5,7 +5,7 @@
 //! and the authority's key beside it. What is good stays: a certificate is judged by the very verifier that a
 //! connection will use, now and for the time until it is renewed.
 
-mod files;
+pub(super) mod files;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

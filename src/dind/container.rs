@@ -6,14 +6,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
 use super::diagnosis::{Diagnosis, Watch};
 use super::owner::Owner;
 use super::progress::Progress;
+use super::reach::{self, Reach};
 use super::spec::LABEL_SPEC;
-use super::{ActiveSessions, DindError, certs, images, sessions, spec};
+use super::{ActiveSessions, DindError, certs, images, sessions, shares, spec};
 use crate::config::{Dind, Home};
-use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Container, DockerError, Engine};
 use crate::dock::labels::managed_by;
 
@@ -85,7 +85,7 @@ pub(super) struct Host<'a> {
     owner: Owner,
     engine: &'a Engine,
     /// The daemon in it.
-    endpoint: Endpoint,
+    reach: Reach<'a>,
     progress: &'a Progress,
     changes: Changes,
 }
@@ -96,7 +96,7 @@ impl<'a> Host<'a> {
         shared: Vec<PathBuf>,
         home: &'a Home,
         engine: &'a Engine,
-        endpoint: Endpoint,
+        reach: Reach<'a>,
         progress: &'a Progress,
     ) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl<'a> Host<'a> {
             home,
             owner: Owner::of(home),
             engine,
-            endpoint,
+            reach,
             progress,
             changes: Changes::default(),
         }
@@ -127,6 +127,7 @@ impl<'a> Host<'a> {
         let name = self.dind.name.as_str();
         let image = self.image().await?;
         let hash = spec::hash(self.dind, &self.shared, &image);
+        self.check_shares(&image, &hash).await?;
         for _ in 0..ROUNDS {
             let container = self.engine.inspect(name).await?;
             match (need(container.as_ref(), &hash, &self.owner), container) {
@@ -180,6 +181,15 @@ impl<'a> Host<'a> {
         Ok(self.engine.image(image).await?.map(|found| found.id).unwrap_or_default())
     }
 
+    /// Before anything is made that has other folders than it should, or removed for it.
+    async fn check_shares(&self, image: &str, hash: &str) -> Result<(), DindError> {
+        let found = self.engine.inspect(&self.dind.name).await?;
+        if found.is_some_and(|found| found.labels.get(LABEL_SPEC).is_some_and(|found| found == hash)) {
+            return Ok(());
+        }
+        shares::check(self.dind, &self.shared, image, self.engine, self.home).await
+    }
+
     /// Creates and starts the container; false if somebody else has just done so.
     async fn create(&mut self, image: &str) -> Result<bool, DindError> {
         let name = self.dind.name.as_str();
@@ -212,7 +222,13 @@ impl<'a> Host<'a> {
 
     async fn start(&self) -> Result<(), DindError> {
         let name = self.dind.name.as_str();
-        self.engine.start(name).await.map_err(|source| {
+        let mut started = self.engine.start(name).await;
+        if started.as_ref().is_err_and(|error| error.to_string().contains("not found"))
+            && reach::leave(self.engine, self.dind).await
+        {
+            started = self.engine.start(name).await;
+        }
+        started.map_err(|source| {
             let text = source.to_string();
             if text.contains("port is already allocated") || text.contains("address already in use") {
                 DindError::PortTaken { address: format!("{}:{}", self.dind.bind, self.dind.port), source }
@@ -277,7 +293,7 @@ impl<'a> Host<'a> {
 
     async fn active(&self) -> Result<ActiveSessions, DindError> {
         let name = self.dind.name.as_str();
-        sessions::active(self.engine, name, Ok(self.endpoint.clone()))
+        sessions::active(self.engine, name, Ok(self.reach.endpoint().await))
             .await
             .map_err(|source| DindError::Uncounted { name: name.to_owned(), source })
     }
@@ -297,10 +313,6 @@ impl<'a> Host<'a> {
         DindError::Deferred { what, name: self.dind.name.clone(), sessions }
     }
 
-    async fn ask(&self) -> Answer {
-        answer::ask(&self.endpoint, &self.home.certs).await
-    }
-
     /// What a running daemon answers. One that is merely slow has sessions that go on: its silence counts only if it
     /// lasts for all of `limit`, or if its container has ended.
     async fn answer(&self, limit: Duration) -> Result<Answer, DindError> {
@@ -308,7 +320,7 @@ impl<'a> Host<'a> {
         let began = Instant::now();
         let (mut task, mut restarts) = (None, None);
         loop {
-            let answer = self.ask().await;
+            let answer = self.reach.ask().await?;
             let Answer::Silence(cause) = &answer else { return Ok(answer) };
             let container = self.engine.inspect(name).await?;
             let has_ended = container.is_none_or(|container| {
@@ -332,7 +344,7 @@ impl<'a> Host<'a> {
         let name = self.dind.name.as_str();
         let (watch, mut looks) = (Watch::since_start(), 0);
         let cause = loop {
-            let silence = match self.ask().await {
+            let silence = match self.reach.ask().await? {
                 Answer::Good | Answer::OldCertificate(_) => return Ok(()),
                 Answer::Stranger(cause) | Answer::Silence(cause) => cause,
             };

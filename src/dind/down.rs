@@ -2,7 +2,7 @@
 
 use super::owner::Owner;
 use super::progress::Progress;
-use super::{ActiveSessions, DindError, sessions, spec};
+use super::{ActiveSessions, DindError, place, reach, sessions, spec};
 use crate::config::{Config, Home, Lookup};
 use crate::dock::labels::managed_by;
 
@@ -65,6 +65,8 @@ pub async fn down(
         report.container = host.remove(&container.id).await?;
         task.done(&format!("removed the container `{}`", dind.name));
     }
+    reach::part(&host, dind, progress).await?;
+    place::forget(home);
     if options.volumes {
         let volume = spec::volume(dind);
         let (label, value) = managed_by();

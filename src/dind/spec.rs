@@ -2,7 +2,7 @@
 //!
 //! What it needs is uploaded, so that the engine may be remote; of the engine's host it has what `share` names, and no more.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -26,6 +26,7 @@ const ENTRY: &str = concat!(
 const FOLDER: &str = "berth";
 /// The only port of the daemon: mTLS.
 const PORT: &str = "2376/tcp";
+pub(super) const PORT_NUMBER: u16 = 2376;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Names the whole body, so that a change of any part is seen.
@@ -103,9 +104,7 @@ fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
         "VolumeOptions": { "Labels": { label: value } },
     })];
     // What is mounted below is there, too: a mount of a session's may be of that alone.
-    mounts.extend(shared.iter().map(|folder| {
-        json!({ "Type": "bind", "Source": folder, "Target": folder, "BindOptions": { "Propagation": "rprivate" } })
-    }));
+    mounts.extend(shared.iter().map(|folder| bind(folder)));
     let mut host = json!({
         "Mounts": mounts,
         // Sockets and pid files of a daemon that was killed must not survive it.
@@ -127,6 +126,8 @@ fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
         host["MaskedPaths"] = json!([]);
         host["ReadonlyPaths"] = json!([]);
     }
+    let mut test = vec!["CMD".to_owned()];
+    test.extend(health_check());
     json!({
         "Image": dind.image,
         "Hostname": hostname(&dind.name),
@@ -140,7 +141,7 @@ fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
         "StopSignal": "SIGTERM",
         "StopTimeout": 20,
         "Healthcheck": {
-            "Test": ["CMD", format!("/{FOLDER}/keeper"), "ping", "/var/run/docker.sock"],
+            "Test": test,
             "Interval": 30 * SECOND_NS,
             "Timeout": 5 * SECOND_NS,
             "StartPeriod": 60 * SECOND_NS,
@@ -160,6 +161,16 @@ fn environment(dind: &Dind) -> Vec<String> {
         env.push(format!("BERTH_POOLS={}", pools.join(" ")));
     }
     env
+}
+
+/// A folder of the engine's host at its own path. The engine never makes it.
+pub(super) fn bind(folder: &Path) -> Value {
+    json!({ "Type": "bind", "Source": folder, "Target": folder, "BindOptions": { "Propagation": "rprivate" } })
+}
+
+/// Succeeds in a container whose daemon answers.
+pub(super) fn health_check() -> Vec<String> {
+    [&format!("/{FOLDER}/keeper"), "ping", "/var/run/docker.sock"].map(str::to_owned).to_vec()
 }
 
 /// A host's name has at most 63 characters; what ends in one of these would be refused.

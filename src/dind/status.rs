@@ -86,7 +86,7 @@ pub struct ImageStatus {
 
 /// Looks at everything that a session needs.
 pub async fn status(config: &Config, home: &Home, lookup: Lookup<'_>) -> Status {
-    let daemon = config.dind.daemon(home);
+    let daemon = super::daemon(config, home);
     let mut status = Status {
         healthy: false,
         endpoint: daemon.address.clone(),

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::container::{Changes, Host};
 use super::images::{ImageError, Origin};
 use super::progress::Progress;
+use super::reach::Reach;
 use super::{DindError, addresses, certs, images};
 use crate::config::{Config, Daemon, Dind, Home, Lookup};
 use crate::dock::dial::Endpoint;
@@ -38,11 +39,12 @@ pub async fn up(
         let engine = super::engine(&host).await?;
         let names = server_names(&config.dind, &host, &config.dind.daemon(home));
         let written = certs::ensure(&home.certs, &names, Timestamp::now())?;
-        let endpoint = endpoint(config, home)?;
         let former = engine.inspect(&config.dind.name).await?;
         let labels = former.as_ref().map(|container| &container.labels);
         let dind = addresses::settle(&config.dind, &engine, labels).await?;
-        let mut container = Host::new(&dind, shared, home, &engine, endpoint, progress);
+        let reach = Reach::new(&dind, home, &engine, progress)
+            .map_err(|error| DindError::Daemon { source: error.into() })?;
+        let mut container = Host::new(&dind, shared, home, &engine, reach, progress);
         if !written.is_empty() {
             container.say(format!("made {} in `{}`", written.join(", "), home.certs.display()));
         }

@@ -6,6 +6,8 @@
 mod bake;
 mod error;
 mod model;
+mod network;
+mod probe;
 mod transport;
 
 use std::collections::HashMap;
@@ -19,6 +21,8 @@ use serde_json::Value;
 
 pub use error::DockerError;
 pub use model::{Container, Image, Listed, Usage, Version};
+pub use network::Attached;
+pub use probe::Stat;
 
 use super::dial::Endpoint;
 use error::{absent, drain, explain};

@@ -32,7 +32,7 @@ const MAX_NUMBER: u32 = 10_000;
 const CREATE: &str = "create the container";
 const START: &str = "start the container";
 /// What the daemon says of a mount whose source it doesn't have.
-const NO_SOURCE: &str = "bind source path does not exist";
+pub const NO_SOURCE: &str = "bind source path does not exist";
 
 /// Why a session got no container.
 #[derive(Debug, thiserror::Error)]

@@ -65,7 +65,7 @@ impl Plan {
             }
             Some(value)
         })?;
-        let daemon = config.dind.daemon(home);
+        let daemon = crate::dind::daemon(config, home);
         let program = std::env::current_exe()
             .map_err(|error| Failure::new(Code::Internal, &error, "use an absolute path"))?;
         let variables = used.into_inner().unwrap_or_default();

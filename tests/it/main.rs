@@ -25,6 +25,7 @@ mod history;
 mod hostile;
 mod identity;
 mod lifecycle;
+mod place;
 mod prestart;
 mod protocol;
 mod recovery;

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use super::super::{ConfigError, Home, Overrides};
+use super::super::{Apart, ConfigError, Home, Overrides};
 use super::*;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -249,4 +249,37 @@ fn no_mount_has_the_socket_of_docker_host() {
     let beside = format!("[\"{root}/share/two:/w\"]");
     let said = place.mounts(&beside, &[("DOCKER_HOST", &socket)]).unwrap_err().to_string();
     assert!(said.contains("it is not shared with the daemon"), "{said}");
+}
+
+#[test]
+fn what_the_engine_does_not_have_is_refused_with_that_reason() {
+    let place = Place::new();
+    let root = place.root.display().to_string();
+    let said = |source: &str, apart: Apart| {
+        let text = format!(
+            "[dind]\nshare = [\"{root}/share\"]\n[servers.a]\nimage = \"i\"\nmounts = [\"{root}/{source}:/w\"]\n"
+        );
+        let mut config = parse(&text).unwrap();
+        config.dind.share = config.dind.share.apart(apart);
+        config.mounts(config.server("a").unwrap(), &|_| None).map_err(|error| error.to_string())
+    };
+    let apart = |unseen: &str, contained| {
+        let unseen = if unseen.is_empty() { Vec::new() } else { vec![place.root.join(unseen)] };
+        Apart { engine: "unix:///s".to_owned(), unseen, contained }
+    };
+    let why = "the engine at `unix:///s` does not see";
+    assert_eq!(
+        said("share/one", apart("share", true)).unwrap_err(),
+        format!(
+            "/c/berth.toml:5: server `a` cannot mount `{root}/share/one`: {why} the files of the container that berth \
+             runs in; mount the folder into this container at its path on the engine's machine"
+        )
+    );
+    assert!(
+        said("share/one", apart("share", false)).unwrap_err().contains("this machine's files; keep what")
+    );
+    assert!(said("share/one", apart("", true)).is_ok(), "it has this one");
+    let unshared = said("secret", apart("", true)).unwrap_err();
+    let both = format!("it is not shared with the daemon, and {why} the files of the container");
+    assert!(unshared.contains(&both) && unshared.contains(", write `share = ["), "{unshared}");
 }

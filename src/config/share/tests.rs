@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::super::{Config, ConfigError, Daemon, Home};
+use super::super::{Apart, Config, ConfigError, Daemon, Home};
 
 fn home() -> Home {
     let variables = |name: &str| (name == "HOME").then(|| "/home/me".to_owned());
@@ -167,4 +167,23 @@ fn neither_the_daemons_certificates_nor_a_socket_that_the_file_names_is_shared()
         assert!(said.contains(&format!("cannot be shared: {what} is there, at `/srv/")), "{said}");
     }
     assert!(parse(&format!("{far}\nshare = [\"/srv/work\"]")).is_ok());
+}
+
+#[test]
+fn a_share_that_the_engine_does_not_have_is_an_error_at_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = fs::canonicalize(folder.path()).unwrap();
+    fs::create_dir(root.join("real")).unwrap();
+    symlink(root.join("real"), root.join("link")).unwrap();
+    let config = parse(&format!("share = [\"{0}/link\"]", root.display())).unwrap();
+    let unseen = root.join("real");
+    let apart = Apart { engine: "unix:///s".to_owned(), unseen: vec![unseen.clone()], contained: false };
+    let error = config.dind.share.unseen_error(&unseen, &apart).unwrap().to_string();
+    let expected = format!(
+        "/etc2/berth.toml:2: `{}/link` in `share` cannot be shared: the engine at `unix:///s` does not see this machine's \
+         files; keep what servers are to work on where the engine's machine has the same folder, or take it out",
+        root.display()
+    );
+    assert_eq!(error, expected);
+    assert!(config.dind.share.unseen_error(&root, &apart).is_none(), "no line shares that");
 }

@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path) -> Option<String> {
 }
 
 /// Writes beside the file and renames: a reader sees the old content or the new.
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), CertError> {
+pub(in crate::dind) fn write(path: &Path, content: &[u8]) -> Result<(), CertError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
