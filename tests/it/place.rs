@@ -121,6 +121,27 @@ impl Drop for Contained {
     }
 }
 
+/// A network of the person's own.
+struct OwnNetwork(&'static str);
+
+impl OwnNetwork {
+    fn new(name: &'static str) -> Self {
+        host(&["network", "create", name]);
+        Self(name)
+    }
+
+    /// False where somebody is in it.
+    fn remove(&self) -> bool {
+        host(&["network", "rm", self.0]).status.success()
+    }
+}
+
+impl Drop for OwnNetwork {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
 /// What the docker CLI on the host's engine prints, trimmed.
 fn says(args: &[&str]) -> String {
     String::from_utf8_lossy(&host(args).stdout).trim().to_owned()
@@ -175,7 +196,7 @@ fn in_a_container_with_the_engines_socket_the_daemon_is_met_in_a_network_of_its_
 #[test]
 fn a_container_in_a_network_of_the_persons_own_keeps_it_to_itself() {
     let network = "berth-test-place-own";
-    host(&["network", "create", network]);
+    let own = OwnNetwork::new(network);
     {
         let dev = Contained::new("berth-test-place-user", 22423, &["--network", network]);
         dev.succeeds(&["up"]);
@@ -200,7 +221,7 @@ fn a_container_in_a_network_of_the_persons_own_keeps_it_to_itself() {
         assert!(dev.succeeds(&["up"]).contains("joined the network"), "it was another container");
         dev.is_served();
     }
-    assert!(host(&["network", "rm", network]).status.success(), "nobody of berth's is in it");
+    assert!(own.remove(), "nobody of berth's is in it");
 }
 
 #[test]
