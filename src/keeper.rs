@@ -2,8 +2,8 @@
 //!
 //! `hold` keeps the container for as long as its owner holds the lifeline, the other end of its stdin, and
 //! ends it in order when that is let go, by whatever death. `exec` becomes the MCP server, unless `hold` started it
-//! ahead of its session. `ping` is the
-//! health check of the DinD daemon; `probe` looks at a container's walls from inside for `berth validate`.
+//! ahead of its session. `ping` is the health check of the DinD daemon, and `resolve` answers there for the names that
+//! sessions ask for. `probe` looks at a container's walls from inside for `berth validate`.
 //!
 //! It needs nothing but std, so that the build script can make a small static program of it that runs in any
 //! image. It must never end while the lifeline is held, never stay once that is gone whatever the server does,
@@ -21,12 +21,16 @@ mod json;
 mod limits;
 #[path = "keeper/locks.rs"]
 mod locks;
+#[path = "keeper/names.rs"]
+mod names;
 #[path = "keeper/needs.rs"]
 mod needs;
 #[path = "keeper/ping.rs"]
 mod ping;
 #[path = "keeper/probe.rs"]
 mod probe;
+#[path = "keeper/resolve.rs"]
+mod resolve;
 #[path = "keeper/server.rs"]
 mod server;
 #[path = "keeper/sys.rs"]
@@ -104,6 +108,7 @@ enum Subcommand {
     Exec { needs: Needs, program: OsString, arguments: Vec<OsString> },
     Ping { socket: OsString },
     Probe(probe::Probe),
+    Resolve(resolve::Resolve),
 }
 
 impl Subcommand {
@@ -153,6 +158,7 @@ impl Subcommand {
             }
             "ping" => Self::Ping { socket: words.next("a socket")? },
             "probe" => Self::Probe(probe::Probe::parse(&mut words)?),
+            "resolve" => Self::Resolve(resolve::Resolve::parse(&mut words)?),
             other => return Err(Failure::usage(format_args!("unknown subcommand `{other}`"))),
         };
         match words.0.next() {
@@ -168,6 +174,7 @@ impl Subcommand {
             Self::Exec { needs, program, arguments } => Err(exec::exec(&needs, &program, &arguments)),
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),
             Self::Probe(probe) => probe.execute().map(|()| 0),
+            Self::Resolve(resolve) => resolve.execute().map(|()| 0),
         }
     }
 }

@@ -19,6 +19,7 @@ const ENTRY: &str = concat!(
     include_str!("entry/cgroups.sh"),
     include_str!("entry/firewall.sh"),
     include_str!("entry/bridge.sh"),
+    include_str!("entry/names.sh"),
     include_str!("entry/apparmor.sh"),
     include_str!("entry/main.sh"),
 );

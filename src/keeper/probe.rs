@@ -11,6 +11,7 @@ use std::{env, hint, process, thread};
 
 use super::json::{or_null, quoted};
 use super::limits::limits;
+use super::names::names;
 use super::{Failure, Words};
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
@@ -28,6 +29,7 @@ pub(super) enum Probe {
     Read(OsString),
     Sleep(Duration),
     Drain { pause: Duration },
+    Names(String),
 }
 
 impl Probe {
@@ -54,6 +56,7 @@ impl Probe {
                 words.exactly("--pause")?;
                 Self::Drain { pause: words.milliseconds("--pause")? }
             }
+            "names" => Self::Names(words.text("a name")?),
             other => return Err(Failure::usage(format_args!("unknown probe `{other}`"))),
         })
     }
@@ -74,6 +77,7 @@ impl Probe {
                 Ok(())
             }
             Self::Drain { pause } => drain(pause),
+            Self::Names(name) => print(names(&name)?),
         }?)
     }
 }

@@ -12,6 +12,8 @@ mod locks;
 mod needs;
 #[path = "tests/probe.rs"]
 mod probe;
+#[path = "tests/resolve.rs"]
+mod resolve;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -88,6 +90,8 @@ fn bad_usage_is_named_and_exits_64() {
         ("exec --session s --home", "a folder is missing"),
         ("ping", "a socket is missing"),
         ("ping /s /t", "unexpected `/t`"),
+        ("resolve here", "`here` is not an address such as `172.30.0.1:53`"),
+        ("resolve 172.30.0.1:53 /v /g", "the resolv.conf to write is missing"),
         ("probe", "a probe is missing"),
         ("probe moon", "unknown probe `moon`"),
         ("probe connect example.org 80", "`example.org` is not an IP address"),

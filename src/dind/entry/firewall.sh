@@ -14,8 +14,8 @@ choose_iptables() {
     iptables -nL >/dev/null || die "iptables does not work here"
 }
 
-# Session containers need nothing of this host: what comes in by an interface other than the container's own is
-# dropped, the daemon's port foremost, by whatever address.
+# Session containers need nothing of this host but names: what else comes in by an interface other than the container's
+# own is dropped, the daemon's port foremost, by whatever address.
 #
 # Nothing is forwarded but what dockerd's own rules let through: it sets this policy itself only where it was the one to
 # switch forwarding on, and without it the neighbours on the engine's network could route their way to a session.
@@ -24,6 +24,7 @@ wall() {
     ! "$1" -nL BERTH >/dev/null 2>&1 || return 0
     "$1" -N BERTH &&
         "$1" -A BERTH -i lo -j RETURN &&
+        let_names_pass "$1" &&
         "$1" -A BERTH -i eth+ -j RETURN &&
         "$1" -A BERTH -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN &&
         "$1" -A BERTH -j DROP &&

@@ -47,12 +47,14 @@ main() {
     build_walls
     keep_apart
     use_profile
+    answer_names
 
     set -- dockerd \
         --host unix:///var/run/docker.sock --host tcp://0.0.0.0:2376 \
         --tlsverify --tlscacert "$certs/ca.pem" --tlscert "$certs/server-cert.pem" --tlskey "$certs/server-key.pem" \
         --icc=false --userland-proxy=false --live-restore=false
     [ -z "${BERTH_BIP:-}" ] || set -- "$@" --bip "$BERTH_BIP"
+    [ -z "$resolver" ] || set -- "$@" --dns "$resolver"
     for pool in ${BERTH_POOLS:-}; do
         set -- "$@" --default-address-pool "base=${pool%:*},size=${pool#*:}"
     done

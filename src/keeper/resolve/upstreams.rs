@@ -1,0 +1,211 @@
+//! Whom to ask: what berth has told the daemon, else what the engine gave the daemon's container.
+//!
+//! What berth tells is the name of a volume, for that is made in one step and seen from in here without asking anybody:
+//! `berth-dns_b441da679_n192.168.1.1_nfd00--1_shome.lan_ondots.2`. `src/dock/resolver.rs` writes it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::say;
+
+/// As resolvers have it (`MAXNS`, `MAXDNSRCH`).
+const NAMESERVERS: usize = 3;
+const SEARCHED: usize = 6;
+const PORT: u16 = 53;
+const VOLUME: &str = "berth-dns";
+/// A folder that was changed so short a time ago may change again without having a newer time.
+const UNSURE: Duration = Duration::from_secs(3);
+/// The file's own.
+const LONGEST: u64 = 64 << 10;
+
+/// The servers, and which of them answered last.
+#[derive(Debug, Default)]
+pub(in super::super) struct Upstreams {
+    servers: Vec<SocketAddr>,
+    first: AtomicUsize,
+}
+
+impl Upstreams {
+    pub(in super::super) fn new(servers: Vec<SocketAddr>) -> Self {
+        Self { servers, first: AtomicUsize::default() }
+    }
+
+    /// All of them, the one that answered last first: one that is dead costs each question its time otherwise.
+    pub(in super::super) fn in_order(&self) -> impl Iterator<Item = SocketAddr> {
+        let first = self.first.load(Ordering::Relaxed);
+        self.servers.iter().cycle().skip(first).take(self.servers.len()).copied()
+    }
+
+    pub(in super::super) fn prefer(&self, server: SocketAddr) {
+        if let Some(first) = self.servers.iter().position(|other| *other == server) {
+            self.first.store(first, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The upstreams of now. A question keeps those that it began with.
+#[derive(Debug)]
+pub(in super::super) struct Current(Mutex<Arc<Upstreams>>);
+
+impl Current {
+    pub(in super::super) fn new(upstreams: Upstreams) -> Self {
+        Self(Mutex::new(Arc::new(upstreams)))
+    }
+
+    pub(super) fn get(&self) -> Arc<Upstreams> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, upstreams: Upstreams) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(upstreams);
+    }
+}
+
+/// Where it is written whom to ask, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sources {
+    /// Our own address, which we must not ask.
+    pub(super) own: Ipv4Addr,
+    pub(super) volumes: PathBuf,
+    /// The container's `resolv.conf` as the engine made it.
+    pub(super) given: PathBuf,
+    /// The file that the daemon reads, and copies into containers.
+    pub(super) written: PathBuf,
+}
+
+/// What a `resolv.conf` says.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(in super::super) struct Resolver {
+    pub(in super::super) nameservers: Vec<IpAddr>,
+    pub(in super::super) search: Vec<String>,
+    pub(in super::super) options: Vec<String>,
+}
+
+impl Resolver {
+    pub(in super::super) fn parse(text: &str) -> Self {
+        let mut resolver = Self::default();
+        for line in text.lines() {
+            let mut words = line.split_ascii_whitespace();
+            match words.next() {
+                Some("nameserver") => {
+                    resolver.nameservers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()))
+                }
+                // The last of these lines counts.
+                Some("search" | "domain") => resolver.search = words.map(str::to_owned).collect(),
+                Some("options") => resolver.options.extend(words.map(str::to_owned)),
+                _ => {}
+            }
+        }
+        resolver
+    }
+
+    /// What a volume's name says. `None`: it is another volume, or was told on a machine that is not this one, or before
+    /// it was started, which `boot` says.
+    pub(in super::super) fn of_volume(name: &str, boot: &str) -> Option<Self> {
+        let mut resolver = Self::default();
+        let mut parts = name.strip_prefix(VOLUME)?.strip_prefix('_')?.split('_');
+        if parts.next()?.strip_prefix('b') != Some(boot) {
+            return None;
+        }
+        for part in parts {
+            // No name of a volume may hold a colon.
+            match part.split_at_checked(1)? {
+                ("n", address) => resolver.nameservers.push(address.replace('-', ":").parse().ok()?),
+                ("s", domain) => resolver.search.push(domain.to_owned()),
+                ("o", option) => resolver.options.push(option.replace('.', ":")),
+                _ => return None,
+            }
+        }
+        Some(resolver).filter(|resolver| !resolver.nameservers.is_empty())
+    }
+
+    fn servers(&self, own: Ipv4Addr) -> Vec<SocketAddr> {
+        let others = self.nameservers.iter().filter(|address| **address != own);
+        others.take(NAMESERVERS).map(|address| SocketAddr::new(*address, PORT)).collect()
+    }
+
+    /// The file by which all others ask us, who ask these.
+    pub(in super::super) fn text(&self, own: Ipv4Addr) -> String {
+        let mut text =
+            format!("# Of berth: these are asked in turn: {}\nnameserver {own}\n", list(&self.nameservers));
+        for (key, words, most) in [("search", &self.search, SEARCHED), ("options", &self.options, usize::MAX)]
+        {
+            if !words.is_empty() {
+                let words: Vec<&str> = words.iter().take(most).map(String::as_str).collect();
+                text.push_str(&format!("{key} {}\n", words.join(" ")));
+            }
+        }
+        text
+    }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+impl Sources {
+    pub(super) fn watch(&self) -> Watch {
+        // Eight digits of it tell one start of one machine from all others; without any, nothing that was told counts.
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Watch { boot: boot.chars().take(8).collect(), looked_at: None, seen: None }
+    }
+
+    /// The newest of what was told. Whoever tells something new removes what is old, but may be cut off before.
+    fn told(&self, boot: &str) -> Option<Resolver> {
+        let entries = fs::read_dir(&self.volumes).ok()?.flatten();
+        let told = entries.filter_map(|entry| {
+            let resolver = Resolver::of_volume(entry.file_name().to_str()?, boot)?;
+            Some((entry.metadata().ok()?.modified().ok()?, resolver))
+        });
+        told.max_by_key(|(made, _)| *made).map(|(_, resolver)| resolver)
+    }
+}
+
+/// What was seen last.
+#[derive(Debug)]
+pub(super) struct Watch {
+    boot: String,
+    /// When the folder had changed at the last look.
+    looked_at: Option<SystemTime>,
+    seen: Option<Resolver>,
+}
+
+impl Watch {
+    /// Takes up what has changed. Costs one system call where nothing has.
+    pub(super) fn look(&mut self, sources: &mut Sources, current: &Current) {
+        let changed = fs::metadata(&sources.volumes).and_then(|folder| folder.modified()).ok();
+        let is_settled = changed.is_some_and(|at| at.elapsed().is_ok_and(|since| since > UNSURE));
+        if self.seen.is_some() && changed == self.looked_at && is_settled {
+            return;
+        }
+        self.looked_at = changed;
+        let told = (!self.boot.is_empty()).then(|| sources.told(&self.boot)).flatten();
+        let whose = if told.is_some() { "this machine's" } else { "the engine's" };
+        let resolver = told.unwrap_or_else(|| Resolver::parse(&read(&sources.given).unwrap_or_default()));
+        if self.seen.as_ref() == Some(&resolver) {
+            return;
+        }
+        say(format_args!("names are asked of {} ({whose})", list(&resolver.nameservers)));
+        current.set(Upstreams::new(resolver.servers(sources.own)));
+        if let Err(error) = rewrite(&sources.written, &resolver.text(sources.own)) {
+            say(format_args!("cannot write `{}`: {error}", sources.written.display()));
+        }
+        self.seen = Some(resolver);
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    io::read_to_string(io::Read::take(File::open(path)?, LONGEST))
+}
+
+/// In place, for the engine has mounted the file; who reads it meanwhile never finds it empty.
+fn rewrite(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
+}
