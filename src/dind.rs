@@ -174,6 +174,11 @@ pub fn endpoint(config: &Config, home: &Home) -> Result<Endpoint, DialError> {
     Endpoint::parse(&daemon.address, daemon.certs.as_deref())
 }
 
+/// Whether the daemon is of `berth up` and on this machine, so that it is to ask this machine's nameservers.
+pub(crate) fn asks_as_we_do(config: &Config, daemon: &Endpoint) -> bool {
+    config.dind.host.is_none() && daemon.is_near()
+}
+
 /// What a session's log should say of the client's certificate before it is too late. Reads one file.
 pub fn warning(config: &Config, home: &Home) -> Option<String> {
     let days = certs::client_days_left(config.dind.daemon(home).certs.as_deref()?, Timestamp::now())?;

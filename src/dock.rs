@@ -10,6 +10,7 @@ pub mod keeper;
 pub mod labels;
 pub mod lease;
 pub mod owner;
+pub mod resolver;
 pub mod roster;
 pub mod spec;
 pub mod standby;

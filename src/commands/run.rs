@@ -173,6 +173,7 @@ fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
 /// All that can be found out before the first connection.
 fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<Plan, Failure> {
     let Chosen { server, env, mounts, .. } = chosen;
+    let endpoint = crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args),
         session: session_id()?,
@@ -181,7 +182,8 @@ fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<
         project: project(),
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         mounts,
-        endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
+        tell_nameservers: crate::dind::asks_as_we_do(config, &endpoint),
+        endpoint,
         // Where there is none, what is needed of it will be missed.
         host: config.dind.engine(&variable).ok(),
         inquiry: inquiry(config, home),

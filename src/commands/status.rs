@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::{Config, Home};
 use crate::dind::status::{self, Status};
+use crate::dock::resolver;
 use crate::rpc::Code;
 
 #[derive(Debug, clap::Args)]
@@ -59,6 +60,9 @@ fn print(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     }
     if let Some(sessions) = status.sessions {
         row("sessions", &format!("{} active, {} standby", sessions.active, sessions.standby))?;
+    }
+    if let Some(nameservers) = status.nameservers.as_ref().filter(|those| !those.daemon.is_empty()) {
+        row("nameservers", &resolver::list(&nameservers.daemon))?;
     }
     for warning in &status.warnings {
         row("warning", warning)?;

@@ -1,5 +1,7 @@
 //! `berth status`: whether a session would work now, and if not, what to type. Changes nothing.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
@@ -10,6 +12,7 @@ use super::{DindError, Sessions, certs};
 use crate::config::{Config, Home, Lookup};
 use crate::dock::dial::{Endpoint, Stream};
 use crate::dock::docker::{DockerError, Engine};
+use crate::dock::resolver::{self, Resolver};
 use crate::failure::chain;
 
 /// The state of the DinD daemon, as `berth status --json` prints it. Keys are never renamed or removed; new ones may
@@ -26,6 +29,7 @@ use crate::failure::chain;
 ///   "certificates": { "folder": "/home/me/.local/share/berth/certs", "client_days_left": 364, "server_days_left": 364 },
 ///   "images": [{ "name": "berth-time", "present": true }],
 ///   "sessions": { "active": 2, "standby": 0 },
+///   "nameservers": { "daemon": ["192.168.1.1"], "this_machine": ["192.168.1.1"] },
 ///   "warnings": [],
 ///   "problems": [],
 ///   "next": null
@@ -48,6 +52,8 @@ pub struct Status {
     /// Those that the configuration names.
     pub images: Vec<ImageStatus>,
     pub sessions: Option<Sessions>,
+    /// `null` where the daemon does not follow this machine: it is not of `berth up`, or on another machine.
+    pub nameservers: Option<Nameservers>,
     /// What will be wrong if nobody sees to it; it is healthy still. A certificate in its last month is here, and with
     /// fewer than three days left among the problems.
     pub warnings: Vec<String>,
@@ -78,6 +84,14 @@ pub struct CertificateStatus {
 }
 
 #[derive(Debug, Serialize)]
+pub struct Nameservers {
+    /// What the daemon was told to ask; empty where it asks those of its own start.
+    pub daemon: Vec<IpAddr>,
+    /// What this machine asks and others can ask, too.
+    pub this_machine: Vec<IpAddr>,
+}
+
+#[derive(Debug, Serialize)]
 pub struct ImageStatus {
     pub name: String,
     /// `null` where the daemon could not be asked.
@@ -101,6 +115,7 @@ pub async fn status(config: &Config, home: &Home, lookup: Lookup<'_>) -> Status 
         }),
         images: unknown_images(config),
         sessions: None,
+        nameservers: None,
         warnings: Vec::new(),
         problems: Vec::new(),
         next: None,
@@ -112,7 +127,7 @@ pub async fn status(config: &Config, home: &Home, lookup: Lookup<'_>) -> Status 
     let endpoint = super::endpoint(config, home);
     let can_be_asked = endpoint.is_ok();
     let asked = match endpoint {
-        Ok(endpoint) => status.look_at_daemon(endpoint.with_timeout(super::ANSWER_WITHIN)).await,
+        Ok(endpoint) => status.look_at_daemon(endpoint.with_timeout(super::ANSWER_WITHIN), config).await,
         Err(error) => Err(error.into()),
     };
     match (asked, doubt) {
@@ -212,7 +227,19 @@ impl Status {
         }
     }
 
-    async fn look_at_daemon(&mut self, endpoint: Endpoint) -> Result<(), DockerError> {
+    /// A session tells the daemon what is new within seconds; where there is none, `berth up` does.
+    async fn look_at_nameservers(&mut self, daemon: &Engine) -> Result<(), DockerError> {
+        let told = super::soon(daemon, resolver::told(daemon)).await?;
+        let this_machine = Resolver::of_this_machine().map(|own| own.nameservers).unwrap_or_default();
+        if !told.is_current {
+            self.warnings.push(resolver::difference(&told.nameservers, &this_machine));
+            self.next.get_or_insert_with(|| "berth up".to_owned());
+        }
+        self.nameservers = Some(Nameservers { daemon: told.nameservers, this_machine });
+        Ok(())
+    }
+
+    async fn look_at_daemon(&mut self, endpoint: Endpoint, config: &Config) -> Result<(), DockerError> {
         if let Some(certificates) = &mut self.certificates
             && let Stream::Tls(stream) = endpoint.dial().await?
         {
@@ -226,6 +253,9 @@ impl Status {
         self.engine = Some(version.engine);
         self.api = Some(version.api);
         self.sessions = Some(Sessions::count(&daemon).await?);
+        if super::asks_as_we_do(config, daemon.endpoint()) {
+            self.look_at_nameservers(&daemon).await?;
+        }
         let mut missing = Vec::new();
         for image in &mut self.images {
             let present = super::soon(&daemon, daemon.image(&image.name)).await?.is_some();

@@ -10,7 +10,7 @@ use super::{DindError, addresses, certs, images};
 use crate::config::{Config, Daemon, Dind, Home, Lookup};
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Engine, Version};
-use crate::dock::keeper;
+use crate::dock::{keeper, resolver};
 
 /// What `up` found and made.
 #[derive(Debug)]
@@ -53,6 +53,14 @@ pub async fn up(
     };
     let daemon = Engine::new(endpoint(config, home)?);
     let version = super::version(&daemon).await.map_err(|source| DindError::Daemon { source })?;
+    if super::asks_as_we_do(config, daemon.endpoint()) {
+        // What is pulled now asks for names already.
+        if let Some(resolver) = resolver::tell(&daemon).await? {
+            let step = format!("names are asked of {resolver} now");
+            progress.say(&step);
+            changes.steps.push(step);
+        }
+    }
     let placed = images::ensure(engine.as_ref(), &daemon, config.foreign_images(), progress).await;
     // A container can only be made of an image; without any, the first session fills the volume itself.
     if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -90,6 +91,17 @@ impl Endpoint {
     /// Whether the connection is encrypted and both ends show certificates.
     pub fn is_tls(&self) -> bool {
         matches!(self.address, Address::Tcp { tls: Some(_), .. })
+    }
+
+    /// Whether it is reached without leaving this machine.
+    pub fn is_near(&self) -> bool {
+        match &self.address {
+            Address::Unix(_) => true,
+            Address::Tcp { host, .. } => match host.parse::<IpAddr>() {
+                Ok(address) => address.to_canonical().is_loopback(),
+                Err(_) => host.eq_ignore_ascii_case("localhost"),
+            },
+        }
     }
 
     /// Connects, TLS handshake included.
@@ -237,6 +249,19 @@ mod tests {
             }
         });
         (made.await, began.elapsed().as_millis())
+    }
+
+    #[test]
+    fn what_is_reached_on_this_machine_is_near() {
+        let is_near = |address: &str| Endpoint::parse(address, None).unwrap().is_near();
+        for near in
+            ["unix:///s", "tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tcp://[::1]:1", "tcp://LocalHost:1"]
+        {
+            assert!(is_near(near), "{near}");
+        }
+        for far in ["tcp://10.0.0.5:1", "tcp://[fd00::1]:1", "tcp://localhost.example:1"] {
+            assert!(!is_near(far), "{far}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! What a session does in the daemon besides serving: its container's number, what crashes left, the next standby.
+//! What a session does in the daemon besides serving: its container's number, what crashes left, the next standby, and whom it
+//! asks for names.
 //!
 //! None of it may hold up the session's own start: it begins with the server's first answer, when a client has what it
 //! waits for.
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dock::docker::Engine;
 use crate::dock::spec::Spec;
-use crate::dock::{lease, roster, standby};
+use crate::dock::{lease, resolver, roster, standby};
 use crate::failure::Failure;
 use crate::observe::trace::Trace;
 
@@ -37,6 +38,7 @@ pub(super) struct Housekeeping {
     /// The image's id; known where there may be a standby.
     pub(super) image: Option<String>,
     pub(super) argv: Vec<String>,
+    pub(super) tell_nameservers: bool,
     pub(super) trace: Trace,
 }
 
@@ -74,6 +76,10 @@ impl Housekeeping {
                 journal.tidy();
             }
             self.sweep().await;
+            // To the end of the session.
+            if self.tell_nameservers {
+                resolver::follow(&self.engine).await;
+            }
         };
         Housekeeper { answered, replenished, leaving, work: tokio::spawn(work) }
     }

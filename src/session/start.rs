@@ -45,6 +45,8 @@ pub struct Plan {
     pub inquiry: Option<Inquiry>,
     /// Where what a package is baked on may be.
     pub host: Option<Daemon>,
+    /// Whether the daemon is to ask this machine's nameservers.
+    pub tell_nameservers: bool,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
     pub fetch: bool,
 }
@@ -71,7 +73,8 @@ pub async fn start(
         (None, Some(image)) => image.command(&plan.server)?,
         (None, None) => return Err(LeaseError::NoImage(plan.server.image.clone()).into()),
     };
-    let start = Start { began, engine, spec, argv, image, trace };
+    let tell_nameservers = plan.tell_nameservers;
+    let start = Start { began, engine, spec, argv, image, tell_nameservers, trace };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
 }
 
@@ -82,6 +85,7 @@ struct Start {
     spec: Spec,
     argv: Vec<String>,
     image: Option<Image>,
+    tell_nameservers: bool,
     trace: Trace,
 }
 
@@ -197,6 +201,7 @@ impl Start {
             spec: self.spec.clone(),
             image: self.image.as_ref().map(|image| image.id.clone()),
             argv: self.argv.clone(),
+            tell_nameservers: self.tell_nameservers,
             trace: self.trace.clone(),
         };
         let Spec { server, client, attempt, .. } = &self.spec;
