@@ -18,6 +18,7 @@ mod gather;
 pub mod images;
 pub mod leftovers;
 pub mod line;
+pub mod names;
 pub mod probes;
 pub mod report;
 

@@ -7,6 +7,7 @@ mod daemon;
 mod disk;
 mod images;
 mod leftovers;
+mod names;
 mod probes;
 
 use std::time::Duration;

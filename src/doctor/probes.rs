@@ -1,8 +1,10 @@
-//! What a container of berth's making proves: its limits hold, its input can end, and its lifeline ends it. Judges only.
+//! What a container of berth's making proves: its limits hold, its input can end, names
+//! are answered, and its lifeline ends it. Judges only.
 
 use std::time::Duration;
 
 use super::line::{Line, Seen};
+use super::names::{self, Names};
 use crate::validate::checks::Outcome;
 use crate::validate::checks::resources::{self, Resources};
 
@@ -15,6 +17,7 @@ pub struct Probes {
     pub image: String,
     pub limits: Resources,
     pub eof: Seen<Eof>,
+    pub names: Seen<Names>,
     /// How long after its connection was dropped the container was gone.
     pub gone_after: Seen<Duration>,
 }
@@ -39,6 +42,7 @@ pub(super) fn judge(seen: &Seen<Probes>) -> Vec<Line> {
     vec![
         seen.line(LIMITS, limits),
         seen.line(EOF, |probes| probes.eof.line(EOF, eof)),
+        seen.line(names::NAME, |probes| probes.names.line(names::NAME, names::judge)),
         seen.line(LIFELINE, |probes| probes.gone_after.line(LIFELINE, |gone| lifeline(*gone))),
     ]
 }
@@ -129,6 +133,7 @@ mod tests {
                 pause: Duration::from_millis(200),
                 heard_after: Duration::from_millis(210),
             }),
+            names: Seen::NotApplicable("no configured server has a network".into()),
             gone_after: Seen::Found(Duration::from_millis(150)),
         }
     }

@@ -12,6 +12,7 @@ mod bytes;
 mod chaos;
 mod clients;
 mod dind;
+mod dns;
 mod doctor;
 mod entry;
 mod escapes;

@@ -1,8 +1,8 @@
-//! Tries limits, end of input and lifeline in a container that is there for it.
+//! Tries limits, end of input, names and lifeline in a container that is there for it.
 
 use std::time::{Duration, Instant};
 
-use super::{Asked, failed};
+use super::{Asked, failed, names};
 use crate::config::{Image as ImageName, Network, Server, Settings};
 use crate::dock::docker::Engine;
 use crate::dock::lease::Lease;
@@ -37,7 +37,7 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     let Some(image) = images.iter().find(present) else {
         return Seen::NotApplicable("the daemon has no configured image to make a container of".to_owned());
     };
-    let Some(spec) = spec(&image.name) else {
+    let Some(spec) = spec(&image.name, names::network(asked)) else {
         return Seen::NotApplicable(format!("`{}` cannot be named", image.name));
     };
     let settings = spec.server.settings.clone();
@@ -61,14 +61,15 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
         Err(why) => Seen::failed(why, "berth validate"),
     };
     let limits = resources::prove(&settings, Some(&inside), Some(&inside)).await;
+    let names = names::look(asked, daemon, &inside).await;
     let gone_after = let_go(daemon, lease).await;
-    Seen::Found(Probes { image: image.name.clone(), limits, eof, gone_after })
+    Seen::Found(Probes { image: image.name.clone(), limits, eof, names, gone_after })
 }
 
-fn spec(image: &str) -> Option<Spec> {
+fn spec(image: &str, network: Network) -> Option<Spec> {
     let mut settings = Settings::default();
     (settings.memory, settings.pids, settings.nano_cpus) = (MEMORY, PIDS, NANO_CPUS);
-    settings.network = Network::None;
+    settings.network = network;
     let mut server = Server::from_image(image.parse::<ImageName>().ok()?, Vec::new(), &settings);
     "doctor".clone_into(&mut server.name);
     // Nobody else's: the name of the container is made of it.

@@ -10,7 +10,7 @@ use crate::harness::{Berth, GONE_WITHIN, Session, berth, eventually};
 /// A daemon of one test's own, taken down with its volume when the test ends.
 pub(crate) struct OwnDaemon {
     pub(super) home: tempfile::TempDir,
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 impl OwnDaemon {
