@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(choose(None, &[net(taken)]), second, "{taken}");
         }
         assert_eq!(choose(second, &[]), second, "the first is free again, and no reason to end sessions");
-        assert_eq!(choose(second, &[net("172.28.0.0/14")]), Some(first));
+        assert_eq!(choose(second, &[net("172.28.0.0/16")]), Some(first));
         assert_eq!(choose(None, &[net("172.16.0.0/12"), net("192.168.0.0/16"), net("10.0.0.0/8")]), None);
     }
 

@@ -13,6 +13,7 @@ const FUNCTIONS: &str = concat!(
     include_str!("../../src/dind/entry/cgroups.sh"),
     include_str!("../../src/dind/entry/firewall.sh"),
     include_str!("../../src/dind/entry/bridge.sh"),
+    include_str!("../../src/dind/entry/names.sh"),
     include_str!("../../src/dind/entry/apparmor.sh"),
 );
 const MAIN: &str = include_str!("../../src/dind/entry/main.sh");

@@ -2,6 +2,8 @@
 # POSIX sh, for Debian's dash as well as for the busybox of `docker:dind`.
 set -eu
 umask 022
+# PID 1 has no default for these: without it the engine would wait for all of its time.
+trap 'exit 143' TERM INT
 
 # The last words: berth tells them as the cause, and what stands behind «; type: » as the next command.
 die() {

@@ -17,7 +17,7 @@ use crate::doctor::line::Seen;
 
 /// A daemon counts its layers the first time it is asked.
 const COUNT_WITHIN: Duration = Duration::from_secs(10);
-const DF_WITHIN: Duration = Duration::from_secs(5);
+const DF_WITHIN: Duration = Duration::from_secs(15);
 /// A folder with more entries is not counted to its end.
 const ENTRIES: usize = 100_000;
 
