@@ -60,7 +60,7 @@ fn choose(kept: Option<Ipv4Net>, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
     kept.into_iter().chain(candidates).find(|candidate| !overlaps(candidate))
 }
 
-/// The networks of `/proc/net/route` (proc_net(5)); the default route is none.
+/// The networks of `/proc/net/route` (`proc_net(5)`); the default route is none.
 fn routes(table: &str) -> Vec<Ipv4Net> {
     // In the order of the machine's memory, as the first bytes of an address are the first there.
     let address =

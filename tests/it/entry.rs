@@ -250,13 +250,13 @@ fn the_old_tables_are_used_where_the_kernel_has_no_others() {
 
 #[test]
 fn the_smallest_interface_says_how_large_packets_are() {
-    let script = r#"
+    let script = r"
         smallest_mtu
         busybox ip link add eth7 type veth
         busybox ip link set eth7 mtu 1360
         smallest_mtu
         busybox ip link set eth7 mtu 9000
-        smallest_mtu"#;
+        smallest_mtu";
     prints(&[], script, "1500\n1360\n1500");
 }
 
