@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use super::{Failure, Words};
 use slots::Slots;
-use upstreams::{Current, Sources, Upstreams};
+use upstreams::{Current, Sources, Upstreams, Watch};
 
 /// How often the sources are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -60,17 +60,17 @@ impl Resolve {
 
     /// Ends only when something breaks.
     pub(super) fn execute(self) -> Result<(), Failure> {
-        let Self { address, mut sources } = self;
+        let Self { address, sources } = self;
         let current = Arc::new(Current::new(Upstreams::default()));
-        let mut watch = sources.watch();
+        let mut watch = Watch::new();
         // Before the first question, and before the daemon copies the file into a container.
-        watch.look(&mut sources, &current);
+        watch.look(&sources, &current);
         let (sockets, broken) = mpsc::sync_channel(2);
         let answering = Arc::clone(&current);
         let looking = thread::Builder::new().spawn(move || {
             loop {
                 thread::sleep(LOOK_EVERY);
-                watch.look(&mut sources, &current);
+                watch.look(&sources, &current);
             }
         });
         looking?;

@@ -3,6 +3,7 @@
 //! What berth tells is the name of a volume, for that is made in one step and seen from in here without asking anybody:
 //! `berth-dns_b441da679_n192.168.1.1_nfd00--1_shome.lan_ondots.2`. `src/dock/resolver.rs` writes it.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -93,7 +94,7 @@ impl Resolver {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    resolver.nameservers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()))
+                    resolver.nameservers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()));
                 }
                 // The last of these lines counts.
                 Some("search" | "domain") => resolver.search = words.map(str::to_owned).collect(),
@@ -137,7 +138,8 @@ impl Resolver {
         {
             if !words.is_empty() {
                 let words: Vec<&str> = words.iter().take(most).map(String::as_str).collect();
-                text.push_str(&format!("{key} {}\n", words.join(" ")));
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "{key} {}", words.join(" "));
             }
         }
         text
@@ -149,12 +151,6 @@ fn list(addresses: &[IpAddr]) -> String {
 }
 
 impl Sources {
-    pub(super) fn watch(&self) -> Watch {
-        // Eight digits of it tell one start of one machine from all others; without any, nothing that was told counts.
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Watch { boot: boot.chars().take(8).collect(), looked_at: None, seen: None }
-    }
-
     /// The newest of what was told. Whoever tells something new removes what is old, but may be cut off before.
     fn told(&self, boot: &str) -> Option<Resolver> {
         let entries = fs::read_dir(&self.volumes).ok()?.flatten();
@@ -176,8 +172,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    pub(super) fn new() -> Self {
+        // Eight digits of it tell one start of one machine from all others; without any, nothing that was told counts.
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self { boot: boot.chars().take(8).collect(), looked_at: None, seen: None }
+    }
+
     /// Takes up what has changed. Costs one system call where nothing has.
-    pub(super) fn look(&mut self, sources: &mut Sources, current: &Current) {
+    pub(super) fn look(&mut self, sources: &Sources, current: &Current) {
         let changed = fs::metadata(&sources.volumes).and_then(|folder| folder.modified()).ok();
         let is_settled = changed.is_some_and(|at| at.elapsed().is_ok_and(|since| since > UNSURE));
         if self.seen.is_some() && changed == self.looked_at && is_settled {

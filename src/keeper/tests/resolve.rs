@@ -167,7 +167,7 @@ fn garbage_is_passed_to_nobody_and_stops_nothing() {
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 // Many small numbers: lengths that fit.
-                (state >> (if state >> 63 == 0 { 56 } else { 61 })) as u8
+                u8::try_from(state >> if state >> 63 == 0 { 56 } else { 61 }).unwrap()
             })
             .collect();
         let bytes = [&[0, 0, 1, 0, 0, 1], &bytes[..]].concat();
