@@ -38,6 +38,8 @@ const SILENT: &str = "the daemon does not answer";
 pub struct Options {
     /// Leave the probe container out.
     pub quick: bool,
+    /// How many times as long everything may take as on an ordinary machine.
+    pub patience: u32,
     /// The folder whose clients' files count.
     pub folder: PathBuf,
 }

@@ -18,6 +18,10 @@ pub struct DoctorArgs {
     /// Only look: make no container to try limits, end of input and lifeline in.
     #[arg(long)]
     pub quick: bool,
+
+    /// Everything may take so many times as long: for machines that are emulated or overloaded.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub patience: u32,
 }
 
 /// `loaded` may be an error: it is a line of the report then.
@@ -30,7 +34,7 @@ pub async fn run(args: &DoctorArgs, loaded: Result<(Config, Home), ConfigError>)
         }
     };
     let folder = std::env::current_dir().unwrap_or_default();
-    let options = Options { quick: args.quick, folder };
+    let options = Options { quick: args.quick, patience: args.patience, folder };
     let progress = if std::io::stderr().is_terminal() { Progress::stderr() } else { Progress::silent() };
     let report = Box::pin(doctor::examine(config, home, &super::variable, &options, &progress)).await;
     write(args, &report)?;

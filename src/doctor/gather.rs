@@ -33,6 +33,8 @@ struct Asked<'a> {
     host: Option<Engine>,
     /// The DinD daemon, if it answers.
     daemon: Option<Engine>,
+    /// How many times as long everything may take as on an ordinary machine.
+    patience: u32,
     /// Why it does not.
     trouble: Option<Trouble>,
 }
@@ -46,25 +48,26 @@ pub(super) async fn gather(
 ) -> Facts {
     let task = progress.task("asking the engine and the daemon");
     let ((engine, host), (daemon, inner, trouble)) =
-        tokio::join!(daemon::engine(config, lookup), daemon::daemon(config, home, lookup));
-    let asked = Asked { config, home, lookup, host, daemon: inner, trouble };
+        tokio::join!(daemon::engine(config, lookup), daemon::daemon(config, home, lookup, options.patience));
+    let asked = Asked { config, home, lookup, host, daemon: inner, trouble, patience: options.patience };
+    let limit = WITHIN * options.patience;
     let (container, certificates, clock, confinement, data, images, (standby, orphans), leftovers, clients) = tokio::join!(
-        in_time(daemon::container(&asked)),
-        in_time(certificates::look(&asked)),
-        in_time(daemon::clock(&asked)),
-        in_time(daemon::confinement(&asked)),
-        in_time(disk::data(&asked)),
+        within(limit, daemon::container(&asked)),
+        within(limit, certificates::look(&asked)),
+        within(limit, daemon::clock(&asked)),
+        within(limit, daemon::confinement(&asked)),
+        within(limit, disk::data(&asked)),
         images::look(&asked),
         containers::look(&asked),
-        in_time(leftovers::look(&asked)),
-        in_time(clients::look(&asked, options)),
+        within(limit, leftovers::look(&asked)),
+        within(limit, clients::look(&asked, options)),
     );
     drop(task);
     let probes = if options.quick {
         Seen::NotApplicable("left out by `--quick`".to_owned())
     } else {
         let _task = progress.task("trying limits, end of input and lifeline in a container");
-        within(PROBES_WITHIN, probes::look(&asked, &images)).await
+        within(PROBES_WITHIN * options.patience, probes::look(&asked, &images)).await
     };
     Facts {
         engine,
@@ -100,10 +103,6 @@ impl Asked<'_> {
     fn is_ours(&self) -> bool {
         self.config.dind.host.is_none()
     }
-}
-
-async fn in_time<T>(look: impl Future<Output = Seen<T>>) -> Seen<T> {
-    within(WITHIN, look).await
 }
 
 async fn within<T>(limit: Duration, look: impl Future<Output = Seen<T>>) -> Seen<T> {

@@ -31,14 +31,15 @@ pub(super) async fn look(asked: &Asked<'_>) -> (Seen<Vec<Waiting>>, Seen<Orphans
         let now = soon(daemon, daemon.now()).await?;
         Ok::<_, DockerError>((waiting(asked, daemon, &rows, now).await?, orphans(daemon, &rows, now).await?))
     };
-    match tokio::time::timeout(WITHIN, found).await {
+    let within = WITHIN * asked.patience;
+    match tokio::time::timeout(within, found).await {
         Ok(Ok((waiting, orphans))) => (Seen::Found(waiting), Seen::Found(orphans)),
         Ok(Err(error)) => {
             let failure = crate::failure::Failure::from(error);
             (failed(failure.clone()), failed(failure))
         }
         Err(_) => {
-            let late = || format!("no answer within {} s", WITHIN.as_secs());
+            let late = || format!("no answer within {} s", within.as_secs());
             (Seen::failed(late(), "berth status"), Seen::failed(late(), "berth status"))
         }
     }

@@ -39,9 +39,10 @@ pub(super) async fn daemon(
     config: &Config,
     home: &Home,
     lookup: Lookup<'_>,
+    patience: u32,
 ) -> (Seen<Answer>, Option<Engine>, Option<Trouble>) {
     let asked = async {
-        let endpoint = dind::endpoint(config, home)?.with_timeout(dind::ANSWER_WITHIN);
+        let endpoint = dind::endpoint(config, home)?.with_timeout(dind::ANSWER_WITHIN * patience);
         let engine = Engine::new(endpoint);
         Ok::<_, DockerError>((answer(&engine).await?, engine))
     };

@@ -31,8 +31,8 @@ pub(super) async fn data(asked: &Asked<'_>) -> Seen<Data> {
     };
     let dind = &asked.config.dind;
     let (space, images) = tokio::join!(
-        tokio::time::timeout(DF_WITHIN, space_in(host, &dind.name)),
-        tokio::time::timeout(COUNT_WITHIN, images(daemon)),
+        tokio::time::timeout(DF_WITHIN * asked.patience, space_in(host, &dind.name)),
+        tokio::time::timeout(COUNT_WITHIN * asked.patience, images(daemon)),
     );
     match space {
         Ok(Ok(Some(space))) => {
@@ -40,7 +40,10 @@ pub(super) async fn data(asked: &Asked<'_>) -> Seen<Data> {
         }
         Ok(Ok(None)) => Seen::NotApplicable(format!("`df` in `{}` gives no answer", dind.name)),
         Ok(Err(error)) => failed(error),
-        Err(_) => Seen::failed(format!("no answer within {} s", DF_WITHIN.as_secs()), "berth status"),
+        Err(_) => Seen::failed(
+            format!("no answer within {} s", (DF_WITHIN * asked.patience).as_secs()),
+            "berth status",
+        ),
     }
 }
 

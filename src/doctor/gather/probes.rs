@@ -49,7 +49,7 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
         Ok(lease) => lease,
         Err(error) => return failed(error),
     };
-    let inside = Inside::new(daemon, lease.container());
+    let inside = Inside::new(daemon, lease.container()).with_patience(asked.patience);
     let eof = match inside.drain(SENT, PAUSE).await {
         Ok((received, heard_after)) => Seen::Found(Eof {
             mutual_tls: daemon.endpoint().is_tls(),
@@ -62,7 +62,7 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     };
     let limits = resources::prove(&settings, Some(&inside), Some(&inside)).await;
     let names = names::look(asked, daemon, &inside).await;
-    let gone_after = let_go(daemon, lease).await;
+    let gone_after = let_go(daemon, lease, GIVE_UP_AFTER * asked.patience).await;
     Seen::Found(Probes { image: image.name.clone(), limits, eof, names, gone_after })
 }
 
@@ -89,17 +89,17 @@ fn spec(image: &str, network: Network) -> Option<Spec> {
 }
 
 /// Drops the connection without a word, as the kernel does for a process that was killed, and watches the container go.
-async fn let_go(daemon: &Engine, lease: Lease) -> Seen<Duration> {
+async fn let_go(daemon: &Engine, lease: Lease, limit: Duration) -> Seen<Duration> {
     let container = lease.container().to_owned();
     drop(lease);
     let dropped = Instant::now();
     loop {
         match daemon.inspect(&container).await {
             Ok(None) => return Seen::Found(dropped.elapsed()),
-            Ok(Some(_)) if dropped.elapsed() < GIVE_UP_AFTER => tokio::time::sleep(LOOK_EVERY).await,
+            Ok(Some(_)) if dropped.elapsed() < limit => tokio::time::sleep(LOOK_EVERY).await,
             Ok(Some(_)) => {
                 let removed = daemon.remove(&container).await;
-                let why = format!("the container was still there after {} s", GIVE_UP_AFTER.as_secs());
+                let why = format!("the container was still there after {} s", limit.as_secs());
                 let next = if removed.is_ok() { "berth validate" } else { "berth gc" };
                 return Seen::failed(why, next);
             }

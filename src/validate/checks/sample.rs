@@ -86,6 +86,7 @@ fn access() -> Access {
         calls: 2,
         clients: titles().map(client).collect(),
         later: titles().map(|title| Later { title, age: ms(5500), answered: Ok(()) }).collect(),
+        ..Access::default()
     }
 }
 

@@ -6,7 +6,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::{Bench, Live};
-use crate::validate::checks::access::{Access, Call, CallOutcome, ClientCalls, Later, STEADY_AFTER};
+use crate::validate::checks::access::{
+    Access, Call, CallOutcome, ClientCalls, Later, MEAN_BELOW, STEADY_AFTER,
+};
 use crate::validate::session::Session;
 
 /// What a client asks of its server, over and over.
@@ -72,7 +74,13 @@ pub(super) async fn call(bench: &Bench<'_>, sessions: &mut [Live]) -> Access {
         .enumerate()
         .map(|(at, live)| call_in_turn(&bench.nonce, at, bench.plan.calls, &operation, &mut live.session));
     let clients = join_all(calling).await;
-    Access { operation: operation.title(), calls: bench.plan.calls, clients, later: Vec::new() }
+    Access {
+        operation: operation.title(),
+        calls: bench.plan.calls,
+        clients,
+        later: Vec::new(),
+        mean_below: Some(MEAN_BELOW * bench.plan.patience),
+    }
 }
 
 async fn call_in_turn(
