@@ -11,6 +11,7 @@
 //! - [`dock`] knows the Docker daemon (leases, exec streams), and no MCP.
 //! - [`session`] joins the two; its loop alone writes to the client.
 //! - [`dind`] makes and watches the Docker-in-Docker daemon.
+//! - [`docker_cli`] reads what the docker CLI's own files say: contexts, credentials, proxies.
 //! - [`doctor`] looks at all that sessions need, and says what mends it.
 //! - [`observe`] writes down what passed; [`history`] reads it again, for people's questions only.
 //! - [`runner`] understands the command lines that people start servers with today.
@@ -31,6 +32,7 @@ pub mod commands;
 pub mod config;
 pub mod dind;
 pub mod dock;
+pub mod docker_cli;
 pub mod doctor;
 pub mod failure;
 pub mod history;
