@@ -7,6 +7,7 @@
 
 mod bake;
 mod dind;
+mod engine;
 mod error;
 mod home;
 mod mount;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 pub use bake::Bake;
 pub use dind::{Daemon, Dind};
+pub use engine::Origin;
 pub use error::ConfigError;
 pub use home::Home;
 pub use mount::{Mount, MountEntry};

@@ -47,8 +47,10 @@ const STOP_GRACE: Duration = Duration::from_secs(20);
 pub enum DindError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("the Docker engine at `{address}` cannot be used")]
-    Engine { address: String, source: DockerError },
+    #[error("the Docker engine at `{}` ({}) cannot be used", engine.address, engine.origin)]
+    Engine { engine: Box<Daemon>, source: DockerError },
+    #[error("the engine at `{}` ({}) is Podman {version}, which berth does not support", engine.address, engine.origin)]
+    Podman { engine: Box<Daemon>, version: String },
     #[error("the DinD daemon cannot be used")]
     Daemon { source: DockerError },
     #[error(transparent)]
@@ -103,6 +105,7 @@ impl DindError {
             | Self::ForeignVolume(_)
             | Self::NotOurs
             | Self::Unreached { .. }
+            | Self::Podman { .. }
             | Self::PortTaken { .. }
             | Self::NoImage { .. } => Code::Configuration,
             Self::Certificates(_) | Self::Lock { .. } => Code::Internal,
@@ -117,8 +120,9 @@ impl DindError {
             Self::Engine { source, .. } if denied(source) => {
                 "allow yourself its use (`sudo usermod -aG docker $USER`), and log in again".to_owned()
             }
-            Self::Engine { .. } => {
-                "start it (`sudo systemctl start docker`), or name another with DOCKER_HOST".to_owned()
+            Self::Engine { engine, .. } => engine.start(),
+            Self::Podman { .. } => {
+                "install Docker Engine, and name its socket with DOCKER_HOST or `engine` in [dind]".to_owned()
             }
             Self::Daemon { .. } | Self::Docker(_) => "look at it with `berth status`".to_owned(),
             Self::Certificates(_) => {
@@ -189,12 +193,21 @@ pub fn warning(config: &Config, home: &Home) -> Option<String> {
 
 /// The engine that holds the daemon, if it answers.
 pub(crate) async fn engine(daemon: &Daemon) -> Result<Engine, DindError> {
-    let unusable = |source| DindError::Engine { address: daemon.address.clone(), source };
+    let unusable = |source| DindError::Engine { engine: Box::new(daemon.clone()), source };
     let endpoint =
         Endpoint::parse(&daemon.address, daemon.certs.as_deref()).map_err(|e| unusable(e.into()))?;
     let engine = Engine::new(endpoint.with_timeout(ANSWER_WITHIN));
-    soon(&engine, engine.ping()).await.map_err(unusable)?;
+    let version = version(&engine).await.map_err(unusable)?;
+    refuse_podman(daemon, &version)?;
     Ok(engine)
+}
+
+/// Podman's Docker API is not enough: it ignores that no path of a container is to be masked, for one.
+fn refuse_podman(daemon: &Daemon, version: &Version) -> Result<(), DindError> {
+    if version.is_podman {
+        return Err(DindError::Podman { engine: Box::new(daemon.clone()), version: version.engine.clone() });
+    }
+    Ok(())
 }
 
 /// A daemon that accepts connections may still be too broken to answer.

@@ -108,10 +108,7 @@ fn every_key_arrives() {
         ("box", "docker:27-dind", 4000, true)
     );
     assert_eq!(config.dind.bind.to_string(), "0.0.0.0");
-    assert_eq!(
-        config.dind.daemon(&home()),
-        Daemon { address: "tcp://10.0.0.5:2376".to_owned(), certs: Some("/certs".into()) }
-    );
+    assert_eq!(config.dind.daemon(&home()), Daemon::configured("tcp://10.0.0.5:2376", Some("/certs".into())));
     assert_eq!(config.dind.engine(&lookup).unwrap().address, "unix:///e.sock");
     let server = config.server("a").unwrap();
     assert_eq!(server.image, "i:1");

@@ -118,7 +118,7 @@ impl Watch {
         let asked = async {
             let host = config.dind.engine(lookup)?;
             let engine = super::engine(&host).await?;
-            let unusable = |source| DindError::Engine { address: host.address.clone(), source };
+            let unusable = |source| DindError::Engine { engine: Box::new(host.clone()), source };
             let look = self.look(&engine, &config.dind.name, &Owner::of(home)).await.map_err(unusable)?;
             Ok::<_, DindError>(look)
         };
@@ -207,9 +207,10 @@ fn dying(name: &str, how: &str, words: Words) -> Trouble {
 
 /// An engine that may not be used is there; one that does not answer may be about to start with its machine.
 fn without_engine(error: &DindError, machine_is_up_for: Option<Duration>) -> Diagnosis {
-    let DindError::Engine { address, source } = error else { return Diagnosis::Down(error.into()) };
+    let DindError::Engine { engine, source } = error else { return Diagnosis::Down(error.into()) };
     let boots = machine_is_up_for.is_some_and(|up| up < MACHINE_BOOTS_WITHIN);
     if boots && !super::denied(source) {
+        let address = &engine.address;
         return Diagnosis::Starting(format!("the Docker engine at `{address}` is still starting"));
     }
     Diagnosis::Down(error.into())

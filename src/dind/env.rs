@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use crate::config::Daemon;
 
-/// The lines; `in_context` says whether a `DOCKER_CONTEXT` is set, which would come before `DOCKER_HOST`.
+/// The lines; `in_context` says whether a `DOCKER_CONTEXT` is set, of which the docker CLI would warn at each call.
 pub fn lines(daemon: &Daemon, in_context: bool) -> OsString {
     let mut out = OsString::new();
     let mut export = |name: &str, value: &OsStr| {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn daemon(certs: Option<&OsStr>) -> Daemon {
-        Daemon { address: "tcp://127.0.0.1:12376".to_owned(), certs: certs.map(Into::into) }
+        Daemon::configured("tcp://127.0.0.1:12376", certs.map(Into::into))
     }
 
     #[test]

@@ -249,6 +249,13 @@ impl Status {
         }
         let daemon = Engine::new(endpoint);
         let version = super::version(&daemon).await?;
+        if version.is_podman {
+            let (endpoint, version) = (daemon.endpoint(), version.engine);
+            let problem =
+                format!("the daemon at {endpoint} is Podman {version}, which berth does not support");
+            self.problem(problem, "name a Docker daemon in [dind]");
+            return Ok(());
+        }
         self.tls = daemon.endpoint().is_tls();
         self.engine = Some(version.engine);
         self.api = Some(version.api);

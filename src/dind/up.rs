@@ -53,6 +53,7 @@ pub async fn up(
     };
     let daemon = Engine::new(endpoint(config, home)?);
     let version = super::version(&daemon).await.map_err(|source| DindError::Daemon { source })?;
+    super::refuse_podman(&config.dind.daemon(home), &version)?;
     if super::asks_as_we_do(config, daemon.endpoint()) {
         // What is pulled now asks for names already.
         if let Some(resolver) = resolver::tell(&daemon).await? {
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_certificate_holds_every_name_of_the_daemon() {
-        let daemon = |address: &str| Daemon { address: address.to_owned(), certs: None };
+        let daemon = |address: &str| Daemon::configured(address, None);
         let dind = Dind { bind: [10, 0, 0, 5].into(), ..Dind::default() };
         let names = server_names(&dind, &daemon("tcp://box.example:2376"), &daemon("tcp://10.0.0.5:12376"));
         assert_eq!(names, ["berth-dind", "10.0.0.5", "box.example", "10.0.0.5"]);

@@ -18,7 +18,7 @@ fn error(dind: &str) -> String {
 }
 
 fn local() -> Daemon {
-    Daemon { address: "unix:///srv/engine/docker.sock".to_owned(), certs: None }
+    Daemon::configured("unix:///srv/engine/docker.sock", None)
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn only_a_daemon_on_this_machine_shares() {
     assert!(parse(&format!("host = \"unix:///run/docker.sock\"\n{share}")).is_ok());
     // Whatever DOCKER_HOST says.
     let dind = parse(share).unwrap().dind;
-    let remote = Daemon { address: "tcp://10.0.0.5:2376".to_owned(), certs: None };
+    let remote = Daemon::configured("tcp://10.0.0.5:2376", None);
     assert!(dind.shared(&remote).unwrap_err().to_string().contains(far));
 }
 

@@ -1,5 +1,6 @@
 use super::super::owner::LABEL_HOME;
 use super::*;
+use crate::config::Daemon;
 use crate::dock::dial::DialError;
 use crate::dock::labels::managed_by;
 
@@ -129,7 +130,7 @@ fn another_ones_container_is_told_by_its_owner() {
 fn an_engine_is_waited_for_while_its_machine_boots() {
     let silent = |kind: std::io::ErrorKind| {
         let source = DialError::Connect { endpoint: "unix:///s".into(), source: kind.into() };
-        DindError::Engine { address: "unix:///s".into(), source: source.into() }
+        DindError::Engine { engine: Box::new(Daemon::configured("unix:///s", None)), source: source.into() }
     };
     let minutes = |n| Some(Duration::from_mins(n));
     let refused = silent(std::io::ErrorKind::ConnectionRefused);

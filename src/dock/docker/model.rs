@@ -101,6 +101,8 @@ pub struct Usage {
 pub struct Version {
     pub engine: String,
     pub api: String,
+    /// Whether it is Podman behind an API like Docker's.
+    pub is_podman: bool,
 }
 
 pub(super) fn image(image: models::ImageInspect) -> Image {
@@ -188,7 +190,12 @@ pub(super) fn usage(sample: models::ContainerStatsResponse) -> Usage {
 }
 
 pub(super) fn version(version: models::SystemVersion) -> Version {
-    Version { engine: version.version.unwrap_or_default(), api: version.api_version.unwrap_or_default() }
+    let mut components = version.components.iter().flatten();
+    Version {
+        is_podman: components.any(|component| component.name == "Podman Engine"),
+        engine: version.version.unwrap_or_default(),
+        api: version.api_version.unwrap_or_default(),
+    }
 }
 
 /// A command line without the process's name, which busybox's `ps` puts before it in braces where the two differ.

@@ -20,7 +20,7 @@ pub(super) async fn engine(config: &Config, lookup: Lookup<'_>) -> (Seen<Answer>
     let asked = async {
         let host = config.dind.engine(lookup)?;
         let engine = dind::engine(&host).await?;
-        let source = |source| DindError::Engine { address: host.address.clone(), source };
+        let source = |source| DindError::Engine { engine: Box::new(host.clone()), source };
         Ok((answer(&engine).await.map_err(source)?, engine))
     };
     match asked.await {

@@ -89,13 +89,13 @@ impl OwnDaemon {
     }
 
     /// The container's id on the host's engine; `None` if there is none.
-    pub(super) fn container(&self) -> Option<String> {
+    pub(crate) fn container(&self) -> Option<String> {
         let output = host(&["ps", "-aq", "--no-trunc", "--filter", &format!("name=^{}$", self.name)]);
         let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         (!id.is_empty()).then_some(id)
     }
 
-    pub(super) fn session(&self, client: &str) -> Session {
+    pub(crate) fn session(&self, client: &str) -> Session {
         let home = self.home.path().to_str().expect("a plain path").to_owned();
         let mut session =
             Berth::run("fixture").client(client).env("BERTH_HOME", &home).start_without_daemon();

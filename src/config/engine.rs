@@ -1,0 +1,267 @@
+//! Which engine holds the daemon that `berth up` makes: what the file says, else what the docker CLI would use.
+//!
+//! [`Said::gather`] reads the environment and the docker CLI's files; the choice over what they say is pure.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::dind::{Daemon, Dind, remote_host};
+use super::error::ConfigError;
+use super::value::Value;
+use super::word::Address;
+use super::{Home, Lookup};
+use crate::docker_cli::{Context, ContextError, DockerCli};
+use crate::failure::chain;
+
+/// The engine's socket where nobody has chosen one.
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// Who says where a daemon is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// `berth.toml`.
+    Configured,
+    DockerHost,
+    /// A docker context; `DOCKER_CONTEXT` names it (`by_variable`), or the docker CLI's file.
+    Context {
+        name: String,
+        by_variable: bool,
+    },
+    /// Nobody. The sockets that were looked for, up to the one that is there; if none is, `is_there` is false.
+    Socket {
+        looked_for: Vec<PathBuf>,
+        is_there: bool,
+    },
+}
+
+/// Completes «the Docker engine at `ADDRESS`, …».
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("named in [dind]"),
+            Self::DockerHost => f.write_str("by DOCKER_HOST"),
+            Self::Context { name, by_variable: true } => {
+                write!(f, "of the docker context `{name}` by DOCKER_CONTEXT")
+            }
+            Self::Context { name, .. } => write!(f, "of the current docker context `{name}`"),
+            Self::Socket { looked_for, is_there: true } if looked_for.len() == 1 => {
+                f.write_str("the default socket")
+            }
+            Self::Socket { looked_for, is_there } => {
+                let missing = looked_for.len() - usize::from(*is_there);
+                let paths: Vec<_> =
+                    looked_for.iter().take(missing).map(|path| format!("`{}`", path.display())).collect();
+                write!(f, "no socket being at {}", paths.join(", "))
+            }
+        }
+    }
+}
+
+/// What the environment and the docker CLI's files say of engines.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// `DOCKER_HOST`, and the certificates for it.
+    host: Option<String>,
+    certs: Option<PathBuf>,
+    /// The certificates of our own daemon.
+    own_certs: Option<PathBuf>,
+    context: Result<Option<Context>, ContextError>,
+    /// Where engines listen, the usual one first, each with whether a socket is there.
+    sockets: Vec<(PathBuf, bool)>,
+}
+
+impl Said {
+    /// Reads what there is on this machine.
+    fn gather(lookup: Lookup) -> Self {
+        use std::os::unix::fs::FileTypeExt;
+        let is_socket =
+            |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let cli = DockerCli::from_env(lookup);
+        let certs = || set("DOCKER_CERT_PATH").map(PathBuf::from).or_else(|| Some(cli.folder()?.to_owned()));
+        let uid = rustix::process::getuid().as_raw();
+        Self {
+            host: set("DOCKER_HOST"),
+            certs: set("DOCKER_TLS_VERIFY").and_then(|_| certs()),
+            own_certs: Home::from_env(lookup).ok().map(|home| home.certs),
+            context: cli.context(set("DOCKER_CONTEXT")),
+            sockets: sockets(lookup, uid).into_iter().map(|path| (path.clone(), is_socket(&path))).collect(),
+        }
+    }
+
+    /// The certificates of the context that is at `address`, if it is.
+    fn certs_of_context(&self, address: &str) -> Option<PathBuf> {
+        let context = self.context.as_ref().ok()?.as_ref()?;
+        context.certs.clone().filter(|_| context.host.trim_end_matches('/') == address.trim_end_matches('/'))
+    }
+}
+
+/// Where engines listen, the usual one first: that of the system, of the person, and of the programs that bring one along.
+fn sockets(lookup: Lookup, uid: u32) -> Vec<PathBuf> {
+    let set = |name: &str| lookup(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // Clients that clear the environment leave HOME alone.
+    let run = set("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{uid}").into());
+    let mut sockets = vec![PathBuf::from(SOCKET), run.join("docker.sock")];
+    if let Some(home) = set("HOME") {
+        let known = [".docker/desktop/docker.sock", ".colima/default/docker.sock", ".rd/docker.sock"];
+        sockets.extend(known.map(|socket| home.join(socket)));
+    }
+    sockets
+}
+
+impl Dind {
+    /// The engine that holds the daemon of `berth up`: what the file says, else what the docker CLI would use. An error if
+    /// sessions could not reach the daemon there.
+    pub fn engine(&self, lookup: Lookup) -> Result<Daemon, ConfigError> {
+        self.reachable_engine(&Said::gather(lookup))
+    }
+
+    pub(super) fn find_engine(&self, lookup: Lookup) -> Result<Daemon, ConfigError> {
+        self.choose_engine(&Said::gather(lookup))
+    }
+
+    fn reachable_engine(&self, said: &Said) -> Result<Daemon, ConfigError> {
+        let engine = self.choose_engine(said)?;
+        if self.host.is_none() {
+            self.check_reach(&engine)?;
+        }
+        Ok(engine)
+    }
+
+    /// The docker CLI's own order: `DOCKER_HOST` goes before `DOCKER_CONTEXT`, and that before the file's context. After
+    /// `eval "$(berth env)"` that is our own daemon, which cannot hold itself.
+    fn choose_engine(&self, said: &Said) -> Result<Daemon, ConfigError> {
+        if let Some(engine) = &self.engine {
+            let certs = said.certs.clone().or_else(|| said.certs_of_context(engine));
+            return Ok(Daemon::configured(engine, certs.filter(|_| engine.starts_with("tcp:"))));
+        }
+        if let Some(host) = &said.host {
+            let Some(address) = Address::from_text(host).map(Address::into_inner) else {
+                let message = format!("DOCKER_HOST is {}, not `{host}`", Address::EXPECTED);
+                return Err(ConfigError::new(message).with_hint("or set `engine` in [dind]"));
+            };
+            // Where it is reached at another address than it listens, its certificates tell.
+            let has_own_certs = said.certs.is_some() && said.certs == said.own_certs;
+            if !self.is_own(&address) && !(address.starts_with("tcp:") && has_own_certs) {
+                let certs = said.certs.clone().filter(|_| address.starts_with("tcp:"));
+                return Ok(Daemon { certs, address, origin: Origin::DockerHost });
+            }
+        }
+        match &said.context {
+            Err(error) => return Err(unusable(error)),
+            Ok(Some(context)) if !context.host.is_empty() && !self.is_own(&context.host) => {
+                return of_context(context);
+            }
+            Ok(_) => {}
+        }
+        let found = said.sockets.iter().position(|(_, is_there)| *is_there);
+        let looked_for: Vec<PathBuf> = match found {
+            Some(found) => said.sockets.iter().take(found + 1),
+            None => said.sockets.iter().take(said.sockets.len()),
+        }
+        .map(|(path, _)| path.clone())
+        .collect();
+        let socket = found.and_then(|_| looked_for.last()).map_or(Path::new(SOCKET), PathBuf::as_path);
+        Ok(Daemon {
+            address: format!("unix://{}", socket.display()),
+            certs: None,
+            origin: Origin::Socket { is_there: found.is_some(), looked_for },
+        })
+    }
+
+    fn is_own(&self, address: &str) -> bool {
+        address.trim_end_matches('/').replace("//localhost:", "//127.0.0.1:") == self.own_address()
+    }
+
+    /// Whether sessions on this machine would find the daemon where it listens.
+    fn check_reach(&self, engine: &Daemon) -> Result<(), ConfigError> {
+        let Daemon { address, origin, .. } = engine;
+        if remote_host(address).is_none() {
+            return Ok(());
+        }
+        let named = format!("`engine = \"{address}\"`");
+        let (message, line) = if self.bind.is_loopback() {
+            let message = format!(
+                "the engine `{address}` is on another machine, and a daemon that listens on its {} alone cannot be \
+                 reached from here",
+                self.bind
+            );
+            let line = "`bind = \"0.0.0.0\"`".to_owned();
+            (message, if self.engine.is_some() { line } else { format!("{line} and {named}") })
+        } else if self.bind.is_unspecified() && self.engine.is_none() {
+            // The clients that start sessions give them an environment of their own making, and another context may be the
+            // current one by then.
+            let why = match origin {
+                Origin::Context { .. } => "the docker context may be another one then",
+                _ => "they may not have DOCKER_HOST",
+            };
+            (format!("sessions cannot find the engine `{address}`, for {why}"), named)
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::new(message).with_hint(format!("add {line} to [dind]")))
+    }
+}
+
+/// The engine of a context, if it can be used.
+fn of_context(context: &Context) -> Result<Daemon, ConfigError> {
+    let Context { name, by_variable, host, certs, skips_verification } = context;
+    let another = leave(*by_variable);
+    let Some(address) = Address::from_text(host).map(Address::into_inner) else {
+        let message =
+            format!("the docker context `{name}` is at `{host}`; berth needs {}", Address::EXPECTED);
+        return Err(ConfigError::new(message).with_hint(format!("set `engine` in [dind], or {another}")));
+    };
+    if address.starts_with("tcp:") && *skips_verification && certs.is_none() {
+        let message =
+            format!("the docker context `{name}` does not verify the engine's certificate (`SkipTLSVerify`)");
+        return Err(ConfigError::new(message).with_hint(format!(
+            "give it the engine's certificates with `docker context update`, or {another}"
+        )));
+    }
+    let certs = certs.clone().filter(|_| address.starts_with("tcp:"));
+    let origin = Origin::Context { name: name.clone(), by_variable: *by_variable };
+    Ok(Daemon { address, certs, origin })
+}
+
+/// How a person comes by another engine.
+fn leave(by_variable: bool) -> &'static str {
+    if by_variable { "unset DOCKER_CONTEXT" } else { "type `docker context use default`" }
+}
+
+fn unusable(error: &ContextError) -> ConfigError {
+    let (source, hint) = match error {
+        ContextError::Missing { by_variable: true, .. } => (", which DOCKER_CONTEXT names", leave(true)),
+        ContextError::Missing { .. } => (", which the docker CLI's file names", leave(false)),
+        ContextError::Bare(_) | ContextError::File(_) => ("", leave(false)),
+    };
+    ConfigError::new(format!("{}{source}", chain(error))).with_hint(hint)
+}
+
+impl Daemon {
+    /// What a person types to have an engine that does not answer, or another.
+    pub fn start(&self) -> String {
+        let command = START.iter().find(|(part, _)| self.address.contains(part)).map(|(_, command)| *command);
+        let start = command.map_or("start it".to_owned(), |command| format!("start it (`{command}`)"));
+        let another = match &self.origin {
+            Origin::Configured => "correct `engine` in [dind]",
+            Origin::DockerHost => "correct DOCKER_HOST",
+            Origin::Context { by_variable, .. } => leave(*by_variable),
+            Origin::Socket { .. } => "name another with DOCKER_HOST or `docker context use`",
+        };
+        format!("{start}, or {another}")
+    }
+}
+
+/// What starts an engine, by a part of its address.
+const START: [(&str, &str); 6] = [
+    ("/.docker/desktop/", "systemctl --user start docker-desktop"),
+    ("/.colima/", "colima start"),
+    ("/.rd/", "rdctl start"),
+    ("unix:///run/user/", "systemctl --user start docker"),
+    ("unix:///var/run/docker.sock", "sudo systemctl start docker"),
+    ("unix:///run/docker.sock", "sudo systemctl start docker"),
+];
+
+#[cfg(test)]
+mod tests;
