@@ -16,6 +16,7 @@ use crate::config::Daemon;
 use crate::dind::images::{self, ImageError};
 use crate::dind::progress::Progress;
 use crate::dock::docker::{Container, DockerError, Engine, Image};
+use crate::docker_cli::DockerCli;
 use crate::failure::Failure;
 use crate::rpc::Code;
 pub use container::sweep;
@@ -146,6 +147,8 @@ pub struct Oven<'a> {
     pub daemon: &'a Engine,
     /// Where the image that it is installed on may be, if it can be told.
     pub host: Option<&'a Daemon>,
+    /// Who pulls that from a registry.
+    pub cli: &'a DockerCli,
     pub progress: &'a Progress,
 }
 
@@ -229,7 +232,7 @@ impl Oven<'_> {
             Some(host) => crate::dind::engine(host).await.ok(),
             None => None,
         };
-        let mut placed = images::ensure(host.as_ref(), self.daemon, [image], self.progress).await;
+        let mut placed = images::ensure(host.as_ref(), self.daemon, [image], self.cli, self.progress).await;
         placed.pop().map_or(Ok(()), |(_, placed)| placed.map(drop))
     }
 

@@ -31,9 +31,11 @@ use crate::config::{Config, ConfigError, Daemon, Home};
 use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{Container, DockerError, Engine, Version};
 use crate::dock::labels::managed_by;
+use crate::docker_cli::registry;
 use crate::rpc::Code;
 
 use diagnosis::Trouble;
+use images::Refusal;
 use progress::Progress;
 pub use sessions::{ActiveSessions, Sessions};
 
@@ -129,6 +131,9 @@ impl DindError {
                 "correct the folder's owner and permissions, then type `berth up`".to_owned()
             }
             Self::Lock { .. } => "correct the folder's owner and permissions".to_owned(),
+            Self::NoImage { image, source } if Refusal::of(source, image) == Refusal::Denied => {
+                format!("type `docker login {}`, then `berth up`", registry(image))
+            }
             Self::NoImage { image, .. } => {
                 format!("get it with `docker pull {image}`, or name another `image` in [dind]")
             }

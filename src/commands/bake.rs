@@ -13,6 +13,7 @@ use crate::cli::BakeArgs;
 use crate::clients::Draft;
 use crate::config::{Config, Home, Server};
 use crate::dind::progress::Progress;
+use crate::docker_cli::DockerCli;
 use crate::failure::Failure;
 use crate::rpc::Code;
 use crate::runner::Package;
@@ -21,7 +22,8 @@ pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Resul
     let progress = Progress::stderr();
     let daemon = super::dind_engine(config, home)?;
     let host = config.dind.engine(&variable).ok();
-    let oven = Oven { daemon: &daemon, host: host.as_ref(), progress: &progress };
+    let cli = DockerCli::from_env(&variable);
+    let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress: &progress };
     let mut failed = None;
     for (server, recipe) in chosen(args, config)? {
         let recipe =
@@ -59,7 +61,8 @@ pub(super) async fn all(config: &Config, home: &Home, progress: &Progress) -> an
     }
     let daemon = super::dind_engine(config, home)?;
     let host = config.dind.engine(&variable).ok();
-    let oven = Oven { daemon: &daemon, host: host.as_ref(), progress };
+    let cli = DockerCli::from_env(&variable);
+    let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress };
     let mut failed = None;
     for recipe in recipes {
         if let Err(error) = oven.bake(&recipe, false).await {

@@ -16,6 +16,7 @@ use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Overrides, Server, Settings};
 use crate::dind::diagnosis::{Diagnosis, Watch};
 use crate::dock::spec::Spec;
+use crate::docker_cli::DockerCli;
 use crate::failure::Failure;
 use crate::observe::journal::{self, Journal};
 use crate::observe::redact::Redactor;
@@ -187,6 +188,7 @@ fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<
         // Where there is none, what is needed of it will be missed.
         host: config.dind.engine(&variable).ok(),
         inquiry: inquiry(config, home),
+        cli: DockerCli::from_env(&variable),
         fetch: args.server.is_none() && args.image.is_none(),
         server,
     })

@@ -16,6 +16,7 @@ use super::{ActiveSessions, DindError, certs, images, sessions, shares, spec};
 use crate::config::{Dind, Home};
 use crate::dock::docker::{Container, DockerError, Engine};
 use crate::dock::labels::managed_by;
+use crate::docker_cli::DockerCli;
 
 /// How long a daemon may take to start, and how long one that runs may be silent.
 const READY_WITHIN: Duration = Duration::from_mins(1);
@@ -86,6 +87,7 @@ pub(super) struct Host<'a> {
     engine: &'a Engine,
     /// The daemon in it.
     reach: Reach<'a>,
+    cli: DockerCli,
     progress: &'a Progress,
     changes: Changes,
 }
@@ -97,6 +99,7 @@ impl<'a> Host<'a> {
         home: &'a Home,
         engine: &'a Engine,
         reach: Reach<'a>,
+        cli: DockerCli,
         progress: &'a Progress,
     ) -> Self {
         Self {
@@ -106,6 +109,7 @@ impl<'a> Host<'a> {
             owner: Owner::of(home),
             engine,
             reach,
+            cli,
             progress,
             changes: Changes::default(),
         }
@@ -177,7 +181,7 @@ impl<'a> Host<'a> {
             return Ok(found.id);
         }
         let missing = |source| DindError::NoImage { image: image.to_owned(), source };
-        images::pull(self.engine, image, self.progress).await.map_err(missing)?;
+        images::pull(self.engine, image, &self.cli, self.progress).await.map_err(missing)?;
         Ok(self.engine.image(image).await?.map(|found| found.id).unwrap_or_default())
     }
 

@@ -8,6 +8,7 @@ use futures::StreamExt;
 
 use super::progress::Progress;
 use crate::dock::docker::{DockerError, Engine};
+use crate::docker_cli::{Credential, DockerCli, registry};
 use crate::rpc::Code;
 
 /// Why an image is not in the daemon.
@@ -17,15 +18,23 @@ pub enum ImageError {
     Copy { image: String, source: DockerError },
     #[error("the image `{image}` is not on the host's engine, and no registry has it")]
     NotFound { image: String, source: DockerError },
+    #[error(
+        "the image `{image}` is not on the host's engine, and `{}` does not give it to us",
+        registry(image)
+    )]
+    Denied { image: String, source: DockerError },
     #[error("the image `{image}` is not on the host's engine, and cannot be pulled")]
     Pull { image: String, source: DockerError },
+    /// `source` is what the daemon said, `host` what the engine of the host did.
+    #[error("the image `{image}` cannot be pulled, not by the host's engine either ({host})")]
+    PullTwice { image: String, source: DockerError, host: Box<DockerError> },
 }
 
 impl ImageError {
     pub fn code(&self) -> Code {
         match self {
-            Self::NotFound { .. } => Code::Configuration,
-            Self::Copy { .. } | Self::Pull { .. } => Code::Unavailable,
+            Self::NotFound { .. } | Self::Denied { .. } => Code::Configuration,
+            Self::Copy { .. } | Self::Pull { .. } | Self::PullTwice { .. } => Code::Unavailable,
         }
     }
 
@@ -36,7 +45,12 @@ impl ImageError {
             Self::NotFound { image, .. } => {
                 format!("build it (`docker build -t {image} .`) or correct `image`, then type `berth up`")
             }
-            Self::Pull { image, .. } => format!("get it with `docker pull {image}`, then type `berth up`"),
+            Self::Denied { image, .. } => {
+                format!("type `docker login {}`, then `berth up`", registry(image))
+            }
+            Self::Pull { image, .. } | Self::PullTwice { image, .. } => {
+                format!("get it with `docker pull {image}`, then type `berth up`")
+            }
         }
     }
 }
@@ -54,11 +68,12 @@ pub async fn ensure<'a>(
     host: Option<&Engine>,
     daemon: &Engine,
     images: impl IntoIterator<Item = &'a str>,
+    cli: &DockerCli,
     progress: &Progress,
 ) -> Vec<(&'a str, Result<Origin, ImageError>)> {
     let mut results = Vec::new();
     for image in images {
-        results.push((image, put(host, daemon, image, progress).await));
+        results.push((image, put(host, daemon, image, cli, progress).await));
     }
     results
 }
@@ -67,6 +82,7 @@ async fn put(
     host: Option<&Engine>,
     daemon: &Engine,
     image: &str,
+    cli: &DockerCli,
     progress: &Progress,
 ) -> Result<Origin, ImageError> {
     let copy = |source| ImageError::Copy { image: image.to_owned(), source };
@@ -88,10 +104,31 @@ async fn put(
     } else if there.is_some() {
         return Ok(Origin::Present);
     }
-    match pull(daemon, image, progress).await {
-        Ok(()) => Ok(Origin::Pulled),
-        Err(source) if is_unknown(&source) => Err(ImageError::NotFound { image: image.to_owned(), source }),
-        Err(source) => Err(ImageError::Pull { image: image.to_owned(), source }),
+    let named = || image.to_owned();
+    let credential = login(image, cli, progress).await;
+    let pulled = pull_as(credential.as_ref(), daemon, image, progress).await;
+    let Err(source) = pulled else { return Ok(Origin::Pulled) };
+    match (Refusal::of(&source, image), host) {
+        (Refusal::Unknown, _) => Err(ImageError::NotFound { image: named(), source }),
+        (Refusal::Denied, _) => Err(ImageError::Denied { image: named(), source }),
+        (Refusal::Other, None) => Err(ImageError::Pull { image: named(), source }),
+        // It may have certificates, proxies and registries of its own that the daemon knows nothing of.
+        (Refusal::Other, Some(host)) => {
+            progress.say(&format!("the DinD daemon cannot pull `{image}`; the host's engine is to"));
+            if let Err(error) = pull_as(credential.as_ref(), host, image, progress).await {
+                return Err(match Refusal::of(&error, image) {
+                    Refusal::Unknown => ImageError::NotFound { image: named(), source: error },
+                    Refusal::Denied => ImageError::Denied { image: named(), source: error },
+                    Refusal::Other => ImageError::PullTwice { image: named(), source, host: Box::new(error) },
+                });
+            }
+            let bytes = host.image(image).await.map_err(copy)?.map(|found| found.bytes).unwrap_or_default();
+            load(host, daemon, image, bytes, progress).await.map_err(copy)?;
+            match daemon.image(image).await.map_err(copy)? {
+                Some(_) => Ok(Origin::Loaded),
+                None => Err(ImageError::Pull { image: named(), source }),
+            }
+        }
     }
 }
 
@@ -117,11 +154,35 @@ async fn load(
     Ok(())
 }
 
-/// Pulls an image into `engine`.
-pub(super) async fn pull(engine: &Engine, image: &str, progress: &Progress) -> Result<(), DockerError> {
+/// Pulls an image into `engine`, as whoever the person has logged in as.
+pub(super) async fn pull(
+    engine: &Engine,
+    image: &str,
+    cli: &DockerCli,
+    progress: &Progress,
+) -> Result<(), DockerError> {
+    let credential = login(image, cli, progress).await;
+    pull_as(credential.as_ref(), engine, image, progress).await
+}
+
+/// Who pulls `image`.
+async fn login(image: &str, cli: &DockerCli, progress: &Progress) -> Option<Credential> {
+    let found = cli.credential(image).await;
+    if let Some(warning) = found.warning {
+        progress.say(&format!("warning: {warning}"));
+    }
+    found.credential
+}
+
+async fn pull_as(
+    credential: Option<&Credential>,
+    engine: &Engine,
+    image: &str,
+    progress: &Progress,
+) -> Result<(), DockerError> {
     let task = progress.task(&format!("pulling `{image}`"));
     let mut layers = HashMap::new();
-    let pulled = engine.pull_image(image, |layer, done, total| {
+    let pulled = engine.pull_image(image, credential, |layer, done, total| {
         // A layer is downloaded and then unpacked, and counted from the start again.
         let known = layers.entry(layer.to_owned()).or_insert((0, 0));
         *known = (known.0.max(done), known.1.max(total));
@@ -133,16 +194,40 @@ pub(super) async fn pull(engine: &Engine, image: &str, progress: &Progress) -> R
     Ok(())
 }
 
-/// Whether the registry answered that there is no such image; some say so, and some deny access to it.
-fn is_unknown(error: &DockerError) -> bool {
-    match error {
-        DockerError::Refused { status: 404, .. } => true,
-        DockerError::Refused { message, .. } => {
-            ["manifest unknown", "not found", "does not exist", "access denied"]
-                .iter()
-                .any(|text| message.contains(text))
+/// Why a registry gave no image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It has none of that name.
+    Unknown,
+    /// It wants to know who asks, or does not give it to whoever did.
+    Denied,
+    /// It could not be asked, or not like this.
+    Other,
+}
+
+impl Refusal {
+    pub(super) fn of(error: &DockerError, image: &str) -> Self {
+        const DENIED: [&str; 7] = [
+            "unauthorized",
+            "no basic auth credentials",
+            "authentication required",
+            "authorization failed",
+            "401 Unauthorized",
+            "403 Forbidden",
+            "denied",
+        ];
+        const UNKNOWN: [&str; 3] = ["manifest unknown", "not found", "does not exist"];
+        let DockerError::Refused { message, status, .. } = error else { return Self::Other };
+        let says = |sayings: &[&str]| sayings.iter().any(|saying| message.contains(saying));
+        // Docker Hub denies access to what is not there as well, and says so.
+        let is_hubs = registry(image) == "docker.io" && message.contains("does not exist");
+        if says(&DENIED) && !is_hubs {
+            Self::Denied
+        } else if *status == 404 || says(&UNKNOWN) {
+            Self::Unknown
+        } else {
+            Self::Other
         }
-        _ => false,
     }
 }
 
@@ -151,16 +236,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registry_that_knows_no_such_image_is_told_from_one_out_of_reach() {
-        let refused = |status, message: &str| DockerError::Refused {
-            op: "pull the image",
-            object: "x".to_owned(),
-            status,
-            message: message.to_owned(),
+    fn what_a_registry_says_tells_who_is_to_do_something() {
+        let refused = |image: &str, status, message: &str| {
+            let (op, object, message) = ("pull the image", image.to_owned(), message.to_owned());
+            Refusal::of(&DockerError::Refused { op, object, status, message }, image)
         };
-        assert!(is_unknown(&refused(404, "manifest for x:latest not found: manifest unknown")));
-        assert!(is_unknown(&refused(500, "pull access denied for x, repository does not exist")));
-        assert!(!is_unknown(&refused(500, "dial tcp: lookup registry on 10.0.0.1:53: no such host")));
-        assert!(!is_unknown(&refused(500, "net/http: TLS handshake timeout")));
+        let unknown = "manifest for x:latest not found: manifest unknown";
+        assert_eq!(refused("x", 404, unknown), Refusal::Unknown);
+        let hub = "pull access denied for x, repository does not exist or may require 'docker login': denied: requested \
+                   access to the resource is denied";
+        assert_eq!(refused("x", 404, hub), Refusal::Unknown);
+        for denied in [
+            "Head \"http://box:5000/v2/x/manifests/latest\": no basic auth credentials",
+            "unauthorized: authentication required",
+            "failed to resolve reference \"box:5000/x:latest\": pull access denied, repository does not exist or may \
+             require authorization: authorization failed: no basic auth credentials",
+            "denied: requested access to the resource is denied",
+            "unexpected status from HEAD request to https://box/v2/x/manifests/latest: 401 Unauthorized",
+        ] {
+            assert_eq!(refused("box:5000/x", 500, denied), Refusal::Denied, "{denied}");
+        }
+        for other in [
+            "dial tcp: lookup registry on 10.0.0.1:53: no such host",
+            "net/http: TLS handshake timeout",
+            "http: server gave HTTP response to HTTPS client",
+            "x509: certificate signed by unknown authority",
+            "dial tcp 127.0.0.1:5000: connect: connection refused",
+            "proxyconnect tcp: dial tcp 10.0.0.9:3128: i/o timeout",
+        ] {
+            assert_eq!(refused("box:5000/x", 500, other), Refusal::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn whom_a_registry_does_not_know_is_told_to_log_in() {
+        let source = DockerError::broken("pull the image", "x", "told");
+        let error = ImageError::Denied { image: "box:5000/x".to_owned(), source };
+        assert_eq!(
+            error.to_string(),
+            "the image `box:5000/x` is not on the host's engine, and `box:5000` does not give it to us"
+        );
+        assert_eq!(error.next(), "type `docker login box:5000`, then `berth up`");
+        assert_eq!(error.code(), Code::Configuration);
     }
 }

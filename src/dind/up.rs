@@ -11,6 +11,7 @@ use crate::config::{Config, Daemon, Dind, Home, Lookup};
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Engine, Version};
 use crate::dock::{keeper, resolver};
+use crate::docker_cli::DockerCli;
 
 /// What `up` found and made.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub async fn up(
     progress: &Progress,
 ) -> Result<Report, DindError> {
     let host = config.dind.engine(lookup)?;
+    let cli = DockerCli::from_env(lookup);
     let shared = config.dind.shared(&host)?;
     let _lock = super::lock(home, progress).await?;
     let mut changes = Changes::default();
@@ -44,7 +46,7 @@ pub async fn up(
         let dind = addresses::settle(&config.dind, &engine, labels).await?;
         let reach = Reach::new(&dind, home, &engine, progress)
             .map_err(|error| DindError::Daemon { source: error.into() })?;
-        let mut container = Host::new(&dind, shared, home, &engine, reach, progress);
+        let mut container = Host::new(&dind, shared, home, &engine, reach, cli.clone(), progress);
         if !written.is_empty() {
             container.say(format!("made {} in `{}`", written.join(", "), home.certs.display()));
         }
@@ -62,7 +64,7 @@ pub async fn up(
             changes.steps.push(step);
         }
     }
-    let placed = images::ensure(engine.as_ref(), &daemon, config.foreign_images(), progress).await;
+    let placed = images::ensure(engine.as_ref(), &daemon, config.foreign_images(), &cli, progress).await;
     // A container can only be made of an image; without any, the first session fills the volume itself.
     if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {
         keeper::fill(&daemon, image).await?;

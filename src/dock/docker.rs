@@ -25,6 +25,7 @@ pub use network::Attached;
 pub use probe::Stat;
 
 use super::dial::Endpoint;
+use crate::docker_cli::Credential;
 use error::{absent, drain, explain};
 
 /// A daemon. Connects at its first use; cheap to clone, connections are shared.
@@ -76,15 +77,16 @@ impl Engine {
         drain(answers, "load the image", name, |info| info.error_detail.and_then(|error| error.message)).await
     }
 
-    /// Pulls from a registry; `progress` gets each layer's id, bytes done, and bytes in all.
+    /// Pulls from a registry, as somebody it knows or as nobody; `progress` gets each layer's id, bytes done, and bytes in all.
     pub async fn pull_image(
         &self,
         name: &str,
+        credential: Option<&Credential>,
         mut progress: impl FnMut(&str, u64, u64),
     ) -> Result<(), DockerError> {
         let options =
             query::CreateImageOptions { from_image: Some(model::tagged(name)), ..Default::default() };
-        let answers = self.docker.create_image(Some(options), None, None);
+        let answers = self.docker.create_image(Some(options), None, credential.map(model::credential));
         drain(answers, "pull the image", name, |info| {
             if let (Some(layer), Some(detail)) = (&info.id, &info.progress_detail) {
                 let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();

@@ -22,6 +22,7 @@ use crate::dock::lease::{Lease, LeaseError};
 use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
 use crate::dock::wire::Wire;
+use crate::docker_cli::DockerCli;
 use crate::failure::Failure;
 use crate::observe::trace::{Trace, Up};
 use crate::rpc::Code;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub inquiry: Option<Inquiry>,
     /// Where what a package is baked on may be.
     pub host: Option<Daemon>,
+    /// Who pulls it from a registry.
+    pub cli: DockerCli,
     /// Whether the daemon is to ask this machine's nameservers.
     pub tell_nameservers: bool,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.

@@ -31,6 +31,7 @@ mod place;
 mod prestart;
 mod protocol;
 mod recovery;
+mod registry;
 mod rewrite;
 mod roster;
 mod sessions;

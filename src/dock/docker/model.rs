@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use bollard::models;
 use serde_json::Value;
 
+use crate::docker_cli::Credential;
+
 /// An image, as far as berth must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -195,6 +197,19 @@ pub(super) fn version(version: models::SystemVersion) -> Version {
         is_podman: components.any(|component| component.name == "Podman Engine"),
         engine: version.version.unwrap_or_default(),
         api: version.api_version.unwrap_or_default(),
+    }
+}
+
+/// For the header of a pull.
+pub(super) fn credential(credential: &Credential) -> bollard::auth::DockerCredentials {
+    let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    bollard::auth::DockerCredentials {
+        username: said(&credential.username),
+        password: said(&credential.password),
+        serveraddress: said(&credential.server),
+        identitytoken: said(&credential.identity_token),
+        registrytoken: said(&credential.registry_token),
+        ..Default::default()
     }
 }
 
