@@ -16,7 +16,7 @@ use crate::config::Daemon;
 use crate::dind::images::{self, ImageError};
 use crate::dind::progress::Progress;
 use crate::dock::docker::{Container, DockerError, Engine, Image};
-use crate::docker_cli::DockerCli;
+use crate::docker_cli::{DockerCli, Proxies};
 use crate::failure::Failure;
 use crate::rpc::Code;
 pub use container::sweep;
@@ -147,7 +147,7 @@ pub struct Oven<'a> {
     pub daemon: &'a Engine,
     /// Where the image that it is installed on may be, if it can be told.
     pub host: Option<&'a Daemon>,
-    /// Who pulls that from a registry.
+    /// Who pulls that, and by which proxies everything is reached.
     pub cli: &'a DockerCli,
     pub progress: &'a Progress,
 }
@@ -200,7 +200,7 @@ impl Oven<'_> {
         let package = recipe.package.main();
         let docker = |source| BakeError::Docker { package: package.to_owned(), source };
         let name = recipe.container();
-        let archive = container::archive(recipe)?;
+        let archive = container::archive(recipe, &self.proxies())?;
         match self.daemon.create(&name, container::create_body(recipe)).await {
             Ok(_) => {}
             Err(error) if error.is_conflict() => return Ok(()),
@@ -234,6 +234,13 @@ impl Oven<'_> {
         };
         let mut placed = images::ensure(host.as_ref(), self.daemon, [image], self.cli, self.progress).await;
         placed.pop().map_or(Ok(()), |(_, placed)| placed.map(drop))
+    }
+
+    /// The proxies of an installation that has none of its own: those of any container.
+    fn proxies(&self) -> Proxies {
+        let engine = || self.host.map(|host| host.address.clone());
+        // What is wrong with the file is told where its credentials are asked for, and by `berth doctor`.
+        self.cli.proxies(&self.daemon.endpoint().to_string(), engine).unwrap_or_default().reachable()
     }
 
     /// Waits for an installation, or makes an image of its end.
@@ -287,7 +294,7 @@ impl Oven<'_> {
             if ended.oom_killed {
                 return Err(BakeError::Memory { package: package(), bytes: recipe.bake.memory });
             }
-            let log = recipe.redact(&container::last_words(&log, ended.exit_code));
+            let log = recipe.redact(&container::last_words(&log, ended.exit_code), &self.proxies());
             return Err(BakeError::Install { package: package(), log });
         };
         if let Some(what) = installed.odd() {

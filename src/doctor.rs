@@ -20,6 +20,7 @@ pub mod leftovers;
 pub mod line;
 pub mod names;
 pub mod probes;
+pub mod proxies;
 pub mod report;
 
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ pub struct Facts {
     pub data: Seen<disk::Data>,
     pub state: Seen<disk::Folder>,
     pub images: Vec<images::Image>,
+    pub proxies: Seen<proxies::Proxies>,
     pub standby: Seen<Vec<containers::Waiting>>,
     pub orphans: Seen<containers::Orphans>,
     pub leftovers: Seen<leftovers::Leftovers>,
@@ -112,6 +114,7 @@ pub fn judge(facts: &Facts) -> Vec<Line> {
     lines.push(disk::data(&facts.data));
     lines.push(disk::folder(&facts.state));
     lines.extend(images::judge(&facts.images));
+    lines.extend(proxies::judge(&facts.proxies));
     lines.push(containers::standby(&facts.standby));
     lines.push(containers::orphans(&facts.orphans));
     lines.push(leftovers::judge(&facts.leftovers));
@@ -140,6 +143,7 @@ mod tests {
             data: silent(),
             state: silent(),
             images: Vec::new(),
+            proxies: silent(),
             standby: silent(),
             orphans: silent(),
             leftovers: silent(),

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::labels::{LABEL_CREATED, LABEL_VERSION};
+use crate::docker_cli::Proxies;
 use crate::runner::is_version;
 
 /// Nobody's own: neither the installation nor the server needs more, and the image's own files are not theirs.
@@ -54,8 +55,8 @@ pub(super) fn create_body(recipe: &Recipe) -> Value {
 }
 
 /// What is unpacked at the root of the container before it starts. The temporary folder is gone from the image.
-pub(super) fn archive(recipe: &Recipe) -> Result<Vec<u8>, BakeError> {
-    let mut env = recipe.env();
+pub(super) fn archive(recipe: &Recipe, proxies: &Proxies) -> Result<Vec<u8>, BakeError> {
+    let mut env = recipe.env(proxies);
     let mut ca = None;
     if let Some(path) = &recipe.bake.ca {
         let failed =
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn credentials_and_scripts_are_in_the_folder_that_goes() {
-        let packed = archive(&recipe()).unwrap();
+        let packed = archive(&recipe(), &Proxies::default()).unwrap();
         let mut tar = tar::Archive::new(&packed[..]);
         let mut found = Vec::new();
         for entry in tar.entries().unwrap() {
@@ -248,7 +249,7 @@ mod tests {
     fn a_missing_bundle_is_named() {
         let mut recipe = recipe();
         recipe.bake.ca = Some("/nowhere/ca.pem".into());
-        let error = archive(&recipe).unwrap_err();
+        let error = archive(&recipe, &Proxies::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "cannot bake `@a/b@1`: cannot read `/nowhere/ca.pem`, the `ca` of [bake]"

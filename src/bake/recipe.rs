@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::BakeError;
 use crate::config::Bake;
+use crate::docker_cli::Proxies;
 use crate::runner::{Package, Runner};
 
 /// All that a baked image depends on, and how it is baked.
@@ -75,8 +76,9 @@ impl Recipe {
         }
     }
 
-    /// The variables of the installation, as lines of a shell; none of them is part of the image.
-    pub(super) fn env(&self) -> String {
+    /// The variables of the installation, as lines of a shell; none of them is part of the image. Its own proxy goes before
+    /// those that any container has.
+    pub(super) fn env(&self, proxies: &Proxies) -> String {
         let bake = &self.bake;
         let mut env = String::new();
         let mut set = |names: &[&str], value: Option<&str>| {
@@ -87,17 +89,21 @@ impl Recipe {
         };
         set(&["npm_config_registry"], bake.npm_registry.as_deref());
         set(&["UV_DEFAULT_INDEX"], bake.python_index.as_deref());
-        set(&["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], bake.proxy.as_deref());
-        set(&["no_proxy", "NO_PROXY"], bake.no_proxy.as_deref());
+        let proxies = proxies.clone().or(Proxies::of(bake.proxy.as_deref(), bake.no_proxy.as_deref()));
+        for (name, value) in proxies.variables() {
+            set(&[name], Some(value));
+        }
         env
     }
 
     /// A text of the installation's without what may hold credentials.
-    pub(super) fn redact(&self, text: &str) -> String {
+    pub(super) fn redact(&self, text: &str, proxies: &Proxies) -> String {
         let Bake { npm_registry, python_index, proxy, .. } = &self.bake;
         let with_credentials =
             [npm_registry, python_index, proxy].into_iter().flatten().filter(|url| url.contains('@'));
-        with_credentials.fold(text.to_owned(), |text, url| {
+        let text =
+            proxies.secrets().iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"));
+        with_credentials.fold(text, |text, url| {
             let credentials = url
                 .split_once("://")
                 .and_then(|(_, rest)| rest.rsplit_once('@'))
@@ -185,11 +191,34 @@ mod tests {
         assert_eq!(uvx("--python 3.12 --from a[x]@1 tool"), ["tool", "3.12", "a[x]==1"]);
         assert_eq!(uvx("--from git+https://h/x@v1 y")[2], "git+https://h/x@v1");
         let mut recipe = npx("a");
-        assert_eq!(recipe.env(), "");
+        let none = Proxies::default();
+        assert_eq!(recipe.env(&none), "");
         recipe.bake.npm_registry = Some("https://me:hunter2@r/".to_owned());
         recipe.bake.no_proxy = Some("it's".to_owned());
-        assert!(recipe.env().contains("export npm_config_registry='https://me:hunter2@r/'\n"));
-        assert!(recipe.env().contains("export NO_PROXY='it'\\''s'\n"));
-        assert_eq!(recipe.redact("GET https://me:hunter2@r/a"), "GET https://[redacted]@r/a");
+        assert!(recipe.env(&none).contains("export npm_config_registry='https://me:hunter2@r/'\n"));
+        assert!(recipe.env(&none).contains("export NO_PROXY='it'\\''s'\n"));
+        assert_eq!(recipe.redact("GET https://me:hunter2@r/a", &none), "GET https://[redacted]@r/a");
+    }
+
+    #[test]
+    fn an_installation_has_the_proxies_of_any_container_unless_it_has_its_own() {
+        let mut recipe = npx("a");
+        let all = Proxies::of(Some("http://you:hunter2@all:1"), Some("all"));
+        let env = recipe.env(&all);
+        for line in [
+            "https_proxy='http://you:hunter2@all:1'",
+            "HTTP_PROXY='http://you:hunter2@all:1'",
+            "no_proxy='all'",
+        ] {
+            assert!(env.contains(&format!("export {line}\n")), "{env}");
+        }
+        let said = recipe.redact("cannot reach http://you:hunter2@all:1", &all);
+        assert_eq!(said, "cannot reach http://[redacted]@all:1");
+        recipe.bake.proxy = Some("http://own:1".to_owned());
+        let env = recipe.env(&all);
+        assert!(
+            env.contains("export HTTPS_PROXY='http://own:1'\n") && env.contains("export NO_PROXY='all'\n")
+        );
+        assert!(!env.contains("all:1"), "{env}");
     }
 }

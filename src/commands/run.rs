@@ -1,5 +1,7 @@
 //! `berth run`: one MCP session on standard input and output.
 
+mod proxies;
+
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,7 +37,8 @@ pub async fn run(
     stderr: &StderrSink,
 ) -> anyhow::Result<ExitCode> {
     let chosen = config.map_err(Failure::from).and_then(|(config, home)| {
-        let chosen = choose(&args, &config)?;
+        let mut chosen = choose(&args, &config)?;
+        proxies::hand_over(&proxies::of(&config, &home), &mut chosen);
         Ok((config, home, chosen))
     });
     if args.dry_run {

@@ -59,9 +59,9 @@ impl Bake {
         let bake = Self {
             node: section.take("node")?.map_or(default.node, Image::into_inner),
             uv: section.take("uv")?.map_or(default.uv, Image::into_inner),
-            npm_registry: url(section.take("npm_registry")?),
-            python_index: url(section.take("python_index")?),
-            proxy: url(section.take("proxy")?),
+            npm_registry: url(section.take_quietly("npm_registry")?),
+            python_index: url(section.take_quietly("python_index")?),
+            proxy: url(section.take_quietly("proxy")?),
             no_proxy: section.take::<String>("no_proxy")?,
             ca: section.take::<String>("ca")?.map(|ca| home.resolve(Path::new(&ca), file)),
             memory: section.take("memory")?.map_or(default.memory, Memory::bytes),

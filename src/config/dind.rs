@@ -13,7 +13,9 @@ use super::error::ConfigError;
 use super::reader::Section;
 use super::share::Shares;
 use super::subnet::{AddressPool, BridgeAddress};
+use super::value::Value;
 use super::word::{Address, ContainerName, Image};
+use crate::docker_cli::Proxies;
 
 /// The `[dind]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Dind {
     pub bip: Option<Ipv4Net>,
     /// What other networks in the daemon are made of.
     pub address_pools: Vec<AddressPool>,
+    /// By which it reaches registries.
+    pub proxies: Proxies,
 }
 
 /// A daemon's address and the folder of the certificates for it; without one, no TLS.
@@ -67,6 +71,7 @@ impl Default for Dind {
             share: Shares::default(),
             bip: None,
             address_pools: Vec::new(),
+            proxies: Proxies::default(),
         }
     }
 }
@@ -79,6 +84,8 @@ impl Dind {
         let engine = section.take::<Address>("engine")?.map(Address::into_inner);
         let sockets = [host.as_deref(), engine.as_deref()];
         let share = Shares::read(&mut section, file, home, certs.as_deref(), sockets)?;
+        let proxy = section.take_quietly::<Proxy>("proxy")?.map(|proxy| proxy.0);
+        let proxies = Proxies::of(proxy.as_deref(), section.take::<String>("no_proxy")?.as_deref());
         let dind = Self {
             name: section.take("name")?.map_or(default.name, ContainerName::into_inner),
             image: section.take("image")?.map_or(default.image, Image::into_inner),
@@ -91,6 +98,7 @@ impl Dind {
             share,
             bip: section.take::<BridgeAddress>("bip")?.map(|BridgeAddress(bip)| bip),
             address_pools: section.take_list("address_pools")?.unwrap_or_default(),
+            proxies,
         };
         section.finish()?;
         if dind.host.as_ref().is_some_and(|host| host.starts_with("tcp:")) && dind.certs.is_none() {
@@ -145,6 +153,20 @@ impl Dind {
     }
 }
 
+/// A proxy's address.
+struct Proxy(String);
+
+impl Value for Proxy {
+    const EXPECTED: &'static str =
+        "an address such as \"http://10.0.0.5:3128\", with `http`, `https` or `socks5` before it";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let is_address = !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic());
+        (["http", "https", "socks5"].contains(&scheme) && is_address).then(|| Self(text.to_owned()))
+    }
+}
+
 /// The host of a TCP address on another machine, as it stands there: with brackets where it is IPv6.
 pub(super) fn remote_host(address: &str) -> Option<&str> {
     let (host, _) = address.strip_prefix("tcp://")?.rsplit_once(':')?;
@@ -159,6 +181,25 @@ pub(super) fn remote_host(address: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxys_address_is_checked_and_never_shown() {
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let parse = |proxy: &str| {
+            let text = format!("[dind]\nproxy = \"{proxy}\"\nno_proxy = \"box\"\n");
+            super::super::Config::parse(&text, Path::new("b.toml"), &home)
+        };
+        let config = parse("socks5://me:hunter2@p:1").unwrap();
+        assert_eq!(config.dind.proxies, Proxies::of(Some("socks5://me:hunter2@p:1"), Some("box")));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        for wrong in ["me:hunter2@p:1", "http://", "ftp://me:hunter2@p:1"] {
+            let error = parse(wrong).unwrap_err().to_string();
+            assert!(
+                error.starts_with("b.toml:2: `proxy` is an address") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+    }
 
     #[test]
     fn the_daemon_is_reached_where_it_listens() {

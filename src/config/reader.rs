@@ -52,6 +52,11 @@ impl<'a> Section<'a> {
         self.take_item(key).map(|item| item.read()).transpose()
     }
 
+    /// The same for what may hold credentials: the error does not show what else is there.
+    pub(super) fn take_quietly<T: Value>(&mut self, key: &'static str) -> Result<Option<T>, ConfigError> {
+        self.take_item(key).map(|item| item.read_quietly()).transpose()
+    }
+
     pub(super) fn take_list<T: Value>(&mut self, key: &'static str) -> Result<Option<Vec<T>>, ConfigError> {
         self.take_item(key).map(|item| item.list()).transpose()
     }
@@ -137,6 +142,10 @@ impl<'a> Item<'a> {
         read(&self.value).ok_or_else(|| {
             self.error(format!("`{}` is {}, not {}", self.name, T::EXPECTED, shown(&self.value)))
         })
+    }
+
+    fn read_quietly<T: Value>(&self) -> Result<T, ConfigError> {
+        read(&self.value).ok_or_else(|| self.error(format!("`{}` is {}", self.name, T::EXPECTED)))
     }
 
     /// A text that may be a secret: the error does not show what else is there.

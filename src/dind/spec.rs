@@ -156,6 +156,7 @@ fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
 fn environment(dind: &Dind) -> Vec<String> {
     // `docker:dind` would make certificates of its own.
     let mut env = vec!["DOCKER_TLS_CERTDIR=".to_owned()];
+    env.extend(dind.proxies.variables().map(|(name, value)| format!("{name}={value}")));
     env.extend(dind.bip.map(|bip| format!("BERTH_BIP={bip}")));
     if !dind.address_pools.is_empty() {
         let pools: Vec<_> = dind.address_pools.iter().map(ToString::to_string).collect();
@@ -249,6 +250,19 @@ mod tests {
             assert!(host[key].is_null(), "{key}");
         }
         assert_eq!(host["CapDrop"], json!(["ALL"]));
+    }
+
+    #[test]
+    fn registries_are_reached_by_the_proxy() {
+        let proxies = crate::docker_cli::Proxies::of(Some("http://p:1"), Some("box"));
+        let by_proxy = Dind { proxies, ..dind() };
+        let env = create_body(&by_proxy, &[], "sha256:1", &owner())["Env"].take();
+        for var in ["DOCKER_TLS_CERTDIR=", "HTTP_PROXY=http://p:1", "HTTPS_PROXY=http://p:1", "NO_PROXY=box"]
+        {
+            assert!(env.as_array().unwrap().contains(&var.into()), "{env}");
+        }
+        assert_ne!(hash(&by_proxy, &[], "sha256:1"), hash(&dind(), &[], "sha256:1"));
+        assert_eq!(create_body(&dind(), &[], "sha256:1", &owner())["Env"], json!(["DOCKER_TLS_CERTDIR="]));
     }
 
     #[test]

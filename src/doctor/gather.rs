@@ -9,6 +9,7 @@ mod images;
 mod leftovers;
 mod names;
 mod probes;
+mod proxies;
 
 use std::time::Duration;
 
@@ -79,6 +80,7 @@ pub(super) async fn gather(
         data,
         state: disk::folder(home),
         images,
+        proxies: proxies::look(&asked),
         standby,
         orphans,
         leftovers,

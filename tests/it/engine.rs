@@ -5,9 +5,10 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::dind::own::{OwnDaemon, host};
+use crate::harness::{Berth, berth};
 
 /// A folder of the docker CLI's with a context of this name, made by the CLI itself.
 fn in_context(name: &str, socket: &Path) -> tempfile::TempDir {
@@ -112,4 +113,33 @@ fn podman_is_refused_by_name() {
     let output = says(&own, &["status"], &[]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("is Podman 4.3.1"), "{said}");
+}
+
+#[test]
+fn a_server_has_the_proxies_that_docker_run_would_give_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let proxies = json!({ "proxies": { "default": {
+        "httpProxy": "http://me:hunter2@10.0.0.9:3128", "httpsProxy": "http://127.0.0.1:3128", "noProxy": "box",
+    } } });
+    std::fs::write(folder.path().join("config.json"), proxies.to_string()).expect("a file");
+    let config = folder.path().to_str().expect("a plain path");
+    let mut session = Berth::run("online").client("proxies").env("DOCKER_CONFIG", config).start();
+    session.initialize();
+    let mut value = |name: &str| -> Value {
+        let said = session.call_text("env", json!({ "name": name }));
+        serde_json::from_str::<Value>(&said).expect("JSON")["value"].take()
+    };
+    for name in ["HTTP_PROXY", "http_proxy"] {
+        assert_eq!(value(name), "http://me:hunter2@10.0.0.9:3128", "{name}");
+    }
+    assert_eq!(value("NO_PROXY"), "box");
+    assert_eq!(value("HTTPS_PROXY"), Value::Null, "nothing answers on a container's own loopback");
+    drop(session);
+    let dry_run = |args: &[&str]| {
+        let output = berth().args(["run", "--dry-run"]).args(args).env("DOCKER_CONFIG", config).output();
+        String::from_utf8_lossy(&output.expect("berth runs").stdout).into_owned()
+    };
+    let said = dry_run(&["online"]);
+    assert!(said.contains("HTTP_PROXY=[redacted]") && !said.contains("hunter2"), "{said}");
+    assert!(!dry_run(&["fixture"]).contains("PROXY"), "it has no network");
 }
