@@ -141,8 +141,9 @@ impl Dind {
                 return Err(ConfigError::new(message).with_hint("or set `engine` in [dind]"));
             };
             // Where it is reached at another address than it listens, its certificates tell.
-            let has_own_certs = said.certs.is_some() && said.certs == said.own_certs;
-            if !self.is_own(&address) && !(address.starts_with("tcp:") && has_own_certs) {
+            let has_own_certs =
+                address.starts_with("tcp:") && said.certs.is_some() && said.certs == said.own_certs;
+            if !(self.is_own(&address) || has_own_certs) {
                 let certs = said.certs.clone().filter(|_| address.starts_with("tcp:"));
                 return Ok(Daemon { certs, address, origin: Origin::DockerHost });
             }
