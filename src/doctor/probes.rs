@@ -145,14 +145,14 @@ mod tests {
     #[test]
     fn what_was_proven_is_told_with_its_numbers() {
         let lines = judge(&Seen::Found(probes()));
-        assert_eq!(states(probes()), [State::Ok; 3]);
+        assert_eq!(states(probes()), [State::Ok, State::Ok, State::NotApplicable, State::Ok]);
         assert!(lines[0].fact.contains("64 MiB") && lines[0].fact.contains("31 of 48"), "{}", lines[0].fact);
         assert!(
             lines[1].fact.contains("5 of 5 bytes") && lines[1].fact.contains("210 ms"),
             "{}",
             lines[1].fact
         );
-        assert!(lines[2].fact.contains("0.15 s"), "{}", lines[2].fact);
+        assert!(lines[3].fact.contains("0.15 s"), "{}", lines[3].fact);
     }
 
     #[test]
@@ -175,15 +175,15 @@ mod tests {
         }
         assert_eq!(states(lossy)[1], State::Failed);
         let deaf = Probes { eof: Seen::failed("no answer", "berth validate"), ..probes() };
-        assert_eq!(states(deaf), [State::Ok, State::Failed, State::Ok]);
+        assert_eq!(states(deaf), [State::Ok, State::Failed, State::NotApplicable, State::Ok]);
     }
 
     #[test]
     fn a_slow_lifeline_is_a_warning_and_none_a_failure() {
         let slow = Probes { gone_after: Seen::Found(Duration::from_secs(6)), ..probes() };
-        assert_eq!(states(slow)[2], State::Warning);
+        assert_eq!(states(slow)[3], State::Warning);
         let none = Probes { gone_after: Seen::failed("still there", "berth gc"), ..probes() };
-        assert_eq!(states(none)[2], State::Failed);
+        assert_eq!(states(none)[3], State::Failed);
         assert!(
             judge(&Seen::NotApplicable("--quick".into()))
                 .iter()
