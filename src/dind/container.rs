@@ -288,10 +288,11 @@ impl<'a> Host<'a> {
 
     /// A daemon whose new settings must wait is used as it is.
     async fn make_do(&self, deferred: DindError) -> Result<(), DindError> {
-        match self.answer(2 * super::ANSWER_WITHIN).await? {
-            Answer::Good | Answer::OldCertificate(_) => Ok(()),
+        match self.answer(2 * super::ANSWER_WITHIN).await {
+            Ok(Answer::Good | Answer::OldCertificate(_)) => Ok(()),
             // It may well be at another address than it should.
-            Answer::Stranger(_) | Answer::Silence(_) => Err(deferred),
+            Ok(Answer::Stranger(_) | Answer::Silence(_)) | Err(DindError::Unreached { .. }) => Err(deferred),
+            Err(error) => Err(error),
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Berth, GONE_WITHIN, at_once, containers_of, docker_says, eventually, expect_gone};
+use crate::harness::{
+    Berth, GONE_WITHIN, PATIENCE, at_once, containers_of, docker_says, eventually, expect_gone,
+};
 
 #[test]
 fn closing_the_input_ends_the_session() {
@@ -42,13 +44,16 @@ enum Stage {
     Answered,
 }
 
+/// What a trace says at the beginning of the stages in the middle.
+const STAGES: [&str; 2] = ["connect for the container", "create, start and attach"];
+
 impl Stage {
     fn of(trace: &str, answered: bool) -> Self {
         if answered {
             Self::Answered
-        } else if trace.contains("create, start and attach") {
+        } else if trace.contains(STAGES[1]) {
             Self::Starting
-        } else if trace.contains("connect for the container") {
+        } else if trace.contains(STAGES[0]) {
             Self::Creating
         } else {
             Self::Before
@@ -69,8 +74,21 @@ fn a_hundred_kills_at_any_moment_leave_nothing() {
         let trace = traces.path().join(&client);
         let flag = format!("--trace={}", trace.display());
         let mut session = Berth::run("fixture").client(&client).args([flag.as_str()]).start();
+        let began = Instant::now();
         session.send(&json!({ "jsonrpc": "2.0", "id": "alive", "method": "ping" }));
-        std::thread::sleep(moment(lane * KILLS + n));
+        let moment = moment(lane * KILLS + n);
+        match STAGES.get(usize::try_from(n % 5).unwrap_or_default()) {
+            // Soon after the beginning of a stage that is short, however long the others take on a busy machine.
+            Some(begins) => {
+                let begun = || std::fs::read_to_string(&trace).is_ok_and(|said| said.contains(begins));
+                while !begun() {
+                    assert!(began.elapsed() < PATIENCE, "{begins}");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                std::thread::sleep(moment / 20);
+            }
+            None => std::thread::sleep(moment),
+        }
         session.signal("-KILL");
         session.wait();
         let trace = std::fs::read_to_string(trace).unwrap_or_default();

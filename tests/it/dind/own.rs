@@ -22,7 +22,8 @@ impl OwnDaemon {
 
     /// `dind` is the rest of that table.
     pub(crate) fn configure(&self, dind: &str) {
-        let image = if dind.contains("image = ") { "" } else { "image = \"berth-dind\"\n" };
+        let of_table = dind.split('[').next().unwrap_or_default();
+        let image = if of_table.contains("image = ") { "" } else { "image = \"berth-dind\"\n" };
         let config = format!(
             "[dind]\nname = \"{}\"\n{image}{dind}\n\
              [defaults]\nstandby = 0\n[servers.fixture]\nimage = \"berth-fixture\"\nnetwork = \"none\"\n",
