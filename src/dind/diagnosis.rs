@@ -1,6 +1,6 @@
 //! Why the DinD daemon does not answer, as the engine that holds it has it. Changes nothing.
 //!
-//! Asked only after a connection has failed: where all is well it costs nothing. [`judge`] is pure; who asks again and again
+//! Asked only after a connection has failed: where all is well it costs nothing. `judge` is pure; who asks again and again
 //! keeps one [`Watch`], which counts the deaths that it has seen.
 
 mod words;
@@ -89,7 +89,7 @@ impl From<Trouble> for Failure {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Diagnosis {
-    /// `host` in [dind] names a daemon whose engine nobody knows.
+    /// `host` in `[dind]` names a daemon whose engine nobody knows.
     Elsewhere,
     /// It is about to answer: what is being waited for.
     Starting(String),

@@ -63,9 +63,14 @@ fn nameserver(address: Ipv4Addr, name: &'static str) {
     });
 }
 
+/// Of a label, which is short.
+fn length(label: &str) -> u8 {
+    label.len().try_into().expect("at most 63 characters")
+}
+
 fn answer(question: &[u8], name: &str, address: Ipv4Addr) -> Vec<u8> {
     let wanted: Vec<u8> =
-        name.split('.').flat_map(|label| [&[label.len() as u8][..], label.as_bytes()].concat()).collect();
+        name.split('.').flat_map(|label| [&[length(label)][..], label.as_bytes()].concat()).collect();
     let wanted = [&wanted[..], &[0]].concat();
     let end = 12 + question[12..].iter().position(|byte| *byte == 0).expect("a name") + 5;
     let is_known = question[12..end - 4] == wanted;

@@ -80,8 +80,8 @@ fn a_hundred_kills_at_any_moment_leave_nothing() {
         match STAGES.get(usize::try_from(n % 5).unwrap_or_default()) {
             // Soon after the beginning of a stage that is short, however long the others take on a busy machine.
             Some(begins) => {
-                let begun = || std::fs::read_to_string(&trace).is_ok_and(|said| said.contains(begins));
-                while !begun() {
+                let has_begun = || std::fs::read_to_string(&trace).is_ok_and(|said| said.contains(begins));
+                while !has_begun() {
                     assert!(began.elapsed() < PATIENCE, "{begins}");
                     std::thread::sleep(Duration::from_millis(1));
                 }

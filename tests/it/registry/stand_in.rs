@@ -112,13 +112,13 @@ impl Content {
         } else {
             ("404 Not Found", "application/json", "", b"{}".to_vec())
         };
-        let head = format!(
+        let response = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nDocker-Content-Digest: {digest}\r\n\
              Docker-Distribution-Api-Version: registry/2.0\r\nWWW-Authenticate: Basic realm=\"berth\"\r\n\
              Connection: close\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(response.as_bytes()).ok()?;
         if method != "HEAD" {
             stream.write_all(&body).ok()?;
         }
