@@ -44,10 +44,22 @@ pub struct FileError {
 #[serde(rename_all = "camelCase", default)]
 struct File {
     current_context: Option<String>,
+    #[serde(deserialize_with = "null_is_none")]
     auths: BTreeMap<String, Entry>,
     creds_store: Option<String>,
+    #[serde(deserialize_with = "null_is_none")]
     cred_helpers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "null_is_none")]
     proxies: BTreeMap<String, Proxies>,
+}
+
+/// The docker CLI reads `null` as nothing.
+fn null_is_none<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl DockerCli {

@@ -51,13 +51,15 @@ fn kept(labels: Option<&HashMap<String, String>>) -> Option<Ipv4Net> {
     labels?.get(LABEL_BIP)?.parse().ok()
 }
 
-/// The first that overlaps nothing. Where all are taken, dockerd knows networks that berth does not.
+/// The first that overlaps nothing. Where all are taken it is the former one, or the first: without an address of its own
+/// the bridge would overlap as well, and nobody could be asked for names there.
 fn choose(kept: Option<Ipv4Net>, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
     let candidates = CANDIDATES.iter().filter_map(|address| Ipv4Net::new((*address).into(), PREFIX).ok());
+    let mut candidates = kept.into_iter().chain(candidates);
     let overlaps = |one: &Ipv4Net| {
         taken.iter().any(|other| one.contains(&other.network()) || other.contains(&one.network()))
     };
-    kept.into_iter().chain(candidates).find(|candidate| !overlaps(candidate))
+    candidates.clone().find(|candidate| !overlaps(candidate)).or_else(|| candidates.next())
 }
 
 /// The networks of `/proc/net/route` (`proc_net(5)`); the default route is none.
@@ -70,7 +72,8 @@ fn routes(table: &str) -> Vec<Ipv4Net> {
         Some((address(columns.nth(1))?, address(columns.nth(5))?))
     });
     rows.filter_map(|(network, mask)| Ipv4Net::with_netmask(network, mask).ok())
-        .filter(|network| network.prefix_len() > 0)
+        // Halves of everything are a default route by another name, as VPNs have it.
+        .filter(|network| network.prefix_len() > 1)
         .collect()
 }
 
@@ -93,7 +96,9 @@ mod tests {
         }
         assert_eq!(choose(second, &[]), second, "the first is free again, and no reason to end sessions");
         assert_eq!(choose(second, &[net("172.28.0.0/16")]), Some(first));
-        assert_eq!(choose(None, &[net("172.16.0.0/12"), net("192.168.0.0/16"), net("10.0.0.0/8")]), None);
+        // Where all are taken, one that is in use stays, and the bridge has an address in any case.
+        let all = [net("172.16.0.0/12"), net("192.168.0.0/16"), net("10.0.0.0/8")];
+        assert_eq!((choose(None, &all), choose(second, &all)), (Some(first), second));
     }
 
     #[test]
@@ -101,6 +106,7 @@ mod tests {
         let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
                      eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
                      eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n\
+                     tun0\t00000000\t0100080A\t0003\t0\t0\t0\t00000080\t0\t0\t0\n\
                      tun0\t00F01EAC\t00000000\t0001\t0\t0\t0\t00F0FFFF\t0\t0\t0\nrubbish\n";
         assert_eq!(routes(table), [net("172.17.0.0/16"), net("172.30.240.0/20")]);
     }

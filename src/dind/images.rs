@@ -207,14 +207,15 @@ pub(super) enum Refusal {
 
 impl Refusal {
     pub(super) fn of(error: &DockerError, image: &str) -> Self {
-        const DENIED: [&str; 7] = [
+        const DENIED: [&str; 8] = [
             "unauthorized",
             "no basic auth credentials",
             "authentication required",
             "authorization failed",
             "401 Unauthorized",
             "403 Forbidden",
-            "denied",
+            "access denied",
+            "requested access to the resource is denied",
         ];
         const UNKNOWN: [&str; 3] = ["manifest unknown", "not found", "does not exist"];
         let DockerError::Refused { message, status, .. } = error else { return Self::Other };

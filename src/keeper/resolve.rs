@@ -101,5 +101,5 @@ fn bind(address: SocketAddrV4) -> io::Result<(UdpSocket, TcpListener)> {
 /// For whoever reads the log of the daemon's container.
 fn say(line: impl std::fmt::Display) {
     // Nobody is left to be told when this cannot be written.
-    let _ = writeln!(io::stderr(), "berth: {line}");
+    let _ = writeln!(io::stderr(), "berth: note: {line}");
 }

@@ -69,17 +69,22 @@ impl Housekeeping {
                     () = leave.cancelled() => {}
                 }
             }
-            answer.cancelled().await;
-            self.replenish().await;
-            done.cancel();
-            if let Some(journal) = self.trace.journal() {
-                journal.tidy();
-            }
-            self.sweep().await;
-            // To the end of the session.
-            if self.tell_nameservers {
-                resolver::follow(&self.engine).await;
-            }
+            let rest = async {
+                answer.cancelled().await;
+                self.replenish().await;
+                done.cancel();
+                if let Some(journal) = self.trace.journal() {
+                    journal.tidy();
+                }
+                self.sweep().await;
+            };
+            // To the end of the session. A server that answers nothing may be waiting for a name.
+            let follow = async {
+                if self.tell_nameservers {
+                    resolver::follow(&self.engine).await;
+                }
+            };
+            tokio::join!(rest, follow);
         };
         Housekeeper { answered, replenished, leaving, work: tokio::spawn(work) }
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use own::{OwnDaemon, host, remote_engine};
 
-use crate::harness::{GONE_WITHIN, berth_says, daemon, eventually, home};
+use crate::harness::{Berth, GONE_WITHIN, PATIENCE, berth_says, daemon, eventually, home};
 
 #[test]
 fn up_repairs_what_crashed_and_changes_nothing_twice_and_down_leaves_nothing() {
@@ -258,6 +258,48 @@ fn another_kind_of_image_store_makes_no_other_image() {
     own.until_nobody();
     drop(own);
     host(&["rmi", image]);
+}
+
+/// `docker:NN-dind`, which people with a registry have: its shell, its `ps` and all else are busybox's, and nothing in it
+/// is made to be PID 1.
+#[test]
+fn a_daemon_out_of_an_alpine_image_is_as_good() {
+    let own = OwnDaemon::new("berth-test-dind-alpine", 22390);
+    let ready =
+        "[servers.ready]\nimage = \"berth-fixture\"\nnetwork = \"none\"\nstandby = 1\nstandby_ttl = \"1m\"";
+    own.configure(&format!("port = 22390\nimage = \"berth-alpine-dind\"\n{ready}"));
+    own.up();
+    assert_eq!(own.up(), "", "up twice changes nothing");
+    let home = own.home.path().to_str().expect("a plain path").to_owned();
+    let start = |session: &str| {
+        let berth = Berth::run("ready").client("alpine").env("BERTH_HOME", &home);
+        let mut session = berth.env("CLAUDE_CODE_SESSION_ID", session).start_without_daemon();
+        session.initialize();
+        session
+    };
+    let listed = |state: &str, whose: &str| {
+        let rows: Value = serde_json::from_str(&own.succeeds(&["ps", "--json"])).expect("JSON");
+        let row = |row: &&Value| row["state"] == state && row["client_session"] == whose;
+        rows.as_array().expect("rows").iter().find(row).cloned()
+    };
+    for number in 1..=3 {
+        let session = start(&format!("session-{number}"));
+        eventually("the next one's container", PATIENCE, || listed("standby", ""));
+        let row = listed("active", &format!("session-{number}")).expect("its session is known");
+        assert_eq!(row["server"], "ready");
+        drop(session);
+    }
+    let mut killed = start("session-killed");
+    own.succeeds(&["kill", "session-killed"]);
+    killed.wait();
+    eventually("the end of the sessions", GONE_WITHIN, || {
+        listed("active", "session-killed").is_none().then_some(())
+    });
+    let zombies = || {
+        let states = host(&["exec", &own.name, "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null"]);
+        String::from_utf8_lossy(&states.stdout).lines().filter(|line| line.contains(") Z ")).count()
+    };
+    eventually("the end of what the shims left", GONE_WITHIN, || (zombies() == 0).then_some(()));
 }
 
 #[test]

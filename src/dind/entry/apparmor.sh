@@ -9,10 +9,18 @@ has_profile() {
     grep -q '^docker-default ' "$securityfs/apparmor/profiles" 2>/dev/null
 }
 
+# crun under a path that no profile of the host's names. Where one does (`profile crun /usr/bin/crun`, as of AppArmor 4), crun
+# has that profile, and containers have both, one upon the other: Docker's then allows them no signal to one another.
+unnamed_crun() {
+    mkdir -p /berth
+    ln -f "$(command -v crun)" /berth/crun 2>/dev/null || cp "$(command -v crun)" /berth/crun ||
+        die "cannot give crun a path of its own"
+}
+
 use_profile() {
     has_profile || return 0
     # containerd's own question (`apparmor.HostSupports`): not where this variable says that it is in a container itself,
     # nor without the parser. Only to load a profile it would be run.
     unset container
-    [ -e /sbin/apparmor_parser ] || ln -s /bin/false /sbin/apparmor_parser
+    [ -e /sbin/apparmor_parser ] || ln -s /bin/false /sbin/apparmor_parser || :
 }

@@ -34,8 +34,13 @@ hand_out() {
 
 hand_on_v2() {
     make_writable "$cgroups"
-    mkdir -p "$cgroups/init"
+    mkdir -p "$cgroups/init" || die "cannot make a control group below $cgroups"
     controllers=$(cat "$cgroups/cgroup.controllers")
+    absent=
+    for controller in cpu memory pids; do
+        case " $controllers " in *" $controller "*) ;; *) absent="$absent $controller" ;; esac
+    done
+    [ -z "$absent" ] || note "the engine hands on no control group controllers$absent; their limits cannot be set"
     ! hand_out "$(echo "$controllers" | sed 's/[^ ][^ ]*/+&/g')" || return 0
     enabled=
     missing=

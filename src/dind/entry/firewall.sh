@@ -35,5 +35,5 @@ build_walls() {
     choose_iptables
     wall iptables || die "cannot set up the packet filter"
     # Where there is no IPv6 there is nothing to be reached by it.
-    [ ! -s /proc/net/if_inet6 ] || wall ip6tables || die "cannot set up the packet filter for IPv6"
+    [ -z "$(cat /proc/net/if_inet6 2>/dev/null)" ] || wall ip6tables || note "no packet filter for IPv6 works here"
 }

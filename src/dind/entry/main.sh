@@ -61,7 +61,10 @@ main() {
     mtu=$(smallest_mtu)
     [ -z "$mtu" ] || set -- "$@" --mtu "$mtu"
     # It starts a container in two thirds of runc's time, and an exec in half of it.
-    ! crun_works || set -- "$@" --add-runtime "crun=$(command -v crun)" --default-runtime crun
+    if crun_works; then
+        unnamed_crun
+        set -- "$@" --add-runtime crun=/berth/crun --default-runtime crun
+    fi
 
     become "$@"
 }

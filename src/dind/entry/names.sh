@@ -9,7 +9,8 @@ resolver=${resolver%/*}
 # into containers; the engine's is kept. After a restart it may be ours still.
 answer_names() {
     [ -n "$resolver" ] || return 0
-    grep -q "^nameserver $resolver\$" /etc/resolv.conf || cp /etc/resolv.conf /berth/resolv.conf
+    grep -q "^nameserver $resolver\$" /etc/resolv.conf || cp /etc/resolv.conf /berth/resolv.conf ||
+        die "cannot keep the engine's resolv.conf"
     # shellcheck disable=SC2016  # its own arguments
     sh -c 'while :; do "$@" || :; sleep 1; done' names \
         /berth/keeper resolve "$resolver:53" /var/lib/docker/volumes /berth/resolv.conf /etc/resolv.conf &

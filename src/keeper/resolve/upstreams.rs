@@ -8,9 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::say;
 
@@ -21,6 +20,8 @@ const PORT: u16 = 53;
 const VOLUME: &str = "berth-dns";
 /// A folder that was changed so short a time ago may change again without having a newer time.
 const UNSURE: Duration = Duration::from_secs(3);
+/// How long a server that answered in the place of another one is asked before it.
+const PREFERRED_FOR: Duration = Duration::from_secs(30);
 /// The file's own.
 const LONGEST: u64 = 64 << 10;
 
@@ -28,23 +29,30 @@ const LONGEST: u64 = 64 << 10;
 #[derive(Debug, Default)]
 pub(in super::super) struct Upstreams {
     servers: Vec<SocketAddr>,
-    first: AtomicUsize,
+    /// Which one is asked first, and since when.
+    preferred: Mutex<Option<(usize, Instant)>>,
 }
 
 impl Upstreams {
     pub(in super::super) fn new(servers: Vec<SocketAddr>) -> Self {
-        Self { servers, first: AtomicUsize::default() }
+        Self { servers, preferred: Mutex::default() }
     }
 
-    /// All of them, the one that answered last first: one that is dead costs each question its time otherwise.
+    /// All of them, the one that answered last first: one that is dead costs each question its time otherwise. After a while
+    /// they are in their own order again, for the first may know names that no other knows.
     pub(in super::super) fn in_order(&self) -> impl Iterator<Item = SocketAddr> {
-        let first = self.first.load(Ordering::Relaxed);
+        let preferred = *self.preferred.lock().unwrap_or_else(PoisonError::into_inner);
+        let first =
+            preferred.filter(|(_, since)| since.elapsed() < PREFERRED_FOR).map_or(0, |(first, _)| first);
         self.servers.iter().cycle().skip(first).take(self.servers.len()).copied()
     }
 
     pub(in super::super) fn prefer(&self, server: SocketAddr) {
-        if let Some(first) = self.servers.iter().position(|other| *other == server) {
-            self.first.store(first, Ordering::Relaxed);
+        let Some(answered) = self.servers.iter().position(|other| *other == server) else { return };
+        let mut preferred = self.preferred.lock().unwrap_or_else(PoisonError::into_inner);
+        // Its time is not made longer by its answers.
+        if preferred.is_none_or(|(first, since)| first != answered || since.elapsed() >= PREFERRED_FOR) {
+            *preferred = Some((answered, Instant::now()));
         }
     }
 }
