@@ -26,7 +26,7 @@ const DEATHS: i64 = 2;
 /// The engine waits for so long between two starts only of what has died several times on end.
 const LONG_PAUSE: Duration = Duration::from_secs(3);
 /// A machine that has been up for less may still be starting its engine.
-const MACHINE_BOOTS_WITHIN: Duration = Duration::from_mins(5);
+const MACHINE_BOOTS_WITHIN: Duration = Duration::from_mins(10);
 const LOG_LINES: u32 = 12;
 
 /// What is to be done about it.

@@ -289,12 +289,12 @@ fn a_daemon_out_of_an_alpine_image_is_as_good() {
         assert_eq!(row["server"], "ready");
         drop(session);
     }
-    let mut killed = start("session-killed");
+    let killed = start("session-killed");
     own.succeeds(&["kill", "session-killed"]);
-    killed.wait();
     eventually("the end of the sessions", GONE_WITHIN, || {
         listed("active", "session-killed").is_none().then_some(())
     });
+    drop(killed);
     let zombies = || {
         let states = host(&["exec", &own.name, "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null"]);
         String::from_utf8_lossy(&states.stdout).lines().filter(|line| line.contains(") Z ")).count()

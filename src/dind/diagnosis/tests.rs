@@ -135,10 +135,10 @@ fn an_engine_is_waited_for_while_its_machine_boots() {
     let minutes = |n| Some(Duration::from_mins(n));
     let refused = silent(std::io::ErrorKind::ConnectionRefused);
     assert_eq!(
-        without_engine(&refused, minutes(4)),
+        without_engine(&refused, minutes(9)),
         Diagnosis::Starting("the Docker engine at `unix:///s` is still starting".to_owned())
     );
-    for up in [minutes(5), None] {
+    for up in [minutes(10), None] {
         let (cause, next) = down(without_engine(&refused, up));
         assert!(cause.contains("unix:///s") && !next.contains("berth up"), "{cause}; {next}");
     }
