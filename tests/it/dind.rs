@@ -243,7 +243,7 @@ fn another_kind_of_image_store_makes_no_other_image() {
     let place = format!("{made}:/etc/docker/");
     assert!(host(&["cp", file.to_str().expect("a plain path"), &place]).status.success());
     assert!(host(&["commit", made, image]).status.success());
-    host(&["rm", made]);
+    host(&["rm", "-v", made]);
 
     let own = OwnDaemon::new("berth-test-dind-store", 22389);
     own.configure(&format!("port = 22389\nimage = \"{image}\""));
