@@ -35,9 +35,10 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, Lookup};
+use crate::config::Config;
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, down};
+use crate::values::Lookup;
 use plan::{Fault, Kind, schedule};
 use report::{Report, Tried, seconds};
 use site::{Own, Site};

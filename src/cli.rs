@@ -8,9 +8,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::clients::{Kind, Scope};
 use crate::commands::{down::DownArgs, status::StatusArgs, up::UpArgs};
-use crate::config::{
-    AbsolutePath, Capability, Cpus, EnvEntry, Image, LineLimit, Memory, MountEntry, Network, OnFailure,
-    Overrides, Pids, Span, Standby, ToolPattern, User, Volume,
+use crate::config::{EnvEntry, MountEntry, Overrides, Volume};
+use crate::values::{
+    AbsolutePath, Capability, Cpus, Image, LineLimit, Memory, Network, OnFailure, Pids, Span, Standby,
+    ToolPattern, User,
 };
 
 /// Gives every AI client session its own MCP server containers.

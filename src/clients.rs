@@ -127,7 +127,7 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    pub fn from_env(lookup: crate::config::Lookup) -> Result<Self, Failure> {
+    pub fn from_env(lookup: crate::values::Lookup) -> Result<Self, Failure> {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let missing = |what: &str, next: &str| Failure {
             code: Code::Configuration,

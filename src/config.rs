@@ -12,18 +12,11 @@ mod error;
 mod home;
 mod mount;
 mod overrides;
-mod pattern;
 mod program;
-mod quantity;
 mod reader;
-pub mod secret;
 mod server;
 mod share;
-mod subnet;
-mod template;
-mod value;
 mod volume;
-mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -37,26 +30,16 @@ pub use error::ConfigError;
 pub use home::Home;
 pub use mount::{Mount, MountEntry};
 pub use overrides::{EnvEntry, EnvError, Overrides};
-pub use pattern::ToolPattern;
-pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
-pub use secret::looks_secret;
 pub use server::{EnvVar, Server, Settings};
 pub use share::{Apart, Shares};
-pub use subnet::AddressPool;
-pub use value::ValueError;
 pub use volume::Volume;
-pub(crate) use word::is_name as is_server_name;
-pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User};
 
 use error::{COMMAND_LINE, nearest};
 use reader::{Section, Source};
-use word::is_name;
 
 use crate::bake::Recipe;
 use crate::runner;
-
-/// The environment, handed in so that whoever reads a configuration can be tested without one.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+use crate::values::is_server_name;
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -109,7 +92,7 @@ impl Config {
         }
         let mut servers = BTreeMap::new();
         for item in root.take_section("servers")?.map(Section::entries).unwrap_or_default() {
-            if !is_name(&item.name) {
+            if !is_server_name(&item.name) {
                 return Err(item.key_error(format!("`{}` cannot be a server's name", item.name)).with_hint(
                     "a name is at most 64 letters, digits, `_`, `.` and `-`, with a letter or digit first",
                 ));

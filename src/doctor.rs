@@ -26,8 +26,9 @@ pub mod report;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::config::{Config, ConfigError, Home, Lookup};
+use crate::config::{Config, ConfigError, Home};
 use crate::dind::progress::Progress;
+use crate::values::Lookup;
 use line::{Line, Seen};
 use report::Report;
 

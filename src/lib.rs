@@ -42,3 +42,4 @@ pub mod rpc;
 pub mod runner;
 pub mod session;
 pub mod validate;
+pub mod values;

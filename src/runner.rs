@@ -13,7 +13,7 @@ mod uvx;
 
 use toml_edit::{Array, InlineTable, Table, Value};
 
-use crate::config::looks_secret;
+use crate::values::looks_secret;
 use names::template;
 pub use package::{Package, Runner, is_version};
 

@@ -34,13 +34,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{OnFailure, Settings};
+use crate::config::Settings;
 use crate::dock::exec::Chunk;
 use crate::failure::Failure;
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::Trace;
 use crate::rpc::{Frame, FrameCodec, Kind, Look, look};
+use crate::values::OnFailure;
 use asked::Asked;
 use downstream::{Downstream, Turn};
 use handshake::Script;

@@ -8,11 +8,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Home, Lookup};
+use crate::config::Home;
 use crate::dind::DindError;
 use crate::dind::owner::{LABEL_HOME, Owner};
 use crate::dock::docker::Engine;
 use crate::dock::labels;
+use crate::values::Lookup;
 
 const LOCKED: &str = "running";
 const PREFIX: &str = "berth-chaos-";

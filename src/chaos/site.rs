@@ -20,7 +20,7 @@ use super::session::End;
 use super::slot::Slot;
 use super::tally::Tally;
 use super::{Options, SERVER, STANDBY_TTL, abandoned};
-use crate::config::{Config, Dind, Home, Lookup};
+use crate::config::{Config, Dind, Home};
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, up};
 use crate::dock::docker::Engine;
@@ -28,6 +28,7 @@ use crate::failure::Failure;
 use crate::rpc::Code;
 use crate::validate::client::{Client, Kind};
 use crate::validate::session::Scratch;
+use crate::values::Lookup;
 
 /// For the first session.
 const READY_WITHIN: Duration = Duration::from_mins(1);

@@ -244,7 +244,8 @@ pub fn parse() -> Result<Arguments, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Cpus, LineLimit, Memory, Network, OnFailure, Pids, Settings, Span, Standby};
+    use crate::config::Settings;
+    use crate::values::{Cpus, LineLimit, Memory, Network, OnFailure, Pids, Span, Standby};
     use clap::Parser;
 
     /// The lines of a text that begin with `berth`, without their comments.

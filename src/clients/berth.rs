@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Entry, Kind};
-use crate::config::{Lookup, Server};
+use crate::config::Server;
+use crate::values::Lookup;
 
 /// What decides where berth's own files are; Codex passes none of it unless it is told to.
 const OWN_VARIABLES: [&str; 3] = ["BERTH_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::berth::find;
 use super::{Entry, Kind, Place, Scope};
-use crate::config::Lookup;
 use crate::failure::Failure;
 use crate::rpc::Code;
+use crate::values::Lookup;
 
 /// The command of a client.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@
 use toml_edit::Table;
 
 use super::Entry;
-use crate::config::looks_secret;
 use crate::runner::{self, Program, Runtime};
+use crate::values::looks_secret;
 
 /// A client's entry, as a server of the configuration.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::chaos::Options;
-use crate::config::{Config, Image};
+use crate::config::Config;
 use crate::dind::progress::Progress;
+use crate::values::Image;
 
 /// If only one of faults and minutes is given.
 const FAULTS_A_MINUTE: u32 = 50;

@@ -13,10 +13,11 @@ use crate::clients::{
     Draft, Entry, Found, Place, Surroundings, Translated, check_name, is_berth, of_berth, secret_arguments,
     translate,
 };
-use crate::config::{Config, Home, looks_secret};
+use crate::config::{Config, Home};
 use crate::failure::Failure;
 use crate::observe::redact::{MARK, Redactor};
 use crate::rpc::Code;
+use crate::values::looks_secret;
 
 /// What the files will be, and what is to be said.
 struct Import<'a> {

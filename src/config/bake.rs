@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::Home;
 use super::error::ConfigError;
-use super::quantity::{Cpus, Memory, Timeout};
 use super::reader::Section;
-use super::value::Value;
-use super::word::Image;
 use crate::runner::{Runner, Runtime};
+use crate::values::Image;
+use crate::values::Value;
+use crate::values::{Cpus, Memory, Timeout};
 
 /// The `[bake]` table.
 #[derive(Clone, PartialEq, Eq)]

@@ -12,10 +12,10 @@ use super::engine::Origin;
 use super::error::ConfigError;
 use super::reader::Section;
 use super::share::Shares;
-use super::subnet::{AddressPool, BridgeAddress};
-use super::value::Value;
-use super::word::{Address, ContainerName, Image};
 use crate::docker_cli::Proxies;
+use crate::values::Value;
+use crate::values::{Address, ContainerName, Image};
+use crate::values::{AddressPool, BridgeAddress};
 
 /// The `[dind]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,13 +5,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::Home;
 use super::dind::{Daemon, Dind, remote_host};
 use super::error::ConfigError;
-use super::value::Value;
-use super::word::Address;
-use super::{Home, Lookup};
 use crate::docker_cli::{Context, ContextError, DockerCli};
 use crate::failure::chain;
+use crate::values::Address;
+use crate::values::Lookup;
+use crate::values::Value;
 
 /// The engine's socket where nobody has chosen one.
 const SOCKET: &str = "/var/run/docker.sock";

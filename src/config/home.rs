@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, Lookup};
+use super::ConfigError;
+use crate::values::Lookup;
 
 /// The places of berth's files.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,13 +10,14 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
+use super::Config;
 use super::error::{ConfigError, Place};
 use super::reader::Section;
 use super::server::{Server, Settings};
 use super::share::Shares;
-use super::template::Template;
-use super::value::{Value, ValueError, from_str};
-use super::{Config, Lookup};
+use crate::values::Lookup;
+use crate::values::Template;
+use crate::values::{Value, ValueError, from_str};
 
 from_str!(MountEntry);
 

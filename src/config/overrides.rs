@@ -7,13 +7,13 @@ use std::str::FromStr;
 
 use super::error::{ConfigError, Place};
 use super::mount::{self, MountEntry};
-use super::pattern::ToolPattern;
-use super::quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 use super::reader::Section;
-use super::template::Template;
-use super::value::Value;
 use super::volume::{self, Volume};
-use super::word::{AbsolutePath, Capability, Network, OnFailure, User};
+use crate::values::Template;
+use crate::values::ToolPattern;
+use crate::values::Value;
+use crate::values::{AbsolutePath, Capability, Network, OnFailure, User};
+use crate::values::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 
 /// What a layer changes; all of it optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use super::error::ConfigError;
 use super::overrides::Overrides;
 use super::reader::{Item, Section};
 use super::server::{Server, Settings};
-use super::template::Template;
-use super::word::Image;
-use super::{Lookup, looks_secret};
 use crate::bake::Recipe;
 use crate::runner::{self, Package, Runner};
+use crate::values::Image;
+use crate::values::Template;
+use crate::values::{Lookup, looks_secret};
 
 /// The keys that say so; each server has its own.
 pub(super) const KEYS: [&str; 6] = ["image", "npx", "uvx", "command", "args", "integrity"];
@@ -254,7 +254,7 @@ mod tests {
         let (server, notes) = line("npx -y @a/b 'x$y'").unwrap();
         assert_eq!((server.name.as_str(), server.args.clone().unwrap()), ("b", vec!["x$$y".to_owned()]));
         assert!(server.recipe.is_some() && notes.is_empty());
-        assert_eq!(server.settings.network, super::super::Network::None);
+        assert_eq!(server.settings.network, crate::values::Network::None);
         let (server, notes) = line("docker run -i --rm -p 1:1 -m 64m -e A img:1 serve").unwrap();
         assert_eq!((server.image.as_str(), server.args.unwrap()), ("img:1", vec!["serve".to_owned()]));
         assert_eq!((server.settings.memory, notes.len()), (64 << 20, 1));

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place, nearest};
-use super::value::Value;
+use crate::values::Value;
 
 /// A configuration's text, and the name of its file.
 pub(super) struct Source<'a> {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::mount::MountEntry;
 use super::overrides::{EnvEntry, Overrides};
-use super::pattern::ToolPattern;
-use super::quantity::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
-use super::template::Template;
 use super::volume::Volume;
-use super::word::{Image, Network, OnFailure, is_name};
-use super::{Lookup, looks_secret};
 use crate::bake::Recipe;
+use crate::values::Template;
+use crate::values::ToolPattern;
+use crate::values::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
+use crate::values::{Image, Network, OnFailure};
+use crate::values::{Lookup, is_server_name, looks_secret};
 
 /// The `user` that is whoever runs berth.
 const CALLER: &str = "caller";
@@ -180,7 +180,7 @@ impl Server {
     pub fn from_image(image: Image, command: Vec<String>, defaults: &Settings) -> Self {
         let image = image.into_inner();
         let last = image.split('@').next().unwrap_or(&image).rsplit('/').next().unwrap_or(&image);
-        let name = last.split(':').next().filter(|name| is_name(name)).unwrap_or("image").to_owned();
+        let name = last.split(':').next().filter(|name| is_server_name(name)).unwrap_or("image").to_owned();
         let command = (!command.is_empty()).then_some(command);
         Self { name, image, command, args: None, recipe: None, settings: defaults.clone() }
     }

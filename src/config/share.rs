@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::Home;
 use super::error::{ConfigError, Place};
 use super::reader::{Item, Section};
-use super::value::Value;
+use crate::values::Value;
 
 /// What the daemon's own container lives on; a share may not lie there, nor hide any of it.
 const DAEMONS_OWN: [&str; 17] = [

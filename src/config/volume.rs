@@ -4,8 +4,8 @@ use super::error::{ConfigError, Place};
 use super::mount::target_path;
 use super::reader::Section;
 use super::server::Settings;
-use super::value::{Value, ValueError, from_str};
-use super::word::is_name;
+use crate::values::is_server_name;
+use crate::values::{Value, ValueError, from_str};
 
 from_str!(Volume);
 
@@ -28,7 +28,7 @@ impl Value for Volume {
     fn from_text(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let (name, target, options) = (parts.next()?, target_path(parts.next()?)?, parts.next());
-        if !is_name(name) || parts.next().is_some() {
+        if !is_server_name(name) || parts.next().is_some() {
             return None;
         }
         let mut volume = Self { name: name.to_owned(), target, writable: true, shared: false, place: None };

@@ -13,10 +13,11 @@ use jiff::Timestamp;
 
 use super::owner::Owner;
 use super::{DindError, soon};
-use crate::config::{Config, Home, Lookup};
+use crate::config::{Config, Home};
 use crate::dock::docker::{Container, DockerError, Engine};
 use crate::failure::{Failure, chain};
 use crate::rpc::Code;
+use crate::values::Lookup;
 pub use words::Words;
 
 /// A daemon may take this long to start; one that runs for longer and is silent has no such excuse.

@@ -3,8 +3,9 @@
 use super::owner::Owner;
 use super::progress::Progress;
 use super::{ActiveSessions, DindError, place, reach, sessions, spec};
-use crate::config::{Config, Home, Lookup};
+use crate::config::{Config, Home};
 use crate::dock::labels::managed_by;
+use crate::values::Lookup;
 
 /// What `down` is to do besides.
 #[derive(Debug, Clone, Copy, Default)]

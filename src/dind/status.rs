@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::diagnosis::{Diagnosis, Watch};
 use super::owner::Owner;
 use super::{DindError, Sessions, certs};
-use crate::config::{Config, Home, Lookup};
+use crate::config::{Config, Home};
 use crate::dock::dial::{Endpoint, Stream};
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::resolver::{self, Resolver};
 use crate::failure::chain;
+use crate::values::Lookup;
 
 /// The state of the DinD daemon, as `berth status --json` prints it. Keys are never renamed or removed; new ones may
 /// come. What could not be found out is `null`.

@@ -7,11 +7,12 @@ use super::images::{ImageError, Origin};
 use super::progress::Progress;
 use super::reach::Reach;
 use super::{DindError, addresses, certs, images};
-use crate::config::{Config, Daemon, Dind, Home, Lookup};
+use crate::config::{Config, Daemon, Dind, Home};
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Engine, Version};
 use crate::dock::{keeper, resolver};
 use crate::docker_cli::DockerCli;
+use crate::values::Lookup;
 
 /// What `up` found and made.
 #[derive(Debug)]

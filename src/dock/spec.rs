@@ -11,7 +11,8 @@ use super::labels::{
 };
 use super::owner::{self, Owner};
 use super::{keeper, volume};
-use crate::config::{Mount, Network, Server};
+use crate::config::{Mount, Server};
+use crate::values::Network;
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use super::line::Seen;
 use super::{Facts, Options, SILENT};
-use crate::config::{Config, Home, Lookup};
+use crate::config::{Config, Home};
 use crate::dind::diagnosis::Trouble;
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
+use crate::values::Lookup;
 
 /// For a group of questions; each has a shorter time of its own.
 const WITHIN: Duration = Duration::from_secs(20);

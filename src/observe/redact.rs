@@ -3,7 +3,7 @@
 //! Two things are hidden, each by [`MARK`]:
 //! - the values of configured secrets, wherever they stand: as they are, with any of JSON's escapes (and JSON
 //!   within JSON's strings, three levels deep), percent-encoded, and as part of base64;
-//! - the values of keys that look like those of credentials ([`looks_secret`](crate::config::looks_secret)), at any
+//! - the values of keys that look like those of credentials ([`looks_secret`](crate::values::looks_secret)), at any
 //!   depth of a body; in text that is no JSON, what looks like such a key and its value.
 //!
 //! Secrets of fewer than four bytes are left alone: they would blacken every third line and hide nothing. Base64 is

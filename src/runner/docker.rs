@@ -8,7 +8,8 @@ use toml_edit::{InlineTable, Value};
 use super::flags::{Line, Next};
 use super::names::{self, template};
 use super::{Parsed, Program, RunnerError};
-use crate::config::{AbsolutePath, ByteSize, Capability, Cpus, Image, Memory, Pids, Settings, Span, User};
+use crate::config::Settings;
+use crate::values::{AbsolutePath, ByteSize, Capability, Cpus, Image, Memory, Pids, Span, User};
 use flag::{Meaning, flag};
 use mount::Mount;
 

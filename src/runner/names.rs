@@ -1,6 +1,6 @@
 //! What things are called: programs, servers, packages; and texts as templates.
 
-use crate::config::is_server_name;
+use crate::values::is_server_name;
 
 /// Names that say nothing of their own: the one before them does.
 const GENERIC: [&str; 6] = ["mcp", "mcp-server", "server", "mcp_server", "cli", "latest"];

@@ -333,7 +333,7 @@ proptest! {
         let argv: Vec<String> = [program].into_iter().chain(words).collect();
         if let Ok(parsed) = parse(&argv) {
             let _ = parsed.table(|_| "base".to_owned()).to_string();
-            prop_assert!(crate::config::is_server_name(&parsed.name));
+            prop_assert!(crate::values::is_server_name(&parsed.name));
         }
     }
 }

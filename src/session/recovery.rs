@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::OnFailure;
+use crate::values::OnFailure;
 
 /// A server that is lost more often than this in [`WINDOW`] is not worth another container.
 const LOSSES: usize = 5;

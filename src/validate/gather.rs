@@ -20,9 +20,10 @@ use super::client::Kind;
 use super::inside::Inside;
 use super::plan::Plan;
 use super::session::{Scratch, Session};
-use crate::config::{Config, Home, Lookup, Network};
+use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
+use crate::values::{Lookup, Network};
 
 /// A session whose server has answered, and its container.
 #[derive(Debug)]

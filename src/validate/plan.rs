@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::client::Kind;
-use crate::config::{Config, Home, Lookup, Server};
+use crate::config::{Config, Home, Server};
 use crate::dock::dial::Endpoint;
 use crate::failure::Failure;
 use crate::rpc::Code;
+use crate::values::Lookup;
 
 /// What Codex leaves in the environment of a server. All else it clears.
 pub(crate) const CODEX_LEAVES: [&str; 10] =

@@ -1,9 +1,10 @@
 //! The proxies that a server is told of: what `docker run` would hand to its container.
 
 use super::{Chosen, variable};
-use crate::config::{Config, EnvVar, Home, Network};
+use crate::config::{Config, EnvVar, Home};
 use crate::docker_cli::{DockerCli, Proxies};
 use crate::failure::chain;
+use crate::values::Network;
 
 /// Those of the docker CLI's file that a container can reach.
 pub(super) fn of(config: &Config, home: &Home) -> Proxies {

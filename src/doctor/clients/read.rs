@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use crate::clients::Kind;
-use crate::config::Lookup;
+use crate::values::Lookup;
 
 /// Where an entry holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,12 +13,13 @@ use futures::future::join_all;
 
 use super::Asked;
 use crate::cli::{Arguments, Subcommands};
-use crate::config::{Config, Home, Lookup};
+use crate::config::{Config, Home};
 use crate::doctor::Options;
 use crate::doctor::clients::read::{self, Entry, Kind, Scope};
 use crate::doctor::clients::{Examined, File, Program, Start, Target};
 use crate::doctor::line::Seen;
 use crate::validate::plan::CODEX_LEAVES;
+use crate::values::Lookup;
 
 /// A program that hasn't said its version by then is no berth that works.
 const VERSION_WITHIN: Duration = Duration::from_secs(5);

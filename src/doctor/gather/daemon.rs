@@ -5,7 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{Asked, failed};
-use crate::config::{Config, Home, Lookup};
+use crate::config::{Config, Home};
 use crate::dind::diagnosis::{Diagnosis, Trouble, Watch};
 use crate::dind::owner::Owner;
 use crate::dind::{self, DindError, soon, spec};
@@ -14,6 +14,7 @@ use crate::doctor::confinement::Confinement;
 use crate::doctor::daemon::{Answer, Clock, Container};
 use crate::doctor::line::Seen;
 use crate::failure::{Failure, chain};
+use crate::values::Lookup;
 
 pub(super) async fn engine(config: &Config, lookup: Lookup<'_>) -> (Seen<Answer>, Option<Engine>) {
     let others = config.dind.host.is_some();

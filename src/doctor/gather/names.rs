@@ -7,13 +7,13 @@ use serde_json::Value;
 use tokio::net::UdpSocket;
 
 use super::{Asked as Who, failed};
-use crate::config::Network;
 use crate::dind;
 use crate::dock::docker::Engine;
 use crate::dock::resolver::{self, Resolver};
 use crate::doctor::line::Seen;
 use crate::doctor::names::{ASKED_FOR, Asked, Names};
 use crate::validate::inside::Inside;
+use crate::values::Network;
 
 /// As long as the probe waits.
 const PATIENCE: Duration = Duration::from_secs(6);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Asked, failed, names};
-use crate::config::{Image as ImageName, Network, Server, Settings};
+use crate::config::{Server, Settings};
 use crate::dock::docker::Engine;
 use crate::dock::lease::Lease;
 use crate::dock::spec::Spec;
@@ -14,6 +14,7 @@ use crate::doctor::probes::{Eof, GONE_WITHIN, Probes};
 use crate::failure::Failure;
 use crate::validate::gather::resources;
 use crate::validate::inside::Inside;
+use crate::values::{Image as ImageName, Network};
 
 /// So little is overstepped at once, and costs the machine nothing.
 const MEMORY: u64 = 64 << 20;

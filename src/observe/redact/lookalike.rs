@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{Hidden, Layer};
-use crate::config::secret::looks_secret;
+use crate::values::looks_secret;
 
 /// How far before its separator a key may begin (bytes).
 const LONGEST_KEY: usize = 256;

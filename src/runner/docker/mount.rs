@@ -84,7 +84,7 @@ fn make(source: &str, target: &str, write: bool) -> Result<Mount, Option<Wrong>>
     if source.starts_with(['.', '$']) || source.contains(['/', '\\']) {
         return Err(Some(RELATIVE));
     }
-    if crate::config::is_server_name(source) {
+    if crate::values::is_server_name(source) {
         return Ok(Mount::Volume { name: source.to_owned(), target, write });
     }
     Err(None)

@@ -9,10 +9,11 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{Edit, Member, is_like, members};
-use crate::config::{Settings, ToolPattern};
+use crate::config::Settings;
 use crate::rpc::error_object::{INVALID_PARAMS, INVALID_REQUEST};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, Kind, Look, RawId, RequestId, error_line, look};
+use crate::values::ToolPattern;
 
 /// Longer names (bytes) are none: MCP advises 128 characters at the most.
 const LONGEST_NAME: usize = 1024;

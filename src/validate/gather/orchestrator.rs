@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Home, Lookup};
+use crate::config::{Config, Home};
 use crate::dind::status;
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
 use crate::failure::Failure;
 use crate::validate::checks::orchestrator::{Connection, Container, Orchestrator};
 use crate::validate::plan::Plan;
+use crate::values::Lookup;
 
 /// A daemon that has not answered by then is not well.
 const WITHIN: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 //! both take and refuse the same.
 
 /// A kind of value and how it is read.
-pub(super) trait Value: Sized {
+pub(crate) trait Value: Sized {
     /// Completes «`key` is …».
     const EXPECTED: &'static str;
 
@@ -26,7 +26,7 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    pub(super) fn expected<T: Value>() -> Self {
+    pub(crate) fn expected<T: Value>() -> Self {
         Self { expected: T::EXPECTED }
     }
 }
@@ -44,7 +44,7 @@ macro_rules! from_str {
     )+};
 }
 
-pub(super) use from_str;
+pub(crate) use from_str;
 
 impl Value for String {
     const EXPECTED: &'static str = "a text in quotes";

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::value::Value;
 
 /// The address of a bridge, with the prefix of its network (dockerd's `--bip`).
-pub(super) struct BridgeAddress(pub(super) Ipv4Net);
+pub struct BridgeAddress(pub Ipv4Net);
 
 impl Value for BridgeAddress {
     const EXPECTED: &'static str =

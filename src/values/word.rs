@@ -93,7 +93,7 @@ text! {
 
     /// A user and perhaps a group, as numbers or names that the image knows.
     User: "a user such as \"1000:1000\"",
-        |text| text.split(':').count() <= 2 && text.split(':').all(is_name);
+        |text| text.split(':').count() <= 2 && text.split(':').all(is_server_name);
 
     /// An absolute path in a container.
     AbsolutePath: "an absolute path such as \"/tmp\"",
@@ -108,7 +108,7 @@ text! {
 
     /// The name of a container.
     ContainerName: "a name such as \"berth-dind\" (2 to 64 letters, digits, `_`, `.`, `-`)",
-        |text| text.len() >= 2 && is_name(text);
+        |text| text.len() >= 2 && is_server_name(text);
 
     /// A daemon's address.
     Address: "an address such as \"tcp://10.0.0.5:2376\" or \"unix:///var/run/docker.sock\"",
@@ -124,7 +124,7 @@ text! {
 
 /// Whether `text` may name a server or a container: it goes into labels and names, and nothing there needs
 /// escaping.
-pub(crate) fn is_name(text: &str) -> bool {
+pub fn is_server_name(text: &str) -> bool {
     let others = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(others)
 }

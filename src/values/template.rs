@@ -9,7 +9,7 @@ use super::Lookup;
 
 /// A text with places for variables.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Template {
+pub(crate) struct Template {
     parts: Vec<Part>,
 }
 
@@ -21,7 +21,7 @@ enum Part {
 
 /// What is wrong with a template; completes «the value …».
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TemplateError {
+pub(crate) enum TemplateError {
     #[error("has a `${{` without its `}}`")]
     Unclosed,
     #[error("has a `${{…}}` that is neither `${{NAME}}` nor `${{NAME:-default}}`")]
@@ -35,7 +35,7 @@ pub(super) enum TemplateError {
 }
 
 impl TemplateError {
-    pub(super) fn hint(self) -> Option<&'static str> {
+    pub(crate) fn hint(self) -> Option<&'static str> {
         match self {
             Self::Nul => None,
             _ => Some("write `${NAME}`, `${NAME:-default}`, or `$$` for a plain `$`"),
@@ -44,7 +44,7 @@ impl TemplateError {
 }
 
 impl Template {
-    pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.contains('\0') {
             return Err(TemplateError::Nul);
         }
@@ -79,7 +79,7 @@ impl Template {
     }
 
     /// The variables that it names.
-    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Literal(_) => None,
             Part::Variable { name, .. } => Some(name.as_str()),
@@ -88,7 +88,7 @@ impl Template {
 
     /// Puts the variables' values in. As in a shell, `:-` also replaces an empty value. `Err` is the name of
     /// a variable that is neither set nor has a default.
-    pub(super) fn expand(&self, lookup: Lookup) -> Result<String, &str> {
+    pub(crate) fn expand(&self, lookup: Lookup) -> Result<String, &str> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -139,7 +139,7 @@ fn is_first_of_name(first: char) -> bool {
 }
 
 /// Whether `name` is a variable's name as POSIX has it.
-pub(super) fn is_variable(name: &str) -> bool {
+pub(crate) fn is_variable(name: &str) -> bool {
     name.starts_with(is_first_of_name) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 

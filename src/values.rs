@@ -1,0 +1,23 @@
+//! What a setting's text means: sizes, times, names, patterns, templates. Each kind is read in one way, from the file and
+//! from a flag alike. Nothing here knows which setting it is for.
+
+mod lookup;
+mod pattern;
+mod quantity;
+mod secret;
+mod subnet;
+mod template;
+mod value;
+mod word;
+
+pub use lookup::Lookup;
+pub use pattern::ToolPattern;
+pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
+pub use secret::looks_secret;
+pub use subnet::{AddressPool, BridgeAddress};
+pub(crate) use template::{Template, is_variable};
+pub use value::ValueError;
+pub(crate) use value::{Value, from_str};
+pub use word::{
+    AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User, is_server_name,
+};
