@@ -17,8 +17,7 @@ use crate::dind::images::{self, ImageError};
 use crate::dind::progress::Progress;
 use crate::dock::docker::{Container, DockerError, Engine, Image};
 use crate::docker_cli::{DockerCli, Proxies};
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Explain, chain};
 pub use container::sweep;
 pub use recipe::Recipe;
 
@@ -73,9 +72,12 @@ impl BakeError {
         ];
         matches!(self, Self::Install { log, .. } if SAYINGS.iter().any(|saying| log.contains(saying)))
     }
+}
 
-    pub fn code(&self) -> Code {
+impl Explain for BakeError {
+    fn code(&self) -> Code {
         match self {
+            Self::Docker { source, .. } => source.code(),
             Self::Ca { .. } | Self::Odd { .. } | Self::Changed { .. } | Self::Memory { .. } => {
                 Code::Configuration
             }
@@ -85,11 +87,10 @@ impl BakeError {
         }
     }
 
-    /// What a person does next.
-    pub fn next(&self) -> String {
-        match self {
-            Self::Docker { .. } => "look at the DinD daemon with `berth status`".to_owned(),
-            Self::Base { source, .. } => format!("{}, or name another image in [bake]", source.next()),
+    fn next(&self) -> Option<String> {
+        let next = match self {
+            Self::Docker { source, .. } => return source.next(),
+            Self::Base { source, .. } => format!("{}, or name another image in [bake]", source.next()?),
             Self::Ca { .. } => "correct `ca` in [bake]".to_owned(),
             Self::Install { .. } if self.is_unknown() => "correct the package's name, version or program".to_owned(),
             Self::Install { .. } => {
@@ -101,18 +102,14 @@ impl BakeError {
             Self::Memory { .. } => "raise `memory` in [bake], and type `berth bake`".to_owned(),
             Self::Odd { .. } => "see what its scripts do before you trust it".to_owned(),
             Self::Changed { .. } => "see what has happened to it, and take the digest away with `berth bake --pin`".to_owned(),
-        }
+        };
+        Some(next)
     }
-}
 
-impl From<BakeError> for Failure {
-    fn from(error: BakeError) -> Self {
-        match error {
-            BakeError::Docker { source, package } => {
-                let failure = Self::from(source);
-                Self { text: format!("cannot bake `{package}`: {}", failure.text), ..failure }
-            }
-            error => Self::new(error.code(), &error, &error.next()),
+    fn text(&self) -> String {
+        match self {
+            Self::Docker { source, .. } => format!("{self}: {}", source.text()),
+            error => chain(error),
         }
     }
 }

@@ -101,7 +101,7 @@ pub async fn run(
     }
     let mut report = ran?;
     if let Err(error) = down {
-        return Err(crate::failure::Failure::new(error.code(), &error, &error.next()).into());
+        return Err(crate::failure::Failure::from(error).into());
     }
     if let Some(report) = &mut report
         && !report.passed

@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 
 pub use berth::{is_berth, of_berth};
 pub use cli::Cli;

@@ -28,9 +28,8 @@ use std::time::Duration;
 use crate::cli::{Arguments, Subcommands};
 use crate::config::{Config, ConfigError, Home};
 use crate::dock::docker::Engine;
-use crate::failure::Failure;
+use crate::failure::{Code, Explain, Failure};
 use crate::observe::stderr::StderrSink;
-use crate::rpc::Code;
 
 /// `EX_SOFTWARE` of sysexits.
 pub const INTERNAL: u8 = 70;

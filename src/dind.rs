@@ -32,7 +32,7 @@ use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{Container, DockerError, Engine, Version};
 use crate::dock::labels::managed_by;
 use crate::docker_cli::registry;
-use crate::rpc::Code;
+use crate::failure::{Code, Explain};
 
 use diagnosis::Trouble;
 use images::Refusal;
@@ -97,9 +97,8 @@ pub enum DindError {
     Docker(#[from] DockerError),
 }
 
-impl DindError {
-    /// What kind of error it is.
-    pub fn code(&self) -> Code {
+impl Explain for DindError {
+    fn code(&self) -> Code {
         match self {
             Self::Config(_)
             | Self::Foreign(_)
@@ -115,9 +114,8 @@ impl DindError {
         }
     }
 
-    /// What a person does next.
-    pub fn next(&self) -> String {
-        match self {
+    fn next(&self) -> Option<String> {
+        let next = match self {
             Self::Config(_) => "correct the configuration".to_owned(),
             Self::Engine { source, .. } if denied(source) => {
                 "allow yourself its use (`sudo usermod -aG docker $USER`), and log in again".to_owned()
@@ -159,7 +157,8 @@ impl DindError {
                 format!("see `docker logs {name}`, or end it with whatever it holds: `berth down --force`")
             }
             Self::NotOurs => "take it down where it was made".to_owned(),
-        }
+        };
+        Some(next)
     }
 }
 

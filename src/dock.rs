@@ -9,6 +9,7 @@ pub mod exec;
 pub mod keeper;
 pub mod labels;
 pub mod lease;
+mod lease_error;
 pub mod owner;
 pub mod resolver;
 pub mod roster;
@@ -16,3 +17,5 @@ pub mod spec;
 pub mod standby;
 pub mod volume;
 pub mod wire;
+
+pub use lease_error::LeaseError;

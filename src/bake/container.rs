@@ -198,6 +198,7 @@ pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
 mod tests {
     use super::*;
     use crate::config::Bake;
+    use crate::failure::Explain;
     use crate::runner::{Runner, parse_words};
 
     fn recipe() -> Recipe {
@@ -254,7 +255,7 @@ mod tests {
             error.to_string(),
             "cannot bake `@a/b@1`: cannot read `/nowhere/ca.pem`, the `ca` of [bake]"
         );
-        assert_eq!(error.next(), "correct `ca` in [bake]");
+        assert_eq!(error.next().as_deref(), Some("correct `ca` in [bake]"));
     }
 
     #[test]
@@ -291,9 +292,9 @@ mod tests {
         assert_eq!(last_words(log, 1), "1 | 2 | 3 | code E404 | '@a/b@1' is not in this registry.");
         assert_eq!(last_words("\n", 3), "the installation ended with exit code 3, and said nothing");
         let error = BakeError::Install { package: "a".to_owned(), log: last_words(log, 1) };
-        assert_eq!(error.code(), crate::rpc::Code::Configuration);
-        assert_eq!(error.next(), "correct the package's name, version or program");
+        assert_eq!(error.code(), crate::failure::Code::Configuration);
+        assert_eq!(error.next().as_deref(), Some("correct the package's name, version or program"));
         let error = BakeError::Install { package: "a".to_owned(), log: "ECONNREFUSED".to_owned() };
-        assert_eq!(error.code(), crate::rpc::Code::Unavailable);
+        assert_eq!(error.code(), crate::failure::Code::Unavailable);
     }
 }

@@ -24,8 +24,7 @@ use crate::config::{Config, Dind, Home};
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, up};
 use crate::dock::docker::Engine;
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 use crate::validate::client::{Client, Kind};
 use crate::validate::session::Scratch;
 use crate::values::Lookup;
@@ -81,9 +80,9 @@ impl Own {
             self.config = own_config(&mut self.ports, theirs, options, &self.home)?;
             up = up::up(&self.config, &self.home, lookup, progress).await;
         }
-        let up = up.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
+        let up = up.map_err(Failure::from)?;
         for (_, placed) in up.images {
-            placed.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
+            placed.map_err(Failure::from)?;
         }
         let daemon = crate::dind::daemon(&self.config, &self.home);
         let host = self.host(lookup)?;

@@ -11,8 +11,7 @@ use serde_json::json;
 
 use super::berth::find;
 use super::{Entry, Kind, Place, Scope};
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 use crate::values::Lookup;
 
 /// The command of a client.

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 
 /// A change to a file that has not been made yet.
 #[derive(Debug, Clone)]

@@ -14,8 +14,7 @@ use crate::clients::Draft;
 use crate::config::{Config, Home, Server};
 use crate::dind::progress::Progress;
 use crate::docker_cli::DockerCli;
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 use crate::runner::Package;
 
 pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {

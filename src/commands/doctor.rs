@@ -7,7 +7,7 @@ use crate::config::{Config, ConfigError, Home};
 use crate::dind::progress::Progress;
 use crate::doctor::report::{Look, Report};
 use crate::doctor::{self, Options};
-use crate::rpc::Code;
+use crate::failure::Code;
 
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {

@@ -14,9 +14,8 @@ use crate::clients::{
     translate,
 };
 use crate::config::{Config, Home};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::redact::{MARK, Redactor};
-use crate::rpc::Code;
 use crate::values::looks_secret;
 
 /// What the files will be, and what is to be said.

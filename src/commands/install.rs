@@ -10,8 +10,7 @@ use crate::clients::{
     Cli, Document, Draft, Entry, Found, Place, Scope, Surroundings, check_name, is_berth, of_berth,
 };
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 
 /// What is to be done for one server.
 enum Step {

@@ -11,8 +11,7 @@ use crate::config::{Config, Home};
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::roster::{self, Entry};
 use crate::dock::{keeper, owner};
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 
 /// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
 const GONE_WITHIN: Duration = Duration::from_secs(4);

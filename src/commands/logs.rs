@@ -12,10 +12,9 @@ use jiff::Timestamp;
 
 use super::table::{self, Cut};
 use crate::config::Home;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::history::session::{self, Past, State};
 use crate::history::{Lines, Record, show};
-use crate::rpc::Code;
 
 /// How often a living session's history is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);

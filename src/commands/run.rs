@@ -19,12 +19,11 @@ use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Overrides, Server,
 use crate::dind::diagnosis::{Diagnosis, Watch};
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::journal::{self, Journal};
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::{Sink, Trace};
-use crate::rpc::Code;
 use crate::session::identity::Client;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, RootsMapping};

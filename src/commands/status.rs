@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::config::{Config, Home};
 use crate::dind::status::{self, Status};
 use crate::dock::resolver;
-use crate::rpc::Code;
+use crate::failure::Code;
 
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::history::timeline::{self, Timeline};
 use crate::history::{Lines, show};
-use crate::rpc::Code;
 
 /// How often a file that may grow is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);

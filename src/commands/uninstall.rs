@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use super::variable;
 use crate::cli::UninstallArgs;
 use crate::clients::{Cli, Draft, Found, Place, Surroundings, is_berth};
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 
 pub fn run(args: &UninstallArgs) -> anyhow::Result<ExitCode> {
     let around = Surroundings::from_env(&variable)?;

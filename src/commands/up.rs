@@ -8,7 +8,7 @@ use crate::dind::DindError;
 use crate::dind::images::ImageError;
 use crate::dind::progress::Progress;
 use crate::dind::up;
-use crate::failure::Failure;
+use crate::failure::{Explain, Failure};
 
 /// Nothing to set: the configuration says it all.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
     }
     let mut failed: Option<&ImageError> = None;
     for error in report.images.iter().filter_map(|(_, result)| result.as_ref().err()) {
-        progress.say(&Failure::new(error.code(), error, &error.next()).message());
+        progress.say(&Failure::of(error).message());
         // A missing image is for the person to mend; that outdoes a registry out of reach.
         if failed.is_none_or(|first| error.code().exit_code() > first.code().exit_code()) {
             failed = Some(error);
@@ -39,7 +39,7 @@ pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
         report.endpoint,
         report.images.len(),
     )?;
-    let failed = failed.map(ImageError::code).or(baked);
+    let failed = failed.map(Explain::code).or(baked);
     Ok(failed.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))
 }
 
@@ -48,5 +48,5 @@ pub(super) fn failure(error: &DindError, progress: &Progress) -> Failure {
     if let DindError::NotReady { log, .. } = error {
         log.lines().for_each(|line| progress.say(&format!("  {line}")));
     }
-    Failure::new(error.code(), error, &error.next())
+    Failure::of(error)
 }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
-use crate::rpc::Code;
+use crate::failure::Code;
 use crate::validate::plan::Plan;
 use crate::validate::report::{Report, markdown, terminal};
 

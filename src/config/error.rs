@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::failure::{Code, Explain};
+
 /// What stands for the file where a server is given by a command line.
 pub(super) const COMMAND_LINE: &str = "the command line";
 
@@ -79,6 +81,17 @@ impl ConfigError {
             text = text + "; " + hint;
         }
         text
+    }
+}
+
+impl Explain for ConfigError {
+    fn code(&self) -> Code {
+        Code::Configuration
+    }
+
+    /// It is part of the text: the hint.
+    fn next(&self) -> Option<String> {
+        None
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::values::{Network, OnFailure, ToolPattern};
 
 fn home() -> Home {
     Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap()

@@ -17,6 +17,7 @@ use crate::config::{Dind, Home};
 use crate::dock::docker::{Container, DockerError, Engine};
 use crate::dock::labels::managed_by;
 use crate::docker_cli::DockerCli;
+use crate::failure::Failure;
 
 /// How long a daemon may take to start, and how long one that runs may be silent: the slowest machine that was seen took 80 s.
 /// One that dies is seen at once.
@@ -311,7 +312,7 @@ impl<'a> Host<'a> {
             return Ok(None);
         }
         let deferred = self.deferred(what, sessions);
-        self.changes.deferred.push(format!("{deferred}; {}", deferred.next()));
+        self.changes.deferred.push(Failure::of(&deferred).to_string());
         Ok(Some(deferred))
     }
 

@@ -15,8 +15,7 @@ use super::owner::Owner;
 use super::{DindError, soon};
 use crate::config::{Config, Home};
 use crate::dock::docker::{Container, DockerError, Engine};
-use crate::failure::{Failure, chain};
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 use crate::values::Lookup;
 pub use words::Words;
 
@@ -78,7 +77,8 @@ impl Trouble {
 
 impl From<&DindError> for Trouble {
     fn from(error: &DindError) -> Self {
-        Self { code: error.code(), ..Self::new(chain(error), Next::Advice(error.next())) }
+        let Failure { code, text, next } = Failure::of(error);
+        Self { code, ..Self::new(text, Next::Advice(next.unwrap_or_default())) }
     }
 }
 

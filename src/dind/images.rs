@@ -9,7 +9,7 @@ use futures::StreamExt;
 use super::progress::Progress;
 use crate::dock::docker::{DockerError, Engine};
 use crate::docker_cli::{Credential, DockerCli, registry};
-use crate::rpc::Code;
+use crate::failure::{Code, Explain};
 
 /// Why an image is not in the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -30,17 +30,16 @@ pub enum ImageError {
     PullTwice { image: String, source: DockerError, host: Box<DockerError> },
 }
 
-impl ImageError {
-    pub fn code(&self) -> Code {
+impl Explain for ImageError {
+    fn code(&self) -> Code {
         match self {
             Self::NotFound { .. } | Self::Denied { .. } => Code::Configuration,
             Self::Copy { .. } | Self::Pull { .. } | Self::PullTwice { .. } => Code::Unavailable,
         }
     }
 
-    /// What a person does next.
-    pub fn next(&self) -> String {
-        match self {
+    fn next(&self) -> Option<String> {
+        let next = match self {
             Self::Copy { .. } => "type `berth up` again, or see `berth status`".to_owned(),
             Self::NotFound { image, .. } => {
                 format!("build it (`docker build -t {image} .`) or correct `image`, then type `berth up`")
@@ -51,7 +50,8 @@ impl ImageError {
             Self::Pull { image, .. } | Self::PullTwice { image, .. } => {
                 format!("get it with `docker pull {image}`, then type `berth up`")
             }
-        }
+        };
+        Some(next)
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
             error.to_string(),
             "the image `box:5000/x` is not on the host's engine, and `box:5000` does not give it to us"
         );
-        assert_eq!(error.next(), "type `docker login box:5000`, then `berth up`");
+        assert_eq!(error.next().as_deref(), Some("type `docker login box:5000`, then `berth up`"));
         assert_eq!(error.code(), Code::Configuration);
     }
 }

@@ -13,7 +13,7 @@ use crate::config::{Config, Home};
 use crate::dock::dial::{Endpoint, Stream};
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::resolver::{self, Resolver};
-use crate::failure::chain;
+use crate::failure::{Failure, chain};
 use crate::values::Lookup;
 
 /// The state of the DinD daemon, as `berth status --json` prints it. Keys are never renamed or removed; new ones may
@@ -202,7 +202,8 @@ impl Status {
         };
         if let Some(home) = Owner::of(home).other(&container.labels) {
             let error = DindError::OtherHome { name: dind.name.clone(), home };
-            self.problem(error.to_string(), &error.next());
+            let failure = Failure::of(&error);
+            self.problem(failure.text, failure.next.as_deref().unwrap_or_default());
         }
         let doubt = (container.status != "running")
             .then(|| format!("the container `{}` is {}", dind.name, container.status));

@@ -21,6 +21,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::failure::{Code, Explain};
+
 /// Probes of an idle connection: the kernel finds a cut network within about 25 s.
 const KEEPALIVE: socket2::TcpKeepalive = socket2::TcpKeepalive::new()
     .with_time(Duration::from_secs(10))
@@ -46,6 +48,28 @@ pub enum DialError {
     Connect { endpoint: String, source: io::Error },
     #[error("the daemon at {endpoint} did not answer within {after:?}")]
     Timeout { endpoint: String, after: Duration },
+}
+
+impl Explain for DialError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Connect { .. } | Self::Timeout { .. } => Code::Unavailable,
+            _ => Code::Configuration,
+        }
+    }
+
+    fn next(&self) -> Option<String> {
+        let next = match self {
+            Self::BadAddress(_) => "correct `host` in [dind]",
+            Self::Certificate { .. } => "make the certificates with `berth up`",
+            Self::Expired { .. } => "renew it with `berth up`",
+            Self::Unusable { .. } => "make new ones with `berth up`",
+            Self::Connect { .. } | Self::Timeout { .. } => {
+                "start the DinD daemon with `berth up`, or look at it with `berth status`"
+            }
+        };
+        Some(next.to_owned())
+    }
 }
 
 /// Where a daemon listens, and with which credentials; cheap to clone.

@@ -20,41 +20,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::dial::Stream;
 use super::docker::{DockerError, Engine, Listed};
 use super::keeper;
+use super::lease_error::{LeaseError, MAX_NUMBER};
 use super::owner::Owner;
 use super::spec::Spec;
 use super::standby::STANDBY;
 use super::volume;
 use super::wire::{Request, Wire};
 
-/// More containers than this with one client's name is a fault, not a use.
-const MAX_NUMBER: u32 = 10_000;
-
 const CREATE: &str = "create the container";
 const START: &str = "start the container";
 /// What the daemon says of a mount whose source it doesn't have.
 pub const NO_SOURCE: &str = "bind source path does not exist";
-
-/// Why a session got no container.
-#[derive(Debug, thiserror::Error)]
-pub enum LeaseError {
-    #[error(transparent)]
-    Docker(#[from] DockerError),
-    #[error("the image `{0}` is not in the DinD daemon")]
-    NoImage(String),
-    /// What it is named by the daemon's own message.
-    #[error("the DinD daemon does not have `{0}`, which is to be mounted")]
-    NotShared(String),
-    #[error("the volume `{volume}` is for one session at a time, and {} has it", named(holder.as_ref()))]
-    VolumeHeld { volume: String, holder: Option<String> },
-    #[error("the volume `{volume}` cannot be used: {why}")]
-    VolumeUnusable { volume: String, why: String },
-    #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
-    NoName { client: String },
-}
-
-fn named(holder: Option<&String>) -> String {
-    holder.map_or_else(|| "another".to_owned(), |holder| format!("`{holder}`"))
-}
 
 /// A running container that is ours alone. Dropping it closes the lifeline, and the container ends.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::docker::{DockerError, Engine};
 use super::exec::{Chunk, Demultiplexer};
 use super::keeper;
 use super::labels::{self, LABEL_CLIENT, LABEL_VOLUME};
-use super::lease::LeaseError;
+use super::lease_error::LeaseError;
 use super::spec::Spec;
 use crate::config::{Settings, Volume};
 

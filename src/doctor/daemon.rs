@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::line::{Findings, Line, Seen, span};
 use crate::dind::diagnosis::Trouble;
+use crate::failure::Failure;
 
 /// Certificates are valid from ten minutes before they were made (`dind::certs`).
 const SKEW_FATAL: f64 = 600.0;
@@ -35,7 +36,7 @@ pub struct Container {
     /// Whether it was made with today's settings of today's image; `None` where there is no such image any more.
     pub is_current: Option<bool>,
     /// Why it is none of ours, and what to do.
-    pub others: Option<(String, String)>,
+    pub others: Option<Failure>,
     /// It ends whenever it is started.
     pub dies: Option<Trouble>,
 }
@@ -76,8 +77,8 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
     seen.line(NAME, |found| {
         let mut findings = Findings::default();
         let name = &found.name;
-        if let Some((why, next)) = &found.others {
-            return Line::failed(NAME, why, next);
+        if let Some(Failure { text, next, .. }) = &found.others {
+            return Line::failed(NAME, text, next.clone().unwrap_or_default());
         }
         if let Some(Trouble { cause, next, .. }) = &found.dies {
             findings.fail(cause, next.to_string());
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
     use crate::dind::diagnosis::Next;
     use crate::doctor::line::State;
-    use crate::rpc::Code;
+    use crate::failure::Code;
 
     fn answer() -> Answer {
         Answer {
@@ -228,7 +229,11 @@ mod tests {
             assert!(line.fact.starts_with("it dies at its start: no iptables; "), "{}", line.fact);
         }
 
-        let others = Some(("it belongs to another".into(), "name another".into()));
+        let others = Some(Failure {
+            code: Code::Configuration,
+            text: "it belongs to another".into(),
+            next: Some("name another".into()),
+        });
         let line = judge(Container { others, ..healthy() });
         assert_eq!((line.state, line.next.as_deref()), (State::Failed, Some("name another")));
     }

@@ -5,9 +5,8 @@ use super::relay::{ClientEnd, Shared};
 use super::serving::{Ending, Served};
 use super::stderr_tail::StderrTail;
 use super::{Exit, Options};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::journal::End;
-use crate::rpc::Code;
 
 /// How the session ended, for its history.
 pub(super) fn end(shared: &Shared, result: &Result<(), Failure>) -> End {

@@ -12,7 +12,8 @@ use dashmap::{DashMap, DashSet};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
-use crate::rpc::{Envelope, RawId, RequestId};
+use crate::rpc::{Envelope, RawId, RequestId, error_line};
+use serde_json::json;
 
 /// Clients have a handful; the bound is for floods.
 const CAPACITY: usize = 16 * 1024;
@@ -57,10 +58,16 @@ impl Pending {
         match self.asker {
             Asker::Subscriber => subscription_over(&self.id),
             Asker::Client | Asker::Beginner | Asker::Listener | Asker::Ourselves => {
-                failure.answer(Some(&self.id))
+                failure_line(Some(&self.id), failure)
             }
         }
     }
+}
+
+/// The answer to a request that can't be served, as one line.
+pub fn failure_line(id: Option<&RawId>, failure: &Failure) -> Bytes {
+    let data = json!({ "cause": failure.text, "next": failure.next });
+    error_line(id, failure.code, &failure.message(), Some(data))
 }
 
 /// `SubscriptionsListenResult` (MCP 2026-07-28, «Subscriptions»): the stream has ended in order, and the client may open
@@ -335,10 +342,15 @@ mod tests {
             insert(&table, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen"}}"#));
         }
         table.acknowledge(&key("2"));
-        let failure = Failure { code: crate::rpc::Code::Unavailable, text: "gone".into(), next: None };
+        let failure = Failure { code: crate::failure::Code::Unavailable, text: "gone".into(), next: None };
         let answers: Vec<Bytes> = table.drain().iter().map(|pending| pending.answer(&failure)).collect();
         let text = |n: usize| String::from_utf8_lossy(&answers[n]).into_owned();
         assert!(text(0).contains("\"error\""), "{}", text(0));
+        let error = &serde_json::from_slice::<serde_json::Value>(&answers[0]).unwrap()["error"];
+        assert_eq!(
+            error,
+            &json!({ "code": 69, "message": "berth: gone", "data": { "cause": "gone", "next": null } })
+        );
         assert!(text(1).contains("\"complete\""), "{}", text(1));
     }
 

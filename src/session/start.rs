@@ -15,17 +15,17 @@ use super::housekeeping::{Housekeeping, Made};
 use super::identity::Client;
 use super::upstream::{DockUpstream, Hold};
 use crate::config::{Daemon, Mount, Server};
+use crate::dock::LeaseError;
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
-use crate::dock::lease::{Lease, LeaseError};
+use crate::dock::lease::Lease;
 use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
 use crate::dock::wire::Wire;
 use crate::docker_cli::DockerCli;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::trace::{Trace, Up};
-use crate::rpc::Code;
 
 /// What is known when the process starts.
 #[derive(Debug, Clone)]

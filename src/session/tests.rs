@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
-use crate::rpc::Code;
+use crate::failure::Code;
 
 /// What a pipe holds before its writer has to wait.
 const PIPE: usize = 1024;

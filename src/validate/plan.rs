@@ -8,8 +8,7 @@ use std::sync::Mutex;
 use super::client::Kind;
 use crate::config::{Config, Home, Server};
 use crate::dock::dial::Endpoint;
-use crate::failure::Failure;
-use crate::rpc::Code;
+use crate::failure::{Code, Failure};
 use crate::values::Lookup;
 
 /// What Codex leaves in the environment of a server. All else it clears.

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use super::value::Value;
 
 /// The address of a bridge, with the prefix of its network (dockerd's `--bip`).
+#[derive(Debug)]
 pub struct BridgeAddress(pub Ipv4Net);
 
 impl Value for BridgeAddress {

@@ -10,12 +10,11 @@ use anyhow::Context;
 use clap::Args;
 use tokio::process::Command;
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::history::replay::difference::Pointer;
 use crate::history::replay::recording::Recording;
 use crate::history::replay::{Outcome, replay};
 use crate::history::show::plain;
-use crate::rpc::Code;
 use crate::values::{Span, is_server_name};
 
 /// What was examined did not pass.

@@ -1,9 +1,25 @@
 //! How an operation on a daemon fails: bollard's errors made ours. One of the few files that name bollard.
 
+use std::error::Error;
+use std::io;
+
 use bollard::errors::Error as Bollard;
 use futures::{Stream, StreamExt};
+use rustls::AlertDescription;
 
 use crate::dock::dial::DialError;
+use crate::failure::{Code, Explain, chain};
+
+/// What a TLS server says of a client's certificate.
+const CERTIFICATE_ALERTS: [AlertDescription; 7] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::CertificateRequired,
+];
 
 /// A failed operation on a daemon.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +30,7 @@ pub enum DockerError {
     #[error("cannot {op} `{object}`: {message}")]
     Refused { op: &'static str, object: String, status: u16, message: String },
     #[error("cannot {op} `{object}`: the daemon gave no proper answer")]
-    Broken { op: &'static str, object: String, source: Box<dyn std::error::Error + Send + Sync> },
+    Broken { op: &'static str, object: String, source: Box<dyn Error + Send + Sync> },
 }
 
 impl DockerError {
@@ -45,12 +61,59 @@ impl DockerError {
         }
     }
 
+    /// With TLS 1.3 a client learns only from the answer to its first request whether its certificate is accepted.
+    fn is_certificate_refused(&self) -> bool {
+        let mut next: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(cause) = next {
+            // An I/O error's source is the source of what it holds, not that itself.
+            let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            let tls = held.and_then(|held| held.downcast_ref()).or_else(|| cause.downcast_ref());
+            if let Some(rustls::Error::AlertReceived(alert)) = tls {
+                return CERTIFICATE_ALERTS.contains(alert);
+            }
+            next = cause.source();
+        }
+        false
+    }
+
     pub(crate) fn broken(
         op: &'static str,
         object: &str,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         Self::Broken { op, object: object.to_owned(), source: source.into() }
+    }
+}
+
+impl Explain for DockerError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Dial(error) => error.code(),
+            error if error.is_certificate_refused() || error.is_bad_request() => Code::Configuration,
+            _ => Code::Unavailable,
+        }
+    }
+
+    fn next(&self) -> Option<String> {
+        let next = match self {
+            Self::Dial(error) => return error.next(),
+            error if error.is_certificate_refused() => {
+                "make a new one with `berth up`, or correct `certs` in [dind]"
+            }
+            // It was asked for something that it can't do: an unknown user, a capability that it has not.
+            error if error.is_bad_request() => {
+                "correct the server's settings; `berth run --dry-run` shows what the daemon is told"
+            }
+            _ => "look at the DinD daemon with `berth status`",
+        };
+        Some(next.to_owned())
+    }
+
+    fn text(&self) -> String {
+        if self.is_certificate_refused() {
+            return format!("the daemon does not accept berth's certificate: {}", chain(self));
+        }
+        chain(self)
     }
 }
 
@@ -72,7 +135,7 @@ pub(super) fn explain(op: &'static str, object: &str) -> impl Fn(Bollard) -> Doc
 }
 
 /// A failed dial arrives wrapped by hyper, which owns it; this makes another of it.
-fn dialled(error: &(dyn std::error::Error + 'static)) -> Option<DialError> {
+fn dialled(error: &(dyn Error + 'static)) -> Option<DialError> {
     let mut next = Some(error);
     while let Some(error) = next {
         match error.downcast_ref::<DialError>() {
@@ -112,4 +175,23 @@ pub(super) async fn drain<T>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    #[test]
+    fn a_refused_certificate_is_told_from_other_faults() {
+        let refused = |alert| {
+            let source = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+            Failure::from(DockerError::broken("inspect the image", "time", source))
+        };
+        let failure = refused(AlertDescription::UnknownCA);
+        assert_eq!(failure.code, Code::Configuration);
+        assert!(failure.to_string().contains("certificate: cannot inspect the image `time`"), "{failure}");
+        assert!(failure.to_string().contains("`berth up`"), "{failure}");
+        assert_eq!(refused(AlertDescription::InternalError).code, Code::Unavailable);
+    }
 }

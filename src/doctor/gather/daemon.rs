@@ -22,7 +22,7 @@ pub(super) async fn engine(config: &Config, lookup: Lookup<'_>) -> (Seen<Answer>
         let host = config.dind.engine(lookup)?;
         let engine = dind::engine(&host).await?;
         let source = |source| DindError::Engine { engine: Box::new(host.clone()), source };
-        Ok((answer(&engine).await.map_err(source)?, engine))
+        Ok::<_, DindError>((answer(&engine).await.map_err(source)?, engine))
     };
     match asked.await {
         Ok((answer, engine)) => (Seen::Found(answer), Some(engine)),
@@ -31,7 +31,7 @@ pub(super) async fn engine(config: &Config, lookup: Lookup<'_>) -> (Seen<Answer>
             let why = format!("`host` in [dind] names a daemon that berth did not make; {}", chain(&error));
             (Seen::NotApplicable(why), None)
         }
-        Err(error) => (Seen::failed(chain(&error), DindError::next(&error)), None),
+        Err(error) => (super::failed(error), None),
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn container(asked: &Asked<'_>) -> Seen<Container> {
         exit_code: container.exit_code,
         restarts: container.restarts,
         is_current,
-        others: others.map(|error| (error.to_string(), error.next())),
+        others: others.map(Failure::from),
         dies: asked.trouble.clone().filter(|trouble| trouble.dies),
     })
 }

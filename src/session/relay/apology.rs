@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{ClientEnd, ClientToServer, Line};
 use crate::failure::Failure;
 use crate::rpc::{Kind, look};
+use crate::session::inflight::failure_line;
 
 /// A client that was told why there is no server gets this long to ask on before the session ends.
 const LINGER: Duration = Duration::from_millis(250);
@@ -55,7 +56,7 @@ where
             for request in look.envelopes().iter().filter(|envelope| envelope.kind == Kind::Request) {
                 let is_probe = request.method.as_deref() == Some("server/discover");
                 patience = Some(if is_probe { LINGER_AFTER_PROBE } else { LINGER });
-                self.reply(failure.answer(request.raw_id().as_ref())).await;
+                self.reply(failure_line(request.raw_id().as_ref(), failure)).await;
             }
             self.shared.in_flight.drain();
         }

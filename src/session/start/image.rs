@@ -9,9 +9,8 @@ use crate::config::Server;
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
 use crate::dock::wire::Wire;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
-use crate::rpc::Code;
 
 /// What is known of the server's image.
 #[derive(Debug, Clone)]
@@ -71,7 +70,7 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
         trace.step("bake the image", began, &server.image);
     } else {
         let fetched = oven.fetch(&server.image).await;
-        fetched.map_err(|error| Failure::new(error.code(), &error, &error.next()))?;
+        fetched.map_err(Failure::from)?;
         trace.step("fetch the image", began, &server.image);
     }
     let (wire, image) = looking().await?;

@@ -16,9 +16,8 @@ use super::Plan;
 use crate::dock::dial::DialError;
 use crate::dock::docker::DockerError;
 use crate::dock::wire::Wire;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
-use crate::rpc::Code;
 
 /// A refused connection costs next to nothing, and some clients count in tenths of a second.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
