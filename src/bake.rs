@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::config::Daemon;
+use crate::config::{Daemon, Recipe};
 use crate::dind::images::{self, ImageError};
 use crate::dind::progress::Progress;
 use crate::dock::docker::{Container, DockerError, Engine, Image};
 use crate::docker_cli::{DockerCli, Proxies};
 use crate::failure::{Code, Explain, chain};
 pub use container::sweep;
-pub use recipe::Recipe;
 
 const LABEL_BAKE: &str = "io.mcp-berth.bake";
 const LABEL_PACKAGE: &str = "io.mcp-berth.package";

@@ -14,6 +14,7 @@ mod mount;
 mod overrides;
 mod program;
 mod reader;
+mod recipe;
 mod server;
 mod share;
 mod volume;
@@ -30,6 +31,7 @@ pub use error::ConfigError;
 pub use home::Home;
 pub use mount::{Mount, MountEntry};
 pub use overrides::{EnvEntry, EnvError, Overrides};
+pub use recipe::Recipe;
 pub use server::{EnvVar, Server, Settings};
 pub use share::{Apart, Shares};
 pub use volume::Volume;
@@ -37,7 +39,6 @@ pub use volume::Volume;
 use error::{COMMAND_LINE, nearest};
 use reader::{Section, Source};
 
-use crate::bake::Recipe;
 use crate::runner;
 use crate::values::is_server_name;
 

@@ -5,9 +5,8 @@ use std::fmt::Write;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    BakeError, LABEL_BAKE, LABEL_INTEGRITY, LABEL_PACKAGE, LABEL_PACKAGE_VERSION, LABEL_PROGRAM, Recipe,
-};
+use super::{BakeError, LABEL_BAKE, LABEL_INTEGRITY, LABEL_PACKAGE, LABEL_PACKAGE_VERSION, LABEL_PROGRAM};
+use crate::config::Recipe;
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::labels::{LABEL_CREATED, LABEL_VERSION};
 use crate::docker_cli::Proxies;

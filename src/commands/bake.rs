@@ -8,10 +8,10 @@ use anyhow::Context;
 use toml_edit::{Array, DocumentMut, Value};
 
 use super::variable;
-use crate::bake::{Baked, Oven, Recipe};
+use crate::bake::{Baked, Oven};
 use crate::cli::BakeArgs;
 use crate::clients::Draft;
-use crate::config::{Config, Home, Server};
+use crate::config::{Config, Home, Recipe, Server};
 use crate::dind::progress::Progress;
 use crate::docker_cli::DockerCli;
 use crate::failure::{Code, Failure};

@@ -5,43 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::chaos::Options;
+use crate::cli::ChaosArgs;
 use crate::config::Config;
 use crate::dind::progress::Progress;
-use crate::values::Image;
 
 /// If only one of faults and minutes is given.
 const FAULTS_A_MINUTE: u32 = 50;
-
-#[derive(Debug, clap::Args)]
-pub struct ChaosArgs {
-    /// A server of the configuration: its image and command, with the tools of `berth-fixture`.
-    #[arg(conflicts_with = "image")]
-    pub server: Option<String>,
-
-    /// An image with the tools of `berth-fixture`.
-    #[arg(long, default_value = "berth-fixture")]
-    pub image: Image,
-
-    /// About how long faults are injected, a minute if nothing is said; to begin and to end takes half a minute besides.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1440))]
-    pub minutes: Option<u32>,
-
-    /// How many faults, instead of 50 a minute.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub faults: Option<u32>,
-
-    /// Sessions at once.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub sessions: u16,
-
-    /// Fixes the faults, their targets and the calls; one that is not given is told, to be given again.
-    #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
-
-    /// Print the report as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
 
 pub async fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let (image, command) = match &args.server {

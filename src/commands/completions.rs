@@ -6,14 +6,8 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap_complete::Shell;
 
-use crate::cli::help;
+use crate::cli::{CompletionsArgs, help};
 use crate::config::Config;
-
-#[derive(Debug, clap::Args)]
-pub struct CompletionsArgs {
-    /// The shell that is to read it.
-    pub shell: Shell,
-}
 
 /// The names of the servers are those of the configuration at this moment; one that is wrong has none.
 pub fn run(args: &CompletionsArgs, config: Option<&Config>) -> anyhow::Result<ExitCode> {

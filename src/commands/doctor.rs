@@ -3,26 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use crate::cli::DoctorArgs;
 use crate::config::{Config, ConfigError, Home};
 use crate::dind::progress::Progress;
 use crate::doctor::report::{Look, Report};
 use crate::doctor::{self, Options};
 use crate::failure::Code;
-
-#[derive(Debug, clap::Args)]
-pub struct DoctorArgs {
-    /// Print one JSON object.
-    #[arg(long)]
-    pub json: bool,
-
-    /// Only look: make no container to try limits, end of input and lifeline in.
-    #[arg(long)]
-    pub quick: bool,
-
-    /// Everything may take so many times as long: for machines that are emulated or overloaded.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub patience: u32,
-}
 
 /// `loaded` may be an error: it is a line of the report then.
 pub async fn run(args: &DoctorArgs, loaded: Result<(Config, Home), ConfigError>) -> anyhow::Result<ExitCode> {

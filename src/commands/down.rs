@@ -3,21 +3,11 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
+use crate::cli::DownArgs;
 use crate::config::{Config, Home};
 use crate::dind::ActiveSessions;
 use crate::dind::down;
 use crate::dind::progress::Progress;
-
-#[derive(Debug, clap::Args)]
-pub struct DownArgs {
-    /// Remove the volume with the images too.
-    #[arg(long)]
-    pub volumes: bool,
-
-    /// End active sessions without asking, even where they can't be counted or another home's `berth up` made the daemon.
-    #[arg(long)]
-    pub force: bool,
-}
 
 pub async fn run(args: &DownArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let progress = Progress::stderr();

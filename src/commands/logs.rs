@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
 use jiff::Timestamp;
 
 use super::table::{self, Cut};
+use crate::cli::LogsArgs;
 use crate::config::Home;
 use crate::failure::{Code, Failure};
 use crate::history::session::{self, Past, State};
@@ -21,28 +21,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Of the reason of an end, so many characters are in the list.
 const WHY: usize = 90;
-
-#[derive(Debug, Args)]
-pub struct LogsArgs {
-    /// A session's id, the beginning of one, its container's name, or `last`; without it, they are listed.
-    pub session: Option<String>,
-
-    /// Go on as long as the session lives.
-    #[arg(short, long, requires = "session")]
-    pub follow: bool,
-
-    /// Only sessions of this server.
-    #[arg(long, value_name = "NAME")]
-    pub server: Option<String>,
-
-    /// How many are listed, the newest first.
-    #[arg(short, long, value_name = "N", default_value_t = 20)]
-    pub number: usize,
-
-    /// Print JSON: a list of objects, or the session's records as they are.
-    #[arg(long)]
-    pub json: bool,
-}
 
 pub async fn run(args: &LogsArgs, home: &Home) -> anyhow::Result<ExitCode> {
     let mut all = session::all(&home.state);

@@ -1,20 +1,12 @@
 //! `berth man`: the manual, as pages for `man`.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap_mangen::Man;
 
-use crate::cli::help;
-
-#[derive(Debug, clap::Args)]
-pub struct ManArgs {
-    /// A folder for berth(1) and a page for each subcommand; without it, berth(1) goes to standard output.
-    #[arg(value_name = "DIR")]
-    pub folder: Option<PathBuf>,
-}
+use crate::cli::{ManArgs, help};
 
 pub fn run(args: &ManArgs) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();

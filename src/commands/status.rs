@@ -3,17 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::cli::StatusArgs;
 use crate::config::{Config, Home};
 use crate::dind::status::{self, Status};
 use crate::dock::resolver;
 use crate::failure::Code;
-
-#[derive(Debug, clap::Args)]
-pub struct StatusArgs {
-    /// Print one JSON object.
-    #[arg(long)]
-    pub json: bool,
-}
 
 pub async fn run(args: &StatusArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let status = status::status(config, home, &super::variable).await;

@@ -4,43 +4,17 @@ pub mod replay;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
-
+use crate::cli::{TraceArgs, TraceCommand};
 use crate::failure::{Code, Failure};
 use crate::history::timeline::{self, Timeline};
 use crate::history::{Lines, show};
 
 /// How often a file that may grow is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct TraceArgs {
-    #[command(subcommand)]
-    pub command: Option<TraceCommand>,
-
-    /// What `berth run --trace=FILE` has written; `-` for standard input.
-    #[arg(required = true)]
-    pub file: Option<PathBuf>,
-
-    /// Show each record as it comes, and the summary on Ctrl-C.
-    #[arg(short, long)]
-    pub follow: bool,
-
-    /// Print the summary as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum TraceCommand {
-    /// Tell a recorded session to a fresh server again, and show what it answers differently; exits with 1 if it does.
-    Replay(replay::ReplayArgs),
-}
 
 pub async fn run(args: &TraceArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     if let Some(TraceCommand::Replay(args)) = &args.command {

@@ -3,16 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::cli::UpArgs;
 use crate::config::{Config, Home};
 use crate::dind::DindError;
 use crate::dind::images::ImageError;
 use crate::dind::progress::Progress;
 use crate::dind::up;
 use crate::failure::{Explain, Failure};
-
-/// Nothing to set: the configuration says it all.
-#[derive(Debug, clap::Args)]
-pub struct UpArgs {}
 
 pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let progress = Progress::stderr();

@@ -1,13 +1,14 @@
 //! `berth validate`: examines this system with real sessions, and reports.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::ValidateArgs;
 use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
 use crate::failure::Code;
@@ -16,33 +17,6 @@ use crate::validate::report::{Report, markdown, terminal};
 
 /// As a shell has it for a process that SIGINT ended.
 pub(super) const INTERRUPTED: u8 = 130;
-
-#[derive(Debug, clap::Args)]
-pub struct ValidateArgs {
-    /// Sessions at once; half of them as Claude Code, half as Codex.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=64))]
-    pub clients: u16,
-
-    /// Calls that each of them makes.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    pub calls: u16,
-
-    /// Everything may take so many times as long: for machines that are emulated or overloaded.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub patience: u32,
-
-    /// The server to examine, instead of `everything` or the first of the configuration.
-    #[arg(long, value_name = "SERVER")]
-    pub server: Option<String>,
-
-    /// Also write validation.json and validation.md into this folder.
-    #[arg(long, value_name = "DIR")]
-    pub report: Option<PathBuf>,
-
-    /// Print the report as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
 
 pub async fn run(
     args: &ValidateArgs,

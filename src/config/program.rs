@@ -7,11 +7,9 @@ use super::error::ConfigError;
 use super::overrides::Overrides;
 use super::reader::{Item, Section};
 use super::server::{Server, Settings};
-use crate::bake::Recipe;
+use crate::config::Recipe;
 use crate::runner::{self, Package, Runner};
-use crate::values::Image;
-use crate::values::Template;
-use crate::values::{Lookup, looks_secret};
+use crate::values::{Image, Lookup, Template, looks_secret};
 
 /// The keys that say so; each server has its own.
 pub(super) const KEYS: [&str; 6] = ["image", "npx", "uvx", "command", "args", "integrity"];

@@ -9,12 +9,11 @@ use super::error::ConfigError;
 use super::mount::MountEntry;
 use super::overrides::{EnvEntry, Overrides};
 use super::volume::Volume;
-use crate::bake::Recipe;
-use crate::values::Template;
-use crate::values::ToolPattern;
-use crate::values::{Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
-use crate::values::{Image, Network, OnFailure};
-use crate::values::{Lookup, is_server_name, looks_secret};
+use crate::config::Recipe;
+use crate::values::{
+    Cpus, Image, LineLimit, Lookup, Memory, Network, OnFailure, Pids, Span, Standby, Template, Timeout,
+    ToolPattern, is_server_name, looks_secret,
+};
 
 /// The `user` that is whoever runs berth.
 const CALLER: &str = "caller";

@@ -2,20 +2,19 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
 use tokio::process::Command;
 
+use crate::cli::ReplayArgs;
 use crate::failure::{Code, Failure};
-use crate::history::replay::difference::Pointer;
 use crate::history::replay::recording::Recording;
 use crate::history::replay::{Outcome, replay};
 use crate::history::show::plain;
-use crate::values::{Span, is_server_name};
+use crate::values::is_server_name;
 
 /// What was examined did not pass.
 const DIFFERENT: u8 = 1;
@@ -25,27 +24,6 @@ const CLIENT: &str = "replay";
 
 /// The session is over when its input is; it has its own grace for that.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
-
-#[derive(Debug, Args)]
-pub struct ReplayArgs {
-    /// A trace with bodies: `berth run --trace=FILE --trace-bodies`. The first session in it is replayed.
-    pub file: PathBuf,
-
-    /// A server of the configuration, instead of the recorded one.
-    pub server: Option<String>,
-
-    /// A place in the answers that may differ, as a JSON pointer; `*` stands for any key.
-    #[arg(long, value_name = "POINTER")]
-    pub ignore: Vec<Pointer>,
-
-    /// How long an answer may take.
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    pub timeout: Span,
-
-    /// Print the differences as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
 
 pub async fn run(args: &ReplayArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let unusable = |error: &dyn std::error::Error| Failure {

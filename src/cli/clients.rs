@@ -1,0 +1,47 @@
+//! The arguments of the commands that edit an AI client's configuration: `install`, `uninstall`, `import`.
+
+use clap::Args;
+
+use crate::clients::{Kind, Scope};
+
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Whose configuration.
+    pub client: Kind,
+    /// The servers' names in berth's configuration.
+    #[arg(required = true, value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// For whom: `user` (the default) for you everywhere, `project` for all who work in this project, `local` for you in it.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+    /// Replace entries of the same names, whatever they are.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Whose configuration.
+    pub client: Kind,
+    /// The servers' names.
+    #[arg(required = true, value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// Only of this scope, instead of wherever they stand.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Whose configuration.
+    pub client: Kind,
+    /// Only these servers, instead of all.
+    #[arg(value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// Only of this scope, instead of wherever they stand.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+    /// Show what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}

@@ -1,0 +1,92 @@
+//! The arguments of the commands about sessions, now and of late: `ps`, `kill`, `logs`, `trace`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::history::replay::difference::Pointer;
+use crate::values::Span;
+
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Print a JSON list of objects.
+    #[arg(long)]
+    pub json: bool,
+    /// Only what belongs to this session of a client, by the client's own id.
+    #[arg(long, value_name = "ID")]
+    pub client_session: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct KillArgs {
+    /// A session's id, its container's name, or the client's own id of its session.
+    pub session: String,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// A session's id, the beginning of one, its container's name, or `last`; without it, they are listed.
+    pub session: Option<String>,
+
+    /// Go on as long as the session lives.
+    #[arg(short, long, requires = "session")]
+    pub follow: bool,
+
+    /// Only sessions of this server.
+    #[arg(long, value_name = "NAME")]
+    pub server: Option<String>,
+
+    /// How many are listed, the newest first.
+    #[arg(short, long, value_name = "N", default_value_t = 20)]
+    pub number: usize,
+
+    /// Print JSON: a list of objects, or the session's records as they are.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct TraceArgs {
+    #[command(subcommand)]
+    pub command: Option<TraceCommand>,
+
+    /// What `berth run --trace=FILE` has written; `-` for standard input.
+    #[arg(required = true)]
+    pub file: Option<PathBuf>,
+
+    /// Show each record as it comes, and the summary on Ctrl-C.
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// Tell a recorded session to a fresh server again, and show what it answers differently; exits with 1 if it does.
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// A trace with bodies: `berth run --trace=FILE --trace-bodies`. The first session in it is replayed.
+    pub file: PathBuf,
+
+    /// A server of the configuration, instead of the recorded one.
+    pub server: Option<String>,
+
+    /// A place in the answers that may differ, as a JSON pointer; `*` stands for any key.
+    #[arg(long, value_name = "POINTER")]
+    pub ignore: Vec<Pointer>,
+
+    /// How long an answer may take.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub timeout: Span,
+
+    /// Print the differences as JSON.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,84 @@
+//! Why a session got no container.
+
+use super::docker::DockerError;
+use crate::failure::{Code, Explain, chain};
+
+/// More containers than this with one client's name is a fault, not a use.
+pub(super) const MAX_NUMBER: u32 = 10_000;
+
+/// Why a session got no container.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    #[error("the image `{0}` is not in the DinD daemon")]
+    NoImage(String),
+    /// What it is named by the daemon's own message.
+    #[error("the DinD daemon does not have `{0}`, which is to be mounted")]
+    NotShared(String),
+    #[error("the volume `{volume}` is for one session at a time, and {} has it", named(holder.as_ref()))]
+    VolumeHeld { volume: String, holder: Option<String> },
+    #[error("the volume `{volume}` cannot be used: {why}")]
+    VolumeUnusable { volume: String, why: String },
+    #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
+    NoName { client: String },
+}
+
+fn named(holder: Option<&String>) -> String {
+    holder.map_or_else(|| "another".to_owned(), |holder| format!("`{holder}`"))
+}
+
+impl Explain for LeaseError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Docker(error) => error.code(),
+            Self::NoImage(_) | Self::NotShared(_) | Self::VolumeUnusable { .. } => Code::Configuration,
+            Self::VolumeHeld { .. } | Self::NoName { .. } => Code::Unavailable,
+        }
+    }
+
+    fn next(&self) -> Option<String> {
+        let next = match self {
+            Self::Docker(error) => return error.next(),
+            Self::NoImage(_) => "load it with `berth up`, or correct `image` in the configuration",
+            Self::NotShared(_) => {
+                "type `berth up`, for it was started before `share` in [dind] said so; or the folder is gone"
+            }
+            Self::VolumeHeld { holder: Some(holder), .. } => {
+                return Some(format!("wait for its end, or end it with `berth kill {holder}`"));
+            }
+            Self::VolumeHeld { holder: None, .. } => "ask again, or see `berth ps`",
+            Self::VolumeUnusable { .. } => {
+                "set `user` to who owns its files, or begin another volume under a new name"
+            }
+            Self::NoName { .. } => "see `berth ps`",
+        };
+        Some(next.to_owned())
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Docker(error) => error.text(),
+            error => chain(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dock::dial::DialError;
+    use crate::failure::Failure;
+
+    #[test]
+    fn whoever_is_told_of_it_hears_cause_object_and_next_command() {
+        let source = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
+        let error = DialError::Connect { endpoint: "tcp://127.0.0.1:12376".into(), source };
+        let failure = Failure::from(LeaseError::from(DockerError::from(error)));
+        assert_eq!(failure.code, Code::Unavailable);
+        let message = failure.message();
+        for part in ["tcp://127.0.0.1:12376", "connection refused", "`berth up`"] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+    }
+}
