@@ -34,6 +34,7 @@ pub mod dind;
 pub mod dock;
 pub mod docker_cli;
 pub mod doctor;
+pub mod exam;
 pub mod failure;
 pub mod history;
 pub mod logging;

@@ -8,10 +8,8 @@
 //! sessions are `berth run` as child processes, half of them as Claude Code starts it and half as Codex does.
 
 pub mod checks;
-pub mod client;
 pub mod figures;
 pub(crate) mod gather;
-pub mod inside;
 pub mod plan;
 pub mod report;
 pub mod session;

@@ -6,17 +6,14 @@
 mod calls;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
@@ -24,6 +21,7 @@ use tokio_util::codec::FramedRead;
 use super::plan::{Call, Calls};
 use super::slot::Slot;
 use super::{Site, aftermath};
+use crate::exam::process::{Launch, Process};
 use crate::rpc::FrameCodec;
 
 /// Calls that a client has in flight.
@@ -93,7 +91,7 @@ pub(super) struct Session<'a> {
     site: &'a Site,
     slot: &'a Slot,
     pub(super) name: String,
-    child: Child,
+    process: Process,
     input: Option<ChildStdin>,
     lines: Option<FramedRead<ChildStdout, FrameCodec>>,
     waiting: BTreeMap<u64, Waiting>,
@@ -108,8 +106,6 @@ pub(super) struct Session<'a> {
     /// Told to end by us.
     told: bool,
     killed: Arc<AtomicBool>,
-    pub(super) trace: PathBuf,
-    pub(super) stderr: PathBuf,
 }
 
 impl<'a> Session<'a> {
@@ -118,26 +114,13 @@ impl<'a> Session<'a> {
         slot: &'a Slot,
         name: String,
     ) -> io::Result<(Self, Live, mpsc::Receiver<Order>)> {
-        let file = |kind: &str| site.folder.join(format!("{name}.{kind}"));
-        let (trace, stderr) = (file("trace"), file("stderr"));
-        let mut trace_flag = std::ffi::OsString::from("--trace=");
-        trace_flag.push(&trace);
-        let mut child = Command::new(&site.program)
-            .arg("--config")
-            .arg(&slot.config)
-            .args(["run", "--client", &slot.client])
-            .arg(trace_flag)
-            .arg(super::SERVER)
-            .env("BERTH_HOME", &site.folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&stderr)?)
-            .kill_on_drop(true)
-            .spawn()?;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let (Some(pid), Some(output)) = (pid, child.stdout.take()) else {
-            return Err(io::Error::other("the session has no process or no pipes"));
-        };
+        let launch =
+            Launch { program: &site.program, config: Some(&slot.config), folder: &site.folder, name: &name };
+        let mut process = launch.spawn(["--client", slot.client.as_str(), super::SERVER], |command| {
+            command.env("BERTH_HOME", &site.folder);
+        })?;
+        let pid = process.pid().ok_or_else(|| io::Error::other("the session has no process"))?;
+        let (output, input) = process.pipes()?;
         let killed = Arc::new(AtomicBool::new(false));
         let (orders, ordered) = mpsc::channel(4);
         let live = Live { pid, orders, killed: Arc::clone(&killed) };
@@ -145,9 +128,9 @@ impl<'a> Session<'a> {
             site,
             slot,
             name,
-            input: child.stdin.take(),
+            input: Some(input),
             lines: Some(FramedRead::new(output, FrameCodec::new(MAX_LINE))),
-            child,
+            process,
             waiting: BTreeMap::new(),
             next_id: 0,
             calls: 0,
@@ -156,8 +139,6 @@ impl<'a> Session<'a> {
             ends_by: None,
             told: false,
             killed,
-            trace,
-            stderr,
         };
         Ok((session, live, ordered))
     }
@@ -245,11 +226,8 @@ impl<'a> Session<'a> {
         let input = self.input.take();
         if self.slot.number.is_multiple_of(2) {
             drop(input);
-        } else if let Some(pid) =
-            self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
-        {
-            // One that has ended by itself is not told.
-            let _ = kill_process(pid, Signal::TERM);
+        } else {
+            self.process.signal(Signal::TERM);
         }
     }
 
@@ -284,18 +262,18 @@ impl<'a> Session<'a> {
     /// Waits for the process, and says what became of the calls that had no answer.
     async fn finish(mut self) -> End {
         self.input = None;
-        let exit = tokio::time::timeout(END_WITHIN, self.child.wait()).await;
+        let exit = tokio::time::timeout(END_WITHIN, self.process.wait()).await;
         if exit.is_err() {
             self.broke(&format!("its output has ended, and it still runs after {} s", END_WITHIN.as_secs()));
-            let _ = self.child.kill().await;
+            self.process.kill().await;
         }
-        aftermath::read_executions(&self.stderr, self.site);
+        aftermath::read_executions(&self.process.stderr, self.site);
         let killed = self.killed.load(Ordering::Acquire);
         let meant = self.told || killed;
         // Who reads on is owed each answer, but for a server that ends in order with its input.
         let is_owed =
-            !killed && self.lines.is_some() && !(self.told && aftermath::ended_in_order(&self.trace));
-        let taken = if is_owed { aftermath::taken(&self.trace) } else { Vec::new() };
+            !killed && self.lines.is_some() && !(self.told && aftermath::ended_in_order(&self.process.trace));
+        let taken = if is_owed { aftermath::taken(&self.process.trace) } else { Vec::new() };
         for (id, waiting) in &self.waiting {
             let mut tally = self.site.tally();
             if taken.contains(id) {
@@ -308,10 +286,10 @@ impl<'a> Session<'a> {
             End::Meant
         } else if !self.began {
             End::Refused
-        } else if aftermath::gave_up(&self.trace) {
+        } else if aftermath::gave_up(&self.process.trace) {
             End::GaveUp
         } else {
-            let what = crate::validate::session::last_words(&self.stderr, "it ended by itself");
+            let what = self.process.with_last_words("it ended by itself");
             self.broke(&what);
             End::Broken
         }

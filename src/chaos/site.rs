@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::json;
-use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 use toml::{Table, toml};
 
@@ -24,9 +22,9 @@ use crate::config::{Config, Dind, Home};
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, up};
 use crate::dock::docker::Engine;
+use crate::exam::client::{Client, Kind};
+use crate::exam::process::{Launch, Scratch};
 use crate::failure::{Code, Failure};
-use crate::validate::client::{Client, Kind};
-use crate::validate::session::Scratch;
 use crate::values::Lookup;
 
 /// For the first session.
@@ -219,20 +217,18 @@ impl Site {
     pub(super) async fn try_out(&self, progress: &Progress) -> anyhow::Result<()> {
         let _task = progress.task("trying the server out");
         let slot = &self.slots[0];
-        let mut child = Command::new(&self.program)
-            .arg("--config")
-            .arg(&slot.config)
-            .args(["run", SERVER])
-            .env("BERTH_HOME", &self.folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start a session")?;
-        let (Some(to_session), Some(from_session)) = (child.stdin.take(), child.stdout.take()) else {
-            anyhow::bail!("the session has no pipes");
+        let launch = Launch {
+            program: &self.program,
+            config: Some(&slot.config),
+            folder: &self.folder,
+            name: "first",
         };
+        let mut process = launch
+            .spawn([SERVER], |command| {
+                command.env("BERTH_HOME", &self.folder);
+            })
+            .context("cannot start a session")?;
+        let (from_session, to_session) = process.pipes()?;
         let mut client = Client::new(Kind::Codex, from_session, to_session);
         let params = json!({ "name": "tally", "arguments": { "token": "first" } });
         let tried = async {
@@ -254,7 +250,7 @@ impl Site {
             .into());
         }
         client.close().await;
-        let _ = tokio::time::timeout(READY_WITHIN, child.wait()).await;
+        let _ = tokio::time::timeout(READY_WITHIN, process.wait()).await;
         Ok(())
     }
 }

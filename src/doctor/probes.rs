@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::line::{Line, Seen};
 use super::names::{self, Names};
-use crate::validate::checks::Outcome;
-use crate::validate::checks::resources::{self, Resources};
+use crate::exam::check::Outcome;
+use crate::exam::limits;
+use crate::exam::limits::Resources;
 
 /// The promise: a container goes this soon after its owner.
 pub const GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -48,7 +49,7 @@ pub(super) fn judge(seen: &Seen<Probes>) -> Vec<Line> {
 }
 
 fn limits(probes: &Probes) -> Line {
-    let checks = resources::judge(&probes.limits);
+    let checks = limits::judge(&probes.limits);
     let failed: Vec<String> = checks
         .iter()
         .filter(|check| check.outcome == Outcome::Failed)
@@ -67,7 +68,7 @@ fn limits(probes: &Probes) -> Line {
         probes.image
     );
     for proof in [&probes.limits.memory.over, &probes.limits.pids.over] {
-        if let Ok(resources::Went::Stopped(how)) = proof {
+        if let Ok(limits::Went::Stopped(how)) = proof {
             fact = format!("{fact}; {how}");
         }
     }
@@ -102,7 +103,7 @@ fn lifeline(gone: Duration) -> Line {
 mod tests {
     use super::*;
     use crate::doctor::line::State;
-    use crate::validate::checks::resources::{Limits, Proof, Went};
+    use crate::exam::limits::{Limits, Proof, Went};
 
     fn probes() -> Probes {
         let wanted = Limits {

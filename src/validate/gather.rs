@@ -16,13 +16,14 @@ use futures::future::join_all;
 use super::checks::Observations;
 use super::checks::cleanup::By;
 use super::checks::isolation::Egress;
-use super::client::Kind;
-use super::inside::Inside;
 use super::plan::Plan;
-use super::session::{Scratch, Session};
+use super::session::Session;
 use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
+use crate::exam::client::Kind;
+use crate::exam::inside::Inside;
+use crate::exam::process::Scratch;
 use crate::values::{Lookup, Network};
 
 /// A session whose server has answered, and its container.

@@ -5,18 +5,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::client::Kind;
 use crate::config::{Config, Home, Server};
 use crate::dock::dial::Endpoint;
+use crate::exam::client::Kind;
+use crate::exam::environment::Berth;
 use crate::failure::{Code, Failure};
 use crate::values::Lookup;
-
-/// What Codex leaves in the environment of a server. All else it clears.
-pub(crate) const CODEX_LEAVES: [&str; 10] =
-    ["HOME", "LOGNAME", "PATH", "SHELL", "USER", "LANG", "LC_ALL", "TERM", "TMPDIR", "TZ"];
-
-/// Where berth's own files are: the examined sessions have to find ours, whatever their client clears.
-const OURS: [&str; 3] = ["BERTH_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
 
 /// The examination's subject.
 #[derive(Debug, Clone)]
@@ -32,16 +26,6 @@ pub struct Plan {
     pub address: String,
     pub certs: Option<PathBuf>,
     pub berth: Berth,
-}
-
-/// The program to start sessions with, as this one was started.
-#[derive(Debug, Clone)]
-pub struct Berth {
-    pub program: PathBuf,
-    pub config_file: Option<PathBuf>,
-    /// Variables that the server's configuration takes from the client's environment; a person whose client clears
-    /// its environment has to name them there.
-    variables: BTreeMap<String, OsString>,
 }
 
 impl Plan {
@@ -85,30 +69,6 @@ impl Plan {
     /// The clients: claude-code and codex in turns.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
         [Kind::ClaudeCode, Kind::Codex].into_iter().cycle().take(self.clients)
-    }
-}
-
-impl Berth {
-    /// The environment that `kind` gives its servers: Claude Code its own, Codex next to nothing.
-    pub fn environment(
-        &self,
-        kind: Kind,
-        ours: impl IntoIterator<Item = (OsString, OsString)>,
-        session: &str,
-    ) -> Vec<(OsString, OsString)> {
-        let is_claudes = |name: &OsString| name == "CLAUDECODE" || name == "CLAUDE_CODE_SESSION_ID";
-        let ours = ours.into_iter().filter(|(name, _)| !is_claudes(name));
-        match kind {
-            Kind::ClaudeCode => {
-                let own = [("CLAUDECODE", "1"), ("CLAUDE_CODE_SESSION_ID", session)];
-                ours.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
-            }
-            Kind::Codex => {
-                let is_left = |name: &OsString| CODEX_LEAVES.iter().chain(&OURS).any(|left| name == left);
-                let named = self.variables.iter().map(|(name, value)| (name.into(), value.clone()));
-                ours.filter(|(name, _)| is_left(name)).chain(named).collect()
-            }
-        }
     }
 }
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::checks::{Check, Observations, Outcome, Section, judge};
-use super::figures::{Figure, Times, figures};
+use super::checks::{Observations, Section, judge};
+use super::figures::{Figure, figures};
 use super::plan::Plan;
+use crate::exam::check::{Check, Outcome};
+use crate::exam::times::Times;
 
 /// The whole report, as `validation.json` has it. Keys are never renamed or removed; new ones may come.
 #[derive(Debug, Clone, Serialize)]
@@ -110,7 +112,7 @@ fn rounded(time: &Duration) -> f64 {
 
 /// A cell of the table of sessions.
 fn rows(report: &Report) -> Vec<[String; 8]> {
-    use super::figures::text;
+    use crate::exam::times::text;
     let times = |times: &Times| [times.mean, times.p50, times.p99, times.max].map(text);
     let mut rows: Vec<[String; 8]> = report
         .sessions

@@ -1,21 +1,18 @@
-//! A real session: `berth run` as a child process, started and ended as its client would.
-//!
-//! Dropping one kills the process, and its container ends with it.
+//! A session under examination, begun and ended as its client would.
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStdin, ChildStdout};
 
-use super::checks::Seen;
 use super::checks::cleanup::By;
-use super::client::{Client, ClientError, Kind};
 use super::plan::Plan;
+use crate::exam::check::Seen;
+use crate::exam::client::{Client, ClientError, Kind};
+use crate::exam::process::{Launch, Process, Scratch};
 
 /// A session that has not answered by then won't.
 const READY_WITHIN: Duration = Duration::from_secs(40);
@@ -25,41 +22,6 @@ const EXIT_WITHIN: Duration = Duration::from_secs(10);
 /// The trace is written by a thread of its own, a moment after the step.
 const TRACE_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Of what a session said on standard error, its last lines are told.
-const LAST_WORDS: usize = 2;
-
-/// A folder of our own for the sessions' traces and standard errors; removed in the end.
-#[derive(Debug)]
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// `purpose` stands in its name.
-    pub fn new(purpose: &str) -> io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        let nanoseconds = jiff::Timestamp::now().as_nanosecond();
-        let name = format!("berth-{purpose}-{}-{nanoseconds}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Leaves it where it is.
-    pub fn keep(mut self) -> PathBuf {
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Files in the system's own folder for such files. One that is kept has no path here.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A session under examination.
 #[derive(Debug)]
@@ -71,10 +33,8 @@ pub struct Session {
     started: Instant,
     /// When its server had answered.
     pub answered: Option<Instant>,
-    child: Child,
+    process: Process,
     patience: u32,
-    trace: PathBuf,
-    stderr: PathBuf,
 }
 
 impl Session {
@@ -87,50 +47,29 @@ impl Session {
         flags: &[&str],
     ) -> io::Result<Self> {
         let name = title.replace(' ', "-");
-        let file = |kind: &str| scratch.0.join(format!("{name}.{kind}"));
-        let (trace, stderr) = (file("trace"), file("stderr"));
-        let mut trace_flag = std::ffi::OsString::from("--trace=");
-        trace_flag.push(&trace);
-        let mut command = Command::new(&plan.berth.program);
-        if let Some(config) = &plan.berth.config_file {
-            command.arg("--config").arg(config);
-        }
-        command.arg("run").arg(trace_flag).args(flags).arg(&plan.server.name);
-        // What is examined is the making of containers, and their number; and no death may be mended unseen.
-        command.args(["--standby", "0", "--on-failure", "exit"]);
-        command.env_clear().envs(plan.berth.environment(
-            kind,
-            std::env::vars_os(),
-            &format!("validate-{name}"),
-        ));
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&stderr)?)
-            .kill_on_drop(true);
-        let started = Instant::now();
-        let mut child = command.spawn()?;
-        let (Some(to_session), Some(from_session)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(io::Error::other("the session has no pipes"));
+        let launch = Launch {
+            program: &plan.berth.program,
+            config: plan.berth.config_file.as_deref(),
+            folder: scratch.path(),
+            name: &name,
         };
+        // What is examined is the making of containers, and their number; and no death may be mended unseen.
+        let always = ["--standby", "0", "--on-failure", "exit"];
+        let arguments = flags.iter().copied().chain([plan.server.name.as_str()]).chain(always);
+        let started = Instant::now();
+        let mut process = launch.spawn(arguments, |command| {
+            let session = format!("validate-{name}");
+            command.env_clear().envs(plan.berth.environment(kind, std::env::vars_os(), &session));
+        })?;
+        let (from_session, to_session) = process.pipes()?;
         let client = Client::new(kind, from_session, to_session);
-        Ok(Self {
-            title,
-            kind,
-            client,
-            started,
-            answered: None,
-            child,
-            patience: plan.patience,
-            trace,
-            stderr,
-        })
+        Ok(Self { title, kind, client, started, answered: None, process, patience: plan.patience })
     }
 
     /// Begins the session as its client does; gives the time from its start to its server's first answer.
     pub async fn begin(&mut self) -> Seen<Duration> {
         if let Err(error) = self.client.begin(READY_WITHIN * self.patience).await {
-            return Err(self.with_last_words(&error.to_string()));
+            return Err(self.process.with_last_words(&error.to_string()));
         }
         let answered = Instant::now();
         self.answered = Some(answered);
@@ -147,12 +86,12 @@ impl Session {
     pub async fn container(&self) -> Seen<String> {
         let deadline = Instant::now() + TRACE_WITHIN * self.patience;
         loop {
-            let text = std::fs::read_to_string(&self.trace).unwrap_or_default();
+            let text = std::fs::read_to_string(&self.process.trace).unwrap_or_default();
             if let Some(id) = container_in(&text) {
                 return Ok(id);
             }
             if Instant::now() > deadline {
-                return Err(self.with_last_words("its trace names no container"));
+                return Err(self.process.with_last_words("its trace names no container"));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -160,7 +99,7 @@ impl Session {
 
     /// Ends the session and waits until its process is gone; gives its exit code, `None` after a signal.
     pub async fn end(self, by: By) -> Seen<Option<i32>> {
-        let Self { client, mut child, patience, stderr, .. } = self;
+        let Self { client, mut process, patience, .. } = self;
         let within = EXIT_WITHIN * patience;
         // The pipes stay open unless their end is what ends the session, so that it is nothing else.
         let kept = match by {
@@ -169,41 +108,21 @@ impl Session {
                 None
             }
             By::Sigterm => {
-                signal(&child, Signal::TERM);
+                process.signal(Signal::TERM);
                 Some(client)
             }
             By::Sigkill => {
-                signal(&child, Signal::KILL);
+                process.signal(Signal::KILL);
                 Some(client)
             }
         };
-        let exit = match tokio::time::timeout(within, child.wait()).await {
+        let exit = match tokio::time::timeout(within, process.wait()).await {
             Ok(exit) => exit.map(|status: ExitStatus| status.code()).map_err(|error| error.to_string()),
-            Err(_) => Err(last_words(&stderr, &format!("still running after {} s", within.as_secs()))),
+            Err(_) => Err(process.with_last_words(&format!("still running after {} s", within.as_secs()))),
         };
         drop(kept);
         exit
     }
-
-    fn with_last_words(&self, what: &str) -> String {
-        last_words(&self.stderr, what)
-    }
-}
-
-fn signal(child: &Child, signal: Signal) {
-    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-        // It may have ended by itself; then there is nothing to signal.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// `what`, and the end of what a session wrote to its standard error.
-pub(crate) fn last_words(stderr: &Path, what: &str) -> String {
-    let said = std::fs::read(stderr).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join(" / ");
-    if last.is_empty() { what.to_owned() } else { format!("{what}; it said: {last}") }
 }
 
 /// The step of the start that names the container, in a trace as `--trace=FILE` writes it.
@@ -227,13 +146,5 @@ mod tests {
         );
         assert_eq!(container_in(trace).as_deref(), Some("d0e5"));
         assert_eq!(container_in(&trace[..60]), None);
-    }
-
-    #[test]
-    fn last_words_are_the_last_lines_that_say_something() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "one\ntwo\n\nthree\n\n").unwrap();
-        assert_eq!(last_words(file.path(), "no answer"), "no answer; it said: two / three");
-        assert_eq!(last_words(Path::new("/nowhere"), "no answer"), "no answer");
     }
 }

@@ -7,16 +7,15 @@ use tokio::time::Instant;
 use super::{Session, Waiting};
 use crate::chaos::answer::{Answer, Meaning};
 use crate::chaos::plan::Call;
-
-const MODERN: &str = "2026-07-28";
+use crate::exam::messages;
 
 impl Session<'_> {
+    fn info(&self) -> Value {
+        json!({ "name": self.slot.client, "version": "1" })
+    }
+
     pub(super) async fn initialize(&mut self) {
-        let params = json!({
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": { "name": self.slot.client, "version": "1" },
-        });
+        let params = messages::initialize("2025-06-18", &self.info());
         self.request("initialize", params, true).await;
     }
 
@@ -43,15 +42,11 @@ impl Session<'_> {
             params["arguments"]["token"] = token.clone().into();
         }
         if self.slot.is_modern {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": MODERN,
-                "io.modelcontextprotocol/clientInfo": { "name": self.slot.client, "version": "1" },
-                "io.modelcontextprotocol/clientCapabilities": {},
-            });
+            messages::make_modern(&mut params, &self.info());
         }
         let sent = self.site.tally().sent(&self.name, &token);
         self.waiting.insert(id, Waiting { token, sent, since: Instant::now(), is_initialize });
-        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await;
+        self.send(&messages::request(&id.into(), method, &params)).await;
     }
 
     async fn send(&mut self, message: &Value) {
@@ -69,8 +64,7 @@ impl Session<'_> {
             }
             Meaning::Notification => {}
             Meaning::Request(id) => {
-                let error = json!({ "code": -32601, "message": "Method not found" });
-                self.send(&json!({ "jsonrpc": "2.0", "id": id, "error": error })).await;
+                self.send(&messages::reply(&id, &Value::Null)).await;
             }
             Meaning::Answer(id, answer) => {
                 let Some(waiting) = id.as_u64().and_then(|id| self.waiting.remove(&id)) else {

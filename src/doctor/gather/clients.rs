@@ -18,7 +18,7 @@ use crate::doctor::Options;
 use crate::doctor::clients::read::{self, Entry, Kind, Scope};
 use crate::doctor::clients::{Examined, File, Program, Start, Target};
 use crate::doctor::line::Seen;
-use crate::validate::plan::CODEX_LEAVES;
+use crate::exam::environment::CODEX_LEAVES;
 use crate::values::Lookup;
 
 /// A program that hasn't said its version by then is no berth that works.

@@ -12,7 +12,7 @@ use crate::dock::docker::Engine;
 use crate::dock::resolver::{self, Resolver};
 use crate::doctor::line::Seen;
 use crate::doctor::names::{ASKED_FOR, Asked, Names};
-use crate::validate::inside::Inside;
+use crate::exam::inside::Inside;
 use crate::values::Network;
 
 /// As long as the probe waits.

@@ -11,9 +11,9 @@ use crate::dock::wire::Wire;
 use crate::doctor::images::{Image, Presence};
 use crate::doctor::line::Seen;
 use crate::doctor::probes::{Eof, GONE_WITHIN, Probes};
+use crate::exam::inside::Inside;
+use crate::exam::limits::prove::prove;
 use crate::failure::Failure;
-use crate::validate::gather::resources;
-use crate::validate::inside::Inside;
 use crate::values::{Image as ImageName, Network};
 
 /// So little is overstepped at once, and costs the machine nothing.
@@ -61,7 +61,7 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
         }),
         Err(why) => Seen::failed(why, "berth validate"),
     };
-    let limits = resources::prove(&settings, Some(&inside), Some(&inside)).await;
+    let limits = prove(&settings, Some(&inside), Some(&inside)).await;
     let names = names::look(asked, daemon, &inside).await;
     let gone_after = let_go(daemon, lease, GIVE_UP_AFTER * asked.patience).await;
     Seen::Found(Probes { image: image.name.clone(), limits, eof, names, gone_after })

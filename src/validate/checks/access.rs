@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Check, Question, Seen, UNEXAMINED, unexamined};
-use crate::validate::figures::Times;
+use crate::exam::check::{Check, Question, Seen, UNEXAMINED, unexamined};
+use crate::exam::times::Times;
 
 /// What the clients' calls gave.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, Question, Seen, UNEXAMINED};
+use crate::exam::check::{Check, Question, Seen, UNEXAMINED};
 
 /// How the sessions ended, and what was left.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, Question, Seen, repeated, unexamined};
+use crate::exam::check::{Check, Question, Seen, repeated, unexamined};
 
 /// The sessions that were started at once.
 #[derive(Debug, Clone)]

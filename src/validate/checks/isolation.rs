@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Check, Question, Seen, repeated, unexamined};
+use crate::exam::check::{Check, Question, Seen, repeated, unexamined};
 
 /// What was tried from inside of the sessions' containers. Each attempt has its control: the same thing where it
 /// must work, so that a probe that never works proves nothing.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, Question, Seen, UNEXAMINED};
+use crate::exam::check::{Check, Question, Seen, UNEXAMINED};
 
 /// The DinD daemon as it was found.
 #[derive(Debug, Clone)]

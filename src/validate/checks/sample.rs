@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use super::Observations;
 use super::access::{Access, Call, CallOutcome, ClientCalls, Later};
 use super::cleanup::{By, Cleanup, End};
 use super::deployment::{Deployed, Deployment, Found};
 use super::isolation::{Door, Egress, Files, Isolation, Reach, Sight, Socket, Volume};
 use super::orchestrator::{Connection, Container, Orchestrator};
-use super::resources::{Limits, Proof, Resources, Went};
 use super::tls::{Attempt, ContainerPorts, Doors, Tls};
-use super::{Observations, Seen};
+use crate::exam::check::Seen;
+use crate::exam::limits::{Limits, Proof, Resources, Went};
 
 const TITLES: [(&str, &str); 4] = [
     ("claude-code 1", "claude-code"),

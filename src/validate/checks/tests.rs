@@ -8,10 +8,11 @@ use super::cleanup::{By, End};
 use super::deployment::Found;
 use super::isolation::{Egress, Reach};
 use super::orchestrator::{Connection, Container};
-use super::resources::{Limits, Went};
 use super::sample::{good, ms, reach};
 use super::tls::{Attempt, Doors};
 use super::*;
+use crate::exam::check::{Seen, UNEXAMINED};
+use crate::exam::limits::{Limits, Went};
 
 fn doors(seen: &mut Observations) -> &mut Doors {
     match &mut seen.tls {

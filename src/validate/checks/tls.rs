@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Check, Question, UNEXAMINED};
+use crate::exam::check::{Check, Question, UNEXAMINED};
 
 /// What the daemon's port, and those beside it, said to us and to strangers.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,8 @@
 //! What was missing where nothing could be examined.
 
 use super::deployment::Deployed;
-use super::{Observations, Section, UNEXAMINED};
+use super::{Observations, Section};
+use crate::exam::check::UNEXAMINED;
 
 /// Says of each check that had nothing to look at why that was so.
 pub(super) fn explain(sections: &mut [Section], seen: &Observations) {
@@ -32,9 +33,10 @@ fn fault(session: &Deployed) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge;
     use super::super::sample::good;
-    use super::super::{Check, judge};
     use super::*;
+    use crate::exam::check::Check;
 
     fn unexamined(seen: &Observations) -> Vec<Check> {
         let checks = judge(seen).into_iter().flat_map(|section| section.checks);

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::{Bench, Live};
 use crate::dock::docker::Engine;
 use crate::dock::roster::{self, Entry};
-use crate::validate::checks::Seen;
+use crate::exam::check::Seen;
 use crate::validate::checks::cleanup::{By, Cleanup, End, WITHIN};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -8,9 +8,9 @@ use futures::future::join_all;
 use super::{Bench, Live};
 use crate::dock::docker::Engine;
 use crate::dock::roster::{self, State};
-use crate::validate::checks::Seen;
+use crate::exam::check::Seen;
+use crate::exam::client::Kind;
 use crate::validate::checks::deployment::{Deployed, Deployment, Found, PATIENCE};
-use crate::validate::client::Kind;
 use crate::validate::session::Session;
 
 /// A container gets its number while its server starts.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{Bench, Live};
-use crate::validate::checks::Seen;
+use crate::exam::check::Seen;
+use crate::exam::inside::{Inside, Listener, Surroundings};
 use crate::validate::checks::isolation::{Door, Egress, Files, Isolation, Reach, Sight, Socket, Volume};
-use crate::validate::inside::{Inside, Listener, Surroundings};
 
 /// Where the listeners in the sessions listen, from the first on; each session has its own number.
 const PORT: u16 = 21_000;

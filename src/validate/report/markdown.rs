@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::{HEADINGS, Report, rows};
-use crate::validate::checks::{Outcome, Section};
+use crate::exam::check::Outcome;
+use crate::validate::checks::Section;
 
 /// The document, `validation.md`.
 pub fn render(report: &Report) -> String {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{HEADINGS, Report, rows};
-use crate::validate::checks::{Check, Outcome};
+use crate::exam::check::{Check, Outcome};
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";

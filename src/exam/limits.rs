@@ -1,6 +1,8 @@
 //! Are the limits those of the configuration, seen from inside, and do they hold?
 
-use super::{Check, Question, Seen, UNEXAMINED};
+pub mod prove;
+
+use crate::exam::check::{Check, Question, Seen, UNEXAMINED};
 
 /// One session's limits.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 
+use super::messages;
 use crate::rpc::FrameCodec;
 
 /// No answer of the examination's is longer.
@@ -19,8 +20,6 @@ const MAX_LINE: usize = 32 << 20;
 const KEPT: usize = 16;
 /// Claude Code waits so long for the answer to its probe, then begins with `initialize`.
 const PROBE_PATIENCE: Duration = Duration::from_secs(3);
-
-const MODERN: &str = "2026-07-28";
 
 /// Whose ways of starting a session to imitate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,11 +106,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
                 Err(error) => return Err(error),
             }
         }
-        let params = json!({
-            "protocolVersion": self.kind.revision(),
-            "capabilities": {},
-            "clientInfo": self.kind.client_info(),
-        });
+        let params = messages::initialize(self.kind.revision(), &self.kind.client_info());
         let left = deadline.saturating_duration_since(Instant::now());
         self.request(&json!(0), "initialize", params, left).await?;
         self.send(
@@ -130,13 +125,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         within: Duration,
     ) -> Result<Value, ClientError> {
         if self.modern {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": MODERN,
-                "io.modelcontextprotocol/clientInfo": self.kind.client_info(),
-                "io.modelcontextprotocol/clientCapabilities": {},
-            });
+            messages::make_modern(&mut params, &self.kind.client_info());
         }
-        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let request = messages::request(id, method, &params);
         let exchange = async {
             self.send(method, &request).await?;
             self.answer(id, method).await
@@ -188,7 +179,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
             };
             match (message.contains_key("method"), message.get("id")) {
                 (true, Some(theirs)) => {
-                    let answer = reply(theirs, &message["method"]);
+                    let answer = messages::reply(theirs, &message["method"]);
                     self.send("an answer", &answer).await?;
                 }
                 (true, None) => {}
@@ -197,15 +188,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
                 (false, _) => keep(&mut self.strange_answers, &line),
             }
         }
-    }
-}
-
-/// What we can answer a server: that we are there, and nothing else.
-fn reply(id: &Value, method: &Value) -> Value {
-    if method == "ping" {
-        json!({ "jsonrpc": "2.0", "id": id, "result": {} })
-    } else {
-        json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "Method not found" } })
     }
 }
 

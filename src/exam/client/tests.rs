@@ -36,7 +36,7 @@ async fn claude_code_probes_first_and_then_initializes() {
             (&probe["method"], &probe["id"]),
             (&json!("server/discover"), &json!("server-discover-probe-1"))
         );
-        assert_eq!(probe["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], MODERN);
+        assert_eq!(probe["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], messages::MODERN);
         server
             .say(r#"{"jsonrpc":"2.0","id":"server-discover-probe-1","error":{"code":-32601,"message":"no"}}"#)
             .await;

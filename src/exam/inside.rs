@@ -9,12 +9,12 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
-use super::checks::Seen;
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Chunk, Command, Exec};
 use crate::dock::keeper;
 use crate::dock::wire::{Request, Wire};
+use crate::exam::check::Seen;
 
 /// The longest that a probe may take; the slowest of them starts hundreds of processes.
 const WITHIN: Duration = Duration::from_secs(30);

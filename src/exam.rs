@@ -1,0 +1,12 @@
+//! What examinations share: an MCP client, `berth run` as a child process, looks from inside of a container, its limits, times.
+//!
+//! `validate`, `chaos` and `doctor` are made of it; it judges single facts and knows none of the three.
+
+pub mod check;
+pub mod client;
+pub mod environment;
+pub mod inside;
+pub mod limits;
+pub mod messages;
+pub mod process;
+pub mod times;

@@ -1,0 +1,48 @@
+//! The program to start sessions with, and the environment that a client gives it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::client::Kind;
+
+/// What Codex leaves in the environment of a server. All else it clears.
+pub const CODEX_LEAVES: [&str; 10] =
+    ["HOME", "LOGNAME", "PATH", "SHELL", "USER", "LANG", "LC_ALL", "TERM", "TMPDIR", "TZ"];
+
+/// Where berth's own files are: the examined sessions have to find ours, whatever their client clears.
+const OURS: [&str; 3] = ["BERTH_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
+
+/// The program to start sessions with, as this one was started.
+#[derive(Debug, Clone)]
+pub struct Berth {
+    pub program: PathBuf,
+    pub config_file: Option<PathBuf>,
+    /// Variables that the server's configuration takes from the client's environment; a person whose client clears
+    /// its environment has to name them there.
+    pub variables: BTreeMap<String, OsString>,
+}
+
+impl Berth {
+    /// The environment that `kind` gives its servers: Claude Code its own, Codex next to nothing.
+    pub fn environment(
+        &self,
+        kind: Kind,
+        ours: impl IntoIterator<Item = (OsString, OsString)>,
+        session: &str,
+    ) -> Vec<(OsString, OsString)> {
+        let is_claudes = |name: &OsString| name == "CLAUDECODE" || name == "CLAUDE_CODE_SESSION_ID";
+        let ours = ours.into_iter().filter(|(name, _)| !is_claudes(name));
+        match kind {
+            Kind::ClaudeCode => {
+                let own = [("CLAUDECODE", "1"), ("CLAUDE_CODE_SESSION_ID", session)];
+                ours.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
+            }
+            Kind::Codex => {
+                let is_left = |name: &OsString| CODEX_LEAVES.iter().chain(&OURS).any(|left| name == left);
+                let named = self.variables.iter().map(|(name, value)| (name.into(), value.clone()));
+                ours.filter(|(name, _)| is_left(name)).chain(named).collect()
+            }
+        }
+    }
+}
