@@ -18,6 +18,7 @@ mod aftermath;
 mod answer;
 mod faults;
 mod left;
+mod live;
 pub mod plan;
 mod port;
 mod relay;
@@ -141,7 +142,7 @@ async fn break_things(
     let plan = schedule(options.seed, options.faults, options.sessions);
     let task = progress.task(&format!("{} faults on {} sessions", plan.len(), options.sessions));
     let (ends, tried) = tokio::join!(
-        join_all(site.slots.iter().map(|slot| slot.keep(&site, options.seed))),
+        join_all(site.slots.iter().map(|slot| session::keep(slot, &site, options.seed))),
         break_one_by_one(&site, &plan, options, progress),
     );
     ends.into_iter().collect::<io::Result<Vec<()>>>()?;

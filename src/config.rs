@@ -6,11 +6,14 @@
 //! value of a secret is ever part of a message or of a `Debug` output.
 
 mod bake;
+mod check;
+mod daemon;
 mod dind;
 mod engine;
 mod error;
 mod home;
 mod mount;
+mod mounting;
 mod overrides;
 mod program;
 mod reader;
@@ -25,8 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use bake::Bake;
-pub use dind::{Daemon, Dind};
-pub use engine::Origin;
+pub use daemon::{Daemon, Origin};
+pub use dind::Dind;
 pub use error::ConfigError;
 pub use home::Home;
 pub use mount::{Mount, MountEntry};

@@ -21,3 +21,6 @@ pub(crate) use value::{Value, from_str};
 pub use word::{
     AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User, is_server_name,
 };
+
+/// Where every server has memory to write to, in bytes, unless its settings say otherwise.
+pub const DEFAULT_TMPFS: [(&str, u64); 1] = [("/tmp", 64 << 20)];

@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::Site;
+use super::live::{Live, Order};
 use super::plan::{Fault, Kind};
-use super::session::{Live, Order};
 use super::slot::Slot;
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::labels::LABEL_CLIENT;

@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 
+use super::live::{End, Live, Order};
 use super::plan::{Call, Calls};
 use super::slot::Slot;
 use super::{Site, aftermath};
@@ -32,51 +33,10 @@ const LEDGER_EVERY: u64 = 20;
 const ANSWER_WITHIN: Duration = Duration::from_secs(150);
 /// A session that was told to end has done so by then, whatever became of its daemon.
 const END_WITHIN: Duration = Duration::from_secs(20);
+/// Before a session is tried again that was refused.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const MAX_LINE: usize = 16 << 20;
-
-/// What a fault has a session do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Close the proxy's input in mid-call, and read on.
-    Leave,
-    /// Close both ends in mid-call.
-    Die,
-    /// Call a tool that ends the server (`then` of `tally`).
-    End(&'static str),
-}
-
-/// How to reach a session that runs.
-#[derive(Debug, Clone)]
-pub(super) struct Live {
-    pub(super) pid: Pid,
-    pub(super) orders: mpsc::Sender<Order>,
-    killed: Arc<AtomicBool>,
-}
-
-impl Live {
-    pub(super) fn kill(&self) -> io::Result<()> {
-        self.killed.store(true, Ordering::Release);
-        Ok(kill_process(self.pid, Signal::KILL)?)
-    }
-
-    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(kill_process(self.pid, signal)?)
-    }
-}
-
-/// How a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// As it was told to, or by a fault.
-    Meant,
-    /// There was no server for it.
-    Refused,
-    /// Its server was lost too often in too short a time.
-    GaveUp,
-    /// It should not have.
-    Broken,
-}
 
 struct Waiting {
     token: String,
@@ -84,6 +44,28 @@ struct Waiting {
     sent: u64,
     since: Instant,
     is_initialize: bool,
+}
+
+/// Has sessions in the slot until the run ends.
+pub(super) async fn keep(slot: &Slot, site: &Site, seed: u64) -> std::io::Result<()> {
+    let mut calls = Calls::new(seed, slot.number);
+    let mut generation = 0;
+    while !site.stop.is_cancelled() {
+        generation += 1;
+        let name = format!("{}.{generation}", slot.client);
+        let (session, live, orders) = Session::spawn(site, slot, name)?;
+        slot.set_live(Some(live));
+        let end = Box::pin(session.run(&mut calls, orders)).await;
+        slot.set_live(None);
+        site.count(end);
+        if end == End::Refused {
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN_AFTER) => {}
+                () = site.stop.cancelled() => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The client's side of a session.

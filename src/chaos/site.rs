@@ -11,10 +11,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use toml::{Table, toml};
 
+use super::live::End;
 use super::port::Ports;
 use super::relay::Relay;
 use super::report::{Sessions, kind_of_error};
-use super::session::End;
 use super::slot::Slot;
 use super::tally::Tally;
 use super::{Options, SERVER, STANDBY_TTL, abandoned};

@@ -2,17 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Site;
-use super::plan::Calls;
+use super::live::Live;
 use super::relay::Relay;
-use super::session::{End, Live, Session};
-
-/// Before a session is tried again that was refused.
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -57,29 +51,7 @@ impl Slot {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_live(&self, live: Option<Live>) {
+    pub(super) fn set_live(&self, live: Option<Live>) {
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
-    }
-
-    /// Has sessions here until the run ends.
-    pub(super) async fn keep(&self, site: &Site, seed: u64) -> std::io::Result<()> {
-        let mut calls = Calls::new(seed, self.number);
-        let mut generation = 0;
-        while !site.stop.is_cancelled() {
-            generation += 1;
-            let name = format!("{}.{generation}", self.client);
-            let (session, live, orders) = Session::spawn(site, self, name)?;
-            self.set_live(Some(live));
-            let end = Box::pin(session.run(&mut calls, orders)).await;
-            self.set_live(None);
-            site.count(end);
-            if end == End::Refused {
-                tokio::select! {
-                    () = tokio::time::sleep(AGAIN_AFTER) => {}
-                    () = site.stop.cancelled() => {}
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 
 use super::Home;
-use super::engine::Origin;
+use super::daemon::{Daemon, remote_host};
 use super::error::ConfigError;
 use super::reader::Section;
 use super::share::Shares;
@@ -40,21 +40,6 @@ pub struct Dind {
     pub address_pools: Vec<AddressPool>,
     /// By which it reaches registries.
     pub proxies: Proxies,
-}
-
-/// A daemon's address and the folder of the certificates for it; without one, no TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Daemon {
-    pub address: String,
-    pub certs: Option<PathBuf>,
-    pub origin: Origin,
-}
-
-impl Daemon {
-    /// A daemon that the file or berth itself names.
-    pub(crate) fn configured(address: impl Into<String>, certs: Option<PathBuf>) -> Self {
-        Self { address: address.into(), certs, origin: Origin::Configured }
-    }
 }
 
 impl Default for Dind {
@@ -165,17 +150,6 @@ impl Value for Proxy {
         let is_address = !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic());
         (["http", "https", "socks5"].contains(&scheme) && is_address).then(|| Self(text.to_owned()))
     }
-}
-
-/// The host of a TCP address on another machine, as it stands there: with brackets where it is IPv6.
-pub(super) fn remote_host(address: &str) -> Option<&str> {
-    let (host, _) = address.strip_prefix("tcp://")?.rsplit_once(':')?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let local = match bare.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => bare.eq_ignore_ascii_case("localhost"),
-    };
-    (!local).then_some(host)
 }
 
 #[cfg(test)]

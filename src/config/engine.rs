@@ -2,11 +2,11 @@
 //!
 //! [`Said::gather`] reads the environment and the docker CLI's files; the choice over what they say is pure.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Home;
-use super::dind::{Daemon, Dind, remote_host};
+use super::daemon::{Daemon, Origin, leave, remote_host};
+use super::dind::Dind;
 use super::error::ConfigError;
 use crate::docker_cli::{Context, ContextError, DockerCli};
 use crate::failure::chain;
@@ -16,47 +16,6 @@ use crate::values::Value;
 
 /// The engine's socket where nobody has chosen one.
 const SOCKET: &str = "/var/run/docker.sock";
-
-/// Who says where a daemon is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// `berth.toml`.
-    Configured,
-    DockerHost,
-    /// A docker context; `DOCKER_CONTEXT` names it (`by_variable`), or the docker CLI's file.
-    Context {
-        name: String,
-        by_variable: bool,
-    },
-    /// Nobody. The sockets that were looked for, up to the one that is there; if none is, `is_there` is false.
-    Socket {
-        looked_for: Vec<PathBuf>,
-        is_there: bool,
-    },
-}
-
-/// Completes «the Docker engine at `ADDRESS`, …».
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configured => f.write_str("named in [dind]"),
-            Self::DockerHost => f.write_str("by DOCKER_HOST"),
-            Self::Context { name, by_variable: true } => {
-                write!(f, "of the docker context `{name}` by DOCKER_CONTEXT")
-            }
-            Self::Context { name, .. } => write!(f, "of the current docker context `{name}`"),
-            Self::Socket { looked_for, is_there: true } if looked_for.len() == 1 => {
-                f.write_str("the default socket")
-            }
-            Self::Socket { looked_for, is_there } => {
-                let missing = looked_for.len() - usize::from(*is_there);
-                let paths: Vec<_> =
-                    looked_for.iter().take(missing).map(|path| format!("`{}`", path.display())).collect();
-                write!(f, "no socket being at {}", paths.join(", "))
-            }
-        }
-    }
-}
 
 /// What the environment and the docker CLI's files say of engines.
 #[derive(Debug)]
@@ -226,11 +185,6 @@ fn of_context(context: &Context) -> Result<Daemon, ConfigError> {
     Ok(Daemon { address, certs, origin })
 }
 
-/// How a person comes by another engine.
-fn leave(by_variable: bool) -> &'static str {
-    if by_variable { "unset DOCKER_CONTEXT" } else { "type `docker context use default`" }
-}
-
 fn unusable(error: &ContextError) -> ConfigError {
     let (source, hint) = match error {
         ContextError::Missing { by_variable: true, .. } => (", which DOCKER_CONTEXT names", leave(true)),
@@ -239,31 +193,6 @@ fn unusable(error: &ContextError) -> ConfigError {
     };
     ConfigError::new(format!("{}{source}", chain(error))).with_hint(hint)
 }
-
-impl Daemon {
-    /// What a person types to have an engine that does not answer, or another.
-    pub fn start(&self) -> String {
-        let command = START.iter().find(|(part, _)| self.address.contains(part)).map(|(_, command)| *command);
-        let start = command.map_or("start it".to_owned(), |command| format!("start it (`{command}`)"));
-        let another = match &self.origin {
-            Origin::Configured => "correct `engine` in [dind]",
-            Origin::DockerHost => "correct DOCKER_HOST",
-            Origin::Context { by_variable, .. } => leave(*by_variable),
-            Origin::Socket { .. } => "name another with DOCKER_HOST or `docker context use`",
-        };
-        format!("{start}, or {another}")
-    }
-}
-
-/// What starts an engine, by a part of its address.
-const START: [(&str, &str); 6] = [
-    ("/.docker/desktop/", "systemctl --user start docker-desktop"),
-    ("/.colima/", "colima start"),
-    ("/.rd/", "rdctl start"),
-    ("unix:///run/user/", "systemctl --user start docker"),
-    ("unix:///var/run/docker.sock", "sudo systemctl start docker"),
-    ("unix:///run/docker.sock", "sudo systemctl start docker"),
-];
 
 #[cfg(test)]
 mod tests;

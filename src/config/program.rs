@@ -71,18 +71,6 @@ pub(super) fn read_server(
 }
 
 impl Server {
-    /// Whether a prestarted server's arguments are known before its session.
-    pub(super) fn check_args(&self) -> Result<(), ConfigError> {
-        let args = self.args.iter().flatten().filter_map(|arg| Template::parse(arg).ok());
-        let mut variables = args.flat_map(|arg| arg.variables().map(str::to_owned).collect::<Vec<_>>());
-        let Some(variable) = variables.next() else { return Ok(()) };
-        Err(ConfigError::new(format!(
-            "server `{}` cannot be prestarted: its arguments take `{variable}` from its client's environment",
-            self.name
-        ))
-        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
-    }
-
     /// Puts the variables' values from `lookup` into the arguments; gives those values that look like secrets.
     pub fn resolve_args(&mut self, lookup: Lookup) -> Result<Vec<String>, ConfigError> {
         let mut secrets = Vec::new();

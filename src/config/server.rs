@@ -11,8 +11,8 @@ use super::overrides::{EnvEntry, Overrides};
 use super::volume::Volume;
 use crate::config::Recipe;
 use crate::values::{
-    Cpus, Image, LineLimit, Lookup, Memory, Network, OnFailure, Pids, Span, Standby, Template, Timeout,
-    ToolPattern, is_server_name, looks_secret,
+    Cpus, DEFAULT_TMPFS, Image, LineLimit, Lookup, Memory, Network, OnFailure, Pids, Span, Standby, Template,
+    Timeout, ToolPattern, is_server_name, looks_secret,
 };
 
 /// The `user` that is whoever runs berth.
@@ -85,7 +85,7 @@ pub struct Settings {
     /// Whether sessions leave a history.
     pub journal: bool,
     /// By the variable's name; expanded by [`Server::resolve_env`] alone.
-    env: BTreeMap<String, EnvEntry>,
+    pub(super) env: BTreeMap<String, EnvEntry>,
 }
 
 impl Default for Settings {
@@ -99,7 +99,7 @@ impl Default for Settings {
             read_only: false,
             user: None,
             workdir: None,
-            tmpfs: BTreeMap::from([("/tmp".to_owned(), 64 << 20)]),
+            tmpfs: DEFAULT_TMPFS.map(|(path, size)| (path.to_owned(), size)).into(),
             no_new_privileges: true,
             max_line: 16 << 20,
             stop_grace: Duration::from_secs(3),
@@ -171,6 +171,24 @@ impl Settings {
             self.env.insert(entry.name.clone(), entry);
         }
     }
+
+    /// Adds a layer's mounts, target by target; an empty list takes away those of the layers below.
+    fn apply_mounts(&mut self, over: &[MountEntry]) {
+        if over.is_empty() {
+            self.mounts.clear();
+        }
+        self.mounts.retain(|mount| over.iter().all(|other| other.target != mount.target));
+        self.mounts.extend_from_slice(over);
+    }
+
+    /// Adds a layer's volumes, target by target; an empty list takes away those of the layers below.
+    fn apply_volumes(&mut self, over: &[Volume]) {
+        if over.is_empty() {
+            self.volumes.clear();
+        }
+        self.volumes.retain(|volume| over.iter().all(|other| other.target != volume.target));
+        self.volumes.extend_from_slice(over);
+    }
 }
 
 impl Server {
@@ -190,31 +208,6 @@ impl Server {
         let mut server = self.clone();
         server.settings.apply(overrides);
         server
-    }
-
-    /// Whether the settings go together: a server that is started ahead of its session can't have that session's values,
-    /// and a secret's value would stand in its container's configuration.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        self.settings.check_targets(&self.name)?;
-        self.settings.check_volumes(&self.name)?;
-        if !self.settings.prestart {
-            return Ok(());
-        }
-        let wrong = self.settings.env.values().find_map(|entry| {
-            let why = match entry.template.variables().next() {
-                Some(variable) => format!("takes `{variable}` from its client's environment"),
-                None if entry.secret || looks_secret(&entry.name) => "is a secret".to_owned(),
-                None => return None,
-            };
-            Some((entry, why))
-        });
-        let Some((entry, why)) = wrong else { return self.check_args() };
-        Err(ConfigError::new(format!(
-            "server `{}` cannot be prestarted: its variable `{}` {why}",
-            self.name, entry.name
-        ))
-        .at(entry.place.clone())
-        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
     }
 
     /// What follows from the settings when all layers are there. The server runs as whoever runs berth (`caller`: user and

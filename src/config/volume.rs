@@ -3,7 +3,6 @@
 use super::error::{ConfigError, Place};
 use super::mount::target_path;
 use super::reader::Section;
-use super::server::Settings;
 use crate::values::is_server_name;
 use crate::values::{Value, ValueError, from_str};
 
@@ -51,41 +50,6 @@ pub(super) fn read_volumes(section: &mut Section) -> Result<Option<Vec<Volume>>,
         volume.place = Some(item.place());
     }
     Ok(Some(volumes))
-}
-
-impl Settings {
-    /// Adds a layer's volumes, target by target; an empty list takes away those of the layers below.
-    pub(super) fn apply_volumes(&mut self, over: &[Volume]) {
-        if over.is_empty() {
-            self.volumes.clear();
-        }
-        self.volumes.retain(|volume| over.iter().all(|other| other.target != volume.target));
-        self.volumes.extend_from_slice(over);
-    }
-
-    /// Whether the server can have its volumes.
-    pub(super) fn check_volumes(&self, server: &str) -> Result<(), ConfigError> {
-        let Some(first) = self.volumes.first() else { return Ok(()) };
-        if self.prestart {
-            let message = format!(
-                "server `{server}` cannot be prestarted: its volume `{}` is for one session at a time",
-                first.name
-            );
-            return Err(ConfigError::new(message)
-                .at(first.place.clone())
-                .with_hint("set `prestart = false` for this server"));
-        }
-        for (n, volume) in self.volumes.iter().enumerate() {
-            // Not even one that is shared beside one's own: whoever reads the file would take them for the same.
-            if self.volumes.iter().skip(n + 1).any(|other| other.name == volume.name) {
-                let message = format!("server `{server}` has the volume `{}` twice", volume.name);
-                return Err(ConfigError::new(message)
-                    .at(volume.place.clone())
-                    .with_hint("one place is enough, or give them two names"));
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

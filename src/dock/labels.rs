@@ -24,3 +24,6 @@ pub fn managed_by() -> (String, String) {
 pub fn managed_by_filter() -> String {
     format!("{LABEL_MANAGED_BY}=berth")
 }
+
+/// What the name of a container on standby ends with.
+pub const STANDBY: &str = ".standby";

@@ -20,10 +20,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::dial::Stream;
 use super::docker::{DockerError, Engine, Listed};
 use super::keeper;
+use super::labels::STANDBY;
 use super::lease_error::{LeaseError, MAX_NUMBER};
 use super::owner::Owner;
 use super::spec::Spec;
-use super::standby::STANDBY;
 use super::volume;
 use super::wire::{Request, Wire};
 
@@ -53,7 +53,7 @@ impl Lease {
         let mut lease = Self::begin(engine, wire, spec).await?;
         if volume::written(&spec.server.settings).next().is_some() {
             // Where that fails, the lease is dropped, and the container ends.
-            volume::enter(engine, &mut lease.lifeline.stream, &lease.container, spec).await?;
+            volume::enter::enter(engine, &mut lease.lifeline.stream, &lease.container, spec).await?;
         }
         Ok(lease)
     }

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::docker::{DockerError, Engine, Listed};
 use super::labels;
+use super::labels::STANDBY;
 use super::owner::Owner;
-use super::standby::STANDBY;
 
 /// A container that was created and doesn't run for this long (by the daemon's clock, in seconds) is nobody's: the
 /// daemon itself goes on from its creation to its start, a moment later.

@@ -15,14 +15,11 @@ use futures::future::BoxFuture;
 use super::docker::{DockerError, Engine, Listed};
 use super::exec::{self, Input, Output};
 use super::keeper;
-use super::labels::{LABEL_CLIENT, LABEL_SPEC};
+use super::labels::{LABEL_CLIENT, LABEL_SPEC, STANDBY};
 use super::lease::{self, Lease};
 use super::owner::Owner;
 use super::spec::Spec;
 use super::wire::{Request, Wire};
-
-/// What the name of a container on standby ends with.
-pub const STANDBY: &str = ".standby";
 
 /// A container that may be claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,35 +1,11 @@
-//! Volumes that outlive their sessions: what they are called, whose they are, and the wait for the place of the one
-//! who may write.
-//!
-//! The place is a lock that the keeper holds on the volume's folder (`keeper/locks.rs`): the kernel frees it with its
-//! holder's death, whatever that was. Here we ask the keeper for it before there is a server, and mend a new volume's
-//! ownership while nobody else can be in it.
+//! Volumes that outlive their sessions: what they are called, and whose they are.
 
-use std::time::Duration;
+pub(super) mod enter;
 
-use bytes::BytesMut;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Instant;
-use tokio_util::codec::Decoder;
 
-use super::dial::Stream;
-use super::docker::{DockerError, Engine};
-use super::exec::{Chunk, Demultiplexer};
-use super::keeper;
 use super::labels::{self, LABEL_CLIENT, LABEL_VOLUME};
-use super::lease_error::LeaseError;
-use super::spec::Spec;
 use crate::config::{Settings, Volume};
-
-/// How often the place is asked for while somebody else has it.
-const ASK_EVERY: Duration = Duration::from_millis(100);
-/// A session that is ending is gone this long after its server's grace.
-const GONE_AFTER: Duration = Duration::from_secs(2);
-/// Where a new volume is put while it is made somebody's: an archive's entry for a folder itself would be passed over.
-const PLACE: (&str, &str) = ("/.berth", "volume");
-/// Longer than anything that the keeper says.
-const LINE: usize = 1024;
 
 /// The volumes that a server may write.
 pub(super) fn written(settings: &Settings) -> impl Iterator<Item = &Volume> {
@@ -37,7 +13,7 @@ pub(super) fn written(settings: &Settings) -> impl Iterator<Item = &Volume> {
 }
 
 /// What the daemon calls a volume. No client's name has a `_`, so no two are called alike.
-fn name(volume: &Volume, client: &str) -> String {
+pub(super) fn name(volume: &Volume, client: &str) -> String {
     if volume.shared {
         format!("berth-data_{}", volume.name)
     } else {
@@ -56,171 +32,6 @@ pub(super) fn mount(volume: &Volume, client: &str) -> Value {
         "Type": "volume", "Source": name(volume, client), "Target": volume.target, "ReadOnly": !volume.writable,
         "VolumeOptions": { "Labels": labels },
     })
-}
-
-/// What the keeper says of the place.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    Ready,
-    Held {
-        target: String,
-    },
-    /// It is new, and not the server's user's.
-    Foreign {
-        uid: u64,
-        gid: u64,
-        target: String,
-    },
-    Unusable {
-        target: String,
-        why: String,
-    },
-}
-
-impl Answer {
-    fn parse(line: &str) -> Option<Self> {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        // A target may hold spaces, so it comes last.
-        Some(match word {
-            "ready" => Self::Ready,
-            "held" => Self::Held { target: rest.to_owned() },
-            "foreign" => {
-                let (ids, target) = rest.split_once(' ')?;
-                let (uid, gid) = ids.split_once(':')?;
-                Self::Foreign { uid: uid.parse().ok()?, gid: gid.parse().ok()?, target: target.to_owned() }
-            }
-            "unusable" => {
-                let (why, target) = rest.split_once(": ")?;
-                Self::Unusable { target: target.to_owned(), why: why.to_owned() }
-            }
-            _ => return None,
-        })
-    }
-}
-
-/// Waits until the session of `spec` is the one that may write to its volumes. `stream` is its lifeline, claimed.
-pub(super) async fn enter(
-    engine: &Engine,
-    stream: &mut Stream,
-    container: &str,
-    spec: &Spec,
-) -> Result<(), LeaseError> {
-    let settings = &spec.server.settings;
-    let patience = (settings.stop_grace + GONE_AFTER).min(settings.start_timeout / 2);
-    let until = Instant::now() + patience;
-    let broken = |error| DockerError::broken("take the volumes of the container", container, error);
-    let volume = |target: &str| settings.volumes.iter().find(|volume| volume.target == target);
-    let mut lines = Lines::default();
-    // Each of them once.
-    let mut to_give = written(settings).count();
-    loop {
-        let line = lines.next(stream).await.map_err(broken)?;
-        match Answer::parse(&line) {
-            Some(Answer::Ready) => return Ok(()),
-            Some(Answer::Held { target }) => {
-                if let Some(volume) = volume(&target).filter(|_| Instant::now() >= until) {
-                    let holder = holder(engine, &name(volume, &spec.client), container).await?;
-                    return Err(LeaseError::VolumeHeld { volume: volume.name.clone(), holder });
-                }
-                tokio::time::sleep(ASK_EVERY).await;
-            }
-            Some(Answer::Foreign { uid, gid, target }) if to_give > 0 => {
-                if let Some(volume) = volume(&target) {
-                    give(engine, spec, &name(volume, &spec.client), (uid, gid)).await?;
-                }
-                to_give -= 1;
-            }
-            Some(Answer::Foreign { target, .. }) => {
-                return Err(unusable(volume(&target), "it cannot be made its user's"));
-            }
-            Some(Answer::Unusable { target, why }) => return Err(unusable(volume(&target), &why)),
-            None => return Err(broken(std::io::Error::other(format!("the keeper said `{line}`"))).into()),
-        }
-        let again = async {
-            stream.write_all(keeper::AGAIN).await?;
-            stream.flush().await
-        };
-        again.await.map_err(broken)?;
-    }
-}
-
-fn unusable(volume: Option<&Volume>, why: &str) -> LeaseError {
-    let volume = volume.map(|volume| volume.name.clone()).unwrap_or_default();
-    LeaseError::VolumeUnusable { volume, why: why.to_owned() }
-}
-
-/// The container that most probably has the place: of those that may write, the one that has its number, or was first.
-async fn holder(engine: &Engine, volume: &str, own: &str) -> Result<Option<String>, DockerError> {
-    let mut others = engine.writers(volume).await?;
-    others.retain(|row| row.id != own);
-    others.sort_by_key(|row| (row.name.ends_with(".starting"), row.created));
-    Ok(others.into_iter().next().map(|row| row.name))
-}
-
-/// Makes a new volume's folder its user's. We have the place, so nobody else does the same.
-async fn give(engine: &Engine, spec: &Spec, volume: &str, owner: (u64, u64)) -> Result<(), DockerError> {
-    let (label, value) = labels::managed_by();
-    let (folder, entry) = PLACE;
-    let body = json!({
-        "Image": spec.server.image,
-        "Cmd": [keeper::PATH],
-        "Labels": { label: value },
-        "HostConfig": { "AutoRemove": true, "NetworkMode": "none", "Mounts": [{
-            "Type": "volume", "Source": volume, "Target": format!("{folder}/{entry}"),
-            "VolumeOptions": { "NoCopy": true },
-        }] },
-    });
-    // Never started; what is killed here is swept like any other that never was.
-    let filler = format!("berth-data-filler-{}", spec.session);
-    let created = engine.create(&filler, body).await?;
-    let given = match archive(entry, owner) {
-        Ok(archive) => engine.upload(&created, folder, archive).await,
-        Err(error) => Err(DockerError::broken("pack", volume, error)),
-    };
-    engine.remove(&created).await?;
-    given
-}
-
-fn archive(folder: &str, (uid, gid): (u64, u64)) -> std::io::Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(tar::EntryType::Directory);
-    header.set_size(0);
-    header.set_mode(0o755);
-    header.set_uid(uid);
-    header.set_gid(gid);
-    tar.append_data(&mut header, format!("{folder}/"), std::io::empty())?;
-    tar.into_inner()
-}
-
-/// What the keeper prints, line by line.
-#[derive(Debug, Default)]
-struct Lines {
-    demultiplexer: Demultiplexer,
-    unread: BytesMut,
-    line: Vec<u8>,
-}
-
-impl Lines {
-    async fn next(&mut self, stream: &mut Stream) -> std::io::Result<String> {
-        loop {
-            if let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
-                let rest = self.line.split_off(end + 1);
-                let line = std::mem::replace(&mut self.line, rest);
-                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
-            }
-            match self.demultiplexer.decode(&mut self.unread)? {
-                Some(Chunk::Stdout(bytes) | Chunk::Stderr(bytes)) if self.line.len() < LINE => {
-                    self.line.extend_from_slice(&bytes);
-                }
-                Some(_) => return Err(std::io::Error::other("the keeper's line has no end")),
-                None if stream.read_buf(&mut self.unread).await? == 0 => {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
-                }
-                None => {}
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -262,35 +73,5 @@ mod tests {
             (&shared["VolumeOptions"]["Labels"][LABEL_CLIENT], &shared["ReadOnly"]),
             (&Value::Null, &json!(true))
         );
-    }
-
-    #[test]
-    fn the_keepers_answers_are_read() {
-        let target = || "/my data".to_owned();
-        assert_eq!(Answer::parse("ready"), Some(Answer::Ready));
-        assert_eq!(Answer::parse("held /my data"), Some(Answer::Held { target: target() }));
-        let foreign = Answer::Foreign { uid: 1, gid: 2, target: target() };
-        assert_eq!(Answer::parse("foreign 1:2 /my data"), Some(foreign));
-        let why = "Permission denied".to_owned();
-        assert_eq!(
-            Answer::parse("unusable Permission denied: /my data"),
-            Some(Answer::Unusable { target: target(), why })
-        );
-        for other in ["", "hello", "foreign /data", "foreign -1:2 /data", "unusable /data"] {
-            assert_eq!(Answer::parse(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn the_owner_of_an_archives_folder_is_the_one_that_was_asked_for() {
-        let packed = archive("volume", (1234, 5678)).unwrap();
-        let mut tar = tar::Archive::new(&packed[..]);
-        let entry = tar.entries().unwrap().next().unwrap().unwrap();
-        let header = entry.header();
-        assert_eq!(
-            (header.uid().unwrap(), header.gid().unwrap(), header.mode().unwrap()),
-            (1234, 5678, 0o755)
-        );
-        assert_eq!(entry.path().unwrap().to_str(), Some("volume/"));
     }
 }

@@ -9,17 +9,7 @@
 use std::io;
 use std::process::Command;
 
-use super::sys;
-
-/// The kernel's `sock_filter`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Instruction {
-    pub(super) code: u16,
-    pub(super) if_so: u8,
-    pub(super) if_not: u8,
-    pub(super) value: u32,
-}
+use super::sys::{self, Instruction};
 
 /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_ALU | BPF_AND | BPF_K`, `BPF_JMP | BPF_JEQ | BPF_K`, `BPF_RET | BPF_K`.
 pub(super) const LOAD: u16 = 0x20;

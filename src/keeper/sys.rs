@@ -11,8 +11,6 @@ use std::process::Command;
 use std::ptr;
 use std::time::Duration;
 
-use super::filter::Instruction;
-
 pub(super) const NO_SIGNAL: c_int = 0;
 const SIGINT: c_int = 2;
 pub(super) const SIGKILL: c_int = 9;
@@ -47,6 +45,16 @@ struct PollFd {
     fd: RawFd,
     events: c_short,
     revents: c_short,
+}
+
+/// The kernel's `sock_filter`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instruction {
+    pub(super) code: u16,
+    pub(super) if_so: u8,
+    pub(super) if_not: u8,
+    pub(super) value: u32,
 }
 
 /// `sock_fprog`

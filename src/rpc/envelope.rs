@@ -196,11 +196,11 @@ impl<'a> Members<'a> {
         let mut members = Self::default();
         scanner.object(|scanner, key| {
             match raw::key(key) {
-                Key::Id => members.id = Some(scanner.raw()?),
-                Key::Method => members.method = Some(scanner.raw()?),
-                Key::Params => members.params = Some(scanner.raw()?),
-                Key::Result => members.result = Some(scanner.raw()?),
-                Key::Error => members.error = Some(scanner.raw()?),
+                Key::Id => members.id = Some(scanner.text().map(Raw::new)?),
+                Key::Method => members.method = Some(scanner.text().map(Raw::new)?),
+                Key::Params => members.params = Some(scanner.text().map(Raw::new)?),
+                Key::Result => members.result = Some(scanner.text().map(Raw::new)?),
+                Key::Error => members.error = Some(scanner.text().map(Raw::new)?),
                 known => {
                     scanner.value()?;
                     members.jsonrpc |= known == Key::Jsonrpc;

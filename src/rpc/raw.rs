@@ -23,7 +23,7 @@ impl<'a> Raw<'a> {
     /// `None` if `text` is no JSON.
     pub fn parse(text: &'a str) -> Option<Self> {
         let mut scanner = Scanner::new(text);
-        let raw = scanner.raw()?;
+        let raw = scanner.text().map(Raw::new)?;
         scanner.end().map(|()| raw)
     }
 
@@ -89,7 +89,7 @@ pub fn member<'a>(object: Raw<'a>, name: &str) -> Option<Raw<'a>> {
     let mut found = None;
     Scanner::new(object.get()).object(|scanner, key| {
         if unescape(key).as_deref() == Some(name.as_bytes()) {
-            found = Some(scanner.raw()?);
+            found = Some(scanner.text().map(Raw::new)?);
             Some(())
         } else {
             scanner.value()
@@ -103,7 +103,7 @@ pub fn member<'a>(object: Raw<'a>, name: &str) -> Option<Raw<'a>> {
 pub fn members<'a>(object: Raw<'a>, mut each: impl FnMut(Raw<'a>, Raw<'a>)) -> Option<()> {
     Scanner::new(object.get()).object(|scanner, key| {
         let key = Raw::new(std::str::from_utf8(key).ok()?);
-        each(key, scanner.raw()?);
+        each(key, scanner.text().map(Raw::new)?);
         Some(())
     })
 }
@@ -111,7 +111,7 @@ pub fn members<'a>(object: Raw<'a>, mut each: impl FnMut(Raw<'a>, Raw<'a>)) -> O
 /// Hands out each element of an array in its order. `None` if `array` is no array.
 pub fn elements<'a>(array: Raw<'a>, mut each: impl FnMut(Raw<'a>)) -> Option<()> {
     Scanner::new(array.get()).array(|scanner| {
-        each(scanner.raw()?);
+        each(scanner.text().map(Raw::new)?);
         Some(())
     })
 }

@@ -3,8 +3,6 @@
 //! Accepts just what `serde_json` skips over as an `IgnoredAny` (the tests hold it to that): numbers of any size, any
 //! nesting without recursion, lone surrogate escapes. Allocates nothing up to 64 levels, and a bit a level beyond.
 //! It says no more of broken text than that it is: whoever must say why asks `serde_json`.
-use super::raw::Raw;
-
 /// The eight bytes of a word, all the same.
 const fn all(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
@@ -77,11 +75,11 @@ impl<'a> Scanner<'a> {
     }
 
     /// Any value, as it stands.
-    pub(super) fn raw(&mut self) -> Option<Raw<'a>> {
+    pub(super) fn text(&mut self) -> Option<&'a str> {
         self.peek()?;
         let start = self.at;
         self.value()?;
-        self.text.get(start..self.at).map(Raw::new)
+        self.text.get(start..self.at)
     }
 
     /// Any value.

@@ -8,8 +8,9 @@ use toml_edit::{InlineTable, Value};
 use super::flags::{Line, Next};
 use super::names::{self, template};
 use super::{Parsed, Program, RunnerError};
-use crate::config::Settings;
-use crate::values::{AbsolutePath, ByteSize, Capability, Cpus, Image, Memory, Pids, Span, User};
+use crate::values::{
+    AbsolutePath, ByteSize, Capability, Cpus, DEFAULT_TMPFS, Image, Memory, Pids, Span, User,
+};
 use flag::{Meaning, flag};
 use mount::Mount;
 
@@ -252,8 +253,8 @@ impl Run {
         if !tmpfs.is_empty() {
             // The setting replaces the one that holds otherwise.
             let mut table = InlineTable::new();
-            for (path, size) in Settings::default().tmpfs {
-                table.insert(&path, size.to_string().into());
+            for (path, size) in DEFAULT_TMPFS {
+                table.insert(path, size.to_string().into());
             }
             for (path, size) in tmpfs {
                 table.insert(&path, size.into());

@@ -2,9 +2,8 @@
 
 use super::hold::{Berth, CLAIM, MINUTE};
 use super::{KEEPER, field};
-use crate::filter::{
-    AARCH64, ALLOW, AND, ARM, Abi, I386, IF_EQUAL, Instruction, LOAD, REFUSE, RETURN, X86_64, program,
-};
+use crate::filter::{AARCH64, ALLOW, AND, ARM, Abi, I386, IF_EQUAL, LOAD, REFUSE, RETURN, X86_64, program};
+use crate::sys::Instruction;
 
 const OF_PROCESS: u64 = 0;
 const OF_GROUP: u64 = 1;

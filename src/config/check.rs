@@ -1,0 +1,112 @@
+//! What holds across settings: whether those of a server go together when all layers are there.
+
+use std::path::Path;
+
+use super::error::{ConfigError, Place};
+use super::server::{Server, Settings};
+use crate::values::{Template, looks_secret};
+
+/// Where nothing of a person's may be mounted, nor below.
+const CLOSED: [&str; 4] = ["/.berth", "/dev", "/proc", "/sys"];
+
+impl Server {
+    /// Whether the settings go together: a server that is started ahead of its session can't have that session's values,
+    /// and a secret's value would stand in its container's configuration.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.settings.check_targets(&self.name)?;
+        self.settings.check_volumes(&self.name)?;
+        if !self.settings.prestart {
+            return Ok(());
+        }
+        let wrong = self.settings.env.values().find_map(|entry| {
+            let why = match entry.template.variables().next() {
+                Some(variable) => format!("takes `{variable}` from its client's environment"),
+                None if entry.secret || looks_secret(&entry.name) => "is a secret".to_owned(),
+                None => return None,
+            };
+            Some((entry, why))
+        });
+        let Some((entry, why)) = wrong else { return self.check_args() };
+        Err(ConfigError::new(format!(
+            "server `{}` cannot be prestarted: its variable `{}` {why}",
+            self.name, entry.name
+        ))
+        .at(entry.place.clone())
+        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
+    }
+
+    /// Whether a prestarted server's arguments are known before its session.
+    fn check_args(&self) -> Result<(), ConfigError> {
+        let args = self.args.iter().flatten().filter_map(|arg| Template::parse(arg).ok());
+        let mut variables = args.flat_map(|arg| arg.variables().map(str::to_owned).collect::<Vec<_>>());
+        let Some(variable) = variables.next() else { return Ok(()) };
+        Err(ConfigError::new(format!(
+            "server `{}` cannot be prestarted: its arguments take `{variable}` from its client's environment",
+            self.name
+        ))
+        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
+    }
+}
+
+impl Settings {
+    /// Where something is mounted, and the line that says so.
+    fn targets(&self) -> impl Iterator<Item = (&str, Option<&Place>)> {
+        let mounts = self.mounts.iter().map(|mount| (mount.target.as_str(), mount.place.as_ref()));
+        mounts.chain(self.volumes.iter().map(|volume| (volume.target.as_str(), volume.place.as_ref())))
+    }
+
+    /// Whether the places of all that is mounted go together. Below a folder that a server may write, it could have put a
+    /// link there that leads to the keeper; and Docker would make a missing one, as root, in the person's own folder.
+    fn check_targets(&self, server: &str) -> Result<(), ConfigError> {
+        for (n, (target, place)) in self.targets().enumerate() {
+            let refused = |why: String| {
+                ConfigError::new(format!("server `{server}` cannot have a mount at `{target}`: {why}"))
+                    .at(place.cloned())
+                    .with_hint("choose another place in the container, such as \"/workspace\"")
+            };
+            let path = Path::new(target);
+            if path == Path::new("/") || CLOSED.iter().any(|closed| path.starts_with(closed)) {
+                return Err(refused("the container needs its own".to_owned()));
+            }
+            let tmpfs = self.tmpfs.keys().map(String::as_str).filter(|tmpfs| {
+                // One inside of a tmpfs is no fault; that is the container's own.
+                Path::new(tmpfs).components().eq(path.components()) || Path::new(tmpfs).starts_with(path)
+            });
+            let others =
+                self.targets().enumerate().filter(|(other, _)| *other != n).map(|(_, (other, _))| other);
+            let below = others.filter(|other| path.starts_with(other));
+            if let Some(other) = tmpfs.chain(below).next() {
+                return Err(refused(if Path::new(other) == path {
+                    "something else is to be there, too".to_owned()
+                } else {
+                    format!("`{other}` is to be there, and one may not lie in the other")
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the server can have its volumes.
+    fn check_volumes(&self, server: &str) -> Result<(), ConfigError> {
+        let Some(first) = self.volumes.first() else { return Ok(()) };
+        if self.prestart {
+            let message = format!(
+                "server `{server}` cannot be prestarted: its volume `{}` is for one session at a time",
+                first.name
+            );
+            return Err(ConfigError::new(message)
+                .at(first.place.clone())
+                .with_hint("set `prestart = false` for this server"));
+        }
+        for (n, volume) in self.volumes.iter().enumerate() {
+            // Not even one that is shared beside one's own: whoever reads the file would take them for the same.
+            if self.volumes.iter().skip(n + 1).any(|other| other.name == volume.name) {
+                let message = format!("server `{server}` has the volume `{}` twice", volume.name);
+                return Err(ConfigError::new(message)
+                    .at(volume.place.clone())
+                    .with_hint("one place is enough, or give them two names"));
+            }
+        }
+        Ok(())
+    }
+}
