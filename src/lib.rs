@@ -24,6 +24,7 @@
 //! (`commands`); every queue is bounded; the daemon's names and labels are the only truth about leases.
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod bake;
 pub mod chaos;
 pub mod cli;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Site;
-use crate::session::Exit;
+use crate::session::upstream::Exit;
 
 /// As `session::recovery` has it: a server that is lost more often than so in this time is given up.
 const LOSSES: usize = 5;

@@ -14,6 +14,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::variable;
+use crate::backend::docker::inquiry::{Inquiry, Outlook};
+use crate::backend::docker::plan::Plan;
+use crate::backend::docker::start::start;
+use crate::backend::docker::upstream::DockerUpstream;
 use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Overrides, Server, Settings};
 use crate::dind::diagnosis::{Diagnosis, Watch};
@@ -24,11 +28,12 @@ use crate::observe::journal::{self, Journal};
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::{Sink, Trace};
-use crate::session::identity::Client;
+use crate::session;
+use crate::session::client::identity::Client;
+use crate::session::client::stdio;
+use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, RootsMapping};
-use crate::session::start::{Inquiry, Outlook, Plan, start};
-use crate::session::{self, DockUpstream, Options, stdio};
 
 pub async fn run(
     args: RunArgs,
@@ -47,7 +52,9 @@ pub async fn run(
         }
         let env = chosen.env.clone();
         let daemon = crate::dind::daemon(&config, &home).address;
-        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, &plan_spec(&args, chosen)?, &env))?;
+        // As it is shown: secrets redacted.
+        let spec = spec(&args, chosen, env.iter().map(ToString::to_string).collect())?;
+        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, &spec, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
     let secrets = chosen.iter().flat_map(|(.., chosen)| chosen.secrets());
@@ -70,7 +77,7 @@ pub async fn run(
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
         }
-        options.trace.session(&plan.session);
+        options.trace.session(&plan.spec.session);
         Ok(plan)
     });
     let trace = options.trace.clone();
@@ -78,7 +85,7 @@ pub async fn run(
     serve(options, |said| {
         let (mut prepared, trace) = (prepared.clone(), trace.clone());
         if let Ok(plan) = &mut prepared {
-            plan.attempt = attempt;
+            plan.spec.attempt = attempt;
         }
         attempt += 1;
         async move { Box::pin(start(prepared?, said, trace)).await }
@@ -88,7 +95,7 @@ pub async fn run(
 
 /// A session that only tells its client why there is none: nobody sees a proxy's standard error.
 pub async fn refuse(failure: Failure, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
-    serve(options(stderr)?, |_| std::future::ready(Err::<DockUpstream, _>(failure.clone()))).await
+    serve(options(stderr)?, |_| std::future::ready(Err::<DockerUpstream, _>(failure.clone()))).await
 }
 
 async fn serve<F>(
@@ -96,7 +103,7 @@ async fn serve<F>(
     start: impl FnMut(oneshot::Receiver<Option<String>>) -> F,
 ) -> anyhow::Result<ExitCode>
 where
-    F: Future<Output = Result<DockUpstream, Failure>>,
+    F: Future<Output = Result<DockerUpstream, Failure>>,
 {
     let trace = options.trace.clone();
     let result = Box::pin(session::run(stdio::input(), stdio::output(), options, start)).await;
@@ -109,15 +116,9 @@ where
 
 /// What holds before anything is known of the server.
 fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
-    let settings = Settings::default();
     Ok(Options {
         server: String::new(),
-        max_line: settings.max_line,
-        stop_grace: settings.stop_grace,
-        on_failure: settings.on_failure,
-        recover_within: settings.recover_within,
-        answer_timeout: settings.answer_timeout,
-        call_timeout: settings.call_timeout,
+        settings: Settings::default(),
         rules: Rules::default(),
         interactive: std::io::stdin().is_terminal(),
         trace: Trace::off(),
@@ -175,16 +176,11 @@ fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
 
 /// All that can be found out before the first connection.
 fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<Plan, Failure> {
-    let Chosen { server, env, mounts, .. } = chosen;
-    let endpoint = crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout);
+    let env = chosen.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
+    let spec = spec(args, chosen, env)?;
+    let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args),
-        session: session_id()?,
-        attempt: 0,
-        client_session: client_session(),
-        project: project(),
-        env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
-        mounts,
         tell_nameservers: crate::dind::asks_as_we_do(config, &endpoint),
         endpoint,
         // Where there is none, what is needed of it will be missed.
@@ -192,7 +188,23 @@ fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<
         inquiry: inquiry(config, home),
         cli: DockerCli::from_env(&variable),
         fetch: args.server.is_none() && args.image.is_none(),
+        spec,
+    })
+}
+
+/// This session's container. Whose it is may still be unknown.
+fn spec(args: &RunArgs, chosen: Chosen, env: Vec<String>) -> Result<Spec, Failure> {
+    let Chosen { server, mounts, .. } = chosen;
+    let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
+    Ok(Spec {
         server,
+        client: client.as_str().to_owned(),
+        session: session_id()?,
+        attempt: 0,
+        client_session: client_session(),
+        project: project(),
+        env,
+        mounts,
     })
 }
 
@@ -250,15 +262,6 @@ fn mapped(mounts: &[Mount], project: Option<&Path>) -> Vec<RootsMapping> {
     mappings
 }
 
-fn plan_spec(args: &RunArgs, chosen: Chosen) -> Result<Spec, Failure> {
-    let Chosen { server, env, mounts, .. } = chosen;
-    let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
-    let (session, client_session) = (session_id()?, client_session());
-    let env = env.iter().map(ToString::to_string).collect();
-    let client = client.as_str().to_owned();
-    Ok(Spec { server, client, session, attempt: 0, client_session, project: project(), env, mounts })
-}
-
 /// Twelve hex digits nobody else has.
 fn session_id() -> Result<String, Failure> {
     let mut bytes = [0_u8; 8];
@@ -309,16 +312,16 @@ fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> std::i
 const JOURNAL: &str = "BERTH_JOURNAL";
 
 fn open_journal(plan: &Plan, home: &Home, redactor: Redactor, stderr: &StderrSink) -> Option<Journal> {
-    if !plan.server.settings.journal || variable(JOURNAL).is_some_and(|value| value == "off") {
+    if !plan.spec.server.settings.journal || variable(JOURNAL).is_some_and(|value| value == "off") {
         return None;
     }
-    let journal = Journal::begin(&home.state, &plan.session, redactor);
+    let journal = Journal::begin(&home.state, &plan.spec.session, redactor);
     stderr.record_in(&journal);
     journal.start(&journal::Start {
-        server: &plan.server.name,
-        image: &plan.server.image,
+        server: &plan.spec.server.name,
+        image: &plan.spec.server.image,
         client: plan.client.as_ref().map(Client::as_str),
-        client_session: plan.client_session.as_deref(),
+        client_session: plan.spec.client_session.as_deref(),
     });
     Some(journal)
 }

@@ -11,9 +11,9 @@ use tokio::io::AsyncWriteExt;
 
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
-use crate::dock::exec::{self, Chunk, Command, Exec};
-use crate::dock::keeper;
+use crate::dock::exec::{Chunk, Command, Exec};
 use crate::dock::wire::{Request, Wire};
+use crate::dock::{exec, keeper};
 use crate::exam::check::Seen;
 
 /// The longest that a probe may take; the slowest of them starts hundreds of processes.

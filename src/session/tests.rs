@@ -12,7 +12,20 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
+use std::io;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::client::stdio::Hangup;
+use super::rewrite::Rules;
+use super::upstream::{Exit, Output};
+use crate::config::Settings;
 use crate::failure::Code;
+use crate::observe::redact::Redactor;
+use crate::observe::stderr::StderrSink;
+use crate::observe::trace::Trace;
+use crate::values::OnFailure;
 
 /// What a pipe holds before its writer has to wait.
 const PIPE: usize = 1024;
@@ -44,7 +57,7 @@ impl AsyncWrite for SlowToClose {
 /// The server's side as a test plays it.
 struct Played {
     input: Option<Input>,
-    output: mpsc::Receiver<io::Result<Chunk>>,
+    output: mpsc::Receiver<io::Result<Output>>,
     exit: Exit,
     terminated: Arc<Mutex<Option<Instant>>>,
     introduced: Arc<Mutex<Vec<String>>>,
@@ -57,7 +70,7 @@ impl Upstream for Played {
         self.input.take()
     }
 
-    async fn next(&mut self) -> Option<io::Result<Chunk>> {
+    async fn next(&mut self) -> Option<io::Result<Output>> {
         self.output.recv().await
     }
 
@@ -80,7 +93,7 @@ struct Stage {
     client_in: Option<WriteHalf<DuplexStream>>,
     client_out: Lines<BufReader<ReadHalf<DuplexStream>>>,
     server_in: Lines<BufReader<ReadHalf<DuplexStream>>>,
-    server_out: Option<mpsc::Sender<io::Result<Chunk>>>,
+    server_out: Option<mpsc::Sender<io::Result<Output>>>,
     terminated: Arc<Mutex<Option<Instant>>>,
     introduced: Arc<Mutex<Vec<String>>>,
     session: JoinHandle<Result<(), Failure>>,
@@ -119,7 +132,7 @@ fn play(
     client: DuplexStream,
     ours: DuplexStream,
     server: ReadHalf<DuplexStream>,
-    server_out: Option<mpsc::Sender<io::Result<Chunk>>>,
+    server_out: Option<mpsc::Sender<io::Result<Output>>>,
     terminated: Arc<Mutex<Option<Instant>>>,
     start: Result<Played, Failure>,
 ) -> Stage {
@@ -144,20 +157,21 @@ fn play(
 }
 
 fn options(stop: &CancellationToken) -> Options {
+    let mut settings = Settings::default();
+    settings.max_line = 400;
+    settings.stop_grace = Duration::from_secs(4);
+    settings.on_failure = OnFailure::Exit;
+    settings.recover_within = Duration::from_secs(10);
+    settings.answer_timeout = Duration::from_mins(10);
     Options {
         server: "played".into(),
-        max_line: 400,
-        stop_grace: Duration::from_secs(4),
+        settings,
         interactive: false,
         trace: Trace::off(),
         stderr: StderrSink::to(std::io::sink()),
         redactor: Redactor::new(["hunter2hunter2".to_owned()]),
         hangup: Hangup::default(),
         stop: stop.clone(),
-        on_failure: OnFailure::Exit,
-        recover_within: Duration::from_secs(10),
-        answer_timeout: Duration::from_mins(10),
-        call_timeout: None,
         rules: Rules::default(),
     }
 }
@@ -181,7 +195,7 @@ impl Stage {
     }
 
     async fn server_sends(&mut self, text: &str) {
-        let chunk = Chunk::Stdout(Bytes::copy_from_slice(text.as_bytes()));
+        let chunk = Output::Stdout(Bytes::copy_from_slice(text.as_bytes()));
         self.server_out.as_ref().unwrap().send(Ok(chunk)).await.unwrap();
     }
 
@@ -276,7 +290,7 @@ async fn a_client_that_does_not_read_holds_up_its_own_direction_only() {
     let text = notification.clone();
     let flooding = tokio::spawn(async move {
         for _ in 0..50 {
-            flood.send(Ok(Chunk::Stdout(Bytes::copy_from_slice(text.as_bytes())))).await.unwrap();
+            flood.send(Ok(Output::Stdout(Bytes::copy_from_slice(text.as_bytes())))).await.unwrap();
         }
     });
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -451,7 +465,7 @@ async fn a_client_that_closes_its_side_and_does_not_read_cannot_keep_the_session
     let flood = stage.server_out.clone().unwrap();
     let flooding = tokio::spawn(async move {
         let line = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{}\"}}\n", "w".repeat(300));
-        while flood.send(Ok(Chunk::Stdout(Bytes::copy_from_slice(line.as_bytes())))).await.is_ok() {}
+        while flood.send(Ok(Output::Stdout(Bytes::copy_from_slice(line.as_bytes())))).await.is_ok() {}
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let closed = Instant::now();
@@ -467,7 +481,7 @@ async fn a_servers_last_words_keep_its_secrets() {
     let mut stage = stage(Exit::Code(1));
     stage.client_sends(&request("1")).await;
     stage.server_gets().await;
-    let said = Chunk::Stderr(Bytes::from_static(b"auth failed for hunter2hunter2\n"));
+    let said = Output::Stderr(Bytes::from_static(b"auth failed for hunter2hunter2\n"));
     stage.server_out.take().unwrap().send(Ok(said)).await.unwrap();
     let message = stage.client_gets().await["error"]["message"].to_string();
     assert!(message.contains("auth failed"), "{message}");

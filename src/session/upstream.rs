@@ -1,224 +1,44 @@
-//! The server's side of a session in a daemon: a container that is ours, and the server's streams.
+//! The server's side of a session, whoever runs the server: the seam below which a session knows nothing.
 
+use std::future::Future;
 use std::io;
-use std::time::{Duration, Instant};
 
-use futures::{FutureExt, StreamExt};
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
 
-use super::housekeeping::Housekeeper;
-use super::{Exit, Upstream};
-use crate::dock::docker::{DockerError, Engine};
-use crate::dock::exec::{Chunk, Input, Output};
-use crate::dock::keeper;
-use crate::dock::lease::Lifeline;
-use crate::dock::owner::{self, Owner};
-use crate::dock::standby::End;
-
-/// An ended process's exit code is there a moment after its output has ended, if the daemon isn't busy.
-const EXIT_CODE_WITHIN: Duration = Duration::from_secs(2);
-
-/// What `SIGKILL` makes of an exit code.
-const KILLED: i64 = 137;
-
-/// Processes that were killed at once are seen to end within this time.
-const ENDS_TOGETHER: Duration = Duration::from_millis(200);
-
-/// What a server wrote before its container ended is on the way.
-const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
-
-/// Who the owner is must not hold up the session.
-const INTRODUCED_WITHIN: Duration = Duration::from_millis(500);
-
-/// A daemon that doesn't answer must not hold up the end.
-const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
-
-/// After the lifeline is closed, how long we watch the container go.
-const GONE_WITHIN: Duration = Duration::from_secs(1);
-
-/// What keeps the container, and tells of its end.
-#[derive(Debug)]
-pub(super) enum Hold {
-    /// The lifeline; the server is a process beside it.
-    Lifeline { lifeline: Lifeline, exec: String, owner: Owner },
-    /// The server's own streams, for the server is the container's; this resolves with its exit code.
-    Container(End),
+/// A piece of what a server says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    Stdout(Bytes),
+    Stderr(Bytes),
 }
 
-impl Hold {
-    /// Resolves when the container has ended or the daemon is out of reach, once; with the exit code where it is the
-    /// server's. Cancel safe.
-    async fn ended(&mut self) -> Option<Result<i64, DockerError>> {
-        match self {
-            Self::Lifeline { lifeline, .. } => {
-                lifeline.ended().await;
-                None
-            }
-            Self::Container(end) => Some(end.wait().await),
-        }
-    }
+/// What a session needs of the server's side: `backend` for real, pipes in tests.
+pub trait Upstream: Send {
+    type Input: AsyncWrite + Unpin + Send + 'static;
 
-    /// Whether somebody has ended the session from outside, as far as is known.
-    fn is_ended(&self) -> bool {
-        matches!(self, Self::Lifeline { lifeline, .. } if lifeline.is_ended())
-    }
+    /// The server's standard input, once.
+    fn take_input(&mut self) -> Option<Self::Input>;
+    /// The next piece of output; `None` when it has ended or nothing more can come. Cancel safe.
+    fn next(&mut self) -> impl Future<Output = Option<io::Result<Output>>> + Send;
+    /// Asks the server to end now.
+    fn terminate(&mut self) -> impl Future<Output = ()> + Send;
+    /// The client has said what it calls its session.
+    fn introduce(&mut self, client_session: &str) -> impl Future<Output = ()> + Send;
+    /// Why the output has ended.
+    fn post_mortem(&mut self) -> impl Future<Output = Exit> + Send;
+    /// Lets go; resolves when nothing is left of it, or after a moment.
+    fn release(self) -> impl Future<Output = ()> + Send;
 }
 
-/// The server's side of a session: a container that is its own, and the streams of the server in it.
-#[derive(Debug)]
-pub struct DockUpstream {
-    engine: Engine,
-    container: String,
-    input: Option<Input>,
-    output: Output,
-    hold: Hold,
-    /// Its limit, in bytes.
-    memory: u64,
-    housekeeper: Housekeeper,
-    /// Set when the container has ended: until when its last output may come.
-    ends_by: Option<Instant>,
-    /// What the container ended with, where that is the server's own end.
-    exit: Option<Exit>,
-}
-
-impl DockUpstream {
-    pub(super) fn new(
-        engine: Engine,
-        container: String,
-        (input, output): (Input, Output),
-        hold: Hold,
-        memory: u64,
-        housekeeper: Housekeeper,
-    ) -> Self {
-        let input = Some(input);
-        Self { engine, container, input, output, hold, memory, housekeeper, ends_by: None, exit: None }
-    }
-
-    /// How a server ended that was its container's first process.
-    fn container_exit(&self, ended: &Result<i64, DockerError>) -> Exit {
-        match *ended {
-            Ok(keeper::OUT_OF_MEMORY) => Exit::OutOfMemory(self.memory),
-            Ok(keeper::ENDED) => Exit::Ended,
-            // Somebody has killed the container.
-            Ok(KILLED) | Err(_) => Exit::Lost,
-            Ok(code) => Exit::Code(code),
-        }
-    }
-}
-
-/// A process that nobody is attached to any more: its exit code, soon; `None` if the daemon doesn't know it.
-async fn exec_exit(engine: &Engine, exec: &str) -> Option<i64> {
-    loop {
-        match engine.exec_exit(exec).await {
-            Ok(Some(code)) => return Some(code),
-            Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
-            Err(_) => return None,
-        }
-    }
-}
-
-impl Upstream for DockUpstream {
-    type Input = Input;
-
-    fn take_input(&mut self) -> Option<Input> {
-        self.input.take()
-    }
-
-    async fn next(&mut self) -> Option<io::Result<Chunk>> {
-        if self.ends_by.is_none() {
-            // A cut network shows here alone: a quiet connection's keep-alive finds it, while unanswered bytes of the
-            // server's stream may only mean a server that doesn't read.
-            let ended = tokio::select! {
-                chunk = self.output.next() => {
-                    if matches!(chunk, Some(Ok(Chunk::Stdout(_)))) {
-                        self.housekeeper.answered();
-                    }
-                    return chunk;
-                }
-                ended = self.hold.ended() => ended,
-            };
-            self.exit = ended.map(|ended| self.container_exit(&ended));
-            self.ends_by = Some(Instant::now() + LAST_OUTPUT_WITHIN);
-        }
-        let deadline = self.ends_by?;
-        tokio::time::timeout_at(deadline.into(), self.output.next()).await.unwrap_or(None)
-    }
-
-    async fn terminate(&mut self) {
-        // Either fails only when the container is gone already.
-        match &mut self.hold {
-            Hold::Lifeline { lifeline, .. } => drop(lifeline.terminate().await),
-            Hold::Container(_) => {
-                let kill = self.engine.kill(&self.container, "SIGTERM");
-                // The keeper does the same a moment later, by itself.
-                drop(tokio::time::timeout(TERMINATED_WITHIN, kill).await);
-            }
-        }
-    }
-
-    async fn introduce(&mut self, client_session: &str) {
-        // With a server that was started ahead the lifeline is its input, and nothing else may be written there.
-        if let Hold::Lifeline { lifeline, owner, .. } = &mut self.hold {
-            let said = owner::id(client_session);
-            if owner.client_session != said {
-                owner.client_session = said;
-                let _ = tokio::time::timeout(INTRODUCED_WITHIN, lifeline.introduce(owner)).await;
-            }
-        }
-    }
-
-    async fn post_mortem(&mut self) -> Exit {
-        if let Some(exit) = self.exit.clone() {
-            return exit;
-        }
-        if self.ends_by.is_some() {
-            // The server did not end by itself: its container was ended, or the daemon was.
-            return if self.hold.is_ended() { Exit::Ended } else { Exit::Lost };
-        }
-        let inspect = async {
-            let code = match &self.hold {
-                Hold::Container(_) => match self.hold.ended().await {
-                    Some(ended) => return self.container_exit(&ended),
-                    None => return Exit::Lost,
-                },
-                Hold::Lifeline { exec, .. } => exec_exit(&self.engine, exec).await,
-            };
-            // The keeper says so before it ends the server.
-            let _ = self.hold.ended().now_or_never();
-            if self.hold.is_ended() {
-                return Exit::Ended;
-            }
-            let Some(code) = code else { return Exit::Lost };
-            if code != KILLED {
-                return Exit::Code(code);
-            }
-            match self.engine.inspect(&self.container).await {
-                Ok(Some(container)) if container.oom_killed => Exit::OutOfMemory(self.memory),
-                // Who kills the container kills the keeper, too; the daemon may not know it yet.
-                Ok(Some(_)) => match tokio::time::timeout(ENDS_TOGETHER, self.hold.ended()).await {
-                    Ok(_) => Exit::Lost,
-                    Err(_) => Exit::Code(code),
-                },
-                Ok(None) | Err(_) => Exit::Lost,
-            }
-        };
-        let exit = tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await.unwrap_or(Exit::Lost);
-        if matches!(self.hold, Hold::Container(_)) {
-            self.ends_by = Some(Instant::now());
-        }
-        exit
-    }
-
-    async fn release(mut self) {
-        let gone = async {
-            if self.ends_by.is_some() {
-                return;
-            }
-            if let Hold::Lifeline { lifeline, .. } = &mut self.hold {
-                // Half-closed, so that we see the end of what ends by it.
-                let _ = lifeline.close().await;
-            }
-            let _ = tokio::time::timeout(GONE_WITHIN, self.hold.ended()).await;
-        };
-        tokio::join!(gone, self.housekeeper.finish());
-    }
+/// How a server ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    Code(i64),
+    /// It was killed for using more memory than its limit, in bytes.
+    OutOfMemory(u64),
+    /// The container or the daemon is gone, and the server with it.
+    Lost,
+    /// Somebody has ended the session from outside (`berth kill`).
+    Ended,
 }

@@ -19,7 +19,7 @@ struct Scene {
 /// One server, as the test plays it. Dropped, it is lost.
 struct Server {
     heard: Lines<BufReader<ReadHalf<DuplexStream>>>,
-    says: mpsc::Sender<io::Result<Chunk>>,
+    says: mpsc::Sender<io::Result<Output>>,
 }
 
 fn scene(delays: &[Duration], adapt: impl FnOnce(&mut Options)) -> Scene {
@@ -44,7 +44,7 @@ fn scene(delays: &[Duration], adapt: impl FnOnce(&mut Options)) -> Scene {
         ));
     }
     let mut options = options(&CancellationToken::new());
-    options.on_failure = OnFailure::Restart;
+    options.settings.on_failure = OnFailure::Restart;
     adapt(&mut options);
     let mut starts = starts.into_iter();
     let session = tokio::spawn(run(from_client, to_client, options, move |_| {
@@ -113,7 +113,7 @@ impl Server {
     }
 
     async fn says(&self, line: &str) {
-        self.says.send(Ok(Chunk::Stdout(format!("{line}\n").into()))).await.unwrap();
+        self.says.send(Ok(Output::Stdout(format!("{line}\n").into()))).await.unwrap();
     }
 }
 
@@ -203,7 +203,8 @@ async fn idle_servers_are_replaced_however_often_nobody_had_asked_them_anything(
 
 #[tokio::test(start_paused = true)]
 async fn a_servers_notification_is_no_first_answer() {
-    let mut scene = scene(&[AT_ONCE, AT_ONCE], |options| options.answer_timeout = Duration::from_secs(30));
+    let mut scene =
+        scene(&[AT_ONCE, AT_ONCE], |options| options.settings.answer_timeout = Duration::from_secs(30));
     let mut first = scene.server();
     first.says(CHANGED).await;
     assert_eq!(scene.hears().await, CHANGED);
@@ -214,7 +215,8 @@ async fn a_servers_notification_is_no_first_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repeated_handshake_that_is_never_answered_does_not_hold_calls_for_ever() {
-    let mut scene = scene(&[AT_ONCE, AT_ONCE], |options| options.answer_timeout = Duration::from_secs(30));
+    let mut scene =
+        scene(&[AT_ONCE, AT_ONCE], |options| options.settings.answer_timeout = Duration::from_secs(30));
     drop(scene.begins().await);
     let mut second = scene.server();
     assert_eq!(second.hears().await, INITIALIZE);
@@ -227,7 +229,7 @@ async fn a_repeated_handshake_that_is_never_answered_does_not_hold_calls_for_eve
 #[tokio::test(start_paused = true)]
 async fn a_calls_time_begins_when_there_is_a_server_for_it() {
     let mut scene = scene(&[AT_ONCE, Duration::from_secs(8)], |options| {
-        options.call_timeout = Some(Duration::from_secs(5));
+        options.settings.call_timeout = Some(Duration::from_secs(5));
     });
     drop(scene.begins().await);
     let mut second = scene.server();

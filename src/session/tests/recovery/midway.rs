@@ -19,7 +19,7 @@ impl Scene {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_wants_no_other_server_gets_none() {
-    let mut scene = scene(&[AT_ONCE, AT_ONCE], |options| options.on_failure = OnFailure::Exit);
+    let mut scene = scene(&[AT_ONCE, AT_ONCE], |options| options.settings.on_failure = OnFailure::Exit);
     let mut first = scene.begins().await;
     for id in [1, 2] {
         scene.says(&call(id)).await;
@@ -58,7 +58,7 @@ async fn an_answer_that_is_half_written_at_the_loss_is_an_error_and_no_part_of_t
     scene.says(&call(1)).await;
     assert_eq!(first.hears().await, call(1));
     let half = Bytes::from(result(1)).slice(..25);
-    first.says.send(Ok(Chunk::Stdout(half))).await.unwrap();
+    first.says.send(Ok(Output::Stdout(half))).await.unwrap();
     drop(first);
     scene.hears_error(1, "").await;
     let mut second = scene.goes_on().await;
@@ -67,7 +67,7 @@ async fn an_answer_that_is_half_written_at_the_loss_is_an_error_and_no_part_of_t
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_while_there_is_no_server_ends_the_session() {
-    let mut scene = scene(&[AT_ONCE, NEVER], |options| options.recover_within = NEVER);
+    let mut scene = scene(&[AT_ONCE, NEVER], |options| options.settings.recover_within = NEVER);
     let mut first = scene.begins().await;
     scene.says(&call(1)).await;
     assert_eq!(first.hears().await, call(1));

@@ -13,34 +13,34 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::relay::ClientEnd;
+use super::ClientEnd;
 
 /// Why one stretch of the loop is over.
-pub(super) enum Turn<T> {
+pub(in crate::session) enum Turn<T> {
     Came(T),
     ClientEnded,
 }
 
 /// The client's side of the loop: who writes to it, and whether it is still there.
-pub(super) struct Downstream<W> {
+pub(in crate::session) struct Writer<W> {
     /// `None` once the client has closed it.
-    pub(super) out: Option<W>,
-    pub(super) replies: mpsc::Receiver<Bytes>,
-    pub(super) pump: JoinHandle<ClientEnd>,
-    pub(super) end: Option<ClientEnd>,
+    pub(in crate::session) out: Option<W>,
+    pub(in crate::session) replies: mpsc::Receiver<Bytes>,
+    pub(in crate::session) pump: JoinHandle<ClientEnd>,
+    pub(in crate::session) end: Option<ClientEnd>,
     /// Whether the loop has heard of the end.
-    pub(super) end_is_told: bool,
+    pub(in crate::session) end_is_told: bool,
     /// When to stop waiting for a client that doesn't read.
-    pub(super) deadline: Option<Instant>,
+    pub(in crate::session) deadline: Option<Instant>,
     /// How long after its end.
-    pub(super) patience: Duration,
-    pub(super) stop: CancellationToken,
+    pub(in crate::session) patience: Duration,
+    pub(in crate::session) stop: CancellationToken,
 }
 
-impl<W: AsyncWrite + Unpin> Downstream<W> {
+impl<W: AsyncWrite + Unpin> Writer<W> {
     /// Writes the pump's answers until `event` comes or the client's side ends (which is told once). Cancel safe if
     /// `event` is, but for a write to the client, which is never cut off.
-    pub(super) async fn serve_until<T>(&mut self, event: impl Future<Output = T>) -> Turn<T> {
+    pub(in crate::session) async fn serve_until<T>(&mut self, event: impl Future<Output = T>) -> Turn<T> {
         let mut event = std::pin::pin!(event);
         loop {
             if self.end.is_some() && !self.end_is_told {
@@ -75,7 +75,7 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
 
     /// Whole lines, in two parts for the sake of those that lie in two places. A client that is gone ends the session; one
     /// that doesn't read holds up its own direction, but no longer than `patience` once it has closed the other.
-    pub(super) async fn write(&mut self, [first, second]: [&[u8]; 2]) {
+    pub(in crate::session) async fn write(&mut self, [first, second]: [&[u8]; 2]) {
         if first.is_empty() && second.is_empty() {
             return;
         }
@@ -109,7 +109,7 @@ impl<W: AsyncWrite + Unpin> Downstream<W> {
 }
 
 /// Resolves at `deadline`; never without one.
-pub(super) async fn at(deadline: Option<Instant>) {
+pub(in crate::session) async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::inflight::{Asker, Pending};
-use super::relay::{Shared, is_answer, lock};
 use crate::observe::trace::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, Salvage, error_line, look};
+use crate::session::lane::shared::{Shared, lock};
 
 /// Of an id in a warning, so many characters.
 const SHOWN: usize = 64;
@@ -170,6 +170,10 @@ fn report_unasked(envelope: &Envelope<'_>, id: &RequestId, bytes: usize, shared:
              answers as they are, and this is said once"
         );
     }
+}
+
+pub(super) fn is_answer(kind: Kind) -> bool {
+    matches!(kind, Kind::Response | Kind::ErrorResponse)
 }
 
 #[cfg(test)]

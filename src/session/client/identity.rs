@@ -55,13 +55,13 @@ impl Client {
 }
 
 /// Whether a client that calls itself so tells its session no sooner than with a call: Codex.
-pub(super) fn says_its_session_late(client_info_name: Option<&Option<String>>) -> bool {
+pub(in crate::session) fn says_its_session_late(client_info_name: Option<&Option<String>>) -> bool {
     client_info_name.and_then(Option::as_deref).is_some_and(|name| name.starts_with("codex"))
 }
 
 /// What Codex calls its session: `session_id` in `_meta["x-codex-turn-metadata"]` of a `tools/call`, an object or the JSON of
 /// one; `thread_id` where an older one has that alone.
-pub(super) fn session_of_call(request: &Envelope<'_>) -> Option<String> {
+pub(in crate::session) fn session_of_call(request: &Envelope<'_>) -> Option<String> {
     if request.kind != Kind::Request || request.method.as_deref() != Some("tools/call") {
         return None;
     }

@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::config::{Overrides, Server, Settings};
 use crate::rpc::FrameCodec;
-use crate::session::relay::Shared;
+use crate::session::client::stdio::Hangup;
+use crate::session::lane::shared::Shared;
 use crate::session::rewrite::Rules;
-use crate::session::stdio::Hangup;
 
 struct Stage {
     pump: ClientToServer<Empty, Sink>,

@@ -2,17 +2,13 @@
 //!
 //! Whether it is worth waiting for says an [`Inquiry`] that is handed in; it is asked only after a connection has failed.
 
-use std::cell::Cell;
-use std::fmt;
 use std::io::ErrorKind;
-use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::LocalBoxFuture;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::Plan;
+use super::inquiry::{Inquiry, Outlook};
+use super::plan::Plan;
 use crate::dock::dial::DialError;
 use crate::dock::docker::DockerError;
 use crate::dock::wire::Wire;
@@ -26,47 +22,6 @@ const TRIED_FOR: Duration = Duration::from_secs(2);
 /// How often it is asked whether the wait is worth it.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// What becomes of a daemon that does not answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outlook {
-    /// It will answer: what is being waited for.
-    Starting(String),
-    /// It won't, and this is why.
-    Hopeless(Failure),
-    /// The failed connection says all there is.
-    Unknown,
-}
-
-/// Asks for the outlook; all starts of a session share it.
-#[derive(Clone)]
-pub struct Inquiry(Rc<Shared>);
-
-struct Shared {
-    ask: Box<dyn Fn() -> LocalBoxFuture<'static, Outlook>>,
-    /// Of several connections that fail at once, one asks and waits for all.
-    turn: Mutex<()>,
-    /// The person knows that we wait.
-    told: Cell<bool>,
-}
-
-impl Inquiry {
-    pub fn new(ask: impl Fn() -> LocalBoxFuture<'static, Outlook> + 'static) -> Self {
-        Self(Rc::new(Shared { ask: Box::new(ask), turn: Mutex::default(), told: Cell::default() }))
-    }
-
-    fn tell(&self, what: &str) {
-        if !self.0.told.replace(true) {
-            tracing::warn!("waiting for the DinD daemon: {what}");
-        }
-    }
-}
-
-impl fmt::Debug for Inquiry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Inquiry")
-    }
-}
-
 /// Connects. A daemon that is about to start is waited for at a session's beginning; in its midst, recovery has a patience of
 /// its own.
 pub(super) async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Failure> {
@@ -74,8 +29,8 @@ pub(super) async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> R
     let wire = match (Wire::connect(&plan.endpoint).await, &plan.inquiry) {
         (Ok(wire), _) => wire,
         (Err(error @ DockerError::Dial(_)), Some(inquiry)) => {
-            let waits = plan.attempt == 0 && is_absence(&error);
-            let patience = if waits { plan.server.settings.start_timeout } else { Duration::ZERO };
+            let waits = plan.spec.attempt == 0 && is_absence(&error);
+            let patience = if waits { plan.spec.server.settings.start_timeout } else { Duration::ZERO };
             let wire =
                 outlast(inquiry, error, patience, async || Wire::connect(&plan.endpoint).await).await?;
             trace.step("wait for the DinD daemon", began, &plan.endpoint.to_string());
@@ -148,6 +103,11 @@ fn late(what: &str, patience: Duration) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use futures::future::LocalBoxFuture;
+
     use super::*;
 
     fn refused() -> DockerError {

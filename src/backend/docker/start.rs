@@ -1,58 +1,25 @@
 //! From a configured server to a running one: connections, image, container, process; as much at once as can be.
 
-mod image;
-mod reach;
-
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use image::{Found, Image};
-use reach::connect;
-pub use reach::{Inquiry, Outlook};
+use super::image::{self, Found, Image};
+use super::plan::{Plan, in_time};
+use super::reach::connect;
 
 use super::housekeeping::{Housekeeping, Made};
-use super::identity::Client;
-use super::upstream::{DockUpstream, Hold};
-use crate::config::{Daemon, Mount, Server};
+use super::upstream::{DockerUpstream, Hold};
 use crate::dock::LeaseError;
-use crate::dock::dial::Endpoint;
 use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
 use crate::dock::lease::Lease;
 use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
 use crate::dock::wire::Wire;
-use crate::docker_cli::DockerCli;
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::observe::trace::{Trace, Up};
-
-/// What is known when the process starts.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub server: Server,
-    /// `None`: the first message will say.
-    pub client: Option<Client>,
-    pub session: String,
-    /// How many servers the session has lost.
-    pub attempt: u32,
-    pub client_session: Option<String>,
-    pub project: Option<String>,
-    /// `NAME=value`
-    pub env: Vec<String>,
-    pub mounts: Vec<Mount>,
-    pub endpoint: Endpoint,
-    /// Whoever can say why the daemon does not answer.
-    pub inquiry: Option<Inquiry>,
-    /// Where what a package is baked on may be.
-    pub host: Option<Daemon>,
-    /// Who pulls it from a registry.
-    pub cli: DockerCli,
-    /// Whether the daemon is to ask this machine's nameservers.
-    pub tell_nameservers: bool,
-    /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
-    pub fetch: bool,
-}
+use crate::session::client::identity::Client;
 
 /// Starts the server in a container of its own. Begins before the client has said anything; only the container waits for
 /// that, for its name says whose it is.
@@ -60,10 +27,10 @@ pub async fn start(
     plan: Plan,
     said: oneshot::Receiver<Option<String>>,
     trace: Trace,
-) -> Result<DockUpstream, Failure> {
+) -> Result<DockerUpstream, Failure> {
     let began = Instant::now();
-    let timeout = plan.server.settings.start_timeout;
-    let server = plan.server.name.clone();
+    let timeout = plan.spec.server.settings.start_timeout;
+    let server = plan.spec.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
     let ready = tokio::try_join!(look_for_standby(&plan, said, &trace), image::have(&plan, &engine, &trace))?;
     let ((spec, mut wire, standby), Found { wire: exec_wire, image, is_new }) = ready;
@@ -71,10 +38,12 @@ pub async fn start(
         // The other one has been silent for as long as that took.
         wire = connect(&plan, &trace, "connect again").await?;
     }
-    let argv = match (&plan.server.command, &image) {
-        (Some(command), _) => [command.as_slice(), plan.server.args.as_deref().unwrap_or_default()].concat(),
-        (None, Some(image)) => image.command(&plan.server)?,
-        (None, None) => return Err(LeaseError::NoImage(plan.server.image.clone()).into()),
+    let argv = match (&plan.spec.server.command, &image) {
+        (Some(command), _) => {
+            [command.as_slice(), plan.spec.server.args.as_deref().unwrap_or_default()].concat()
+        }
+        (None, Some(image)) => image.command(&plan.spec.server)?,
+        (None, None) => return Err(LeaseError::NoImage(plan.spec.server.image.clone()).into()),
     };
     let tell_nameservers = plan.tell_nameservers;
     let start = Start { began, engine, spec, argv, image, tell_nameservers, trace };
@@ -93,7 +62,12 @@ struct Start {
 }
 
 impl Start {
-    async fn run(self, wire: Wire, exec_wire: Wire, standby: Vec<Standby>) -> Result<DockUpstream, Failure> {
+    async fn run(
+        self,
+        wire: Wire,
+        exec_wire: Wire,
+        standby: Vec<Standby>,
+    ) -> Result<DockerUpstream, Failure> {
         let (wire, claimed) = self.claim(wire, standby).await?;
         let Some(claimed) = claimed else { return self.cold(wire, exec_wire).await };
         let began = Instant::now();
@@ -147,7 +121,7 @@ impl Start {
     }
 
     /// A container of its own, made now.
-    async fn cold(self, wire: Wire, exec_wire: Wire) -> Result<DockUpstream, Failure> {
+    async fn cold(self, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Failure> {
         let began = Instant::now();
         let lease = Lease::create(&self.engine, wire, &self.spec).await?;
         self.trace.step("create, start and attach", began, lease.container());
@@ -155,7 +129,7 @@ impl Start {
         Ok(self.up(lease, exec, Made::Now))
     }
 
-    async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockUpstream, Failure> {
+    async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Failure> {
         let taking = async { Ok::<_, Failure>(standby.take(wire, &self.spec.owner()).await?) };
         let (lease, exec) = tokio::try_join!(taking, self.exec(exec_wire, standby.id()))?;
         Ok(self.up(lease, exec, Made::Before))
@@ -166,7 +140,7 @@ impl Start {
         standby: &Standby,
         wire: Wire,
         waiting: Wire,
-    ) -> Result<DockUpstream, Failure> {
+    ) -> Result<DockerUpstream, Failure> {
         let Prestarted { input, output, end } =
             standby.take_server(wire, waiting, &self.spec.owner()).await?;
         let hold = Hold::Container(end);
@@ -184,7 +158,7 @@ impl Start {
         Ok(exec)
     }
 
-    fn up(&self, lease: Lease, exec: exec::Exec, made: Made) -> DockUpstream {
+    fn up(&self, lease: Lease, exec: exec::Exec, made: Made) -> DockerUpstream {
         let container = lease.container().to_owned();
         let hold =
             Hold::Lifeline { lifeline: lease.into_lifeline(), exec: exec.id, owner: self.spec.owner() };
@@ -197,7 +171,7 @@ impl Start {
         streams: (exec::Input, exec::Output),
         hold: Hold,
         made: Made,
-    ) -> DockUpstream {
+    ) -> DockerUpstream {
         let housekeeping = Housekeeping {
             engine: self.engine.clone(),
             container: container.clone(),
@@ -216,7 +190,7 @@ impl Start {
         self.trace
             .up(self.began, &Up { how, server: &server.name, client, container: &container, lost: *attempt });
         let memory = server.settings.memory;
-        DockUpstream::new(self.engine.clone(), container, streams, hold, memory, housekeeping.start(made))
+        DockerUpstream::new(self.engine.clone(), container, streams, hold, memory, housekeeping.start(made))
     }
 }
 
@@ -235,21 +209,12 @@ async fn look_for_standby(
     // A client that left without a word needs no server, and whoever waits for this is being dropped.
     let Some(client) = client else { return std::future::pending().await };
     let mut wire = wire?;
-    let spec = Spec {
-        server: plan.server.clone(),
-        client: client.as_str().to_owned(),
-        session: plan.session.clone(),
-        attempt: plan.attempt,
-        client_session: plan.client_session.clone(),
-        project: plan.project.clone(),
-        env: plan.env.clone(),
-        mounts: plan.mounts.clone(),
-    };
-    if plan.server.settings.standby == 0 {
+    let spec = plan.spec_of(&client);
+    if plan.spec.server.settings.standby == 0 {
         return Ok((spec, wire, Vec::new()));
     }
     let began = Instant::now();
-    let timeout = plan.server.settings.start_timeout;
+    let timeout = plan.spec.server.settings.start_timeout;
     let looking = async { Ok(standby::find(&mut wire, &spec).await?) };
     match in_time(timeout, "container", &spec.server.name, looking).await {
         Ok(standby) => {
@@ -261,19 +226,4 @@ async fn look_for_standby(
             Ok((spec, Wire::connect(&plan.endpoint).await?, Vec::new()))
         }
     }
-}
-
-async fn in_time<T>(
-    timeout: Duration,
-    what: &str,
-    server: &str,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
-        Err(Failure {
-            code: Code::Unavailable,
-            text: format!("the {what} of `{server}` was not there within {timeout:?}"),
-            next: Some("look at the DinD daemon with `berth status`, or raise `start_timeout`".to_owned()),
-        })
-    })
 }

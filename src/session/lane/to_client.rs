@@ -7,22 +7,23 @@ use tokio::io::AsyncWrite;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::Lane;
 use super::asked::cancellation;
 use super::burst::Burst;
-use super::downstream::{Turn, at};
 use super::judge::{Verdict, judge};
-use super::relay::BURST;
+use super::outcome::{Ending, Served};
 use super::stderr_tail::StderrTail;
-use super::{Session, Upstream};
-use crate::dock::exec::Chunk;
 use crate::rpc::FrameCodec;
+use crate::session::client::writer::{Turn, at};
+use crate::session::lane::burst::BURST;
+use crate::session::upstream::{Output, Upstream};
 
 /// How exactly a call's time is kept, at the least.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What the relay waits for besides the client.
 enum Event {
-    Output(Option<io::Result<Chunk>>),
+    Output(Option<io::Result<Output>>),
     Terminate,
     GiveUp,
     /// The server has had its time for a first answer.
@@ -33,27 +34,7 @@ enum Event {
     Introduced(String),
 }
 
-/// How a server's time in the session came to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Served {
-    /// It has sent a message.
-    pub(super) has_spoken: bool,
-    pub(super) end: Ending,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// Its output has ended.
-    Itself,
-    /// It had to be told to end, for its client had left.
-    Terminated,
-    /// It has not answered in time.
-    Late,
-    /// It can't take the place of the one before, for this reason.
-    Unfit(String),
-}
-
-impl<W, I> Session<W, I>
+impl<W, I> Lane<W, I>
 where
     W: AsyncWrite + Unpin,
     I: AsyncWrite + Unpin + Send + 'static,
@@ -64,14 +45,15 @@ where
         upstream: &mut U,
         tail: &mut StderrTail,
     ) -> Served {
-        let mut codec = FrameCodec::new(self.options.max_line);
+        let mut codec = FrameCodec::new(self.options.settings.max_line);
         let mut burst = Burst::default();
         let mut served = Served { has_spoken: false, end: Ending::Itself };
         let mut client_session = self.shared.client_session.subscribe();
         // A server that comes after another one hears it, too.
         client_session.mark_changed();
-        let mut look_at = self.options.call_timeout.map(|timeout| Instant::now() + timeout);
-        let (mut terminate_at, mut answer_by) = (None, Some(Instant::now() + self.options.answer_timeout));
+        let mut look_at = self.options.settings.call_timeout.map(|timeout| Instant::now() + timeout);
+        let (mut terminate_at, mut answer_by) =
+            (None, Some(Instant::now() + self.options.settings.answer_timeout));
         loop {
             let deadline = self.client.deadline;
             // One event, so that what the client is being written is never cut off by a timer.
@@ -95,7 +77,8 @@ where
                 Turn::Came(Event::GiveUp) => return served,
                 Turn::Came(Event::Late) => {
                     let oldest = self.shared.in_flight.oldest();
-                    answer_by = Some(oldest.unwrap_or_else(Instant::now) + self.options.answer_timeout);
+                    answer_by =
+                        Some(oldest.unwrap_or_else(Instant::now) + self.options.settings.answer_timeout);
                     if oldest.is_some() && answer_by <= Some(Instant::now()) {
                         served.end = Ending::Late;
                         upstream.terminate().await;
@@ -113,12 +96,12 @@ where
                 }
                 Turn::ClientEnded => {
                     // Its input is closed: a well-behaved server ends by itself within half of the grace.
-                    terminate_at = Some(Instant::now() + self.options.stop_grace / 2);
+                    terminate_at = Some(Instant::now() + self.options.settings.stop_grace / 2);
                     continue;
                 }
             };
             match chunk {
-                Some(Ok(Chunk::Stdout(mut piece))) => {
+                Some(Ok(Output::Stdout(mut piece))) => {
                     // What has come in one piece leaves in one.
                     burst.begin(&piece);
                     while let Some(item) = codec.next(&mut piece) {
@@ -136,7 +119,7 @@ where
                         answer_by = None;
                     }
                 }
-                Some(Ok(Chunk::Stderr(bytes))) => tail.push(&bytes),
+                Some(Ok(Output::Stderr(bytes))) => tail.push(&bytes),
                 Some(Err(error)) => {
                     tracing::debug!("the server's stream broke: {error}");
                     break;
@@ -153,7 +136,7 @@ where
 
     /// Answers the calls that have had their time, and has the server stop working on them. When to look again.
     async fn give_up_overdue(&mut self) -> Option<Instant> {
-        let timeout = self.options.call_timeout?;
+        let timeout = self.options.settings.call_timeout?;
         if self.repeating.is_some() {
             // The calls wait for a server yet; their time begins when there is one.
             return Some(Instant::now() + LOOK_AGAIN.min(timeout));

@@ -5,15 +5,17 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{ClientToServer, Line, is_answer, lock};
+use super::{ClientToServer, Line};
 use crate::observe::trace::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{
     Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name, error_line, look,
     raw,
 };
-use crate::session::handshake::Handshake;
-use crate::session::identity;
+use crate::session::client::identity;
+use crate::session::lane::handshake::Handshake;
+use crate::session::lane::judge::is_answer;
+use crate::session::lane::shared::lock;
 use crate::session::rewrite::tools::{Passes, Refusal, Screened};
 
 impl<R, I> ClientToServer<R, I>

@@ -6,6 +6,9 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
+/// Lines that are there at once are written at once, up to about so many bytes.
+pub const BURST: usize = 64 * 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct Burst {
     /// What stands before `run`: lines from elsewhere, and what stood before those. Used again and again.

@@ -16,7 +16,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a session remembers of its losses.
 #[derive(Debug)]
-pub(super) struct Recovery {
+pub(in crate::session) struct Recovery {
     on_failure: OnFailure,
     /// How long a replacement is tried for.
     within: Duration,
@@ -26,13 +26,13 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    pub(super) fn new(on_failure: OnFailure, within: Duration) -> Self {
+    pub(in crate::session) fn new(on_failure: OnFailure, within: Duration) -> Self {
         Self { on_failure, within, losses: VecDeque::new(), has_spoken: false }
     }
 
     /// A server is lost. Gives the tries of a replacement, if one is to be tried: not where no server has ever said a word,
     /// as the next one would be like it, nor for one that is lost again and again.
-    pub(super) fn lost(&mut self, has_spoken: bool) -> Option<Tries> {
+    pub(in crate::session) fn lost(&mut self, has_spoken: bool) -> Option<Tries> {
         self.has_spoken |= has_spoken;
         if self.on_failure == OnFailure::Exit || !self.has_spoken {
             return None;
@@ -49,19 +49,19 @@ impl Recovery {
 
 /// The tries of one replacement.
 #[derive(Debug)]
-pub(super) struct Tries {
+pub(in crate::session) struct Tries {
     until: Instant,
     pause: Option<Duration>,
 }
 
 impl Tries {
     /// When the last one is over, whatever has become of it.
-    pub(super) fn until(&self) -> Instant {
+    pub(in crate::session) fn until(&self) -> Instant {
         self.until
     }
 
     /// Waits before the next try, longer each time; false when it is over. The first one is at once.
-    pub(super) async fn next(&mut self) -> bool {
+    pub(in crate::session) async fn next(&mut self) -> bool {
         let Some(pause) = self.pause else {
             self.pause = Some(FIRST_PAUSE);
             return true;

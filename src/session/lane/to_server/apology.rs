@@ -8,10 +8,11 @@ use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::{ClientEnd, ClientToServer, Line};
+use super::{ClientToServer, Line};
 use crate::failure::Failure;
 use crate::rpc::{Kind, look};
-use crate::session::inflight::failure_line;
+use crate::session::client::ClientEnd;
+use crate::session::lane::inflight::failure_line;
 
 /// A client that was told why there is no server gets this long to ask on before the session ends.
 const LINGER: Duration = Duration::from_millis(250);

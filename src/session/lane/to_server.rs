@@ -6,88 +6,28 @@
 mod admission;
 mod apology;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
-use super::asked::Asked;
-use super::handshake::{Handshake, Script};
-use super::inflight::InFlight;
-use super::rewrite::Rules;
-use super::stdio::Hangup;
+use super::burst::BURST;
+use super::outcome::{Loss, Phase};
+use super::shared::{Shared, lock};
 use crate::failure::Failure;
-use crate::observe::trace::{Direction, Trace};
-use crate::rpc::{Frame, FrameCodec, FrameError, Kind};
-
-/// Lines that are there at once are written at once, up to about so many bytes.
-pub(super) const BURST: usize = 64 * 1024;
+use crate::observe::trace::Direction;
+use crate::rpc::{Frame, FrameCodec, FrameError};
+use crate::session::client::ClientEnd;
+use crate::session::client::stdio::Hangup;
 
 /// Closing a stream whose peer doesn't read waits for it; this long at most.
 const CLOSE_WITHIN: Duration = Duration::from_millis(200);
-
-/// What both directions share.
-#[derive(Debug, Default)]
-pub struct Shared {
-    pub in_flight: InFlight,
-    /// What the server asks the client.
-    pub asked: Asked,
-    pub handshake: Mutex<Handshake>,
-    /// What the first message said of the client.
-    pub said: OnceLock<Option<String>>,
-    /// What the client calls its session, where a message says so.
-    pub client_session: watch::Sender<Option<String>>,
-    pub trace: Trace,
-    pub rules: Rules,
-    /// Set before the server's input is closed: a server that ends by that may be seen to end before the pump is.
-    pub client_left: AtomicBool,
-    /// Set when the pump is over.
-    pub client_end: OnceLock<ClientEnd>,
-}
-
-/// What the session's loop tells the pump of the server.
-#[derive(Debug)]
-pub enum Phase<I> {
-    Up(I),
-    Lost(Loss),
-    Down(Arc<Failure>),
-}
-
-/// A server is gone, and another one is on its way: what is asked from now on waits for that.
-#[derive(Debug)]
-pub struct Loss {
-    pub failure: Arc<Failure>,
-    /// Gets what the client has told the server that is gone, for the next one. Only the pump knows where that ends.
-    pub script: oneshot::Sender<Option<Script>>,
-}
-
-/// How the client's side came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientEnd {
-    /// It closed its output.
-    Closed,
-    /// We were told to stop.
-    Stopped,
-    /// There is no server, and the client knows.
-    Told,
-}
-
-impl ClientEnd {
-    /// For a person.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "the client closed its output",
-            Self::Stopped => "stopped by a signal, or the client does not read",
-            Self::Told => "the client was told that there is no server",
-        }
-    }
-}
 
 /// The pump, before it runs.
 #[derive(Debug)]
@@ -312,13 +252,4 @@ async fn write<I: AsyncWrite + Unpin>(server: &mut Option<I>, bytes: &[u8]) -> s
     let Some(input) = server else { return Ok(()) };
     input.write_all(bytes).await?;
     input.flush().await
-}
-
-/// Held for moments only, and by nobody who could panic.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn is_answer(kind: Kind) -> bool {
-    matches!(kind, Kind::Response | Kind::ErrorResponse)
 }

@@ -1,15 +1,17 @@
 //! Why a session has no server any more, in words: the cause, and the next command to type.
 
 use super::inflight::Counts;
-use super::relay::{ClientEnd, Shared};
-use super::serving::{Ending, Served};
 use super::stderr_tail::StderrTail;
-use super::{Exit, Options};
 use crate::failure::{Code, Failure};
 use crate::observe::journal::End;
+use crate::session::client::ClientEnd;
+use crate::session::lane::outcome::{Ending, Served};
+use crate::session::lane::shared::Shared;
+use crate::session::options::Options;
+use crate::session::upstream::Exit;
 
 /// How the session ended, for its history.
-pub(super) fn end(shared: &Shared, result: &Result<(), Failure>) -> End {
+pub(in crate::session) fn end(shared: &Shared, result: &Result<(), Failure>) -> End {
     let Counts { requests, errors, lost, unanswered } = shared.in_flight.counts();
     let (why, code) = match result {
         Ok(()) => (shared.client_end.get().map_or("", |end| ClientEnd::as_str(*end)).to_owned(), 0),
@@ -20,7 +22,7 @@ pub(super) fn end(shared: &Shared, result: &Result<(), Failure>) -> End {
 
 impl Options {
     fn answered_late(&self) -> Failure {
-        let Options { server, answer_timeout, .. } = self;
+        let (server, answer_timeout) = (&self.server, self.settings.answer_timeout);
         Failure {
             code: Code::Unavailable,
             text: format!("the server `{server}` has not answered anything within {answer_timeout:?}"),
@@ -29,8 +31,8 @@ impl Options {
     }
 
     /// Why a call is answered though the server is still there.
-    pub(super) fn overdue(&self) -> Failure {
-        let Options { server, call_timeout, .. } = self;
+    pub(in crate::session) fn overdue(&self) -> Failure {
+        let (server, call_timeout) = (&self.server, self.settings.call_timeout);
         Failure {
             code: Code::Unavailable,
             text: format!(
@@ -42,7 +44,7 @@ impl Options {
     }
 
     fn ended_late(&self) -> Failure {
-        let (server, grace) = (&self.server, self.stop_grace);
+        let (server, grace) = (&self.server, self.settings.stop_grace);
         Failure {
             code: Code::Unavailable,
             text: format!(

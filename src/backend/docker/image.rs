@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use super::plan::{Plan, in_time};
 use super::reach::connect;
-use super::{Plan, in_time};
 use crate::bake::{LABEL_INTEGRITY, Oven};
 use crate::config::Server;
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
+use crate::dock::spec::Spec;
 use crate::dock::wire::Wire;
 use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
@@ -48,7 +49,7 @@ pub(super) struct Found {
 /// Looks at the image; bakes or fetches it first if the daemon lacks it. That may take minutes, which no timeout of the
 /// start counts.
 pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Failure> {
-    let Plan { server, host, cli, .. } = plan;
+    let Plan { spec: Spec { server, .. }, host, cli, .. } = plan;
     let timeout = server.settings.start_timeout;
     let looking = async || {
         // A connection has a time of its own.
@@ -79,13 +80,13 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
 
 /// Asks what the image is, if that matters.
 async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
-    let Server { command, recipe, settings, .. } = &plan.server;
+    let Server { command, recipe, settings, .. } = &plan.spec.server;
     if command.is_some() && recipe.is_none() && settings.standby == 0 && !plan.fetch {
         return Ok((wire, None));
     }
     let began = Instant::now();
-    let image = wire.image(&plan.server.image, LABEL_INTEGRITY).await?;
-    trace.step("inspect the image", began, &plan.server.image);
+    let image = wire.image(&plan.spec.server.image, LABEL_INTEGRITY).await?;
+    trace.step("inspect the image", began, &plan.spec.server.image);
     let image = image.map(|(id, [entrypoint, cmd], integrity)| Image { id, entrypoint, cmd, integrity });
     Ok((wire, image))
 }

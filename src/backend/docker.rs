@@ -1,0 +1,9 @@
+//! A session's server in a container of its own, in a Docker daemon.
+
+mod housekeeping;
+mod image;
+pub mod inquiry;
+pub mod plan;
+mod reach;
+pub mod start;
+pub mod upstream;

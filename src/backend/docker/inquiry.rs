@@ -1,0 +1,51 @@
+//! The question what becomes of a daemon that does not answer, handed in by whoever can tell.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+use tokio::sync::Mutex;
+
+use crate::failure::Failure;
+
+/// What becomes of a daemon that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outlook {
+    /// It will answer: what is being waited for.
+    Starting(String),
+    /// It won't, and this is why.
+    Hopeless(Failure),
+    /// The failed connection says all there is.
+    Unknown,
+}
+
+/// Asks for the outlook; all starts of a session share it.
+#[derive(Clone)]
+pub struct Inquiry(pub(super) Rc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) ask: Box<dyn Fn() -> LocalBoxFuture<'static, Outlook>>,
+    /// Of several connections that fail at once, one asks and waits for all.
+    pub(super) turn: Mutex<()>,
+    /// The person knows that we wait.
+    pub(super) told: Cell<bool>,
+}
+
+impl Inquiry {
+    pub fn new(ask: impl Fn() -> LocalBoxFuture<'static, Outlook> + 'static) -> Self {
+        Self(Rc::new(Shared { ask: Box::new(ask), turn: Mutex::default(), told: Cell::default() }))
+    }
+
+    pub(super) fn tell(&self, what: &str) {
+        if !self.0.told.replace(true) {
+            tracing::warn!("waiting for the DinD daemon: {what}");
+        }
+    }
+}
+
+impl fmt::Debug for Inquiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inquiry")
+    }
+}

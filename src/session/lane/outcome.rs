@@ -1,0 +1,51 @@
+//! What one part of a lane tells another.
+//!
+//! ```text
+//! the loop -> to_server   Phase:  Up -> Lost -> Up … -> Down
+//! to_client -> the loop   Served: how a server's time ended (Ending)
+//! upstream -> the loop    Exit:   how the server itself ended
+//! to_server -> writer     ClientEnd
+//! ```
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::handshake::Script;
+use crate::failure::Failure;
+
+/// What the session's loop tells the pump of the server.
+#[derive(Debug)]
+pub enum Phase<I> {
+    Up(I),
+    Lost(Loss),
+    Down(Arc<Failure>),
+}
+
+/// A server is gone, and another one is on its way: what is asked from now on waits for that.
+#[derive(Debug)]
+pub struct Loss {
+    pub failure: Arc<Failure>,
+    /// Gets what the client has told the server that is gone, for the next one. Only the pump knows where that ends.
+    pub script: oneshot::Sender<Option<Script>>,
+}
+
+/// How a server's time in the session came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Served {
+    /// It has sent a message.
+    pub(super) has_spoken: bool,
+    pub(super) end: Ending,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Its output has ended.
+    Itself,
+    /// It had to be told to end, for its client had left.
+    Terminated,
+    /// It has not answered in time.
+    Late,
+    /// It can't take the place of the one before, for this reason.
+    Unfit(String),
+}
