@@ -15,7 +15,6 @@ pub mod man;
 pub mod ps;
 pub mod run;
 pub mod status;
-mod table;
 pub mod trace;
 pub mod uninstall;
 pub mod up;

@@ -38,6 +38,7 @@ pub mod doctor;
 pub mod exam;
 pub mod failure;
 pub mod history;
+pub mod human;
 pub mod logging;
 pub mod observe;
 pub mod rpc;

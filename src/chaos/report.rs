@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::left::Left;
 use super::plan::Kind;
-use super::tally::{Totals, Violation};
-use crate::validate::report::terminal::table;
+use super::tally::{Sessions, Totals, Violation};
+use crate::human::table;
 
 /// Of what must not be, so much is shown to people.
 const SHOWN: usize = 20;
@@ -42,16 +42,6 @@ pub struct Report {
     /// The traces and standard errors of all sessions, if something is wrong.
     pub kept: Option<PathBuf>,
     pub passed: bool,
-}
-
-/// How sessions ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Sessions {
-    pub started: usize,
-    /// They began while there was no daemon to be had.
-    pub refused: usize,
-    /// Their servers were lost more often than a session goes on for.
-    pub gave_up: usize,
 }
 
 impl Report {
@@ -87,7 +77,7 @@ impl Report {
                 if tried.missed == 0 { String::new() } else { format!(" ({} missed)", tried.missed) };
             Some([kind.name().to_owned(), format!("{}{missed}", tried.done), median, slowest])
         }));
-        table(out, &lines)?;
+        table::plain(out, &lines)?;
         writeln!(out)?;
         let row =
             |name: &str, count: usize, note: &str| [name.to_owned(), count.to_string(), note.to_owned()];
@@ -112,7 +102,7 @@ impl Report {
             row("networks left", left.networks.len(), "must be 0"),
             row("processes left", left.processes.len(), "must be 0"),
         ]);
-        table(out, &lines)?;
+        table::plain(out, &lines)?;
         self.write_wrong(out)?;
         writeln!(out, "\n{}", if self.passed { "passed" } else { "not passed" })
     }
@@ -159,18 +149,6 @@ fn middle_and_last(seconds: &[f64]) -> (String, String) {
     sorted.sort_unstable_by(f64::total_cmp);
     let show = |at: usize| sorted.get(at).map(|seconds| format!("{seconds:.2} s")).unwrap_or_default();
     (show(sorted.len().saturating_sub(1) / 2), show(sorted.len().saturating_sub(1)))
-}
-
-/// The beginning of an error, without what is different each time.
-pub(super) fn kind_of_error(text: &str) -> String {
-    let beginning = text.split(['(', ';']).next().unwrap_or_default();
-    beginning
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '#' } else { c })
-        .take(120)
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }
 
 pub(super) fn seconds(duration: Duration) -> f64 {

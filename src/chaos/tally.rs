@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use serde::Serialize;
+
 /// What a call is known by: nobody else's, in the whole run.
 pub type Token = String;
 
@@ -194,6 +196,28 @@ impl Tally {
         }
         found.into_iter().collect()
     }
+}
+
+/// How sessions ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sessions {
+    pub started: usize,
+    /// They began while there was no daemon to be had.
+    pub refused: usize,
+    /// Their servers were lost more often than a session goes on for.
+    pub gave_up: usize,
+}
+
+/// The beginning of an error, without what is different each time.
+pub(super) fn kind_of_error(text: &str) -> String {
+    let beginning = text.split(['(', ';']).next().unwrap_or_default();
+    beginning
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '#' } else { c })
+        .take(120)
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 #[cfg(test)]

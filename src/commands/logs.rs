@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::table::{self, Cut};
 use crate::cli::LogsArgs;
 use crate::config::Home;
 use crate::failure::{Code, Failure};
 use crate::history::session::{self, Past, State};
 use crate::history::{Lines, Record, show};
+use crate::human::table::{self, Cut};
 
 /// How often a living session's history is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use futures::future::join_all;
 use serde::Serialize;
 
-use super::table::{self, Cut};
 use crate::cli::PsArgs;
 use crate::config::{Config, Home};
 use crate::dock::docker::{Engine, Usage};
 use crate::dock::owner;
 use crate::dock::roster::{self, Entry, State};
+use crate::human::Bytes;
+use crate::human::table::{self, Cut};
 
 /// One object of `berth ps --json`.
 #[derive(Debug, Serialize)]
@@ -59,7 +60,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
             shown(&row.client_session),
             shown(&row.project),
             age(&row.created),
-            format!("{:.1} MiB", mebibytes(row.memory_bytes)),
+            Bytes(row.memory_bytes).to_string(),
             format!("{:.1} %", row.cpu_percent),
         ]
     }));
@@ -97,9 +98,4 @@ fn age(created: &str) -> String {
         3600..86_400 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

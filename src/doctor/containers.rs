@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::line::{Findings, Line, Seen, count, list, span};
+use super::line::{Findings, Line, Seen, count, list};
+use crate::human::Age;
 
 /// A container on standby.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(super) fn standby(seen: &Seen<Vec<Waiting>>) -> Line {
             *kind = (kind.0 + 1, kind.1.max(one.age));
         }
         for ((client, server), (number, age)) in kinds {
-            findings.fact(format!("{number} of `{server}` for {client}, oldest {}", span(age)));
+            findings.fact(format!("{number} of `{server}` for {client}, oldest {}", Age(age)));
         }
         findings.into_line(NAME)
     })
@@ -77,8 +78,7 @@ pub(super) fn orphans(seen: &Seen<Orphans>) -> Line {
         let Orphans { containers, stopped, unclaimed, frozen, volumes } = found;
         if let Some(oldest) = stopped.iter().map(|(_, age)| *age).max() {
             let names = list(stopped.iter().map(|(name, _)| name.as_str()));
-            let problem =
-                format!("never started, or ended and not removed: {names}, oldest {}", span(oldest));
+            let problem = format!("never started, or ended and not removed: {names}, oldest {}", Age(oldest));
             findings.fail(problem, "berth gc");
         }
         if let Some(first) = unclaimed.first() {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::line::{Findings, Line, Seen, span};
+use super::line::{Findings, Line, Seen};
 use crate::dind::diagnosis::Trouble;
 use crate::failure::Failure;
+use crate::human::Age;
 
 /// Certificates are valid from ten minutes before they were made (`dind::certs`).
 const SKEW_FATAL: f64 = 600.0;
@@ -89,7 +90,7 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
             return findings.into_line(NAME);
         }
         if found.status == "running" {
-            let up = found.up_for.map_or_else(String::new, |seconds| format!(" for {}", span(seconds)));
+            let up = found.up_for.map_or_else(String::new, |seconds| format!(" for {}", Age(seconds)));
             findings.fact(format!("`{name}` is running{up}"));
         } else {
             let code = if found.status == "exited" {

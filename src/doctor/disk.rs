@@ -1,6 +1,7 @@
 //! Is there room for images, containers and history? Judges only.
 
-use super::line::{Findings, Line, Seen, count, size};
+use super::line::{Findings, Line, Seen, count};
+use crate::human::Bytes;
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -51,7 +52,7 @@ pub(super) fn data(seen: &Seen<Data>) -> Line {
             _ => findings.fact(free),
         }
         if let Some((images, bytes)) = data.images {
-            findings.fact(format!("{} of {}", count(images, "image"), size(bytes)));
+            findings.fact(format!("{} of {}", count(images, "image"), Bytes(bytes)));
         }
         findings.fact(format!("volume `{}`", data.volume));
         findings.into_line(NAME)
@@ -72,7 +73,7 @@ pub(super) fn folder(seen: &Seen<Folder>) -> Line {
             STATE_OUT..STATE_LOW => findings.warn(free, full()),
             _ => findings.fact(free),
         }
-        let used = format!("{} used", size(folder.used));
+        let used = format!("{} used", Bytes(folder.used));
         if folder.used >= STATE_LARGE {
             findings.warn(used, format!("remove what you don't need: du -ah {path} | sort -h | tail"));
         } else {
@@ -84,7 +85,7 @@ pub(super) fn folder(seen: &Seen<Folder>) -> Line {
 }
 
 fn free(space: Space) -> String {
-    format!("{} of {} free", size(space.free), size(space.total))
+    format!("{} of {} free", Bytes(space.free), Bytes(space.total))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Does the daemon have each configured server's image, and the newest? Judges only.
 
-use super::line::{Line, Seen, list, size};
+use super::line::{Line, Seen, list};
+use crate::human::Bytes;
 
 /// An image that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +60,7 @@ fn one(image: &Image, there: &Presence) -> Line {
             Line::warning(NAME, fact, "berth up")
         }
         Presence::Present { bytes, created, hosts: None } => {
-            Line::ok(NAME, format!("{}, made {}; for {servers}", size(*bytes), day(created)))
+            Line::ok(NAME, format!("{}, made {}; for {servers}", Bytes(*bytes), day(created)))
         }
     }
 }
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn an_image_is_there_or_the_command_that_brings_it_is_told() {
         let fine = line(present(None), Maker::Up);
-        assert_eq!(fine.fact, "5 MiB, made 2026-11-22 10:20:30; for `time`, `clock`");
+        assert_eq!(fine.fact, "5.0 MiB, made 2026-11-22 10:20:30; for `time`, `clock`");
         assert_eq!((fine.state, fine.object.as_deref()), (State::Ok, Some("i")));
         let missing = line(Presence::Missing, Maker::Up);
         assert_eq!((missing.state, missing.next.as_deref()), (State::Failed, Some("berth up")));

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::human::{Took, percentile};
+
 /// What several calls took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Times {
@@ -37,20 +39,9 @@ impl Times {
     }
 }
 
-/// The nearest rank: the smallest of `sorted` that is no less than `percent` of them.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
-}
-
-/// A time for people: milliseconds below a second.
+/// A time for people, or a dash.
 pub fn text(time: Option<Duration>) -> String {
-    match time {
-        None => "-".to_owned(),
-        Some(time) if time < Duration::from_millis(10) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
-        Some(time) if time < Duration::from_secs(1) => format!("{} ms", time.as_millis()),
-        Some(time) => format!("{:.2} s", time.as_secs_f64()),
-    }
+    time.map_or_else(|| "-".to_owned(), |time| Took(time).to_string())
 }
 
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]

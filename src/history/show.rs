@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Record;
-use crate::observe::trace::human::{Plain, Size, Took};
+use crate::human::{Bytes, Plain, Took};
 
 /// `22:29:36.123 server | its line`
 pub fn line(record: &Record) -> String {
@@ -69,7 +69,7 @@ fn write(line: &mut String, record: &Record) -> fmt::Result {
                 write!(line, "code={code} ")?;
             }
             if let Some(bytes @ 1..) = record.bytes {
-                write!(line, "{} ", Size(bytes))?;
+                write!(line, "{} ", Bytes(bytes))?;
             }
             if let Some(latency) = record.latency_ms {
                 write!(line, "{} ", took(latency))?;

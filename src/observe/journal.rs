@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Redactor;
+use super::event::{Direction, Up};
 use super::queue::{Drain, Limits, Queue};
-use super::trace::{Direction, Up};
 use file::JournalFile;
 
 /// In the state folder.

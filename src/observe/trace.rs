@@ -7,7 +7,6 @@
 pub(crate) mod human;
 pub mod record;
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
+use super::event::{Direction, Up};
 use super::queue::{Drain, Limits, Queue, write_all};
 use super::{Journal, Redactor, StderrSink};
 use crate::rpc::envelope::{Envelope, Kind, Look};
@@ -33,40 +33,6 @@ pub const FLUSH: Duration = Duration::from_secs(1);
 pub const BODY: usize = 64 << 10;
 /// Of a method, an id, a detail (bytes).
 const TEXT: usize = 1 << 10;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    ClientToServer,
-    ServerToClient,
-}
-
-impl Direction {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientToServer => "client->server",
-            Self::ServerToClient => "server->client",
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A server that is there for the client.
-#[derive(Debug, Clone, Copy)]
-pub struct Up<'a> {
-    /// `cold`, `standby` or `prestarted`.
-    pub how: &'static str,
-    pub server: &'a str,
-    pub client: &'a str,
-    /// Its id.
-    pub container: &'a str,
-    /// How many servers the session has lost before.
-    pub lost: u32,
-}
 
 /// Where a trace goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

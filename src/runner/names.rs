@@ -67,6 +67,19 @@ fn variable(text: &str) -> Option<usize> {
     (posix && !default.contains('$')).then_some(inside.len() + 2)
 }
 
+/// A package of an npm registry without its version.
+pub(super) fn npm(spec: &str) -> &str {
+    // The first character may be the scope's own `@`.
+    let at = spec.char_indices().skip(1).find(|(_, c)| *c == '@').map_or(spec.len(), |(at, _)| at);
+    &spec[..at]
+}
+
+/// A package of a Python index without its extras and version.
+pub(super) fn python(spec: &str) -> &str {
+    let end = spec.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(spec.len());
+    &spec[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -118,7 +118,7 @@ fn build(
 
 /// A package of a registry: `[@SCOPE/]NAME[@VERSION]`. All else that npm takes (folders, archives, git) is refused.
 fn package(runner: &str, spec: &str) -> Result<String, RunnerError> {
-    let name = bare(spec);
+    let name = names::npm(spec);
     let version = spec[name.len()..].strip_prefix('@');
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric() || "_-~".contains(c))
@@ -157,11 +157,4 @@ fn program(runner: &str, name: &str) -> Result<String, RunnerError> {
         ));
     }
     Ok(name.to_owned())
-}
-
-/// A package without its version.
-pub(super) fn bare(spec: &str) -> &str {
-    // The first character may be the scope's own `@`.
-    let at = spec.char_indices().skip(1).find(|(_, c)| *c == '@').map_or(spec.len(), |(at, _)| at);
-    &spec[..at]
 }

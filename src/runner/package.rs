@@ -1,6 +1,6 @@
 //! A package of a registry, and the program in it that serves.
 
-use super::{npx, uvx};
+use super::names;
 
 /// What installs a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl Package {
     /// The main package without its version.
     pub fn bare(&self) -> &str {
         match self.runner {
-            Runner::Npx => npx::bare(self.main()),
-            Runner::Uvx => uvx::bare(self.main()),
+            Runner::Npx => names::npm(self.main()),
+            Runner::Uvx => names::python(self.main()),
         }
     }
 

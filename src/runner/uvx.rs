@@ -115,7 +115,7 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
     }
     let name = match &program {
         Some(program) if main.contains("://") => names::server(&[program]),
-        _ => names::server(&[bare(&main)]),
+        _ => names::server(&[names::python(&main)]),
     };
     let packages = [main].into_iter().chain(with).collect();
     let package = Package { runner: Runner::Uvx, packages, program, python, args: line.rest().to_vec() };
@@ -124,7 +124,7 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
 
 /// What to install: `NAME[EXTRAS]`, with `@VERSION` or PEP 440's version specifiers behind it, or a git repository.
 fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
-    let name = bare(spec);
+    let name = names::python(spec);
     let (extras, version) = match spec[name.len()..].strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((extras, version)) => (Some(extras), version),
         None => (None, &spec[name.len()..]),
@@ -163,10 +163,4 @@ fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
         "write it as NAME[EXTRAS]@VERSION, NAME==VERSION or git+https://…"
     };
     Err(RunnerError::new(format!("`{runner}` names no package of an index"), next))
-}
-
-/// A package without its extras and version.
-pub(super) fn bare(spec: &str) -> &str {
-    let end = spec.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(spec.len());
-    &spec[..end]
 }

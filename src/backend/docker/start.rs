@@ -18,7 +18,8 @@ use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
 use crate::dock::wire::Wire;
 use crate::failure::Failure;
-use crate::observe::trace::{Trace, Up};
+use crate::observe::event::Up;
+use crate::observe::trace::Trace;
 use crate::session::client::identity::Client;
 
 /// Starts the server in a container of its own. Begins before the client has said anything; only the container waits for

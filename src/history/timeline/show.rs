@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::methods::Row;
 use super::{Call, Passed, Start, Step, Summary};
 use crate::history::show::{local, plain, took};
-use crate::observe::trace::human::Size;
+use crate::human::Bytes;
 
 /// A bar's characters.
 const BAR: usize = 32;
@@ -36,7 +36,7 @@ pub fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     for (what, Passed { messages, bytes }) in
         [("client -> server", summary.client_to_server), ("server -> client", summary.server_to_client)]
     {
-        writeln!(out, "{what}: {messages} messages, {}", Size(bytes))?;
+        writeln!(out, "{what}: {messages} messages, {}", Bytes(bytes))?;
     }
     summary.starts.iter().try_for_each(|it| start(out, it))?;
     if !summary.later.is_empty() {

@@ -31,8 +31,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Direction;
 use crate::observe::Redactor;
+use crate::observe::event::Direction;
 
 /// As taken in the data path: copies, nothing formatted, nothing redacted. Never to be shown itself.
 pub(super) struct Record {

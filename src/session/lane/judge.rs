@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::inflight::{Asker, Pending};
-use crate::observe::trace::Direction;
+use crate::observe::event::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, Salvage, error_line, look};

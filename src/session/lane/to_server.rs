@@ -21,7 +21,7 @@ use super::burst::BURST;
 use super::outcome::{Loss, Phase};
 use super::shared::{Shared, lock};
 use crate::failure::Failure;
-use crate::observe::trace::Direction;
+use crate::observe::event::Direction;
 use crate::rpc::{Frame, FrameCodec, FrameError};
 use crate::session::client::ClientEnd;
 use crate::session::client::stdio::Hangup;

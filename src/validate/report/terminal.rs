@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::{HEADINGS, Report, rows};
 use crate::exam::check::{Check, Outcome};
+use crate::human::table;
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
@@ -44,7 +45,7 @@ pub fn write(out: &mut impl Write, report: &Report, colours: bool) -> io::Result
         writeln!(out)?;
         let mut lines = vec![HEADINGS.map(str::to_owned)];
         lines.extend(rows(report));
-        table(out, &lines)?;
+        table::plain(out, &lines)?;
     }
     writeln!(out)?;
     let mut lines = vec![["", "here", "reference"].map(str::to_owned)];
@@ -55,7 +56,7 @@ pub fn write(out: &mut impl Write, report: &Report, colours: bool) -> io::Result
             figure.reference.to_owned(),
         ]
     }));
-    table(out, &lines)?;
+    table::plain(out, &lines)?;
     let summary = report.summary();
     writeln!(out, "\n{}", paint(if report.passed { GREEN } else { RED }, &summary))
 }
@@ -66,16 +67,4 @@ fn sign(check: &Check) -> (&'static str, &'static str) {
         Outcome::Failed => (RED, "✗"),
         Outcome::NotApplicable => (DIM, "-"),
     }
-}
-
-/// Columns as wide as their widest cell.
-pub(crate) fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
-    let widths: [usize; N] =
-        std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default());
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{ClientToServer, Line};
-use crate::observe::trace::Direction;
+use crate::observe::event::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{
     Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, Salvage, client_info_name, error_line, look,

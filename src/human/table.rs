@@ -11,7 +11,7 @@ const GAP: &str = "  ";
 
 /// How a cell loses what there is no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub enum Cut {
     Never,
     /// Its end goes.
     End,
@@ -20,13 +20,13 @@ pub(super) enum Cut {
 }
 
 /// The columns of the terminal that `out` is; `None` if it is none, and everything is to be written.
-pub(super) fn terminal_width(out: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
+pub fn terminal_width(out: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
     let size = out.is_terminal().then(|| tcgetwinsize(out).ok()).flatten()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
 /// Writes rows in columns; with a `width`, the widest of those that may be cut give way.
-pub(super) fn write<const N: usize>(
+pub fn write<const N: usize>(
     out: &mut impl Write,
     rows: &[[String; N]],
     cuts: [Cut; N],
@@ -45,6 +45,11 @@ pub(super) fn write<const N: usize>(
         writeln!(out, "{}", cells.join(GAP).trim_end())?;
     }
     Ok(())
+}
+
+/// The same where nothing is cut.
+pub fn plain<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> std::io::Result<()> {
+    write(out, rows, [Cut::Never; N], None)
 }
 
 /// Narrows the widest columns that may be cut until all fit, or none can be narrower.
