@@ -17,7 +17,7 @@ pub use daemon::{BakeArgs, DownArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
 pub use run::{RunArgs, SettingsArgs};
 pub use sessions::{KillArgs, LogsArgs, PsArgs, ReplayArgs, TraceArgs, TraceCommand};
-pub use shell::{CompletionsArgs, ManArgs};
+pub use shell::{CompletionsArgs, HelpArgs, ManArgs};
 
 /// Gives every AI client session its own MCP server containers.
 #[derive(Debug, Parser)]
@@ -67,6 +67,8 @@ pub enum Subcommands {
     Validate(ValidateArgs),
     /// Break everything while sessions are under load, on a daemon of its own, and count what went wrong.
     Chaos(ChaosArgs),
+    /// Show a topic of the manual, or a command's help.
+    Help(HelpArgs),
     /// Print what a shell needs to complete berth's command lines, the configured servers' names included.
     Completions(CompletionsArgs),
     /// Write the manual's pages.

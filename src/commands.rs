@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod down;
 pub mod env;
 pub mod gc;
+pub mod help;
 pub mod import;
 pub mod install;
 pub mod kill;
@@ -53,6 +54,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Completions(args) => {
             return completions::run(args, loaded.ok().as_ref().map(|(config, _)| config));
         }
+        Subcommands::Help(args) => return help::run(args),
         Subcommands::Man(args) => return man::run(args),
         _ => {}
     }
@@ -62,9 +64,11 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Down(args) => down::run(&args, &config, &home).await,
         Subcommands::Status(args) => status::run(&args, &config, &home).await,
         Subcommands::Env => env::run(&config, &home),
-        Subcommands::Run(_) | Subcommands::Doctor(_) | Subcommands::Completions(_) | Subcommands::Man(_) => {
-            Ok(ExitCode::from(INTERNAL))
-        }
+        Subcommands::Run(_)
+        | Subcommands::Doctor(_)
+        | Subcommands::Help(_)
+        | Subcommands::Completions(_)
+        | Subcommands::Man(_) => Ok(ExitCode::from(INTERNAL)),
         Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
         Subcommands::Install(args) => install::run(&args, &config, arguments.config.as_deref()),
         Subcommands::Uninstall(args) => uninstall::run(&args),

@@ -18,6 +18,7 @@
 //! - [`bake`] makes images of the packages that these name.
 //! - [`failure`] says of every error what a person is told, and what the process exits with.
 //! - [`clients`] edits the AI clients' configurations.
+//! - [`help`] is the manual: its topics, on a terminal and as pages of `man`.
 //! - [`commands`] wires a subcommand from these; [`cli`] and [`config`] say what it was told.
 //!
 //! Invariants: standard output carries MCP messages only (`session::downstream`) or a command's report
@@ -37,6 +38,7 @@ pub mod docker_cli;
 pub mod doctor;
 pub mod exam;
 pub mod failure;
+pub mod help;
 pub mod history;
 pub mod human;
 pub mod logging;

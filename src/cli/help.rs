@@ -2,9 +2,11 @@
 //!
 //! One table for all subcommands; each example is parsed by the tests, and each default compared with the real one.
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches};
 
 use super::Arguments;
+use crate::help::{TOPICS, Topic};
 
 /// Below the list of subcommands.
 const OVERVIEW: &str = "\
@@ -17,6 +19,9 @@ Examples:
 Files:
   ~/.config/berth/berth.toml      servers ([servers.NAME]), what they start from ([defaults]), the daemon ([dind])
   ~/.local/share/berth            certificates and the sessions' history
+
+Manual:
+  berth help                      # lists its topics, such as `berth help config`
 
 Environment variables:
   BERTH_HOME                      a folder for both instead
@@ -36,7 +41,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 19] = [
+const EXAMPLES: [(&str, &str); 20] = [
     (
         "up",
         "\
@@ -168,6 +173,15 @@ Exits with 0 if no call was lost, crossed or executed twice and nothing is left,
   berth import codex",
     ),
     (
+        "help",
+        "\
+  berth help                      # all commands and topics
+  berth help config               # a topic of the manual
+  berth help run                  # a command: the same as `berth run --help`
+
+On a terminal $PAGER shows it, or `less -R`, or `more`; otherwise it is plain Markdown.",
+    ),
+    (
         "completions",
         "\
   berth completions fish > ~/.config/fish/completions/berth.fish
@@ -180,7 +194,9 @@ Exits with 0 if no call was lost, crossed or executed twice and nothing is left,
         "man",
         "\
   berth man | man -l -
-  berth man ~/.local/share/man/man1   # berth(1), berth-run(1) and one for each other subcommand",
+  berth man ~/.local/share/man/man1
+
+Writes berth(1) and a page for each command. The topics' pages, such as berth-config(7), go into the folder `man7` beside it.",
     ),
 ];
 
@@ -215,8 +231,22 @@ pub fn command() -> Command {
             command = command.mut_subcommand(name, |sub| sub.after_help(format!("Examples:\n  {text}")));
         }
     }
+    let names = PossibleValuesParser::new(topics(&command));
     // All at once: an argument that is changed alone would go behind the others, and positions are counted.
-    command.mut_subcommand("run", |run| run.mut_args(explain))
+    command
+        .mut_subcommand("run", |run| run.mut_args(explain))
+        .mut_subcommand("help", |help| help.mut_arg("topic", |topic| topic.value_parser(names)))
+}
+
+/// What `berth help` takes: each topic, and each command that is not a topic's name as well.
+fn topics(command: &Command) -> Vec<PossibleValue> {
+    let topics = TOPICS.iter().map(|topic| PossibleValue::new(topic.name).help(topic.about()));
+    let commands = command.get_subcommands().filter(|sub| Topic::find(sub.get_name()).is_none());
+    let commands = commands.map(|sub| {
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        PossibleValue::new(sub.get_name().to_owned()).help(about)
+    });
+    topics.chain(commands).collect()
 }
 
 /// Puts an option of `berth run` into its group, and says its default.

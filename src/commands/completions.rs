@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Arg, Command};
 use clap_complete::Shell;
 
 use crate::cli::{CompletionsArgs, help};
@@ -30,7 +31,23 @@ fn script(shell: Shell, servers: &[String]) -> Vec<u8> {
     }
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "berth", &mut script);
+    if shell == Shell::Fish {
+        script.extend(command.get_subcommands().flat_map(positionals_of_fish).flat_map(String::into_bytes));
+    }
     script
+}
+
+/// The generator for fish completes options alone: the words that a subcommand itself takes are told here.
+fn positionals_of_fish(sub: &Command) -> Vec<String> {
+    let quoted = |text: String| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
+    let line = |value: PossibleValue| {
+        let name = value.get_name().to_owned();
+        let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+        let condition = format!("__fish_berth_using_subcommand {}", sub.get_name());
+        let [condition, name, about] = [condition, name, about].map(quoted);
+        format!("complete -c berth -n {condition} -f -a {name} -d {about}\n")
+    };
+    sub.get_positionals().flat_map(Arg::get_possible_values).map(line).collect()
 }
 
 #[cfg(test)]
@@ -50,8 +67,22 @@ mod tests {
             // The generators of these two complete no values of a positional argument.
             if !matches!(shell, Shell::Elvish | Shell::PowerShell) {
                 assert!(text.contains("my-server"), "{shell} completes no servers");
+                assert!(text.contains("identity"), "{shell} completes no topics");
             }
         }
+    }
+
+    #[test]
+    fn fish_completes_the_words_of_a_subcommand() {
+        let text = String::from_utf8(script(Shell::Fish, &["my-server".to_owned()])).unwrap();
+        assert!(text.contains("\nfunction __fish_berth_using_subcommand\n"), "{text}");
+        for (sub, word) in [("help", "identity"), ("help", "run"), ("run", "my-server"), ("install", "codex")]
+        {
+            let line =
+                format!("\ncomplete -c berth -n '__fish_berth_using_subcommand {sub}' -f -a '{word}' -d '");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+        assert!(text.contains("-a 'clients' -d 'Claude Code, Codex"), "a topic is described");
     }
 
     #[test]

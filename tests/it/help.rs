@@ -48,16 +48,33 @@ fn bash_reads_its_completions_and_completes_subcommands() {
 }
 
 #[test]
-fn each_subcommand_has_a_page_that_man_renders() {
+fn help_shows_topics_and_commands_and_an_unknown_topic_gets_the_nearest_name() {
+    let all = says(&["help"]);
+    assert!(all.contains("\n    validate ") && all.contains("\n    identity "), "{all}");
+    let topic = says(&["help", "config"]);
+    assert!(topic.starts_with("# config: ") && !topic.contains("<!--"), "{topic}");
+    assert_eq!(says(&["help", "kill"]), says(&["kill", "--help"]));
+    let both = says(&["help", "chaos"]);
+    assert!(both.starts_with("# chaos: ") && both.contains("--sessions <N>"), "{both}");
+    let refused = berth().args(["help", "confg"]).output().expect("berth runs");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(64), "{said}");
+    assert!(said.contains("a similar value exists: 'config'"), "{said}");
+}
+
+#[test]
+fn each_subcommand_and_topic_has_a_page_that_man_renders() {
     let folder = tempfile::tempdir().expect("a folder");
     says(&["man", folder.path().to_str().expect("a plain path")]);
     for (name, part) in [
-        ("berth", "BERTH_HOME"),
-        ("berth-run", "--memory"),
-        ("berth-doctor", "--quick"),
-        ("berth-man", "DIR"),
+        ("berth.1", "BERTH_HOME"),
+        ("berth-run.1", "--memory"),
+        ("berth-doctor.1", "--quick"),
+        ("berth-man.1", "DIR"),
+        ("berth-config.7", "answer_timeout"),
+        ("berth-sessions.7", "SIGKILL"),
     ] {
-        let page = folder.path().join(format!("{name}.1"));
+        let page = folder.path().join(name);
         let text = std::fs::read_to_string(&page).expect("a page");
         assert!(text.contains(".TH") && text.contains(".SH NAME"), "{name}: {text}");
         let mut man = Command::new("man");
@@ -87,6 +104,8 @@ fn a_report_that_nobody_reads_ends_in_silence() {
         &["--version"],
         &["completions", "bash"],
         &["man"],
+        &["help"],
+        &["help", "config"],
         &["doctor", "--quick"],
         &["doctor", "--quick", "--json"],
         &["status"],
