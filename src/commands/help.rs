@@ -51,3 +51,6 @@ fn list(text: &mut String, heading: &str, entries: impl Iterator<Item = (String,
         let _ = writeln!(text, "    {name:12}  {about}");
     }
 }
+
+#[cfg(test)]
+mod manual;
