@@ -1,28 +1,33 @@
 //! `berth`: each AI client session's MCP servers in containers of its own.
 //!
-//! The data path, and the modules that own its parts:
+//! The data path:
 //!
 //! ```text
-//!  client stdin  -> rpc::codec -> rpc::envelope -> session::relay -> dock::exec -> server stdin
-//!  client stdout <- session::downstream <- session::judge <- rpc::codec <- dock::exec <- server stdout
+//!  client stdin  -> rpc::codec -> session::lane::to_server -> dock::exec -> server stdin
+//!  client stdout <- session::client::writer <- session::lane::to_client <- dock::exec <- server stdout
 //! ```
 //!
-//! - [`rpc`] knows lines and JSON-RPC, and nobody else.
-//! - [`dock`] knows the Docker daemon (leases, exec streams), and no MCP.
-//! - [`session`] joins the two; its loop alone writes to the client.
-//! - [`dind`] makes and watches the Docker-in-Docker daemon.
-//! - [`docker_cli`] reads what the docker CLI's own files say: contexts, credentials, proxies.
-//! - [`doctor`] looks at all that sessions need, and says what mends it.
-//! - [`observe`] writes down what passed; [`history`] reads it again, for people's questions only.
-//! - [`runner`] understands the command lines that people start servers with today.
-//! - [`bake`] makes images of the packages that these name.
-//! - [`failure`] says of every error what a person is told, and what the process exits with.
-//! - [`clients`] edits the AI clients' configurations.
-//! - [`help`] is the manual: its topics, on a terminal and as pages of `man`.
-//! - [`commands`] wires a subcommand from these; [`cli`] and [`config`] say what it was told.
+//! The floors, from the roof to the ground. A module names only what stands below it (`tests/layers.rs`).
 //!
-//! Invariants: standard output carries MCP messages only (`session::downstream`) or a command's report
-//! (`commands`); every queue is bounded; the daemon's names and labels are the only truth about leases.
+//! | floor | modules |
+//! |---|---|
+//! | wiring | [`commands`]: one file for each subcommand |
+//! | examinations | [`validate`], [`doctor`], [`chaos`]; they do not know each other |
+//! | command line | [`cli`]: every argument; [`help`]: the manual |
+//! | tools | [`exam`]: what examinations share; [`clients`]: the AI clients' configurations |
+//! | backends | [`backend`]: starts a session's server, and is its [`session::upstream::Upstream`] |
+//! | sessions | [`session`]: one client, its server, both directions; it knows no Docker. [`history`] reads what sessions left |
+//! | images, the daemon | [`bake`]: packages made into images; [`dind`]: the Docker-in-Docker daemon |
+//! | the Docker boundary | [`dock`]: leases, exec streams, volumes; it knows no MCP |
+//! | configuration | [`config`]: `berth.toml` and flags; [`docker_cli`]: the docker CLI's own files |
+//! | records | [`observe`]: trace, journal, standard error; [`logging`] |
+//! | command lines | [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
+//! | the ground | [`values`], [`rpc`], [`failure`], [`human`]: they know nobody |
+//!
+//! The keeper, PID 1 of every session container, is a program of its own (`keeper.rs`).
+//!
+//! Invariants: standard output carries MCP messages only (`session::client::writer`) or a command's report (`commands`).
+//! Every queue is bounded. The daemon's names and labels are the only truth about leases.
 #![forbid(unsafe_code)]
 
 pub mod backend;

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 12] = [
     &["commands"],
     &["chaos", "doctor", "validate"],
     &["cli"],
-    &["backend", "clients", "exam"],
+    &["backend", "clients", "exam", "help"],
     &["bake"],
     &["dind"],
     &["dock", "history", "logging", "session"],
