@@ -78,8 +78,8 @@ pub enum Subcommands {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Overrides;
-    use crate::values::Standby;
+    use crate::config::Settings;
+    use crate::values::{Network, OnFailure};
     use clap::CommandFactory;
 
     #[test]
@@ -102,39 +102,51 @@ mod tests {
         assert_eq!(run("berth run files").unwrap().trace, None);
     }
 
+    /// The settings that the flags make.
+    fn settings(words: &str) -> Settings {
+        run(words).unwrap().settings.0.on_the_defaults()
+    }
+
     #[test]
     fn a_flag_says_how_many_stand_by() {
-        let standby = |words| {
-            let overrides = Overrides::from(run(words).unwrap().settings);
-            overrides.standby.map(Standby::count)
-        };
-        assert_eq!(standby("berth run files"), None);
-        assert_eq!(standby("berth run files --standby 0"), Some(0));
-        assert_eq!(standby("berth run --standby 3 files"), Some(3));
+        assert_eq!(settings("berth run files").standby, 1);
+        assert_eq!(settings("berth run files --standby 0").standby, 0);
+        assert_eq!(settings("berth run --standby 3 files").standby, 3);
         let error = run("berth run files --standby 65").unwrap_err().to_string();
         assert!(error.contains("expected a number of containers from 0 to 64"), "{error}");
     }
 
     #[test]
     fn flags_say_which_tools_may_be_used() {
-        let overrides = |words| Overrides::from(run(words).unwrap().settings);
-        let given = overrides("berth run files --tool read_* --tool list --deny-tool read_secret");
+        let given = settings("berth run files --tool read_* --tool list --deny-tool read_secret");
         assert_eq!(given.tools.map(|tools| tools.len()), Some(2));
         assert_eq!(given.deny_tools[0].as_str(), "read_secret");
-        assert_eq!(overrides("berth run files").tools, None, "no flag is no list");
+        assert_eq!(settings("berth run files").tools, None, "no flag is no list");
     }
 
     #[test]
     fn flags_mount_folders_and_volumes() {
-        let settings =
-            run("berth run files -v /a:/b:rw --mount ${X:-/c}:/d --volume memory:/data:ro").unwrap().settings;
-        let overrides = Overrides::from(settings);
-        assert_eq!(overrides.mounts.map(|mounts| mounts.len()), Some(2));
-        assert_eq!(overrides.volumes.unwrap()[0].name, "memory");
-        let none = Overrides::from(run("berth run files").unwrap().settings);
-        assert_eq!((none.mounts, none.volumes), (None, None), "nothing is taken away");
+        let given = settings("berth run files -v /a:/b:rw --mount ${X:-/c}:/d --volume memory:/data:ro");
+        assert_eq!(given.mounts().len(), 2);
+        assert_eq!(given.volumes[0].name, "memory");
+        let none = settings("berth run files");
+        assert!(none.mounts().is_empty() && none.volumes.is_empty());
+        let given = run("berth run files").unwrap().settings.0;
+        assert_eq!(format!("{given:?}"), "{}", "nothing is taken away");
         let error = run("berth run files -v /a").unwrap_err().to_string();
         assert!(error.contains("expected a mount such as \"~/src/project:/workspace\""), "{error}");
+    }
+
+    #[test]
+    fn each_option_of_a_setting_is_taken() {
+        let line = "berth run files -e A=1 --secret B=2 --network none --memory 64m --cpus 0.5 --pids 9 --user 1:1 \
+                    --workdir /w --cap-add NET_RAW --read-only --max-line 1m --stop-grace 1s --on-failure exit";
+        let given = settings(line);
+        assert_eq!((given.memory, given.nano_cpus, given.pids), (64 << 20, 500_000_000, 9));
+        assert_eq!((given.user.as_deref(), given.workdir.as_deref()), (Some("1:1"), Some("/w")));
+        assert_eq!((given.max_line, given.stop_grace.as_secs()), (1 << 20, 1));
+        assert!(given.read_only && given.cap_add == ["NET_RAW"]);
+        assert_eq!((given.network, given.on_failure), (Network::None, OnFailure::Exit));
     }
 
     #[test]

@@ -5,21 +5,26 @@
 //! the process's environment by itself (it is handed in as a [`Lookup`]) or speaks to a daemon, and no
 //! value of a secret is ever part of a message or of a `Debug` output.
 
-mod bake;
+pub mod bake;
 mod check;
 mod daemon;
-mod dind;
+pub mod dind;
 mod engine;
+mod env;
 mod error;
 mod home;
+mod key;
 mod mount;
 mod mounting;
 mod overrides;
-mod program;
+pub mod program;
 mod reader;
 mod recipe;
 mod server;
+mod setting;
+mod settings;
 mod share;
+pub mod table;
 mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,12 +35,16 @@ use std::sync::Arc;
 pub use bake::Bake;
 pub use daemon::{Daemon, Origin};
 pub use dind::Dind;
+pub use env::{EnvEntry, EnvError};
 pub use error::ConfigError;
 pub use home::Home;
+pub use key::Key;
 pub use mount::{Mount, MountEntry};
-pub use overrides::{EnvEntry, EnvError, Overrides};
+pub use overrides::Overrides;
 pub use recipe::Recipe;
-pub use server::{EnvVar, Server, Settings};
+pub use server::{EnvVar, Server};
+pub use setting::{Opt, Otherwise, Setting, Takes};
+pub use settings::Settings;
 pub use share::{Apart, Shares};
 pub use volume::Volume;
 
@@ -162,14 +171,14 @@ impl Config {
 }
 
 fn read_defaults(mut section: Section) -> Result<Overrides, ConfigError> {
-    for key in program::KEYS {
+    for Key { key, .. } in program::KEYS {
         if let Some(item) = section.remove(key) {
             return Err(item
                 .key_error(format!("`{key}` cannot stand in [defaults]"))
                 .with_hint("each server names its own, in [servers.NAME]"));
         }
     }
-    let overrides = Overrides::read(&mut section)?;
+    let overrides = Overrides::read(&mut section, table::settings())?;
     section.finish()?;
     Ok(overrides)
 }

@@ -4,6 +4,7 @@
 
 mod page;
 mod pager;
+mod settings;
 
 pub use pager::show;
 
@@ -39,9 +40,17 @@ impl Topic {
         heading.split_once(": ").map_or(heading, |(_, about)| about)
     }
 
-    /// The Markdown for a reader: without comments, which are for programs that edit the file.
+    /// The Markdown for a reader: tables of keys in their places, and no comments, which are for programs that edit the file.
     pub fn text(&self) -> String {
-        self.source.lines().filter(|line| !line.starts_with("<!--")).flat_map(|line| [line, "\n"]).collect()
+        let mut text = String::new();
+        for line in self.source.lines() {
+            match settings::in_place_of(line) {
+                Some(table) => text += &table,
+                None if line.starts_with("<!--") => {}
+                None => text = text + line + "\n",
+            }
+        }
+        text
     }
 
     /// The file of the page for `man`.

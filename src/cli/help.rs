@@ -200,28 +200,8 @@ Writes berth(1) and a page for each command. The topics' pages, such as berth-co
     ),
 ];
 
-/// Headings over the options of `berth run`.
-const GROUPS: [(&str, &[&str]); 5] = [
-    ("Trace", &["trace", "trace_bodies"]),
-    ("Variables", &["env", "secret"]),
-    ("Files", &["mounts", "volumes", "workdir", "read_only"]),
-    ("Tools", &["tool", "deny_tool"]),
-    ("Session", &["max_line", "stop_grace", "standby", "on_failure"]),
-];
-
-/// What holds where neither a flag nor the configuration says anything.
-const DEFAULTS: [(&str, &str); 10] = [
-    ("network", "egress"),
-    ("memory", "512m"),
-    ("cpus", "1"),
-    ("pids", "256"),
-    ("max_line", "16m"),
-    ("stop_grace", "3s"),
-    ("standby", "1"),
-    ("on_failure", "restart"),
-    ("user", "the image's"),
-    ("workdir", "the image's"),
-];
+/// A heading over options of `berth run` that are no settings.
+const TRACE: (&str, [&str; 2]) = ("Trace", ["trace", "trace_bodies"]);
 
 /// The command line with all that is said of it.
 pub fn command() -> Command {
@@ -249,17 +229,10 @@ fn topics(command: &Command) -> Vec<PossibleValue> {
     topics.chain(commands).collect()
 }
 
-/// Puts an option of `berth run` into its group, and says its default.
+/// Puts an option of `berth run` that is no setting under its heading.
 fn explain(arg: Arg) -> Arg {
-    let name = arg.get_id().to_string();
-    let group = GROUPS.iter().find(|(_, names)| names.contains(&name.as_str()));
-    let arg = match group {
-        Some((heading, _)) => arg.help_heading(*heading),
-        None => arg,
-    };
-    let Some((_, default)) = DEFAULTS.iter().find(|(key, _)| *key == name) else { return arg };
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    arg.help(format!("{help} [default: {default}]"))
+    let (heading, names) = TRACE;
+    if names.contains(&arg.get_id().as_str()) { arg.help_heading(heading) } else { arg }
 }
 
 /// Parses the process's arguments.
@@ -274,8 +247,6 @@ pub fn parse() -> Result<Arguments, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Settings;
-    use crate::values::{Cpus, LineLimit, Memory, Network, OnFailure, Pids, Span, Standby};
     use clap::Parser;
 
     /// The lines of a text that begin with `berth`, without their comments.
@@ -301,20 +272,6 @@ mod tests {
         for line in lines(OVERVIEW) {
             assert!(Arguments::try_parse_from(["berth"].into_iter().chain(line.split_whitespace())).is_ok());
         }
-    }
-
-    #[test]
-    fn the_defaults_are_the_real_ones() {
-        let told = |name| DEFAULTS.iter().find(|(key, _)| *key == name).unwrap().1;
-        let real = Settings::default();
-        assert_eq!(told("network").parse::<Network>().unwrap(), real.network);
-        assert_eq!(told("memory").parse::<Memory>().unwrap().bytes(), real.memory);
-        assert_eq!(told("cpus").parse::<Cpus>().unwrap().nanos(), real.nano_cpus);
-        assert_eq!(told("pids").parse::<Pids>().unwrap().count(), real.pids);
-        assert_eq!(told("max_line").parse::<LineLimit>().unwrap().bytes(), real.max_line);
-        assert_eq!(told("stop_grace").parse::<Span>().unwrap().duration(), real.stop_grace);
-        assert_eq!(told("standby").parse::<Standby>().unwrap().count(), real.standby);
-        assert_eq!(told("on_failure").parse::<OnFailure>().unwrap(), real.on_failure);
     }
 
     #[test]

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::ValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::config::{EnvEntry, MountEntry, Overrides, Volume};
-use crate::values::{
-    AbsolutePath, Capability, Cpus, Image, LineLimit, Memory, Network, OnFailure, Pids, Span, Standby,
-    ToolPattern, User,
-};
+use crate::config::{Opt, Otherwise, Overrides, Setting, Takes, table};
+use crate::values::Image;
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -41,93 +40,107 @@ pub struct RunArgs {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
-    // Last: its heading is for all that follows.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
 
-/// Flags that go before the configuration's values.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Container")]
-pub struct SettingsArgs {
-    /// Set a variable of the server; `${VAR}` is taken from the client's environment.
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    pub env: Vec<EnvEntry>,
-    /// The same, its value redacted wherever it would be shown.
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub secret: Vec<EnvEntry>,
-    /// `egress` (out to the world, nothing in) or `none`.
-    #[arg(long)]
-    pub network: Option<Network>,
-    /// Memory limit, such as 512m.
-    #[arg(long, value_name = "SIZE")]
-    pub memory: Option<Memory>,
-    /// Processors' worth of time, such as 0.5.
-    #[arg(long)]
-    pub cpus: Option<Cpus>,
-    /// Processes and threads at the most.
-    #[arg(long, value_name = "N")]
-    pub pids: Option<Pids>,
-    /// A capability to give, such as `NET_BIND_SERVICE`; all are dropped by default.
-    #[arg(long, value_name = "CAPABILITY")]
-    pub cap_add: Vec<Capability>,
-    /// Make the container's root file system read-only.
-    #[arg(long)]
-    pub read_only: bool,
-    /// A folder or file of this machine in the container, read-only unless `:rw` is behind it; `[dind] share` has to hold it.
-    #[arg(short = 'v', long = "mount", value_name = "SOURCE:TARGET[:rw]")]
-    pub mounts: Vec<MountEntry>,
-    /// A volume of this client's that is kept between sessions; `:shared` behind it makes it all clients' own.
-    #[arg(long = "volume", value_name = "NAME:TARGET[:ro]")]
-    pub volumes: Vec<Volume>,
-    /// User (and group) of the server, such as 1000:1000; `caller` is yourself, and the default where there are mounts.
-    #[arg(long)]
-    pub user: Option<User>,
-    /// Folder in which the server starts.
-    #[arg(long, value_name = "PATH")]
-    pub workdir: Option<AbsolutePath>,
-    /// Longest message of either direction, such as 16m.
-    #[arg(long, value_name = "SIZE")]
-    pub max_line: Option<LineLimit>,
-    /// From the end of the client's input to SIGKILL, such as 3s.
-    #[arg(long, value_name = "TIME")]
-    pub stop_grace: Option<Span>,
-    /// Containers to keep ready for the next sessions; 0 for none, and to use none.
-    #[arg(long, value_name = "N")]
-    pub standby: Option<Standby>,
-    /// What to do when the server is lost in the middle of the session: `restart` or `exit`.
-    #[arg(long, value_name = "WHAT")]
-    pub on_failure: Option<OnFailure>,
-    /// A tool that may be used, such as `read_*`; all others may not. Instead of the configuration's `tools`.
-    #[arg(long, value_name = "PATTERN")]
-    pub tool: Vec<ToolPattern>,
-    /// A tool that may not be used; beside the configuration's `deny_tools`.
-    #[arg(long, value_name = "PATTERN")]
-    pub deny_tool: Vec<ToolPattern>,
+/// The options that go before the configuration's values, made of the table of settings.
+#[derive(Debug, Clone, Default)]
+pub struct SettingsArgs(pub Overrides);
+
+impl Args for SettingsArgs {
+    fn augment_args(command: Command) -> Command {
+        command.args(options(table::settings()))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
 }
 
-impl From<SettingsArgs> for Overrides {
-    fn from(args: SettingsArgs) -> Self {
-        let secrets = args.secret.into_iter().map(EnvEntry::secret);
-        Self {
-            env: args.env.into_iter().chain(secrets).collect(),
-            network: args.network,
-            memory: args.memory,
-            cpus: args.cpus,
-            pids: args.pids,
-            cap_add: (!args.cap_add.is_empty()).then_some(args.cap_add),
-            read_only: args.read_only.then_some(true),
-            user: args.user,
-            workdir: args.workdir,
-            max_line: args.max_line,
-            stop_grace: args.stop_grace,
-            standby: args.standby,
-            on_failure: args.on_failure,
-            tools: (!args.tool.is_empty()).then_some(args.tool),
-            deny_tools: args.deny_tool,
-            mounts: (!args.mounts.is_empty()).then_some(args.mounts),
-            volumes: (!args.volumes.is_empty()).then_some(args.volumes),
-            ..Self::default()
+impl FromArgMatches for SettingsArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        given(table::settings(), matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn options(table: &'static [Setting]) -> impl Iterator<Item = Arg> {
+    table.iter().filter_map(|setting| Some(option(setting, setting.option?)))
+}
+
+fn option(setting: &'static Setting, option: Opt) -> Arg {
+    let arg = Arg::new(setting.key).long(option.long).help_heading(option.group).help(words(setting, option));
+    let arg = match option.short {
+        Some(short) => arg.short(short),
+        None => arg,
+    };
+    let check = move |text: &str| setting.check(text).map(|()| text.to_owned());
+    match option.takes {
+        Takes::Nothing => arg.action(ArgAction::SetTrue),
+        Takes::One(name) => arg.value_name(name).value_parser(ValueParser::new(check)),
+        Takes::Many(name) => {
+            arg.value_name(name).value_parser(ValueParser::new(check)).action(ArgAction::Append)
         }
+    }
+}
+
+/// A sentence's beginning, and what holds without the option.
+fn words(setting: &Setting, option: Opt) -> String {
+    let about = option.about.unwrap_or(setting.about);
+    let mut chars = about.chars();
+    let about: String = chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect();
+    match setting.otherwise {
+        Otherwise::Value(value) if option.takes != Takes::Nothing => {
+            format!("{about} [default: {}]", value.trim_matches('"'))
+        }
+        Otherwise::Words(words) if words != "none" => format!("{about} [default: {words}]"),
+        _ => about,
+    }
+}
+
+fn given(table: &'static [Setting], matches: &ArgMatches) -> Result<Overrides, Error> {
+    let mut overrides = Overrides::default();
+    for setting in table {
+        let texts: Vec<&str> = match setting.option.map(|option| option.takes) {
+            None => continue,
+            Some(Takes::Nothing) if matches.get_flag(setting.key) => vec!["true"],
+            Some(Takes::Nothing) => Vec::new(),
+            Some(Takes::One(_) | Takes::Many(_)) => {
+                matches.get_many::<String>(setting.key).into_iter().flatten().map(String::as_str).collect()
+            }
+        };
+        if !texts.is_empty() {
+            overrides.set(setting, &texts).map_err(|why| Error::raw(ErrorKind::ValueValidation, why))?;
+        }
+    }
+    Ok(overrides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::Pids;
+
+    #[test]
+    fn a_new_entry_is_an_option_with_its_words() {
+        let setting =
+            Setting::one::<Pids>("sailors", Otherwise::Value("7"), "most sailors", |settings, sailors| {
+                settings.pids = sailors.count();
+            });
+        let table: &'static [Setting] =
+            Box::leak(Box::new([setting.option("sailors", Takes::One("N"), "Crew")]));
+        let command = || Command::new("run").args(options(table));
+        let help = command().render_help().to_string();
+        assert!(help.contains("Crew:") && help.contains("--sailors <N>"), "{help}");
+        assert!(help.contains("Most sailors [default: 7]"), "{help}");
+        let matches = command().get_matches_from(["run", "--sailors", "9"]);
+        assert_eq!(given(table, &matches).unwrap().on_the_defaults().pids, 9);
+        let error = command().try_get_matches_from(["run", "--sailors", "none"]).unwrap_err().to_string();
+        assert!(error.contains("for '--sailors <N>': expected "), "{error}");
     }
 }

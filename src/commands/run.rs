@@ -19,7 +19,7 @@ use crate::backend::docker::plan::Plan;
 use crate::backend::docker::start::start;
 use crate::backend::docker::upstream::DockerUpstream;
 use crate::cli::RunArgs;
-use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Overrides, Server, Settings};
+use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Server, Settings};
 use crate::dind::diagnosis::{Diagnosis, Watch};
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
@@ -165,7 +165,7 @@ fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
             server
         }
     };
-    let mut server = server.with_overrides(&Overrides::from(args.settings.clone()));
+    let mut server = server.with_overrides(&args.settings.0);
     server.check()?;
     let env = server.resolve_env(&variable)?;
     let secrets = server.resolve_args(&variable)?;

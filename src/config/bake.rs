@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::Home;
 use super::error::ConfigError;
+use super::key::Key;
 use super::reader::Section;
+use super::setting::Otherwise;
 use crate::runner::{Runner, Runtime};
 use crate::values::Image;
 use crate::values::Value;
@@ -34,6 +36,28 @@ pub struct Bake {
     pub nano_cpus: i64,
     pub time: Duration,
 }
+
+/// The keys of the table.
+pub const KEYS: [Key; 10] = [
+    Key::new("node", Otherwise::Value("\"node:22-slim\""), "the image with Node and npm"),
+    Key::new(
+        "uv",
+        Otherwise::Value("\"ghcr.io/astral-sh/uv:python3.13-bookworm-slim\""),
+        "the image with Python and uv; `git+https://` packages need an image with git",
+    ),
+    Key::new("npm_registry", Otherwise::Words("the public registry"), "a mirror"),
+    Key::new("python_index", Otherwise::Words("the public index"), "a mirror"),
+    Key::new("proxy", Otherwise::Words("none"), "for the downloads"),
+    Key::new("no_proxy", Otherwise::Words("none"), "hosts that are reached without it, with commas between"),
+    Key::new(
+        "ca",
+        Otherwise::Words("none"),
+        "a whole bundle of certificates (PEM), for the downloads and for the servers",
+    ),
+    Key::new("memory", Otherwise::Value("\"2g\""), "limit of an installation"),
+    Key::new("cpus", Otherwise::Value("1"), "limit of an installation"),
+    Key::new("time", Otherwise::Value("\"10m\""), "limit of an installation"),
+];
 
 impl Default for Bake {
     fn default() -> Self {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::error::{ConfigError, Place};
-use super::server::{Server, Settings};
+use super::server::Server;
+use super::settings::Settings;
 use crate::values::{Template, looks_secret};
 
 /// Where nothing of a person's may be mounted, nor below.

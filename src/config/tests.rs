@@ -157,11 +157,7 @@ fn flags_come_over_the_server_over_the_defaults() {
         image = "j"
         "#,
     );
-    let flags = Overrides {
-        cpus: Some("4".parse().unwrap()),
-        env: vec!["C=flags".parse().unwrap()],
-        ..Overrides::default()
-    };
+    let flags = Overrides::default().with("env", &["C=flags"]).with("cpus", &["4"]);
     let server = config.server("a").unwrap().with_overrides(&flags);
     let settings = &server.settings;
     assert_eq!((settings.memory, settings.pids, settings.nano_cpus), (100 << 20, 200, 4_000_000_000));
@@ -191,7 +187,7 @@ fn tools_are_replaced_by_a_layer_above_and_what_is_forbidden_adds_up() {
         tools = []
         "#,
     );
-    let flags = Overrides { deny_tools: vec!["c".parse().unwrap()], ..Overrides::default() };
+    let flags = Overrides::default().with("deny_tools", &["c"]);
     let shown = |server: &Server| {
         let names = |list: &[ToolPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let settings = &server.settings;
@@ -499,15 +495,15 @@ fn a_prestarted_server_has_no_value_of_a_session() {
 fn a_flag_may_make_a_prestarted_server_impossible() {
     let server = config("[servers.a]\nimage = \"i\"\nprestart = true\nenv = { X = \"1\" }");
     let server = server.server("a").unwrap();
-    let check = |env: EnvEntry| {
-        let flags = Overrides { env: vec![env], ..Overrides::default() };
+    let check = |key: &str, env: &str| {
+        let flags = Overrides::default().with(key, &[env]);
         server.with_overrides(&flags).check().map_err(|error| (error.line(), error.message().to_owned()))
     };
-    assert_eq!(check("X=2".parse().unwrap()), Ok(()));
+    assert_eq!(check("env", "X=2"), Ok(()));
     let refused = |why: &str| Err((None, format!("server `a` cannot be prestarted: its variable {why}")));
     // A flag without a value is the client's variable of that name.
-    assert_eq!(check("Y".parse().unwrap()), refused("`Y` takes `Y` from its client's environment"));
-    assert_eq!(check("X=2".parse::<EnvEntry>().unwrap().secret()), refused("`X` is a secret"));
+    assert_eq!(check("env", "Y"), refused("`Y` takes `Y` from its client's environment"));
+    assert_eq!(check("secrets", "X=2"), refused("`X` is a secret"));
 }
 
 #[test]
@@ -530,4 +526,37 @@ proptest! {
             prop_assert!(error.line().is_none_or(|line| line >= 1 && line <= text.matches('\n').count() + 1));
         }
     }
+}
+
+/// What a table says that it knows.
+fn known(text: &str) -> Vec<String> {
+    let error = parse(text).unwrap_err().to_string();
+    let (_, known) = error.split_once("known are ").unwrap_or_else(|| panic!("{error}"));
+    let mut known: Vec<String> = known.split(", ").map(str::to_owned).collect();
+    known.sort();
+    known
+}
+
+#[test]
+fn the_manuals_keys_are_those_that_are_read() {
+    let sorted = |keys: &[Key]| {
+        let mut keys: Vec<String> = keys.iter().map(|key| key.key.to_owned()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(known("[dind]\n\"?\" = 1"), sorted(&dind::KEYS));
+    assert_eq!(known("[bake]\n\"?\" = 1"), sorted(&bake::KEYS));
+    let mut of_a_server = sorted(&program::KEYS);
+    of_a_server.extend(table::settings().iter().map(|setting| setting.key.to_owned()));
+    of_a_server.sort();
+    assert_eq!(known("[servers.a]\nimage = \"i\"\n\"?\" = 1"), of_a_server);
+}
+
+#[test]
+fn the_manuals_defaults_are_those_that_hold() {
+    let text = format!("[dind]\n{}[bake]\n{}", key::defaults(&dind::KEYS), key::defaults(&bake::KEYS));
+    let config = config(&text);
+    // What may not be shared depends on where the home is.
+    let dind = Dind { share: config.dind.share.clone(), ..Dind::default() };
+    assert_eq!((config.dind, config.bake), (dind, Bake::default()));
 }

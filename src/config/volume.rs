@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn layers_add_their_volumes_target_by_target() {
         let names = |keys: &str, flag: &str| {
-            let over = Overrides { volumes: Some(vec![flag.parse().unwrap()]), ..Overrides::default() };
+            let over = Overrides::default().with("volumes", &[flag]);
             let server = parse(keys).unwrap().server("a").unwrap().with_overrides(&over);
             server.settings.volumes.into_iter().map(|volume| volume.name).collect::<Vec<_>>()
         };

@@ -33,11 +33,11 @@ const LOG_LINES: u32 = 12;
 enum Need {
     Creation,
     /// It is not berth's.
-    Surrender,
+    NotOurs,
     /// It is another home's, which is named.
-    Deference(String),
+    OtherHome(String),
     /// The engine is removing it.
-    Patience,
+    Wait,
     /// It is beyond repair, or stopped and outdated.
     Replacement(&'static str),
     /// It runs, with other settings than it should.
@@ -52,14 +52,14 @@ enum Need {
 fn need(container: Option<&Container>, hash: &str, owner: &Owner) -> Need {
     let Some(container) = container else { return Need::Creation };
     if !super::is_ours(container) {
-        return Need::Surrender;
+        return Need::NotOurs;
     }
     if let Some(home) = owner.other(&container.labels) {
-        return Need::Deference(home);
+        return Need::OtherHome(home);
     }
     let current = container.labels.get(LABEL_SPEC).is_some_and(|found| found == hash);
     match container.status.as_str() {
-        "removing" => Need::Patience,
+        "removing" => Need::Wait,
         "dead" => Need::Replacement("it was dead"),
         "paused" => Need::Thaw,
         "running" if current => Need::Look,
@@ -142,8 +142,8 @@ impl<'a> Host<'a> {
                         return self.wait(READY_WITHIN).await;
                     }
                 }
-                (Need::Surrender, _) => return Err(DindError::Foreign(name.to_owned())),
-                (Need::Deference(home), _) => {
+                (Need::NotOurs, _) => return Err(DindError::Foreign(name.to_owned())),
+                (Need::OtherHome(home), _) => {
                     return Err(DindError::OtherHome { name: name.to_owned(), home });
                 }
                 (Need::Replacement(why), _) => self.replace(why).await?,
@@ -168,7 +168,7 @@ impl<'a> Host<'a> {
                     self.say(format!("unpaused the container `{name}`"));
                 }
                 (Need::Look, _) => return self.look().await,
-                (Need::Patience, _) => {
+                (Need::Wait, _) => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }

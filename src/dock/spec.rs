@@ -195,7 +195,7 @@ fn bind(mount: &Mount) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EnvEntry, Overrides, Settings};
+    use crate::config::{Overrides, Settings};
 
     fn spec(overrides: &Overrides) -> Spec {
         let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn prestarted() -> Spec {
-        spec(&Overrides { prestart: Some(true), ..Overrides::default() })
+        spec(&Overrides::default().with("prestart", &["true"]))
     }
 
     fn with_env(spec: Spec, env: &[&str]) -> Spec {
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_hash_tells_one_kind_from_another() {
-        let with = |over: Overrides| spec(&over).hash();
+        let with = |key, text| spec(&Overrides::default().with(key, &[text])).hash();
         let command = |command: &[&str]| {
             let mut spec = plain();
             spec.server.command = Some(command.iter().map(|word| (*word).to_owned()).collect());
@@ -247,13 +247,13 @@ mod tests {
             with_env(plain(), &["A=1"]).hash(),
             with_env(plain(), &["A=1", "C=2"]).hash(),
             with_env(plain(), &[]).hash(),
-            with(Overrides { memory: Some("96m".parse().unwrap()), ..Overrides::default() }),
-            with(Overrides { network: Some(Network::None), ..Overrides::default() }),
-            with(Overrides { pids: Some("9".parse().unwrap()), ..Overrides::default() }),
-            with(Overrides { cpus: Some("2".parse().unwrap()), ..Overrides::default() }),
-            with(Overrides { user: Some("1:1".parse().unwrap()), ..Overrides::default() }),
-            with(Overrides { read_only: Some(true), ..Overrides::default() }),
-            with(Overrides { stop_grace: Some("9s".parse().unwrap()), ..Overrides::default() }),
+            with("memory", "96m"),
+            with("network", "none"),
+            with("pids", "9"),
+            with("cpus", "2"),
+            with("user", "1:1"),
+            with("read_only", "true"),
+            with("stop_grace", "9s"),
         ];
         let different: std::collections::BTreeSet<_> = kinds.iter().collect();
         assert_eq!(different.len(), kinds.len(), "{kinds:?}");
@@ -317,19 +317,15 @@ mod tests {
         assert_eq!(with_env(plain(), &["A=", "B=other"]).hash(), hash, "the values are the sessions' own");
         assert_ne!(with_env(prestarted(), &["A=", "B=other"]).hash(), prestarted().hash());
         assert_ne!(with_env(prestarted(), &["A=1", "B=2=4"]).hash(), prestarted().hash());
-        let many = Overrides {
-            standby: Some("9".parse().unwrap()),
-            standby_ttl: Some("9s".parse().unwrap()),
-            // Of the server's own process alone, and given with it.
-            env: vec!["A=1".parse::<EnvEntry>().unwrap()],
-            ..Overrides::default()
-        };
+        // The variable is the server's own process's alone, and given with it.
+        let many =
+            Overrides::default().with("standby", &["9"]).with("standby_ttl", &["9s"]).with("env", &["A=1"]);
         assert_eq!(spec(&many).hash(), hash, "how many and how long makes no other kind");
     }
 
     #[test]
     fn a_container_on_standby_waits_longer_and_is_nobodys() {
-        let ttl = Overrides { standby_ttl: Some("90s".parse().unwrap()), ..Overrides::default() };
+        let ttl = Overrides::default().with("standby_ttl", &["90s"]);
         let argv = ["server".to_owned(), "--flag".to_owned()];
         let spec = spec(&ttl);
         let (own, standby) = (spec.create_body(), spec.standby_body(&argv));

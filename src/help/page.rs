@@ -22,7 +22,8 @@ pub(super) fn render(topic: &Topic) -> String {
     page.control("SH", ["NAME"]);
     page.roff.text([roman(format!("{name} - {}", topic.about()))]);
     page.control("SH", ["DESCRIPTION"]);
-    for event in Parser::new_ext(topic.source, Options::ENABLE_TABLES) {
+    let text = topic.text();
+    for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
         page.take(event);
     }
     page.flush();

@@ -42,9 +42,9 @@ struct Document {
     text: &'static str,
 }
 
-fn documents() -> Vec<(String, &'static str)> {
-    let topics = TOPICS.iter().map(|topic| (format!("src/help/{}.md", topic.name), topic.source));
-    std::iter::once((README.path.to_owned(), README.text)).chain(topics).collect()
+fn documents() -> Vec<(String, String)> {
+    let topics = TOPICS.iter().map(|topic| (format!("src/help/{}.md", topic.name), topic.text()));
+    std::iter::once((README.path.to_owned(), README.text.to_owned())).chain(topics).collect()
 }
 
 /// What a document says that is not so.

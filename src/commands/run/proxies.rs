@@ -49,7 +49,7 @@ pub(super) fn hand_over(proxies: &Proxies, chosen: &mut Chosen) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EnvEntry, Overrides, Server, Settings};
+    use crate::config::{Overrides, Server, Settings};
 
     fn chosen(over: &Overrides) -> Chosen {
         let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
@@ -76,8 +76,7 @@ mod tests {
 
     #[test]
     fn its_own_variables_go_before_in_either_spelling() {
-        let own =
-            |var: &str| Overrides { env: vec![var.parse::<EnvEntry>().unwrap()], ..Overrides::default() };
+        let own = |var: &str| Overrides::default().with("env", &[var]);
         let proxies = Proxies::of(Some("http://p:1"), None);
         let (env, _) = handed(&proxies, &own("http_proxy="));
         assert_eq!(env, ["http_proxy=", "HTTPS_PROXY=http://p:1", "https_proxy=http://p:1"]);
@@ -87,13 +86,13 @@ mod tests {
 
     #[test]
     fn a_server_without_a_network_needs_none() {
-        let none = Overrides { network: Some(Network::None), ..Overrides::default() };
+        let none = Overrides::default().with("network", &["none"]);
         assert!(handed(&Proxies::of(Some("http://p:1"), None), &none).0.is_empty());
     }
 
     #[test]
     fn credentials_are_hidden_and_never_in_a_containers_configuration() {
-        let prestart = || Overrides { prestart: Some(true), ..Overrides::default() };
+        let prestart = || Overrides::default().with("prestart", &["true"]);
         let proxies = Proxies::of(Some("http://me:hunter2@p:1"), Some("a"));
         let (env, chosen) = handed(&proxies, &prestart());
         assert!(!format!("{env:?} {:?}", chosen.env).contains("hunter2"), "{env:?}");

@@ -206,7 +206,7 @@ fn layers_add_their_mounts_target_by_target() {
     let text = |own: &str| {
         let text = format!("[defaults]\nmounts = [\"/a:/1\", \"/b:/2\"]\n[servers.a]\nimage = \"i\"\n{own}");
         let config = parse(&text).unwrap();
-        let flag = Overrides { mounts: Some(vec!["/f:/3:rw".parse().unwrap()]), ..Overrides::default() };
+        let flag = Overrides::default().with("mounts", &["/f:/3:rw"]);
         let server = config.server("a").unwrap().with_overrides(&flag);
         let targets = server.settings.mounts.iter().map(|mount| mount.target.clone()).collect::<Vec<_>>();
         (targets.join(" "), server.settings.mounts.last().unwrap().writable)

@@ -37,7 +37,7 @@ fn each_state_has_its_step() {
         ("exited", Need::Start, Need::Replacement(changed)),
         ("restarting", Need::Restart, Need::Replacement(changed)),
         ("paused", Need::Thaw, Need::Thaw),
-        ("removing", Need::Patience, Need::Patience),
+        ("removing", Need::Wait, Need::Wait),
         ("dead", Need::Replacement("it was dead"), Need::Replacement("it was dead")),
     ] {
         assert_eq!(need(Some(&container(status, "h")), "h", &home()), same, "{status}");
@@ -51,12 +51,12 @@ fn another_ones_container_is_never_touched() {
     for status in ["running", "exited", "dead", "paused"] {
         let mut foreign = container(status, "h");
         foreign.labels.remove(&managed_by().0);
-        assert_eq!(need(Some(&foreign), "h", &home()), Need::Surrender, "{status}");
+        assert_eq!(need(Some(&foreign), "h", &home()), Need::NotOurs, "{status}");
         let mut other = container(status, "h");
         other.labels.insert(LABEL_HOME.to_owned(), "box:/c".to_owned());
         for hash in ["h", "other"] {
             let need = need(Some(&other), hash, &home());
-            assert_eq!(need, Need::Deference("box:/c".to_owned()), "{status}");
+            assert_eq!(need, Need::OtherHome("box:/c".to_owned()), "{status}");
         }
     }
 }

@@ -7,9 +7,8 @@ const LIST: &str =
     "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"tools\":[{\"name\":\"read\"},{\"name\":\"write\"}]}}\n";
 
 fn shared(denied: &[&str]) -> Shared {
-    let deny_tools = denied.iter().map(|text| text.parse().unwrap()).collect();
     let server = Server::from_image("i".parse().unwrap(), Vec::new(), &crate::config::Settings::default())
-        .with_overrides(&Overrides { deny_tools, ..Overrides::default() });
+        .with_overrides(&Overrides::default().with("deny_tools", denied));
     Shared { rules: Rules::of("i", &server.settings), ..Shared::default() }
 }
 

@@ -8,9 +8,11 @@ use crate::config::Overrides;
 use crate::rpc::FrameCodec;
 
 fn rules(tools: Option<&[&str]>, denied: &[&str]) -> ToolRules {
-    let patterns = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
-    let overrides =
-        Overrides { tools: tools.map(patterns), deny_tools: patterns(denied), ..Overrides::default() };
+    let overrides = Overrides::default().with("deny_tools", denied);
+    let overrides = match tools {
+        Some(tools) => overrides.with("tools", tools),
+        None => overrides,
+    };
     let server = crate::config::Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
     ToolRules::of("files", &server.with_overrides(&overrides).settings).unwrap()
 }

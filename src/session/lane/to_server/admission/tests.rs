@@ -16,9 +16,8 @@ struct Stage {
 }
 
 fn stage(denied: &[&str]) -> Stage {
-    let deny_tools = denied.iter().map(|text| text.parse().unwrap()).collect();
     let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default())
-        .with_overrides(&Overrides { deny_tools, ..Overrides::default() });
+        .with_overrides(&Overrides::default().with("deny_tools", denied));
     let shared = Shared { rules: Rules::of("i", &server.settings), ..Shared::default() };
     let (reply, replies) = mpsc::channel(9);
     let pump = ClientToServer {

@@ -1,0 +1,132 @@
+//! The settings of a server, as the rest of berth uses them. Their keys, defaults and words are in `table.rs`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::env::EnvEntry;
+use super::mount::MountEntry;
+use super::volume::Volume;
+use crate::values::{Network, OnFailure, ToolPattern};
+
+/// What a server's container may use, and the limits of its sessions.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the file, with `true` and `false`"
+)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub network: Network,
+    /// Bytes.
+    pub memory: u64,
+    /// Billionths of a processor.
+    pub nano_cpus: i64,
+    pub pids: u32,
+    /// Added to none.
+    pub cap_add: Vec<String>,
+    pub read_only: bool,
+    pub user: Option<String>,
+    pub workdir: Option<String>,
+    /// Bytes by path.
+    pub tmpfs: BTreeMap<String, u64>,
+    pub no_new_privileges: bool,
+    /// Bytes, in each direction.
+    pub max_line: usize,
+    /// From the end of the server's stdin to SIGKILL.
+    pub stop_grace: Duration,
+    /// For a connection to the daemon.
+    pub connect_timeout: Duration,
+    /// For the container and the server's process.
+    pub start_timeout: Duration,
+    /// Containers that are kept started for the next sessions of one kind of client.
+    pub standby: u32,
+    /// How long one of them waits for its session.
+    pub standby_ttl: Duration,
+    /// Whether the server runs in them already.
+    pub prestart: bool,
+    pub on_failure: OnFailure,
+    /// How long a lost server's replacement is tried for.
+    pub recover_within: Duration,
+    /// For a server's first answer.
+    pub answer_timeout: Duration,
+    /// For each of its answers; `None`: as long as it takes.
+    pub call_timeout: Option<Duration>,
+    /// The only tools that a client may use; `None`: all.
+    pub tools: Option<Vec<ToolPattern>>,
+    /// None of these, whatever `tools` says.
+    pub deny_tools: Vec<ToolPattern>,
+    /// Folders of this machine; expanded by [`Config::mounts`](super::Config::mounts) alone.
+    pub(super) mounts: Vec<MountEntry>,
+    pub volumes: Vec<Volume>,
+    /// Whether sessions leave a history.
+    pub journal: bool,
+    /// By the variable's name; expanded by [`Server::resolve_env`] alone.
+    pub(super) env: BTreeMap<String, EnvEntry>,
+}
+
+impl Settings {
+    /// Those that nobody has given a value.
+    pub(super) fn blank() -> Self {
+        Self {
+            network: Network::None,
+            memory: 0,
+            nano_cpus: 0,
+            pids: 0,
+            cap_add: Vec::new(),
+            read_only: false,
+            user: None,
+            workdir: None,
+            tmpfs: BTreeMap::new(),
+            no_new_privileges: false,
+            max_line: 0,
+            stop_grace: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            start_timeout: Duration::ZERO,
+            standby: 0,
+            standby_ttl: Duration::ZERO,
+            prestart: false,
+            on_failure: OnFailure::Exit,
+            recover_within: Duration::ZERO,
+            answer_timeout: Duration::ZERO,
+            call_timeout: None,
+            tools: None,
+            deny_tools: Vec::new(),
+            mounts: Vec::new(),
+            volumes: Vec::new(),
+            journal: false,
+            env: BTreeMap::new(),
+        }
+    }
+
+    /// Folders of this machine, their sources not yet expanded.
+    pub fn mounts(&self) -> &[MountEntry] {
+        &self.mounts
+    }
+
+    /// Adds variables to those of the layers below, one by one.
+    pub(super) fn apply_env(&mut self, over: &[EnvEntry]) {
+        for entry in over {
+            let mut entry = entry.clone();
+            // A flag over a secret is as secret: it is another value of the same thing.
+            entry.secret |= self.env.get(&entry.name).is_some_and(|below| below.secret);
+            self.env.insert(entry.name.clone(), entry);
+        }
+    }
+
+    /// Adds a layer's mounts, target by target; an empty list takes away those of the layers below.
+    pub(super) fn apply_mounts(&mut self, over: &[MountEntry]) {
+        if over.is_empty() {
+            self.mounts.clear();
+        }
+        self.mounts.retain(|mount| over.iter().all(|other| other.target != mount.target));
+        self.mounts.extend_from_slice(over);
+    }
+
+    /// Adds a layer's volumes, target by target; an empty list takes away those of the layers below.
+    pub(super) fn apply_volumes(&mut self, over: &[Volume]) {
+        if over.is_empty() {
+            self.volumes.clear();
+        }
+        self.volumes.retain(|volume| over.iter().all(|other| other.target != volume.target));
+        self.volumes.extend_from_slice(over);
+    }
+}

@@ -1,0 +1,337 @@
+//! Every setting of a server, once: its key, what holds without it, its words, its option. The file's reader, the command
+//! line, `--help` and the manual are made of this table. A new setting is an entry here, a field of [`Settings`], and its use.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use super::env::{EnvEntry, read_env};
+use super::error::ConfigError;
+use super::mount::{MountEntry, read_mounts};
+use super::overrides::Overrides;
+use super::reader::{Section, Source};
+use super::setting::{Change, Otherwise, Setting, Takes};
+use super::settings::Settings;
+use super::volume::{Volume, read_volumes};
+use crate::values::{
+    AbsolutePath, ByteSize, Capability, Cpus, LineLimit, Memory, Network, OnFailure, Pids, Span, Standby,
+    Timeout, ToolPattern, User, Value,
+};
+
+/// Headings of `berth run --help`.
+const CONTAINER: &str = "Container";
+const FILES: &str = "Files";
+const SESSION: &str = "Session";
+const TOOLS: &str = "Tools";
+const VARIABLES: &str = "Variables";
+
+/// The settings, in the order of the manual.
+pub fn settings() -> &'static [Setting] {
+    static TABLE: LazyLock<Vec<Setting>> = LazyLock::new(table);
+    &TABLE
+}
+
+fn table() -> Vec<Setting> {
+    use Otherwise::{Value as Is, Words};
+    use Takes::{Many, Nothing, One};
+    vec![
+        Setting::custom(
+            "env",
+            Words("none"),
+            "`{ NAME = \"value\" }`; `${VAR}` and `${VAR:-default}` come from the client's environment",
+            |section, _| Ok(change(read_env(section)?, |settings, env| settings.apply_env(env))),
+            |texts| variables(texts, false),
+        )
+        .option("env", Many("NAME=VALUE"), VARIABLES)
+        .short('e')
+        .help("a variable of the server; `${VAR}` is taken from the client's environment"),
+        Setting::custom(
+            "secrets",
+            Words("none"),
+            "the same; berth redacts the value wherever it would be shown",
+            // `env` has read them: a name may not stand in both.
+            |_, _| Ok(None),
+            |texts| variables(texts, true),
+        )
+        .option("secret", Many("NAME=VALUE"), VARIABLES)
+        .help("the same; berth redacts the value wherever it would be shown"),
+        Setting::one::<Network>("network", Is("\"egress\""), "`egress` (out to the world, nothing in) or `none`", |settings, network| {
+            settings.network = network;
+        })
+        .option("network", One("NETWORK"), CONTAINER),
+        Setting::one::<Memory>("memory", Is("\"512m\""), "memory limit, such as 512m; there is no swap", |settings, memory| {
+            settings.memory = memory.bytes();
+        })
+        .option("memory", One("SIZE"), CONTAINER),
+        Setting::one::<Cpus>("cpus", Is("1"), "processors' worth of time, such as 0.5", |settings, cpus| {
+            settings.nano_cpus = cpus.nanos();
+        })
+        .option("cpus", One("CPUS"), CONTAINER),
+        Setting::one::<Pids>("pids", Is("256"), "most processes and threads", |settings, pids| settings.pids = pids.count())
+            .option("pids", One("N"), CONTAINER),
+        Setting::custom(
+            "mounts",
+            Words("none"),
+            "`[\"SOURCE:TARGET[:rw]\"]`: folders and files of this machine, read-only unless `:rw` stands behind them; \
+             see [files](files.md)",
+            |section, _| Ok(read_mounts(section)?.map(|mounts| always(mounts, Settings::apply_mounts))),
+            |texts| entries::<MountEntry>(texts).map(|mounts| always(mounts, Settings::apply_mounts)),
+        )
+        .option("mount", Many("SOURCE:TARGET[:rw]"), FILES)
+        .short('v')
+        .help("a folder or file of this machine, read-only unless `:rw` is behind it; `share` in [dind] has to hold it"),
+        Setting::custom(
+            "volumes",
+            Words("none"),
+            "`[\"NAME:TARGET[:ro][:shared]\"]`: folders that are kept between sessions",
+            |section, _| Ok(read_volumes(section)?.map(|volumes| always(volumes, Settings::apply_volumes))),
+            |texts| entries::<Volume>(texts).map(|volumes| always(volumes, Settings::apply_volumes)),
+        )
+        .option("volume", Many("NAME:TARGET[:ro]"), FILES)
+        .help("a volume of this client's that is kept between sessions; `:shared` behind it makes it all clients' own"),
+        Setting::list::<ToolPattern>(
+            "tools",
+            Words("all"),
+            "the only tools that a client sees and may call: `[\"read_*\"]`; see [tools](tools.md)",
+            |settings, tools| settings.tools = Some(tools),
+        )
+        .option("tool", Many("PATTERN"), TOOLS)
+        .help("a tool that may be used, such as `read_*`; all others may not; instead of the configuration's `tools`"),
+        Setting::list::<ToolPattern>(
+            "deny_tools",
+            Words("none"),
+            "forbidden tools, whatever `tools` says; the lists of all layers add up",
+            |settings, denied| settings.deny_tools.extend(denied),
+        )
+        .option("deny-tool", Many("PATTERN"), TOOLS)
+        .help("a tool that may not be used; beside the configuration's `deny_tools`"),
+        Setting::one::<User>(
+            "user",
+            Words("the image's, or `\"caller\"` with mounts"),
+            "user (and group) of the server, such as 1000:1000; `caller` is whoever runs `berth`",
+            |settings, user| settings.user = Some(user.into_inner()),
+        )
+        .option("user", One("USER"), CONTAINER),
+        Setting::one::<AbsolutePath>("workdir", Words("the image's"), "the folder in which the server starts", |settings, path| {
+            settings.workdir = Some(path.into_inner());
+        })
+        .option("workdir", One("PATH"), FILES),
+        Setting::list::<Capability>("cap_add", Words("none"), "capabilities to keep; all others are dropped", |settings, added| {
+            settings.cap_add = added.into_iter().map(Capability::into_inner).collect();
+        })
+        .option("cap-add", Many("CAPABILITY"), CONTAINER)
+        .help("a capability to keep, such as `NET_BIND_SERVICE`; all others are dropped"),
+        Setting::one::<bool>("no_new_privileges", Is("true"), "whether the server can never gain privileges", |settings, never| {
+            settings.no_new_privileges = never;
+        }),
+        Setting::one::<bool>("read_only", Is("false"), "whether the root file system is read-only", |settings, read_only| {
+            settings.read_only = read_only;
+        })
+        .option("read-only", Nothing, FILES)
+        .help("make the container's root file system read-only"),
+        Setting::custom(
+            "tmpfs",
+            Is("{ \"/tmp\" = \"64m\" }"),
+            "folders in memory, with their sizes; a layer replaces those below it",
+            |section, key| read_tmpfs(section, key),
+            |_| Err("expected a table in the configuration".to_owned()),
+        ),
+        Setting::one::<LineLimit>("max_line", Is("\"16m\""), "longest message of either direction", |settings, limit| {
+            settings.max_line = limit.bytes();
+        })
+        .option("max-line", One("SIZE"), SESSION),
+        Setting::one::<Span>("stop_grace", Is("\"3s\""), "from the end of the client's input to `SIGKILL`", |settings, grace| {
+            settings.stop_grace = grace.duration();
+        })
+        .option("stop-grace", One("TIME"), SESSION),
+        Setting::one::<Timeout>("connect_timeout", Is("\"10s\""), "how long a connection to the daemon may take", |settings, time| {
+            settings.connect_timeout = time.duration();
+        }),
+        Setting::one::<Timeout>(
+            "start_timeout",
+            Is("\"30s\""),
+            "how long the container and the server's process may take",
+            |settings, time| settings.start_timeout = time.duration(),
+        ),
+        Setting::one::<Timeout>(
+            "answer_timeout",
+            Is("\"2m\""),
+            "how long a new server may take to answer its first request; a notification is not an answer",
+            |settings, time| settings.answer_timeout = time.duration(),
+        ),
+        Setting::one::<Timeout>(
+            "call_timeout",
+            Words("none"),
+            "how long a server may take for each answer; then the client gets an error, and the server `notifications/cancelled`",
+            |settings, time| settings.call_timeout = Some(time.duration()),
+        ),
+        Setting::one::<OnFailure>(
+            "on_failure",
+            Is("\"restart\""),
+            "the reaction to a server that is lost in the middle of a session: `restart` or `exit`",
+            |settings, reaction| settings.on_failure = reaction,
+        )
+        .option("on-failure", One("WHAT"), SESSION),
+        Setting::one::<Timeout>(
+            "recover_within",
+            Is("\"1m\""),
+            "how long berth tries for a new server; five losses in a minute end the session in any case",
+            |settings, time| settings.recover_within = time.duration(),
+        ),
+        Setting::one::<bool>(
+            "journal",
+            Is("true"),
+            "whether sessions leave a history for `berth logs`; the variable `BERTH_JOURNAL=off` turns it off, too",
+            |settings, journal| settings.journal = journal,
+        ),
+        Setting::one::<Standby>(
+            "standby",
+            Is("1"),
+            "containers kept started for the next sessions of the same kind of client; `0` for none",
+            |settings, standby| settings.standby = standby.count(),
+        )
+        .option("standby", One("N"), SESSION),
+        Setting::one::<Timeout>(
+            "standby_ttl",
+            Is("\"30m\""),
+            "how long such a container waits before it ends by itself",
+            |settings, time| settings.standby_ttl = time.duration(),
+        ),
+        Setting::one::<bool>(
+            "prestart",
+            Is("false"),
+            "whether the server runs in that container already; it has heard nothing yet",
+            |settings, prestart| settings.prestart = prestart,
+        ),
+    ]
+}
+
+/// A change that is there only where there is something to change.
+fn change<T: Send + Sync + 'static>(values: Vec<T>, set: fn(&mut Settings, &[T])) -> Option<Change> {
+    (!values.is_empty()).then(|| always(values, set))
+}
+
+fn always<T: Send + Sync + 'static>(values: Vec<T>, set: fn(&mut Settings, &[T])) -> Change {
+    Arc::new(move |settings| set(settings, &values))
+}
+
+fn entries<T: Value>(texts: &[&str]) -> Result<Vec<T>, String> {
+    let entries: Option<Vec<T>> = texts.iter().map(|text| T::from_text(text)).collect();
+    entries.ok_or_else(|| format!("expected {}", T::EXPECTED))
+}
+
+fn variables(texts: &[&str], secret: bool) -> Result<Change, String> {
+    let parsed: Result<Vec<EnvEntry>, _> = texts.iter().map(|text| text.parse::<EnvEntry>()).collect();
+    let entries = parsed.map_err(|error| error.to_string())?;
+    let entries = entries.into_iter().map(|entry| if secret { entry.secret() } else { entry }).collect();
+    Ok(always(entries, |settings: &mut Settings, env: &[EnvEntry]| settings.apply_env(env)))
+}
+
+fn read_tmpfs(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, ConfigError> {
+    let Some(table) = section.take_section(key)? else { return Ok(None) };
+    let mut tmpfs = BTreeMap::<String, u64>::new();
+    for item in table.entries() {
+        let path = AbsolutePath::from_text(&item.name).ok_or_else(|| {
+            item.key_error(format!("`{}` in `tmpfs` is no absolute path such as \"/tmp\"", item.name))
+        })?;
+        let size: ByteSize = item.read()?;
+        if size.bytes() == 0 {
+            // The kernel takes 0 for «no limit».
+            return Err(item
+                .error(format!("`{}` in `tmpfs` has no size", item.name))
+                .with_hint("write \"64m\""));
+        }
+        tmpfs.insert(path.into_inner(), size.bytes());
+    }
+    Ok(Some(Arc::new(move |settings| settings.tmpfs.clone_from(&tmpfs))))
+}
+
+impl Settings {
+    /// The layer `over` on these.
+    pub(super) fn apply(&mut self, over: &Overrides) {
+        over.apply(self);
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        static DEFAULT: LazyLock<Settings> = LazyLock::new(|| {
+            let mut settings = Settings::blank();
+            if let Ok(defaults) = defaults(self::settings()) {
+                settings.apply(&defaults);
+            }
+            settings
+        });
+        DEFAULT.clone()
+    }
+}
+
+/// The table's own values, read as if they stood in a file.
+fn defaults(table: &[Setting]) -> Result<Overrides, ConfigError> {
+    let lines = table.iter().filter_map(|setting| match setting.otherwise {
+        Otherwise::Value(value) => Some(format!("{} = {value}\n", setting.key)),
+        Otherwise::Words(_) => None,
+    });
+    let text: String = lines.collect();
+    let source = Source::new(Path::new("the built-in settings"), &text);
+    let mut section = source.root()?;
+    let defaults = Overrides::read(&mut section, table)?;
+    section.finish()?;
+    Ok(defaults)
+}
+
+#[cfg(test)]
+impl Overrides {
+    /// With what options would say, for tests.
+    #[must_use]
+    pub(crate) fn with(mut self, key: &str, texts: &[&str]) -> Self {
+        let setting = settings().iter().find(|setting| setting.key == key);
+        self.set(setting.expect("a key of the table"), texts).expect("a value of that setting");
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_setting() {
+        defaults(settings()).unwrap();
+        assert_ne!(Settings::default(), Settings::blank());
+        let tmpfs: BTreeMap<String, u64> =
+            crate::values::DEFAULT_TMPFS.map(|(path, size)| (path.to_owned(), size)).into();
+        assert_eq!(Settings::default().tmpfs, tmpfs, "`docker run` lines add to it");
+    }
+
+    #[test]
+    fn no_key_and_no_option_is_there_twice() {
+        for (n, setting) in settings().iter().enumerate() {
+            for other in &settings()[n + 1..] {
+                assert_ne!(setting.key, other.key);
+                let long = |setting: &Setting| setting.option.map(|option| option.long);
+                assert!(long(setting).is_none() || long(setting) != long(other), "{setting:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_entry_is_read_from_the_file() {
+        let new =
+            Setting::one::<Pids>("sailors", Otherwise::Value("7"), "most sailors", |settings, sailors| {
+                settings.pids = sailors.count();
+            });
+        let table = [new];
+        let mut settings = Settings::default();
+        settings.apply(&defaults(&table).unwrap());
+        assert_eq!(settings.pids, 7);
+        let source = Source::new(Path::new("b.toml"), "sailors = 9\n");
+        let mut section = source.root().unwrap();
+        settings.apply(&Overrides::read(&mut section, &table).unwrap());
+        section.finish().unwrap();
+        assert_eq!(settings.pids, 9);
+        let source = Source::new(Path::new("b.toml"), "sailors = \"many\"\n");
+        let error = Overrides::read(&mut source.root().unwrap(), &table).unwrap_err().to_string();
+        assert!(error.starts_with("b.toml:1: `sailors` is "), "{error}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The tables of keys in `berth help config`, made of those that the configuration is read by.
+
+use std::fmt::Write;
+
+use crate::config::{Key, Otherwise, Setting, bake, dind, program, table};
+
+/// The table that belongs in the place of a line of the manual; `None` for any other line.
+pub(super) fn in_place_of(line: &str) -> Option<String> {
+    match line {
+        "<!-- keys of a server -->" => Some(of_a_server(&program::KEYS, table::settings())),
+        "<!-- keys of [dind] -->" => Some(written(dind::KEYS.iter().map(row))),
+        "<!-- keys of [bake] -->" => Some(written(bake::KEYS.iter().map(row))),
+        _ => None,
+    }
+}
+
+type Row = (&'static str, Otherwise, &'static str);
+
+fn row(key: &Key) -> Row {
+    (key.key, key.otherwise, key.about)
+}
+
+fn of_a_server(keys: &[Key], settings: &[Setting]) -> String {
+    let settings = settings.iter().map(|setting| (setting.key, setting.otherwise, setting.about));
+    written(keys.iter().map(row).chain(settings))
+}
+
+fn written(rows: impl Iterator<Item = Row>) -> String {
+    let mut text = String::from("| key | default | meaning |\n|---|---|---|\n");
+    for (key, otherwise, about) in rows {
+        let default = match otherwise {
+            Otherwise::Value(value) => format!("`{value}`"),
+            Otherwise::Words(words) => words.to_owned(),
+        };
+        // Writing to a string does not fail.
+        _ = writeln!(text, "| `{key}` | {default} | {about} |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::help::Topic;
+    use crate::values::Pids;
+
+    #[test]
+    fn a_new_entry_is_a_row() {
+        let new =
+            Setting::one::<Pids>("sailors", Otherwise::Value("7"), "most sailors", |settings, sailors| {
+                settings.pids = sailors.count();
+            });
+        let text = of_a_server(&[], &[new]);
+        assert_eq!(text, "| key | default | meaning |\n|---|---|---|\n| `sailors` | `7` | most sailors |\n");
+    }
+
+    #[test]
+    fn the_manual_has_every_key() {
+        let text = Topic::find("config").unwrap().text();
+        let settings = table::settings().iter().map(|setting| setting.key);
+        let others = dind::KEYS.iter().chain(&bake::KEYS).chain(&program::KEYS).map(|key| key.key);
+        for key in settings.chain(others) {
+            assert!(text.contains(&format!("\n| `{key}` | ")), "{key}");
+        }
+    }
+}
