@@ -16,8 +16,11 @@ use crate::values::Network;
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
-/// five seconds after which nothing may be left of a dead session.
+/// five seconds after which nothing may be left of a dead session, unless the daemon may take longer for everything.
 pub const CLAIM_WITHIN_MS: u32 = 4_000;
+
+/// A `start_timeout` that is longer than the default says that the daemon is slow, also with what the owner sends.
+const SLOW_START: u32 = 8;
 
 /// Where a user has a home whom the image doesn't know.
 const HOME: &str = "/tmp";
@@ -53,9 +56,14 @@ impl Spec {
         Owner::new(&self.session, self.client_session.as_deref(), self.project.as_deref())
     }
 
+    fn claim_within_ms(&self) -> u32 {
+        let slow = self.server.settings.start_timeout / SLOW_START;
+        u32::try_from(slow.as_millis()).unwrap_or(u32::MAX).clamp(CLAIM_WITHIN_MS, 60 * 1000)
+    }
+
     /// The body of `POST /containers/create` for the session's own container.
     pub fn create_body(&self) -> Value {
-        let mut body = self.body(CLAIM_WITHIN_MS);
+        let mut body = self.body(self.claim_within_ms());
         let mut labels = self.labels();
         let Owner { session, client_session, project } = self.owner();
         labels.insert(LABEL_SESSION.to_owned(), session.into());
@@ -321,6 +329,17 @@ mod tests {
         let many =
             Overrides::default().with("standby", &["9"]).with("standby_ttl", &["9s"]).with("env", &["A=1"]);
         assert_eq!(spec(&many).hash(), hash, "how many and how long makes no other kind");
+    }
+
+    #[test]
+    fn a_slow_daemon_has_longer_to_deliver_the_claim() {
+        let waits = |timeout| {
+            let body = spec(&Overrides::default().with("start_timeout", &[timeout])).create_body();
+            body["Cmd"][1].as_str().unwrap().to_owned()
+        };
+        assert_eq!([waits("1s"), waits("30s"), waits("5m"), waits("1h")], ["4000", "4000", "37500", "60000"]);
+        let slow = spec(&Overrides::default().with("start_timeout", &["5m"]));
+        assert_eq!(slow.hash(), plain().hash(), "it makes no other kind");
     }
 
     #[test]
