@@ -7,12 +7,6 @@ use crate::harness::{Berth, Session, expect_gone};
 /// Longer than the line limit of the server `short`.
 const FILLER: usize = 2000;
 
-fn started(server: &str, client: &str) -> Session {
-    let mut session = Berth::run(server).client(client).start();
-    session.initialize();
-    session
-}
-
 /// The next message is berth's own error with this id and code; its text.
 fn refused(session: &mut Session, id: &Value, code: i64) -> String {
     let message = session.message();
@@ -35,7 +29,7 @@ fn goes_on(session: &mut Session, text: &str) {
 
 #[test]
 fn invalid_json_is_answered_with_its_id() {
-    let mut session = started("fixture", "it-invalid");
+    let mut session = Berth::run("fixture").client("it-invalid").started();
     let cases = [
         (r#"{"jsonrpc":"2.0","id":5,"method":"x",}"#, json!(5)),
         (r#"{"jsonrpc":"2.0","id":"six","method":"x""#, json!("six")),
@@ -57,7 +51,7 @@ fn invalid_json_is_answered_with_its_id() {
 
 #[test]
 fn invalid_utf8_is_answered_with_its_id() {
-    let mut session = started("fixture", "it-utf8");
+    let mut session = Berth::run("fixture").client("it-utf8").started();
     session.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":\"u\",\"method\":\"x\",\"params\":[\"\xff\xfe\"]}\n");
     let text = refused(&mut session, &json!("u"), -32700);
     assert!(text.contains("invalid UTF-8 at byte 50"), "{text}");
@@ -83,7 +77,7 @@ fn blank_lines_are_skipped() {
 
 #[test]
 fn an_overlong_request_is_answered_at_once_and_the_session_goes_on() {
-    let mut session = started("short", "it-overlong");
+    let mut session = Berth::run("short").client("it-overlong").started();
     let filler = "x".repeat(FILLER);
     // Before the line has ended, for its end may be far away.
     session
@@ -107,7 +101,7 @@ fn an_overlong_request_is_answered_at_once_and_the_session_goes_on() {
 
 #[test]
 fn an_overlong_line_without_an_id_gets_none_invented() {
-    let mut session = started("short", "it-nameless");
+    let mut session = Berth::run("short").client("it-nameless").started();
     let filler = "x".repeat(FILLER);
     session.send_raw(
         format!("{{\"jsonrpc\":\"2.0\",\"method\":\"n\",\"params\":{{\"id\":3,\"f\":\"{filler}\"}}}}\n")
@@ -124,7 +118,7 @@ fn an_overlong_line_without_an_id_gets_none_invented() {
 
 #[test]
 fn an_overlong_answer_becomes_an_error_for_its_request() {
-    let mut session = started("short", "it-big-answer");
+    let mut session = Berth::run("short").client("it-big-answer").started();
     for bytes in [FILLER, 1 << 20] {
         let answer = session.request("tools/call", json!({ "name": "big", "arguments": { "bytes": bytes } }));
         assert_eq!(answer["error"]["code"], -32600, "{answer}");
@@ -146,7 +140,7 @@ fn an_overlong_answer_becomes_an_error_for_its_request() {
 
 #[test]
 fn stray_prints_go_to_standard_error_and_never_to_the_client() {
-    let mut session = started("fixture", "it-noise");
+    let mut session = Berth::run("fixture").client("it-noise").started();
     let prints = [
         "Server listening…",
         r#"{"level":"info","msg":"ready"}"#,
@@ -168,7 +162,7 @@ fn stray_prints_go_to_standard_error_and_never_to_the_client() {
 
 #[test]
 fn the_servers_standard_error_reaches_ours_line_by_line() {
-    let mut session = started("fixture", "it-stderr");
+    let mut session = Berth::run("fixture").client("it-stderr").started();
     session.call_first("stderr", json!({ "text": "warning: é → ü", "lines": 3 }));
     session.expect_stderr("warning: é → ü\nwarning: é → ü\nwarning: é → ü\n");
     session.close();
@@ -180,7 +174,7 @@ fn the_servers_standard_error_reaches_ours_line_by_line() {
 fn half_an_answer_never_reaches_the_client() {
     for code in [0, 3] {
         let client = format!("it-partial-{code}");
-        let mut session = started("fixture", &client);
+        let mut session = Berth::run("fixture").client(&client).started();
         session.send(&json!({
             "jsonrpc": "2.0", "id": "half", "method": "tools/call",
             "params": { "name": "partial", "arguments": { "code": code } },
@@ -201,7 +195,7 @@ fn half_an_answer_never_reaches_the_client() {
 
 #[test]
 fn a_crash_answers_everything_in_flight_once() {
-    let mut session = started("fixture", "it-crash");
+    let mut session = Berth::run("fixture").client("it-crash").started();
     for id in 1..=3 {
         session.send(&json!({
             "jsonrpc": "2.0", "id": id, "method": "tools/call",

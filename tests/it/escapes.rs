@@ -9,12 +9,6 @@ use crate::harness::{Berth, Session, docker_says, eventually, expect_gone};
 /// Those that the keeper listens to: all ask for the end.
 const ASK_FOR_THE_END: [i32; 3] = [2, 12, 15];
 
-fn started(server: &str, client: &str) -> Session {
-    let mut session = Berth::run(server).client(client).start();
-    session.initialize();
-    session
-}
-
 /// What a tool said, which must have failed.
 fn refused(session: &mut Session, tool: &str, arguments: Value) -> String {
     let result = session.call(tool, arguments.clone());
@@ -30,8 +24,8 @@ fn names(session: &mut Session, path: &str) -> Vec<String> {
 
 #[test]
 fn other_processes_are_not_to_be_seen() {
-    let mut one = started("fixture", "it-proc-1");
-    let mut other = started("fixture", "it-proc-2");
+    let mut one = Berth::run("fixture").client("it-proc-1").started();
+    let mut other = Berth::run("fixture").client("it-proc-2").started();
     for session in [&mut one, &mut other] {
         let own = session.call("pid", json!({}))["structuredContent"]["pid"].to_string();
         let mut seen = names(session, "/proc");
@@ -43,8 +37,8 @@ fn other_processes_are_not_to_be_seen() {
 
 #[test]
 fn the_keeper_takes_no_debugger_and_no_signal_but_for_its_end() {
-    let mut session = started("fixture", "it-signals");
-    let mut other = started("fixture", "it-signals-beside");
+    let mut session = Berth::run("fixture").client("it-signals").started();
+    let mut other = Berth::run("fixture").client("it-signals-beside").started();
     let container = session.container();
     let denied = refused(&mut session, "debug", json!({ "pid": 1 }));
     assert!(denied.contains("not permitted"), "{denied}");
@@ -99,7 +93,7 @@ fn the_keeper_keeps_its_processor_time() {
 
 #[test]
 fn the_kernels_switches_are_out_of_reach() {
-    let mut session = started("fixture", "it-switches");
+    let mut session = Berth::run("fixture").client("it-switches").started();
     let before = session.call("limits", json!({}))["structuredContent"].take();
     // Version 2 has the files here, version 1 in a folder for each controller.
     let groups = names(&mut session, "/sys/fs/cgroup");
@@ -148,7 +142,7 @@ fn the_daemon_answers_at_none_of_its_addresses() {
     let addresses: Vec<&str> =
         addresses.split_whitespace().filter(|address| !address.contains(':')).collect();
     assert!(addresses.len() > 1, "one of its own, and the gateway of the sessions: {addresses:?}");
-    let mut session = started("online", "it-daemon-port");
+    let mut session = Berth::run("online").client("it-daemon-port").started();
     for address in addresses {
         let said = refused(&mut session, "connect", json!({ "addr": address, "port": 2376 }));
         assert!(said.contains("timed out"), "dropped, not answered: {address}: {said}");

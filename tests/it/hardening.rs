@@ -10,12 +10,6 @@ use serde_json::{Value, json};
 use crate::dind::own::host;
 use crate::harness::{Berth, Session, daemon, docker_says, expect_gone, home, inspect};
 
-fn started(server: &str, client: &str) -> Session {
-    let mut session = Berth::run(server).client(client).start();
-    session.initialize();
-    session
-}
-
 /// A tool's result if it did not fail; else what it said.
 fn attempt(session: &mut Session, tool: &str, arguments: Value) -> Result<String, String> {
     let result = session.call(tool, arguments);
@@ -37,7 +31,7 @@ fn connect(session: &mut Session, address: &str, port: u16) -> Result<String, St
 
 #[test]
 fn privileges_are_dropped_and_limits_set_by_default() {
-    let mut session = started("fixture", "it-defaults");
+    let mut session = Berth::run("fixture").client("it-defaults").started();
     let limits = session.call("limits", json!({}))["structuredContent"].take();
     assert_eq!(limits["cap_eff"], "0000000000000000", "{limits}");
     assert_eq!(limits["cap_bnd"], "0000000000000000", "{limits}");
@@ -58,7 +52,7 @@ fn privileges_are_dropped_and_limits_set_by_default() {
 
 #[test]
 fn the_configurations_limits_are_the_kernels() {
-    let mut session = started("limited", "it-limited");
+    let mut session = Berth::run("limited").client("it-limited").started();
     let limits = session.call("limits", json!({}))["structuredContent"].take();
     assert_eq!(limits["memory_bytes"], 64 << 20, "{limits}");
     assert_eq!(limits["cpus"], 0.5, "{limits}");
@@ -84,7 +78,7 @@ fn flags_go_over_the_configuration() {
 
 #[test]
 fn processes_are_bounded() {
-    let mut session = started("limited", "it-fork-bomb");
+    let mut session = Berth::run("limited").client("it-fork-bomb").started();
     let threads = session.call("threads", json!({ "count": 1000 }))["structuredContent"].take();
     let started = threads["started"].as_u64().unwrap();
     assert!(started < 32, "{threads}");
@@ -94,7 +88,7 @@ fn processes_are_bounded() {
 
 #[test]
 fn memory_is_bounded_and_the_client_is_told() {
-    let mut session = started("limited", "it-memory");
+    let mut session = Berth::run("limited").client("it-memory").started();
     assert_eq!(session.call("eat", json!({ "bytes": 8 << 20 }))["isError"], false);
     let answer = session.request("tools/call", json!({ "name": "eat", "arguments": { "bytes": 256 << 20 } }));
     assert_eq!(answer["error"]["code"], 69, "{answer}");
@@ -155,7 +149,7 @@ async fn secrets_reach_the_server_and_nobody_else() {
 
 #[test]
 fn the_keeper_is_out_of_reach() {
-    let mut session = started("fixture", "it-keeper");
+    let mut session = Berth::run("fixture").client("it-keeper").started();
     // The same user as the keeper, which holds the lifeline at 0: whoever had it, too, could outlive the session.
     assert!(read(&mut session, "/proc/self/environ").unwrap().contains("PATH="));
     for path in ["/proc/1/fd/0", "/proc/1/environ", "/proc/1/mem"] {
@@ -198,7 +192,7 @@ fn gateway(session: &mut Session) -> String {
 
 #[test]
 fn without_a_network_there_is_nothing_but_itself() {
-    let mut session = started("fixture", "it-no-network");
+    let mut session = Berth::run("fixture").client("it-no-network").started();
     assert_eq!(interfaces(&mut session), ["lo"]);
     let refused = connect(&mut session, "192.0.2.1", 80).unwrap_err();
     assert!(refused.contains("unreachable"), "{refused}");
@@ -222,8 +216,8 @@ fn world() -> (Session, String) {
 fn egress_leads_out_and_not_across_or_to_the_daemon() {
     let (mut world, world_address) = world();
     world.call("listen", json!({ "port": 8080 }));
-    let mut one = started("online", "it-egress-1");
-    let mut other = started("online", "it-egress-2");
+    let mut one = Berth::run("online").client("it-egress-1").started();
+    let mut other = Berth::run("online").client("it-egress-2").started();
     assert_eq!(interfaces(&mut one).len(), 2);
 
     assert_eq!(connect(&mut one, &world_address, 8080).unwrap(), "connected", "out to the world");
@@ -244,8 +238,8 @@ fn egress_leads_out_and_not_across_or_to_the_daemon() {
 
 #[test]
 fn sessions_of_one_server_share_no_files_and_no_processes() {
-    let mut one = started("fixture", "it-apart-1");
-    let mut other = started("fixture", "it-apart-2");
+    let mut one = Berth::run("fixture").client("it-apart-1").started();
+    let mut other = Berth::run("fixture").client("it-apart-2").started();
     write(&mut one, "/tmp/mine").unwrap();
     write(&mut one, "/mine").unwrap();
     for path in ["/tmp/mine", "/mine"] {
@@ -261,7 +255,7 @@ fn sessions_of_one_server_share_no_files_and_no_processes() {
 
 #[test]
 fn orphans_are_reaped_by_the_keeper() {
-    let mut session = started("fixture", "it-orphan-process");
+    let mut session = Berth::run("fixture").client("it-orphan-process").started();
     for _ in 0..3 {
         session.call("orphan", json!({ "ms": 50 }));
     }

@@ -211,6 +211,13 @@ impl Berth {
         self.start_without_daemon()
     }
 
+    /// With the handshake behind it.
+    pub(crate) fn started(self) -> Session {
+        let mut session = self.start();
+        session.initialize();
+        session
+    }
+
     /// For tests of what happens when it isn't there.
     pub(crate) fn start_without_daemon(mut self) -> Session {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

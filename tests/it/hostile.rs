@@ -7,19 +7,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::flow::{FLAT, Slow, expect_flat, peak};
-use crate::harness::{Berth, PATIENCE, Session, docker_says, eventually, expect_gone};
+use crate::harness::{Berth, PATIENCE, docker_says, eventually, expect_gone};
 
 const MIB: usize = 1 << 20;
 
-fn started(server: &str, client: &str) -> Session {
-    let mut session = Berth::run(server).client(client).start();
-    session.initialize();
-    session
-}
-
 /// Runs `attack` while another session works: each of its calls must be answered, and right.
 fn beside<T>(client: &str, attack: impl FnOnce() -> T) -> T {
-    let mut other = started("fixture", &format!("{client}-beside"));
+    let mut other = Berth::run("fixture").client(&format!("{client}-beside")).started();
     other.call("marker", json!({ "set": client }));
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -44,7 +38,7 @@ fn beside<T>(client: &str, attack: impl FnOnce() -> T) -> T {
 
 #[test]
 fn an_endless_line_is_cut_off_and_the_next_message_passes() {
-    let mut session = started("fixture", "it-endless");
+    let mut session = Berth::run("fixture").client("it-endless").started();
     beside("it-endless", || {
         session.call("flood", json!({ "bytes": 128 * MIB }));
         assert_eq!(session.call_text("echo", json!({ "text": "after it" })), "after it");
@@ -138,7 +132,7 @@ fn a_server_does_not_make_the_proxy_hoard() {
 
 #[test]
 fn a_fork_bomb_stays_below_its_limit_and_goes_with_its_session() {
-    let mut session = started("limited", "it-bomb");
+    let mut session = Berth::run("limited").client("it-bomb").started();
     let container = session.container();
     let processes = || docker_says(&["top", &container, "-eo", "pid"]).lines().count() - 1;
     beside("it-bomb", || {
@@ -157,7 +151,7 @@ fn a_fork_bomb_stays_below_its_limit_and_goes_with_its_session() {
 
 #[test]
 fn a_full_disk_is_the_servers_own() {
-    let mut session = started("fixture", "it-filler");
+    let mut session = Berth::run("fixture").client("it-filler").started();
     let mut fill = |path: &str, bytes: usize| {
         let result = session.call("fill", json!({ "path": path, "bytes": bytes }));
         (result["structuredContent"].clone(), result["content"][0]["text"].to_string())
@@ -180,7 +174,7 @@ fn a_full_disk_is_the_servers_own() {
 
 #[test]
 fn a_read_only_container_has_no_disk_to_fill() {
-    let mut session = started("limited", "it-read-only");
+    let mut session = Berth::run("limited").client("it-read-only").started();
     let mounts = session.call_text("read", json!({ "path": "/proc/self/mounts" }));
     for mount in mounts.lines() {
         let [_, path, kind, options, ..] = mount.split(' ').collect::<Vec<_>>()[..] else {
@@ -204,7 +198,7 @@ fn a_read_only_container_has_no_disk_to_fill() {
 fn forged_and_double_answers_reach_their_own_client_only() {
     let mut session = Berth::run("fixture").client("it-forger").args(["--trace"]).start();
     session.initialize();
-    let mut victim = started("fixture", "it-forged");
+    let mut victim = Berth::run("fixture").client("it-forged").started();
     let params = json!({ "name": "sleep", "arguments": { "ms": 1500 } });
     victim.send(&json!({ "jsonrpc": "2.0", "id": "both", "method": "tools/call", "params": params }));
 

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::harness::{
     Berth, GONE_WITHIN, PATIENCE, Session, at_once, berth_says, docker_says, eventually, home, inspect,
 };
-use crate::standby::{Tidy, claimed, container_of, containers, left_by, on_standby, started};
+use crate::standby::{Tidy, claimed, container_of, containers, left_by, on_standby};
 
 /// A session of `ahead` whose server was there before it, and its container's id.
 fn ahead<const N: usize>(client: &str, args: [&str; N]) -> (Session, String) {
-    claimed(|| started(Berth::run("ahead").client(client).args(args)))
+    claimed(|| Berth::run("ahead").client(client).args(args).started())
 }
 
 fn expect_gone(client: &str, id: &str) {
@@ -33,7 +33,7 @@ fn processes(id: &str) -> Vec<[String; 3]> {
 #[test]
 fn a_prestarted_server_is_older_than_its_session() {
     let _tidy = Tidy("it-ahead");
-    let (_, id) = left_by(started(Berth::run("ahead").client("it-ahead")));
+    let (_, id) = left_by(Berth::run("ahead").client("it-ahead").started());
     let before = eventually("a server on standby", PATIENCE, || {
         let processes = processes(&id);
         (processes.len() == 2).then_some(processes)
@@ -42,7 +42,7 @@ fn a_prestarted_server_is_older_than_its_session() {
     assert!(hold.starts_with("/.berth/keeper hold ") && hold.ends_with(" -- /berth-fixture"), "{hold}");
     assert_eq!((parent, server.as_str()), (keeper, "/berth-fixture"));
 
-    let mut session = started(Berth::run("ahead").client("it-ahead"));
+    let mut session = Berth::run("ahead").client("it-ahead").started();
     assert_eq!(container_of(&mut session), id, "{}", session.stderr());
     let [[first, _, shown], same] = &processes(&id)[..] else { panic!("two processes") };
     assert_eq!((first, same), (keeper, &before[1]));
@@ -53,8 +53,8 @@ fn a_prestarted_server_is_older_than_its_session() {
 #[test]
 fn kill_ends_the_session_for_good() {
     let _tidy = Tidy("it-ahead-kill");
-    let (_, id) = left_by(started(Berth::run("durable-ahead").client("it-ahead-kill")));
-    let mut session = started(Berth::run("durable-ahead").client("it-ahead-kill"));
+    let (_, id) = left_by(Berth::run("durable-ahead").client("it-ahead-kill").started());
+    let mut session = Berth::run("durable-ahead").client("it-ahead-kill").started();
     assert_eq!(container_of(&mut session), id, "{}", session.stderr());
     let name = inspect(&id)["Name"].as_str().expect("a name").trim_start_matches('/').to_owned();
     let (code, _, error) = berth_says(&["kill", &name]);
@@ -67,7 +67,7 @@ fn kill_ends_the_session_for_good() {
 #[test]
 fn nothing_of_the_wait_is_heard_and_nothing_of_others() {
     let _tidy = Tidy("it-private");
-    let mut first = started(Berth::run("ahead").client("it-private"));
+    let mut first = Berth::run("ahead").client("it-private").started();
     first.call("marker", json!({ "set": "the first's" }));
     let (_, id) = left_by(first);
     let mut session = Berth::run("ahead").client("it-private").start();
@@ -165,7 +165,7 @@ fn a_request_in_flight_is_answered_when_a_prestarted_servers_container_dies() {
 #[test]
 fn a_server_that_dies_while_it_waits_leaves_nothing() {
     let _tidy = Tidy("it-ahead-dies");
-    let (_, id) = left_by(started(Berth::run("ahead").client("it-ahead-dies")));
+    let (_, id) = left_by(Berth::run("ahead").client("it-ahead-dies").started());
     let server = eventually("a server on standby", PATIENCE, || Some(processes(&id).get(1)?[0].clone()));
     // By the daemon's own numbers; no session can do that.
     let kill = format!("kill -9 {server}");
@@ -175,7 +175,7 @@ fn a_server_that_dies_while_it_waits_leaves_nothing() {
     eventually("the end of its container", GONE_WITHIN, || {
         on_standby("it-ahead-dies").is_empty().then_some(())
     });
-    let mut session = started(Berth::run("ahead").client("it-ahead-dies"));
+    let mut session = Berth::run("ahead").client("it-ahead-dies").started();
     assert_ne!(container_of(&mut session), id);
     assert_eq!(session.call_text("echo", json!({ "text": "cold" })), "cold");
 }

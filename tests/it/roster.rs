@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Berth, Session, berth, berth_says, containers_of, daemon, docker_says, expect_gone};
 
-fn started(client: &str) -> Session {
-    let mut session = Berth::run("fixture").client(client).start();
-    session.initialize();
+/// A session whose container has its number.
+fn numbered(client: &str) -> Session {
+    let session = Berth::run("fixture").client(client).started();
     session.container();
     session
 }
@@ -31,7 +31,7 @@ fn wait_for_the_end(session: &mut Session) {
 fn ps_tells_all_of_a_session() {
     daemon();
     let before = jiff::Timestamp::now().as_second();
-    let session = started("it-ps");
+    let session = numbered("it-ps");
     let rows = rows("it-ps");
     let row = rows[0].as_object().unwrap();
     assert_eq!(rows.len(), 1);
@@ -82,7 +82,7 @@ fn ps_tells_all_of_a_session() {
 
 #[test]
 fn ps_shows_work() {
-    let mut session = started("it-busy");
+    let mut session = numbered("it-busy");
     assert_eq!(session.call("eat", json!({ "bytes": 64 << 20 }))["isError"], false);
     session.send(&json!({
         "jsonrpc": "2.0", "id": "burn", "method": "tools/call", "params": { "name": "burn", "arguments": { "ms": 20_000 } },
@@ -103,7 +103,7 @@ fn kill_ends_the_session_it_names_and_no_other() {
     let id = rows("it-kill-cmd")[0]["session"].as_str().unwrap().to_owned();
     let mut by_name = Berth::run("fixture").client("it-kill-cmd").start();
     by_name.initialize();
-    let mut other = started("it-kill-bystander");
+    let mut other = numbered("it-kill-bystander");
     crate::harness::eventually("two containers", crate::harness::PATIENCE, || {
         containers_of("it-kill-cmd").contains(&"mcp-it-kill-cmd-2".to_owned()).then_some(())
     });
@@ -127,7 +127,7 @@ fn kill_ends_the_session_it_names_and_no_other() {
 
 #[test]
 fn an_unknown_session_is_explained() {
-    let mut session = started("it-kill-nobody");
+    let mut session = numbered("it-kill-nobody");
     let (code, out, err) = berth_says(&["kill", "mcp-nobody-1"]);
     assert_eq!((code, out.as_str()), (Some(69), ""));
     assert!(err.contains("no session `mcp-nobody-1`") && err.contains("`berth ps`"), "{err}");
@@ -136,7 +136,7 @@ fn an_unknown_session_is_explained() {
 
 #[test]
 fn gc_finds_nothing_and_spares_what_may_be_starting() {
-    let session = started("it-gc");
+    let session = numbered("it-gc");
     // As a session that was created in this moment and is not started yet.
     let labels = ["io.mcp-berth.managed-by=berth", "io.mcp-berth.client=it-gc-young"];
     let young = docker_says(&["create", "--label", labels[0], "--label", labels[1], "berth-fixture"]);

@@ -53,12 +53,6 @@ pub(crate) fn standby(client: &str) -> (String, String) {
     standbys(client, 1).pop_first().unwrap()
 }
 
-pub(crate) fn started(run: Berth) -> Session {
-    let mut session = run.start();
-    session.initialize();
-    session
-}
-
 /// Ends a session when it has put another container on standby, and waits until that is all there is: its name and its id.
 pub(crate) fn left_by(mut session: Session) -> (String, String) {
     let client = session.client().to_owned();
@@ -105,14 +99,14 @@ fn session_id(trace: &std::path::Path) -> String {
 fn the_next_session_has_the_container_that_stood_by() {
     let _tidy = Tidy("it-next");
     let run = || Berth::run("ready").client("it-next");
-    let mut session = started(run());
+    let mut session = run().started();
     let mut seen = BTreeSet::from([container_of(&mut session)]);
     // Each while the one before is still on: no number may be taken twice.
     let mut sessions = vec![session];
     for _ in 0..4 {
         let (name, id) = standby("it-next");
         assert!(!seen.contains(&id), "{name} is somebody's");
-        let mut next = started(run().args(["--trace"]));
+        let mut next = run().args(["--trace"]).started();
         assert_eq!(container_of(&mut next), id, "{}", next.stderr());
         let own = name.strip_suffix(".standby").unwrap();
         assert_eq!(inspect(&id)["Name"], format!("/{own}"));
@@ -129,7 +123,7 @@ fn ps_shows_who_stands_by_and_then_whose_it_is() {
     let _tidy = Tidy("it-whose");
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
-    let (name, id) = left_by(started(Berth::run("ready").client("it-whose")));
+    let (name, id) = left_by(Berth::run("ready").client("it-whose").started());
     let row = ps().remove(&name).unwrap();
     assert_eq!(
         (&row["state"], &row["server"], &row["session"]),
@@ -149,7 +143,7 @@ fn ps_shows_who_stands_by_and_then_whose_it_is() {
     });
 
     let flag = format!("--trace={}", trace.display());
-    let mut next = started(Berth::run("ready").client("it-whose").args([flag.as_str()]));
+    let mut next = Berth::run("ready").client("it-whose").args([flag.as_str()]).started();
     let name = name.strip_suffix(".standby").unwrap().to_owned();
     let session = session_id(&trace);
     let labels = inspect(&id)["Config"]["Labels"].take();
@@ -171,7 +165,7 @@ fn no_session_finds_anything_of_the_one_before() {
     let _tidy = Tidy("it-clean");
     let (mut seen, mut waiting) = (BTreeSet::new(), None);
     for n in 0..4 {
-        let mut session = started(Berth::run("ready").client("it-clean"));
+        let mut session = Berth::run("ready").client("it-clean").started();
         let id = container_of(&mut session);
         assert!(waiting.is_none_or(|waiting| waiting == id), "{}", session.stderr());
         assert!(seen.insert(id.clone()), "the container of an earlier session");
@@ -189,7 +183,7 @@ fn no_session_finds_anything_of_the_one_before() {
 fn what_stands_by_for_another_kind_is_left_alone() {
     let _tidy = Tidy("it-kind");
     let ready = || Berth::run("ready").client("it-kind");
-    let (_, id) = left_by(started(ready()));
+    let (_, id) = left_by(ready().started());
     let others = [
         ("wish for one", ready().args(["--standby", "0"])),
         ("memory", ready().args(["--memory", "96m"])),
@@ -200,7 +194,7 @@ fn what_stands_by_for_another_kind_is_left_alone() {
         ("image", Berth::image("berth-fixture").client("it-kind").args(["--standby", "1"])),
     ];
     for (what, other) in others {
-        let mut session = started(other);
+        let mut session = other.started();
         assert_ne!(container_of(&mut session), id, "another {what}");
         assert!(on_standby("it-kind").values().any(|left| *left == id), "another {what} took or ended it");
         // What it leaves is of its own kind.
@@ -212,7 +206,7 @@ fn what_stands_by_for_another_kind_is_left_alone() {
         assert_eq!(session.exit_code(), Some(0));
         assert_eq!(on_standby("it-kind").into_values().collect::<Vec<_>>(), [id.as_str()], "{what}");
     }
-    let mut own = started(ready());
+    let mut own = ready().started();
     assert_eq!(container_of(&mut own), id, "{}", own.stderr());
 }
 
@@ -220,8 +214,8 @@ fn what_stands_by_for_another_kind_is_left_alone() {
 fn a_variables_value_is_the_sessions_own() {
     let _tidy = Tidy("it-value");
     let run = |value: &str| Berth::run("ready").client("it-value").args(["--env", &format!("X={value}")]);
-    let (_, id) = left_by(started(run("first")));
-    let mut next = started(run("next"));
+    let (_, id) = left_by(run("first").started());
+    let mut next = run("next").started();
     assert_eq!(container_of(&mut next), id, "{}", next.stderr());
     assert_eq!(next.call("env", json!({ "name": "X" }))["structuredContent"]["value"], "next");
 }
@@ -231,11 +225,11 @@ fn an_image_that_was_made_anew_has_its_own() {
     let tidy = Tidy("it-anew");
     let run = || Berth::image("berth-it-anew").client("it-anew").args(["--standby", "1"]);
     docker_says(&["tag", "berth-fixture", "berth-it-anew"]);
-    let (_, id) = left_by(started(run()));
+    let (_, id) = left_by(run().started());
     let other = docker_says(&["create", "berth-fixture"]);
     let image = docker_says(&["commit", &other, "berth-it-anew"]);
     docker_says(&["rm", &other]);
-    let mut next = started(run());
+    let mut next = run().started();
     let own = container_of(&mut next);
     assert_ne!(own, id);
     assert_eq!(inspect(&own)["Image"], image);
@@ -254,11 +248,11 @@ fn an_image_that_was_made_anew_has_its_own() {
 fn as_many_stand_by_as_are_wished() {
     let _tidy = Tidy("it-two");
     let run = || Berth::run("ready").client("it-two").args(["--standby", "2"]);
-    let mut first = started(run());
+    let mut first = run().started();
     let before = standbys("it-two", 2);
     first.close();
     first.wait();
-    let mut next = started(run());
+    let mut next = run().started();
     let own = container_of(&mut next);
     assert!(before.values().any(|id| *id == own), "{}", next.stderr());
     let after = standbys("it-two", 2);
@@ -269,7 +263,7 @@ fn as_many_stand_by_as_are_wished() {
 #[test]
 fn nobody_is_needed_for_its_end() {
     let _tidy = Tidy("it-expiry");
-    let mut session = started(Berth::run("brief").client("it-expiry").args(["--trace"]));
+    let mut session = Berth::run("brief").client("it-expiry").args(["--trace"]).started();
     session.expect_stderr("put on standby");
     session.close();
     assert_eq!(session.exit_code(), Some(0));

@@ -27,18 +27,12 @@ impl Drop for Volume {
     }
 }
 
-fn begin(client: &str, options: &[&str]) -> Session {
+fn run(client: &str, options: &[&str]) -> Berth {
     let mut run = Berth::run("fixture").client(client);
     for option in options {
         run = run.args([option]);
     }
-    run.start()
-}
-
-fn started(client: &str, options: &[&str]) -> Session {
-    let mut session = begin(client, options);
-    session.initialize();
-    session
+    run
 }
 
 fn write(session: &mut Session, path: &str, text: &str) -> Value {
@@ -60,11 +54,11 @@ fn refused(session: &mut Session) -> Value {
 fn what_one_session_writes_the_next_one_reads() {
     let _volume = Volume::new(&["berth-data-it-volume-kept_kept"]);
     let option = ["--volume", "kept:/data"];
-    let mut session = started("it-volume-kept", &option);
+    let mut session = run("it-volume-kept", &option).started();
     assert_eq!(write(&mut session, "/data/note", "for later")["isError"], false);
     session.close();
     session.wait();
-    let mut session = started("it-volume-kept", &option);
+    let mut session = run("it-volume-kept", &option).started();
     assert_eq!(read(&mut session, "/data/note"), "for later");
     let found = docker_says(&[
         "volume",
@@ -83,10 +77,10 @@ fn what_one_session_writes_the_next_one_reads() {
 fn the_second_writer_is_told_who_has_it_and_is_let_in_after_whatever_death() {
     let _volume = Volume::new(&["berth-data-it-volume-one_one"]);
     let option = ["--volume", "one:/data", "--stop-grace", "1s"];
-    let mut first = started("it-volume-one", &option);
+    let mut first = run("it-volume-one", &option).started();
     write(&mut first, "/data/writer", "first");
     let holder = first.container();
-    let mut second = begin("it-volume-one", &option);
+    let mut second = run("it-volume-one", &option).start();
     let said = refused(&mut second);
     let said = said.as_str().unwrap();
     for part in [
@@ -102,12 +96,12 @@ fn the_second_writer_is_told_who_has_it_and_is_let_in_after_whatever_death() {
         (containers_of("it-volume-one") == [holder.as_str()]).then_some(())
     });
     // Readers wait for nobody.
-    let mut reader = started("it-volume-one", &["--volume", "one:/data:ro"]);
+    let mut reader = run("it-volume-one", &["--volume", "one:/data:ro"]).started();
     assert_eq!(read(&mut reader, "/data/writer"), "first");
     assert_eq!(write(&mut reader, "/data/writer", "reader")["isError"], true);
     // No code of berth's runs any more, and the next one comes at once.
     first.signal("-KILL");
-    let mut third = started("it-volume-one", &option);
+    let mut third = run("it-volume-one", &option).started();
     assert_eq!(read(&mut third, "/data/writer"), "first");
     assert_eq!(write(&mut third, "/data/writer", "third")["isError"], false);
     assert_eq!(read(&mut reader, "/data/writer"), "third");
@@ -123,11 +117,11 @@ fn each_kind_of_client_has_its_own_unless_it_is_shared() {
         "berth-data_it-volume-all",
     ]);
     let options = ["--volume", "own:/own", "--volume", "it-volume-all:/all:shared"];
-    let mut one = started("it-volume-a", &options);
+    let mut one = run("it-volume-a", &options).started();
     write(&mut one, "/own/note", "a");
     write(&mut one, "/all/note", "from a");
     // Its own is free; the shared one is not.
-    let mut two = begin("it-volume-b", &options);
+    let mut two = run("it-volume-b", &options).start();
     let said = refused(&mut two);
     assert!(
         said.as_str().unwrap().contains("the volume `it-volume-all` is for one session at a time"),
@@ -135,7 +129,7 @@ fn each_kind_of_client_has_its_own_unless_it_is_shared() {
     );
     one.close();
     one.wait();
-    let mut two = started("it-volume-b", &options);
+    let mut two = run("it-volume-b", &options).started();
     assert_eq!(read(&mut two, "/all/note"), "from a");
     assert_eq!(
         two.call("read", json!({ "path": "/own/note" }))["isError"],
@@ -152,7 +146,7 @@ fn a_new_volume_is_its_servers_users() {
     let _volume = Volume::new(&["berth-data-it-volume-user_one", "berth-data-it-volume-user_two"]);
     let options = ["--volume", "one:/one", "--volume", "two:/deep/er/two", "--user", "1234:5678"];
     for text in ["first", "second"] {
-        let mut session = started("it-volume-user", &options);
+        let mut session = run("it-volume-user", &options).started();
         for path in ["/one/note", "/deep/er/two/note"] {
             assert_eq!(write(&mut session, path, text)["isError"], false, "{path}");
             assert_eq!(read(&mut session, path), text);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Tidy, claimed, container_of, containers, on_standby, standbys, started};
+use super::{Tidy, claimed, container_of, containers, on_standby, standbys};
 use crate::harness::{Berth, GONE_WITHIN, PATIENCE, Session, at_once, eventually, inspect};
 
 /// A container that was taken and never attached to ends by itself: the keeper's four seconds, and what it takes to see.
@@ -16,13 +16,13 @@ fn twelve_sessions_race_for_two_and_none_shares() {
     const SESSIONS: usize = 12;
     let _tidy = Tidy("it-race");
     let run = || Berth::run("ready").client("it-race").args(["--standby", "2"]);
-    let mut first = started(run());
+    let mut first = run().started();
     let ready = standbys("it-race", 2);
     first.close();
     first.wait();
     let runs = (0..SESSIONS).map(|_| run()).collect();
     let mut sessions = at_once(runs, |n, run: Berth| {
-        let mut session = started(run);
+        let mut session = run.started();
         assert_eq!(session.call("read", json!({ "path": "/mine" }))["isError"], true, "session {n}");
         session.call("write", json!({ "path": "/mine", "text": n.to_string() }));
         session.call("marker", json!({ "set": format!("marker {n}") }));
@@ -80,7 +80,7 @@ fn nothing_stands_by_for_a_number_that_is_taken() {
 #[test]
 fn a_session_that_was_killed_takes_its_container_along() {
     let _tidy = Tidy("it-born-before");
-    let (mut session, id) = claimed(|| started(Berth::run("ready").client("it-born-before")));
+    let (mut session, id) = claimed(|| Berth::run("ready").client("it-born-before").started());
     session.signal("-KILL");
     session.wait();
     eventually("the end of the container", GONE_WITHIN, || {
@@ -139,7 +139,7 @@ fn thirty_kills_while_claiming_leave_nothing_but_what_can_be_claimed() {
         stage
     };
     let hit = at_once(lanes.to_vec(), |lane, client| {
-        let mut first = started(Berth::run("ready").client(client).args(["--standby", "12"]));
+        let mut first = Berth::run("ready").client(client).args(["--standby", "12"]).started();
         standbys(client, 12);
         first.close();
         first.wait();
@@ -160,7 +160,7 @@ fn thirty_kills_while_claiming_leave_nothing_but_what_can_be_claimed() {
             let left = containers(client);
             (!left.is_empty() && left.values().all(running)).then_some(left)
         });
-        let mut session = started(Berth::run("ready").client(client).args(["--standby", "12"]));
+        let mut session = Berth::run("ready").client(client).args(["--standby", "12"]).started();
         let own = container_of(&mut session);
         assert!(left.values().any(|id| *id == own), "{}", session.stderr());
     }
