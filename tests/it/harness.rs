@@ -149,6 +149,15 @@ pub(crate) fn eventually<T>(what: &str, within: Duration, mut done: impl FnMut()
     }
 }
 
+/// Waits until a trace says one of these; looks more often than [`eventually`], for what is killed then is about to go on.
+pub(crate) fn until_traced(file: &Path, marks: &[&str]) {
+    let began = Instant::now();
+    while !std::fs::read_to_string(file).is_ok_and(|said| marks.iter().any(|mark| said.contains(mark))) {
+        assert!(began.elapsed() < PATIENCE, "none of {marks:?} in {}", file.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Waits until a client has no container, and fails if that takes longer than promised.
 pub(crate) fn expect_gone(client: &str) {
     eventually(&format!("the end of {client}'s containers"), GONE_WITHIN, || {
@@ -402,6 +411,12 @@ impl Session {
         let sent = Command::new("kill").args([signal, &self.pid().to_string()]).status().expect("kill runs");
         assert!(sent.success());
         self
+    }
+
+    /// Sends SIGKILL, with no program in between that takes its time, and waits.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child");
+        self.wait();
     }
 
     /// Waits for the end of the process.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::{
-    Berth, GONE_WITHIN, PATIENCE, at_once, containers_of, docker_says, eventually, expect_gone,
+    Berth, GONE_WITHIN, at_once, containers_of, docker_says, eventually, expect_gone, until_traced,
 };
 
 #[test]
@@ -65,8 +65,8 @@ impl Stage {
 fn a_hundred_kills_at_any_moment_leave_nothing() {
     const LANES: u64 = 4;
     const KILLS: u64 = 25;
-    // From 0 to 800 ms, more of them early, where the stages are short; the seed is in the arithmetic.
-    let moment = |n: u64| Duration::from_millis((n.wrapping_mul(2_654_435_761) % 1000).pow(2) / 1250);
+    // From 0 to 40 ms behind the beginning of a stage, more of them early; the seed is in the arithmetic.
+    let moment = |n: u64| Duration::from_micros((n.wrapping_mul(2_654_435_761) % 1000).pow(2) / 25);
     let traces = tempfile::tempdir().unwrap();
     let kill = |lane: u64, n: u64| {
         // A client for each kill: what is left of one can't be taken for another's.
@@ -74,25 +74,22 @@ fn a_hundred_kills_at_any_moment_leave_nothing() {
         let trace = traces.path().join(&client);
         let flag = format!("--trace={}", trace.display());
         let mut session = Berth::run("fixture").client(&client).args([flag.as_str()]).start();
-        let began = Instant::now();
         session.send(&json!({ "jsonrpc": "2.0", "id": "alive", "method": "ping" }));
-        let moment = moment(lane * KILLS + n);
-        match STAGES.get(usize::try_from(n % 5).unwrap_or_default()) {
-            // Soon after the beginning of a stage that is short, however long the others take on a busy machine.
-            Some(begins) => {
-                let has_begun = || std::fs::read_to_string(&trace).is_ok_and(|said| said.contains(begins));
-                while !has_begun() {
-                    assert!(began.elapsed() < PATIENCE, "{begins}");
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                std::thread::sleep(moment / 20);
-            }
-            None => std::thread::sleep(moment),
+        let mut answered = false;
+        let mut later = moment(lane * KILLS + n);
+        match n % 6 {
+            // A program's start takes a moment, too.
+            0 => later = Duration::ZERO,
+            1 => until_traced(&trace, &[""]),
+            2 => until_traced(&trace, &STAGES[..1]),
+            3 => until_traced(&trace, &STAGES[1..]),
+            4 => until_traced(&trace, &["start the server"]),
+            _ => answered = session.line().is_some(),
         }
-        session.signal("-KILL");
-        session.wait();
+        std::thread::sleep(later);
+        session.kill();
         let trace = std::fs::read_to_string(trace).unwrap_or_default();
-        let stage = Stage::of(&trace, !session.rest().is_empty());
+        let stage = Stage::of(&trace, answered || !session.rest().is_empty());
         eventually(&format!("the end of {client}, killed in the stage {stage:?}"), GONE_WITHIN, || {
             containers_of(&client).is_empty().then_some(())
         });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Tidy, claimed, container_of, containers, on_standby, standbys};
-use crate::harness::{Berth, GONE_WITHIN, PATIENCE, Session, at_once, eventually, inspect};
+use crate::harness::{Berth, GONE_WITHIN, PATIENCE, Session, at_once, eventually, inspect, until_traced};
 
 /// A container that was taken and never attached to ends by itself: the keeper's four seconds, and what it takes to see.
 const NEVER_TAKEN_WITHIN: Duration = Duration::from_secs(6);
@@ -100,17 +100,25 @@ enum Stage {
 
 impl Stage {
     fn of(trace: &str) -> Self {
-        if trace.contains("take over the container") {
+        if trace.contains(MARKS[3]) {
             Self::TakenOver
-        } else if trace.contains("claim a container on standby") {
+        } else if trace.contains(MARKS[2]) {
             Self::Claimed
-        } else if trace.contains("look for a container on standby") {
+        } else if trace.contains(MARKS[1]) {
             Self::Claiming
         } else {
             Self::Before
         }
     }
 }
+
+/// What a trace says at the end of each step; the next one has begun.
+const MARKS: [&str; 4] = [
+    "connect for the container",
+    "look for a container on standby",
+    "claim a container on standby",
+    "take over the container",
+];
 
 #[test]
 fn thirty_kills_while_claiming_leave_nothing_but_what_can_be_claimed() {
@@ -124,13 +132,12 @@ fn thirty_kills_while_claiming_leave_nothing_but_what_can_be_claimed() {
         let trace = || std::fs::read_to_string(&file).unwrap_or_default();
         let mut session = Berth::run("ready").client(client).args(["--standby", "12", flag.as_str()]).start();
         session.send(&json!({ "jsonrpc": "2.0", "id": "alive", "method": "ping" }));
-        // From the connection on, for a program's start takes longer than all that follows.
-        eventually("a connection", GONE_WITHIN * 4, || {
-            trace().contains("connect for the container").then_some(())
-        });
-        std::thread::sleep(Duration::from_millis((n * lanes.len() as u64 + lane) * 2));
-        session.signal("-KILL");
-        session.wait();
+        // A program's start takes longer than all that follows.
+        let turn = usize::try_from(n * lanes.len() as u64 + lane).unwrap();
+        // What is claimed may have come to its end in that moment: the session has another container made.
+        until_traced(&file, &[MARKS[turn % MARKS.len()], "create, start and attach"]);
+        std::thread::sleep(Duration::from_millis(n));
+        session.kill();
         let stage = Stage::of(&trace());
         let what = format!("the end of {client}'s container {n}, killed in the stage {stage:?}");
         eventually(&what, NEVER_TAKEN_WITHIN, || {
