@@ -21,6 +21,7 @@ use crate::backend::docker::upstream::DockerUpstream;
 use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Server, Settings};
 use crate::dind::diagnosis::{Diagnosis, Watch};
+use crate::dind::progress::Progress;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
 use crate::failure::{Code, Failure};
@@ -72,7 +73,7 @@ pub async fn run(
         let trace = open_trace(&args, redactor.clone(), stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
-        let plan = plan(&args, &config, &home, chosen)?;
+        let plan = plan(&args, &config, &home, chosen, stderr)?;
         options.trace = options.trace.clone().with_journal(open_journal(&plan, &home, redactor, stderr));
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
@@ -175,7 +176,13 @@ fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
 }
 
 /// All that can be found out before the first connection.
-fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<Plan, Failure> {
+fn plan(
+    args: &RunArgs,
+    config: &Config,
+    home: &Home,
+    chosen: Chosen,
+    stderr: &StderrSink,
+) -> Result<Plan, Failure> {
     let env = chosen.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
     let spec = spec(args, chosen, env)?;
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
@@ -187,6 +194,7 @@ fn plan(args: &RunArgs, config: &Config, home: &Home, chosen: Chosen) -> Result<
         host: config.dind.engine(&variable).ok(),
         inquiry: inquiry(config, home),
         cli: DockerCli::from_env(&variable),
+        progress: Progress::queued(stderr.clone()),
         fetch: args.server.is_none() && args.image.is_none(),
         spec,
     })

@@ -1,9 +1,12 @@
-//! What `up` and `down` say on standard error while they work: bars on a terminal, else a line for each step.
+//! What commands and sessions say on standard error while something takes its time: bars on a terminal, else a line for
+//! each step. A session's lines wait in its queue, never the session for whoever reads them.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::observe::stderr::StderrSink;
 
 /// Where steps are shown.
 #[derive(Debug, Clone)]
@@ -13,17 +16,23 @@ pub struct Progress(Shown);
 enum Shown {
     Bars(MultiProgress),
     Lines,
+    Queued(StderrSink),
     Nothing,
 }
 
 impl Progress {
-    /// On standard error.
+    /// On standard error, in writes that may block: for a command that does nothing else meanwhile.
     pub fn stderr() -> Self {
         if std::io::stderr().is_terminal() {
             Self(Shown::Bars(MultiProgress::new()))
         } else {
             Self(Shown::Lines)
         }
+    }
+
+    /// Lines in a session's queue, which also keeps them in its history.
+    pub fn queued(stderr: StderrSink) -> Self {
+        Self(Shown::Queued(stderr))
     }
 
     /// Nowhere.
@@ -38,6 +47,10 @@ impl Progress {
             Shown::Bars(bars) => bars.println(line),
             // In one write: two processes may share the terminal or the log.
             Shown::Lines => std::io::stderr().lock().write_all(format!("{line}\n").as_bytes()),
+            Shown::Queued(stderr) => {
+                stderr.line(line);
+                Ok(())
+            }
             Shown::Nothing => Ok(()),
         });
     }
@@ -98,4 +111,27 @@ impl Drop for Task {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_says_what_it_does_and_waits_for_no_reader() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let stderr = StderrSink::to(writer);
+        let progress = Progress::queued(stderr.clone());
+        progress.say("baking `x`, once");
+        let task = progress.task("baking `x`");
+        task.set(1, 2);
+        // More than a pipe holds.
+        for _ in 0..2000 {
+            progress.say(&"-".repeat(100));
+        }
+        task.done("baked `x`");
+        drop((progress, stderr));
+        let text = std::io::read_to_string(reader).unwrap();
+        assert!(text.starts_with("baking `x`, once\n---") && text.contains("\nbaked `x` ("), "{text}");
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::dind::own::host;
 use crate::harness::{
     Berth, PATIENCE, Session, berth_says, docker, docker_command, docker_says, eventually, home, inspect,
 };
@@ -311,6 +312,24 @@ fn a_docker_line_runs_as_it_is() {
     let answer = first_answer(&mut session);
     assert_eq!(answer["result"]["serverInfo"], "a$b $5 7", "{answer}");
     session.expect_stderr("`-p` is left out: nothing comes in to a session");
+}
+
+#[test]
+fn what_is_fetched_is_told_and_nobody_has_to_read_it() {
+    const IMAGE: &str = "berth-it-unread";
+    assert!(host(&["tag", "berth-fixture", IMAGE]).status.success());
+    docker(&["rmi", "--force", IMAGE]);
+    let line = ["--", "docker", "run", "-i", "--rm", IMAGE];
+    let mut unread = Berth::line().client("bake-unread").unread().args(line).started();
+    assert_eq!(unread.call_text("echo", json!({ "text": "on" })), "on");
+    unread.close();
+    assert_eq!(unread.exit_code(), Some(0));
+
+    docker(&["rmi", "--force", IMAGE]);
+    let read = Berth::line().client("bake-read").args(line).started();
+    read.expect_stderr(&format!("loaded `{IMAGE}` from the host's engine"));
+    drop(read);
+    host(&["rmi", IMAGE]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A session as a test tells it: `Berth::run("everything").client("codex").start()`, then `.send(..)`, `.expect(..)`.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -169,6 +169,7 @@ pub(crate) fn expect_gone(client: &str) {
 pub(crate) struct Berth {
     command: Command,
     client: String,
+    unread: Option<PipeReader>,
 }
 
 impl Berth {
@@ -176,21 +177,21 @@ impl Berth {
     pub(crate) fn run(server: &str) -> Self {
         let mut command = berth();
         command.args(["run", server]);
-        Self { command, client: "unknown".to_owned() }
+        Self { command, client: "unknown".to_owned(), unread: None }
     }
 
     /// `berth run --image IMAGE`; its command is the last that is added.
     pub(crate) fn image(image: &str) -> Self {
         let mut command = berth();
         command.args(["run", "--image", image, "--network", "none"]);
-        Self { command, client: "unknown".to_owned() }
+        Self { command, client: "unknown".to_owned(), unread: None }
     }
 
     /// `berth run`, without a server: what starts one stands behind the `--` that is added last.
     pub(crate) fn line() -> Self {
         let mut command = berth();
         command.arg("run");
-        Self { command, client: "unknown".to_owned() }
+        Self { command, client: "unknown".to_owned(), unread: None }
     }
 
     /// A name of the test's own.
@@ -210,9 +211,19 @@ impl Berth {
         self
     }
 
+    /// Its standard error is a pipe that is full, and that nobody reads.
+    pub(crate) fn unread(mut self) -> Self {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let size = rustix::pipe::fcntl_getpipe_size(&writer).expect("its size");
+        writer.write_all(&vec![b'.'; size]).expect("it takes as much");
+        self.command.stderr(writer);
+        self.unread = Some(reader);
+        self
+    }
+
     /// Any other program that speaks MCP, as a comparison.
     pub(crate) fn instead(command: Command) -> Self {
-        Self { command, client: "comparison".to_owned() }
+        Self { command, client: "comparison".to_owned(), unread: None }
     }
 
     pub(crate) fn start(self) -> Session {
@@ -229,11 +240,14 @@ impl Berth {
 
     /// For tests of what happens when it isn't there.
     pub(crate) fn start_without_daemon(mut self) -> Session {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        if self.unread.is_none() {
+            self.command.stderr(Stdio::piped());
+        }
         let mut child = self.command.spawn().expect("berth starts");
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut stderr = child.stderr.take().expect("piped");
+        let mut stderr = child.stderr.take();
         let (line, lines) = channel();
         std::thread::spawn(move || {
             for text in stdout.split(b'\n') {
@@ -247,11 +261,11 @@ impl Berth {
         let heard = Arc::clone(&said);
         std::thread::spawn(move || {
             let mut chunk = [0; 4096];
-            while let Ok(n @ 1..) = stderr.read(&mut chunk) {
+            while let Some(Ok(n @ 1..)) = stderr.as_mut().map(|stderr| stderr.read(&mut chunk)) {
                 heard.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..n]));
             }
         });
-        Session { child, stdin, lines, said, client: self.client, next_id: 100 }
+        Session { child, stdin, lines, said, client: self.client, next_id: 100, _unread: self.unread }
     }
 }
 
@@ -263,6 +277,8 @@ pub(crate) struct Session {
     said: Arc<Mutex<String>>,
     client: String,
     next_id: u64,
+    /// Open for as long as the session lasts.
+    _unread: Option<PipeReader>,
 }
 
 impl Session {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::inquiry::Inquiry;
 use crate::config::Daemon;
+use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
@@ -24,6 +25,8 @@ pub struct Plan {
     pub host: Option<Daemon>,
     /// Who pulls it from a registry.
     pub cli: DockerCli,
+    /// Where it is told that an image is baked or fetched: nothing that blocks.
+    pub progress: Progress,
     /// Whether the daemon is to ask this machine's nameservers.
     pub tell_nameservers: bool,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
