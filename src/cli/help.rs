@@ -26,6 +26,7 @@ Manual:
 Environment variables:
   BERTH_HOME                      a folder for both instead
   BERTH_LOG                       what is logged to standard error: error, warn (default), info, debug, trace
+  BERTH_STALE_AFTER               how long `berth gc` and `berth doctor` leave alone what does not run (20s)
   DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH
                                   the engine that holds the daemon, as the docker CLI has it
   NO_COLOR                        no colours; there are none where the output is no terminal either
@@ -124,7 +125,7 @@ Memory is what the container uses without its file cache; CPU is in percent of o
         "\
   berth gc
 
-Removes containers that were created and have not run for 20 seconds. Exits with 0, whether it found some or not.",
+Removes containers that were created and have not run for 20 seconds (BERTH_STALE_AFTER). Exits with 0, whether it found some or not.",
     ),
     (
         "doctor",

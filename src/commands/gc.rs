@@ -9,7 +9,8 @@ use crate::failure::Failure;
 
 pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
-    let mut removed = roster::sweep(&engine).await.map_err(Failure::from)?;
+    let stale_after = roster::stale_after(&super::variable)?;
+    let mut removed = roster::sweep(&engine, stale_after).await.map_err(Failure::from)?;
     removed.extend(crate::bake::sweep(&engine).await.map_err(Failure::from)?);
     let mut out = std::io::stdout().lock();
     for name in &removed {

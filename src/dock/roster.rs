@@ -1,5 +1,7 @@
 //! Who is in the daemon: the containers that berth's labels mark, their states, and what crashes left behind.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use serde::Serialize;
 
@@ -7,10 +9,25 @@ use super::docker::{DockerError, Engine, Listed};
 use super::labels;
 use super::labels::STANDBY;
 use super::owner::Owner;
+use crate::failure::{Code, Failure};
+use crate::values::{Lookup, Span, ValueError};
 
-/// A container that was created and doesn't run for this long (by the daemon's clock, in seconds) is nobody's: the
-/// daemon itself goes on from its creation to its start, a moment later.
-const STALE_AFTER: i64 = 20;
+/// A container that was created and doesn't run for this long (by the daemon's clock, which counts seconds) is nobody's:
+/// the daemon itself goes on from its creation to its start, a moment later.
+pub const STALE_AFTER: Duration = Duration::from_secs(20);
+
+/// Another time than [`STALE_AFTER`], for `berth gc` and `berth doctor`.
+pub const STALE_VARIABLE: &str = "BERTH_STALE_AFTER";
+
+/// What a person's commands take for stale.
+pub fn stale_after(lookup: Lookup<'_>) -> Result<Duration, Failure> {
+    let Some(text) = lookup(STALE_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(STALE_AFTER) };
+    text.parse().map(Span::duration).map_err(|error: ValueError| Failure {
+        code: Code::Configuration,
+        text: format!("`{STALE_VARIABLE}` is `{text}`: {error}"),
+        next: Some("correct it, or unset it".to_owned()),
+    })
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,7 +91,7 @@ pub async fn list_with_owners(engine: &Engine) -> Result<Vec<Entry>, DockerError
 
 /// Removes containers that were created and never started, or stopped and not removed; gives their names. Should
 /// never find any: a lease is made in one write, and the daemon removes what ends.
-pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
+pub async fn sweep(engine: &Engine, stale_after: Duration) -> Result<Vec<String>, DockerError> {
     let mut rows = engine.list(&labels::managed_by_filter()).await?;
     rows.retain(|row| row.stopped);
     if rows.is_empty() {
@@ -83,7 +100,7 @@ pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
     // The daemon's own clock: a remote one may differ from ours.
     let now = engine.now().await?;
     let mut removed = Vec::new();
-    for row in rows.into_iter().filter(|row| is_stale(row, now)) {
+    for row in rows.into_iter().filter(|row| is_stale(row, now, stale_after)) {
         if engine.remove(&row.id).await? {
             removed.push(row.name);
         }
@@ -107,8 +124,8 @@ async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
     }
 }
 
-pub(crate) fn is_stale(row: &Listed, now: i64) -> bool {
-    row.stopped && now - row.created > STALE_AFTER
+pub(crate) fn is_stale(row: &Listed, now: i64, after: Duration) -> bool {
+    row.stopped && u64::try_from(now - row.created).is_ok_and(|age| age > after.as_secs())
 }
 
 fn entry(row: Listed) -> Option<Entry> {
@@ -165,11 +182,27 @@ mod tests {
 
     #[test]
     fn only_what_has_stood_still_is_swept() {
-        assert!(is_stale(&row("a", false, 0), STALE_AFTER + 1));
-        assert!(!is_stale(&row("a", false, 0), STALE_AFTER), "its creator may be about to start it");
+        let is_stale = |row: &Listed, now| is_stale(row, now, STALE_AFTER);
+        assert!(is_stale(&row("a", false, 0), 21));
+        assert!(!is_stale(&row("a", false, 0), 20), "its creator may be about to start it");
+        assert!(!is_stale(&row("a", false, 30), 20), "a clock may be set back");
         assert!(!is_stale(&row("a", true, 0), 1_000_000));
         let paused = Listed { stopped: false, ..row("a", false, 0) };
         assert!(!is_stale(&paused, 1_000_000), "its session is alive");
+    }
+
+    #[test]
+    fn what_counts_as_stale_can_be_set() {
+        let stale_after = |value: Option<&str>| {
+            stale_after(&|name: &str| (name == STALE_VARIABLE).then(|| value.map(str::to_owned)).flatten())
+        };
+        assert_eq!(stale_after(None), Ok(STALE_AFTER));
+        assert_eq!(stale_after(Some("")), Ok(STALE_AFTER));
+        assert_eq!(stale_after(Some("0s")), Ok(Duration::ZERO));
+        assert!(is_stale(&row("a", false, 0), 1, Duration::ZERO));
+        let refused = stale_after(Some("soon")).unwrap_err();
+        assert_eq!(refused.code, Code::Configuration);
+        assert!(refused.text.starts_with("`BERTH_STALE_AFTER` is `soon`: expected "), "{refused}");
     }
 
     #[test]

@@ -3,11 +3,10 @@
 pub(crate) mod own;
 mod said;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use mcp_berth::dind::certs;
@@ -58,7 +57,7 @@ fn a_restart_of_the_daemon_answers_what_is_in_flight_and_leaves_no_container() {
         "jsonrpc": "2.0", "id": "doomed", "method": "tools/call",
         "params": { "name": "sleep", "arguments": { "ms": 60_000 } },
     }));
-    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(session.call_text("echo", json!({ "text": "on" })), "on", "it has arrived");
     assert!(own.says(&["down"]).status.code() == Some(69), "a session is active; only --force ends it");
     host(&["restart", "-t", "2", &own.name]);
     let answer = session.answer("doomed");
@@ -113,7 +112,7 @@ fn another_home_never_ends_this_ones_sessions() {
 }
 
 #[test]
-fn a_slow_daemon_keeps_its_sessions() {
+fn a_slow_daemon_keeps_its_sessions_and_one_that_is_paused_is_not_swept() {
     let own = OwnDaemon::new("berth-test-dind-slow", 22381);
     own.succeeds(&["up"]);
     let before = own.run_id();
@@ -122,16 +121,38 @@ fn a_slow_daemon_keeps_its_sessions() {
     own.signal("STOP");
     let said = own.fails(&["down"], 69);
     assert!(said.contains("1 session is active"), "{said}");
-    let up = own.command().arg("up").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    // One question's patience and a half.
-    std::thread::sleep(Duration::from_secs(8));
+    let mut up =
+        own.command().arg("up").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("berth runs");
+    let mut said = BufReader::new(up.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("does not answer yet")), "it was asked in vain");
     own.signal("CONT");
-    let output = up.and_then(std::process::Child::wait_with_output).expect("berth runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("does not answer yet"), "{said}");
+    let said: Vec<String> = said.collect();
+    assert!(up.wait().expect("a child").success(), "{said:?}");
     assert_eq!(own.run_id(), before);
     assert_eq!(session.call("echo", json!({ "text": "on" }))["content"][0]["text"], "on");
+
+    // As old as the session's, and never started.
+    let labels = ["io.mcp-berth.managed-by=berth", "io.mcp-berth.client=slow"];
+    own.inner(&[
+        "create",
+        "--name",
+        "mcp-slow-99",
+        "--label",
+        labels[0],
+        "--label",
+        labels[1],
+        "berth-fixture",
+    ]);
+    let paused = own.inner(&["ps", "--filter", "label=io.mcp-berth.client=slow", "--format", "{{.Names}}"]);
+    assert_eq!(paused, "mcp-slow-1");
+    own.inner(&["pause", &paused]);
+    let swept = eventually("a sweep", PATIENCE, || {
+        let said = own.swept();
+        (said != "nothing was left behind").then_some(said)
+    });
+    assert_eq!(swept, "removed mcp-slow-99");
+    own.inner(&["unpause", &paused]);
+    assert_eq!(session.call("echo", json!({ "text": "alive" }))["content"][0]["text"], "alive");
 }
 
 #[test]

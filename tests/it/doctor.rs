@@ -9,6 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::dind::own::{OwnDaemon, host};
+use crate::harness::{PATIENCE, eventually};
 
 /// What the doctor said, with a home folder and a working folder of its own, so that no client of this machine's counts.
 struct Diagnosis {
@@ -18,7 +19,10 @@ struct Diagnosis {
 
 impl Diagnosis {
     fn of(own: &OwnDaemon, person: &Path, flags: &[&str]) -> Self {
-        let mut command = own.command();
+        Self::by(own.command(), person, flags)
+    }
+
+    fn by(mut command: Command, person: &Path, flags: &[&str]) -> Self {
         command.args(["doctor", "--json"]).args(flags).env("HOME", person).current_dir(person);
         for name in ["CLAUDE_CONFIG_DIR", "CODEX_HOME"] {
             command.env_remove(name);
@@ -66,7 +70,7 @@ fn a_healthy_system_has_no_failure_and_each_fault_is_found() {
     healthy.finds("end of input", "ok", "over mutual TLS: 27 of 27 bytes");
     healthy.finds("lifeline", "ok", "after its connection was dropped");
     healthy.finds("client", "not_applicable", "neither");
-    assert_eq!(inner(&own, &["ps", "-aq"]), "", "the probe container has gone");
+    assert_eq!(own.inner(&["ps", "-aq"]), "", "the probe container has gone");
 
     finds_orphans(&own, person);
     finds_clients_that_start_nothing(&own, person);
@@ -81,23 +85,14 @@ fn a_healthy_system_has_no_failure_and_each_fault_is_found() {
     }
 }
 
-/// The docker CLI on the daemon.
-fn inner(own: &OwnDaemon, args: &[&str]) -> String {
-    let mut docker = Command::new("docker");
-    docker.args(args).env("DOCKER_HOST", "tcp://127.0.0.1:22391").env("DOCKER_TLS_VERIFY", "1");
-    let output = docker.env("DOCKER_CERT_PATH", own.certs()).output().expect("the docker CLI runs");
-    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
 fn finds_orphans(own: &OwnDaemon, person: &Path) {
     let ours = ["--label", "io.mcp-berth.managed-by=berth"];
     let client = ["--label", "io.mcp-berth.client=orphan", "--label", "io.mcp-berth.server=gone"];
     let sleep = ["berth-fixture"];
-    inner(own, &[&["create", "--name", "mcp-orphan-1"][..], &ours, &client, &sleep].concat());
+    own.inner(&[&["create", "--name", "mcp-orphan-1"][..], &ours, &client, &sleep].concat());
     let standby = ["run", "-di", "--name", "mcp-orphan-2.standby"];
-    inner(own, &[&standby[..], &ours, &client, &sleep].concat());
-    inner(own, &["volume", "create", ours[0], ours[1], "berth-keeper-0123456789ab"]);
+    own.inner(&[&standby[..], &ours, &client, &sleep].concat());
+    own.inner(&["volume", "create", ours[0], ours[1], "berth-keeper-0123456789ab"]);
 
     let young = Diagnosis::of(own, person, &["--quick"]);
     let next = young.finds("orphans", "warning", "volumes of former versions: `berth-keeper-0123456789ab`");
@@ -106,13 +101,15 @@ fn finds_orphans(own: &OwnDaemon, person: &Path) {
     assert_eq!(next, "", "a client's entry with flags may have left it for its next session");
     young.finds("limits", "not_applicable", "--quick");
 
-    std::thread::sleep(std::time::Duration::from_secs(21));
-    let old = Diagnosis::of(own, person, &["--quick"]);
-    assert_eq!(old.code, Some(69));
+    // The daemon's clock counts seconds.
+    let old = eventually("a second of its age", PATIENCE, || {
+        let old = Diagnosis::by(own.impatient(), person, &["--quick"]);
+        (old.code == Some(69)).then_some(old)
+    });
     let next = old.finds("orphans", "failed", "never started, or ended and not removed: `mcp-orphan-1`");
     assert_eq!(next, "berth gc");
 
-    own.succeeds(&["gc"]);
+    assert_eq!(own.swept(), "removed mcp-orphan-1");
     own.succeeds(&["up"]);
     own.succeeds(&["kill", "mcp-orphan-2.standby"]);
     let mended = Diagnosis::of(own, person, &["--quick"]);

@@ -70,7 +70,9 @@ pub(crate) fn home() -> &'static Path {
 pub(crate) fn berth() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
     command.env("BERTH_HOME", &*HOME).stdin(Stdio::null());
-    for name in ["CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_PROJECT_DIR", "BERTH_LOG"] {
+    for name in
+        ["CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_PROJECT_DIR", "BERTH_LOG", "BERTH_STALE_AFTER"]
+    {
         command.env_remove(name);
     }
     command

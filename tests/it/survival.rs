@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Berth, berth, berth_says, daemon, docker_says, eventually, expect_gone};
+use crate::harness::{Berth, berth, daemon, eventually, expect_gone};
 
 #[test]
 fn a_client_that_dies_while_the_server_does_not_read_leaves_nothing() {
@@ -71,17 +71,4 @@ fn the_container_of_a_server_that_ended_goes_though_its_client_is_silent() {
         session.stderr().contains("exited with code").then_some(())
     });
     expect_gone("it-idle");
-}
-
-#[test]
-fn a_paused_session_is_not_swept() {
-    let mut session = Berth::run("fixture").client("it-paused").start();
-    session.initialize();
-    let container = session.container();
-    docker_says(&["pause", &container]);
-    std::thread::sleep(Duration::from_secs(22));
-    let (_, said, _) = berth_says(&["gc"]);
-    docker_says(&["unpause", &container]);
-    assert!(!said.contains(&container), "{said}");
-    assert_eq!(session.call_text("echo", json!({ "text": "alive" })), "alive");
 }

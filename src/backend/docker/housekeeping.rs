@@ -101,7 +101,7 @@ impl Housekeeping {
 
     /// Clears away what crashed sessions left, if anything.
     async fn sweep(&self) {
-        match roster::sweep(&self.engine).await {
+        match roster::sweep(&self.engine, roster::STALE_AFTER).await {
             Ok(swept) => {
                 for name in swept {
                     tracing::warn!("removed `{name}`, which a crash had left");

@@ -26,10 +26,17 @@ pub(super) async fn look(asked: &Asked<'_>) -> (Seen<Vec<Waiting>>, Seen<Orphans
         (Err(standby), Err(orphans)) => return (standby, orphans),
         (Err(standby), Ok(_)) => return (standby, Seen::NotApplicable(String::new())),
     };
+    let stale_after = match roster::stale_after(asked.lookup) {
+        Ok(stale_after) => stale_after,
+        Err(failure) => return (failed(failure.clone()), failed(failure)),
+    };
     let found = async {
         let rows = soon(daemon, daemon.list(&labels::managed_by_filter())).await?;
         let now = soon(daemon, daemon.now()).await?;
-        Ok::<_, DockerError>((waiting(asked, daemon, &rows, now).await?, orphans(daemon, &rows, now).await?))
+        Ok::<_, DockerError>((
+            waiting(asked, daemon, &rows, now).await?,
+            orphans(daemon, &rows, now, stale_after).await?,
+        ))
     };
     let within = WITHIN * asked.patience;
     match tokio::time::timeout(within, found).await {
@@ -102,8 +109,13 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
     }
 }
 
-async fn orphans(daemon: &Engine, rows: &[Listed], now: i64) -> Result<Orphans, DockerError> {
-    let stopped = rows.iter().filter(|row| roster::is_stale(row, now));
+async fn orphans(
+    daemon: &Engine,
+    rows: &[Listed],
+    now: i64,
+    stale_after: Duration,
+) -> Result<Orphans, DockerError> {
+    let stopped = rows.iter().filter(|row| roster::is_stale(row, now, stale_after));
     let frozen = rows.iter().filter(|row| !row.running && !row.stopped);
     let mut unclaimed = unclaimed(daemon).await?;
     if !unclaimed.is_empty() {

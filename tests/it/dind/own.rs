@@ -89,6 +89,28 @@ impl OwnDaemon {
         text
     }
 
+    /// The same, which takes at once for a crash's what does not run.
+    pub(crate) fn impatient(&self) -> Command {
+        let mut command = self.command();
+        command.env("BERTH_STALE_AFTER", "0s");
+        command
+    }
+
+    /// What an impatient `berth gc` says.
+    pub(crate) fn swept(&self) -> String {
+        let output = self.impatient().arg("gc").output().expect("berth runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The docker CLI on this daemon.
+    pub(crate) fn inner(&self, args: &[&str]) -> String {
+        let script = format!("{}\nexec docker \"$@\"", self.succeeds(&["env"]));
+        let output = Command::new("sh").args(["-ec", &script, "sh"]).args(args).output().expect("sh runs");
+        assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// The container's id on the host's engine; `None` if there is none.
     pub(crate) fn container(&self) -> Option<String> {
         let output = host(&["ps", "-aq", "--no-trunc", "--filter", &format!("name=^{}$", self.name)]);
