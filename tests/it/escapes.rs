@@ -127,6 +127,7 @@ fn the_kernels_switches_are_out_of_reach() {
     let memory = session.call_text("read", json!({ "path": "/proc/kcore" }));
     assert!(memory.is_empty() || memory.contains("No such file"), "{} bytes", memory.len());
     let mut devices = names(&mut session, "/dev");
+    assert!(devices.contains(&"null".to_owned()), "{devices:?}");
     let usual = [
         "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
         "stdout", "tty", "urandom", "zero",

@@ -10,14 +10,21 @@ fn says(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Has a program read `text`, if it is installed.
-fn reads(program: &str, args: &[&str], text: &str) -> Option<Output> {
+/// What a program says that fixtures/setup.sh installs.
+fn runs(command: &mut Command, text: &str) -> Output {
     use std::io::Write;
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().ok()?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| {
+        let program = command.get_program().display();
+        panic!("this test needs `{program}`, which `bash fixtures/setup.sh` installs: {error}")
+    });
     child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
-    Some(child.wait_with_output().expect("it ends"))
+    child.wait_with_output().expect("it ends")
+}
+
+/// Has a program read `text`.
+fn reads(program: &str, args: &[&str], text: &str) -> Output {
+    runs(Command::new(program).args(args), text)
 }
 
 #[test]
@@ -33,17 +40,15 @@ fn help_says_where_things_are_and_has_no_colours_in_a_pipe() {
 }
 
 #[test]
-fn bash_reads_its_completions_and_completes_subcommands() {
-    let script = says(&["completions", "bash"]);
-    let checked = reads("bash", &["-n"], &script).expect("bash is there");
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    let ask = "\nCOMP_WORDS=(berth doc)\nCOMP_CWORD=1\n_berth berth doc berth\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
-    let completed = reads("bash", &["--norc"], &(script + ask)).expect("bash is there");
-    assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "doctor");
-    for (shell, program) in [("zsh", "zsh"), ("fish", "fish")] {
-        if let Some(checked) = reads(program, &["-n"], &says(&["completions", shell])) {
-            assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
-        }
+fn each_shell_reads_its_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = says(&["completions", shell]);
+        assert!(script.contains("doctor"), "{shell}: {script}");
+        let checked = reads(shell, &["-n"], &script);
+        assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
+        // One that reads all would pass as well.
+        let broken = reads(shell, &["-n"], &(script + "\nif (\n"));
+        assert!(!broken.status.success(), "{shell} sees no mistake");
     }
 }
 
@@ -60,6 +65,13 @@ fn help_shows_topics_and_commands_and_an_unknown_topic_gets_the_nearest_name() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(64), "{said}");
     assert!(said.contains("a similar value exists: 'config'"), "{said}");
+}
+
+fn bash_completes_subcommands() {
+    let script = says(&["completions", "bash"]);
+    let ask = "\nCOMP_WORDS=(berth doc)\nCOMP_CWORD=1\n_berth berth doc berth\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
+    let completed = reads("bash", &["--norc"], &(script + ask));
+    assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "doctor");
 }
 
 #[test]
@@ -83,14 +95,10 @@ fn each_subcommand_and_topic_has_a_page_that_man_renders() {
             .env("MANPAGER", "cat")
             .env("MANWIDTH", "100")
             .env_remove("MAN_KEEP_FORMATTING");
-        let shown = man.output().ok().filter(|output| output.status.success());
-        let shown = shown.map_or_else(
-            || text.replace('\\', ""),
-            |output| {
-                assert!(output.stderr.is_empty(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-                String::from_utf8_lossy(&output.stdout).into_owned()
-            },
-        );
+        let rendered = runs(&mut man, "");
+        let complaint = String::from_utf8_lossy(&rendered.stderr);
+        assert!(rendered.status.success() && complaint.is_empty(), "{name}: {complaint}");
+        let shown = String::from_utf8_lossy(&rendered.stdout);
         assert!(shown.contains(part), "{part} in {shown}");
     }
     assert!(says(&["man"]).contains(".TH berth 1"));

@@ -65,8 +65,8 @@ fn a_session_tells_its_start_what_the_server_said_and_its_end() {
     let (_, list, _) = berth_says(&["logs", "--server", "fixture"]);
     let line = list.lines().find(|line| line.contains(id(&past))).expect("it is in the list");
     assert!(line.contains(client) && line.contains("the client closed its output"), "{line}");
-    let (_, list, _) = berth_says(&["logs", "--server", "time"]);
-    assert!(!list.contains(id(&past)), "{list}");
+    let (code, list, err) = berth_says(&["logs", "--server", "time"]);
+    assert_eq!((code, list.contains(id(&past))), (Some(0), false), "{list}{err}");
 
     let records = records(id(&past));
     assert_eq!((&records[0]["kind"], &records[0]["image"]), (&json!("start"), &json!("berth-fixture")));
@@ -168,6 +168,8 @@ fn who_wants_no_history_leaves_none_and_a_place_that_takes_none_harms_nobody() {
     std::fs::write(folder.path().join("state"), "").unwrap();
     run(&mut Berth::run("fixture").client(client).env("BERTH_HOME", path(folder.path())).start());
     assert_eq!(sessions_of(client), [] as [Value; 0]);
+    run(&mut Berth::run("fixture").client(client).start());
+    assert_eq!(only(client)["server"], "fixture", "it would have been seen");
 }
 
 #[test]
@@ -231,6 +233,7 @@ fn a_trace_tells_where_the_time_went() {
     assert_eq!((&start["how"], &start["server"]), (&json!("cold"), &json!("fixture")));
     let whole = start["ms"].as_f64().unwrap();
     let steps = start["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| step["name"] == "start the server"), "{start}");
     assert!(steps.iter().all(|step| step["ms"].as_f64().unwrap() <= whole), "{start}");
     let tools: Vec<&Value> = summary["methods"].as_array().unwrap().iter().map(|row| &row["tool"]).collect();
     assert!(tools.contains(&&json!("echo")) && tools.contains(&&json!("ask")), "{tools:?}");

@@ -176,6 +176,7 @@ fn a_full_disk_is_the_servers_own() {
 fn a_read_only_container_has_no_disk_to_fill() {
     let mut session = Berth::run("limited").client("it-read-only").started();
     let mounts = session.call_text("read", json!({ "path": "/proc/self/mounts" }));
+    let mut seen = Vec::new();
     for mount in mounts.lines() {
         let [_, path, kind, options, ..] = mount.split(' ').collect::<Vec<_>>()[..] else {
             panic!("{mount}")
@@ -184,7 +185,9 @@ fn a_read_only_container_has_no_disk_to_fill() {
         // `/dev` itself has the kernel's own bound.
         let bounded = options.contains("size=") || ["devpts", "mqueue", "proc"].contains(&kind);
         assert!(!writable || bounded, "{path} is writable: {mount}");
+        seen.push((path, writable));
     }
+    assert!(seen.contains(&("/", false)) && seen.contains(&("/tmp", true)), "{mounts}");
     let refused = session.call("fill", json!({ "path": "/filler", "bytes": 1 }));
     assert!(refused["content"][0]["text"].to_string().contains("Read-only file system"), "{refused}");
     // What stands in memory counts as memory.

@@ -72,15 +72,21 @@ fn the_client_hears_that_its_lists_may_have_changed() {
 fn nothing_of_the_repeated_handshake_reaches_the_client() {
     let mut session = begun("durable", "it-handshake");
     docker_says(&["rm", "-f", &session.container()]);
+    session.expect_stderr("another server");
     let mut seen: Vec<Value> = Vec::new();
+    // What the new server has to say of the handshake stands before its answer to this.
     session.send(&json!({ "jsonrpc": "2.0", "id": "after", "method": "ping" }));
     loop {
         let message = session.message();
         if message["id"] == "after" {
+            assert_eq!(message["result"], json!({}), "the new server's");
             break;
         }
         seen.push(message);
     }
+    let methods: Vec<&str> = seen.iter().filter_map(|message| message["method"].as_str()).collect();
+    assert!(methods.contains(&"notifications/tools/list_changed"), "the handshake was repeated: {seen:?}");
+    assert_eq!(methods.len(), seen.len(), "no answer: {seen:?}");
     assert!(seen.iter().all(|message| message.get("id").is_none()), "{seen:?}");
 }
 

@@ -78,6 +78,7 @@ fn records(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap();
     assert!(text.ends_with('\n'), "the last line is whole");
     let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(!records.is_empty(), "a session has passed");
     for record in &records {
         let members = record.as_object().unwrap();
         for (name, value) in members {
@@ -167,7 +168,11 @@ fn bodies_are_there_only_when_asked_for_and_show_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let (without, with) = (folder.path().join("without"), folder.path().join("with"));
     traced("it-trace-plain", &without, false);
-    assert!(records(&without).iter().all(|record| record.get("body").is_none()));
+    let plain = records(&without);
+    assert!(plain.iter().all(|record| record.get("body").is_none()));
+    for kind in ["request", "response"] {
+        assert_eq!(of(&plain, kind, "secret")["id"], "secret", "it would have had one");
+    }
 
     let seen = traced("it-trace-bodies", &with, true);
     assert!(seen[1].to_string().contains(SECRET), "the client gets what the server says: {}", seen[1]);

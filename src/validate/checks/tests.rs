@@ -198,6 +198,7 @@ fn good_observations_pass_every_check() {
     let sections = judge(&good());
     assert_eq!(named(&sections, Outcome::Failed), [""; 0]);
     assert_eq!(named(&sections, Outcome::NotApplicable), [""; 0]);
+    assert_eq!(sections.len(), CASES.len());
     assert!(sections.iter().all(Section::passed));
 }
 

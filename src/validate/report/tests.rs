@@ -80,7 +80,9 @@ fn markdown_keeps_its_form_whatever_is_said() {
     assert!(text.contains("| concurrent access | ✗ failed | 4 of 5 |"), "{text}");
     assert!(text.contains("| orchestrator | ✓ passed | 5 of 5 |"), "{text}");
     assert!(text.contains("| deployment of four containers | 1.00 s | 4.5 s |"), "{text}");
-    for line in text.lines().filter(|line| line.starts_with("| claude-code")) {
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| claude-code")).collect();
+    assert!(!rows.is_empty(), "{text}");
+    for line in rows {
         assert_eq!(line.matches(" | ").count(), 7, "{line}");
     }
 }

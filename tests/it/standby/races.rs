@@ -45,8 +45,11 @@ fn twelve_sessions_race_for_two_and_none_shares() {
     });
     assert_eq!(numbered.len(), SESSIONS, "{numbered:?}");
     // One that has an active one's number could not be claimed.
-    eventually("two for the next sessions", PATIENCE, || (on_standby("it-race").len() >= 2).then_some(()));
-    for name in on_standby("it-race").into_keys() {
+    let next = eventually("two for the next sessions", PATIENCE, || {
+        let next = on_standby("it-race");
+        (next.len() >= 2).then_some(next)
+    });
+    for name in next.into_keys() {
         let own = name.strip_suffix(".standby").unwrap().to_owned();
         assert!(!numbered.contains(&own), "{name} stands by for a number that is taken: {numbered:?}");
     }
