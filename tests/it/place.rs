@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -158,13 +157,8 @@ fn left(name: &str) -> String {
 fn in_a_container_with_the_engines_socket_the_daemon_is_met_in_a_network_of_its_own() {
     let dev = Contained::new("berth-test-place", 22422, &[]);
     let before = dev.networks();
-    let began = Instant::now();
     let said = dev.succeeds(&["up"]);
-    assert!(
-        began.elapsed() < Duration::from_secs(40),
-        "it was not waited for in vain: {:?}",
-        began.elapsed()
-    );
+    assert!(!said.contains("does not answer"), "it was not waited for in vain: {said}");
     assert!(said.contains("joined the network `berth-test-place-dind-net`"), "{said}");
     dev.is_served();
 
