@@ -1,4 +1,5 @@
-//! The subcommands: wiring only. Each gets its arguments, the configuration and the paths, and gives an exit code.
+//! The subcommands: wiring only. Each gets its arguments and what it needs of the configuration and the paths, and gives an
+//! exit code.
 
 pub mod bake;
 pub mod chaos;

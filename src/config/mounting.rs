@@ -2,7 +2,7 @@
 //!
 //! A source is opened once, and what the kernel says of the open file decides: its path without links has to lie in a shared
 //! folder. Its device and inode go with it, so that the keeper knows what the daemon mounts in the end for the same thing or
-//! another (`keeper/probe.rs`): a server that may write in a folder can put a link in the place of anything below it.
+//! another (`keeper/needs.rs`): a server that may write in a folder can put a link in the place of anything below it.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Component, Path, PathBuf};

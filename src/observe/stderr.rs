@@ -36,8 +36,8 @@ pub struct StderrSink {
 impl StderrSink {
     /// Writes to this process's standard error.
     pub fn new() -> Self {
-        // A duplicate, because the library's own handle has a lock, and a writer that blocks with it would block
-        // everybody who reports a panic or the last error of `main`.
+        // A duplicate, because the library's own handle has a lock, and a writer that blocks with it would block whoever
+        // reports a panic.
         match io::stderr().as_fd().try_clone_to_owned() {
             Ok(fd) => {
                 let out = File::from(fd);

@@ -67,6 +67,7 @@ fn help_shows_topics_and_commands_and_an_unknown_topic_gets_the_nearest_name() {
     assert!(said.contains("a similar value exists: 'config'"), "{said}");
 }
 
+#[test]
 fn bash_completes_subcommands() {
     let script = says(&["completions", "bash"]);
     let ask = "\nCOMP_WORDS=(berth doc)\nCOMP_CWORD=1\n_berth berth doc berth\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
