@@ -99,9 +99,11 @@ impl Housekeeping {
         }
     }
 
-    /// Clears away what crashed sessions left, if anything.
+    /// Clears away what crashed sessions left, if anything. As long as a start may take, its container may stand still.
     async fn sweep(&self) {
-        match roster::sweep(&self.engine, roster::STALE_AFTER).await {
+        match roster::sweep(&self.engine, roster::STALE_AFTER.max(self.spec.server.settings.start_timeout))
+            .await
+        {
             Ok(swept) => {
                 for name in swept {
                     tracing::warn!("removed `{name}`, which a crash had left");
