@@ -10,7 +10,9 @@ use super::error::ConfigError;
 use super::mount::{MountEntry, read_mounts};
 use super::overrides::Overrides;
 use super::reader::{Section, Source};
-use super::setting::{Change, Otherwise, Setting, Takes};
+use super::setting::Otherwise::{Value as Is, Words};
+use super::setting::Takes::{Many, Nothing, One};
+use super::setting::{Change, Otherwise, Setting};
 use super::settings::Settings;
 use super::volume::{Volume, read_volumes};
 use crate::values::{
@@ -32,15 +34,18 @@ pub fn settings() -> &'static [Setting] {
 }
 
 fn table() -> Vec<Setting> {
-    use Otherwise::{Value as Is, Words};
-    use Takes::{Many, Nothing, One};
+    [variables(), container(), files(), tools(), session(), standby()].into_iter().flatten().collect()
+}
+
+/// What the server finds in its environment.
+fn variables() -> Vec<Setting> {
     vec![
         Setting::custom(
             "env",
             Words("none"),
             "`{ NAME = \"value\" }`; `${VAR}` and `${VAR:-default}` come from the client's environment",
-            |section, _| Ok(change(read_env(section)?, |settings, env| settings.apply_env(env))),
-            |texts| variables(texts, false),
+            |section, _| Ok(change(read_env(section)?, Settings::apply_env)),
+            |texts| env_entries(texts, false),
         )
         .option("env", Many("NAME=VALUE"), VARIABLES)
         .short('e')
@@ -51,24 +56,73 @@ fn table() -> Vec<Setting> {
             "the same; berth redacts the value wherever it would be shown",
             // `env` has read them: a name may not stand in both.
             |_, _| Ok(None),
-            |texts| variables(texts, true),
+            |texts| env_entries(texts, true),
         )
         .option("secret", Many("NAME=VALUE"), VARIABLES)
         .help("the same; berth redacts the value wherever it would be shown"),
-        Setting::one::<Network>("network", Is("\"egress\""), "`egress` (out to the world, nothing in) or `none`", |settings, network| {
-            settings.network = network;
-        })
+    ]
+}
+
+/// What its container may use.
+fn container() -> Vec<Setting> {
+    vec![
+        Setting::one::<Network>(
+            "network",
+            Is("\"egress\""),
+            "`egress` (out to the world, nothing in) or `none`",
+            |settings, network| {
+                settings.network = network;
+            },
+        )
         .option("network", One("NETWORK"), CONTAINER),
-        Setting::one::<Memory>("memory", Is("\"512m\""), "memory limit, such as 512m; there is no swap", |settings, memory| {
-            settings.memory = memory.bytes();
-        })
+        Setting::one::<Memory>(
+            "memory",
+            Is("\"512m\""),
+            "memory limit, such as 512m; there is no swap",
+            |settings, memory| {
+                settings.memory = memory.bytes();
+            },
+        )
         .option("memory", One("SIZE"), CONTAINER),
         Setting::one::<Cpus>("cpus", Is("1"), "processors' worth of time, such as 0.5", |settings, cpus| {
             settings.nano_cpus = cpus.nanos();
         })
         .option("cpus", One("CPUS"), CONTAINER),
-        Setting::one::<Pids>("pids", Is("256"), "most processes and threads", |settings, pids| settings.pids = pids.count())
-            .option("pids", One("N"), CONTAINER),
+        Setting::one::<Pids>("pids", Is("256"), "most processes and threads", |settings, pids| {
+            settings.pids = pids.count();
+        })
+        .option("pids", One("N"), CONTAINER),
+        Setting::one::<User>(
+            "user",
+            Words("the image's, or `\"caller\"` with mounts"),
+            "user (and group) of the server, such as 1000:1000; `caller` is whoever runs `berth`",
+            |settings, user| settings.user = Some(user.into_inner()),
+        )
+        .option("user", One("USER"), CONTAINER),
+        Setting::list::<Capability>(
+            "cap_add",
+            Words("none"),
+            "capabilities to keep; all others are dropped",
+            |settings, added| {
+                settings.cap_add = added.into_iter().map(Capability::into_inner).collect();
+            },
+        )
+        .option("cap-add", Many("CAPABILITY"), CONTAINER)
+        .help("a capability to keep, such as `NET_BIND_SERVICE`; all others are dropped"),
+        Setting::one::<bool>(
+            "no_new_privileges",
+            Is("true"),
+            "whether the server can never gain privileges",
+            |settings, never| {
+                settings.no_new_privileges = never;
+            },
+        ),
+    ]
+}
+
+/// What it sees of files.
+fn files() -> Vec<Setting> {
+    vec![
         Setting::custom(
             "mounts",
             Words("none"),
@@ -89,6 +143,28 @@ fn table() -> Vec<Setting> {
         )
         .option("volume", Many("NAME:TARGET[:ro]"), FILES)
         .help("a volume of this client's that is kept between sessions; `:shared` behind it makes it all clients' own"),
+        Setting::one::<AbsolutePath>("workdir", Words("the image's"), "the folder in which the server starts", |settings, path| {
+            settings.workdir = Some(path.into_inner());
+        })
+        .option("workdir", One("PATH"), FILES),
+        Setting::one::<bool>("read_only", Is("false"), "whether the root file system is read-only", |settings, read_only| {
+            settings.read_only = read_only;
+        })
+        .option("read-only", Nothing, FILES)
+        .help("make the container's root file system read-only"),
+        Setting::custom(
+            "tmpfs",
+            Is("{ \"/tmp\" = \"64m\" }"),
+            "folders in memory, with their sizes; a layer replaces those below it",
+            read_tmpfs,
+            |_| Err("expected a table in the configuration".to_owned()),
+        ),
+    ]
+}
+
+/// What a client may use of it.
+fn tools() -> Vec<Setting> {
+    vec![
         Setting::list::<ToolPattern>(
             "tools",
             Words("all"),
@@ -105,48 +181,38 @@ fn table() -> Vec<Setting> {
         )
         .option("deny-tool", Many("PATTERN"), TOOLS)
         .help("a tool that may not be used; beside the configuration's `deny_tools`"),
-        Setting::one::<User>(
-            "user",
-            Words("the image's, or `\"caller\"` with mounts"),
-            "user (and group) of the server, such as 1000:1000; `caller` is whoever runs `berth`",
-            |settings, user| settings.user = Some(user.into_inner()),
+    ]
+}
+
+/// How long things may take, and what happens when they go wrong.
+fn session() -> Vec<Setting> {
+    vec![
+        Setting::one::<LineLimit>(
+            "max_line",
+            Is("\"16m\""),
+            "longest message of either direction",
+            |settings, limit| {
+                settings.max_line = limit.bytes();
+            },
         )
-        .option("user", One("USER"), CONTAINER),
-        Setting::one::<AbsolutePath>("workdir", Words("the image's"), "the folder in which the server starts", |settings, path| {
-            settings.workdir = Some(path.into_inner());
-        })
-        .option("workdir", One("PATH"), FILES),
-        Setting::list::<Capability>("cap_add", Words("none"), "capabilities to keep; all others are dropped", |settings, added| {
-            settings.cap_add = added.into_iter().map(Capability::into_inner).collect();
-        })
-        .option("cap-add", Many("CAPABILITY"), CONTAINER)
-        .help("a capability to keep, such as `NET_BIND_SERVICE`; all others are dropped"),
-        Setting::one::<bool>("no_new_privileges", Is("true"), "whether the server can never gain privileges", |settings, never| {
-            settings.no_new_privileges = never;
-        }),
-        Setting::one::<bool>("read_only", Is("false"), "whether the root file system is read-only", |settings, read_only| {
-            settings.read_only = read_only;
-        })
-        .option("read-only", Nothing, FILES)
-        .help("make the container's root file system read-only"),
-        Setting::custom(
-            "tmpfs",
-            Is("{ \"/tmp\" = \"64m\" }"),
-            "folders in memory, with their sizes; a layer replaces those below it",
-            |section, key| read_tmpfs(section, key),
-            |_| Err("expected a table in the configuration".to_owned()),
-        ),
-        Setting::one::<LineLimit>("max_line", Is("\"16m\""), "longest message of either direction", |settings, limit| {
-            settings.max_line = limit.bytes();
-        })
         .option("max-line", One("SIZE"), SESSION),
-        Setting::one::<Span>("stop_grace", Is("\"3s\""), "from the end of the client's input to `SIGKILL`", |settings, grace| {
-            settings.stop_grace = grace.duration();
-        })
+        Setting::one::<Span>(
+            "stop_grace",
+            Is("\"3s\""),
+            "from the end of the client's input to `SIGKILL`",
+            |settings, grace| {
+                settings.stop_grace = grace.duration();
+            },
+        )
         .option("stop-grace", One("TIME"), SESSION),
-        Setting::one::<Timeout>("connect_timeout", Is("\"10s\""), "how long a connection to the daemon may take", |settings, time| {
-            settings.connect_timeout = time.duration();
-        }),
+        Setting::one::<Timeout>(
+            "connect_timeout",
+            Is("\"10s\""),
+            "how long a connection to the daemon may take",
+            |settings, time| {
+                settings.connect_timeout = time.duration();
+            },
+        ),
         Setting::one::<Timeout>(
             "start_timeout",
             Is("\"30s\""),
@@ -184,6 +250,12 @@ fn table() -> Vec<Setting> {
             "whether sessions leave a history for `berth logs`; the variable `BERTH_JOURNAL=off` turns it off, too",
             |settings, journal| settings.journal = journal,
         ),
+    ]
+}
+
+/// What is ready before a session comes.
+fn standby() -> Vec<Setting> {
+    vec![
         Setting::one::<Standby>(
             "standby",
             Is("1"),
@@ -220,11 +292,11 @@ fn entries<T: Value>(texts: &[&str]) -> Result<Vec<T>, String> {
     entries.ok_or_else(|| format!("expected {}", T::EXPECTED))
 }
 
-fn variables(texts: &[&str], secret: bool) -> Result<Change, String> {
+fn env_entries(texts: &[&str], secret: bool) -> Result<Change, String> {
     let parsed: Result<Vec<EnvEntry>, _> = texts.iter().map(|text| text.parse::<EnvEntry>()).collect();
     let entries = parsed.map_err(|error| error.to_string())?;
     let entries = entries.into_iter().map(|entry| if secret { entry.secret() } else { entry }).collect();
-    Ok(always(entries, |settings: &mut Settings, env: &[EnvEntry]| settings.apply_env(env)))
+    Ok(always(entries, Settings::apply_env))
 }
 
 fn read_tmpfs(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, ConfigError> {
@@ -292,46 +364,4 @@ impl Overrides {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_is_a_value_of_its_setting() {
-        defaults(settings()).unwrap();
-        assert_ne!(Settings::default(), Settings::blank());
-        let tmpfs: BTreeMap<String, u64> =
-            crate::values::DEFAULT_TMPFS.map(|(path, size)| (path.to_owned(), size)).into();
-        assert_eq!(Settings::default().tmpfs, tmpfs, "`docker run` lines add to it");
-    }
-
-    #[test]
-    fn no_key_and_no_option_is_there_twice() {
-        for (n, setting) in settings().iter().enumerate() {
-            for other in &settings()[n + 1..] {
-                assert_ne!(setting.key, other.key);
-                let long = |setting: &Setting| setting.option.map(|option| option.long);
-                assert!(long(setting).is_none() || long(setting) != long(other), "{setting:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_new_entry_is_read_from_the_file() {
-        let new =
-            Setting::one::<Pids>("sailors", Otherwise::Value("7"), "most sailors", |settings, sailors| {
-                settings.pids = sailors.count();
-            });
-        let table = [new];
-        let mut settings = Settings::default();
-        settings.apply(&defaults(&table).unwrap());
-        assert_eq!(settings.pids, 7);
-        let source = Source::new(Path::new("b.toml"), "sailors = 9\n");
-        let mut section = source.root().unwrap();
-        settings.apply(&Overrides::read(&mut section, &table).unwrap());
-        section.finish().unwrap();
-        assert_eq!(settings.pids, 9);
-        let source = Source::new(Path::new("b.toml"), "sailors = \"many\"\n");
-        let error = Overrides::read(&mut source.root().unwrap(), &table).unwrap_err().to_string();
-        assert!(error.starts_with("b.toml:1: `sailors` is "), "{error}");
-    }
-}
+mod tests;

@@ -44,7 +44,6 @@ pub fn text(time: Option<Duration>) -> String {
     time.map_or_else(|| "-".to_owned(), |time| Took(time).to_string())
 }
 
-#[expect(clippy::ref_option, reason = "the signature that serde calls")]
 pub fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e6).serialize(serializer)
 }
