@@ -59,7 +59,7 @@ pub struct Settings {
     pub volumes: Vec<Volume>,
     /// Whether sessions leave a history.
     pub journal: bool,
-    /// By the variable's name; expanded by [`Server::resolve_env`] alone.
+    /// By the variable's name; expanded by [`Server::resolve_env`](super::Server::resolve_env) alone.
     pub(super) env: BTreeMap<String, EnvEntry>,
 }
 
