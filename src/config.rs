@@ -3,8 +3,7 @@
 //! A [`Config`] is validated as a whole when it is read and never changes afterwards. Each mistake is a
 //! [`ConfigError`] with file, line and, where there is one, the nearest right name. Nothing here looks at
 //! the process's environment by itself (it is handed in as a [`Lookup`](crate::values::Lookup)) or speaks to a daemon, and
-//! no
-//! value of a secret is ever part of a message or of a `Debug` output.
+//! no value of a secret is ever part of a message or of a `Debug` output.
 
 pub mod bake;
 mod check;

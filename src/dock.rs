@@ -11,6 +11,8 @@ pub mod labels;
 pub mod lease;
 mod lease_error;
 pub mod owner;
+#[path = "keeper/protocol.rs"]
+mod protocol;
 pub mod resolver;
 pub mod roster;
 pub mod spec;

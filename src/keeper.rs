@@ -29,6 +29,8 @@ mod needs;
 mod ping;
 #[path = "keeper/probe.rs"]
 mod probe;
+#[path = "keeper/protocol.rs"]
+mod protocol;
 #[path = "keeper/resolve.rs"]
 mod resolve;
 #[path = "keeper/server.rs"]

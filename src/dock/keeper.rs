@@ -10,6 +10,7 @@ use serde_json::json;
 use super::docker::{DockerError, Engine};
 use super::labels;
 use super::owner::Owner;
+use super::protocol;
 
 /// The static program.
 pub const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
@@ -30,19 +31,26 @@ pub const PROCESS: &str = "keeper";
 /// What the owner of a lifeline writes to claim its container; the keeper then shows its session as its own name, and all of
 /// it as its command line.
 pub fn claim(owner: &Owner) -> Vec<u8> {
-    format!("c{}\n", owner.line()).into_bytes()
+    line(protocol::CLAIM, owner)
 }
 
 /// What it writes, after the claim, when more is known of it.
 pub fn introduce(owner: &Owner) -> Vec<u8> {
-    format!("n{}\n", owner.line()).into_bytes()
+    line(protocol::INTRODUCE, owner)
+}
+
+fn line(command: u8, owner: &Owner) -> Vec<u8> {
+    let mut line = vec![command];
+    line.extend_from_slice(owner.line().as_bytes());
+    line.push(b'\n');
+    line
 }
 
 /// What it writes, after the claim, to end its container; an introduction that was cut off ends with it.
-pub const TERMINATE: &[u8] = b"\nt";
+pub const TERMINATE: &[u8] = &[b'\n', protocol::TERMINATE];
 
 /// What it writes, after the claim, to have the keeper try again for the volumes.
-pub const AGAIN: &[u8] = b"l";
+pub const AGAIN: &[u8] = &[protocol::AGAIN];
 
 /// Tells the keeper that a claim is on its way; without one it soon ends.
 pub const ANNOUNCE: &str = "SIGUSR1";
@@ -50,11 +58,10 @@ pub const ANNOUNCE: &str = "SIGUSR1";
 /// Ends a session from outside; its owner is told that it was meant: by a line on the keeper's output, or by the exit code of
 /// the container of a server that was started ahead.
 pub const END: &str = "SIGUSR2";
-pub(super) const ENDED_LINE: &[u8] = b"ended\n";
-pub const ENDED: i64 = 251;
+pub const ENDED: i64 = protocol::ENDED as i64;
 
 /// The exit code of the container of a server that was started ahead, and used more memory than its limit.
-pub const OUT_OF_MEMORY: i64 = 250;
+pub const OUT_OF_MEMORY: i64 = protocol::OUT_OF_MEMORY as i64;
 
 /// A filler that stands longer than this was killed.
 const STALE: Duration = Duration::from_secs(20);

@@ -23,6 +23,7 @@ use super::keeper;
 use super::labels::STANDBY;
 use super::lease_error::{LeaseError, MAX_NUMBER};
 use super::owner::Owner;
+use super::protocol::ENDED_LINE;
 use super::spec::Spec;
 use super::volume;
 use super::wire::{Request, Wire};
@@ -188,7 +189,7 @@ impl Lifeline {
         let mut said = [0; 512];
         // Whatever the keeper prints is no reason to stop watching.
         while let Ok(length @ 1..) = self.stream.read(&mut said).await {
-            self.is_ended |= memmem::find(&said[..length], keeper::ENDED_LINE).is_some();
+            self.is_ended |= memmem::find(&said[..length], ENDED_LINE.as_bytes()).is_some();
         }
     }
 

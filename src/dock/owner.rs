@@ -6,14 +6,13 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::protocol;
+
 /// A UUID has 36 characters.
 const LONGEST_ID: usize = 64;
 
 /// Of a folder's name, encoded.
 const LONGEST_PROJECT: usize = 200;
-
-/// What the keeper's command line begins with, once somebody has claimed.
-const KEEPER: &str = "/.berth/keeper hold for ";
 
 /// Room for the longest line, in the keeper's first command line.
 pub(super) const ROOM: usize = 360;
@@ -53,7 +52,7 @@ impl Owner {
 
     /// Reads a keeper's command line; `None` until somebody has claimed.
     pub(super) fn parse(command_line: &str) -> Option<Self> {
-        let mut words = command_line.strip_prefix(KEEPER)?.split_whitespace();
+        let mut words = command_line.strip_prefix(protocol::HELD_FOR)?.split_whitespace();
         let session = words.next()?;
         let (mut client_session, mut project) = (None, None);
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
@@ -103,9 +102,9 @@ mod tests {
         let owner = Owner::new("0123456789ab", Some("0199-af"), Some("/home/me/my project/ä=b"));
         let line = owner.line();
         assert_eq!(line, "0123456789ab client-session=0199-af project=/home/me/my%20project/%C3%A4%3Db");
-        assert_eq!(Owner::parse(&format!("{KEEPER}{line}   ")), Some(owner));
+        assert_eq!(Owner::parse(&format!("{}{line}   ", protocol::HELD_FOR)), Some(owner));
         let nameless = Owner::new("0123456789ab", None, None);
-        assert_eq!(Owner::parse(&format!("{KEEPER}0123456789ab")), Some(nameless));
+        assert_eq!(Owner::parse(&format!("{}0123456789ab", protocol::HELD_FOR)), Some(nameless));
         assert_eq!(Owner::parse("/.berth/keeper hold --claim-within 4000 --grace 3000"), None, "unclaimed");
         assert_eq!(Owner::parse(""), None);
     }
@@ -126,7 +125,7 @@ mod tests {
         #[test]
         fn it_fits_into_one_line_whatever_is_said(id in "\\PC{0,80}", project in ".{0,300}") {
             let owner = Owner::new("0123456789ab", Some(&id), Some(&project));
-            let line = format!("{KEEPER}{}", owner.line());
+            let line = format!("{}{}", protocol::HELD_FOR, owner.line());
             prop_assert!(line.len() < ROOM && line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{}", line);
             prop_assert_eq!(Owner::parse(&line), Some(owner));
         }

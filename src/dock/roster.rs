@@ -6,11 +6,16 @@ use futures::future::join_all;
 use serde::Serialize;
 
 use super::docker::{DockerError, Engine, Listed};
+use super::keeper;
 use super::labels;
 use super::labels::STANDBY;
-use super::owner::Owner;
+use super::owner::{self, Owner};
 use crate::failure::{Code, Failure};
 use crate::values::{Lookup, Span, ValueError};
+
+/// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
+const GONE_WITHIN: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A container that was created and doesn't run for this long (by the daemon's clock, which counts seconds) is nobody's:
 /// the daemon itself goes on from its creation to its start, a moment later.
@@ -152,6 +157,37 @@ fn natural(name: &str) -> (String, u64, String) {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = name[stem.len()..].parse().unwrap_or(0);
     (stem.to_owned(), number, name.to_owned())
+}
+
+/// Those that `asked` means: by a container's name or berth's id of a session, or else by what a client calls its session.
+/// What is on standby has no session.
+pub fn named(mut entries: Vec<Entry>, asked: &str) -> Vec<Entry> {
+    let client_session = owner::id(asked);
+    if entries.iter().any(|entry| is_called(entry, asked)) {
+        entries.retain(|entry| is_called(entry, asked));
+    } else {
+        entries.retain(|entry| client_session.is_some() && entry.owner.client_session == client_session);
+    }
+    entries
+}
+
+/// Has the keeper end the session, which knows then that it was meant; one that does not is removed all the same.
+pub async fn end(engine: &Engine, container: &str) -> Result<(), DockerError> {
+    if engine.kill(container, keeper::END).await.is_ok() {
+        let gone = async {
+            while !matches!(engine.inspect(container).await, Ok(None)) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(GONE_WITHIN, gone).await.is_ok() {
+            return Ok(());
+        }
+    }
+    engine.remove(container).await.map(drop)
+}
+
+fn is_called(entry: &Entry, name: &str) -> bool {
+    entry.name == name || (!entry.owner.session.is_empty() && entry.owner.session == name)
 }
 
 #[cfg(test)]

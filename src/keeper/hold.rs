@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use super::locks::Locks;
+use super::protocol;
 use super::server::Server;
 use super::sys::{self, Wanted};
 use super::{Failure, Hold};
@@ -29,11 +30,6 @@ const OWNER_ASKS_FIRST: Duration = Duration::from_millis(500);
 /// While this much time passes without the server reading any of what waits for it, the owner is taken to be gone. Behind
 /// more bytes than pipes hold, its end does not reach us: it stands behind them.
 const UNREAD_AT_MOST: Duration = Duration::from_mins(5);
-
-/// What somebody else than the owner ends a session with (SIGUSR2) is told the owner, or it would try to go on: by this
-/// line, or where our output is the server's, by the exit code.
-const ENDED: &str = "ended";
-const ENDED_CODE: u8 = 251;
 
 /// What an owner says of itself is shorter.
 const LINE: usize = 512;
@@ -142,7 +138,7 @@ pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {
     }
     // Whoever is left gets SIGKILL from the kernel when PID 1 ends. It forbids new processes first, so
     // that nobody can fork away from it, as they could from a kill(-1, SIGKILL) of ours.
-    let ended = if lines.is_ended { ENDED_CODE } else { 0 };
+    let ended = if lines.is_ended { protocol::ENDED } else { 0 };
     Ok(lines.server.filter(|_| !lines.is_ended).map_or(ended, |mut server| server.exit_code()))
 }
 
@@ -264,7 +260,7 @@ impl Lines {
             Some(sys::SIGUSR2) => {
                 if self.server.is_none() && !self.is_ended {
                     // An owner who can't be told is gone.
-                    let _ = writeln!(io::stdout(), "{ENDED}");
+                    let _ = write!(io::stdout(), "{}", protocol::ENDED_LINE);
                 }
                 self.is_ended = true;
                 Event::StopAsked
@@ -333,9 +329,9 @@ impl Lines {
             }
             Some(line) if line.len() < LINE => line.push(byte),
             Some(_) => {}
-            None if byte == b'n' => self.shown = Some(Vec::new()),
-            None if byte == b'l' => self.take_locks(),
-            None => return byte == b't',
+            None if byte == protocol::INTRODUCE => self.shown = Some(Vec::new()),
+            None if byte == protocol::AGAIN => self.take_locks(),
+            None => return byte == protocol::TERMINATE,
         }
         false
     }
@@ -344,7 +340,7 @@ impl Lines {
 /// Shows where processes are listed whom the container is held for. The first word is the session.
 fn show(owner: &[u8]) {
     sys::show_as(owner.split(|byte| *byte == b' ').next().unwrap_or_default());
-    sys::show_command_line(&[b"/.berth/keeper hold for ", owner].concat());
+    sys::show_command_line(&[protocol::HELD_FOR.as_bytes(), owner].concat());
 }
 
 impl Lines {
@@ -359,5 +355,5 @@ impl Lines {
 
 /// Whose claim this is, if it is a whole one.
 pub(super) fn claimant(line: &[u8]) -> Option<&[u8]> {
-    line.strip_prefix(b"c")?.strip_suffix(b"\n")
+    line.strip_prefix(&[protocol::CLAIM])?.strip_suffix(b"\n")
 }

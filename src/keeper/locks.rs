@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use super::limits::{field, write_in};
+use super::protocol::volumes;
 
 #[derive(Debug, Default)]
 pub(super) struct Locks {
@@ -34,10 +35,12 @@ pub(super) enum Outcome<'a> {
 impl fmt::Display for Outcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready => f.write_str("ready"),
-            Self::Held(folder) => write!(f, "held {}", folder.display()),
-            Self::Foreign { uid, gid, folder } => write!(f, "foreign {uid}:{gid} {}", folder.display()),
-            Self::Unusable(folder, why) => write!(f, "unusable {why}: {}", folder.display()),
+            Self::Ready => f.write_str(volumes::READY),
+            Self::Held(folder) => write!(f, "{} {}", volumes::HELD, folder.display()),
+            Self::Foreign { uid, gid, folder } => {
+                write!(f, "{} {uid}:{gid} {}", volumes::FOREIGN, folder.display())
+            }
+            Self::Unusable(folder, why) => write!(f, "{} {why}: {}", volumes::UNUSABLE, folder.display()),
         }
     }
 }

@@ -10,10 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use super::needs::Needs;
-use super::{Failure, exec, filter, sys};
-
-/// Signals have no such number, and servers hardly end with it.
-pub(super) const OUT_OF_MEMORY: u8 = 250;
+use super::{Failure, exec, filter, protocol, sys};
 
 /// Where the kernel counts what it killed for its memory: version 2 of control groups, and 1.
 const OOM_COUNTS: [&str; 2] = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
@@ -94,7 +91,7 @@ impl Server {
         // As the macros of wait(2) have it: the signal in the low bits, the code above.
         match (status & 0x7f, status >> 8 & 0xff) {
             (0, code) => u8::try_from(code).unwrap_or(u8::MAX),
-            (sys::SIGKILL, _) if is_short_of_memory() => OUT_OF_MEMORY,
+            (sys::SIGKILL, _) if is_short_of_memory() => protocol::OUT_OF_MEMORY,
             (signal, _) => 128 + u8::try_from(signal).unwrap_or_default(),
         }
     }

@@ -20,6 +20,7 @@ use crate::dock::exec::{Chunk, Demultiplexer};
 use crate::dock::keeper;
 use crate::dock::labels;
 use crate::dock::lease_error::LeaseError;
+use crate::dock::protocol::volumes;
 use crate::dock::spec::Spec;
 
 /// How often the place is asked for while somebody else has it.
@@ -55,14 +56,14 @@ impl Answer {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         // A target may hold spaces, so it comes last.
         Some(match word {
-            "ready" => Self::Ready,
-            "held" => Self::Held { target: rest.to_owned() },
-            "foreign" => {
+            volumes::READY => Self::Ready,
+            volumes::HELD => Self::Held { target: rest.to_owned() },
+            volumes::FOREIGN => {
                 let (ids, target) = rest.split_once(' ')?;
                 let (uid, gid) = ids.split_once(':')?;
                 Self::Foreign { uid: uid.parse().ok()?, gid: gid.parse().ok()?, target: target.to_owned() }
             }
-            "unusable" => {
+            volumes::UNUSABLE => {
                 let (why, target) = rest.split_once(": ")?;
                 Self::Unusable { target: target.to_owned(), why: why.to_owned() }
             }

@@ -1,0 +1,36 @@
+//! What berth and the keeper say to each other, for both: a part of two programs. std only.
+//!
+//! The owner of a lifeline writes to the keeper's standard input: a claim (`c…\n`), and after that commands of one byte. The
+//! keeper answers on its standard output, in lines.
+
+/// What its command line begins with once somebody has claimed; whom it is held for follows.
+pub(crate) const HELD_FOR: &str = "/.berth/keeper hold for ";
+
+/// Begins a claim: the line of the owner follows.
+pub(crate) const CLAIM: u8 = b'c';
+
+/// Begins a line with more that is known of the owner.
+pub(crate) const INTRODUCE: u8 = b'n';
+
+/// Asks for the volumes again.
+pub(crate) const AGAIN: u8 = b'l';
+
+/// Ends the container.
+pub(crate) const TERMINATE: u8 = b't';
+
+/// The keeper's line when somebody else than the owner has ended the session.
+pub(crate) const ENDED_LINE: &str = "ended\n";
+
+/// The container's exit code then, where the keeper's output is the server's own.
+pub(crate) const ENDED: u8 = 251;
+
+/// The container's exit code where its server used more memory than its limit.
+pub(crate) const OUT_OF_MEMORY: u8 = 250;
+
+/// How the volumes are, the first word of a line.
+pub(crate) mod volumes {
+    pub(crate) const READY: &str = "ready";
+    pub(crate) const HELD: &str = "held";
+    pub(crate) const FOREIGN: &str = "foreign";
+    pub(crate) const UNUSABLE: &str = "unusable";
+}
