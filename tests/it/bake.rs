@@ -152,7 +152,8 @@ fn an_installation_outlives_the_berth_that_began_it() {
     let watch = Watch::new(&image);
     let start = |client| Berth::line().client(client).args(["--", LINE[0], LINE[1]]).start();
     let mut killed = start("bake-killed");
-    eventually("an installation that runs", PATIENCE, || {
+    // What it is installed on is fetched before.
+    eventually("an installation that runs", BAKED_WITHIN, || {
         let names = installations(&image);
         (!names.is_empty() && inspect(&names[0])["State"]["Running"] == true).then_some(())
     });
