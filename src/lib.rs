@@ -12,17 +12,18 @@
 //! | floor | modules |
 //! |---|---|
 //! | wiring | [`commands`]: one file for each subcommand |
-//! | examinations | [`validate`], [`doctor`], [`chaos`]; they do not know each other |
-//! | command line | [`cli`]: every argument; [`help`]: the manual |
-//! | tools | [`exam`]: what examinations share; [`clients`]: the AI clients' configurations |
-//! | backends | [`backend`]: starts a session's server, and is its [`session::upstream::Upstream`] |
-//! | sessions | [`session`]: one client, its server, both directions; it knows no Docker. [`history`] reads what sessions left |
-//! | images, the daemon | [`bake`]: packages made into images; [`dind`]: the Docker-in-Docker daemon |
-//! | the Docker boundary | [`dock`]: leases, exec streams, volumes; it knows no MCP |
-//! | configuration | [`config`]: `berth.toml` and flags; [`docker_cli`]: the docker CLI's own files |
-//! | records | [`observe`]: trace, journal, standard error; [`logging`] |
-//! | command lines | [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
-//! | the ground | [`values`], [`rpc`], [`failure`], [`human`]: they know nobody |
+//! | examinations | [`validate`], [`doctor`], [`chaos`] |
+//! | command line | [`cli`]: every argument |
+//! | tools | [`backend`]: starts a session's server, and is its [`session::upstream::Upstream`]; [`exam`]: what examinations share; [`clients`]: the AI clients' configurations; [`help`]: the manual |
+//! | images | [`bake`]: packages made into images |
+//! | the daemon | [`dind`]: the Docker-in-Docker daemon |
+//! | two worlds | [`session`]: one client, its server, both directions, and no Docker; [`dock`]: leases, exec streams, volumes, and no MCP; [`history`]: what sessions left; [`logging`] |
+//! | configuration | [`config`]: `berth.toml` and flags |
+//! | what is read and written | [`docker_cli`]: the docker CLI's own files; [`observe`]: trace, journal, standard error; [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
+//! | words | [`rpc`]: lines and JSON-RPC; [`values`]: what a setting's text means |
+//! | the ground | [`failure`]: what an error means to others; [`human`]: sizes, times, tables |
+//!
+//! Modules of one floor do not know each other.
 //!
 //! The keeper, PID 1 of every session container, is a program of its own (`keeper.rs`).
 //!

@@ -90,7 +90,7 @@ Exits with 0 only if sessions would work, else with 69. `berth doctor` looks at 
   berth run --image mcp/time -- mcp-server-time --local-timezone UTC
 
 A client starts it; typed on a terminal it waits for JSON-RPC lines and ends with Ctrl-D. Flags go before the values of
-the configuration. Sizes take k, m and g (of 1024), times ms, s, m and h.
+the configuration; a default holds where neither says anything. Sizes take k, m and g (of 1024), times ms, s, m and h.
 Exits with 0 when the client has closed, else 64, 69, 70 or 78 (see `berth --help`); the client is told why, too.",
     ),
     (

@@ -89,7 +89,7 @@ fn option(setting: &'static Setting, option: Opt) -> Arg {
     }
 }
 
-/// A sentence's beginning, and what holds without the option.
+/// A sentence's beginning, and what holds where neither the option nor the configuration says anything.
 fn words(setting: &Setting, option: Opt) -> String {
     let about = option.about.unwrap_or(setting.about);
     let mut chars = about.chars();
@@ -98,7 +98,9 @@ fn words(setting: &Setting, option: Opt) -> String {
         Otherwise::Value(value) if option.takes != Takes::Nothing => {
             format!("{about} [default: {}]", value.trim_matches('"'))
         }
-        Otherwise::Words(words) if words != "none" => format!("{about} [default: {words}]"),
+        Otherwise::Words(words) if words != "none" && option.about.is_none() => {
+            format!("{about} [default: {words}]")
+        }
         _ => about,
     }
 }

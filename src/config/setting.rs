@@ -86,10 +86,9 @@ impl Setting {
             move |section, key| Ok(section.take::<T>(key)?.map(change)),
             move |texts| {
                 let [text] = texts else { return Err("expected one value".to_owned()) };
-                // An option without a value is as good as `true`; a bare number is one in a flag.
-                let value = T::from_text(text)
-                    .or_else(|| T::from_number(text))
-                    .or_else(|| T::from_bool(*text == "true"));
+                // An option without a value says `true`.
+                let bool = || text.parse().ok().and_then(T::from_bool);
+                let value = T::from_text(text).or_else(|| T::from_number(text)).or_else(bool);
                 value.map(change).ok_or_else(|| format!("expected {}", T::EXPECTED))
             },
         )

@@ -259,7 +259,7 @@ fn standby() -> Vec<Setting> {
         Setting::one::<Standby>(
             "standby",
             Is("1"),
-            "containers kept started for the next sessions of the same kind of client; `0` for none",
+            "containers kept started for the next sessions of the same kind of client; `0` for none, and to use none",
             |settings, standby| settings.standby = standby.count(),
         )
         .option("standby", One("N"), SESSION),
@@ -329,9 +329,9 @@ impl Default for Settings {
     fn default() -> Self {
         static DEFAULT: LazyLock<Settings> = LazyLock::new(|| {
             let mut settings = Settings::blank();
-            if let Ok(defaults) = defaults(self::settings()) {
-                settings.apply(&defaults);
-            }
+            // Without its limits no server may run.
+            let defaults = defaults(self::settings()).unwrap_or_else(|error| unreachable!("{error}"));
+            settings.apply(&defaults);
             settings
         });
         DEFAULT.clone()

@@ -5,7 +5,7 @@ use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::keeper;
 use crate::dock::roster::{self, State};
-use crate::dock::spec::CLAIM_WITHIN_MS;
+use crate::dock::spec::LONGEST_CLAIM_MS;
 
 /// The sessions in a daemon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -62,11 +62,17 @@ pub(super) async fn active(
 }
 
 /// Whether it is the first process of a session's container. One on standby has no other name yet; one that was made for
-/// its session is claimed in a moment.
+/// its session is claimed in a moment, or in half a minute where the daemon is slow. In doubt it is a session.
 fn is_session(name: &str, command: &str) -> bool {
     let arguments = command.strip_prefix(keeper::PATH).and_then(|command| command.strip_prefix(" hold"));
-    let own = format!("--claim-within {CLAIM_WITHIN_MS} ");
-    arguments.is_some_and(|arguments| name != keeper::PROCESS || arguments.contains(&own))
+    let waits = |arguments: &str| {
+        let (_, rest) = arguments.split_once(" --claim-within ")?;
+        rest.split(' ').next()?.parse::<u32>().ok()
+    };
+    arguments.is_some_and(|arguments| {
+        name != keeper::PROCESS
+            || waits(arguments).is_some_and(|milliseconds| milliseconds <= LONGEST_CLAIM_MS)
+    })
 }
 
 #[cfg(test)]
@@ -81,6 +87,8 @@ mod tests {
         let claimed = "/.berth/keeper hold for 0123456789ab project=/home/me";
         assert!(is_session("0123456789ab", claimed));
         assert!(is_session("keeper", own) && !is_session("keeper", standby));
+        let slow = "/.berth/keeper hold --room --- --claim-within 30000 --grace 10000";
+        assert!(is_session("keeper", slow), "its daemon is slow, and it is about to be claimed");
         for other in ["/.berth/keeper run -- node", "dockerd --host x", "grep /.berth/keeper hold"] {
             assert!(!is_session("0123456789ab", other), "{other}");
         }

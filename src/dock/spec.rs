@@ -19,8 +19,12 @@ use crate::values::Network;
 /// five seconds after which nothing may be left of a dead session, unless the daemon may take longer for everything.
 pub const CLAIM_WITHIN_MS: u32 = 4_000;
 
-/// A `start_timeout` that is longer than the default says that the daemon is slow, also with what the owner sends.
+/// A `start_timeout` that is longer than the default says that the daemon is slow, also with what the owner sends: so many
+/// of its parts are the claim's.
 const SLOW_START: u32 = 8;
+
+/// No claim is waited for longer. What waits longer is on standby.
+pub const LONGEST_CLAIM_MS: u32 = 30_000;
 
 /// Where a user has a home whom the image doesn't know.
 const HOME: &str = "/tmp";
@@ -58,7 +62,7 @@ impl Spec {
 
     fn claim_within_ms(&self) -> u32 {
         let slow = self.server.settings.start_timeout / SLOW_START;
-        u32::try_from(slow.as_millis()).unwrap_or(u32::MAX).clamp(CLAIM_WITHIN_MS, 60 * 1000)
+        u32::try_from(slow.as_millis()).unwrap_or(u32::MAX).clamp(CLAIM_WITHIN_MS, LONGEST_CLAIM_MS)
     }
 
     /// The body of `POST /containers/create` for the session's own container.
@@ -337,7 +341,7 @@ mod tests {
             let body = spec(&Overrides::default().with("start_timeout", &[timeout])).create_body();
             body["Cmd"][1].as_str().unwrap().to_owned()
         };
-        assert_eq!([waits("1s"), waits("30s"), waits("5m"), waits("1h")], ["4000", "4000", "37500", "60000"]);
+        assert_eq!([waits("1s"), waits("30s"), waits("2m"), waits("1h")], ["4000", "4000", "15000", "30000"]);
         let slow = spec(&Overrides::default().with("start_timeout", &["5m"]));
         assert_eq!(slow.hash(), plain().hash(), "it makes no other kind");
     }

@@ -17,7 +17,7 @@ pub(super) struct Locks {
     held: Vec<File>,
 }
 
-/// How it went; a line for the owner (`dock/volume.rs`).
+/// How it went; a line for the owner (`dock/volume/enter.rs`).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome<'a> {
     Ready,

@@ -21,6 +21,9 @@ const NAMED_WITHIN: Duration = Duration::from_secs(1);
 /// A session that ends at once starts the next one's container all the same, but takes no longer than this for it.
 const REPLENISHED_WITHIN: Duration = Duration::from_millis(500);
 
+/// No start is believed to take longer.
+const LONGEST_START: Duration = Duration::from_mins(5);
+
 /// When the session's container was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Made {
@@ -99,11 +102,10 @@ impl Housekeeping {
         }
     }
 
-    /// Clears away what crashed sessions left, if anything. As long as a start may take, its container may stand still.
+    /// Clears away what crashed sessions left, if anything. Where a start may take long, others' containers stand still longer
+    /// on their way, too.
     async fn sweep(&self) {
-        match roster::sweep(&self.engine, roster::STALE_AFTER.max(self.spec.server.settings.start_timeout))
-            .await
-        {
+        match roster::sweep(&self.engine, stale_after(self.spec.server.settings.start_timeout)).await {
             Ok(swept) => {
                 for name in swept {
                     tracing::warn!("removed `{name}`, which a crash had left");
@@ -126,6 +128,11 @@ impl Housekeeping {
     }
 }
 
+/// What a session's sweep takes for left behind, by the `start_timeout` of its own server.
+fn stale_after(start_timeout: Duration) -> Duration {
+    start_timeout.clamp(roster::STALE_AFTER, LONGEST_START)
+}
+
 impl Housekeeper {
     /// The server has answered: the client has what it was waiting for.
     pub(super) fn answered(&self) {
@@ -139,5 +146,16 @@ impl Housekeeper {
             let _ = tokio::time::timeout(REPLENISHED_WITHIN, self.replenished.cancelled()).await;
         }
         self.work.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_daemons_containers_are_left_alone_for_longer() {
+        let stale_after = |seconds| stale_after(Duration::from_secs(seconds)).as_secs();
+        assert_eq!([stale_after(1), stale_after(30), stale_after(86_400)], [20, 30, 300]);
     }
 }

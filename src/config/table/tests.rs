@@ -1,5 +1,7 @@
 //! Each entry as it is read, and a new one.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -39,4 +41,43 @@ fn a_new_entry_is_read_from_the_file() {
     let source = Source::new(Path::new("b.toml"), "sailors = \"many\"\n");
     let error = Overrides::read(&mut source.root().unwrap(), &table).unwrap_err().to_string();
     assert!(error.starts_with("b.toml:1: `sailors` is "), "{error}");
+}
+
+#[test]
+fn the_defaults_are_these() {
+    let minutes = Duration::from_mins;
+    let expected = Settings {
+        network: Network::Egress,
+        memory: 512 << 20,
+        nano_cpus: 1_000_000_000,
+        pids: 256,
+        tmpfs: BTreeMap::from([("/tmp".to_owned(), 64 << 20)]),
+        no_new_privileges: true,
+        max_line: 16 << 20,
+        stop_grace: Duration::from_secs(3),
+        connect_timeout: Duration::from_secs(10),
+        start_timeout: Duration::from_secs(30),
+        standby: 1,
+        standby_ttl: minutes(30),
+        on_failure: OnFailure::Restart,
+        recover_within: minutes(1),
+        answer_timeout: minutes(2),
+        journal: true,
+        ..Settings::blank()
+    };
+    assert_eq!(Settings::default(), expected);
+    let blank = Settings::blank();
+    assert!(!blank.read_only && !blank.prestart && blank.user.is_none() && blank.call_timeout.is_none());
+    assert!(
+        blank.tools.is_none() && blank.cap_add.is_empty() && blank.env.is_empty() && blank.mounts.is_empty()
+    );
+}
+
+#[test]
+fn an_option_of_two_values_takes_no_third() {
+    let setting =
+        Setting::one::<bool>("x", Otherwise::Words("none"), "x", |settings, x| settings.journal = x);
+    assert_eq!(setting.check("true"), Ok(()));
+    assert_eq!(setting.check("false"), Ok(()));
+    assert_eq!(setting.check("yes"), Err("expected true or false".to_owned()));
 }

@@ -3,8 +3,10 @@
 //! ```text
 //! the loop -> to_server   Phase:  Up -> Lost -> Up … -> Down
 //! to_client -> the loop   Served: how a server's time ended (Ending)
-//! upstream -> the loop    Exit:   how the server itself ended
-//! to_server -> writer     ClientEnd
+//! upstream -> the loop    Exit:   how the server itself ended (session::upstream)
+//! judge -> to_client      Verdict: what becomes of a line (judge)
+//! to_server -> writer     ClientEnd: how the client left (session::client)
+//! writer -> the loop      Turn:   what was waited for came, or the client left first (client::writer)
 //! ```
 
 use std::sync::Arc;
