@@ -19,7 +19,7 @@ mod mounting;
 mod overrides;
 pub mod program;
 mod reader;
-mod recipe;
+pub(crate) mod recipe;
 mod server;
 mod setting;
 mod settings;

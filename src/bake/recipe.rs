@@ -83,14 +83,10 @@ fn requirement(package: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runner::parse_words;
-
-    fn recipe(runner: Runner, line: &str) -> Recipe {
-        Recipe::new(&parse_words(runner, &shlex::split(line).unwrap()).unwrap(), &Bake::default())
-    }
+    use crate::config::recipe::of_line;
 
     fn npx(line: &str) -> Recipe {
-        recipe(Runner::Npx, line)
+        of_line(Runner::Npx, line)
     }
 
     #[test]
@@ -107,7 +103,7 @@ mod tests {
     fn an_installation_has_its_arguments_and_variables() {
         assert_eq!(npx("-p a@1 -p b tool").script().1, ["tool", "a@1", "b"]);
         assert_eq!(npx("a -x").script().1, ["", "a"]);
-        let uvx = |line| recipe(Runner::Uvx, line).script().1;
+        let uvx = |line| of_line(Runner::Uvx, line).script().1;
         assert_eq!(uvx("--with c@2 a@latest -x"), ["a", "", "a", "c==2"]);
         assert_eq!(uvx("--python 3.12 --from a[x]@1 tool"), ["tool", "3.12", "a[x]==1"]);
         assert_eq!(uvx("--from git+https://h/x@v1 y")[2], "git+https://h/x@v1");

@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::bake::Bake;
 use crate::runner::Package;
+#[cfg(test)]
+use crate::runner::Runner;
 
 /// All that a baked image depends on, and how it is baked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,17 +62,19 @@ fn readable(name: &str) -> String {
     if name.is_empty() { "package".to_owned() } else { name.to_owned() }
 }
 
+/// What a line behind a runner comes to, for tests.
+#[cfg(test)]
+pub(crate) fn of_line(runner: Runner, line: &str) -> Recipe {
+    let words = shlex::split(line).expect("words");
+    Recipe::new(&crate::runner::parse_words(runner, &words).expect("a package"), &Bake::default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runner::{Runner, parse_words};
-
-    fn recipe(runner: Runner, line: &str) -> Recipe {
-        Recipe::new(&parse_words(runner, &shlex::split(line).unwrap()).unwrap(), &Bake::default())
-    }
 
     fn npx(line: &str) -> Recipe {
-        recipe(Runner::Npx, line)
+        of_line(Runner::Npx, line)
     }
 
     #[test]
@@ -90,13 +94,13 @@ mod tests {
             npx("@a/b@2").image(),
             npx("-p @a/b@1 b").image(),
             npx("-p @a/b@1 -p c b").image(),
-            recipe(Runner::Uvx, "b@1").image(),
-            recipe(Runner::Uvx, "--python 3.12 b@1").image(),
+            of_line(Runner::Uvx, "b@1").image(),
+            of_line(Runner::Uvx, "--python 3.12 b@1").image(),
             with(|bake| bake.node = "other".into()),
             with(|bake| bake.npm_registry = Some("https://r".into())),
         ];
         let different: std::collections::BTreeSet<_> = others.iter().chain([&name]).collect();
         assert_eq!(different.len(), others.len() + 1, "{others:?}");
-        assert!(recipe(Runner::Uvx, "A__b.C==1").image().starts_with("berth-uvx/a-b-c:"));
+        assert!(of_line(Runner::Uvx, "A__b.C==1").image().starts_with("berth-uvx/a-b-c:"));
     }
 }

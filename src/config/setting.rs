@@ -108,10 +108,7 @@ impl Setting {
             otherwise,
             about,
             move |section, key| Ok(section.take_list::<T>(key)?.map(change)),
-            move |texts| {
-                let values: Option<Vec<T>> = texts.iter().map(|text| T::from_text(text)).collect();
-                values.map(change).ok_or_else(|| format!("expected {}", T::EXPECTED))
-            },
+            move |texts| values(texts).map(change),
         )
     }
 
@@ -169,4 +166,13 @@ impl Setting {
     pub fn check(&self, text: &str) -> Result<(), String> {
         self.parse(&[text]).map(drop)
     }
+}
+
+/// What an option's values are, each a text.
+///
+/// # Errors
+/// What is expected instead.
+pub(super) fn values<T: Value>(texts: &[&str]) -> Result<Vec<T>, String> {
+    let values: Option<Vec<T>> = texts.iter().map(|text| T::from_text(text)).collect();
+    values.ok_or_else(|| format!("expected {}", T::EXPECTED))
 }

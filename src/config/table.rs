@@ -12,7 +12,7 @@ use super::overrides::Overrides;
 use super::reader::{Section, Source};
 use super::setting::Otherwise::{Value as Is, Words};
 use super::setting::Takes::{Many, Nothing, One};
-use super::setting::{Change, Otherwise, Setting};
+use super::setting::{Change, Otherwise, Setting, values};
 use super::settings::Settings;
 use super::volume::{Volume, read_volumes};
 use crate::values::{
@@ -129,7 +129,7 @@ fn files() -> Vec<Setting> {
             "`[\"SOURCE:TARGET[:rw]\"]`: folders and files of this machine, read-only unless `:rw` stands behind them; \
              see [files](files.md)",
             |section, _| Ok(read_mounts(section)?.map(|mounts| always(mounts, Settings::apply_mounts))),
-            |texts| entries::<MountEntry>(texts).map(|mounts| always(mounts, Settings::apply_mounts)),
+            |texts| values::<MountEntry>(texts).map(|mounts| always(mounts, Settings::apply_mounts)),
         )
         .option("mount", Many("SOURCE:TARGET[:rw]"), FILES)
         .short('v')
@@ -139,7 +139,7 @@ fn files() -> Vec<Setting> {
             Words("none"),
             "`[\"NAME:TARGET[:ro][:shared]\"]`: folders that are kept between sessions",
             |section, _| Ok(read_volumes(section)?.map(|volumes| always(volumes, Settings::apply_volumes))),
-            |texts| entries::<Volume>(texts).map(|volumes| always(volumes, Settings::apply_volumes)),
+            |texts| values::<Volume>(texts).map(|volumes| always(volumes, Settings::apply_volumes)),
         )
         .option("volume", Many("NAME:TARGET[:ro]"), FILES)
         .help("a volume of this client's that is kept between sessions; `:shared` behind it makes it all clients' own"),
@@ -285,11 +285,6 @@ fn change<T: Send + Sync + 'static>(values: Vec<T>, set: fn(&mut Settings, &[T])
 
 fn always<T: Send + Sync + 'static>(values: Vec<T>, set: fn(&mut Settings, &[T])) -> Change {
     Arc::new(move |settings| set(settings, &values))
-}
-
-fn entries<T: Value>(texts: &[&str]) -> Result<Vec<T>, String> {
-    let entries: Option<Vec<T>> = texts.iter().map(|text| T::from_text(text)).collect();
-    entries.ok_or_else(|| format!("expected {}", T::EXPECTED))
 }
 
 fn env_entries(texts: &[&str], secret: bool) -> Result<Change, String> {
