@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use crate::config::Dind;
 use crate::dock::docker::{DockerError, Engine};
+use crate::values::AddressPool;
 
 /// The network of a daemon's bridge that berth has chosen; kept for as long as nobody else has it.
 pub const LABEL_BIP: &str = "io.mcp-berth.bip";
@@ -35,9 +36,7 @@ pub(super) async fn settle(
 ) -> Result<Dind, DockerError> {
     let mut settled = dind.clone();
     if settled.bip.is_none() {
-        let mut taken = engine.subnets().await?;
-        taken.extend(routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default()));
-        settled.bip = choose(kept(labels), &taken);
+        settled.bip = choose(kept(labels), &taken(engine).await?);
     }
     Ok(settled)
 }
@@ -51,15 +50,39 @@ fn kept(labels: Option<&HashMap<String, String>>) -> Option<Ipv4Net> {
     labels?.get(LABEL_BIP)?.parse().ok()
 }
 
+/// A network in which the daemon and the container that berth is in can meet; none where all are taken. The engine's own
+/// choice may overlap the bridge of the daemon, which the engine does not know.
+pub(super) async fn meeting(dind: &Dind, engine: &Engine) -> Result<Option<Ipv4Net>, DockerError> {
+    let taken = taken(engine).await?;
+    Ok(apart(dind, taken))
+}
+
+fn apart(dind: &Dind, mut taken: Vec<Ipv4Net>) -> Option<Ipv4Net> {
+    taken.extend(dind.bip);
+    taken.extend(dind.address_pools.iter().map(AddressPool::base));
+    candidates().find(|candidate| is_free(*candidate, &taken)).map(|candidate| candidate.trunc())
+}
+
+/// The networks of the engine, and those that this machine has a route to.
+async fn taken(engine: &Engine) -> Result<Vec<Ipv4Net>, DockerError> {
+    let mut taken = engine.subnets().await?;
+    taken.extend(routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default()));
+    Ok(taken)
+}
+
 /// The first that overlaps nothing. Where all are taken it is the former one, or the first: without an address of its own
 /// the bridge would overlap as well, and nobody could be asked for names there.
 fn choose(kept: Option<Ipv4Net>, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
-    let candidates = CANDIDATES.iter().filter_map(|address| Ipv4Net::new((*address).into(), PREFIX).ok());
-    let mut candidates = kept.into_iter().chain(candidates);
-    let overlaps = |one: &Ipv4Net| {
-        taken.iter().any(|other| one.contains(&other.network()) || other.contains(&one.network()))
-    };
-    candidates.clone().find(|candidate| !overlaps(candidate)).or_else(|| candidates.next())
+    let mut candidates = kept.into_iter().chain(candidates());
+    candidates.clone().find(|candidate| is_free(*candidate, taken)).or_else(|| candidates.next())
+}
+
+fn candidates() -> impl Iterator<Item = Ipv4Net> + Clone {
+    CANDIDATES.iter().filter_map(|address| Ipv4Net::new((*address).into(), PREFIX).ok())
+}
+
+fn is_free(candidate: Ipv4Net, taken: &[Ipv4Net]) -> bool {
+    !taken.iter().any(|other| candidate.contains(&other.network()) || other.contains(&candidate.network()))
 }
 
 /// The networks of `/proc/net/route` (`proc_net(5)`); the default route is none.
@@ -80,6 +103,7 @@ fn routes(table: &str) -> Vec<Ipv4Net> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::Value;
 
     fn net(text: &str) -> Ipv4Net {
         text.parse().unwrap()
@@ -99,6 +123,22 @@ mod tests {
         // Where all are taken, one that is in use stays, and the bridge has an address in any case.
         let all = [net("172.16.0.0/12"), net("192.168.0.0/16"), net("10.0.0.0/8")];
         assert_eq!((choose(None, &all), choose(second, &all)), (Some(first), second));
+    }
+
+    #[test]
+    fn the_daemon_is_met_apart_from_its_own_networks_and_from_the_engines() {
+        let dind = Dind { bip: Some(net("172.30.240.1/20")), ..Dind::default() };
+        assert_eq!(
+            apart(&dind, Vec::new()),
+            Some(net("172.28.240.0/20")),
+            "the bridge of the daemon is the first"
+        );
+        assert_eq!(apart(&dind, vec![net("172.28.0.0/16")]), Some(net("172.26.240.0/20")));
+        let pools = AddressPool::from_text("172.16.0.0/12:24").into_iter().collect();
+        let pooled = Dind { address_pools: pools, ..dind.clone() };
+        assert_eq!(apart(&pooled, Vec::new()), Some(net("192.168.208.0/20")));
+        let all = ["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"].map(net).to_vec();
+        assert_eq!(apart(&dind, all), None, "the engine chooses");
     }
 
     #[test]

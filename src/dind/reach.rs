@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::answer::{self, Answer};
 use super::place::{self, Place};
 use super::progress::Progress;
-use super::{DindError, spec};
+use super::{DindError, addresses, spec};
 use crate::config::{Dind, Home};
 use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{DockerError, Engine};
@@ -26,6 +26,8 @@ const CONTAINED: Duration = Duration::from_millis(300);
 const ELSEWHERE: Duration = Duration::from_millis(1500);
 /// A connection in a network of its own is made within milliseconds.
 const JOINED_WITHIN: Duration = Duration::from_secs(5);
+/// How many other daemons may take a network between a look at what is free and its creation.
+const NETWORK_ATTEMPTS: u32 = 5;
 
 /// The network in which a berth in a container meets the daemon.
 pub(super) fn network(dind: &Dind) -> String {
@@ -178,7 +180,7 @@ impl<'a> Reach<'a> {
             }
             Some(_) => false,
             None => {
-                self.engine.create_network(&network, [(label, value)].into()).await.map_err(failed)?;
+                self.create_network(&network).await.map_err(failed)?;
                 true
             }
         };
@@ -202,6 +204,20 @@ impl<'a> Reach<'a> {
                     drop(self.engine.remove_network(&network).await);
                 }
                 Err(unreached(why))
+            }
+        }
+    }
+
+    async fn create_network(&self, network: &str) -> Result<(), DockerError> {
+        let mut attempts = 0;
+        loop {
+            let subnet = addresses::meeting(self.dind, self.engine).await?;
+            attempts += 1;
+            match self.engine.create_network(network, subnet, [managed_by()].into()).await {
+                // Another daemon's network was made there since the look.
+                Err(DockerError::Refused { message, .. })
+                    if message.contains("overlaps") && attempts < NETWORK_ATTEMPTS => {}
+                created => return created,
             }
         }
     }

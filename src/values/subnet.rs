@@ -30,6 +30,13 @@ pub struct AddressPool {
     size: u8,
 }
 
+impl AddressPool {
+    /// All of its networks together.
+    pub fn base(&self) -> Ipv4Net {
+        self.base
+    }
+}
+
 impl Value for AddressPool {
     const EXPECTED: &'static str = "a network and the prefix of its parts, such as \"10.99.0.0/16:24\"";
 

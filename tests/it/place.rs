@@ -161,6 +161,17 @@ fn in_a_container_with_the_engines_socket_the_daemon_is_met_in_a_network_of_its_
     assert!(!said.contains("does not answer"), "it was not waited for in vain: {said}");
     assert!(said.contains("joined the network `berth-test-place-dind-net`"), "{said}");
     dev.is_served();
+    let subnet = says(&[
+        "network",
+        "inspect",
+        "--format",
+        "{{range .IPAM.Config}}{{.Subnet}}{{end}}",
+        "berth-test-place-dind-net",
+    ]);
+    let bridge = says(&["inspect", "--format", "{{index .Config.Labels \"io.mcp-berth.bip\"}}", &dev.dind]);
+    // The engine's own choices are of /16.
+    assert!(subnet.ends_with("/20"), "berth chose it: {subnet}");
+    assert_ne!(subnet.split('.').nth(1), bridge.split('.').nth(1), "{subnet} is apart from {bridge}");
 
     let first = (dev.dind_id(), dev.networks());
     let said = dev.succeeds(&["up"]);

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest};
+use bollard::models::{
+    Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters as query;
+use ipnet::Ipv4Net;
 
 use super::error::{absent, explain};
 use super::{DockerError, Engine};
@@ -31,16 +34,21 @@ impl Engine {
     }
 
     /// Creates a network of this engine alone that leads nowhere: who is in it reaches the others in it, and nobody's
-    /// default route goes by it.
+    /// default route goes by it. Without a `subnet` the engine takes the next of its pools.
     pub async fn create_network(
         &self,
         name: &str,
+        subnet: Option<Ipv4Net>,
         labels: HashMap<String, String>,
     ) -> Result<(), DockerError> {
         let request = NetworkCreateRequest {
             name: name.to_owned(),
             driver: Some("bridge".to_owned()),
             internal: Some(true),
+            ipam: subnet.map(|subnet| Ipam {
+                config: Some(vec![IpamConfig { subnet: Some(subnet.to_string()), ..Default::default() }]),
+                ..Default::default()
+            }),
             labels: Some(labels),
             ..Default::default()
         };
