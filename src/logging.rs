@@ -1,17 +1,18 @@
 //! berth's own log: `tracing` events as short lines on standard error, and nowhere else.
 //!
-//! `BERTH_LOG` says which, in the syntax of `tracing`'s filters (`info`, `mcp_berth::dock=debug`); by default
-//! warnings and errors. Standard output belongs to the session.
+//! `BERTH_LOG` says which events: a level, or a module with its level (`info`, `mcp_berth::dock=debug`), separated by
+//! commas. By default these are warnings and errors. Standard output belongs to the session.
 use std::fmt;
 use std::io::{self, Write};
 
 use bytes::Bytes;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use crate::observe::StderrSink;
 
@@ -25,16 +26,21 @@ pub fn init(stderr: &StderrSink) {
 }
 
 fn subscriber(filter: Option<&str>, stderr: &StderrSink) -> impl Subscriber + Send + Sync + use<> {
-    let builder = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
-    let filter = builder.parse(filter.unwrap_or_default()).unwrap_or_else(|error| {
-        stderr.line(format!("berth: warning: {VARIABLE} is ignored: {error}"));
-        EnvFilter::new("warn")
-    });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .event_format(Line)
-        .with_writer(Lines(stderr.clone()))
-        .finish()
+    // Not `EnvFilter`: it brings the regex crates, which are a twentieth of the whole program, for spans alone.
+    let targets = match filter.filter(|filter| !filter.is_empty()).map(str::parse::<Targets>) {
+        None => Targets::new(),
+        Some(Ok(targets)) => targets,
+        Some(Err(error)) => {
+            stderr.line(format!("berth: warning: {VARIABLE} is ignored: {error}"));
+            Targets::new()
+        }
+    };
+    let targets = match targets.default_level() {
+        Some(_) => targets,
+        None => targets.with_default(LevelFilter::WARN),
+    };
+    let lines = tracing_subscriber::fmt::layer().event_format(Line).with_writer(Lines(stderr.clone()));
+    Registry::default().with(targets).with(lines)
 }
 
 /// `berth: warning: message key=value`; below `info` with the module that says so.
