@@ -7,7 +7,7 @@
 mod container;
 mod recipe;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -146,6 +146,8 @@ pub struct Oven<'a> {
     /// Who pulls that, and by which proxies everything is reached.
     pub cli: &'a DockerCli,
     pub progress: &'a Progress,
+    /// The folder of berth's state, where one process waits for another.
+    pub state: &'a Path,
 }
 
 impl Oven<'_> {
@@ -228,7 +230,8 @@ impl Oven<'_> {
             Some(host) => crate::dind::engine(host).await.ok(),
             None => None,
         };
-        let mut placed = images::ensure(host.as_ref(), self.daemon, [image], self.cli, self.progress).await;
+        let (host, image) = (host.as_ref(), [image]);
+        let mut placed = images::ensure(self.state, host, self.daemon, image, self.cli, self.progress).await;
         placed.pop().map_or(Ok(()), |(_, placed)| placed.map(drop))
     }
 

@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod down;
 pub mod env;
 pub mod images;
+mod lock;
 pub mod owner;
 pub mod place;
 pub mod progress;
@@ -21,8 +22,6 @@ pub mod spec;
 pub mod status;
 pub mod up;
 
-use std::fs::{File, TryLockError};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -36,11 +35,14 @@ use crate::failure::{Code, Explain};
 
 use diagnosis::Trouble;
 use images::Refusal;
+use lock::{Lock, LockError};
 use progress::Progress;
 pub use sessions::{ActiveSessions, Sessions};
 
 /// A daemon that has not answered a small question by then is not well.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// An `up` that pulls images over a slow line takes minutes.
+const LOCKED_WITHIN: Duration = Duration::from_mins(30);
 /// Time for the daemon to end its containers.
 const STOP_GRACE: Duration = Duration::from_secs(20);
 
@@ -57,8 +59,8 @@ pub enum DindError {
     Daemon { source: DockerError },
     #[error(transparent)]
     Certificates(#[from] certs::CertError),
-    #[error("cannot lock `{}`", path.display())]
-    Lock { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("the image `{image}` of the DinD daemon is not on the engine and cannot be pulled")]
     NoImage { image: String, source: DockerError },
     #[error("the container `{0}` is there already and is not berth's")]
@@ -109,7 +111,8 @@ impl Explain for DindError {
             | Self::Podman { .. }
             | Self::PortTaken { .. }
             | Self::NoImage { .. } => Code::Configuration,
-            Self::Certificates(_) | Self::Lock { .. } => Code::Internal,
+            Self::Lock(error) => error.code(),
+            Self::Certificates(_) => Code::Internal,
             _ => Code::Unavailable,
         }
     }
@@ -128,7 +131,7 @@ impl Explain for DindError {
             Self::Certificates(_) => {
                 "correct the folder's owner and permissions, then type `berth up`".to_owned()
             }
-            Self::Lock { .. } => "correct the folder's owner and permissions".to_owned(),
+            Self::Lock(error) => return error.next(),
             Self::NoImage { image, source } if Refusal::of(source, image) == Refusal::Denied => {
                 format!("type `docker login {}`, then `berth up`", registry(image))
             }
@@ -234,25 +237,9 @@ pub(crate) fn is_ours(container: &Container) -> bool {
     container.labels.get(&label) == Some(&value)
 }
 
-/// One `up` or `down` of this home at a time: the file is locked until it is dropped, or its process is killed.
-async fn lock(home: &Home, progress: &Progress) -> Result<File, DindError> {
-    let path = home.state.join("dind.lock");
-    let open = || {
-        std::fs::create_dir_all(&home.state)?;
-        File::options().create(true).truncate(false).write(true).open(&path)
-    };
-    let failed = |source| DindError::Lock { path: path.clone(), source };
-    let file = open().map_err(failed)?;
-    let mut told = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if !told => {
-                progress.say("waiting for another `berth up` or `berth down`");
-                told = true;
-            }
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-    }
+/// One `up` or `down` of this home at a time.
+async fn lock(home: &Home, progress: &Progress) -> Result<Lock, DindError> {
+    let wait =
+        |holder: &str| progress.say(&format!("waiting for another `berth up` or `berth down` ({holder})"));
+    Ok(lock::take(&home.state, "dind.lock", LOCKED_WITHIN, wait).await?)
 }

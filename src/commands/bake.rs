@@ -22,7 +22,8 @@ pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Resul
     let daemon = super::dind_engine(config, home)?;
     let host = config.dind.engine(&variable).ok();
     let cli = DockerCli::from_env(&variable);
-    let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress: &progress };
+    let state = &home.state;
+    let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress: &progress, state };
     let mut failed = None;
     for (server, recipe) in chosen(args, config)? {
         let recipe =
@@ -61,7 +62,7 @@ pub(super) async fn all(config: &Config, home: &Home, progress: &Progress) -> an
     let daemon = super::dind_engine(config, home)?;
     let host = config.dind.engine(&variable).ok();
     let cli = DockerCli::from_env(&variable);
-    let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress };
+    let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress, state: &home.state };
     let mut failed = None;
     for recipe in recipes {
         if let Err(error) = oven.bake(&recipe, false).await {

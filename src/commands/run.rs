@@ -195,6 +195,7 @@ fn plan(
         inquiry: inquiry(config, home),
         cli: DockerCli::from_env(&variable),
         progress: Progress::queued(stderr.clone()),
+        state: home.state.clone(),
         fetch: args.server.is_none() && args.image.is_none(),
         spec,
     })

@@ -3,13 +3,19 @@
 //! The host's engine comes first, because what was built there is in no registry, and is newer.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
 
 use futures::StreamExt;
 
+use super::lock;
 use super::progress::Progress;
 use crate::dock::docker::{DockerError, Engine};
 use crate::docker_cli::{Credential, DockerCli, registry};
 use crate::failure::{Code, Explain};
+
+/// How long one process waits for another that fetches an image, which may be the same.
+const FETCHED_WITHIN: Duration = Duration::from_mins(10);
 
 /// Why an image is not in the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +69,10 @@ pub enum Origin {
     Pulled,
 }
 
-/// Puts the images into `daemon`, each for itself: one that fails leaves the others alone.
+/// Puts the images into `daemon`, each for itself: one that fails leaves the others alone. `state` is the folder of the
+/// lock with which one process does it at a time.
 pub async fn ensure<'a>(
+    state: &Path,
     host: Option<&Engine>,
     daemon: &Engine,
     images: impl IntoIterator<Item = &'a str>,
@@ -73,9 +81,29 @@ pub async fn ensure<'a>(
 ) -> Vec<(&'a str, Result<Origin, ImageError>)> {
     let mut results = Vec::new();
     for image in images {
-        results.push((image, put(host, daemon, image, cli, progress).await));
+        let placed = match is_there(host, daemon, image).await {
+            Ok(true) => Ok(Origin::Present),
+            Ok(false) => {
+                let wait =
+                    |holder: &str| progress.say(&format!("waiting for {holder}, which fetches images"));
+                // Without it the image comes twice, which is better than not at all.
+                let _lock = lock::take(state, "images.lock", FETCHED_WITHIN, wait).await;
+                put(host, daemon, image, cli, progress).await
+            }
+            Err(error) => Err(error),
+        };
+        results.push((image, placed));
     }
     results
+}
+
+/// Whether the daemon has the image as the host's engine has it, if that has it.
+async fn is_there(host: Option<&Engine>, daemon: &Engine, image: &str) -> Result<bool, ImageError> {
+    let failed = |source| ImageError::Copy { image: image.to_owned(), source };
+    let Some(there) = daemon.image(image).await.map_err(failed)? else { return Ok(false) };
+    let Some(host) = host else { return Ok(true) };
+    let here = host.image(image).await.map_err(failed)?;
+    Ok(here.is_none_or(|here| there.is_same(&here)))
 }
 
 async fn put(

@@ -65,7 +65,8 @@ pub async fn up(
             changes.steps.push(step);
         }
     }
-    let placed = images::ensure(engine.as_ref(), &daemon, config.foreign_images(), &cli, progress).await;
+    let wanted = config.foreign_images();
+    let placed = images::ensure(&home.state, engine.as_ref(), &daemon, wanted, &cli, progress).await;
     // A container can only be made of an image; without any, the first session fills the volume itself.
     if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {
         keeper::fill(&daemon, image).await?;

@@ -205,7 +205,9 @@ fn for_a_person_it_is_lines_on_standard_error_and_standard_output_stays_clean() 
         let found = said.lines().find(|line| words.iter().all(|word| line.contains(word)));
         assert!(found.is_some(), "no line with {words:?} in:\n{said}");
     };
-    line(&["berth ", "step ", "create, start and attach", " ms"]);
+    // Above a second the time is one of seconds.
+    line(&["berth ", "step ", "create, start and attach", "s "]);
+    line(&["berth ", "step ", "inspect the image", " ms"]);
     line(&["client->server", "request ", "initialize", " B"]);
     line(&["server->client", "response ", "id=", " ms"]);
     line(&["client->server", "notification ", "notifications/initialized"]);

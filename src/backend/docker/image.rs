@@ -48,7 +48,7 @@ pub(super) struct Found {
 /// Looks at the image; bakes or fetches it first if the daemon lacks it. That may take minutes, which no timeout of the
 /// start counts.
 pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Failure> {
-    let Plan { spec: Spec { server, .. }, host, cli, progress, .. } = plan;
+    let Plan { spec: Spec { server, .. }, host, cli, progress, state, .. } = plan;
     let timeout = server.settings.start_timeout;
     let looking = async || {
         // A connection has a time of its own.
@@ -64,7 +64,7 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
     }
     drop(wire);
     let began = Instant::now();
-    let oven = Oven { daemon: engine, host: host.as_ref(), cli, progress };
+    let oven = Oven { daemon: engine, host: host.as_ref(), cli, progress, state };
     if let Some(recipe) = &server.recipe {
         oven.bake(recipe, false).await?;
         trace.step("bake the image", began, &server.image);

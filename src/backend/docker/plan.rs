@@ -1,5 +1,6 @@
 //! What is known of a session's container when the process starts.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::inquiry::Inquiry;
@@ -27,6 +28,8 @@ pub struct Plan {
     pub cli: DockerCli,
     /// Where it is told that an image is baked or fetched: nothing that blocks.
     pub progress: Progress,
+    /// The folder of berth's state, where one that fetches an image waits for another.
+    pub state: PathBuf,
     /// Whether the daemon is to ask this machine's nameservers.
     pub tell_nameservers: bool,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
