@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -14,6 +15,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+
+/// Before a call that the client has refused is asked for again.
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// A tool's call that the model asks for.
 #[derive(Debug, Clone)]
@@ -94,8 +98,12 @@ async fn answer(
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
         return Ok(response(StatusCode::BAD_REQUEST, "application/json", "{}".to_owned()));
     };
+    let refused = refusals(&body);
     let done = results(&body).len();
-    let next = calls.get(done).map(|call| (done, call));
+    let next = calls.get(done).map(|call| (done + refused, call));
+    if refused > 0 {
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
     asked.lock().unwrap().push(body);
     let stream = events(next).iter().fold(String::new(), |text, event| {
         format!("{text}event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
@@ -108,8 +116,21 @@ fn response(status: StatusCode, kind: &str, body: String) -> Response<Full<Bytes
     response.body(Full::new(Bytes::from(body))).expect("a response")
 }
 
+/// How often the client has refused a call: Codex asks the model before all of its servers are there.
+fn refusals(body: &Value) -> usize {
+    outputs(body).iter().filter(|output| is_refusal(output)).count()
+}
+
+fn is_refusal(output: &str) -> bool {
+    output.contains("unsupported call")
+}
+
 /// The tools' answers that a request of either API holds.
 fn results(body: &Value) -> Vec<String> {
+    outputs(body).into_iter().filter(|output| !is_refusal(output)).collect()
+}
+
+fn outputs(body: &Value) -> Vec<String> {
     let items = |key: &str| body[key].as_array().cloned().unwrap_or_default();
     let blocks = items("messages").into_iter().flat_map(|message| match &message["content"] {
         Value::Array(blocks) => blocks.clone(),
