@@ -9,17 +9,19 @@ mod claude_code;
 mod cli;
 mod codex;
 mod draft;
+mod place;
 mod translate;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
 
 use crate::failure::{Code, Failure};
 
-pub use berth::{is_berth, of_berth};
+pub use berth::{is_berth, is_called_berth, of_berth};
 pub use cli::Cli;
 pub use draft::Draft;
+pub use place::{Part, Place, Surroundings};
 pub use translate::{Translated, secret_arguments, translate};
 
 /// A client whose configuration berth can edit.
@@ -81,6 +83,8 @@ pub struct Entry {
     pub cwd: Option<String>,
     /// Seconds; only Codex has it in its configuration.
     pub startup_timeout: Option<u64>,
+    /// Its client does not start it. Read only.
+    pub disabled: bool,
 }
 
 /// What stands under a server's name.
@@ -89,8 +93,11 @@ pub enum Found {
     Stdio(Entry),
     /// By HTTP or the like, with its address: no matter of berth's.
     Remote,
-    /// Neither; why.
-    Unknown(&'static str),
+    /// It has a command at the most, and is not what its client could start; why.
+    Unknown {
+        command: Option<String>,
+        why: &'static str,
+    },
 }
 
 /// A client's file with its servers. Whatever is done leaves the rest of the text as it was.
@@ -102,122 +109,6 @@ pub trait Document {
     fn rewire(&mut self, name: &str, entry: &Entry);
     fn remove(&mut self, name: &str);
     fn text(&self) -> String;
-}
-
-/// A place for entries: a file, and for Claude Code the part of it that is for a project.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    pub kind: Kind,
-    pub scope: Scope,
-    pub path: PathBuf,
-    /// The project whose part of the file it is.
-    project: Option<String>,
-}
-
-/// What decides where the files are.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    pub home: PathBuf,
-    /// The working folder.
-    pub folder: PathBuf,
-    /// `CLAUDE_CONFIG_DIR` and `CODEX_HOME`.
-    pub claude: Option<PathBuf>,
-    pub codex: Option<PathBuf>,
-}
-
-impl Surroundings {
-    pub fn from_env(lookup: crate::values::Lookup) -> Result<Self, Failure> {
-        let set = |name: &str| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let missing = |what: &str, next: &str| Failure {
-            code: Code::Configuration,
-            text: what.to_owned(),
-            next: Some(next.to_owned()),
-        };
-        let home = set("HOME").filter(|home| home.is_absolute());
-        Ok(Self {
-            home: home.ok_or_else(|| missing("HOME is no absolute path", "set HOME"))?,
-            folder: std::env::current_dir().map_err(|error| {
-                Failure::new(Code::Configuration, &error, "change to a folder that exists")
-            })?,
-            claude: set("CLAUDE_CONFIG_DIR"),
-            codex: set("CODEX_HOME"),
-        })
-    }
-
-    /// The repository that the working folder is in, else the working folder.
-    fn project(&self) -> &Path {
-        self.folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&self.folder)
-    }
-}
-
-impl Place {
-    pub fn of(kind: Kind, scope: Scope, around: &Surroundings) -> Result<Self, Failure> {
-        let place = |path, project| Self { kind, scope, path, project };
-        let claude = || around.claude.as_ref().unwrap_or(&around.home).join(".claude.json");
-        let codex = || around.codex.clone().unwrap_or_else(|| around.home.join(".codex")).join("config.toml");
-        Ok(match (kind, scope) {
-            (Kind::ClaudeCode, Scope::User) => place(claude(), None),
-            (Kind::ClaudeCode, Scope::Local) => {
-                place(claude(), Some(around.project().to_string_lossy().into_owned()))
-            }
-            (Kind::ClaudeCode, Scope::Project) => {
-                let paths = || around.folder.ancestors().map(|folder| folder.join(".mcp.json"));
-                let own = around.folder.join(".mcp.json");
-                place(paths().find(|path| path.exists()).unwrap_or(own), None)
-            }
-            (Kind::Codex, Scope::User) => place(codex(), None),
-            (Kind::Codex, Scope::Project) => place(around.project().join(".codex/config.toml"), None),
-            (Kind::Codex, Scope::Local) => {
-                return Err(Failure {
-                    code: Code::Usage,
-                    text: "Codex has no scope `local`".to_owned(),
-                    next: Some("use `--scope user` or `--scope project`".to_owned()),
-                });
-            }
-        })
-    }
-
-    /// Of one scope, or of all that there are, whose files exist.
-    pub fn chosen(kind: Kind, scope: Option<Scope>, around: &Surroundings) -> Result<Vec<Self>, Failure> {
-        if let Some(scope) = scope {
-            return Ok(vec![Self::of(kind, scope, around)?]);
-        }
-        let mut places: Vec<Self> = Vec::new();
-        for scope in Scope::ALL {
-            // One file can be both, for somebody in their home folder.
-            match Self::of(kind, scope, around) {
-                Ok(place)
-                    if places
-                        .iter()
-                        .all(|known| (&known.path, &known.project) != (&place.path, &place.project)) =>
-                {
-                    places.push(place);
-                }
-                _ => {}
-            }
-        }
-        places.retain(|place| place.path.exists());
-        Ok(places)
-    }
-
-    /// The file's text, understood.
-    pub fn read(&self, text: &str) -> Result<Box<dyn Document>, Failure> {
-        match self.kind {
-            Kind::ClaudeCode => {
-                let table = match &self.project {
-                    Some(project) => vec!["projects", project, "mcpServers"],
-                    None => vec!["mcpServers"],
-                };
-                claude_code::Document::parse(text, &table, &self.path).map(|document| Box::new(document) as _)
-            }
-            Kind::Codex => codex::Document::parse(text, &self.path).map(|document| Box::new(document) as _),
-        }
-    }
-
-    /// For a person.
-    pub fn title(&self) -> String {
-        format!("{}, {} ({})", self.kind.name(), self.scope.as_str(), self.path.display())
-    }
 }
 
 /// Both clients take fewer characters than berth does.

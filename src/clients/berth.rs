@@ -55,6 +55,10 @@ pub(super) fn find(program: &str, lookup: Lookup) -> Option<PathBuf> {
 
 /// Whether an entry runs berth, this one or another.
 pub fn is_berth(entry: &Entry) -> bool {
-    let program = Path::new(&entry.command).file_name();
-    program.is_some_and(|name| name == "berth") && entry.args.iter().any(|arg| arg == "run")
+    is_called_berth(&entry.command) && entry.args.iter().any(|arg| arg == "run")
+}
+
+/// Whether a command is called berth, wherever it is.
+pub fn is_called_berth(command: &str) -> bool {
+    Path::new(command).file_name().is_some_and(|name| name == "berth")
 }

@@ -3,11 +3,15 @@
 use std::path::Path;
 
 use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
+use jsonc_parser::cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode};
 use serde_json::Value;
 
 use super::{Entry, Found, broken};
 use crate::failure::Failure;
+
+const SERVERS: &str = "mcpServers";
+/// What is for each project, by its folder.
+const PROJECTS: &str = "projects";
 
 /// A JSON file whose layout stays.
 #[derive(Debug)]
@@ -32,16 +36,30 @@ const STRICT: ParseOptions = ParseOptions {
 };
 
 impl Document {
-    pub(super) fn parse(text: &str, table: &[&str], path: &Path) -> Result<Self, Failure> {
+    /// The part of the file that is for `project`, else for its owner everywhere.
+    pub(super) fn parse(text: &str, project: Option<&str>, path: &Path) -> Result<Self, Failure> {
         let text = if text.trim().is_empty() { "{\n}\n" } else { text };
         let root = CstRootNode::parse(text, &STRICT).map_err(|error| {
             broken(path, error.line_display(), &format!("invalid JSON: {}", error.kind()))
         })?;
+        Self::of(root, project, path)
+    }
+
+    /// All parts that are for a project.
+    pub(super) fn projects(&self, path: &Path) -> Result<Vec<(String, Self)>, Failure> {
+        let projects = self.root.object_value().and_then(|root| root.object_value(PROJECTS));
+        let projects = projects.map(|projects| projects.properties()).unwrap_or_default();
+        let names = projects.iter().filter_map(CstObjectProp::decoded_name);
+        names.map(|name| Ok((name.clone(), Self::of(self.root.clone(), Some(&name), path)?))).collect()
+    }
+
+    fn of(root: CstRootNode, project: Option<&str>, path: &Path) -> Result<Self, Failure> {
+        let table: Vec<&str> = project.map_or(vec![SERVERS], |project| vec![PROJECTS, project, SERVERS]);
         let mut object = root.object_value();
         if object.is_none() {
             return Err(broken(path, 1, "this is no JSON object"));
         }
-        for key in table {
+        for key in &table {
             let Some(property) = object.as_ref().and_then(|object| object.get(key)) else {
                 object = None;
                 continue;
@@ -51,7 +69,7 @@ impl Document {
                 return Err(broken(path, 1, &format!("`{key}` is no JSON object")));
             }
         }
-        Ok(Self { root, table: table.iter().map(|key| (*key).to_owned()).collect() })
+        Ok(Self { table: table.into_iter().map(str::to_owned).collect(), root })
     }
 
     fn table(&self) -> Option<CstObject> {
@@ -137,18 +155,25 @@ fn found(value: &Value) -> Found {
     if value.get("url").is_some() || !matches!(value["type"].as_str(), None | Some("stdio")) {
         return Found::Remote;
     }
-    let Some(command) = value["command"].as_str() else { return Found::Unknown("it has no `command`") };
+    let command = value["command"].as_str().map(str::to_owned);
+    let unknown = |why| Found::Unknown { command: command.clone(), why };
     let texts = |key: &str| match &value[key] {
         Value::Null => Some(Vec::new()),
         list => list.as_array()?.iter().map(|value| Some(value.as_str()?.to_owned())).collect(),
     };
-    let Some(args) = texts("args") else { return Found::Unknown("its `args` are no list of texts") };
     let env = match &value["env"] {
         Value::Null => Some(Vec::new()),
         env => env.as_object().and_then(|env| {
             env.iter().map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
         }),
     };
-    let Some(env) = env else { return Found::Unknown("its `env` is no object of texts") };
-    Found::Stdio(Entry { command: command.to_owned(), args, env, ..Entry::default() })
+    match (command.clone(), texts("args"), env) {
+        (None, ..) => unknown("it has no `command`"),
+        (_, None, _) => unknown("its `args` are no list of texts"),
+        (_, _, None) => unknown("its `env` is no object of texts"),
+        (Some(command), Some(args), Some(env)) => {
+            let disabled = value["enabled"] == false;
+            Found::Stdio(Entry { command, args, env, disabled, ..Entry::default() })
+        }
+    }
 }

@@ -148,20 +148,18 @@ fn same(old: &Value, new: &Value) -> bool {
 }
 
 fn found(item: &Item) -> Found {
-    let Some(table) = item.as_table_like() else { return Found::Unknown("it is no table") };
+    let Some(table) = item.as_table_like() else {
+        return Found::Unknown { command: None, why: "it is no table" };
+    };
     if table.contains_key("url") {
         return Found::Remote;
     }
-    let Some(command) = table.get("command").and_then(Item::as_str) else {
-        return Found::Unknown("it has no `command`");
-    };
+    let text = |key: &str| table.get(key).and_then(Item::as_str).map(str::to_owned);
+    let command = text("command");
+    let unknown = |why| Found::Unknown { command: command.clone(), why };
     let texts = |key: &str| match table.get(key) {
         None => Some(Vec::new()),
         Some(item) => item.as_array()?.iter().map(|value| Some(value.as_str()?.to_owned())).collect(),
-    };
-    let Some(args) = texts("args") else { return Found::Unknown("its `args` are no list of texts") };
-    let Some(env_vars) = texts("env_vars") else {
-        return Found::Unknown("its `env_vars` are no list of texts");
     };
     let env = match table.get("env") {
         None => Some(Vec::new()),
@@ -169,7 +167,22 @@ fn found(item: &Item) -> Found {
             env.iter().map(|(name, value)| Some((name.to_owned(), value.as_str()?.to_owned()))).collect()
         }),
     };
-    let Some(env) = env else { return Found::Unknown("its `env` is no table of texts") };
-    let cwd = table.get("cwd").and_then(Item::as_str).map(str::to_owned);
-    Found::Stdio(Entry { command: command.to_owned(), args, env, env_vars, cwd, startup_timeout: None })
+    match (command.clone(), texts("args"), texts("env_vars"), env) {
+        (None, ..) => unknown("it has no `command`"),
+        (_, None, ..) => unknown("its `args` are no list of texts"),
+        (_, _, None, _) => unknown("its `env_vars` are no list of texts"),
+        (.., None) => unknown("its `env` is no table of texts"),
+        (Some(command), Some(args), Some(env_vars), Some(env)) => {
+            let disabled = table.get("enabled").and_then(Item::as_bool) == Some(false);
+            Found::Stdio(Entry {
+                command,
+                args,
+                env,
+                env_vars,
+                cwd: text("cwd"),
+                startup_timeout: None,
+                disabled,
+            })
+        }
+    }
 }

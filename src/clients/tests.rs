@@ -129,7 +129,7 @@ fn what_stands_under_a_name_is_told_apart() {
             Found::Stdio(entry) if is_berth(entry) => format!("{name}: ours"),
             Found::Stdio(entry) => format!("{name}: {} {:?}", entry.command, entry.env),
             Found::Remote => format!("{name}: remote"),
-            Found::Unknown(why) => format!("{name}: {why}"),
+            Found::Unknown { why, .. } => format!("{name}: {why}"),
         })
         .collect();
     assert_eq!(
@@ -152,7 +152,8 @@ fn what_stands_under_a_name_is_told_apart() {
 
 #[test]
 fn files_are_where_their_clients_look() {
-    let around = Surroundings { home: "/h".into(), folder: "/nowhere/p".into(), claude: None, codex: None };
+    let around =
+        Surroundings { home: Some("/h".into()), folder: "/nowhere/p".into(), claude: None, codex: None };
     let path = |kind, scope| Place::of(kind, scope, &around).map(|place| place.path);
     assert_eq!(path(Kind::ClaudeCode, Scope::User).unwrap(), Path::new("/h/.claude.json"));
     assert_eq!(path(Kind::ClaudeCode, Scope::Local).unwrap(), Path::new("/h/.claude.json"));
@@ -268,4 +269,72 @@ fn secrets_among_arguments_are_found_to_be_hidden() {
     let found: Vec<String> =
         secret_arguments(&words.map(str::to_owned)).into_iter().map(|(_, value)| value).collect();
     assert_eq!(found, ["hunter2", "hunter3", "hunter4"]);
+}
+
+/// All servers of a file: the project that each is for, its name, and what it is.
+fn everything(kind: Kind, text: &str) -> Vec<(Option<String>, String, Found)> {
+    let parts = place(kind).read_all(text).unwrap();
+    let servers = parts.into_iter().flat_map(|(place, document)| {
+        document.servers().into_iter().map(move |(name, found)| (place.project.clone(), name, found))
+    });
+    servers.collect()
+}
+
+#[test]
+fn claude_codes_own_file_has_a_part_for_everywhere_and_one_for_each_project() {
+    let text = r#"{
+        "numStartups": 3,
+        "mcpServers": { "time": { "type": "stdio", "command": "/opt/berth", "args": ["run", "time"], "env": { "A": "1" } } },
+        "projects": {
+            "/p": { "mcpServers": { "web": { "type": "http", "url": "https://x.example" } } },
+            "/q": { "allowedTools": [] }
+        }
+    }"#;
+    let found = everything(Kind::ClaudeCode, text);
+    assert_eq!(found.len(), 2);
+    let (None, _, Found::Stdio(time)) = &found[0] else { panic!("{found:?}") };
+    assert!(is_called_berth(&time.command) && !time.disabled);
+    assert_eq!(time.args.join(" "), "run time");
+    assert_eq!(time.env, [("A".to_owned(), "1".to_owned())]);
+    assert_eq!(found[1], (Some("/p".to_owned()), "web".to_owned(), Found::Remote));
+    let parts = place(Kind::ClaudeCode).read_all(text).unwrap();
+    let scopes: Vec<Scope> = parts.iter().map(|(place, _)| place.scope).collect();
+    assert_eq!(scopes, [Scope::User, Scope::Local, Scope::Local]);
+}
+
+#[test]
+fn a_projects_file_has_one_part() {
+    let project = Place { scope: Scope::Project, ..place(Kind::ClaudeCode) };
+    let text = r#"{ "mcpServers": { "a": { "command": "npx", "args": ["-y", "berth"] } }, "projects": { "/p": {} } }"#;
+    let parts = project.read_all(text).unwrap();
+    assert_eq!((parts.len(), &parts[0].0), (1, &project));
+    let (_, Found::Stdio(a)) = &parts[0].1.servers()[0] else { panic!() };
+    assert!(!is_called_berth(&a.command));
+    assert_eq!(project.read_all("{}").unwrap()[0].1.servers(), []);
+}
+
+#[test]
+fn an_entry_can_be_switched_off() {
+    let text = "model = \"x\"\n[mcp_servers.time]\ncommand = \"berth\"\nargs = [\"run\", \"time\"]\n\
+                env_vars = [\"TOKEN\"]\nenabled = false\n[mcp_servers.time.env]\nBERTH_HOME = \"/b\"\n";
+    let found = everything(Kind::Codex, text);
+    let Found::Stdio(time) = &found[0].2 else { panic!("{found:?}") };
+    assert_eq!((time.disabled, time.env_vars.join(" ")), (true, "TOKEN".to_owned()));
+    assert_eq!(time.env, [("BERTH_HOME".to_owned(), "/b".to_owned())]);
+}
+
+#[test]
+fn the_files_that_clients_read_are_known_as_far_as_the_environment_says() {
+    let env = |vars: &'static [(&str, &str)]| {
+        let lookup =
+            move |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let places = Place::of_clients(&Surroundings::new("/nowhere/p".into(), &lookup));
+        places.into_iter().map(|place| place.path.display().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(env(&[("HOME", "/h")]), ["/h/.claude.json", "/nowhere/p/.mcp.json", "/h/.codex/config.toml"]);
+    assert_eq!(
+        env(&[("HOME", "/h"), ("CLAUDE_CONFIG_DIR", "/c"), ("CODEX_HOME", "/x")]),
+        ["/c/.claude.json", "/nowhere/p/.mcp.json", "/x/config.toml"]
+    );
+    assert_eq!(env(&[]), ["/nowhere/p/.mcp.json"]);
 }

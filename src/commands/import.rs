@@ -36,7 +36,7 @@ pub fn run(
     home: &Home,
     explicit: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
-    let around = Surroundings::from_env(&variable)?;
+    let around = Surroundings::here(&variable)?;
     let path = explicit.unwrap_or(&home.config_file);
     let mut own = Draft::of(path)?;
     let text = own.before().to_owned();
@@ -115,7 +115,7 @@ impl Import<'_> {
                     self.said.push(format!("{title}: `{name}` is not on this machine; left as it is"));
                     continue;
                 }
-                Found::Unknown(why) => {
+                Found::Unknown { why, .. } => {
                     self.failed += 1;
                     self.said.push(format!("{title}: `{name}` stays as it is: {why}"));
                     continue;

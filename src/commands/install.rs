@@ -21,7 +21,7 @@ enum Step {
 }
 
 pub fn run(args: &InstallArgs, config: &Config, explicit: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let around = Surroundings::from_env(&variable)?;
+    let around = Surroundings::here(&variable)?;
     let place = Place::of(args.client, args.scope.unwrap_or(Scope::User), &around)?;
     let mut draft = Draft::of(&place.path)?;
     let mut document = place.read(draft.before())?;

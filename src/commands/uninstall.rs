@@ -9,7 +9,7 @@ use crate::clients::{Cli, Draft, Found, Place, Surroundings, is_berth};
 use crate::failure::{Code, Failure};
 
 pub fn run(args: &UninstallArgs) -> anyhow::Result<ExitCode> {
-    let around = Surroundings::from_env(&variable)?;
+    let around = Surroundings::here(&variable)?;
     let mut out = std::io::stdout().lock();
     let mut gone = Vec::new();
     for place in Place::chosen(args.client, args.scope, &around)? {

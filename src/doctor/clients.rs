@@ -1,9 +1,7 @@
-//! Which clients start berth, and would that work? Judges only; [`read`] reads their files.
-
-pub mod read;
+//! Which clients start berth, and would that work? Judges only.
 
 use super::line::{Findings, Line, Seen, count, list};
-use read::{Entry, Kind};
+use crate::clients::{Kind, Scope};
 
 /// A client's configuration, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,15 +15,38 @@ pub struct File {
 /// A server of a client's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examined {
-    pub entry: Entry,
+    pub scope: Scope,
+    /// The folder that it is for alone (`local`).
+    pub project: Option<String>,
+    pub name: String,
+    pub enabled: bool,
     /// Where it starts berth.
     pub berth: Option<Start>,
 }
 
+impl Examined {
+    /// For people.
+    fn title(&self) -> String {
+        match &self.project {
+            Some(folder) => format!("`{}` of {folder}", self.name),
+            None => format!("`{}`", self.name),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
+    /// The server of berth's configuration that it runs.
+    pub server: Option<String>,
     pub program: Program,
     pub target: Target,
+}
+
+impl Start {
+    /// For a command line.
+    fn server(&self) -> &str {
+        self.server.as_deref().unwrap_or("SERVER")
+    }
 }
 
 /// What the client would start.
@@ -81,12 +102,12 @@ fn one(file: &File) -> Line {
     };
     let mut findings = Findings::default();
     let mut ours = Vec::new();
-    for Examined { entry, berth } in servers {
-        let Some(start) = berth else { continue };
-        ours.push(entry.name.as_str());
-        if entry.enabled {
-            program(&mut findings, file.kind, entry, &start.program);
-            target(&mut findings, file.kind, entry, &start.target);
+    for server in servers {
+        let Some(start) = &server.berth else { continue };
+        ours.push(server.name.as_str());
+        if server.enabled {
+            program(&mut findings, file.kind, server, start);
+            target(&mut findings, file.kind, server, start);
         }
     }
     findings.fact(match (servers.len(), ours.len()) {
@@ -97,9 +118,9 @@ fn one(file: &File) -> Line {
     findings.into_line(NAME)
 }
 
-fn program(findings: &mut Findings, kind: Kind, entry: &Entry, program: &Program) {
-    let (title, next) = (entry.title(), install(kind, entry));
-    match program {
+fn program(findings: &mut Findings, kind: Kind, server: &Examined, start: &Start) {
+    let (title, next) = (server.title(), install(kind, server, start));
+    match &start.program {
         Program::This => {}
         Program::Version { version, .. } if version == env!("CARGO_PKG_VERSION") => {}
         Program::Version { path, version } => {
@@ -119,47 +140,38 @@ fn program(findings: &mut Findings, kind: Kind, entry: &Entry, program: &Program
     }
 }
 
-fn target(findings: &mut Findings, kind: Kind, entry: &Entry, target: &Target) {
-    let title = entry.title();
-    match target {
+fn target(findings: &mut Findings, kind: Kind, server: &Examined, start: &Start) {
+    let title = server.title();
+    match &start.target {
         Target::Works => {}
-        Target::Wrong(why) => findings.fail(format!("{title}: {why}"), install(kind, entry)),
+        Target::Wrong(why) => findings.fail(format!("{title}: {why}"), install(kind, server, start)),
         Target::Doubtful(why) => {
-            let server = entry.server.as_deref().unwrap_or("SERVER");
-            let next = format!("berth run --dry-run {server}   # where {} is started", kind.name());
+            let next = format!("berth run --dry-run {}   # where {} is started", start.server(), kind.name());
             findings.warn(format!("{title}: {why}"), next);
         }
     }
 }
 
 /// The command that writes the entry anew.
-fn install(kind: Kind, entry: &Entry) -> String {
-    let server = entry.server.as_deref().unwrap_or("SERVER");
-    let scope = entry.scope.flag().map_or_else(String::new, |scope| format!(" --scope {scope}"));
-    format!("berth install {}{scope} {server}", kind.id())
+fn install(kind: Kind, server: &Examined, start: &Start) -> String {
+    format!("berth install {} --scope {} {}", kind.id(), server.scope.as_str(), start.server())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::doctor::line::State;
-    use read::Scope;
 
     fn file(program: Program, target: Target) -> File {
-        let entry = Entry {
+        let clock = Examined {
             scope: Scope::User,
+            project: None,
             name: "clock".into(),
-            command: Some("/opt/berth".into()),
-            args: vec!["run".into(), "time".into()],
-            server: Some("time".into()),
             enabled: true,
-            ..Entry::default()
+            berth: Some(Start { server: Some("time".into()), program, target }),
         };
-        let other = Entry { name: "other".into(), ..Entry::default() };
-        let servers = vec![
-            Examined { entry, berth: Some(Start { program, target }) },
-            Examined { entry: other, berth: None },
-        ];
+        let other = Examined { name: "other".into(), berth: None, ..clock.clone() };
+        let servers = vec![clock, other];
         File { kind: Kind::ClaudeCode, path: "/h/.claude.json".into(), servers: Ok(servers) }
     }
 
@@ -208,12 +220,18 @@ mod tests {
         assert_eq!(wrong.state, State::Failed);
         let doubtful = line(file(Program::This, Target::Doubtful("needs `TOKEN`".into())));
         assert_eq!(doubtful.state, State::Warning);
+        let mut local = file(Program::This, Target::Wrong("unknown server `time`".into()));
+        let clock = &mut local.servers.as_mut().unwrap()[0];
+        (clock.scope, clock.project) = (Scope::Local, Some("/p".into()));
+        let local = line(local);
+        assert!(local.fact.contains("`clock` of /p: unknown"), "{}", local.fact);
+        assert_eq!(local.next.as_deref(), Some("berth install claude-code --scope local time"));
     }
 
     #[test]
     fn one_that_is_switched_off_may_be_wrong() {
         let mut off = file(Program::Missing("/opt/berth".into()), Target::Works);
-        off.servers.as_mut().unwrap()[0].entry.enabled = false;
+        off.servers.as_mut().unwrap()[0].enabled = false;
         assert_eq!(line(off).state, State::Ok);
     }
 

@@ -13,9 +13,9 @@ use futures::future::join_all;
 
 use super::Asked;
 use crate::cli::{Arguments, Subcommands};
+use crate::clients::{Entry, Found, Kind, Place, Scope, Surroundings, is_called_berth};
 use crate::config::{Config, Home};
 use crate::doctor::Options;
-use crate::doctor::clients::read::{self, Entry, Kind, Scope};
 use crate::doctor::clients::{Examined, File, Program, Start, Target};
 use crate::doctor::line::Seen;
 use crate::exam::environment::CODEX_LEAVES;
@@ -25,57 +25,90 @@ use crate::values::Lookup;
 const VERSION_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn look(asked: &Asked<'_>, options: &Options) -> Seen<Vec<File>> {
+    let around = Surroundings::new(options.folder.clone(), asked.lookup);
     let mut files = Vec::new();
-    for (kind, path) in read::places(asked.lookup, &options.folder) {
-        let servers = match std::fs::read_to_string(&path) {
+    for place in Place::of_clients(&around) {
+        let servers = match std::fs::read_to_string(&place.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => Err(format!("it cannot be read: {error}")),
-            Ok(text) => match read::entries(kind, &path, &text) {
-                Ok(entries) => {
-                    let examined = entries.into_iter().map(|entry| examine(asked, options, kind, entry));
+            Ok(text) => match servers(&place, &text) {
+                Ok(servers) => {
+                    let examined = servers
+                        .into_iter()
+                        .map(|(place, name, found)| examine(asked, options, place, name, found));
                     Ok(join_all(examined).await)
                 }
                 Err(why) => Err(why),
             },
         };
-        files.push(File { kind, path: path.display().to_string(), servers });
+        files.push(File { kind: place.kind, path: place.path.display().to_string(), servers });
     }
     Seen::Found(files)
 }
 
-async fn examine(asked: &Asked<'_>, options: &Options, kind: Kind, mut entry: Entry) -> Examined {
-    let Some(command) = entry.command.clone().filter(|_| entry.is_berths()) else {
-        return Examined { entry, berth: None };
+/// All servers of a file, each with whom it is for.
+fn servers(place: &Place, text: &str) -> Result<Vec<(Place, String, Found)>, String> {
+    let parts = place.read_all(text).map_err(|failure| failure.text)?;
+    let servers = parts.into_iter().flat_map(|(place, document)| {
+        document.servers().into_iter().map(move |(name, found)| (place.clone(), name, found))
+    });
+    Ok(servers.collect())
+}
+
+async fn examine(asked: &Asked<'_>, options: &Options, place: Place, name: String, found: Found) -> Examined {
+    let (entry, unknown) = match found {
+        Found::Stdio(entry) => (entry, None),
+        Found::Unknown { command, why } => {
+            (Entry { command: command.unwrap_or_default(), ..Entry::default() }, Some(why))
+        }
+        Found::Remote => (Entry::default(), None),
     };
+    let (scope, project, enabled) = (place.scope, place.project().map(str::to_owned), !entry.disabled);
+    let berth = match is_called_berth(&entry.command) {
+        true => Some(start(asked, options, &place, &entry, unknown).await),
+        false => None,
+    };
+    Examined { scope, project, name, enabled, berth }
+}
+
+/// What becomes of an entry's start. `unknown`: why its client could not even try.
+async fn start(
+    asked: &Asked<'_>,
+    options: &Options,
+    place: &Place,
+    entry: &Entry,
+    unknown: Option<&str>,
+) -> Start {
     let parsed =
         Arguments::try_parse_from(std::iter::once("berth").chain(entry.args.iter().map(String::as_str)));
-    let target = {
-        // Codex clears the environment, and hands on what it is told to.
-        let lookup = |name: &str| {
-            let own = entry.env.get(name).cloned();
-            let handed_on = || match kind {
-                Kind::ClaudeCode => true,
-                Kind::Codex => CODEX_LEAVES.contains(&name) || entry.env_vars.iter().any(|var| var == name),
-            };
-            let here = || (name == "CLAUDE_PROJECT_DIR").then(|| options.folder.display().to_string());
-            own.or_else(|| handed_on().then(|| (asked.lookup)(name).or_else(here)).flatten())
+    let set = |name: &str| entry.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    // Codex clears the environment, and hands on what it is told to.
+    let lookup = |name: &str| {
+        let handed_on = || match place.kind {
+            Kind::ClaudeCode => true,
+            Kind::Codex => CODEX_LEAVES.contains(&name) || entry.env_vars.iter().any(|var| var == name),
         };
-        match &parsed {
-            Ok(arguments) => target(arguments, &lookup, kind),
-            Err(error) => {
-                let text = error.to_string();
-                let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                Target::Wrong(format!("its arguments are refused: {first}"))
-            }
+        let here = || (name == "CLAUDE_PROJECT_DIR").then(|| options.folder.display().to_string());
+        set(name).or_else(|| handed_on().then(|| (asked.lookup)(name).or_else(here)).flatten())
+    };
+    let target = match (unknown, &parsed) {
+        (Some(why), _) => Target::Wrong(why.to_owned()),
+        (None, Ok(arguments)) => target(arguments, &lookup, place.kind),
+        (None, Err(error)) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            Target::Wrong(format!("its arguments are refused: {first}"))
         }
     };
-    if let Ok(Arguments { command: Subcommands::Run(args), .. }) = &parsed {
-        entry.server.clone_from(&args.server);
-    }
-    let path = entry.env.get("PATH").cloned().or_else(|| (asked.lookup)("PATH")).unwrap_or_default();
-    let own_path = !entry.env.contains_key("PATH");
-    let program = program(&command, &path, own_path, &entry.scope, &options.folder).await;
-    Examined { entry, berth: Some(Start { program, target }) }
+    let server = match parsed {
+        Ok(Arguments { command: Subcommands::Run(args), .. }) => args.server,
+        _ => None,
+    };
+    let own_path = set("PATH");
+    let is_own = own_path.is_none();
+    let path = own_path.or_else(|| (asked.lookup)("PATH")).unwrap_or_default();
+    let program = program(&entry.command, &path, is_own, place.scope, &options.folder).await;
+    Start { server, program, target }
 }
 
 /// Whether the server that is named is configured where that client's berth would look.
@@ -103,7 +136,7 @@ fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> Target {
 }
 
 /// `own_path`: `path` is this person's own, not the file's.
-async fn program(command: &str, path: &str, own_path: bool, scope: &Scope, folder: &Path) -> Program {
+async fn program(command: &str, path: &str, own_path: bool, scope: Scope, folder: &Path) -> Program {
     let named = command.contains('/');
     let found = if named { Some(folder.join(command)) } else { find(command, path) };
     let Some(found) = found else { return Program::Missing(command.to_owned()) };
@@ -116,7 +149,7 @@ async fn program(command: &str, path: &str, own_path: bool, scope: &Scope, folde
         return Program::This;
     }
     // Whoever wrote the project may have written that program, too.
-    if *scope == Scope::Project && (named || !own_path) {
+    if scope == Scope::Project && (named || !own_path) {
         return Program::Untried(told);
     }
     match version(&found).await {
@@ -188,19 +221,19 @@ mod tests {
         script(here, "text", "no program", 0o644);
         std::fs::copy(std::env::current_exe().unwrap(), here.join("copy")).unwrap();
         let user = Scope::User;
-        let tried = async |name: &str, scope: &Scope| program(name, "", true, scope, here).await;
+        let tried = async |name: &str, scope: Scope| program(name, "", true, scope, here).await;
 
-        assert_eq!(tried("./nowhere", &user).await, Program::Missing(at("./nowhere")));
-        assert_eq!(tried("nowhere", &user).await, Program::Missing("nowhere".to_owned()));
-        assert_eq!(tried("./text", &user).await, Program::NotExecutable(at("./text")));
-        assert_eq!(tried("./copy", &Scope::Project).await, Program::This);
+        assert_eq!(tried("./nowhere", user).await, Program::Missing(at("./nowhere")));
+        assert_eq!(tried("nowhere", user).await, Program::Missing("nowhere".to_owned()));
+        assert_eq!(tried("./text", user).await, Program::NotExecutable(at("./text")));
+        assert_eq!(tried("./copy", Scope::Project).await, Program::This);
         let old = Program::Version { path: at("./old"), version: "0.0.1".to_owned() };
-        assert_eq!(tried("./old", &user).await, old);
-        assert!(matches!(tried("./other", &user).await, Program::NoBerth { .. }));
-        assert_eq!(tried("./old", &Scope::Project).await, Program::Untried(at("./old")));
+        assert_eq!(tried("./old", user).await, old);
+        assert!(matches!(tried("./other", user).await, Program::NoBerth { .. }));
+        assert_eq!(tried("./old", Scope::Project).await, Program::Untried(at("./old")));
         let path = here.display().to_string();
-        assert_eq!(program("old", &path, false, &Scope::Project, here).await, Program::Untried(at("old")));
-        assert!(matches!(program("old", &path, true, &Scope::Project, here).await, Program::Version { .. }));
+        assert_eq!(program("old", &path, false, Scope::Project, here).await, Program::Untried(at("old")));
+        assert!(matches!(program("old", &path, true, Scope::Project, here).await, Program::Version { .. }));
     }
 
     fn judged(args: &str, toml: &str, vars: &[(&str, &str)], kind: Kind) -> Target {
