@@ -9,6 +9,8 @@ mod claude_code;
 mod cli;
 mod codex;
 mod draft;
+mod import;
+mod install;
 mod place;
 mod translate;
 
@@ -21,6 +23,8 @@ use crate::failure::{Code, Failure};
 pub use berth::{is_berth, is_called_berth, of_berth};
 pub use cli::Cli;
 pub use draft::Draft;
+pub use import::Import;
+pub use install::{install, uninstall};
 pub use place::{Part, Place, Surroundings};
 pub use translate::{Translated, secret_arguments, translate};
 
@@ -68,6 +72,16 @@ impl Scope {
             Self::Local => "local",
         }
     }
+}
+
+/// The entries of a client that something is to be done with.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub client: Kind,
+    /// `None`: wherever they stand, or where they usually do.
+    pub scope: Option<Scope>,
+    /// For an import, none are all.
+    pub servers: &'a [String],
 }
 
 /// A server on standard input and output, as a client has it.

@@ -22,7 +22,7 @@ pub mod uninstall;
 pub mod up;
 pub mod validate;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -119,6 +119,12 @@ pub async fn misuse(error: clap::Error, stderr: &StderrSink) -> anyhow::Result<E
 /// The environment, as configuration reads it.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// A report's lines.
+fn print(lines: &[String]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// The DinD daemon of the configuration.

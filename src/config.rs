@@ -9,6 +9,7 @@ pub mod bake;
 mod check;
 mod daemon;
 pub mod dind;
+pub mod edit;
 mod engine;
 mod env;
 mod error;

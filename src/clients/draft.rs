@@ -62,7 +62,7 @@ impl Draft {
     fn try_write(&self, private: bool) -> io::Result<Option<PathBuf>> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(folder)?;
-        let backup = self.backup()?;
+        let backup = self.try_backup()?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(self.after.as_bytes())?;
         let mode = if let Ok(old) = fs::metadata(&self.path) {
@@ -86,7 +86,11 @@ impl Draft {
     }
 
     /// Keeps what is there, in a file beside it.
-    pub fn backup(&self) -> io::Result<Option<PathBuf>> {
+    pub fn backup(&self) -> Result<Option<PathBuf>, Failure> {
+        self.try_backup().map_err(|error| failed(&self.path, "back up", &error))
+    }
+
+    fn try_backup(&self) -> io::Result<Option<PathBuf>> {
         let Some(before) = &self.before else { return Ok(None) };
         let mode = fs::metadata(&self.path)?.permissions().mode();
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();

@@ -4,18 +4,16 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
-use toml_edit::{Array, DocumentMut, Value};
-
 use super::variable;
 use crate::bake::{Baked, Oven};
 use crate::cli::BakeArgs;
 use crate::clients::Draft;
-use crate::config::{Config, Home, Recipe, Server};
+use crate::config::{Config, Home, Recipe, Server, edit};
 use crate::dind::progress::Progress;
 use crate::docker_cli::DockerCli;
 use crate::failure::{Code, Failure};
 use crate::runner::Package;
+use anyhow::Context;
 
 pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let progress = Progress::stderr();
@@ -124,66 +122,9 @@ async fn pin(
         oven.daemon.tag(&baked.image, &name).await.map_err(Failure::from)?;
     }
     let mut draft = Draft::of(file)?;
-    draft.after = written(draft.before(), &server.name, &pinned, &baked.integrity)
+    draft.after = edit::with_pinned(draft.before(), &server.name, &pinned, &baked.integrity)
+        .map_err(anyhow::Error::msg)
         .with_context(|| format!("cannot edit `{}`", file.display()))?;
     draft.write(true)?;
     Ok(())
-}
-
-/// The configuration's text with a server's package pinned; comments and order stay.
-fn written(text: &str, server: &str, package: &Package, integrity: &str) -> anyhow::Result<String> {
-    let mut document: DocumentMut = text.parse()?;
-    let table = document
-        .get_mut("servers")
-        .and_then(|servers| servers.get_mut(server))
-        .and_then(|table| table.as_table_like_mut())
-        .with_context(|| format!("there is no [servers.{server}]"))?;
-    let key = package.runner.as_str();
-    let words = package.words();
-    let item = table.get_mut(key).with_context(|| format!("[servers.{server}] has no `{key}`"))?;
-    let line = shlex::try_join(words.iter().map(String::as_str)).ok().filter(|_| !item.is_array());
-    let mut value =
-        line.map_or_else(|| Value::from(words.iter().map(String::as_str).collect::<Array>()), Value::from);
-    if let Some(before) = item.as_value() {
-        *value.decor_mut() = before.decor().clone();
-    }
-    *item = toml_edit::Item::Value(value);
-    if integrity.is_empty() {
-        table.remove("integrity");
-    } else {
-        table.insert("integrity", toml_edit::value(integrity));
-    }
-    Ok(document.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::runner::{Runner, parse_words};
-
-    #[test]
-    fn a_pinned_package_leaves_the_rest_of_the_file_alone() {
-        let text = "# mine\n[servers.a] # its table\nnpx = \"b --flag 'x y'\" # the package\nmemory = \"64m\"\n\n[servers.c]\n\
-                    npx = [\"d\"]\n";
-        let package = |runner, words: &[&str]| {
-            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            parse_words(runner, &words).unwrap()
-        };
-        let once =
-            written(text, "a", &package(Runner::Npx, &["b@1.2", "--flag", "x y"]), "sha512-z").unwrap();
-        assert_eq!(
-            once,
-            "# mine\n[servers.a] # its table\nnpx = \"b@1.2 --flag 'x y'\" # the package\nmemory = \"64m\"\n\
-             integrity = \"sha512-z\"\n\n[servers.c]\nnpx = [\"d\"]\n"
-        );
-        let twice = written(&once, "a", &package(Runner::Npx, &["b@1.3", "--flag", "x y"]), "").unwrap();
-        assert!(
-            twice.contains("npx = \"b@1.3 --flag 'x y'\" # the package\nmemory")
-                && !twice.contains("integrity")
-        );
-        let list = written(text, "c", &package(Runner::Npx, &["d@2"]), "").unwrap();
-        assert!(list.ends_with("[servers.c]\nnpx = [\"d@2\"]\n"), "{list}");
-        assert!(written(text, "x", &package(Runner::Npx, &["d"]), "").is_err());
-        assert!(written(text, "a", &package(Runner::Uvx, &["d"]), "").is_err());
-    }
 }

@@ -1,0 +1,149 @@
+//! `berth install`: servers of the configuration, into a client's.
+
+use std::path::Path;
+
+use super::{
+    Cli, Document, Draft, Entry, Found, Place, Scope, Surroundings, Wanted, check_name, is_berth, of_berth,
+};
+use crate::config::Config;
+use crate::failure::{Code, Failure};
+use crate::values::Lookup;
+
+/// What is to be done for one server.
+enum Step {
+    Nothing,
+    Add(Entry),
+    Replace(Entry),
+    Rewire(Entry),
+}
+
+/// Puts servers in, one after the other; what is done is said in `said`, whatever comes after it.
+///
+/// `force`: entries of the same names that are not berth's are replaced. `explicit` is the configuration that the command
+/// line names.
+pub fn install(
+    wanted: Wanted<'_>,
+    force: bool,
+    config: &Config,
+    explicit: Option<&Path>,
+    lookup: Lookup<'_>,
+    said: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let around = Surroundings::here(lookup)?;
+    let place = Place::of(wanted.client, wanted.scope.unwrap_or(Scope::User), &around)?;
+    let mut draft = Draft::of(&place.path)?;
+    let mut document = place.read(draft.before())?;
+    // All of them are looked at before the first is done.
+    let mut steps = Vec::new();
+    for name in wanted.servers {
+        let server = config.server(name)?;
+        check_name(name)?;
+        let entry = of_berth(wanted.client, server, explicit, lookup);
+        steps.push((name, step(&*document, name, entry, &place, force)?));
+    }
+    let cli = Cli::of(&place, lookup);
+    let mut is_kept = false;
+    for (name, step) in steps {
+        let done = match (step, &cli) {
+            (Step::Nothing, _) => "is there already",
+            (Step::Add(entry), Some(cli)) => {
+                // The client writes its own file; what it was is kept all the same.
+                if !is_kept && let Some(backup) = draft.backup()? {
+                    said.push(format!("kept {}", backup.display()));
+                }
+                is_kept = true;
+                cli.add(name, &entry)?;
+                draft = Draft::of(&place.path)?;
+                document = place.read(draft.before())?;
+                "installed"
+            }
+            (Step::Add(entry) | Step::Replace(entry), _) => {
+                document.put(name, &entry);
+                "installed"
+            }
+            (Step::Rewire(entry), _) => {
+                document.rewire(name, &entry);
+                "brought up to date"
+            }
+        };
+        if cli.is_none() || document.text() != draft.before() {
+            draft.after = document.text();
+            let private = place.scope != Scope::Project;
+            said.extend(draft.write(private)?.map(|backup| format!("kept {}", backup.display())));
+            draft = Draft::of(&place.path)?;
+        }
+        said.push(format!("{}: `{name}` {done}", place.title()));
+    }
+    Ok(())
+}
+
+fn step(
+    document: &dyn Document,
+    name: &str,
+    entry: Entry,
+    place: &Place,
+    force: bool,
+) -> Result<Step, Failure> {
+    let found = document.servers().into_iter().find(|(known, _)| known == name);
+    match found {
+        None => Ok(Step::Add(entry)),
+        Some((_, Found::Stdio(old))) if is_berth(&old) => {
+            let has =
+                |name: &String| old.env_vars.contains(name) || old.env.iter().any(|(known, _)| known == name);
+            let is_same =
+                old.command == entry.command && old.args == entry.args && entry.env_vars.iter().all(has);
+            Ok(if is_same { Step::Nothing } else { Step::Rewire(entry) })
+        }
+        Some(_) if force => Ok(Step::Replace(entry)),
+        Some(_) => Err(Failure {
+            code: Code::Configuration,
+            text: format!("{} has a `{name}` that is not berth's", place.title()),
+            next: Some("replace it with `--force`, or have it taken over by `berth import`".to_owned()),
+        }),
+    }
+}
+
+/// Takes servers of berth's out, wherever they stand; what is done is said in `said`, whatever comes after it.
+pub fn uninstall(wanted: Wanted<'_>, lookup: Lookup<'_>, said: &mut Vec<String>) -> Result<(), Failure> {
+    let around = Surroundings::here(lookup)?;
+    let mut gone = Vec::new();
+    for place in Place::chosen(wanted.client, wanted.scope, &around)? {
+        let mut draft = Draft::of(&place.path)?;
+        let mut document = place.read(draft.before())?;
+        let own = own(&*document, &place, wanted.servers)?;
+        if own.is_empty() {
+            continue;
+        }
+        let backup = if let Some(cli) = Cli::of(&place, lookup) {
+            let backup = draft.backup()?;
+            own.iter().try_for_each(|name| cli.remove(name))?;
+            backup
+        } else {
+            for name in &own {
+                document.remove(name);
+            }
+            draft.after = document.text();
+            draft.write(true)?
+        };
+        said.extend(backup.map(|backup| format!("kept {}", backup.display())));
+        said.extend(own.iter().map(|name| format!("{}: `{name}` taken out", place.title())));
+        gone.extend(own);
+    }
+    let missing = wanted.servers.iter().filter(|name| !gone.contains(name));
+    said.extend(missing.map(|name| format!("{}: there is no `{name}`", wanted.client.name())));
+    Ok(())
+}
+
+/// Those of the named servers that stand there; all of them have to be berth's.
+fn own(document: &dyn Document, place: &Place, wanted: &[String]) -> Result<Vec<String>, Failure> {
+    let named = document.servers().into_iter().filter(|(name, _)| wanted.contains(name));
+    let own = named.map(|(name, found)| match found {
+        Found::Stdio(entry) if is_berth(&entry) => Ok(name),
+        _ => Err(Failure {
+            code: Code::Configuration,
+            text: format!("{} has a `{name}` that is not berth's", place.title()),
+            next: Some("name another scope, or take it out with the client's own command".to_owned()),
+        }),
+    });
+    own.collect()
+}

@@ -1,0 +1,131 @@
+//! `berth.toml`, edited as a person would: comments and order stay. Text to text.
+
+use serde_json::Value;
+use toml_edit::{Array, DocumentMut, Item, Table, Value as TomlValue};
+
+use crate::runner::Package;
+
+/// The configuration with that server in it, which may be there already; `None` where another has its name.
+pub fn with_server(text: &str, name: &str, table: &Table) -> Result<Option<String>, String> {
+    let mut known = parsed(&text.replace("\r\n", "\n"))?;
+    let old = known.get("servers").and_then(|servers| servers.get(name)).and_then(Item::as_table_like);
+    Ok(match old {
+        Some(old) if plain(&old.iter().collect::<Vec<_>>()) == plain(&table.iter().collect::<Vec<_>>()) => {
+            Some(text.to_owned())
+        }
+        Some(_) => None,
+        None => Some(appended(text, &mut known, name, table)),
+    })
+}
+
+/// The configuration with one more server, behind all there is.
+fn appended(text: &str, known: &mut DocumentMut, name: &str, table: &Table) -> String {
+    let crlf = text.contains("\r\n");
+    let is_closed = known.get("servers").is_some_and(|servers| !servers.is_table());
+    let new = if is_closed {
+        // An inline table takes no header of another.
+        known["servers"][name] = Item::Value(table.clone().into_inline_table().into());
+        known.to_string()
+    } else {
+        let mut alone = DocumentMut::new();
+        let mut servers = Table::new();
+        servers.set_implicit(true);
+        servers.insert(name, Item::Table(table.clone()));
+        alone.insert("servers", Item::Table(servers));
+        let before = text.replace("\r\n", "\n");
+        let gap = match before.as_str() {
+            "" => "",
+            before if before.ends_with('\n') => "\n",
+            _ => "\n\n",
+        };
+        format!("{before}{gap}{}", alone.to_string().trim_start())
+    };
+    if crlf { new.replace('\n', "\r\n") } else { new }
+}
+
+/// What a table says, however it is laid out.
+fn plain(entries: &[(&str, &Item)]) -> Vec<(String, Value)> {
+    let mut all: Vec<(String, Value)> =
+        entries.iter().map(|(key, item)| ((*key).to_owned(), value(item))).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+fn value(item: &Item) -> Value {
+    if let Some(table) = item.as_table_like() {
+        return plain(&table.iter().collect::<Vec<_>>()).into_iter().collect();
+    }
+    match item.as_value() {
+        Some(TomlValue::Array(list)) => {
+            list.iter().map(|value| self::value(&Item::Value(value.clone()))).collect()
+        }
+        Some(value) => {
+            value.as_str().map_or_else(|| value.clone().decorated("", "").to_string().into(), Value::from)
+        }
+        None => Value::Null,
+    }
+}
+
+/// The configuration's text with a server's package pinned; comments and order stay.
+pub fn with_pinned(text: &str, server: &str, package: &Package, integrity: &str) -> Result<String, String> {
+    let mut document = parsed(text)?;
+    let table = document
+        .get_mut("servers")
+        .and_then(|servers| servers.get_mut(server))
+        .and_then(|table| table.as_table_like_mut())
+        .ok_or_else(|| format!("there is no [servers.{server}]"))?;
+    let key = package.runner.as_str();
+    let words = package.words();
+    let item = table.get_mut(key).ok_or_else(|| format!("[servers.{server}] has no `{key}`"))?;
+    let line = shlex::try_join(words.iter().map(String::as_str)).ok().filter(|_| !item.is_array());
+    let mut value = line.map_or_else(
+        || TomlValue::from(words.iter().map(String::as_str).collect::<Array>()),
+        TomlValue::from,
+    );
+    if let Some(before) = item.as_value() {
+        *value.decor_mut() = before.decor().clone();
+    }
+    *item = Item::Value(value);
+    if integrity.is_empty() {
+        table.remove("integrity");
+    } else {
+        table.insert("integrity", toml_edit::value(integrity));
+    }
+    Ok(document.to_string())
+}
+
+fn parsed(text: &str) -> Result<DocumentMut, String> {
+    text.parse().map_err(|error: toml_edit::TomlError| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::{Runner, parse_words};
+
+    #[test]
+    fn a_pinned_package_leaves_the_rest_of_the_file_alone() {
+        let text = "# mine\n[servers.a] # its table\nnpx = \"b --flag 'x y'\" # the package\nmemory = \"64m\"\n\n[servers.c]\n\
+                    npx = [\"d\"]\n";
+        let package = |runner, words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            parse_words(runner, &words).unwrap()
+        };
+        let once =
+            with_pinned(text, "a", &package(Runner::Npx, &["b@1.2", "--flag", "x y"]), "sha512-z").unwrap();
+        assert_eq!(
+            once,
+            "# mine\n[servers.a] # its table\nnpx = \"b@1.2 --flag 'x y'\" # the package\nmemory = \"64m\"\n\
+             integrity = \"sha512-z\"\n\n[servers.c]\nnpx = [\"d\"]\n"
+        );
+        let twice = with_pinned(&once, "a", &package(Runner::Npx, &["b@1.3", "--flag", "x y"]), "").unwrap();
+        assert!(
+            twice.contains("npx = \"b@1.3 --flag 'x y'\" # the package\nmemory")
+                && !twice.contains("integrity")
+        );
+        let list = with_pinned(text, "c", &package(Runner::Npx, &["d@2"]), "").unwrap();
+        assert!(list.ends_with("[servers.c]\nnpx = [\"d@2\"]\n"), "{list}");
+        assert!(with_pinned(text, "x", &package(Runner::Npx, &["d"]), "").is_err());
+        assert!(with_pinned(text, "a", &package(Runner::Uvx, &["d"]), "").is_err());
+    }
+}
