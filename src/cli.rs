@@ -1,6 +1,7 @@
-//! The command line as clap has it: every command, every argument, and what `--help` says of them. No logic.
+//! The command line as clap has it: every command, every argument, and what `--help` and shells say of them. Runs none.
 
 mod clients;
+pub mod completions;
 mod daemon;
 mod examinations;
 pub mod help;

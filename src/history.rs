@@ -4,10 +4,12 @@
 //! What is read was written by a program that may have been killed in mid-line, or by somebody else: broken lines are
 //! passed over, lengths are bounded, and no text reaches a terminal with its control characters.
 pub mod lines;
+pub mod list;
 pub mod record;
 pub mod replay;
 pub mod session;
 pub mod show;
+pub mod tell;
 pub mod timeline;
 
 pub use lines::Lines;
