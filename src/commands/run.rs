@@ -1,30 +1,26 @@
 //! `berth run`: one MCP session on standard input and output.
 
-mod proxies;
-
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::rc::Rc;
 
 use anyhow::Context;
-use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::variable;
-use crate::backend::docker::inquiry::{Inquiry, Outlook};
-use crate::backend::docker::plan::Plan;
+use crate::backend::docker::inquiry::Inquiry;
+use crate::backend::docker::plan::{self, Plan};
 use crate::backend::docker::start::start;
 use crate::backend::docker::upstream::DockerUpstream;
 use crate::cli::RunArgs;
-use crate::config::{Config, ConfigError, EnvVar, Home, Mount, Server, Settings};
-use crate::dind::diagnosis::{Diagnosis, Watch};
+use crate::config::{Config, ConfigError, Home, Resolved, Server, Settings};
 use crate::dind::progress::Progress;
+use crate::dock::owner::new_session;
 use crate::dock::spec::Spec;
-use crate::docker_cli::DockerCli;
-use crate::failure::{Code, Failure};
+use crate::docker_cli::{DockerCli, Proxies};
+use crate::failure::{Code, Failure, chain};
 use crate::observe::journal::{self, Journal};
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
@@ -34,46 +30,44 @@ use crate::session::client::identity::Client;
 use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
-use crate::session::rewrite::roots::{RootRules, RootsMapping};
+use crate::session::rewrite::roots::{RootRules, mappings};
 
 pub async fn run(
     args: RunArgs,
     config: Result<(Config, Home), ConfigError>,
     stderr: &StderrSink,
 ) -> anyhow::Result<ExitCode> {
-    let chosen = config.map_err(Failure::from).and_then(|(config, home)| {
-        let mut chosen = choose(&args, &config)?;
-        proxies::hand_over(&proxies::of(&config, &home), &mut chosen);
-        Ok((config, home, chosen))
+    let resolved = config.map_err(Failure::from).and_then(|(config, home)| {
+        let mut resolved = config.resolve(choose(&args, &config)?, &variable, caller())?;
+        resolved.hand_over(&proxies(&config, &home));
+        Ok((config, home, resolved))
     });
     if args.dry_run {
-        let (config, home, mut chosen) = chosen?;
-        for arg in chosen.server.args.iter_mut().flatten() {
-            *arg = chosen.secrets.iter().fold(arg.clone(), |arg, secret| arg.replace(secret, "[redacted]"));
-        }
-        let env = chosen.env.clone();
+        let (config, home, mut resolved) = resolved?;
+        resolved.redact_args();
+        let env = resolved.env.clone();
         let daemon = crate::dind::daemon(&config, &home).address;
         // As it is shown: secrets redacted.
-        let spec = spec(&args, chosen, env.iter().map(ToString::to_string).collect())?;
-        writeln!(std::io::stdout().lock(), "{:#}", dry_run(&daemon, &spec, &env))?;
+        let spec = spec(&args, resolved, env.iter().map(ToString::to_string).collect())?;
+        writeln!(std::io::stdout().lock(), "{:#}", plan::preview(&daemon, &spec, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let secrets = chosen.iter().flat_map(|(.., chosen)| chosen.secrets());
+    let secrets = resolved.iter().flat_map(|(.., resolved)| resolved.secrets());
     let redactor = Redactor::new(secrets);
     let mut options = options(stderr)?;
     options.server =
         args.server.clone().or_else(|| Some(args.image.as_ref()?.as_str().to_owned())).unwrap_or_default();
     options.redactor = redactor.clone();
-    let prepared = chosen.and_then(|(config, home, chosen)| {
+    let prepared = resolved.and_then(|(config, home, resolved)| {
         if options.server.is_empty() {
-            options.server.clone_from(&chosen.server.name);
+            options.server.clone_from(&resolved.server.name);
         }
-        options.apply(&chosen.server.settings);
-        options.rules.roots = RootRules::of(mapped(&chosen.mounts, project().as_deref().map(Path::new)));
+        options.apply(&resolved.server.settings);
+        options.rules.roots = RootRules::of(mappings(&resolved.mounts, project().as_deref().map(Path::new)));
         let trace = open_trace(&args, redactor.clone(), stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
-        let plan = plan(&args, &config, &home, chosen, stderr)?;
+        let plan = plan(&args, &config, &home, resolved, stderr)?;
         options.trace = options.trace.clone().with_journal(open_journal(&plan, &home, redactor, stderr));
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
@@ -130,24 +124,8 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
     })
 }
 
-/// A server with all that the arguments and the client's environment say of it.
-struct Chosen {
-    server: Server,
-    env: Vec<EnvVar>,
-    mounts: Vec<Mount>,
-    /// What of its arguments is secret.
-    secrets: Vec<String>,
-}
-
-impl Chosen {
-    fn secrets(&self) -> impl Iterator<Item = String> {
-        let of_env = self.env.iter().filter(|var| var.secret).map(|var| var.value.clone());
-        of_env.chain(self.secrets.iter().cloned())
-    }
-}
-
 /// The server that the arguments name.
-fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
+fn choose(args: &RunArgs, config: &Config) -> Result<Server, Failure> {
     let server = match (&args.server, &args.image) {
         (_, Some(image)) => Server::from_image(image.clone(), args.command.clone(), &config.defaults),
         (Some(name), None) => {
@@ -166,13 +144,23 @@ fn choose(args: &RunArgs, config: &Config) -> Result<Chosen, Failure> {
             server
         }
     };
-    let mut server = server.with_overrides(&args.settings.0);
-    server.check()?;
-    let env = server.resolve_env(&variable)?;
-    let secrets = server.resolve_args(&variable)?;
-    let mounts = config.mounts(&server, &variable)?;
-    server.settle((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
-    Ok(Chosen { server, env, mounts, secrets })
+    Ok(server.with_overrides(&args.settings.0))
+}
+
+/// The user and the group that berth runs as.
+fn caller() -> (u32, u32) {
+    (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
+}
+
+/// The proxies of the docker CLI's file that a container can reach.
+fn proxies(config: &Config, home: &Home) -> Proxies {
+    let engine = || Some(config.dind.engine(&variable).ok()?.address);
+    let found = DockerCli::from_env(&variable).proxies(&config.dind.daemon(home).address, engine);
+    let proxies = found.unwrap_or_else(|error| {
+        tracing::warn!("{}; servers have no proxies", chain(&error));
+        Proxies::default()
+    });
+    proxies.reachable()
 }
 
 /// All that can be found out before the first connection.
@@ -180,11 +168,11 @@ fn plan(
     args: &RunArgs,
     config: &Config,
     home: &Home,
-    chosen: Chosen,
+    resolved: Resolved,
     stderr: &StderrSink,
 ) -> Result<Plan, Failure> {
-    let env = chosen.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
-    let spec = spec(args, chosen, env)?;
+    let env = resolved.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
+    let spec = spec(args, resolved, env)?;
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args),
@@ -192,7 +180,7 @@ fn plan(
         endpoint,
         // Where there is none, what is needed of it will be missed.
         host: config.dind.engine(&variable).ok(),
-        inquiry: inquiry(config, home),
+        inquiry: Inquiry::of(config, home, variable),
         cli: DockerCli::from_env(&variable),
         progress: Progress::queued(stderr.clone()),
         state: home.state.clone(),
@@ -202,38 +190,19 @@ fn plan(
 }
 
 /// This session's container. Whose it is may still be unknown.
-fn spec(args: &RunArgs, chosen: Chosen, env: Vec<String>) -> Result<Spec, Failure> {
-    let Chosen { server, mounts, .. } = chosen;
+fn spec(args: &RunArgs, resolved: Resolved, env: Vec<String>) -> Result<Spec, Failure> {
+    let Resolved { server, mounts, .. } = resolved;
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     Ok(Spec {
         server,
         client: client.as_str().to_owned(),
-        session: session_id()?,
+        session: new_session()?,
         attempt: 0,
         client_session: client_session(),
         project: project(),
         env,
         mounts,
     })
-}
-
-/// Who knows why our own daemon does not answer: its engine.
-fn inquiry(config: &Config, home: &Home) -> Option<Inquiry> {
-    if config.dind.host.is_some() {
-        return None;
-    }
-    let known = Rc::new((config.clone(), home.clone(), Watch::default()));
-    Some(Inquiry::new(move || {
-        let known = Rc::clone(&known);
-        Box::pin(async move {
-            let (config, home, watch) = &*known;
-            match watch.diagnose(config, home, &variable).await {
-                Diagnosis::Starting(what) => Outlook::Starting(what),
-                Diagnosis::Down(trouble) => Outlook::Hopeless(trouble.into()),
-                Diagnosis::Elsewhere | Diagnosis::Silent => Outlook::Unknown,
-            }
-        })
-    }))
 }
 
 fn known_client(args: &RunArgs) -> Option<Client> {
@@ -248,64 +217,6 @@ fn client_session() -> Option<String> {
 fn project() -> Option<String> {
     let said = variable("CLAUDE_PROJECT_DIR").filter(|folder| !folder.is_empty());
     said.or_else(|| Some(std::env::current_dir().ok()?.to_string_lossy().into_owned()))
-}
-
-/// What the folders that the client knows are called in the container. It may know the one that it works in by a link.
-fn mapped(mounts: &[Mount], project: Option<&Path>) -> Vec<RootsMapping> {
-    let mapping =
-        |mount: &Mount| RootsMapping { host: (&mount.source).into(), container: (&mount.target).into() };
-    let mut mappings: Vec<_> = mounts.iter().map(mapping).collect();
-    if let Some(project) = project
-        && let Ok(real) = project.canonicalize()
-        && real != project
-    {
-        let innermost = mounts
-            .iter()
-            .filter(|mount| real.starts_with(&mount.source))
-            .max_by_key(|mount| mount.source.len());
-        let inside =
-            |mount: &Mount| Some(Path::new(&mount.target).join(real.strip_prefix(&mount.source).ok()?));
-        let container = innermost.and_then(inside);
-        mappings.extend(container.map(|container| RootsMapping { host: project.to_owned(), container }));
-    }
-    mappings
-}
-
-/// Twelve hex digits nobody else has.
-fn session_id() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 8];
-    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| Failure {
-        code: Code::Internal,
-        text: "the system gives no random numbers".to_owned(),
-        next: None,
-    })?;
-    Ok(format!("{:012x}", u64::from_be_bytes(bytes) >> 16))
-}
-
-/// What would be created, as the Engine API would be told.
-fn dry_run(daemon: &str, spec: &Spec, env: &[EnvVar]) -> serde_json::Value {
-    let Server { command, args, recipe, .. } = &spec.server;
-    let command = match (command, args) {
-        (Some(command), args) => json!([command.as_slice(), args.as_deref().unwrap_or_default()].concat()),
-        (None, Some(args)) => json!(["the image's ENTRYPOINT", args]),
-        (None, None) => json!("the image's ENTRYPOINT and CMD"),
-    };
-    let mut plan = json!({
-        "daemon": daemon,
-        "name": format!("mcp-{}-<n>", spec.client),
-        "container": spec.create_body(),
-        "exec": { "command": command, "env": env.iter().map(ToString::to_string).collect::<Vec<_>>() },
-    });
-    if let Some(recipe) = recipe {
-        let package = &recipe.package;
-        plan["bake"] = json!({
-            "runner": package.runner.as_str(),
-            "packages": package.packages,
-            "on": recipe.base(),
-            "container": recipe.container(),
-        });
-    }
-    plan
 }
 
 fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> std::io::Result<Trace> {

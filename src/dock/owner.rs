@@ -7,6 +7,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::protocol;
+use crate::failure::{Code, Failure};
 
 /// A UUID has 36 characters.
 const LONGEST_ID: usize = 64;
@@ -28,6 +29,17 @@ pub struct Owner {
     pub client_session: Option<String>,
     /// The folder that the client works in.
     pub project: Option<String>,
+}
+
+/// Twelve hex digits nobody else has.
+pub fn new_session() -> Result<String, Failure> {
+    let mut bytes = [0_u8; 8];
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| Failure {
+        code: Code::Internal,
+        text: "the system gives no random numbers".to_owned(),
+        next: None,
+    })?;
+    Ok(format!("{:012x}", u64::from_be_bytes(bytes) >> 16))
 }
 
 impl Owner {

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use futures::future::LocalBoxFuture;
 use tokio::sync::Mutex;
 
+use crate::config::{Config, Home};
+use crate::dind::diagnosis::{Diagnosis, Watch};
 use crate::failure::Failure;
 
 /// What becomes of a daemon that does not answer.
@@ -35,6 +37,29 @@ pub(super) struct Shared {
 impl Inquiry {
     pub fn new(ask: impl Fn() -> LocalBoxFuture<'static, Outlook> + 'static) -> Self {
         Self(Rc::new(Shared { ask: Box::new(ask), turn: Mutex::default(), told: Cell::default() }))
+    }
+
+    /// Of a daemon of our own: its engine knows.
+    pub fn of(
+        config: &Config,
+        home: &Home,
+        lookup: impl Fn(&str) -> Option<String> + 'static,
+    ) -> Option<Self> {
+        if config.dind.host.is_some() {
+            return None;
+        }
+        let known = Rc::new((config.clone(), home.clone(), Watch::default(), lookup));
+        Some(Self::new(move || {
+            let known = Rc::clone(&known);
+            Box::pin(async move {
+                let (config, home, watch, lookup) = &*known;
+                match watch.diagnose(config, home, lookup).await {
+                    Diagnosis::Starting(what) => Outlook::Starting(what),
+                    Diagnosis::Down(trouble) => Outlook::Hopeless(trouble.into()),
+                    Diagnosis::Elsewhere | Diagnosis::Silent => Outlook::Unknown,
+                }
+            })
+        }))
     }
 
     pub(super) fn tell(&self, what: &str) {

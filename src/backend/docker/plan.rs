@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::inquiry::Inquiry;
-use crate::config::Daemon;
+use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::spec::Spec;
@@ -41,6 +43,32 @@ impl Plan {
     pub fn spec_of(&self, client: &Client) -> Spec {
         Spec { client: client.as_str().to_owned(), ..self.spec.clone() }
     }
+}
+
+/// What would be created, as the Engine API would be told.
+pub fn preview(daemon: &str, spec: &Spec, env: &[EnvVar]) -> serde_json::Value {
+    let Server { command, args, recipe, .. } = &spec.server;
+    let command = match (command, args) {
+        (Some(command), args) => json!([command.as_slice(), args.as_deref().unwrap_or_default()].concat()),
+        (None, Some(args)) => json!(["the image's ENTRYPOINT", args]),
+        (None, None) => json!("the image's ENTRYPOINT and CMD"),
+    };
+    let mut plan = json!({
+        "daemon": daemon,
+        "name": format!("mcp-{}-<n>", spec.client),
+        "container": spec.create_body(),
+        "exec": { "command": command, "env": env.iter().map(ToString::to_string).collect::<Vec<_>>() },
+    });
+    if let Some(recipe) = recipe {
+        let package = &recipe.package;
+        plan["bake"] = json!({
+            "runner": package.runner.as_str(),
+            "packages": package.packages,
+            "on": recipe.base(),
+            "container": recipe.container(),
+        });
+    }
+    plan
 }
 
 /// A part of the start, for as long as `start_timeout` lets it take.

@@ -5,12 +5,16 @@
 //! on the way back: the request has no paths, and whatever else holds some is not this message. A folder that is not in the
 //! container is left out, for its name may mean another one there.
 
+mod mounted;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+
+pub use mounted::mappings;
 
 use super::{Edit, Fate};
 use crate::rpc::raw::{self, Raw};

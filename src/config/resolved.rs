@@ -1,0 +1,147 @@
+//! A server with all that the environment of its client says of it.
+
+use std::fmt;
+
+use super::{Config, ConfigError, EnvVar, Mount, Server};
+use crate::docker_cli::Proxies;
+use crate::observe::redact::MARK;
+use crate::values::{Lookup, Network};
+
+/// A server of one session.
+#[derive(Clone)]
+pub struct Resolved {
+    pub server: Server,
+    pub env: Vec<EnvVar>,
+    pub mounts: Vec<Mount>,
+    /// What of its arguments, and of its proxies' addresses, is secret.
+    secrets: Vec<String>,
+}
+
+impl fmt::Debug for Resolved {
+    /// Its arguments may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved").field("server", &self.server.name).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Finds out all that the client's environment says. `caller`: the user and the group that berth runs as.
+    pub fn resolve(
+        &self,
+        mut server: Server,
+        lookup: Lookup<'_>,
+        caller: (u32, u32),
+    ) -> Result<Resolved, ConfigError> {
+        server.check()?;
+        let env = server.resolve_env(lookup)?;
+        let secrets = server.resolve_args(lookup)?;
+        let mounts = self.mounts(&server, lookup)?;
+        server.settle(caller);
+        Ok(Resolved { server, env, mounts, secrets })
+    }
+}
+
+impl Resolved {
+    /// All that nobody is to read.
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        let of_env = self.env.iter().filter(|var| var.secret).map(|var| var.value.clone());
+        of_env.chain(self.secrets.iter().cloned())
+    }
+
+    /// Hides the secrets among its arguments, for a person to read them.
+    pub fn redact_args(&mut self) {
+        for arg in self.server.args.iter_mut().flatten() {
+            *arg = self.secrets.iter().fold(arg.clone(), |arg, secret| arg.replace(secret, MARK));
+        }
+    }
+
+    /// Gives the proxies to a server that has a network, as `docker run` would. What its own `env` says, in either spelling, goes before.
+    pub fn hand_over(&mut self, proxies: &Proxies) {
+        let Self { server, env, secrets, .. } = self;
+        if server.settings.network == Network::None {
+            return;
+        }
+        let hidden = proxies.secrets();
+        let is_free = |name: &str| !env.iter().any(|var| var.name.eq_ignore_ascii_case(name));
+        let handed: Vec<EnvVar> = proxies
+            .variables()
+            .filter(|(name, _)| is_free(name))
+            .map(|(name, value)| EnvVar {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                secret: hidden.iter().any(|secret| value.contains(secret)),
+            })
+            .collect();
+        if server.settings.prestart && handed.iter().any(|var| var.secret) {
+            let name = &server.name;
+            tracing::warn!(
+                "server `{name}` is not prestarted: its proxy's address holds credentials, and they would stand in its \
+             container's configuration"
+            );
+            server.settings.prestart = false;
+        }
+        env.extend(handed);
+        secrets.extend(hidden);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, Settings};
+
+    fn resolved(over: &Overrides) -> Resolved {
+        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
+        let server = server.with_overrides(over);
+        let env = server.resolve_env(&|_| None).unwrap();
+        Resolved { server, env, mounts: Vec::new(), secrets: Vec::new() }
+    }
+
+    fn handed(proxies: &Proxies, over: &Overrides) -> (Vec<String>, Resolved) {
+        let mut resolved = resolved(over);
+        resolved.hand_over(proxies);
+        (resolved.env.iter().map(ToString::to_string).collect(), resolved)
+    }
+
+    #[test]
+    fn a_server_has_what_docker_run_would_give_it() {
+        let proxies = Proxies::of(Some("http://p:1"), Some("a"));
+        let (env, resolved) = handed(&proxies, &Overrides::default());
+        let http = ["HTTP_PROXY=http://p:1", "http_proxy=http://p:1", "HTTPS_PROXY=http://p:1"];
+        assert_eq!(env[..3], http);
+        assert_eq!(env[3..], ["https_proxy=http://p:1", "NO_PROXY=a", "no_proxy=a"]);
+        assert!(resolved.secrets.is_empty());
+    }
+
+    #[test]
+    fn its_own_variables_go_before_in_either_spelling() {
+        let own = |var: &str| Overrides::default().with("env", &[var]);
+        let proxies = Proxies::of(Some("http://p:1"), None);
+        let (env, _) = handed(&proxies, &own("http_proxy="));
+        assert_eq!(env, ["http_proxy=", "HTTPS_PROXY=http://p:1", "https_proxy=http://p:1"]);
+        let (env, _) = handed(&proxies, &own("HTTPS_PROXY=http://own:1"));
+        assert_eq!(env, ["HTTPS_PROXY=http://own:1", "HTTP_PROXY=http://p:1", "http_proxy=http://p:1"]);
+    }
+
+    #[test]
+    fn a_server_without_a_network_needs_none() {
+        let none = Overrides::default().with("network", &["none"]);
+        assert!(handed(&Proxies::of(Some("http://p:1"), None), &none).0.is_empty());
+    }
+
+    #[test]
+    fn credentials_are_hidden_and_never_in_a_containers_configuration() {
+        let prestart = || Overrides::default().with("prestart", &["true"]);
+        let proxies = Proxies::of(Some("http://me:hunter2@p:1"), Some("a"));
+        let (env, resolved) = handed(&proxies, &prestart());
+        assert!(!format!("{env:?} {:?}", resolved.env).contains("hunter2"), "{env:?}");
+        assert!(env.contains(&"NO_PROXY=a".to_owned()), "{env:?}");
+        let secrets: Vec<String> = resolved.secrets().collect();
+        for secret in ["http://me:hunter2@p:1", "me:hunter2", "hunter2"] {
+            assert!(secrets.contains(&secret.to_owned()), "{secret}");
+        }
+        assert!(!resolved.server.settings.prestart);
+        let (_, open) = handed(&Proxies::of(Some("http://p:1"), None), &prestart());
+        assert!(open.server.settings.prestart);
+    }
+}
