@@ -1,0 +1,36 @@
+//! What the manual says of keys and defaults is what holds.
+
+use super::*;
+
+/// What a table says that it knows.
+fn known(text: &str) -> Vec<String> {
+    let error = parse(text).unwrap_err().to_string();
+    let (_, known) = error.split_once("known are ").unwrap_or_else(|| panic!("{error}"));
+    let mut known: Vec<String> = known.split(", ").map(str::to_owned).collect();
+    known.sort();
+    known
+}
+
+#[test]
+fn the_manuals_keys_are_those_that_are_read() {
+    let sorted = |keys: &[Key]| {
+        let mut keys: Vec<String> = keys.iter().map(|key| key.key.to_owned()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(known("[dind]\n\"?\" = 1"), sorted(&dind::KEYS));
+    assert_eq!(known("[bake]\n\"?\" = 1"), sorted(&bake::KEYS));
+    let mut of_a_server = sorted(&program::KEYS);
+    of_a_server.extend(table::settings().iter().map(|setting| setting.key.to_owned()));
+    of_a_server.sort();
+    assert_eq!(known("[servers.a]\nimage = \"i\"\n\"?\" = 1"), of_a_server);
+}
+
+#[test]
+fn the_manuals_defaults_are_those_that_hold() {
+    let text = format!("[dind]\n{}[bake]\n{}", key::defaults(&dind::KEYS), key::defaults(&bake::KEYS));
+    let config = config(&text);
+    // What may not be shared depends on where the home is.
+    let dind = Dind { share: config.dind.share.clone(), ..Dind::default() };
+    assert_eq!((config.dind, config.bake), (dind, Bake::default()));
+}
