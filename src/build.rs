@@ -1,8 +1,8 @@
 //! Compiles `keeper.rs`, PID 1 of every session container, to one static program that berth embeds.
 //!
-//! The keeper runs in images that hold nothing else (`scratch`), so it may need no loader and no library.
-//! Flags meant for berth itself never reach it: the same source and toolchain give the same program, whose
-//! hash names the volume that carries it.
+//! The keeper also runs in images that hold nothing else (`scratch`), so it must need no loader and no library. It
+//! never gets compiler flags that are meant for berth. So the same source and toolchain give the same program; its hash
+//! names the volume that carries it.
 
 use std::error::Error;
 use std::ffi::OsString;

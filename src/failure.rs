@@ -1,5 +1,5 @@
-//! What an error means to others: what a person is told and types next, and what the process exits with. Each error says it
-//! of itself, by [`Explain`], where it is defined.
+//! What an error means outside its module: the text for a person, the next command, the exit code. Each error
+//! implements [`Explain`] where it is defined.
 
 use std::error::Error;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! For people: sizes, times and tables, the same everywhere.
+//! Output for people: sizes, times and tables, the same everywhere.
 
 pub mod table;
 

@@ -1,13 +1,13 @@
-//! The keeper: PID 1 of every session container, and what berth runs inside of one.
+//! The keeper: PID 1 of every session container, and berth's other programs inside containers.
 //!
-//! `hold` keeps the container for as long as its owner holds the lifeline, the other end of its stdin, and
-//! ends it in order when that is let go, by whatever death. `exec` becomes the MCP server, unless `hold` started it
-//! ahead of its session. `ping` is the health check of the DinD daemon, and `resolve` answers there for the names that
-//! sessions ask for. `probe` looks at a container's walls from inside for `berth validate`.
+//! `hold` keeps the container while its owner holds the lifeline, the other end of its stdin. When the lifeline is let
+//! go, by any death, `hold` ends the container in order. `exec` becomes the MCP server, unless `hold` started the
+//! server ahead of its session. `ping` is the health check of the DinD daemon. `resolve` answers sessions' questions
+//! for names there. `probe` looks at a container's walls from inside for `berth validate`.
 //!
-//! It needs nothing but std, so that the build script can make a small static program of it that runs in any
-//! image. It must never end while the lifeline is held, never stay once that is gone whatever the server does,
-//! and never spend time while nothing happens. Any doubt (an error of a system call) ends it.
+//! It needs only std, so the build script can make it a small static program that runs in any image. It must never end
+//! while the lifeline is held. It must never stay after the lifeline is gone, whatever the server does. It must spend
+//! no time while nothing happens. Any doubt (an error of a system call) ends it.
 
 #[path = "keeper/exec.rs"]
 mod exec;

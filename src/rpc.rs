@@ -1,12 +1,12 @@
 //! The wire as MCP's stdio transport has it: lines, and JSON-RPC 2.0 messages in them.
 //!
 //! ```text
-//!  bytes -> codec (a line, or why not) -> envelope (kind, id, method: borrowed from the line)
+//!  bytes -> codec (a line, or an error) -> envelope (kind, id, method: borrowed from the line)
 //!                \-> salvage (the id of a line that is too long or broken) -> error_object (our answer)
 //! ```
 //!
-//! Owns what a line is, what a message is, when two ids are the same, and what an answer of our own looks
-//! like. It knows nobody else in the crate, does no I/O, and never changes a byte that it was given.
+//! Owns the definitions of a line, of a message, of equal ids, and of berth's own answers. It names no other module of
+//! the crate, does no I/O, and never changes a byte that it was given.
 #[cfg(test)]
 mod arbitrary;
 pub mod codec;

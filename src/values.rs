@@ -1,5 +1,5 @@
-//! What a setting's text means: sizes, times, names, patterns, templates. Each kind is read in one way, from the file and
-//! from a flag alike. Nothing here knows which setting it is for.
+//! What a setting's text means: sizes, times, names, patterns, templates. Each kind is read in one way, from the file
+//! and from a flag alike. Nothing here knows the setting that a value is for.
 
 mod lookup;
 mod pattern;

@@ -1,4 +1,4 @@
-//! Tables for people: columns as wide as what stands in them, and no wider than the terminal.
+//! Tables for people: columns as wide as their contents, and no wider than the terminal.
 
 use std::io::{IsTerminal, Write};
 

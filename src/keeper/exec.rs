@@ -1,4 +1,4 @@
-//! Becoming the server: nothing of the keeper is left in its process.
+//! Becomes the server: the process keeps nothing of the keeper.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -1,10 +1,10 @@
-//! What a server may not do to PID 1: take its processor time or its limits away.
+//! Stops a server from taking PID 1's processor time or limits away.
 //!
-//! Both run as the same user, and the kernel lets a user slow down all of their own processes. Were PID 1 in the idle
-//! class or at the lowest priority beside hundreds of busy processes, its container would long outlive its session. So
-//! each server starts with a seccomp filter, which it hands down to all of its processes and cannot take off. It is one
-//! fixed program per architecture; it never refuses what a process does to itself or to others than PID 1, but for
-//! priorities of whole groups and users, which PID 1 may be among.
+//! Both run as the same user, and the kernel lets a user slow down all of their own processes. Suppose that PID 1 were
+//! in the idle class or at the lowest priority, beside hundreds of busy processes. Then its container would long
+//! outlive its session. So each server starts with a seccomp filter, which all of its processes inherit and cannot
+//! remove. It is one fixed program per architecture. It never refuses what a process does to itself or to processes
+//! other than PID 1. The exceptions are priorities of whole groups and users, which may include PID 1.
 
 use std::io;
 use std::process::Command;

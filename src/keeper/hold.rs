@@ -1,11 +1,11 @@
-//! PID 1: the lease of the container, from the claim to the end of whoever else is in it.
+//! PID 1: the lease of the container, from the claim to the end of its last other process.
 //!
 //! [`Phase::next`] alone decides what follows; it waits for nothing and asks nobody.
 //!
-//! A claim is one line: `c`, the owner's session, and what else the owner says of itself. The session is shown as our name,
-//! all of it as our command line (`docker top`), for labels can't tell who claimed a container that was there before. What
-//! follows the line are commands (`t`: end, `l`: try again to have the volumes, `n` and a line: show that from now on), or,
-//! where the server was started ahead of its session, its input.
+//! A claim is one line: `c`, the owner's session, and other words of the owner. The session becomes our process name,
+//! and all of the line our command line (`docker top`): labels cannot tell the owner of a container that was there
+//! before. After the claim come commands: `t` ends, `l` tries again for the volumes, `n` and a line are the new words
+//! to show. If the server was started ahead of its session, its input comes instead.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! As much of JSON as the probes' answers need: they are written, never read.
+//! As much JSON as the probes' answers need: it is written, never read.
 
 use std::fmt::{self, Write as _};
 

@@ -1,4 +1,4 @@
-//! The probe of a process's own limits: user, capabilities, control group, and what it may write to.
+//! The probe of a process's own limits: user, capabilities, control group, and the places that it may write to.
 
 use std::fs::{self, File};
 use std::path::Path;

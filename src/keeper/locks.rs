@@ -1,7 +1,7 @@
-//! The volumes that one session at a time may write: PID 1 holds a lock on the folder of each for as long as it lives.
+//! Volumes that one session at a time may write: PID 1 locks the folder of each for its whole life.
 //!
-//! No process inherits it, and none can open our files, so it is neither kept nor given back by the server; and whatever
-//! ends PID 1, the kernel frees it.
+//! No process inherits the lock, and no server can open our files, so a server can neither keep it nor give it back.
+//! The kernel frees it when PID 1 ends, for any reason.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Whether names are answered: one question to each nameserver that this container has. What the answer says is of no
-//! account to us; that there is none, or none that anybody could use, is.
+//! Whether names are answered: one question to each nameserver of this container. The contents of an answer do not
+//! matter; a missing or unusable answer does.
 
 use std::fs;
 use std::io::{self, ErrorKind};

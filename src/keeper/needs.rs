@@ -1,8 +1,8 @@
-//! What is seen to before a server starts: that what is mounted for it is what berth looked at, and that its user has a
-//! home.
+//! What must hold before a server starts: its mounts are the folders that berth looked at, and its user has a home.
 //!
-//! The daemon resolves a mount's source later than berth does, and in its own file system. Whoever can write there puts a
-//! link to anything of the daemon's in its place meanwhile; then the container has it, but no server ever sees it.
+//! The daemon resolves a mount's source later than berth does, and in its own file system. A process that may write
+//! there can put a link to anything of the daemon's in between. Then the container has that mount, but no server ever
+//! sees it.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

@@ -1,4 +1,4 @@
-//! The health check of a daemon, where no curl is. It always ends, also when the daemon hangs.
+//! The health check of a daemon, in images without curl. It always ends, even if the daemon hangs.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};

@@ -1,7 +1,7 @@
-//! What berth and the keeper say to each other, for both: a part of two programs. std only.
+//! What berth and the keeper say to each other: a part of both programs. std only.
 //!
-//! The owner of a lifeline writes to the keeper's standard input: a claim (`c…\n`), and after that commands of one byte. The
-//! keeper answers on its standard output, in lines.
+//! The owner of a lifeline writes to the keeper's standard input: a claim (`c…\n`), and after that commands of one
+//! byte. The keeper answers on its standard output, in lines.
 
 /// What its command line begins with once somebody has claimed; whom it is held for follows.
 pub(crate) const HELD_FOR: &str = "/.berth/keeper hold for ";

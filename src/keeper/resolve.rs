@@ -1,12 +1,12 @@
-//! Answers for the names that sessions ask for: a forwarder on the address of the sessions' own bridge.
+//! Answers sessions' questions for names: a forwarder on the address of the sessions' own bridge.
 //!
-//! Containers keep the nameservers of their first start, and a laptop changes its network. So sessions ask one address
-//! that never changes, and whom we ask in their stead is looked up again whenever it changes: what berth has told the
-//! daemon (`upstreams.rs`), else what the engine gave this container.
+//! Containers keep the nameservers of their first start, but a laptop changes its network. So sessions ask one address
+//! that never changes. The keeper forwards to the nameservers that berth has told the daemon (`upstreams.rs`), else to
+//! those that the engine gave this container. It looks them up again at each change.
 //!
-//! Whoever asks is hostile: no more of a message is read than passing it on needs, and how many questions are open, how
-//! long, and how large they are has a bound for all and for each address. What cannot go on ends this process, and
-//! whoever started it starts it again.
+//! Every asker is hostile. The keeper reads no more of a message than forwarding needs. Number, duration and size of
+//! open questions are bounded, in all and per address. An error that it cannot survive ends this process, and its
+//! parent starts it again.
 
 #[path = "resolve/message.rs"]
 pub(super) mod message;

@@ -1,7 +1,7 @@
-//! The server that was started ahead of its session: a child of PID 1, whose input is what follows the claim.
+//! A server that was started ahead of its session: a child of PID 1. Its input is everything after the claim.
 //!
-//! Its output is the container's own. Its input goes through us, for whoever shares the lifeline with the server could
-//! not tell its end: the server can open its own input for writing.
+//! Its output is the container's own. Its input passes through PID 1. A process that shared the lifeline with the
+//! server could not see its end, because the server can open its own input for writing.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! The few system calls that std does not have: the only file with unsafe code, none of it for its callers.
+//! The few system calls that std lacks. The only file with unsafe code; its callers need none.
 #![allow(unsafe_code, reason = "PID 1 needs these system calls, and has no other crate to ask for them")]
 
 use std::ffi::{CString, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};

@@ -1,4 +1,4 @@
-//! What trace and journal are told of a session.
+//! The events of a session that trace and journal get.
 
 use std::fmt;
 

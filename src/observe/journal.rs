@@ -1,13 +1,13 @@
-//! A session's history: how it started, what berth and the server's standard error said, how it ended; for
-//! `berth logs`. No messages: nothing is written for one.
+//! A session's history for `berth logs`: its start, the words of berth and of the server's standard error, its end. It
+//! has no messages, and a message causes no write.
 //!
-//! One file a session, `sessions/SESSION.jsonl` in the state folder, in the form of a trace ([`record`]), with the
-//! kinds `start`, `log` (a line of berth's), `stderr` (one of the server's) and `end` besides. Local state is history
-//! only: nothing reads it to decide anything.
+//! Each session has one file, `sessions/SESSION.jsonl` in the state folder, in the form of a trace ([`record`]). Its
+//! additional kinds are `start`, `log` (a line of berth), `stderr` (a line of the server) and `end`. Local state is
+//! history only: nothing reads it to decide anything.
 //!
-//! Nothing here makes a session wait or fail. A thread of its own does all that touches the disk, and that only once there is
-//! something to write; what can't be written is counted and, should that be possible later, named. As long as the session
-//! lives its file is locked, so that one that was killed is known by the lock that is gone.
+//! Nothing here makes a session wait or fail. A thread of its own touches the disk, and only once there is something to
+//! write. A record that cannot be written is counted, and the count is written later if possible. The file is locked
+//! while the session lives, so a missing lock shows a killed session.
 //!
 //! [`record`]: super::trace::record
 mod file;

@@ -1,8 +1,8 @@
 //! A bounded queue to one writer thread, for callers that must never wait.
 //!
-//! Entries that do not fit are dropped and counted, and the count is handed to the writer at the place where
-//! they are missing. The thread never keeps the process: it is detached, ends with the last handle of its queue,
-//! and whoever ends the process waits with [`Queue::flush`], which has a bound.
+//! An entry that does not fit is dropped and counted. The writer gets the count at the place where the entries are
+//! missing. The thread never keeps the process alive: it is detached, and ends with the last handle of its queue. The
+//! process's end waits for it with [`Queue::flush`], which has a bound.
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

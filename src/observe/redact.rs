@@ -1,14 +1,14 @@
-//! What must not be seen in a trace, taken out of what is shown.
+//! Removes from a trace what it must not show.
 //!
-//! Two things are hidden, each by [`MARK`]:
-//! - the values of configured secrets, wherever they stand: as they are, with any of JSON's escapes (and JSON
+//! Two things are replaced by [`MARK`]:
+//! - the values of configured secrets, anywhere: as they are, with any of JSON's escapes (and JSON
 //!   within JSON's strings, three levels deep), percent-encoded, and as part of base64;
 //! - the values of keys that look like those of credentials ([`looks_secret`](crate::values::looks_secret)), at any
-//!   depth of a body; in text that is no JSON, what looks like such a key and its value.
+//!   depth of a body; in text that is not JSON, anything that looks like such a key and its value.
 //!
 //! Secrets of fewer than four bytes are left alone: they would blacken every third line and hide nothing. Base64 is
-//! looked for from eight bytes on. The text around what is hidden stays as it was, byte for byte; nothing is parsed
-//! and written anew.
+//! searched for secrets of eight bytes and more. All other text stays unchanged, byte for byte; nothing is parsed and
+//! written anew.
 mod layer;
 mod lookalike;
 

@@ -1,9 +1,9 @@
-//! The process's standard error: berth's own lines and the servers', in whole lines and in order.
+//! The process's standard error: lines of berth and of the servers, whole and in order.
 //!
-//! Whoever writes here never waits, not even for a standard error that is a pipe nobody reads: lines wait in a
-//! bounded queue, what does not fit is dropped, and a line says how many were.
+//! A writer never waits here, even if standard error is a pipe without a reader. Lines wait in a bounded queue. Lines
+//! that do not fit are dropped, and a line gives their number.
 //!
-//! Bytes pass as they are, but for a terminal: that gets text, colours, and no other command.
+//! Bytes pass unchanged, except to a terminal: a terminal gets text and colours, and no other command.
 //!
 //! Invariant: nothing else in the crate writes to standard error while a session runs.
 mod terminal;
@@ -157,7 +157,7 @@ impl<W: Write + Send + 'static> Drain<Entry> for Writer<W> {
     fn dropped(&mut self, count: u64) {
         let lines = if count == 1 { "line" } else { "lines" };
         self.put_line(
-            format!("berth: {count} {lines} of standard error dropped, nobody read them in time").into(),
+            format!("berth: {count} {lines} of standard error dropped: the reader was too slow").into(),
         );
     }
 }

@@ -1,9 +1,9 @@
-//! The trace: each message that passed and each step of the start, as it was, with its time.
+//! The trace: each message that passed and each step of the start, unchanged, with its time.
 //!
-//! Owns what is recorded and where it goes: lines for a person on standard error (`--trace`), or records for a
-//! program in a file (`--trace=FILE`, see [`record`]). It never makes the data path wait and never ends a session:
-//! what its queue has no room for is dropped and counted, and a file that can't be written to ends the trace only.
-//! Nothing leaves it before the [`Redactor`] saw it.
+//! Owns what is recorded and where it goes: lines for a person on standard error (`--trace`), or records for a program
+//! in a file (`--trace=FILE`, see [`record`]). It never makes the data path wait and never ends a session. A record
+//! that does not fit its queue is dropped and counted. A file that cannot be written ends only the trace. Nothing
+//! leaves it before the [`Redactor`] saw it.
 pub(crate) mod human;
 pub mod record;
 

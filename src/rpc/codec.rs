@@ -1,9 +1,9 @@
-//! Cuts a byte stream into lines: one frame a message, terminator kept as it came.
+//! Cuts a byte stream into lines: one frame a message, with its terminator unchanged.
 //!
-//! A line over the limit is an item like any other, not the end of the stream: the rest of it is thrown away as
-//! it comes while [`Salvage`] looks for its id, and the next line goes through. Memory is bounded by the limit
-//! and one read, time is linear in the bytes however they are cut. A line that comes in one piece is never copied,
-//! any other once.
+//! A line over the limit is an item as any other, and does not end the stream. The rest of it is thrown away as it
+//! comes, while [`Salvage`] looks for its id; then the next line passes. The limit and one read bound the memory. Time
+//! is linear in the bytes, however they are cut. A line that comes in one piece is never copied; any other line is
+//! copied once.
 use std::ops::Deref;
 use std::{fmt, io};
 

@@ -1,8 +1,8 @@
-//! The borrowed look at one whole message: what kind it is, its id, its method.
+//! The borrowed look at one whole message: its kind, its id, its method.
 //!
-//! Owns the decision what counts as a JSON-RPC message. It validates the line as UTF-8 and as JSON and builds
-//! nothing: numbers of any size, any nesting, duplicate keys (the last wins, as in JSON parsers), unknown keys
-//! and lone surrogate escapes are all accepted. It must never refuse what a peer's parser may take.
+//! Owns the decision what counts as a JSON-RPC message. It validates the line as UTF-8 and as JSON, and builds nothing.
+//! It accepts numbers of any size, any nesting, unknown keys and lone surrogate escapes. Of duplicate keys the last
+//! wins, as in JSON parsers. It must never refuse a message that a peer's parser may take.
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Answers of our own: JSON-RPC error responses, one line each.
+//! berth's own answers: JSON-RPC error responses, one line each.
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Short byte strings without a heap allocation, long ones shared. For ids, which are nearly always short.
+//! Short byte strings without a heap allocation, long ones shared. Made for ids, which are nearly always short.
 use std::sync::Arc;
 
 /// With the length and the tag it makes three words, where the shared form alone would make two and a tag.

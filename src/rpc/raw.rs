@@ -1,7 +1,7 @@
 //! Reads single members and strings out of raw JSON text without building a tree.
 //!
-//! Nothing here recurses over its input, and a lone surrogate escape (`"\ud800"`), which JSON's grammar allows
-//! and Rust's strings do not, is an error nowhere.
+//! Nothing here recurses over its input. A lone surrogate escape (`"\ud800"`) is never an error: JSON's grammar allows
+//! it, though Rust's strings do not.
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;

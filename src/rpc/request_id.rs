@@ -1,7 +1,7 @@
-//! JSON-RPC ids: when two of them are the same (`RequestId`), and how one was spelt (`RawId`).
+//! JSON-RPC ids: when two ids are equal (`RequestId`), and how an id was spelt (`RawId`).
 //!
-//! A server may answer `1` with `1.0` and `"a"` with `"\u0061"`: JSON has many spellings of one value, and an
-//! answer belongs to its request whichever it took. Our own answers take the client's own spelling.
+//! A server may answer `1` with `1.0` and `"a"` with `"\u0061"`. JSON has many spellings of one value, and any of them
+//! answers the request. berth's own answers use the client's spelling.
 use std::fmt;
 
 use serde::de::IgnoredAny;

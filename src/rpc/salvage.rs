@@ -1,9 +1,8 @@
-//! Finds the id in a line that can't be parsed: too long to keep, or no valid JSON.
+//! Finds the id in a line that cannot be parsed: too long to keep, or invalid JSON.
 //!
-//! A structural scanner that is fed chunk by chunk, keeps no more than [`LONGEST_ID`] bytes of the line, and
-//! never recurses. It is lenient (`{"a": nope, "id": 7,}` gives 7), but an id inside a nested value or inside a
-//! string is never taken: an error for the wrong id would end somebody else's request. On valid JSON it finds
-//! what a parser finds.
+//! A structural scanner that takes the line chunk by chunk, keeps no more than [`LONGEST_ID`] bytes of it, and never
+//! recurses. It is lenient (`{"a": nope, "id": 7,}` gives 7). It never takes an id inside a nested value or a string:
+//! an error for a wrong id would end another request. On valid JSON it agrees with a parser.
 use memchr::memchr2;
 
 use super::envelope::Kind;

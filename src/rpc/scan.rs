@@ -1,8 +1,8 @@
 //! Walks over JSON text: whether it is JSON, and where its members stand. Builds nothing.
 //!
-//! Accepts just what `serde_json` skips over as an `IgnoredAny` (the tests hold it to that): numbers of any size, any
-//! nesting without recursion, lone surrogate escapes. Allocates nothing up to 64 levels, and a bit a level beyond.
-//! It says no more of broken text than that it is: whoever must say why asks `serde_json`.
+//! Accepts exactly what `serde_json` accepts as an `IgnoredAny` (the tests check this): numbers of any size, any
+//! nesting without recursion, lone surrogate escapes. It allocates nothing up to 64 levels, and a bit a level beyond.
+//! Of broken text it says only that it is broken: `serde_json` says why.
 /// The eight bytes of a word, all the same.
 const fn all(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])

@@ -53,7 +53,7 @@ impl fmt::Display for ToolPattern {
 }
 
 impl Value for ToolPattern {
-    const EXPECTED: &'static str = "a tool's name, or a pattern such as \"read_*\" (`*` and `?`, no others)";
+    const EXPECTED: &'static str = "a tool's name, or a pattern such as \"read_*\" (with `*` and `?`)";
 
     /// Refuses what other programs' patterns would mean something by, rather than never match.
     fn from_text(text: &str) -> Option<Self> {

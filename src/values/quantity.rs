@@ -1,7 +1,7 @@
 //! Sizes, lengths of time, processors and processes.
 //!
-//! What is impossible (no memory, a negative number of processors) cannot be held by these types. Numbers
-//! are read in decimal, never through a float, so nothing is rounded silently or overflows.
+//! These types cannot hold impossible values, such as no memory or a negative number of processors. Numbers are read in
+//! decimal, never through a float, so none is silently rounded or overflows.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Which names look like those of credentials. Owned here for configuration and trace alike, so that a
-//! value hidden in one is not shown by the other.
+//! Which names look like those of credentials. Configuration and trace share this rule, so neither shows a value that
+//! the other hides.
 
 /// Parts of names of credentials, without separators and in lower case.
 const WORDS: [&str; 11] = [

@@ -1,7 +1,7 @@
 //! `${VAR}` and `${VAR:-default}` in the text of an environment value.
 //!
-//! The text is taken apart when the file is read, so that its mistakes have a line, and put together only
-//! when its server runs. It may hold a credential: it appears in no message and no `Debug` output.
+//! The text is parsed when the file is read, so its mistakes have a line. It is expanded only when its server runs. It
+//! may hold a credential, so no message and no `Debug` output contains it.
 
 use std::fmt;
 
@@ -22,9 +22,9 @@ enum Part {
 /// What is wrong with a template; completes «the value …».
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
-    #[error("has a `${{` without its `}}`")]
+    #[error("has an unclosed `${{`")]
     Unclosed,
-    #[error("has a `${{…}}` that is neither `${{NAME}}` nor `${{NAME:-default}}`")]
+    #[error("has a `${{…}}` that is not `${{NAME}}` or `${{NAME:-default}}`")]
     Unknown,
     #[error("has a `$` before a name, without braces")]
     Bare,

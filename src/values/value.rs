@@ -1,5 +1,5 @@
-//! How a value is read: one parser a kind, shared by the file ([`Value`]) and the flags (`FromStr`), so that
-//! both take and refuse the same.
+//! How a value is read: one parser per kind, which the file ([`Value`]) and the flags (`FromStr`) share. So both accept
+//! and refuse the same values.
 
 /// A kind of value and how it is read.
 pub(crate) trait Value: Sized {

@@ -1,4 +1,4 @@
-//! As much of a DNS message (RFC 1035, section 4) as passing it on needs.
+//! As much of a DNS message (RFC 1035, section 4) as forwarding it needs.
 
 const HEADER: usize = 12;
 /// Of the third byte: an answer.

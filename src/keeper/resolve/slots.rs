@@ -1,4 +1,4 @@
-//! How many may be served at once: in all, and of each address.
+//! How many questions may be open at once: in all, and per address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

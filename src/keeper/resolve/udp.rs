@@ -1,4 +1,4 @@
-//! Questions in datagrams: a thread for each that is open.
+//! Questions in datagrams: a thread for each open question.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};

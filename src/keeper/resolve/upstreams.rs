@@ -1,7 +1,8 @@
-//! Whom to ask: what berth has told the daemon, else what the engine gave the daemon's container.
+//! The nameservers to ask: those that berth has told the daemon, else those that the engine gave the daemon's
+//! container.
 //!
-//! What berth tells is the name of a volume, for that is made in one step and seen from in here without asking anybody:
-//! `berth-dns_b441da679_n192.168.1.1_nfd00--1_shome.lan_ondots.2`. `src/dock/resolver.rs` writes it.
+//! berth's message is the name of a volume: the daemon makes a volume in one step, and the keeper sees it without
+//! asking: `berth-dns_b441da679_n192.168.1.1_nfd00--1_shome.lan_ondots.2`. `src/dock/resolver.rs` writes it.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};

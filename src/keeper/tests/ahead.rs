@@ -1,4 +1,4 @@
-//! A server that the keeper started ahead of its session: what reaches it, and whose end is whose.
+//! A server that the keeper started ahead of its session: its input, and which end causes which.
 
 use std::io::{Read, Write};
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! The filter, as the kernel would read it for each way to call, and a server that tries.
+//! The filter, as the kernel would read it for each calling convention, and a server that tries.
 
 use super::hold::{Berth, CLAIM, MINUTE};
 use super::{KEEPER, field};

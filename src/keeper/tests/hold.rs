@@ -1,4 +1,4 @@
-//! What follows what, and a keeper as PID 1 with the company that a container may have.
+//! Which phase follows which, and a keeper as PID 1 beside processes that a container may have.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! One keeper at a time has a folder, until it is no more.
+//! One keeper at a time holds a folder, until that keeper ends.
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::PermissionsExt;

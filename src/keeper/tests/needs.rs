@@ -1,4 +1,4 @@
-//! A server starts only where its mounts are what they should be, and with a home.
+//! A server starts only with the right mounts, and with a home.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};

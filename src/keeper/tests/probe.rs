@@ -1,4 +1,4 @@
-//! What the probes read, and their answers as another program reads them.
+//! The probes' readings, and their answers as another program reads them.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

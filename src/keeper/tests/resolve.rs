@@ -1,4 +1,4 @@
-//! The forwarder, as sessions meet it: what passes, what does not, and that nothing stops it.
+//! The forwarder, as sessions meet it: it passes and drops the right messages, and nothing stops it.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,8 +1,8 @@
 //! The file of one session's history: made with its first record, locked while the session lives, bounded.
 //!
-//! Where it would grow beyond its bound, its beginning and its newest part are kept, and a record between them says how
-//! many are missing. That is a new file in the old one's place, so that whoever reads one reads a whole one, and a
-//! kill at any moment leaves one.
+//! A file that would grow beyond its bound keeps its beginning and its newest part. A record between them counts the
+//! missing ones. The shortened file is a new file in the old file's place. So a reader always has a whole file, and so
+//! does a kill at any moment.
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

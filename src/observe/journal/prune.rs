@@ -1,4 +1,4 @@
-//! What becomes of old sessions' histories.
+//! Removes old sessions' histories.
 use std::fs::{self, DirEntry, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -1,6 +1,6 @@
-//! A text as it reads once its escapes are decoded, with the way back to where each byte came from.
+//! A text with its escapes decoded, and the way back to each byte's origin.
 //!
-//! Decoding never fails: what is no escape stands for itself, so that broken and cut JSON can be read as well.
+//! Decoding never fails: anything but an escape stands for itself, so broken and cut JSON can be read as well.
 use std::borrow::Cow;
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
-//! Finds the values of keys whose names look like those of credentials, in JSON and in what merely resembles it:
-//! cut bodies, log lines, headers, Python's dictionaries, query strings.
+//! Finds the values of keys whose names look like those of credentials, in JSON and in texts that resemble it: cut
+//! bodies, log lines, headers, Python's dictionaries, query strings.
 //!
-//! It goes by the separators (`:`, `=`), not by a grammar, so that nothing broken before a key can hide the key.
-//! In valid JSON the quoted name before a `:` is always the key. In doubt it hides more.
+//! It follows the separators (`:`, `=`), not a grammar, so broken text before a key cannot hide the key. In valid JSON
+//! the quoted name before a `:` is always the key. In doubt it hides more.
 use std::ops::Range;
 
 use super::{Hidden, Layer};

@@ -1,7 +1,7 @@
-//! What a terminal is shown: a server's standard error is text by nobody known, and a terminal obeys what it is told.
+//! Makes untrusted standard error safe to print on a terminal.
 //!
-//! Colours pass (`ESC [ … m`); everything else that a terminal might take for a command is shown as what it is: it can't
-//! move the cursor over berth's own lines, name the window, or fill the clipboard. Files and pipes get bytes as they are.
+//! Colours pass (`ESC [ … m`). Any other possible command to the terminal is shown as text. So a server cannot move the
+//! cursor over berth's own lines, name the window, or fill the clipboard. Files and pipes get the bytes unchanged.
 
 use std::borrow::Cow;
 use std::io::Write;

@@ -6,7 +6,7 @@
 //! 16:20:17.880211 berth          step         lease 181.0 ms mcp-codex-1
 //! ```
 //!
-//! Always one line, its body on a second one: what came from a peer can't break it, nor move a terminal's cursor.
+//! Always one line, and a second line for its body: a peer's text can neither break it nor move a terminal's cursor.
 use std::fmt::{self, Write};
 
 use jiff::Timestamp;
@@ -60,7 +60,7 @@ fn write(line: &mut String, shown: &Shown<'_>, time: Timestamp) -> fmt::Result {
         write!(line, " {}", Took(duration))?;
     }
     if let Some(count) = shown.count {
-        write!(line, " {count} records, the trace was not written fast enough")?;
+        write!(line, " {count} records: the trace was not written fast enough")?;
     }
     if let Some(detail) = &shown.detail {
         write!(line, " {}", Plain(detail))?;

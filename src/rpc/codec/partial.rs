@@ -1,7 +1,7 @@
 //! The start of a line whose end has not come yet.
 //!
-//! Holds no more than what it was given: large lines lie in memory mapped for them alone, whose pages are taken as
-//! they are filled and given back to the system with the line, whatever the allocator would keep.
+//! Holds no more than it was given. A large line has memory that is mapped for it alone. Its pages are taken as they
+//! are filled, and returned to the system with the line; an allocator might keep them.
 use bytes::{Bytes, BytesMut};
 use memmap2::{Advice, MmapMut};
 

@@ -1,4 +1,4 @@
-//! The look as `serde_json` would do it, to compare with: slower, and nothing in common with the scanner.
+//! The same look by `serde_json`, for comparison: slower, and without code in common with the scanner.
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
