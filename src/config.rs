@@ -1,9 +1,9 @@
-//! What berth was told: `berth.toml`, the flags over it, and the environment that `${VAR}` is taken from.
+//! The configuration: `berth.toml`, the flags over it, and the environment behind `${VAR}`.
 //!
-//! A [`Config`] is validated as a whole when it is read and never changes afterwards. Each mistake is a
-//! [`ConfigError`] with file, line and, where there is one, the nearest right name. Nothing here looks at
-//! the process's environment by itself (it is handed in as a [`Lookup`](crate::values::Lookup)) or speaks to a daemon, and
-//! no value of a secret is ever part of a message or of a `Debug` output.
+//! A [`Config`] is validated as a whole when it is read, and never changes afterwards. Each mistake is a
+//! [`ConfigError`] with file, line and, where possible, the nearest right name. Nothing here reads the process's
+//! environment by itself: it is handed in as a [`Lookup`](crate::values::Lookup). Nothing here speaks to a daemon. No
+//! message and no `Debug` output contains a secret's value.
 
 pub mod bake;
 mod check;
@@ -177,8 +177,8 @@ fn read_defaults(mut section: Section) -> Result<Overrides, ConfigError> {
     for Key { key, .. } in program::KEYS {
         if let Some(item) = section.remove(key) {
             return Err(item
-                .key_error(format!("`{key}` cannot stand in [defaults]"))
-                .with_hint("each server names its own, in [servers.NAME]"));
+                .key_error(format!("`{key}` is not allowed in [defaults]"))
+                .with_hint("set it for each server, in [servers.NAME]"));
         }
     }
     let overrides = Overrides::read(&mut section, table::settings())?;

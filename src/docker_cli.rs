@@ -1,7 +1,7 @@
-//! What the docker CLI's own files say: its current context, its credentials for registries, its proxies.
+//! Reads the docker CLI's own files: its current context, its credentials for registries, its proxies.
 //!
-//! Where `docker` works, berth is to work. Only these files are read here, and the credential helpers run that they name;
-//! nothing is ever written, and no credential is part of a message or of a `Debug` output.
+//! Where `docker` works, berth has to work. Only these files are read here, and only the credential helpers that they
+//! name are run. Nothing is ever written. No message and no `Debug` output contains a credential.
 
 mod context;
 mod credentials;
@@ -125,8 +125,7 @@ fn read(path: &Path) -> io::Result<Option<String>> {
 /// JSON with its place, and without what stands there: that may be a password.
 fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> io::Result<T> {
     serde_json::from_str(text).map_err(|error| {
-        let place =
-            format!("it is not as docker writes it: line {}, column {}", error.line(), error.column());
+        let place = format!("unexpected content at line {}, column {}", error.line(), error.column());
         io::Error::new(ErrorKind::InvalidData, place)
     })
 }

@@ -1,7 +1,7 @@
-//! The command lines by which people start MCP servers today (`npx`, `uvx`, `docker run`, a script), understood as servers.
+//! Understands the command lines by which people start MCP servers today: `npx`, `uvx`, `docker run`, a script.
 //!
-//! Pure: from words to the keys of a `[servers.NAME]` table, which the configuration's own reader takes from there. Nothing is
-//! looked up, and no value of a variable or an argument is part of a message, for it may be a credential.
+//! Pure: it turns words into the keys of a `[servers.NAME]` table, which the configuration's own reader then reads. It
+//! looks nothing up. No message contains the value of a variable or an argument, because it may be a credential.
 
 mod docker;
 mod flags;
@@ -148,7 +148,7 @@ fn env(words: &[String]) -> Result<Parsed, RunnerError> {
     let variables = words.iter().take_while(is_variable).count();
     if words.get(variables).is_some_and(|word| word.starts_with('-')) {
         let flag = &words[variables];
-        let next = "leave it out: a server of berth's has no variables but its own";
+        let next = "leave it out: a server in berth has only its own variables";
         return Err(RunnerError::new(
             format!("berth does not take over `{}` of `env`", flags::bare(flag)),
             next,

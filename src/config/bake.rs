@@ -1,4 +1,4 @@
-//! How packages become images: what they are installed on, from where, and within which limits.
+//! How packages become images: the base images, the registries, and the limits of an installation.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What holds across settings: whether those of a server go together when all layers are there.
+//! Rules across settings: whether a server's settings fit together once all layers are applied.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ impl Server {
             self.name, entry.name
         ))
         .at(entry.place.clone())
-        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
+        .with_hint("set `prestart = false` for this server; its containers still wait on standby"))
     }
 
     /// Whether a prestarted server's arguments are known before its session.
@@ -45,7 +45,7 @@ impl Server {
             "server `{}` cannot be prestarted: its arguments take `{variable}` from its client's environment",
             self.name
         ))
-        .with_hint("set `prestart = false` for this server; its containers are on standby all the same"))
+        .with_hint("set `prestart = false` for this server; its containers still wait on standby"))
     }
 }
 
@@ -67,7 +67,7 @@ impl Settings {
             };
             let path = Path::new(target);
             if path == Path::new("/") || CLOSED.iter().any(|closed| path.starts_with(closed)) {
-                return Err(refused("the container needs its own".to_owned()));
+                return Err(refused("the container needs its own files there".to_owned()));
             }
             let tmpfs = self.tmpfs.keys().map(String::as_str).filter(|tmpfs| {
                 // One inside of a tmpfs is no fault; that is the container's own.
@@ -78,9 +78,9 @@ impl Settings {
             let below = others.filter(|other| path.starts_with(other));
             if let Some(other) = tmpfs.chain(below).next() {
                 return Err(refused(if Path::new(other) == path {
-                    "something else is to be there, too".to_owned()
+                    "something else is mounted there, too".to_owned()
                 } else {
-                    format!("`{other}` is to be there, and one may not lie in the other")
+                    format!("it overlaps `{other}`")
                 }));
             }
         }
@@ -92,7 +92,7 @@ impl Settings {
         let Some(first) = self.volumes.first() else { return Ok(()) };
         if self.prestart {
             let message = format!(
-                "server `{server}` cannot be prestarted: its volume `{}` is for one session at a time",
+                "server `{server}` cannot be prestarted: its volume `{}` allows one session at a time",
                 first.name
             );
             return Err(ConfigError::new(message)
@@ -105,7 +105,7 @@ impl Settings {
                 let message = format!("server `{server}` has the volume `{}` twice", volume.name);
                 return Err(ConfigError::new(message)
                     .at(volume.place.clone())
-                    .with_hint("one place is enough, or give them two names"));
+                    .with_hint("remove one of them, or give them two names"));
             }
         }
         Ok(())

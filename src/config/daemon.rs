@@ -1,4 +1,4 @@
-//! A daemon's address, and who says it.
+//! A daemon's address, and the source that names it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,11 +27,11 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Configured => f.write_str("named in [dind]"),
-            Self::DockerHost => f.write_str("by DOCKER_HOST"),
+            Self::DockerHost => f.write_str("from DOCKER_HOST"),
             Self::Context { name, by_variable: true } => {
-                write!(f, "of the docker context `{name}` by DOCKER_CONTEXT")
+                write!(f, "the docker context `{name}`, from DOCKER_CONTEXT")
             }
-            Self::Context { name, .. } => write!(f, "of the current docker context `{name}`"),
+            Self::Context { name, .. } => write!(f, "the current docker context `{name}`"),
             Self::Socket { looked_for, is_there: true } if looked_for.len() == 1 => {
                 f.write_str("the default socket")
             }
@@ -39,7 +39,7 @@ impl fmt::Display for Origin {
                 let missing = looked_for.len() - usize::from(*is_there);
                 let paths: Vec<_> =
                     looked_for.iter().take(missing).map(|path| format!("`{}`", path.display())).collect();
-                write!(f, "no socket being at {}", paths.join(", "))
+                write!(f, "no socket at {}", paths.join(", "))
             }
         }
     }
@@ -69,7 +69,7 @@ impl Daemon {
             Origin::Configured => "correct `engine` in [dind]",
             Origin::DockerHost => "correct DOCKER_HOST",
             Origin::Context { by_variable, .. } => leave(*by_variable),
-            Origin::Socket { .. } => "name another with DOCKER_HOST or `docker context use`",
+            Origin::Socket { .. } => "name another engine with DOCKER_HOST or `docker context use`",
         };
         format!("{start}, or {another}")
     }

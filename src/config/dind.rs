@@ -1,5 +1,4 @@
-//! Which Docker daemon holds the sessions, and which engine holds that daemon. Only addresses: nothing here
-//! connects.
+//! Which Docker daemon holds the sessions, and which engine holds that daemon. Only addresses: nothing here connects.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -142,7 +141,7 @@ impl Dind {
         if dind.certs.is_some() && dind.host.is_none() {
             return Err(section
                 .error("`certs` needs a `host`")
-                .with_hint("the daemon that `berth up` makes has certificates of berth's own"));
+                .with_hint("remove `certs`: berth itself makes the certificates of its own daemon"));
         }
         dind.check_shares(dind.host.as_deref().or(dind.engine.as_deref()).unwrap_or_default())?;
         Ok(dind)
@@ -150,10 +149,13 @@ impl Dind {
 
     /// Whether a daemon or an engine at `address` can have folders of this machine.
     fn check_shares(&self, address: &str) -> Result<(), ConfigError> {
-        let message =
-            || format!("`share` in [dind] needs a daemon on this machine, and `{address}` is another");
+        let message = || {
+            format!("`share` in [dind] needs a daemon on this machine, but `{address}` is on another machine")
+        };
         match remote_host(address).and_then(|_| self.share.error(message())) {
-            Some(error) => Err(error.with_hint("take it out; that machine's files are not this one's")),
+            Some(error) => {
+                Err(error.with_hint("remove `share`: that machine does not have this machine's files"))
+            }
             None => Ok(()),
         }
     }
@@ -217,7 +219,7 @@ mod tests {
         for wrong in ["me:hunter2@p:1", "http://", "ftp://me:hunter2@p:1"] {
             let error = parse(wrong).unwrap_err().to_string();
             assert!(
-                error.starts_with("b.toml:2: `proxy` is an address") && !error.contains("hunter2"),
+                error.starts_with("b.toml:2: `proxy` must be an address") && !error.contains("hunter2"),
                 "{error}"
             );
         }

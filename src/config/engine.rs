@@ -1,6 +1,6 @@
-//! Which engine holds the daemon that `berth up` makes: what the file says, else what the docker CLI would use.
+//! Which engine holds the daemon that `berth up` makes: the file's choice, else the docker CLI's.
 //!
-//! [`Said::gather`] reads the environment and the docker CLI's files; the choice over what they say is pure.
+//! [`Said::gather`] reads the environment and the docker CLI's files; the choice between them is pure.
 
 use std::path::{Path, PathBuf};
 
@@ -97,8 +97,8 @@ impl Dind {
         }
         if let Some(host) = &said.host {
             let Some(address) = Address::from_text(host).map(Address::into_inner) else {
-                let message = format!("DOCKER_HOST is {}, not `{host}`", Address::EXPECTED);
-                return Err(ConfigError::new(message).with_hint("or set `engine` in [dind]"));
+                let message = format!("DOCKER_HOST must be {}, not `{host}`", Address::EXPECTED);
+                return Err(ConfigError::new(message).with_hint("correct it, or set `engine` in [dind]"));
             };
             // Where it is reached at another address than it listens, its certificates tell.
             let has_own_certs =
@@ -143,8 +143,8 @@ impl Dind {
         let named = format!("`engine = \"{address}\"`");
         let (message, line) = if self.bind.is_loopback() {
             let message = format!(
-                "the engine `{address}` is on another machine, and a daemon that listens on its {} alone cannot be \
-                 reached from here",
+                "the engine `{address}` is on another machine; a daemon that listens only on {} there \
+                 cannot be reached from here",
                 self.bind
             );
             let line = "`bind = \"0.0.0.0\"`".to_owned();
@@ -153,10 +153,10 @@ impl Dind {
             // The clients that start sessions give them an environment of their own making, and another context may be the
             // current one by then.
             let why = match origin {
-                Origin::Context { .. } => "the docker context may be another one then",
-                _ => "they may not have DOCKER_HOST",
+                Origin::Context { .. } => "the current docker context may change",
+                _ => "their clients may not set DOCKER_HOST",
             };
-            (format!("sessions cannot find the engine `{address}`, for {why}"), named)
+            (format!("sessions may not find the engine `{address}`: {why}"), named)
         } else {
             return Ok(());
         };

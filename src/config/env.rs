@@ -69,7 +69,7 @@ pub(super) fn read_env(section: &mut Section) -> Result<Vec<EnvEntry>, ConfigErr
         for item in section.take_section(key)?.map(Section::entries).unwrap_or_default() {
             if !is_env_name(&item.name) {
                 return Err(item
-                    .key_error(format!("`{}` in `{key}` is no name of a variable", item.name))
+                    .key_error(format!("`{}` in `{key}` is not a variable's name", item.name))
                     .with_hint("a name is letters, digits, `_`, `.` and `-`, with a letter or `_` first"));
             }
             if entries.iter().any(|entry| entry.name == item.name) {
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(error("1A=hunter2"), "expected NAME=VALUE, or NAME for the variable of that name");
         assert_eq!(
             error("A=hunter2${"),
-            "the value of `A` has a `${` without its `}`; \
+            "the value of `A` has an unclosed `${`; \
              write `${NAME}`, `${NAME:-default}`, or `$$` for a plain `$`"
         );
         // A dotted name has no variable of its own to be taken from.

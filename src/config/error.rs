@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what would be right. Never shows a secret's value.
+//! A mistake in a configuration: what is wrong, where, and what would be right. Never shows a secret's value.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Where berth's files are. Only paths: nothing here reads or makes one.
+//! Where berth's files are. Only paths: nothing here reads or makes a file.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ impl Home {
         if let Some(home) = set("BERTH_HOME") {
             // Each client starts berth in another folder: a relative one would be another home for each.
             if !home.is_absolute() {
-                let message = format!("BERTH_HOME is an absolute path, not `{}`", home.display());
+                let message = format!("BERTH_HOME must be an absolute path, not `{}`", home.display());
                 return Err(ConfigError::new(message));
             }
             let config_file = home.join("berth.toml");
@@ -118,7 +118,7 @@ mod tests {
         );
         assert_eq!(
             home(&[("BERTH_HOME", "x/y"), ("HOME", "/h")]).unwrap_err().to_string(),
-            "BERTH_HOME is an absolute path, not `x/y`"
+            "BERTH_HOME must be an absolute path, not `x/y`"
         );
     }
 

@@ -1,4 +1,4 @@
-//! A key of the file that is no setting of a server, as the manual has it.
+//! A key of the file that is not a server's setting, as the manual shows it.
 
 use super::setting::Otherwise;
 

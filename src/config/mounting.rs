@@ -1,8 +1,9 @@
-//! What a server's `mounts` lead to when it starts.
+//! Resolves a server's `mounts` when it starts.
 //!
-//! A source is opened once, and what the kernel says of the open file decides: its path without links has to lie in a shared
-//! folder. Its device and inode go with it, so that the keeper knows what the daemon mounts in the end for the same thing or
-//! another (`keeper/needs.rs`): a server that may write in a folder can put a link in the place of anything below it.
+//! berth opens a source once, and the kernel's view of the open file decides: its path without links must lie in a
+//! shared folder. Device and inode go to the keeper, which compares them with the mount that the daemon made
+//! (`keeper/needs.rs`). The comparison matters because a server that may write to a folder can replace anything below
+//! it with a link.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Component, Path, PathBuf};
@@ -41,7 +42,7 @@ impl Config {
     ) -> Result<Mount, ConfigError> {
         let wrong = |message: String| ConfigError::new(message).at(entry.place.clone());
         let source = entry.expand(lookup).map_err(|variable| {
-            wrong(format!("server `{server}` needs the variable `{variable}` for a mount, which is not set"))
+            wrong(format!("server `{server}` needs the variable `{variable}` for a mount, but it is not set"))
                 .with_hint(format!(
                     "set it for the client that starts berth (Codex passes what its `env_vars` names), \
                      or write `${{{variable}:-default}}`"
@@ -49,12 +50,14 @@ impl Config {
         })?;
         let from = Path::new(&source);
         if !from.is_absolute() && from.components().next() != Some(Component::CurDir) {
-            return Err(wrong(format!("server `{server}` cannot mount `{source}`: it is no absolute path"))
-                .with_hint("begin with `/`, `~/`, or `.` for the folder in which the client starts berth"));
+            return Err(wrong(format!(
+                "server `{server}` cannot mount `{source}`: it is not an absolute path"
+            ))
+            .with_hint("begin with `/`, `~/`, or `.` for the folder in which the client starts berth"));
         }
         let (path, stat) = look_at(from).map_err(|error| {
             wrong(format!("server `{server}` cannot mount `{source}`: {error}"))
-                .with_hint("name a folder that is there, or take the mount out")
+                .with_hint("name a folder that exists, or remove the mount")
         })?;
         let refused = |why: &str| {
             let real = if from == path { String::new() } else { format!(" (`{}`)", path.display()) };
@@ -64,10 +67,10 @@ impl Config {
             return Err(refused("it is neither a folder nor a file"));
         }
         let Some(plain) = path.to_str().filter(|path| !path.contains([',', ':'])) else {
-            return Err(refused("its path holds a `,`, a `:` or what is no text"));
+            return Err(refused("its path holds a `,`, a `:` or a byte that is not UTF-8"));
         };
         if let Some(why) = share.closed(&path) {
-            return Err(refused(&why).with_hint("keep what servers are to work on in a folder of its own"));
+            return Err(refused(&why).with_hint("keep the servers' files in a folder of their own"));
         }
         if let Some(apart) = share.unseen(&path) {
             return Err(refused(&apart.why()).with_hint(apart.hint()));
@@ -76,9 +79,8 @@ impl Config {
         if !is_shared(&path) {
             // Whoever put the link there shall not have it shared.
             if is_shared(from) || share.names(from) {
-                return Err(refused("a link leads out of what is shared").with_hint(
-                    "look at the links in its path; what they lead to would have to be shared, too",
-                ));
+                return Err(refused("a link leads out of the shared folders")
+                    .with_hint("check the links in its path; their targets must be shared, too"));
             }
             let folder = if path.is_dir() { &path } else { path.parent().unwrap_or(&path) };
             let file = self.expected.display();
@@ -87,7 +89,7 @@ impl Config {
                     format!("write `{line}` under [dind] in {file}, then type `berth up`")
                 }
                 Some(line) => format!("write `{line}` under [dind] in {file}"),
-                None => "that could not be shared: keep what servers are to work on in a folder of its own"
+                None => "berth cannot share that folder: keep the servers' files in a folder of their own"
                     .to_owned(),
             };
             return Err(match share.known_apart() {

@@ -1,4 +1,4 @@
-//! One layer of a server's settings: `[defaults]`, a server's own table, or the flags. A layer says only what it changes.
+//! One layer of a server's settings: `[defaults]`, a server's own table, or the flags. A layer holds only its changes.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a server runs: an image, or packages that become one; and its arguments.
+//! What a server runs: an image, or packages that become an image; and its arguments.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub(super) fn read_server(
         _ => {
             return Err(section
                 .error("`image`, `npx` and `uvx` exclude each other")
-                .with_hint("keep the one that the server is to come from"));
+                .with_hint("keep one of them"));
         }
     };
     if recipe.is_none() && integrity.is_some() {
@@ -77,12 +77,12 @@ pub(super) fn read_server(
     if command.as_ref().is_some_and(Vec::is_empty) {
         return Err(section
             .error("`command` is empty")
-            .with_hint("leave it out for the image's own ENTRYPOINT and CMD, or put the program first"));
+            .with_hint("remove it to run the image's own ENTRYPOINT and CMD, or put the program first"));
     }
     if args.is_some() && recipe.is_some() {
         return Err(section
-            .error("`args` has no place beside `npx` or `uvx`")
-            .with_hint("write the arguments behind the package"));
+            .error("`args` cannot be used with `npx` or `uvx`")
+            .with_hint("write the arguments after the package"));
     }
     // A package's image has no CMD that could stand for arguments.
     let args = args.or(package_args.filter(|_| command.is_none()));
@@ -103,7 +103,7 @@ impl Server {
             })?;
             let value = template.expand(lookup).map_err(|variable| {
                 let message = format!(
-                    "server `{}` needs the variable `{variable}` for an argument, and it is not set",
+                    "server `{}` needs the variable `{variable}` for an argument, but it is not set",
                     self.name
                 );
                 let next =
@@ -203,8 +203,8 @@ mod tests {
                 .contains("`image` is missing in [servers.a]; a server needs an image, or")
         );
         assert!(error("image = \"i\"\nintegrity = \"x\"").contains("`integrity` needs `npx` or `uvx`"));
-        assert!(error("npx = \"a\"\nargs = []").contains("`args` has no place beside `npx`"));
-        assert!(parse("[defaults]\nnpx = \"a\"").unwrap_err().contains("`npx` cannot stand in [defaults]"));
+        assert!(error("npx = \"a\"\nargs = []").contains("`args` cannot be used with `npx`"));
+        assert!(parse("[defaults]\nnpx = \"a\"").unwrap_err().contains("`npx` is not allowed in [defaults]"));
     }
 
     #[test]
@@ -214,17 +214,16 @@ mod tests {
             "/b.toml:2: `npx`: `npx` names no package of a registry; a folder of this machine cannot be baked: \
              start its script with `node /ABSOLUTE/PATH/TO/FILE`"
         );
-        assert!(error("npx = \"a 'hunter2\"").contains("`npx` has a quote without its other half"));
+        assert!(error("npx = \"a 'hunter2\"").contains("`npx` has an unclosed quote"));
         let unclosed = error("npx = \"a hunter2${\"");
         assert!(
-            unclosed.contains("an argument in `npx` has a `${` without its `}`")
-                && !unclosed.contains("hunter2")
+            unclosed.contains("an argument in `npx` has an unclosed `${`") && !unclosed.contains("hunter2")
         );
         assert!(
             error("image = \"i\"\nargs = [\"$HOME\"]")
                 .contains("an argument in `args` has a `$` before a name")
         );
-        assert!(error("npx = 1").contains("`npx` is a text in quotes"));
+        assert!(error("npx = 1").contains("`npx` must be a text in quotes"));
     }
 
     #[test]
@@ -251,7 +250,9 @@ mod tests {
         assert_eq!(config.foreign_images().into_iter().collect::<Vec<_>>(), ["i"]);
         assert_eq!(config.recipes().len(), 2);
         assert!(
-            parse("[bake]\nnpm_registry = \"r\"").unwrap_err().contains("is an address such as \"https://")
+            parse("[bake]\nnpm_registry = \"r\"")
+                .unwrap_err()
+                .contains("must be an address such as \"https://")
         );
         assert!(parse("[bake]\nnodes = \"r\"").unwrap_err().contains("did you mean `node`?"));
     }

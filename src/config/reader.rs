@@ -1,5 +1,5 @@
-//! A typed walk through a TOML table that remembers lines: take the known keys, and what is left over is
-//! unknown. The only file of the configuration that knows of `toml`.
+//! A typed walk through a TOML table that remembers lines. It takes the known keys; any other key is unknown. The only
+//! file of the configuration that knows `toml`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl<'a> Section<'a> {
             .at(Some(self.source.place(key.span().start)));
         Err(match nearest(name, self.known.iter().copied()) {
             Some(near) => error.with_hint(format!("did you mean `{near}`?")),
-            None => error.with_hint(format!("known are {}", self.known.join(", "))),
+            None => error.with_hint(format!("known keys are {}", self.known.join(", "))),
         })
     }
 
@@ -140,18 +140,22 @@ impl<'a> Item<'a> {
 
     pub(super) fn read<T: Value>(&self) -> Result<T, ConfigError> {
         read(&self.value).ok_or_else(|| {
-            self.error(format!("`{}` is {}, not {}", self.name, T::EXPECTED, shown(&self.value)))
+            self.error(format!("`{}` must be {}, not {}", self.name, T::EXPECTED, shown(&self.value)))
         })
     }
 
     fn read_quietly<T: Value>(&self) -> Result<T, ConfigError> {
-        read(&self.value).ok_or_else(|| self.error(format!("`{}` is {}", self.name, T::EXPECTED)))
+        read(&self.value).ok_or_else(|| self.error(format!("`{}` must be {}", self.name, T::EXPECTED)))
     }
 
     /// A text that may be a secret: the error does not show what else is there.
     pub(super) fn text(&self) -> Result<&str, ConfigError> {
         self.value.get_ref().as_str().ok_or_else(|| {
-            self.error(format!("`{}` is a text in quotes, not {}", self.name, kind(self.value.get_ref())))
+            self.error(format!(
+                "`{}` must be a text in quotes, not {}",
+                self.name,
+                kind(self.value.get_ref())
+            ))
         })
     }
 
@@ -161,7 +165,7 @@ impl<'a> Item<'a> {
             return self.list::<String>();
         }
         shlex::split(self.text()?).ok_or_else(|| {
-            self.error(format!("`{}` has a quote without its other half", self.name))
+            self.error(format!("`{}` has an unclosed quote", self.name))
                 .with_hint("write the words as a list: [\"PACKAGE\", \"ARGUMENT\"]")
         })
     }
@@ -169,13 +173,13 @@ impl<'a> Item<'a> {
     pub(super) fn list<T: Value>(&self) -> Result<Vec<T>, ConfigError> {
         let Some(list) = self.value.get_ref().as_array() else {
             let given = kind(self.value.get_ref());
-            return Err(self.error(format!("`{}` is a list in brackets, not {given}", self.name)));
+            return Err(self.error(format!("`{}` must be a list in brackets, not {given}", self.name)));
         };
         list.iter()
             .map(|value| {
                 read(value).ok_or_else(|| {
                     let given = shown(value);
-                    let message = format!("each of `{}` is {}, not {given}", self.name, T::EXPECTED);
+                    let message = format!("each of `{}` must be {}, not {given}", self.name, T::EXPECTED);
                     ConfigError::new(message).at(Some(self.source.place(value.span().start)))
                 })
             })
@@ -187,7 +191,7 @@ impl<'a> Item<'a> {
         let table = match self.value.into_inner() {
             DeValue::Table(table) => table,
             other => {
-                let message = format!("`{}` is a table, not {}", self.name, kind(&other));
+                let message = format!("`{}` must be a table, not {}", self.name, kind(&other));
                 return Err(ConfigError::new(message).at(Some(place)));
             }
         };

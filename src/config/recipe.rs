@@ -1,4 +1,4 @@
-//! What an image is baked from, and what it is called by that.
+//! What an image is baked from, and the image name that follows from it.
 
 use std::fmt::Write;
 

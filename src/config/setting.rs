@@ -1,4 +1,4 @@
-//! What a setting is: a key of the file, perhaps an option of `berth run`, and the change that its value makes.
+//! A setting: a key of the file, perhaps an option of `berth run`, and the change that its value makes.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `share` in `[dind]`: the folders of this machine that the daemon sees, each at its own path.
 //!
-//! When the file is read a share is only a text; [`Shares::canonical`] asks the file system, and is asked by those alone
-//! who need the folders: `berth up`, and servers with mounts.
+//! A share is only a text when the file is read; [`Shares::canonical`] then asks the file system. Only `berth up` and
+//! servers with mounts need the folders, and only they ask.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -76,7 +76,7 @@ impl Apart {
         if self.contained {
             "mount the folder into this container at its path on the engine's machine"
         } else {
-            "keep what servers are to work on where the engine's machine has the same folder"
+            "keep the servers' files in a folder that the engine's machine has, too"
         }
     }
 }
@@ -175,7 +175,7 @@ impl Shares {
         let share = self.listed.iter().find(is_it)?;
         let message = format!("`{}` in `share` cannot be shared: {}", share.written, apart.why());
         let error = ConfigError::new(message).at(Some(share.place.clone()));
-        Some(error.with_hint(format!("{}, or take it out", apart.hint())))
+        Some(error.with_hint(format!("{}, or remove it", apart.hint())))
     }
 
     /// What of berth's, the daemon's or the engine's is at, in or above `path`, which has no links.
@@ -228,7 +228,7 @@ impl Shares {
             let message = format!("`{}` in `share` cannot be used: {error}", share.written);
             ConfigError::new(message)
                 .at(Some(share.place.clone()))
-                .with_hint("name a folder that is there, or take it out")
+                .with_hint("name a folder that exists, or remove it")
         })?;
         // They may be links themselves.
         self.check(share, &path, real)?;
@@ -242,7 +242,7 @@ impl Shares {
         let message = format!("`{}`{link} in `share` cannot be shared: {why}", share.written);
         Err(ConfigError::new(message)
             .at(Some(share.place.clone()))
-            .with_hint("name the folders that servers are to work in, such as \"~/src\""))
+            .with_hint("name the servers' working folders, such as \"~/src\""))
     }
 
     /// Why the daemon may not have `path`, if so.

@@ -1,5 +1,5 @@
-//! Every setting of a server, once: its key, what holds without it, its words, its option. The file's reader, the command
-//! line, `--help` and the manual are made of this table. A new setting is an entry here, a field of [`Settings`], and its use.
+//! Every setting of a server, once: its key, its default, its texts, its option. The file's reader, the command line,
+//! `--help` and the manual come from this table. A new setting is an entry here, a field of [`Settings`], and its use.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -299,7 +299,7 @@ fn read_tmpfs(section: &mut Section<'_>, key: &'static str) -> Result<Option<Cha
     let mut tmpfs = BTreeMap::<String, u64>::new();
     for item in table.entries() {
         let path = AbsolutePath::from_text(&item.name).ok_or_else(|| {
-            item.key_error(format!("`{}` in `tmpfs` is no absolute path such as \"/tmp\"", item.name))
+            item.key_error(format!("`{}` in `tmpfs` is not an absolute path such as \"/tmp\"", item.name))
         })?;
         let size: ByteSize = item.read()?;
         if size.bytes() == 0 {

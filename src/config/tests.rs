@@ -297,7 +297,7 @@ fn a_prestarted_server_has_no_value_of_a_session() {
     let refused = |line: u32, why: &str| {
         format!(
             "{line}: server `a` cannot be prestarted: its variable {why}; \
-             set `prestart = false` for this server; its containers are on standby all the same"
+             set `prestart = false` for this server; its containers still wait on standby"
         )
     };
     let theirs = |variable| format!("`X` takes `{variable}` from its client's environment");

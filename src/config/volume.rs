@@ -1,4 +1,4 @@
-//! `volumes`: what a server remembers from session to session, kept in the daemon.
+//! `volumes`: a server's memory from session to session, kept in the daemon.
 
 use super::error::{ConfigError, Place};
 use super::mount::target_path;
@@ -98,7 +98,7 @@ mod tests {
             assert!(said.starts_with("expected a volume such as \"memory:/data\""), "{wrong}: {said}");
         }
         let said = error("volumes = [\"~/x:/data\"]");
-        assert!(said.starts_with("berth.toml:5: each of `volumes` is a volume such as"), "{said}");
+        assert!(said.starts_with("berth.toml:5: each of `volumes` must be a volume such as"), "{said}");
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
         server.settle((1, 1));
         assert_eq!((server.settings.standby, server.settings.user), (0, None));
         let said = error("prestart = true");
-        let expected = "berth.toml:2: server `a` cannot be prestarted: its volume `all` is for one session at a time; \
+        let expected = "berth.toml:2: server `a` cannot be prestarted: its volume `all` allows one session at a time; \
                         set `prestart = false` for this server";
         assert_eq!(said, expected);
     }
@@ -116,14 +116,11 @@ mod tests {
     #[test]
     fn volumes_and_mounts_are_each_in_a_place_of_their_own() {
         let said = error("volumes = [\"memory:/data\"]\nmounts = [\"/x:/data/x\"]");
-        assert!(
-            said.contains("at `/data/x`: `/data` is to be there, and one may not lie in the other"),
-            "{said}"
-        );
+        assert!(said.contains("at `/data/x`: it overlaps `/data`"), "{said}");
         let said = error("volumes = [\"memory:/.berth\"]");
         assert!(said.contains("berth.toml:5: server `a` cannot have a mount at `/.berth`"), "{said}");
         let said = error("volumes = [\"all:/data:shared\"]");
-        assert!(said.contains("server `a` has the volume `all` twice; one place is enough"), "{said}");
+        assert!(said.contains("server `a` has the volume `all` twice; remove one of them"), "{said}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Docker contexts: engines that have a name, one of them the current one.
+//! Docker contexts: engines with names. One of them is the current context.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! Who pulls from a registry: what `docker login` has left in the file, or in the keeping of a helper program.
+//! Credentials for a registry, which `docker login` left in the file or with a helper program.
 //!
-//! A credential is for the daemon that pulls, and never part of a message or of a `Debug` output. What a helper says when it
-//! fails is not shown either: nobody knows what stands in it.
+//! A credential is for the daemon that pulls, and never part of a message or of a `Debug` output. A failed helper's
+//! output is not shown either, because it may contain anything.
 
 use std::fmt;
 use std::process::Stdio;
@@ -116,7 +116,7 @@ impl DockerCli {
             None => file.entry(key),
             // It is a part of a program's name, and no path.
             Some(helper) if helper.contains('/') => {
-                warnings.push(format!("`{helper}` can be no credential helper"));
+                warnings.push(format!("`{helper}` is not a credential helper's name"));
                 None
             }
             Some(helper) => ask(&format!("docker-credential-{helper}"), key).await.unwrap_or_else(|why| {
@@ -204,8 +204,7 @@ async fn run(program: &str, server: &str) -> Result<Option<Credential>, String> 
     if !status.success() {
         return Err(format!("failed ({status})"));
     }
-    let Answer { username, secret } =
-        parse(&said).map_err(|_| "gave an answer that is none of a credential helper's".to_owned())?;
+    let Answer { username, secret } = parse(&said).map_err(|_| "gave an invalid answer".to_owned())?;
     let server = server.to_owned();
     let credential = if username == TOKEN {
         Credential { server, identity_token: secret, ..Credential::default() }

@@ -1,4 +1,4 @@
-//! The proxies that the docker CLI hands to each container. Pure.
+//! The proxies that the docker CLI gives each container. Pure.
 
 use std::fmt;
 

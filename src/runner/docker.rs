@@ -1,4 +1,4 @@
-//! `docker run` and `podman run`: an image, and flags that are settings of berth's, need none, or can't be had.
+//! `docker run` and `podman run`: an image, and its flags. A flag becomes a setting, needs no setting, or is refused.
 
 mod flag;
 mod mount;
@@ -28,14 +28,14 @@ pub(super) fn parse(engine: &str, words: &[String]) -> Result<Parsed, RunnerErro
             Next::End => {
                 return Err(RunnerError::new(
                     format!("`{runner}` names no image"),
-                    "write it behind the flags",
+                    "write the image after the flags",
                 ));
             }
         }
     };
     if image.parse::<Image>().is_err() || image.contains('$') {
         let next = "write it as in `ghcr.io/github/github-mcp-server`";
-        return Err(RunnerError::new(format!("`{runner}` names no image that could be one"), next));
+        return Err(RunnerError::new(format!("`{runner}` does not name a valid image"), next));
     }
     run.parsed.notes.append(&mut line.notes);
     Ok(run.finish(image, line.rest()))
@@ -46,7 +46,7 @@ pub(super) fn other(engine: &str, command: &str) -> RunnerError {
     let (message, next) = match command {
         "exec" => (
             "a container that runs already is shared by all sessions",
-            "write `docker run -i --rm IMAGE` with its image, so that each has its own",
+            "write `docker run -i --rm IMAGE` with its image, so that each session has its own container",
         ),
         "compose" | "compose-v2" => {
             ("a compose file may hold anything", "write its server as `docker run -i --rm IMAGE`")
@@ -59,7 +59,7 @@ pub(super) fn other(engine: &str, command: &str) -> RunnerError {
             "a flag before the command chooses another engine",
             "leave it out: berth has a daemon of its own",
         ),
-        _ => ("it is no command that starts a server", "write `docker run -i --rm IMAGE`"),
+        _ => ("this command does not start a server", "write `docker run -i --rm IMAGE`"),
     };
     let command = super::flags::bare(command);
     RunnerError::new(format!("berth does not take over `{engine} {command}`: {message}"), next)
@@ -152,7 +152,7 @@ impl Run {
         match mount {
             Ok(Mount::Bind { source, .. }) if mount::is_engine(&source) => {
                 let next = "a server that needs an engine cannot run in berth: leave it as it is";
-                Err(line.refuse(flag, "who reaches an engine's socket rules the machine", next))
+                Err(line.refuse(flag, "a server with an engine's socket rules the machine", next))
             }
             Ok(Mount::Bind { source, target, write }) => {
                 let (source, mode) = (template(&source), if write { ":rw" } else { "" });
@@ -163,14 +163,14 @@ impl Run {
                 let mode = if write { "" } else { ":ro" };
                 self.parsed.volumes.push(format!("{name}:{target}{mode}"));
                 self.parsed.notes.push(format!(
-                    "the volume `{name}` begins empty: what the other engine keeps under that name stays there"
+                    "the volume `{name}` begins empty: the other engine keeps its own volume of that name"
                 ));
                 Ok(())
             }
             // What it holds lasts as long as the container, as anything that the server writes.
             Ok(Mount::Unnamed) => {
                 self.parsed.notes.push(format!(
-                    "`{flag}` without a source is left out: it would last as long as the session"
+                    "`{flag}` without a source is left out: such a volume ends with its session"
                 ));
                 Ok(())
             }

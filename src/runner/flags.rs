@@ -90,7 +90,7 @@ impl<'a> Line<'a> {
                     None => self.words.next().ok_or_else(|| {
                         RunnerError::new(
                             format!("`{name}` of `{}` has no value", self.runner),
-                            "write it behind the flag",
+                            "write it after the flag",
                         )
                     })?,
                 }
@@ -184,7 +184,7 @@ mod tests {
         let error = |line| read(line).unwrap_err();
         assert!(error("--what=hunter2 w").starts_with("berth does not know `--what` of `it`;"));
         assert!(error("-ix w").starts_with("berth does not know `-x` of `it`;"));
-        assert_eq!(error("-i -v"), "`-v` of `it` has no value; write it behind the flag");
+        assert_eq!(error("-i -v"), "`-v` of `it` has no value; write it after the flag");
         assert_eq!(
             error("--never w"),
             "berth does not take over `--never` of `it`: it is bad; do another thing"

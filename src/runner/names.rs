@@ -1,4 +1,4 @@
-//! What things are called: programs, servers, packages; and texts as templates.
+//! Names of programs, servers and packages; and texts as templates.
 
 use crate::values::is_server_name;
 

@@ -27,7 +27,7 @@ fn flag(name: &str) -> Option<Flag<Meaning>> {
             Flag::Refused("it asks for what is installed on this machine", NAME_IT)
         }
         "-c" | "--call" | "--shell-mode" => {
-            Flag::Refused("it is a line for a shell", "name the package, the program and its arguments")
+            Flag::Refused("it is a shell command", "name the package, the program and its arguments")
         }
         "--prefix" | "-C" | "--workspace" | "-w" | "--workspaces" | "--ws" | "--cache" => {
             Flag::Refused(LOCAL, NAME_IT)
@@ -65,7 +65,7 @@ pub(super) fn parse_npm(words: &[String]) -> Result<Parsed, RunnerError> {
             if let Some(flag) = own.clone().find(|word| word.starts_with('-')) {
                 return Err(RunnerError::new(
                     format!("`npm exec` takes `{}` for its own", super::flags::bare(flag)),
-                    "write `--` before the package, and what follows is the server's",
+                    "write `--` before the package; the server gets the flags after it",
                 ));
             }
             let own = own.count();
@@ -99,9 +99,9 @@ fn build(
 ) -> Result<Parsed, RunnerError> {
     let Some(first) = first else {
         let (message, next) = if packages.is_empty() {
-            ("names no package", "write it behind, as in `npx -y @modelcontextprotocol/server-everything`")
+            ("names no package", "add it, as in `npx -y @modelcontextprotocol/server-everything`")
         } else {
-            ("names a package and no program", "write the program's name behind it")
+            ("names a package and no program", "write the program's name after it")
         };
         return Err(RunnerError::new(format!("`{runner}` {message}"), next));
     };

@@ -1,4 +1,4 @@
-//! A script of this machine: run in the base image of its runtime, its folder mounted at the same place.
+//! A script of this machine. It runs in the base image of its runtime, with its folder mounted at the same place.
 
 use std::path::{Component, Path};
 
@@ -49,7 +49,7 @@ pub(super) fn python(words: &[String]) -> Result<Parsed, RunnerError> {
 }
 
 fn no_file(runner: &str) -> RunnerError {
-    RunnerError::new(format!("`{runner}` is given no file"), "write the script's absolute path behind it")
+    RunnerError::new(format!("`{runner}` names no file"), "write the script's absolute path after it")
 }
 
 fn script(runner: &str, runtime: Runtime, words: &[String], at: usize) -> Result<Parsed, RunnerError> {
@@ -57,7 +57,7 @@ fn script(runner: &str, runtime: Runtime, words: &[String], at: usize) -> Result
     let path = Path::new(file);
     if !path.is_absolute() && !file.starts_with("${") {
         return Err(RunnerError::new(
-            format!("`{runner}` is given a file without its folder"),
+            format!("`{runner}` names a file without its folder"),
             "write its absolute path: each client starts its servers somewhere else",
         ));
     }
@@ -81,7 +81,7 @@ fn script(runner: &str, runtime: Runtime, words: &[String], at: usize) -> Result
     let folder = template(folder);
     parsed.mounts.push(format!("{folder}:{folder}"));
     parsed.notes.push(format!(
-        "the script sees `{folder}` alone, and nothing that is installed elsewhere on this machine"
+        "the script sees only `{folder}`, and nothing that is installed elsewhere on this machine"
     ));
     Ok(parsed)
 }

@@ -1,4 +1,4 @@
-//! Command lines as they stand in the servers' own instructions, and what becomes of them.
+//! Command lines from the servers' own instructions, and their results.
 
 use proptest::prelude::*;
 
@@ -237,7 +237,7 @@ fn packages_of_this_machine_are_refused() {
         ("npx ./server", "node /ABSOLUTE/PATH/TO/FILE"),
         ("npx --prefix /x pkg", "none of this machine's folders"),
         ("npx --no-install pkg", "installed on this machine"),
-        ("npx -c 'a | b'", "a line for a shell"),
+        ("npx -c 'a | b'", "a shell command"),
         ("npx https://example.org/x.tgz", "[@SCOPE/]NAME[@VERSION]"),
         ("npx github:me/x", "[@SCOPE/]NAME[@VERSION]"),
         ("npx pkg@npm:other", "[@SCOPE/]NAME[@VERSION]"),
@@ -257,9 +257,9 @@ fn packages_of_this_machine_are_refused() {
         ("uvx 'a;b'", "write it as NAME"),
         ("uv run --directory /x server.py", "a project's folder"),
         ("python -m mcp_server_git", "`uvx PACKAGE`"),
-        ("python -c 'print()'", "is given no file"),
-        ("node", "is given no file"),
-        ("node -e 1", "is given no file"),
+        ("python -c 'print()'", "names no file"),
+        ("node", "names no file"),
+        ("node -e 1", "names no file"),
         ("node server.js", "its absolute path"),
         ("node /usr/lib/x/server.js", "cannot be mounted"),
         ("node /server.js", "cannot be mounted"),

@@ -94,8 +94,8 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
     };
     let Some(first) = first else {
         let (message, next) = match from {
-            None => ("names no package", "write it behind, as in `uvx mcp-server-time`"),
-            Some(_) => ("names a package and no program", "write the program's name behind it"),
+            None => ("names no package", "add it, as in `uvx mcp-server-time`"),
+            Some(_) => ("names a package and no program", "write the program's name after it"),
         };
         return Err(RunnerError::new(format!("`{runner}` {message}"), next));
     };
@@ -148,8 +148,7 @@ fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
     let git = spec.strip_prefix("git+https://");
     let is_login = |rest: &str| rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@'));
     if git.is_some_and(is_login) {
-        let next =
-            "take out what stands before the `@`: it would be part of the image and of what berth shows";
+        let next = "remove the login before the `@`: the image and berth's output would show it";
         return Err(RunnerError::new(format!("`{runner}` names a repository with a login"), next));
     }
     if git.is_some_and(|rest| {

@@ -1,4 +1,4 @@
-//! Which engine berth uses, who is told to have chosen it, and what is said of one that is no Docker.
+//! Which engine berth uses, which source it names for that choice, and what it says of an engine that is not Docker.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -51,13 +51,12 @@ fn the_engine_of_the_current_context_holds_the_daemon_unless_docker_host_says_an
     let config = folder.path().to_str().expect("a plain path");
     let said = refused(&own, 69, &[("DOCKER_CONFIG", config)]);
     let tried = format!("the Docker engine at `unix://{}`", nowhere.display());
-    for part in
-        [&tried, "of the current docker context `berth-test-gone`", "type `docker context use default`"]
+    for part in [&tried, "the current docker context `berth-test-gone`", "type `docker context use default`"]
     {
         assert!(said.contains(part), "{part} in {said}");
     }
     let said = refused(&own, 69, &[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "berth-test-gone")]);
-    assert!(said.contains("by DOCKER_CONTEXT") && said.contains("unset DOCKER_CONTEXT"), "{said}");
+    assert!(said.contains("from DOCKER_CONTEXT") && said.contains("unset DOCKER_CONTEXT"), "{said}");
     let said = refused(&own, 78, &[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "berth-test-other")]);
     assert!(said.contains("there is no docker context `berth-test-other`"), "{said}");
     let said = refused(&own, 69, &[("DOCKER_CONFIG", config), ("DOCKER_HOST", "unix:///nowhere.sock")]);

@@ -1,4 +1,4 @@
-//! The person's files in a server's container: what is shared and no more, in the person's own name.
+//! The person's files in a server's container: only shared folders, and with the person's own user id.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -126,7 +126,7 @@ fn what_is_outside_is_refused_with_the_line_to_add() {
     assert!(said.contains("write `share = [") && said.ends_with(&line), "{said}");
     symlink(&elsewhere, folder.join("link")).unwrap();
     let said = refused("it-files-outside", &["-v", &mount(&folder.join("link"), "/w")]);
-    assert!(said.contains("a link leads out of what is shared"), "{said}");
+    assert!(said.contains("a link leads out of the shared folders"), "{said}");
     expect_gone("it-files-outside");
 }
 

@@ -1,4 +1,4 @@
-//! The choice over what the environment and the docker CLI's files say.
+//! The choice between the file, the environment and the docker CLI's files.
 
 use super::*;
 
@@ -91,7 +91,7 @@ fn a_persons_own_socket_is_taken_where_the_systems_is_not_there() {
         (found.address, found.origin.to_string())
     };
     assert_eq!(looked(&[0, 1]), (unix(SOCKET), "the default socket".to_owned()));
-    assert_eq!(looked(&[1, 2]), (unix(RUN), format!("no socket being at `{SOCKET}`")));
+    assert_eq!(looked(&[1, 2]), (unix(RUN), format!("no socket at `{SOCKET}`")));
     assert_eq!(looked(&[2]).0, "unix:///h/.docker/desktop/docker.sock");
     assert_eq!(looked(&[3, 4]).0, "unix:///h/.colima/default/docker.sock");
     assert_eq!(looked(&[4]).0, "unix:///h/.rd/docker.sock");
@@ -143,8 +143,8 @@ fn our_own_daemon_is_never_its_own_engine() {
 fn a_remote_engines_daemon_has_to_be_where_sessions_find_it() {
     let far = "tcp://10.0.0.5:2376";
     let remote = host(far);
-    let other_machine = "the engine `tcp://10.0.0.5:2376` is on another machine, and a daemon that listens on its \
-                         127.0.0.1 alone cannot be reached from here; add `bind = \"0.0.0.0\"`";
+    let other_machine = "the engine `tcp://10.0.0.5:2376` is on another machine; a daemon that listens only on \
+                         127.0.0.1 there cannot be reached from here; add `bind = \"0.0.0.0\"`";
     let dind = Dind::default();
     assert_eq!(
         refused(&dind, &remote).unwrap(),
@@ -156,11 +156,11 @@ fn a_remote_engines_daemon_has_to_be_where_sessions_find_it() {
     assert_eq!(refused(&open(named.clone()), &nothing()), None);
     assert_eq!(
         refused(&open(dind.clone()), &remote).unwrap(),
-        "sessions cannot find the engine `tcp://10.0.0.5:2376`, for they may not have DOCKER_HOST; \
+        "sessions may not find the engine `tcp://10.0.0.5:2376`: their clients may not set DOCKER_HOST; \
          add `engine = \"tcp://10.0.0.5:2376\"` to [dind]"
     );
     let said = refused(&open(dind.clone()), &in_context(context(far))).unwrap();
-    assert!(said.contains("the docker context may be another one then"), "{said}");
+    assert!(said.contains("the current docker context may change"), "{said}");
     let bound = Dind { bind: [10, 0, 0, 5].into(), ..Dind::default() };
     assert_eq!(refused(&bound, &remote), None);
     for local in ["tcp://127.0.0.2:2376", "tcp://localhost:2376", "tcp://[::1]:2376", "unix:///s"] {
@@ -175,8 +175,8 @@ fn an_address_of_another_kind_is_an_error() {
     let dind = Dind::default();
     assert_eq!(
         refused(&dind, &host("ssh://me@box")).unwrap(),
-        "DOCKER_HOST is an address such as \"tcp://10.0.0.5:2376\" or \"unix:///var/run/docker.sock\", \
-         not `ssh://me@box`; or set `engine` in [dind]"
+        "DOCKER_HOST must be an address such as \"tcp://10.0.0.5:2376\" or \"unix:///var/run/docker.sock\", \
+         not `ssh://me@box`; correct it, or set `engine` in [dind]"
     );
     assert_eq!(
         refused(&dind, &in_context(context("ssh://me@box"))).unwrap(),
@@ -220,16 +220,16 @@ fn who_chose_an_engine_is_told_and_how_another_is_had() {
     assert_eq!(origin, "the default socket");
     assert_eq!(
         start,
-        "start it (`sudo systemctl start docker`), or name another with DOCKER_HOST or `docker context use`"
+        "start it (`sudo systemctl start docker`), or name another engine with DOCKER_HOST or `docker context use`"
     );
     let (origin, start) = told(&host(&unix(RUN)));
-    assert_eq!(origin, "by DOCKER_HOST");
+    assert_eq!(origin, "from DOCKER_HOST");
     assert_eq!(start, "start it (`systemctl --user start docker`), or correct DOCKER_HOST");
     let (origin, start) = told(&in_context(context("unix:///h/.colima/default/docker.sock")));
-    assert_eq!(origin, "of the current docker context `far`");
+    assert_eq!(origin, "the current docker context `far`");
     assert_eq!(start, "start it (`colima start`), or type `docker context use default`");
     let chosen = Context { by_variable: true, ..context("unix:///x.sock") };
     let (origin, start) = told(&in_context(chosen));
-    assert_eq!(origin, "of the docker context `far` by DOCKER_CONTEXT");
+    assert_eq!(origin, "the docker context `far`, from DOCKER_CONTEXT");
     assert_eq!(start, "start it, or unset DOCKER_CONTEXT");
 }

@@ -75,7 +75,7 @@ fn sources_are_templates_and_mounts_are_read_only_unless_said() {
     let error = place.mounts("[\"${CLAUDE_PROJECT_DIR}:/w\"]", &[]).unwrap_err().to_string();
     assert!(
         error.starts_with(
-            "/c/berth.toml:5: server `a` needs the variable `CLAUDE_PROJECT_DIR` for a mount, which is not set; set it"
+            "/c/berth.toml:5: server `a` needs the variable `CLAUDE_PROJECT_DIR` for a mount, but it is not set; set it"
         ),
         "{error}"
     );
@@ -110,7 +110,7 @@ fn what_is_not_shared_is_refused_with_the_line_to_add() {
     );
     let said = place.mounts("[\"/etc:/w\"]", &[]).unwrap_err().to_string();
     assert!(
-        said.ends_with("that could not be shared: keep what servers are to work on in a folder of its own"),
+        said.ends_with("berth cannot share that folder: keep the servers' files in a folder of their own"),
         "{said}"
     );
     // Where there is no `share` yet.
@@ -129,11 +129,11 @@ fn no_link_leads_out_of_a_share() {
     for name in ["absolute", "relative", "one/../relative", "../secret"] {
         let said = place.refused(&format!("share/{name}"));
         assert!(said.contains("cannot mount") && said.contains("/secret`"), "{said}");
-        assert!(said.contains("a link leads out of what is shared"), "{said}");
+        assert!(said.contains("a link leads out of the shared folders"), "{said}");
         assert!(!said.contains("write `share"), "{said}");
     }
     // Where the share's own name is a link, too.
-    assert!(place.refused("link/share/relative").contains("a link leads out of what is shared"));
+    assert!(place.refused("link/share/relative").contains("a link leads out of the shared folders"));
     assert_eq!(place.sources(&format!("[\"{}/inside:/w\"]", share.display()), &[]), ["share/two:/w:ro"]);
 }
 
@@ -147,7 +147,7 @@ fn a_source_is_a_folder_or_a_file_that_is_there() {
     assert!(said.contains("it is neither a folder nor a file"), "{said}");
     let said = place.mounts("[\"src:/w\"]", &[]).unwrap_err().to_string();
     assert!(
-        said.contains("cannot mount `src`: it is no absolute path; begin with `/`, `~/`, or `.`"),
+        said.contains("cannot mount `src`: it is not an absolute path; begin with `/`, `~/`, or `.`"),
         "{said}"
     );
     fs::create_dir(place.root.join("share/a,b")).unwrap();
@@ -159,7 +159,7 @@ fn what_is_no_mount_says_what_one_is() {
     for wrong in ["/a", "/a:b", "/a:/b:rx", ":/b:", "/a:/b:/c:", "${A:/b", "/a:/b/../proc", "/a:/./b"] {
         let said = server_error(&format!("mounts = [{wrong:?}]"));
         assert!(
-            said.contains("3: each of `mounts` is a mount such as \"~/src/project:/workspace\""),
+            said.contains("3: each of `mounts` must be a mount such as \"~/src/project:/workspace\""),
             "{said}"
         );
     }
@@ -176,24 +176,18 @@ fn some_places_in_a_container_are_not_to_be_had() {
         let said = server_error(&format!("mounts = [\"/x:{target}\"]"));
         assert!(
             said.contains("3: server `a` cannot have a mount at `/")
-                && said.contains("the container needs its own"),
+                && said.contains("the container needs its own files there"),
             "{said}"
         );
     }
     let twice = server_error("mounts = [\"/x:/w\", \"/y:/w/\"]");
-    assert!(twice.contains("at `/w`: something else is to be there, too; choose another place"), "{twice}");
+    assert!(twice.contains("at `/w`: something else is mounted there, too; choose another place"), "{twice}");
     let nested = server_error("mounts = [\"/x:/w\", \"/y:/w/deep/er\"]");
-    assert!(
-        nested.contains("at `/w/deep/er`: `/w` is to be there, and one may not lie in the other"),
-        "{nested}"
-    );
+    assert!(nested.contains("at `/w/deep/er`: it overlaps `/w`"), "{nested}");
     let tmpfs = server_error("mounts = [\"/x:/tmp\"]");
-    assert!(tmpfs.contains("at `/tmp`: something else is to be there"), "{tmpfs}");
+    assert!(tmpfs.contains("at `/tmp`: something else is mounted there"), "{tmpfs}");
     let below = server_error("tmpfs = { \"/w/cache/\" = \"1m\" }\nmounts = [\"/x:/w\"]");
-    assert!(
-        below.contains("4: server `a` cannot have a mount at `/w`: `/w/cache/` is to be there"),
-        "{below}"
-    );
+    assert!(below.contains("4: server `a` cannot have a mount at `/w`: it overlaps `/w/cache/`"), "{below}");
     // Beside, or inside of what is the container's own alone.
     assert!(
         parse("[servers.a]\nimage = \"i\"\nmounts = [\"/x:/w\", \"/y:/w2\", \"/z:/tmp/z\", \"/q:/process\"]")
@@ -275,9 +269,7 @@ fn what_the_engine_does_not_have_is_refused_with_that_reason() {
              runs in; mount the folder into this container at its path on the engine's machine"
         )
     );
-    assert!(
-        said("share/one", apart("share", false)).unwrap_err().contains("this machine's files; keep what")
-    );
+    assert!(said("share/one", apart("share", false)).unwrap_err().contains("this machine's files; keep the"));
     assert!(said("share/one", apart("", true)).is_ok(), "it has this one");
     let unshared = said("secret", apart("", true)).unwrap_err();
     let both = format!("it is not shared with the daemon, and {why} the files of the container");

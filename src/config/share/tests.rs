@@ -51,7 +51,7 @@ fn what_the_daemon_lives_on_cannot_be_shared() {
         let expected =
             format!("/etc2/berth.toml:2: `{folder}` in `share` cannot be shared: the daemon's container has");
         assert!(said.starts_with(&expected), "{said}");
-        assert!(said.ends_with("name the folders that servers are to work in, such as \"~/src\""), "{said}");
+        assert!(said.ends_with("name the servers' working folders, such as \"~/src\""), "{said}");
     }
     for folder in ["/srv/work", "~/src", "/tmp/x", "/root/src", "/usrlocal", "/var/www", "/opt"] {
         assert!(parse(&format!("share = [{folder:?}]")).is_ok(), "{folder}");
@@ -87,17 +87,17 @@ fn what_is_no_folder_of_its_own_is_refused() {
     {
         let said = error(&format!("share = {wrong}"));
         assert!(
-            said.contains("2: each of `share` is a folder such as \"~/src\" or \"/srv/work\", not"),
+            said.contains("2: each of `share` must be a folder such as \"~/src\" or \"/srv/work\", not"),
             "{said}"
         );
     }
-    assert!(error("share = \"/srv\"").contains("`share` is a list in brackets"));
+    assert!(error("share = \"/srv\"").contains("`share` must be a list in brackets"));
 }
 
 #[test]
 fn only_a_daemon_on_this_machine_shares() {
-    let far =
-        "`share` in [dind] needs a daemon on this machine, and `tcp://10.0.0.5:2376` is another; take it out";
+    let far = "`share` in [dind] needs a daemon on this machine, but `tcp://10.0.0.5:2376` is on another \
+               machine; remove `share`";
     let share = "share = [\"/srv/work\"]";
     let said = error(&format!("engine = \"tcp://10.0.0.5:2376\"\n{share}\nbind = \"0.0.0.0\""));
     assert!(said.starts_with(&format!("/etc2/berth.toml:3: {far}")), "{said}");
@@ -136,7 +136,7 @@ fn folders_are_shared_as_the_kernel_knows_them() {
     for missing in ["none", "file"] {
         let said = shared(&["a", missing]).unwrap_err().to_string();
         assert!(said.contains(&format!("/{missing}` in `share` cannot be used: ")), "{said}");
-        assert!(said.contains("name a folder that is there, or take it out"), "{said}");
+        assert!(said.contains("name a folder that exists, or remove it"), "{said}");
     }
 }
 
@@ -181,7 +181,7 @@ fn a_share_that_the_engine_does_not_have_is_an_error_at_its_line() {
     let error = config.dind.share.unseen_error(&unseen, &apart).unwrap().to_string();
     let expected = format!(
         "/etc2/berth.toml:2: `{}/link` in `share` cannot be shared: the engine at `unix:///s` does not see this machine's \
-         files; keep what servers are to work on where the engine's machine has the same folder, or take it out",
+         files; keep the servers' files in a folder that the engine's machine has, too, or remove it",
         root.display()
     );
     assert_eq!(error, expected);

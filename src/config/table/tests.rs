@@ -1,4 +1,4 @@
-//! Each entry as it is read, and a new one.
+//! Each entry as it is read, and a new entry.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn a_new_entry_is_read_from_the_file() {
     assert_eq!(settings.pids, 9);
     let source = Source::new(Path::new("b.toml"), "sailors = \"many\"\n");
     let error = Overrides::read(&mut source.root().unwrap(), &table).unwrap_err().to_string();
-    assert!(error.starts_with("b.toml:1: `sailors` is "), "{error}");
+    assert!(error.starts_with("b.toml:1: `sailors` must be "), "{error}");
 }
 
 #[test]

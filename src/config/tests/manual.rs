@@ -5,7 +5,7 @@ use super::*;
 /// What a table says that it knows.
 fn known(text: &str) -> Vec<String> {
     let error = parse(text).unwrap_err().to_string();
-    let (_, known) = error.split_once("known are ").unwrap_or_else(|| panic!("{error}"));
+    let (_, known) = error.split_once("known keys are ").unwrap_or_else(|| panic!("{error}"));
     let mut known: Vec<String> = known.split(", ").map(str::to_owned).collect();
     known.sort();
     known

@@ -16,7 +16,7 @@ fn unknown_keys_name_the_nearest() {
         "[defaults]\nnetwrok = \"none\"",
         "berth.toml:2: unknown key `netwrok` in [defaults]; did you mean `network`?",
     );
-    assert_error("zzz = 1", "berth.toml:1: unknown key `zzz`; known are dind, bake, defaults, servers");
+    assert_error("zzz = 1", "berth.toml:1: unknown key `zzz`; known keys are dind, bake, defaults, servers");
     // Two mistakes: the first line's, and the misspelt key rather than the one that it leaves missing.
     assert_error(
         "[servers.a]\n\nimgae = \"i\"\nmemroy = 1",
@@ -24,7 +24,7 @@ fn unknown_keys_name_the_nearest() {
     );
     assert_error(
         "[defaults]\nimage = \"i\"",
-        "berth.toml:2: `image` cannot stand in [defaults]; each server names its own, in [servers.NAME]",
+        "berth.toml:2: `image` is not allowed in [defaults]; set it for each server, in [servers.NAME]",
     );
 }
 
@@ -32,67 +32,72 @@ fn unknown_keys_name_the_nearest() {
 fn wrong_types_say_what_is_right() {
     assert_server_error(
         "memory = true",
-        "3: `memory` is a size such as \"512m\", at least \"6m\", not `true`",
+        "3: `memory` must be a size such as \"512m\", at least \"6m\", not `true`",
     );
-    assert_server_error("read_only = \"yes\"", "3: `read_only` is true or false, not `\"yes\"`");
-    assert_server_error("network = 1", "3: `network` is \"egress\" or \"none\", not `1`");
-    assert_server_error("network = []", "3: `network` is \"egress\" or \"none\", not a list");
-    assert_server_error("command = \"node x.js\"", "3: `command` is a list in brackets, not a text");
-    assert_server_error("command = [\n\"node\",\n1]", "5: each of `command` is a text in quotes, not `1`");
-    assert_server_error("env = [\"A=1\"]", "3: `env` is a table, not a list");
-    assert_server_error("tmpfs = \"/tmp\"", "3: `tmpfs` is a table, not a text");
+    assert_server_error("read_only = \"yes\"", "3: `read_only` must be true or false, not `\"yes\"`");
+    assert_server_error("network = 1", "3: `network` must be \"egress\" or \"none\", not `1`");
+    assert_server_error("network = []", "3: `network` must be \"egress\" or \"none\", not a list");
+    assert_server_error("command = \"node x.js\"", "3: `command` must be a list in brackets, not a text");
+    assert_server_error(
+        "command = [\n\"node\",\n1]",
+        "5: each of `command` must be a text in quotes, not `1`",
+    );
+    assert_server_error("env = [\"A=1\"]", "3: `env` must be a table, not a list");
+    assert_server_error("tmpfs = \"/tmp\"", "3: `tmpfs` must be a table, not a text");
     assert_server_error(
         "workdir = 2020-01-01",
-        "3: `workdir` is an absolute path such as \"/tmp\", not a date",
+        "3: `workdir` must be an absolute path such as \"/tmp\", not a date",
     );
-    assert_error("[servers]\na = \"i\"", "berth.toml:2: `a` is a table, not a text");
-    assert_error("[[servers]]\na = \"i\"", "berth.toml:1: `servers` is a table, not a list");
-    assert_error("[dind]\nport = \"1\"", "berth.toml:2: `port` is a port from 1 to 65535, not `\"1\"`");
+    assert_error("[servers]\na = \"i\"", "berth.toml:2: `a` must be a table, not a text");
+    assert_error("[[servers]]\na = \"i\"", "berth.toml:1: `servers` must be a table, not a list");
+    assert_error("[dind]\nport = \"1\"", "berth.toml:2: `port` must be a port from 1 to 65535, not `\"1\"`");
 }
 
 #[test]
 fn bad_values_say_what_is_right() {
-    let memory = "`memory` is a size such as \"512m\", at least \"6m\"";
+    let memory = "`memory` must be a size such as \"512m\", at least \"6m\"";
     assert_server_error("memory = \"lots\"", &format!("3: {memory}, not `\"lots\"`"));
     assert_server_error("memory = \"5m\"", &format!("3: {memory}, not `\"5m\"`"));
     assert_server_error("memory = 1024", &format!("3: {memory}, not `1024`"));
     assert_server_error("memory = 99999999999999999999", &format!("3: {memory}, not `99999999999999999999`"));
     assert_server_error("memory = 7e6", &format!("3: {memory}, not `7e6`"));
-    let cpus = "3: `cpus` is a number of processors such as 1.5, at least 0.01";
+    let cpus = "3: `cpus` must be a number of processors such as 1.5, at least 0.01";
     assert_server_error("cpus = -1", &format!("{cpus}, not `-1`"));
     assert_server_error("cpus = inf", &format!("{cpus}, not `inf`"));
-    assert_server_error("pids = 0", "3: `pids` is a number of processes such as 256, at least 2, not `0`");
+    assert_server_error(
+        "pids = 0",
+        "3: `pids` must be a number of processes such as 256, at least 2, not `0`",
+    );
     assert_server_error(
         "stop_grace = \"soon\"",
-        "3: `stop_grace` is a length of time such as \"3s\", at most \"24h\", not `\"soon\"`",
+        "3: `stop_grace` must be a length of time such as \"3s\", at most \"24h\", not `\"soon\"`",
     );
     assert_server_error(
         "start_timeout = 0",
-        "3: `start_timeout` is a length of time such as \"10s\", from \"1ms\" to \"24h\", not `0`",
+        "3: `start_timeout` must be a length of time such as \"10s\", from \"1ms\" to \"24h\", not `0`",
     );
-    let standby = "3: `standby` is a number of containers from 0 to 64";
+    let standby = "3: `standby` must be a number of containers from 0 to 64";
     assert_server_error("standby = 65", &format!("{standby}, not `65`"));
     assert_server_error("standby = -1", &format!("{standby}, not `-1`"));
     assert_server_error("standby = 1.5", &format!("{standby}, not `1.5`"));
     assert_server_error("standby = true", &format!("{standby}, not `true`"));
     assert_server_error(
         "standby_ttl = \"25h\"",
-        "3: `standby_ttl` is a length of time such as \"10s\", from \"1ms\" to \"24h\", not `\"25h\"`",
+        "3: `standby_ttl` must be a length of time such as \"10s\", from \"1ms\" to \"24h\", not `\"25h\"`",
     );
-    assert_server_error("prestart = 1", "3: `prestart` is true or false, not `1`");
+    assert_server_error("prestart = 1", "3: `prestart` must be true or false, not `1`");
     assert_server_error(
         "cap_add = [\"net_raw\"]",
-        "3: each of `cap_add` is a capability such as \"NET_RAW\", not `\"net_raw\"`",
+        "3: each of `cap_add` must be a capability such as \"NET_RAW\", not `\"net_raw\"`",
     );
     assert_server_error(
         "tmpfs = { tmp = \"1m\" }",
-        "3: `tmp` in `tmpfs` is no absolute path such as \"/tmp\"",
+        "3: `tmp` in `tmpfs` is not an absolute path such as \"/tmp\"",
     );
     assert_server_error("tmpfs = { \"/tmp\" = 0 }", "3: `/tmp` in `tmpfs` has no size; write \"64m\"");
     assert_server_error(
         "command = []",
-        "1: `command` is empty in [servers.a]; leave it out for the image's own ENTRYPOINT and CMD, \
-         or put the program first",
+        "1: `command` is empty in [servers.a]; remove it to run the image's own ENTRYPOINT and CMD, or put the program first",
     );
     assert_error(
         "[servers.a]",
@@ -101,7 +106,7 @@ fn bad_values_say_what_is_right() {
     let long = "x".repeat(80);
     assert_server_error(
         &format!("user = \"{long} \""),
-        "3: `user` is a user such as \"1000:1000\", not a text",
+        "3: `user` must be a user such as \"1000:1000\", not a text",
     );
 }
 
@@ -115,16 +120,16 @@ fn dind_mistakes_are_explained() {
     assert_error(
         "[dind]\ncerts = \"/c\"",
         "berth.toml:1: `certs` needs a `host` in [dind]; \
-         the daemon that `berth up` makes has certificates of berth's own",
+         remove `certs`: berth itself makes the certificates of its own daemon",
     );
-    assert_error("[dind]\nport = 0", "berth.toml:2: `port` is a port from 1 to 65535, not `0`");
+    assert_error("[dind]\nport = 0", "berth.toml:2: `port` must be a port from 1 to 65535, not `0`");
     assert_error(
         "[dind]\nbind = \"localhost\"",
-        "berth.toml:2: `bind` is an IP address such as \"127.0.0.1\", not `\"localhost\"`",
+        "berth.toml:2: `bind` must be an IP address such as \"127.0.0.1\", not `\"localhost\"`",
     );
     assert_error(
         "[dind]\nengine = \"docker\"",
-        "berth.toml:2: `engine` is an address such as \"tcp://10.0.0.5:2376\" or \
+        "berth.toml:2: `engine` must be an address such as \"tcp://10.0.0.5:2376\" or \
          \"unix:///var/run/docker.sock\", not `\"docker\"`",
     );
     assert!(parse("[dind]\nhost = \"unix:///s\"").is_ok());
@@ -143,7 +148,7 @@ fn names_are_checked() {
     assert!(parse(&format!("[servers.{}]\nimage = \"i\"", "a".repeat(65))).is_err());
     assert_server_error(
         "env = { \"A=B\" = \"\" }",
-        "3: `A=B` in `env` is no name of a variable; \
+        "3: `A=B` in `env` is not a variable's name; \
          a name is letters, digits, `_`, `.` and `-`, with a letter or `_` first",
     );
     assert_server_error(
@@ -157,19 +162,17 @@ fn mistakes_in_values_of_variables_do_not_show_them() {
     let hint = "write `${NAME}`, `${NAME:-default}`, or `$$` for a plain `$`";
     assert_server_error(
         "secrets = { A = \"hunter2${B\" }",
-        &format!("3: `A` in `secrets` has a `${{` without its `}}`; {hint}"),
+        &format!("3: `A` in `secrets` has an unclosed `${{`; {hint}"),
     );
     assert_server_error(
         "[servers.a.env]\nA = \"1\"\nB = \"${hunter-2}\"",
-        &format!(
-            "5: `B` in `env` has a `${{…}}` that is neither `${{NAME}}` nor `${{NAME:-default}}`; {hint}"
-        ),
+        &format!("5: `B` in `env` has a `${{…}}` that is not `${{NAME}}` or `${{NAME:-default}}`; {hint}"),
     );
     assert_server_error(
         "env = { A = \"hunter$two\" }",
         &format!("3: `A` in `env` has a `$` before a name, without braces; {hint}"),
     );
-    assert_server_error("secrets = { A = 12345 }", "3: `A` is a text in quotes, not a number");
+    assert_server_error("secrets = { A = 12345 }", "3: `A` must be a text in quotes, not a number");
 }
 
 #[test]

@@ -109,7 +109,7 @@ async fn a_file_whose_helper_is_missing_warns_and_pulls_without() {
         assert!(warning.contains(part), "{warning}");
     }
     let warning = cli.credential("box.example/a").await.warning.unwrap();
-    assert!(warning.contains("can be no credential helper"), "{warning}");
+    assert!(warning.contains("is not a credential helper's name"), "{warning}");
     let (_folder, broken) = with_file("{");
     assert!(broken.credential("a").await.warning.unwrap().contains("config.json"));
 }

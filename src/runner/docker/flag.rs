@@ -1,4 +1,4 @@
-//! The flags of `docker run`: which of them are settings, which change nothing, and why the others can't be had.
+//! The flags of `docker run`: which are settings, which change nothing, and why the others are refused.
 
 use super::super::flags::Flag;
 
@@ -69,8 +69,8 @@ pub(super) fn flag(name: &str) -> Option<Flag<Meaning>> {
         | "--memory-swap"
         | "--memory-swappiness"
         | "--oom-score-adj" => IdleValue,
-        "-p" | "--publish" => NotedValue("nothing comes in to a session"),
-        "-P" | "--publish-all" => Noted("nothing comes in to a session"),
+        "-p" | "--publish" => NotedValue("sessions accept no connections"),
+        "-P" | "--publish-all" => Noted("sessions accept no connections"),
         "--platform" => NotedValue("the daemon's own is used"),
         "-c"
         | "--cpu-shares"
@@ -115,7 +115,7 @@ pub(super) fn flag(name: &str) -> Option<Flag<Meaning>> {
         "--device" | "--gpus" | "--device-cgroup-rule" | "--volumes-from" | "--cgroup-parent" => {
             Refused(SHARED, "leave the server as it is where it needs that")
         }
-        "--group-add" => Refused("it is no setting of berth's", "write user and group: `--user 1000:1000`"),
+        "--group-add" => Refused("berth has no such setting", "write user and group: `--user 1000:1000`"),
         "--dns" | "--dns-search" | "--dns-option" | "--ip" | "--ip6" | "--mac-address"
         | "--network-alias" => Refused("a session's network is the daemon's matter", OUT),
         "--runtime" | "--isolation" | "--sysctl" | "--storage-opt" | "--volume-driver" | "--userns-remap" => {

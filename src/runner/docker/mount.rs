@@ -1,4 +1,4 @@
-//! `--volume` and `--mount`: what is mounted where.
+//! `--volume` and `--mount`: sources and targets.
 
 /// A mount of `docker run`, as it was written.
 #[derive(Debug, PartialEq, Eq)]
