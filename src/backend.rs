@@ -1,4 +1,4 @@
-//! What runs a session's server: «start it» and [`Upstream`](crate::session::upstream::Upstream), and nothing else, is what a
-//! backend gives.
+//! A backend starts a session's server and gives it to the session as an
+//! [`Upstream`](crate::session::upstream::Upstream). It does nothing else.
 
 pub mod docker;

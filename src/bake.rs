@@ -1,8 +1,8 @@
-//! Packages made into images, once each, inside the daemon.
+//! Turns packages into images, once each, inside the daemon.
 //!
-//! The installation runs in a container without privileges, for nobody has vetted its scripts. It belongs to nobody: it goes on
-//! when the berth that began it is gone, and whoever comes next waits for it and makes its result the image. The container's name
-//! is the lock, and each step can be done by anybody, again. Nothing is kept outside of the daemon.
+//! The installation runs in a container without privileges, because nobody has vetted its scripts. No process owns it.
+//! It goes on after its berth has ended; the next berth waits for it and makes its result the image. The container's
+//! name is the lock. Any berth can do each step, and can repeat it. Nothing is kept outside the daemon.
 
 mod container;
 mod recipe;
@@ -39,20 +39,20 @@ const LOOKS_A_CLOCK: u32 = 25;
 pub enum BakeError {
     #[error("cannot bake `{package}`")]
     Docker { package: String, source: DockerError },
-    #[error("cannot bake `{package}`: there is nothing to install it on")]
+    #[error("cannot bake `{package}`: cannot get its base image")]
     Base { package: String, source: Box<ImageError> },
     #[error("cannot bake `{package}`: cannot read `{}`, the `ca` of [bake]", path.display())]
     Ca { package: String, path: PathBuf, source: std::io::Error },
     /// `log` is what the installation said last.
     #[error("cannot bake `{package}`: {log}")]
     Install { package: String, log: String },
-    #[error("cannot bake `{package}`: it is not done after {after:?}")]
+    #[error("cannot bake `{package}`: the installation takes longer than {after:?}")]
     TooLong { package: String, after: Duration },
-    #[error("cannot bake `{package}`: it used more memory than {bytes} bytes")]
+    #[error("cannot bake `{package}`: the installation needs more than {bytes} bytes of memory")]
     Memory { package: String, bytes: u64 },
-    #[error("cannot bake `{package}`: the {what} that its installation reports is none")]
+    #[error("cannot bake `{package}`: its installation reported an invalid {what}")]
     Odd { package: String, what: &'static str },
-    #[error("`{package}` is another one than it was: its digest is `{found}`, not `{pinned}`")]
+    #[error("`{package}` has changed: its digest is `{found}`, not `{pinned}`")]
     Changed { package: String, found: String, pinned: String },
 }
 
@@ -93,14 +93,14 @@ impl Explain for BakeError {
             Self::Ca { .. } => "correct `ca` in [bake]".to_owned(),
             Self::Install { .. } if self.is_unknown() => "correct the package's name, version or program".to_owned(),
             Self::Install { .. } => {
-                "see that the registry is in reach, or set `npm_registry`, `python_index`, `proxy` or `ca` in [bake]; then \
-                 type `berth bake`"
+                "check that the registry can be reached, or set `npm_registry`, `python_index`, `proxy` or `ca` in [bake]; \
+                 then type `berth bake`"
                     .to_owned()
             }
             Self::TooLong { .. } => "raise `time` in [bake], and type `berth bake`".to_owned(),
             Self::Memory { .. } => "raise `memory` in [bake], and type `berth bake`".to_owned(),
-            Self::Odd { .. } => "see what its scripts do before you trust it".to_owned(),
-            Self::Changed { .. } => "see what has happened to it, and take the digest away with `berth bake --pin`".to_owned(),
+            Self::Odd { .. } => "check the package's scripts before you trust it".to_owned(),
+            Self::Changed { .. } => "find out why it changed; `berth bake --pin` accepts the new digest".to_owned(),
         };
         Some(next)
     }

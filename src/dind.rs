@@ -1,7 +1,7 @@
-//! The Docker-in-Docker daemon: made, repaired, watched and taken down here, as a container on the host's engine.
+//! The Docker-in-Docker daemon, a container on the host's engine: made, repaired, watched and removed here.
 //!
-//! Sessions need [`endpoint`] alone; all else serves `berth up`, `down`, `status` and `env`. What is there is always
-//! asked of the engine and of the daemon itself; only the certificates are kept as files.
+//! Sessions need only [`endpoint`]; all else serves `berth up`, `down`, `status` and `env`. berth always asks the
+//! engine and the daemon for their state. It keeps only the certificates as files.
 
 pub mod addresses;
 mod answer;
@@ -63,14 +63,14 @@ pub enum DindError {
     Lock(#[from] LockError),
     #[error("the image `{image}` of the DinD daemon is not on the engine and cannot be pulled")]
     NoImage { image: String, source: DockerError },
-    #[error("the container `{0}` is there already and is not berth's")]
+    #[error("the container `{0}` already exists and is not berth's")]
     Foreign(String),
     /// `home` is where that one is.
     #[error("the container `{name}` belongs to another berth home, `{home}`")]
     OtherHome { name: String, home: String },
     #[error("the volume `{0}` is not berth's")]
     ForeignVolume(String),
-    #[error("the port {address} is in use by something else")]
+    #[error("the port {address} is already in use")]
     PortTaken { address: String, source: DockerError },
     #[error("cannot start the DinD daemon `{name}`")]
     Start { name: String, source: DockerError },
@@ -85,15 +85,15 @@ pub enum DindError {
         "the DinD daemon `{name}` answers inside of its container, but not at {address} ({cause}): {why}"
     )]
     Unreached { name: String, address: String, cause: String, why: String, next: &'static str },
-    #[error("the container `{0}` keeps being changed by somebody else")]
+    #[error("another program keeps changing the container `{0}`")]
     Unsettled(String),
     #[error("{0}")]
     Active(ActiveSessions),
-    #[error("the new {what} of the DinD daemon `{name}` must wait, since {sessions}")]
+    #[error("the new {what} of the DinD daemon `{name}` must wait: {sessions}")]
     Deferred { what: &'static str, name: String, sessions: ActiveSessions },
     #[error("cannot tell whether sessions are active in the DinD daemon `{name}`")]
     Uncounted { name: String, source: DockerError },
-    #[error("there is no DinD daemon of berth's: `host` in [dind] names another one")]
+    #[error("berth has no DinD daemon of its own: `host` in [dind] names another daemon")]
     NotOurs,
     #[error(transparent)]
     Docker(#[from] DockerError),
@@ -121,7 +121,7 @@ impl Explain for DindError {
         let next = match self {
             Self::Config(_) => "correct the configuration".to_owned(),
             Self::Engine { source, .. } if denied(source) => {
-                "allow yourself its use (`sudo usermod -aG docker $USER`), and log in again".to_owned()
+                "give yourself access (`sudo usermod -aG docker $USER`), then log in again".to_owned()
             }
             Self::Engine { engine, .. } => engine.start(),
             Self::Podman { .. } => {
@@ -138,15 +138,19 @@ impl Explain for DindError {
             Self::NoImage { image, .. } => {
                 format!("get it with `docker pull {image}`, or name another `image` in [dind]")
             }
-            Self::Foreign(name) => format!("name another in [dind], or remove it with `docker rm -f {name}`"),
+            Self::Foreign(name) => {
+                format!("set another `name` in [dind], or remove the container with `docker rm -f {name}`")
+            }
             Self::OtherHome { .. } => {
                 let (other, end) = ("another `name` and `port`", "`berth down --force`");
-                format!("give this home's {other} in [dind], or end that one and its sessions with {end}")
+                format!(
+                    "give this home's daemon {other} in [dind], or end the other daemon and its sessions with {end}"
+                )
             }
             Self::ForeignVolume(name) => {
-                format!("name another daemon in [dind], or see `docker volume inspect {name}`")
+                format!("set another `name` in [dind], or see `docker volume inspect {name}`")
             }
-            Self::PortTaken { .. } => "free it, or name another `port` in [dind]".to_owned(),
+            Self::PortTaken { .. } => "free the port, or set another `port` in [dind]".to_owned(),
             Self::Start { .. } => "correct [dind], then type `berth up`".to_owned(),
             Self::Dies(trouble) => trouble.next.phrase(),
             Self::NotReady { name, .. } => format!("see `docker logs {name}`"),
@@ -157,9 +161,11 @@ impl Explain for DindError {
                 "type `berth up` when they have ended, or end them with `berth down --force`".to_owned()
             }
             Self::Uncounted { name, .. } => {
-                format!("see `docker logs {name}`, or end it with whatever it holds: `berth down --force`")
+                format!(
+                    "see `docker logs {name}`, or end the daemon and all its sessions with `berth down --force`"
+                )
             }
-            Self::NotOurs => "take it down where it was made".to_owned(),
+            Self::NotOurs => "end that daemon where it was made".to_owned(),
         };
         Some(next)
     }

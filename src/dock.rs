@@ -1,7 +1,7 @@
 //! The boundary to Docker daemons: connections, leases, exec streams. Knows no MCP.
 //!
-//! [`docker`] and its folder alone name bollard; [`wire`] speaks HTTP/1.1 itself where bollard can't
-//! (pipelined requests, hijacked streams whose halves close on their own).
+//! Only [`docker`] and its folder name bollard. [`wire`] speaks HTTP/1.1 itself where bollard cannot: pipelined
+//! requests, and hijacked streams whose halves close separately.
 
 pub mod dial;
 pub mod docker;

@@ -5,8 +5,8 @@
 //! client::stdio <- client::writer  <- lane::judge <- lane::to_client <- the server's output
 //! ```
 //!
-//! Only [`client::writer`] writes to the client. Neither direction waits for the other. Who runs the server is nobody's
-//! business here: [`upstream::Upstream`] is all that is known of it.
+//! Only [`client::writer`] writes to the client. Neither direction waits for the other. A session does not know what
+//! runs its server: it sees only [`upstream::Upstream`].
 
 pub mod client;
 pub mod lane;

@@ -1,4 +1,4 @@
-//! A session's server in a container of its own, in a Docker daemon.
+//! Runs a session's server in a container of its own, in a Docker daemon.
 
 mod housekeeping;
 mod image;

@@ -1,4 +1,4 @@
-//! The container of an installation: what it is made of, what it says, and the image that it becomes.
+//! The container of an installation: its make, its output, and the image that it becomes.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! How a recipe is baked: the installation's script, its variables, and the digest that it has to have.
+//! How a recipe is baked: the installation's script and variables, and the package's expected digest.
 
 use std::fmt::Write;
 
@@ -96,7 +96,7 @@ mod tests {
         recipe.integrity = Some("sha512-x".to_owned());
         assert!(recipe.expects("sha512-x").is_ok());
         let said = recipe.expects("").unwrap_err().to_string();
-        assert_eq!(said, "`a@1` is another one than it was: its digest is ``, not `sha512-x`");
+        assert_eq!(said, "`a@1` has changed: its digest is ``, not `sha512-x`");
     }
 
     #[test]

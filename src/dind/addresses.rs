@@ -1,5 +1,5 @@
-//! Which addresses the daemon's bridge has: a network that neither this machine nor the engine has a route to, since what
-//! sessions want to reach there would end at the bridge. Reads this machine's routes; the choice is pure.
+//! Chooses the network of the daemon's bridge: one to which neither this machine nor the engine has a route. Traffic of
+//! sessions to such a route would end at the bridge. Reads this machine's routes; the choice is pure.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! How a daemon answers that should be ours. Asks; changes nothing.
+//! Whether the daemon that answers is ours. Asks; changes nothing.
 
 use std::path::Path;
 

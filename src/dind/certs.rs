@@ -1,9 +1,9 @@
-//! The certificates of the DinD daemon and of its clients: made here, renewed here, and kept in one folder of the
-//! user's own. Never speaks to a daemon.
+//! The certificates of the DinD daemon and of its clients: made here, renewed here, kept in one folder of the user.
+//! Never speaks to a daemon.
 //!
-//! The folder is a `DOCKER_CERT_PATH` as the docker CLI has it (`ca.pem`, `cert.pem`, `key.pem`), with the server's pair
-//! and the authority's key beside it. What is good stays: a certificate is judged by the very verifier that a
-//! connection will use, now and for the time until it is renewed.
+//! The folder is a `DOCKER_CERT_PATH` as the docker CLI has it (`ca.pem`, `cert.pem`, `key.pem`). The server's pair and
+//! the authority's key lie beside these. A good certificate stays. The verifier that connections use judges it, for now
+//! and for the time until its renewal.
 
 pub(super) mod files;
 
@@ -53,7 +53,7 @@ pub enum CertError {
     Make { file: &'static str, source: rcgen::Error },
     #[error("the certificate `{}` cannot be read", .0.display())]
     Unreadable(PathBuf),
-    #[error("a certificate cannot be valid at the time of this machine's clock, {0}")]
+    #[error("no certificate can be valid at {0}, the time of this machine's clock")]
     Clock(Timestamp),
 }
 

@@ -1,7 +1,7 @@
-//! The container of the DinD daemon, from whatever state it is in to one that answers.
+//! The container of the DinD daemon: from any state to a daemon that answers.
 //!
-//! Each round looks at what there is and takes one step, so that being cut off anywhere costs a step and no more.
-//! Never ends active sessions for the sake of newer settings or certificates: that waits, and is reported.
+//! Each round looks at the present state and takes one step, so an interruption costs one step at most. Never ends
+//! active sessions for newer settings or certificates: such a change waits, and is reported.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
-//! Why the DinD daemon does not answer, as the engine that holds it has it. Changes nothing.
+//! Why the DinD daemon does not answer, according to the engine that holds it. Changes nothing.
 //!
-//! Asked only after a connection has failed: where all is well it costs nothing. `judge` is pure; who asks again and again
-//! keeps one [`Watch`], which counts the deaths that it has seen.
+//! Asked only after a connection has failed, so it costs nothing on a healthy system. `judge` is pure. A caller that
+//! asks repeatedly keeps one [`Watch`], which counts the deaths that it has seen.
 
 mod words;
 
@@ -182,7 +182,7 @@ fn judge(
         return Diagnosis::Down(dying(name, "dies at its start", words));
     }
     if container.status == "exited" {
-        return down(&format!("is exited (exit code {})", container.exit_code));
+        return down(&format!("has exited (exit code {})", container.exit_code));
     }
     let since = |time: &str| time.parse::<Timestamp>().ok().map(|then| span(then, now));
     let (started, finished) = (since(&container.started_at), since(&container.finished_at));

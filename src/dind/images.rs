@@ -1,6 +1,6 @@
-//! The images that the configuration names: from the host's engine where it has them, else from a registry.
+//! The images that the configuration names: from the host's engine if it has them, else from a registry.
 //!
-//! The host's engine comes first, because what was built there is in no registry, and is newer.
+//! The host's engine comes first: an image that was built there is in no registry, and is newer.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,14 +25,14 @@ pub enum ImageError {
     #[error("the image `{image}` is not on the host's engine, and no registry has it")]
     NotFound { image: String, source: DockerError },
     #[error(
-        "the image `{image}` is not on the host's engine, and `{}` does not give it to us",
+        "the image `{image}` is not on the host's engine, and `{}` refuses access to it",
         registry(image)
     )]
     Denied { image: String, source: DockerError },
     #[error("the image `{image}` is not on the host's engine, and cannot be pulled")]
     Pull { image: String, source: DockerError },
     /// `source` is what the daemon said, `host` what the engine of the host did.
-    #[error("the image `{image}` cannot be pulled, not by the host's engine either ({host})")]
+    #[error("neither the DinD daemon nor the host's engine ({host}) can pull the image `{image}`")]
     PullTwice { image: String, source: DockerError, host: Box<DockerError> },
 }
 
@@ -142,7 +142,7 @@ async fn put(
         (Refusal::Other, None) => Err(ImageError::Pull { image: named(), source }),
         // It may have certificates, proxies and registries of its own that the daemon knows nothing of.
         (Refusal::Other, Some(host)) => {
-            progress.say(&format!("the DinD daemon cannot pull `{image}`; the host's engine is to"));
+            progress.say(&format!("the DinD daemon cannot pull `{image}`; the host's engine tries"));
             if let Err(error) = pull_as(credential.as_ref(), host, image, progress).await {
                 return Err(match Refusal::of(&error, image) {
                     Refusal::Unknown => ImageError::NotFound { image: named(), source: error },
@@ -303,7 +303,7 @@ mod tests {
         let error = ImageError::Denied { image: "box:5000/x".to_owned(), source };
         assert_eq!(
             error.to_string(),
-            "the image `box:5000/x` is not on the host's engine, and `box:5000` does not give it to us"
+            "the image `box:5000/x` is not on the host's engine, and `box:5000` refuses access to it"
         );
         assert_eq!(error.next().as_deref(), Some("type `docker login box:5000`, then `berth up`"));
         assert_eq!(error.code(), Code::Configuration);

@@ -1,7 +1,7 @@
-//! Whose a container is, where several homes share one engine.
+//! Which home a container belongs to, where several homes share one engine.
 //!
-//! Labels stay as they were made, while both of a home's marks may change: the authority when its files are lost, the
-//! place when the folder or the machine gets another name. So either of them is enough.
+//! Labels never change, but both marks of a home may: the authority if its files are lost, the place if the folder or
+//! the machine is renamed. So either mark is enough.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
-//! Where berth itself is, as seen from the engine: on its machine, in one of its containers, or elsewhere; and the note
-//! of what `berth up` has found out about that place.
+//! Where berth runs, seen from the engine: on its machine, in one of its containers, or elsewhere. Also the note of
+//! what `berth up` has found out about that place.
 //!
-//! The note lies beside the certificates and holds for one container or one machine: a folder that several of them have
-//! misleads nobody. To lose it costs a `berth up`.
+//! The note lies beside the certificates and counts for one container or one machine only. So several of them can share
+//! the folder, and none is misled. A lost note costs one `berth up`.
 
 use std::path::{Path, PathBuf};
 

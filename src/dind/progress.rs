@@ -1,5 +1,5 @@
-//! What commands and sessions say on standard error while something takes its time: bars on a terminal, else a line for
-//! each step. A session's lines wait in its queue, never the session for whoever reads them.
+//! Progress of commands and sessions on standard error: bars on a terminal, else a line for each step. A session never
+//! waits for the reader of its lines: they wait in its queue.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};

@@ -1,10 +1,10 @@
-//! How berth reaches the daemon where the engine publishes its port in another place than berth is in: a container that
-//! has the engine's socket, as development containers do.
+//! How berth reaches the daemon if the engine publishes the port elsewhere: berth runs in a container with the engine's
+//! socket, as in development containers.
 //!
-//! That the address of the configuration is silent says nothing by itself; that the daemon answers inside of its own
-//! container meanwhile does. Then a network of berth's own is made, which leads nowhere, and both containers are attached
-//! to it. Of the person's own networks none is touched: whoever takes them down would find somebody in them, and all who
-//! are in them would find the daemon's port. An address on the engine's own bridge is no way, since it changes.
+//! A silent address proves nothing by itself. It does if the daemon answers inside its own container meanwhile. Then
+//! berth makes a network of its own, which leads nowhere, and attaches both containers to it. It never uses the
+//! person's own networks: their members would see the daemon's port, and removing such a network would fail. An address
+//! on the engine's own bridge would not do, because it changes.
 
 use std::time::{Duration, Instant};
 
@@ -176,7 +176,7 @@ impl<'a> Reach<'a> {
         let (label, value) = managed_by();
         let made = match self.engine.network_labels(&network).await.map_err(failed)? {
             Some(labels) if labels.get(&label) != Some(&value) => {
-                return Err(unreached("there is a network of that name which is not berth's".to_owned()));
+                return Err(unreached("another network that is not berth's has that name".to_owned()));
             }
             Some(_) => false,
             None => {
@@ -188,8 +188,8 @@ impl<'a> Reach<'a> {
         match self.meet(container, &network, &mut joined).await {
             Ok(met) => {
                 let said = format!(
-                    "joined the network `{network}` with the container `{}`: berth runs in it, and the engine's {} \
-                     is out of its reach",
+                    "joined the container `{}`, in which berth runs, to the network `{network}`: it cannot \
+                     reach the engine's {}",
                     short(container),
                     self.dind.daemon(self.home).address
                 );
@@ -254,15 +254,17 @@ impl<'a> Reach<'a> {
         let engine = self.engine.endpoint();
         let (why, next) = match joining {
             None => (
-                format!("berth is neither on the machine of the engine `{engine}` nor in a container of it"),
-                "name an address of that machine that is reached from here as `bind` in [dind]",
+                format!(
+                    "berth runs neither on the machine of the engine `{engine}` nor in one of its containers"
+                ),
+                "set `bind` in [dind] to an address of that machine that this machine reaches",
             ),
             Some((container, network, why)) => (
                 format!(
-                    "the container `{}` that berth runs in cannot meet it in the network `{network}`: {why}",
+                    "the container `{}`, in which berth runs, cannot reach it in the network `{network}`: {why}",
                     short(container)
                 ),
-                "name an address of the engine's machine that is reached from here as `bind` in [dind], or start \
+                "set `bind` in [dind] to an address of the engine's machine that this container reaches, or start \
                  this container with that machine's network (`--network host`)",
             ),
         };

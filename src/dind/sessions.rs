@@ -1,4 +1,4 @@
-//! How many sessions a daemon has: what must be known before it is stopped.
+//! How many sessions a daemon has. berth must know this before it stops the daemon.
 
 use super::{ANSWER_WITHIN, soon};
 use crate::dock::dial::{DialError, Endpoint};

@@ -1,8 +1,8 @@
-//! Whether the engine has the folders of `share`, or has others of the same names: it may be on another machine than its
-//! socket, and a berth in a container has files that the engine knows by other paths or not at all.
+//! Whether the engine has the folders of `share`, or other folders of the same names. The engine may be on another
+//! machine than its socket. A berth in a container may have files that the engine has elsewhere or not at all.
 //!
-//! The engine itself is asked: a container that is never started gets the folders, and their times and permissions are
-//! compared with those that berth sees. Nothing is written into them.
+//! berth asks the engine itself: it gives the folders to a container that never starts. Then it compares their times
+//! and permissions with its own view. Nothing is written into them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
-//! What the DinD container is: the body of `POST /containers/create`, and the files that are put into it. Pure.
+//! The DinD container's definition: the body of `POST /containers/create`, and the files that are put into it. Pure.
 //!
-//! What it needs is uploaded, so that the engine may be remote; of the engine's host it has what `share` names, and no more.
+//! berth uploads the files, so the engine may be remote. The container sees only the folders of `share` on the engine's
+//! host.
 
 use std::path::{Path, PathBuf};
 

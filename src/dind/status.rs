@@ -1,4 +1,4 @@
-//! `berth status`: whether a session would work now, and if not, what to type. Changes nothing.
+//! `berth status`: whether a session would work now, and if not, which command to type. Changes nothing.
 
 use std::net::IpAddr;
 

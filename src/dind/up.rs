@@ -1,4 +1,4 @@
-//! `berth up`: from whatever is there to a daemon that answers and has its images. Idempotent.
+//! `berth up`: from any state to a daemon that answers and has its images. Idempotent.
 
 use jiff::Timestamp;
 
@@ -60,7 +60,7 @@ pub async fn up(
     if super::asks_as_we_do(config, daemon.endpoint()) {
         // What is pulled now asks for names already.
         if let Some(resolver) = resolver::tell(&daemon).await? {
-            let step = format!("names are asked of {resolver} now");
+            let step = format!("the daemon now asks the nameservers {resolver}");
             progress.say(&step);
             changes.steps.push(step);
         }

@@ -36,7 +36,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Why a daemon could not be spoken to; each names the daemon or the file.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    #[error("`{0}` is no daemon address; expected unix:///path or tcp://host:port")]
+    #[error("`{0}` is not a daemon's address; expected unix:///path or tcp://host:port")]
     BadAddress(String),
     #[error("cannot read the certificate `{}`", path.display())]
     Certificate { path: PathBuf, source: rustls::pki_types::pem::Error },

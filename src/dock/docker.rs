@@ -1,7 +1,7 @@
 //! Requests to a Docker daemon that need no stream of their own.
 //!
-//! Every method is one operation of the Engine API and fails as a [`DockerError`] that names it and its object.
-//! This file and those of its folder are the only ones that name bollard; none of its types leaves them.
+//! Every method is one operation of the Engine API, and fails as a [`DockerError`] that names the operation and its
+//! object. Only this file and its folder name bollard; none of its types leaves them.
 
 mod bake;
 mod error;

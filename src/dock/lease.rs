@@ -1,13 +1,13 @@
 //! A session's claim on a container, and the lifeline that ends the container with its owner.
 //!
-//! The container is created, started and attached to in **one write**: the daemon has all three requests or none, so a
-//! proxy that is killed between them leaves nothing that was created and never started. For that the daemon must know
-//! the container by a name before it exists, and the name must be nobody else's, or a conflict would make the two
-//! later requests start and attach to another session's container: hence `mcp-<client>-<session>.starting` first,
-//! and a rename to the lowest free `mcp-<client>-<n>` after. The rename is atomic in the daemon; a label never locks.
+//! berth creates, starts and attaches to the container in **one write**. The daemon gets all three requests or none, so
+//! a proxy that is killed in between leaves no container that never started. So the daemon must know the container by
+//! name before it exists. The name must be unique: on a conflict the two later requests would start and attach to
+//! another session's container. Hence `mcp-<client>-<session>.starting` first, and a rename to the lowest free
+//! `mcp-<client>-<n>` after. The rename is atomic in the daemon; a label never locks.
 //!
-//! Over TCP the daemon learns that we are gone from its second answer at the earliest. Over a Unix socket the first fails
-//! already, and it drops the requests behind it: then a kill during the creation leaves a container that was never
+//! Over TCP the daemon learns of our death with its second answer at the earliest. Over a Unix socket its first answer
+//! already fails, and it drops the requests behind it. A kill during the creation then leaves a container that never
 //! started, for `roster::sweep`. DinD daemons of our own are always reached by TCP.
 
 use std::collections::HashSet;

@@ -14,9 +14,9 @@ pub enum LeaseError {
     #[error("the image `{0}` is not in the DinD daemon")]
     NoImage(String),
     /// What it is named by the daemon's own message.
-    #[error("the DinD daemon does not have `{0}`, which is to be mounted")]
+    #[error("cannot mount `{0}`: the DinD daemon does not have it")]
     NotShared(String),
-    #[error("the volume `{volume}` is for one session at a time, and {} has it", named(holder.as_ref()))]
+    #[error("the volume `{volume}` is in use by {}; it allows one session at a time", named(holder.as_ref()))]
     VolumeHeld { volume: String, holder: Option<String> },
     #[error("the volume `{volume}` cannot be used: {why}")]
     VolumeUnusable { volume: String, why: String },
@@ -25,7 +25,7 @@ pub enum LeaseError {
 }
 
 fn named(holder: Option<&String>) -> String {
-    holder.map_or_else(|| "another".to_owned(), |holder| format!("`{holder}`"))
+    holder.map_or_else(|| "another session".to_owned(), |holder| format!("`{holder}`"))
 }
 
 impl Explain for LeaseError {
@@ -42,14 +42,14 @@ impl Explain for LeaseError {
             Self::Docker(error) => return error.next(),
             Self::NoImage(_) => "load it with `berth up`, or correct `image` in the configuration",
             Self::NotShared(_) => {
-                "type `berth up`, for it was started before `share` in [dind] said so; or the folder is gone"
+                "type `berth up` if `share` in [dind] has changed; else check that the folder still exists"
             }
             Self::VolumeHeld { holder: Some(holder), .. } => {
-                return Some(format!("wait for its end, or end it with `berth kill {holder}`"));
+                return Some(format!("wait until that session ends, or end it with `berth kill {holder}`"));
             }
-            Self::VolumeHeld { holder: None, .. } => "ask again, or see `berth ps`",
+            Self::VolumeHeld { holder: None, .. } => "try again, or see `berth ps`",
             Self::VolumeUnusable { .. } => {
-                "set `user` to who owns its files, or begin another volume under a new name"
+                "set `user` to the owner of its files, or give the volume a new name"
             }
             Self::NoName { .. } => "see `berth ps`",
         };

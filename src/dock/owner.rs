@@ -1,7 +1,7 @@
-//! Whom a container is for, as its labels and its keeper's command line show it.
+//! The client that a container belongs to, as its labels and its keeper's command line show it.
 //!
-//! What a client says of itself is shown and looked for, and gives no rights: it is made fit to be shown on any terminal,
-//! and short. The command line is there for what labels can't tell: who claimed a container that was on standby, and what a
+//! A client's own words are only shown and searched for, and give no rights. They are shortened, and made safe for any
+//! terminal. The command line shows what labels cannot: the owner of a claimed standby container, and words that a
 //! client says only later.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};

@@ -1,11 +1,11 @@
-//! The nameservers that sessions ask: those of this machine, told to the daemon whenever they change.
+//! The nameservers for sessions: those of this machine, told to the daemon at each change.
 //!
-//! Sessions ask the daemon's own address, where the keeper passes their questions on (`keeper/resolve.rs`). A laptop
-//! changes its network while the daemon runs, and the daemon's container keeps the nameservers of its start. So whoever
-//! runs on the daemon's machine tells it what this machine asks now.
+//! Sessions ask the daemon's own address, where the keeper forwards their questions (`keeper/resolve.rs`). A laptop
+//! changes its network while the daemon runs, but the daemon's container keeps the nameservers of its start. So a berth
+//! on the daemon's machine tells the daemon which nameservers this machine asks now.
 //!
-//! What is told is the name of a volume, and nothing else of it: making one is one step of the daemon's, so that it is
-//! told whole or not at all, and listing them says what the daemon knows. `keeper/resolve/upstreams.rs` reads it.
+//! The message is the name of an empty volume. The daemon makes a volume in one step, so it gets the message whole or
+//! not at all. A list of its volumes shows what it knows. `keeper/resolve/upstreams.rs` reads it.
 
 mod host;
 
@@ -109,9 +109,9 @@ pub fn list(nameservers: &[IpAddr]) -> String {
 /// For a person: what is not as it should be.
 pub fn difference(daemon: &[IpAddr], this_machine: &[IpAddr]) -> String {
     if daemon == this_machine {
-        return "the daemon has other search domains or options for names than this machine".to_owned();
+        return "the daemon has other search domains or resolver options than this machine".to_owned();
     }
-    let daemon = if daemon.is_empty() { "those of its start".to_owned() } else { list(daemon) };
+    let daemon = if daemon.is_empty() { "set at its start".to_owned() } else { list(daemon) };
     format!("the daemon asks other nameservers ({daemon}) than this machine ({})", list(this_machine))
 }
 
@@ -165,7 +165,7 @@ pub async fn follow(engine: &Engine) {
             match tell(engine).await {
                 Ok(news) => {
                     if let Some(resolver) = news {
-                        tracing::info!("names are asked of {resolver} now");
+                        tracing::info!("the daemon now asks the nameservers {resolver}");
                     }
                     told = Some(state);
                 }

@@ -1,4 +1,4 @@
-//! Who is in the daemon: the containers that berth's labels mark, their states, and what crashes left behind.
+//! The containers that berth's labels mark in the daemon, their states, and leftovers of crashes.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! What a session's container is: the body of `POST /containers/create`.
+//! A session's container: the body of `POST /containers/create`.
 //!
-//! Pure: from the configuration to the Engine API's JSON. No environment ever stands in it (see `dock::exec`).
+//! Pure: from the configuration to the Engine API's JSON. It never contains an environment (see `dock::exec`).
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

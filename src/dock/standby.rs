@@ -1,12 +1,13 @@
 //! Containers that are started ahead of their sessions.
 //!
-//! One is called `mcp-<client>-<n>.standby` and belongs to nobody. **Claiming** it is renaming it, by its id, to
-//! `mcp-<client>-<n>`: all who want it want the same name for it, so one gets it, and the daemon tells the others that it
-//! is called so already. Only the winner attaches to it: the end of a second one would end the container.
+//! A container on standby is called `mcp-<client>-<n>.standby` and has no owner. **Claiming** it is renaming it, by its
+//! id, to `mcp-<client>-<n>`. All claimants want the same name, so one of them gets it; the daemon tells the others
+//! that the container already has that name. Only the winner attaches: a second attachment's end would end the
+//! container.
 //!
-//! Before the rename, in the same write, the keeper is told that a claim is coming. From then on it waits a few
-//! seconds only, so that a proxy that dies in between leaves nothing; with the rename alone it would leave a container that
-//! is nobody's and that nobody may claim. Who loses the race announces in vain, and does no harm by it.
+//! A claimant announces the claim to the keeper before the rename, in the same write. From then on the keeper waits
+//! only a few seconds, so a proxy that dies in between leaves nothing. A bare rename would leave a container without an
+//! owner that no session may claim. A loser's announcement does no harm.
 
 use std::fmt;
 

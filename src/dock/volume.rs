@@ -1,4 +1,4 @@
-//! Volumes that outlive their sessions: what they are called, and whose they are.
+//! Volumes that outlive their sessions: their names, and their owners.
 
 pub(super) mod enter;
 

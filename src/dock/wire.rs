@@ -1,7 +1,7 @@
-//! A connection to a daemon that we speak HTTP/1.1 on ourselves.
+//! A connection to a daemon on which berth speaks HTTP/1.1 itself.
 //!
-//! Two things need it, and no HTTP client offers them: sending several requests in one write, so that the daemon
-//! has all of them or none (`lease`); and a hijacked stream whose sending half can be closed alone (`exec`).
+//! Two things need it, and no HTTP client offers them. Several requests go out in one write, so that the daemon gets
+//! all of them or none (`lease`). A hijacked stream's sending half can be closed alone (`exec`).
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The client's side of a session: its streams, who it is, and the only one that writes to it.
+//! The client's side of a session: its streams, its identity, and the only writer to it.
 
 pub mod identity;
 pub mod stdio;

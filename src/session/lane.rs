@@ -1,4 +1,4 @@
-//! A server's lane in a session: the loop that serves it and its successors, and what both directions share.
+//! A server's lane in a session: the loop that serves it and its successors, and the state that both directions share.
 
 pub mod asked;
 pub mod burst;
@@ -123,7 +123,7 @@ where
                     return Ok(());
                 }
             };
-            self.options.stderr.line(format!("berth: another server `{}` is there", self.options.server));
+            self.options.stderr.line(format!("berth: a new server `{}` has started", self.options.server));
         }
     }
 
@@ -173,7 +173,7 @@ where
         let Some(Repeating { mut input, script }) = self.repeating.take() else {
             // A level or a subscription: the session goes on without it.
             if kind != Kind::Response {
-                tracing::warn!("the new server refuses what was repeated to it");
+                tracing::warn!("the new server refuses a request that berth repeated to it");
             }
             return;
         };
@@ -194,7 +194,7 @@ where
         };
         if let Some(difference) = welcome.difference {
             self.shared.trace.note(None, "other capabilities", &difference, 0);
-            self.options.stderr.line(format!("berth: the new server is another one: {difference}"));
+            self.options.stderr.line(format!("berth: the new server has other capabilities: {difference}"));
         }
         self.hand_over(input).await;
         self.client.write([&welcome.notifications, &[]]).await;
@@ -205,7 +205,7 @@ where
     async fn lost(&mut self, failure: Failure) -> oneshot::Receiver<Option<Script>> {
         (self.repeating, self.unfit) = (None, None);
         let advice = failure.next.as_deref().unwrap_or("see `berth ps`");
-        let next = format!("another one is on its way, so ask again; if that is no help, {advice}");
+        let next = format!("a new server is starting, so try again; if that does not help, {advice}");
         let failure = Failure { next: Some(next), ..failure };
         self.options.stderr.line(failure.message());
         let (script, heard) = oneshot::channel();
@@ -264,7 +264,7 @@ where
         match tokio::time::timeout_at(tries.until(), start(heard)).await {
             Ok(Ok(upstream)) => return Ok(upstream),
             Ok(Err(failure)) => {
-                tracing::info!("no other server yet: {failure}");
+                tracing::info!("cannot start a new server yet: {failure}");
                 why = failure;
             }
             // The reason before it says more than the time.
@@ -282,5 +282,5 @@ async fn repeat<I: AsyncWrite + Unpin>(input: &mut I, lines: &[u8]) -> Result<()
     };
     let written = tokio::time::timeout(REPEATED_WITHIN, write).await;
     let written = written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    written.map_err(|error| format!("it does not take in what is repeated to it: {error}"))
+    written.map_err(|error| format!("it does not read the messages that berth repeats to it: {error}"))
 }

@@ -1,4 +1,4 @@
-//! What a session is told at its beginning.
+//! The options that a session gets at its beginning.
 
 use tokio_util::sync::CancellationToken;
 

@@ -1,7 +1,7 @@
-//! What berth changes in messages, where the configuration asks for it, and how a message is changed: pieces of it are
-//! left out or replaced, and every other byte stays where it was.
+//! The changes that berth makes in messages, where the configuration asks for them. Pieces of a message are left out or
+//! replaced; every other byte stays in its place.
 //!
-//! Pure. With nothing configured there are no rules, and nobody comes here.
+//! Pure. Without such configuration there are no rules, and nothing here runs.
 
 pub mod roots;
 pub mod tools;

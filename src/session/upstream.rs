@@ -1,4 +1,4 @@
-//! The server's side of a session, whoever runs the server: the seam below which a session knows nothing.
+//! The server's side of a session, for any backend: a session knows nothing below this seam.
 
 use std::future::Future;
 use std::io;

@@ -1,6 +1,6 @@
-//! Packages as servers: baked once inside the daemon, by whoever comes first and whatever happens to them.
+//! Packages as servers: baked once inside the daemon, by the first session that needs them, through any interruption.
 //!
-//! Each test has a package of its own, for the tests run at once in one daemon.
+//! Each test has a package of its own, because the tests run at once in one daemon.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -196,7 +196,7 @@ fn an_installation_that_takes_too_long_is_ended() {
     let answer = first_answer(&mut session);
     assert_eq!(answer["error"]["code"], 69, "{answer}");
     let message = answer["error"]["message"].as_str().unwrap();
-    assert!(message.contains("it is not done after 1s; raise `time` in [bake]"), "{message}");
+    assert!(message.contains("the installation takes longer than 1s; raise `time` in [bake]"), "{message}");
     assert_eq!(installations(&image), Vec::<String>::new());
 }
 
@@ -282,7 +282,7 @@ fn what_was_found_is_pinned_and_not_baked_again() {
     std::fs::write(path, pinned.replace("integrity = \"sha512-", "integrity = \"sha512-x")).unwrap();
     let (code, _, error) = berth_says(&["bake", "--config", path, "thinking", "--update"]);
     assert_eq!(code, Some(78), "{error}");
-    assert!(error.contains("is another one than it was"), "{error}");
+    assert!(error.contains("has changed: its digest is"), "{error}");
     let (code, said, _) = berth_says(&["bake", "--config", path, "time"]);
     assert_eq!((code, said.as_str()), (Some(64), ""), "an image is nothing to bake");
 }
@@ -312,7 +312,7 @@ fn a_docker_line_runs_as_it_is() {
         Berth::line().client("bake-docker").args(line).args(["berth-uv", "-c", SERVER, "a$b"]).start();
     let answer = first_answer(&mut session);
     assert_eq!(answer["result"]["serverInfo"], "a$b $5 7", "{answer}");
-    session.expect_stderr("`-p` is left out: nothing comes in to a session");
+    session.expect_stderr("`-p` is left out: sessions accept no connections");
 }
 
 #[test]

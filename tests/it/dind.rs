@@ -162,10 +162,7 @@ fn what_is_new_waits_for_the_last_session_and_then_reaches_the_daemon() {
     let old = std::fs::read(own.certs().join("server-cert.pem")).expect("a certificate");
     std::fs::remove_file(own.certs().join("server-cert.pem")).expect("a certificate");
     let said = own.up();
-    assert!(
-        said.contains("new certificate ") && said.contains("must wait, since 1 session is active"),
-        "{said}"
-    );
+    assert!(said.contains("new certificate ") && said.contains("must wait: 1 session is active"), "{said}");
     assert_ne!(std::fs::read(own.certs().join("server-cert.pem")).expect("a certificate"), old);
     own.session("second").call("echo", json!({ "text": "the old one is good still" }));
 

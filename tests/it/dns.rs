@@ -1,7 +1,7 @@
 //! Names: a laptop changes its network while its daemon and its sessions live.
 //!
-//! The network is two nameservers of the test's own, on two addresses that it lends to this machine's loopback; each knows
-//! one name. What changes is `/etc/resolv.conf`, in a mount namespace in which berth runs: nobody else's is touched.
+//! The network is two nameservers of the test, on two addresses that it adds to this machine's loopback; each knows one
+//! name. `/etc/resolv.conf` changes only in the mount namespace in which berth runs.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -156,7 +156,7 @@ fn names_follow_the_machine_from_network_to_network() {
     let laptop = Laptop { own, resolv_conf };
     laptop.moves_to(OLD);
     let (_, told) = laptop.succeeds(&["up"]);
-    assert!(told.contains("names are asked of 198.18.53.101 now"), "{told}");
+    assert!(told.contains("the daemon now asks the nameservers 198.18.53.101"), "{told}");
     assert!(!laptop.succeeds(&["up"]).1.contains("names"), "it is no news any more");
 
     let mut session = laptop.session("dns-before");
@@ -246,7 +246,7 @@ fn is_said_when_nobody_tells(laptop: &Laptop) {
     assert!(
         line["fact"]
             .as_str()
-            .is_some_and(|fact| fact.contains("SERVFAIL") && fact.contains("this machine is answered")),
+            .is_some_and(|fact| fact.contains("SERVFAIL") && fact.contains("this machine gets an answer")),
         "{line}"
     );
     assert!(line["next"].as_str().is_some_and(|next| next.contains("198.18.53.101 at port 53")), "{line}");

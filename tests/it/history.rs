@@ -1,4 +1,4 @@
-//! What a session leaves behind for `berth logs`, and `berth trace` tells of a trace.
+//! What a session leaves for `berth logs`, and what `berth trace` says of a trace.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -144,7 +144,7 @@ fn a_failure_and_its_recovery_are_told() {
     let records = records(id(&past));
     let said = details(&records, "log");
     assert!(said.iter().any(|line| line.contains("exited with code 7")), "{said:?}");
-    assert!(said.iter().any(|line| line.contains("another server `durable` is there")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("a new server `durable` has started")), "{said:?}");
     let ups: Vec<&Value> = records.iter().filter(|record| record["kind"] == "up").collect();
     assert_eq!((ups.len(), &ups[1]["lost"]), (2, &json!(1)));
     assert_ne!(ups[0]["container"], ups[1]["container"]);

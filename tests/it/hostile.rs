@@ -1,4 +1,4 @@
-//! Servers that flood, fill and fork: their own session goes on or ends in order, and the one beside it notices nothing.
+//! Servers that flood, fill and fork: their own session goes on or ends in order, and its neighbour notices nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -225,10 +225,10 @@ fn forged_and_double_answers_reach_their_own_client_only() {
     assert_eq!(session.exit_code(), Some(0));
     let said = session.stderr();
     assert_eq!(said.matches("unasked answer").count(), 2, "{said}");
-    assert_eq!(said.matches("that nobody had made").count(), 1, "said once: {said}");
+    assert_eq!(said.matches("that the client had not made").count(), 1, "said once: {said}");
     victim.close();
     assert_eq!(victim.rest(), Vec::<Vec<u8>>::new(), "nothing of the other's");
-    assert!(!victim.stderr().contains("nobody had made"), "{}", victim.stderr());
+    assert!(!victim.stderr().contains("the client had not made"), "{}", victim.stderr());
 }
 
 #[test]
@@ -241,5 +241,5 @@ fn answers_that_come_back_are_as_they_went() {
         session.send_raw(format!("{line}\n").as_bytes());
         assert_eq!(session.line().unwrap(), line.as_bytes());
     }
-    session.expect_stderr("that nobody had made");
+    session.expect_stderr("that the client had not made");
 }

@@ -1,5 +1,5 @@
-//! berth in a container that has the engine's socket: the daemon is found, what the engine can't see is refused, and
-//! nothing is left.
+//! berth in a container with the engine's socket: it finds the daemon, refuses folders that the engine cannot see, and
+//! leaves nothing.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -159,7 +159,7 @@ fn in_a_container_with_the_engines_socket_the_daemon_is_met_in_a_network_of_its_
     let before = dev.networks();
     let said = dev.succeeds(&["up"]);
     assert!(!said.contains("does not answer"), "it was not waited for in vain: {said}");
-    assert!(said.contains("joined the network `berth-test-place-dind-net`"), "{said}");
+    assert!(said.contains("to the network `berth-test-place-dind-net`"), "{said}");
     dev.is_served();
     let subnet = says(&[
         "network",
@@ -223,7 +223,7 @@ fn a_container_in_a_network_of_the_persons_own_keeps_it_to_itself() {
         let answer = dev.call(&[]);
         let refused = answer["error"]["message"].as_str().unwrap_or_default();
         assert!(refused.contains("127.0.0.1:22423") && refused.contains("`berth up`"), "{answer}");
-        assert!(dev.succeeds(&["up"]).contains("joined the network"), "it was another container");
+        assert!(dev.succeeds(&["up"]).contains("to the network"), "it was another container");
         dev.is_served();
     }
     assert!(own.remove(), "nobody of berth's is in it");

@@ -1,4 +1,4 @@
-//! Servers that run before their session is there: nothing of the wait is seen, and they end like all others.
+//! Servers that run before their session begins: nothing shows the wait, and they end as all others do.
 
 use std::time::{Duration, Instant};
 

@@ -47,7 +47,7 @@ fn a_removed_container_is_replaced_and_what_was_in_flight_is_answered() {
     let answer = session.answer("doomed");
     assert_eq!(answer["error"]["code"], 69, "{answer}");
     let message = answer["error"]["message"].as_str().expect("a text");
-    assert!(message.contains("is gone") && message.contains("ask again"), "{message}");
+    assert!(message.contains("is gone") && message.contains("try again"), "{message}");
     expect_replaced(&mut session);
     session.close();
     assert_eq!(session.exit_code(), Some(0));
@@ -96,12 +96,12 @@ fn a_server_that_crashes_is_replaced_until_that_is_no_use() {
     for _ in 0..5 {
         let answer = session.request("tools/call", json!({ "name": "crash", "arguments": { "code": 7 } }));
         let message = answer["error"]["message"].as_str().expect("a text");
-        assert!(message.contains("exited with code 7") && message.contains("ask again"), "{message}");
+        assert!(message.contains("exited with code 7") && message.contains("try again"), "{message}");
         expect_replaced(&mut session);
     }
     let answer = session.request("tools/call", json!({ "name": "crash", "arguments": { "code": 7 } }));
     let message = answer["error"]["message"].as_str().expect("a text");
-    assert!(message.contains("exited with code 7") && !message.contains("ask again"), "{message}");
+    assert!(message.contains("exited with code 7") && !message.contains("try again"), "{message}");
     assert_eq!(session.exit_code(), Some(69));
     expect_gone("it-crashes");
 }

@@ -1,4 +1,4 @@
-//! A server's memory: kept between sessions, one writer at a time, each kind of client with its own.
+//! A server's memory: kept between sessions, with one writer at a time and a volume for each kind of client.
 
 use serde_json::{Value, json};
 
@@ -83,11 +83,7 @@ fn the_second_writer_is_told_who_has_it_and_is_let_in_after_whatever_death() {
     let mut second = run("it-volume-one", &option).start();
     let said = refused(&mut second);
     let said = said.as_str().unwrap();
-    for part in [
-        "the volume `one` is for one session at a time",
-        &format!("`{holder}` has it"),
-        &format!("`berth kill {holder}`"),
-    ] {
+    for part in [&format!("the volume `one` is in use by `{holder}`"), &format!("`berth kill {holder}`")] {
         assert!(said.contains(part), "no {part:?} in {said:?}");
     }
     second.close();
@@ -123,10 +119,7 @@ fn each_kind_of_client_has_its_own_unless_it_is_shared() {
     // Its own is free; the shared one is not.
     let mut two = run("it-volume-b", &options).start();
     let said = refused(&mut two);
-    assert!(
-        said.as_str().unwrap().contains("the volume `it-volume-all` is for one session at a time"),
-        "{said}"
-    );
+    assert!(said.as_str().unwrap().contains("the volume `it-volume-all` is in use by"), "{said}");
     one.close();
     one.wait();
     let mut two = run("it-volume-b", &options).started();

@@ -1,8 +1,8 @@
-//! What a session does in the daemon besides serving: its container's number, what crashes left, the next standby, and whom it
-//! asks for names.
+//! What a session does in the daemon besides serving. It numbers its container and starts the next standby. It removes
+//! leftovers of crashed sessions, and tells the daemon this machine's nameservers.
 //!
-//! None of it may hold up the session's own start: it begins with the server's first answer, when a client has what it
-//! waits for.
+//! None of this may delay the session's own start. It begins with the server's first answer, when the client has what
+//! it waits for.
 
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,7 @@ impl Housekeeping {
                     tracing::warn!("removed `{name}`, which a crash had left");
                 }
             }
-            Err(error) => tracing::debug!("cannot sweep: {error}"),
+            Err(error) => tracing::debug!("cannot remove leftovers of crashed sessions: {error}"),
         }
     }
 
@@ -123,7 +123,7 @@ impl Housekeeping {
         let began = Instant::now();
         match standby::replenish(&self.engine, &self.spec, image, &self.argv).await {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
-            Err(error) => tracing::warn!("no container on standby: {}", Failure::from(error)),
+            Err(error) => tracing::warn!("cannot put a container on standby: {}", Failure::from(error)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The server's image: what it is, and how it comes into the daemon where it is missing.
+//! The server's image: its command, and how a missing image gets into the daemon.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! The question what becomes of a daemon that does not answer, handed in by whoever can tell.
+//! Asks what becomes of a daemon that does not answer. The caller hands in the question, because only the caller can
+//! answer it.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What is known of a session's container when the process starts.
+//! What a start needs to know of its session's container.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,7 +81,7 @@ pub(super) async fn in_time<T>(
     tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
         Err(Failure {
             code: Code::Unavailable,
-            text: format!("the {what} of `{server}` was not there within {timeout:?}"),
+            text: format!("the {what} of `{server}` was not ready within {timeout:?}"),
             next: Some("look at the DinD daemon with `berth status`, or raise `start_timeout`".to_owned()),
         })
     })

@@ -1,6 +1,6 @@
-//! The way to a daemon that may not be there yet: a client may start before the daemon has, after a boot of the machine.
+//! The way to a daemon that may not run yet: after a boot, a client may start before the daemon.
 //!
-//! Whether it is worth waiting for says an [`Inquiry`] that is handed in; it is asked only after a connection has failed.
+//! An [`Inquiry`], handed in, says whether the wait is worth it. It is asked only after a connection has failed.
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! From a configured server to a running one: connections, image, container, process; as much at once as can be.
+//! From a configured server to a running one: connections, image, container, process, with as many steps at once as
+//! possible.
 
 use std::time::Instant;
 
@@ -84,7 +85,7 @@ impl Start {
             }
             Err(failure) => {
                 // It may have come to its end in this moment; there is still the other way.
-                tracing::warn!("`{}`, which was on standby, cannot be used: {failure}", claimed.name());
+                tracing::warn!("cannot use the standby container `{}`: {failure}", claimed.name());
                 drop(self.engine.remove(claimed.id()).await);
                 let (wire, exec_wire) = tokio::try_join!(
                     Wire::connect(self.engine.endpoint()),
@@ -113,7 +114,7 @@ impl Start {
                     );
                 }
                 Err(error) => {
-                    tracing::warn!("none of what is on standby can be claimed: {}", Failure::from(error));
+                    tracing::warn!("cannot claim a standby container: {}", Failure::from(error));
                     return Ok((Wire::connect(self.engine.endpoint()).await?, None));
                 }
             }
@@ -223,7 +224,7 @@ async fn look_for_standby(
             Ok((spec, wire, standby))
         }
         Err(failure) => {
-            tracing::warn!("cannot tell what is on standby: {failure}");
+            tracing::warn!("cannot list the containers on standby: {failure}");
             Ok((spec, Wire::connect(&plan.endpoint).await?, Vec::new()))
         }
     }

@@ -1,4 +1,4 @@
-//! The server's side of a session in a daemon: a container that is ours, and the server's streams.
+//! The server's side of a session in a daemon: the leased container and the server's streams.
 
 use std::io;
 use std::time::{Duration, Instant};

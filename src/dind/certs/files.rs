@@ -1,4 +1,4 @@
-//! The certificates' files: readable by their owner alone, and whole or not there at all.
+//! The certificates' files: readable by their owner alone, and whole or absent.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};

@@ -102,7 +102,7 @@ fn what_is_young_is_starting_and_what_is_old_is_silent() {
 #[test]
 fn what_up_mends_is_up() {
     for (status, cause) in [
-        ("exited", "the container `d` is exited (exit code 1)"),
+        ("exited", "the container `d` has exited (exit code 1)"),
         ("paused", "the container `d` is paused"),
         ("created", "the container `d` was never started"),
         ("dead", "the container `d` is dead"),

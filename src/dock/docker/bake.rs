@@ -1,4 +1,4 @@
-//! Images out of containers. One of the few files that name bollard.
+//! Makes images of containers. One of the few files that name bollard.
 
 use bollard::models::ContainerConfig;
 use bollard::query_parameters as query;

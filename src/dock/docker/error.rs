@@ -1,4 +1,4 @@
-//! How an operation on a daemon fails: bollard's errors made ours. One of the few files that name bollard.
+//! How an operation on a daemon fails: turns bollard's errors into ours. One of the few files that name bollard.
 
 use std::error::Error;
 use std::io;
@@ -29,7 +29,7 @@ pub enum DockerError {
     /// The daemon refused; `message` is its own.
     #[error("cannot {op} `{object}`: {message}")]
     Refused { op: &'static str, object: String, status: u16, message: String },
-    #[error("cannot {op} `{object}`: the daemon gave no proper answer")]
+    #[error("cannot {op} `{object}`: the daemon gave an invalid answer")]
     Broken { op: &'static str, object: String, source: Box<dyn Error + Send + Sync> },
 }
 

@@ -1,5 +1,5 @@
-//! What berth knows of a daemon's objects, and how it comes from the daemon's answers. One of the few files that name
-//! bollard; what its models leave open is empty or zero here.
+//! What berth knows of a daemon's objects, read from the daemon's answers. A field that bollard's models leave open is
+//! empty or zero here. One of the few files that name bollard.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Networks of an engine, and which containers are in them. One of the few files that name bollard.
+//! Networks of an engine, and the containers in them. One of the few files that name bollard.
 
 use std::collections::HashMap;
 

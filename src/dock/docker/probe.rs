@@ -1,4 +1,4 @@
-//! Looks into a container by way of its engine alone. One of the few files that name bollard.
+//! Looks into a container through its engine alone. One of the few files that name bollard.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How bollard reaches a daemon: over our own connections, whatever they run on. One of the few files that name it.
+//! Gives bollard our own connections to a daemon, over any transport. One of the few files that name bollard.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

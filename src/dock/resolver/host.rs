@@ -1,4 +1,4 @@
-//! Which nameservers this machine asks: a few files, which cost little to look at.
+//! Which nameservers this machine asks. It reads a few files, which is cheap.
 
 use std::fs::{self, Metadata};
 use std::net::{IpAddr, Ipv4Addr};

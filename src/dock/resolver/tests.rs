@@ -30,7 +30,7 @@ fn a_difference_is_told_by_what_differs() {
         difference(&one, &other),
         "the daemon asks other nameservers (10.0.0.1) than this machine (10.0.0.2)"
     );
-    assert!(difference(&[], &other).contains("(those of its start)"));
+    assert!(difference(&[], &other).contains("(set at its start)"));
     assert!(difference(&one, &one).contains("search domains"));
 }
 

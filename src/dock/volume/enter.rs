@@ -1,8 +1,8 @@
-//! The wait for the place of the one who may write to a volume.
+//! The wait for the right to write to a volume, which one session has at a time.
 //!
-//! The place is a lock that the keeper holds on the volume's folder (`keeper/locks.rs`): the kernel frees it with its
-//! holder's death, whatever that was. Here we ask the keeper for it before there is a server, and mend a new volume's
-//! ownership while nobody else can be in it.
+//! The keeper holds it as a lock on the volume's folder (`keeper/locks.rs`). The kernel frees the lock when the keeper
+//! dies, for any reason. berth asks the keeper for it before it starts the server. A new volume gets its owner here,
+//! while no other session can use it.
 
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ pub(in crate::dock) async fn enter(
                 to_give -= 1;
             }
             Some(Answer::Foreign { target, .. }) => {
-                return Err(unusable(volume(&target), "it cannot be made its user's"));
+                return Err(unusable(volume(&target), "its folder cannot be given to the server's user"));
             }
             Some(Answer::Unusable { target, why }) => return Err(unusable(volume(&target), &why)),
             None => return Err(broken(std::io::Error::other(format!("the keeper said `{line}`"))).into()),

@@ -1,4 +1,4 @@
-//! Who the client is. Self-reported: it chooses names and labels, never privileges.
+//! The client's identity. Self-reported: it chooses names and labels, never privileges.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
 //! Our standard input and output, without a thread between them and the pumps.
 //!
-//! Clients give us pipes (Codex, shells) or Unix sockets (Claude Code); both can be waited for. What can't, a file or a
-//! terminal, goes through tokio's blocking threads. A pipe is opened anew through `/proc/self/fd`, because making it
-//! non-blocking where it is would make it so for everybody who shares it.
+//! Clients give us pipes (Codex, shells) or Unix sockets (Claude Code); both can be polled. A file or a terminal
+//! cannot, and goes through tokio's blocking threads. A pipe is opened anew through `/proc/self/fd`: making the
+//! original non-blocking would affect every process that shares it.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,6 +1,6 @@
 //! The client's side of the session's loop: the only place that writes to the client.
 //!
-//! A line is written whole or not at all, unless the client is gone or has said goodbye and doesn't read.
+//! A line is written whole or not at all. The exceptions: the client is gone, or it has said goodbye and does not read.
 
 use std::future::Future;
 use std::io;

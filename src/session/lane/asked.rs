@@ -1,6 +1,6 @@
 //! Requests that a server has sent to the client and that are not answered yet.
 //!
-//! They matter only when the server is lost: the client's late answers to it must not reach the next one, whose own
+//! They matter only when the server is lost. The client's late answers must not reach the next server, whose own
 //! requests may have the same ids.
 
 use bytes::Bytes;

@@ -1,6 +1,6 @@
-//! What one write to the client will carry: the lines of one piece of output that may pass.
+//! The contents of one write to the client: the lines of one piece of output that may pass.
 //!
-//! Lines that lie side by side in the piece are written from there, without a copy. Does no I/O.
+//! Lines that are adjacent in the piece are written from there, without a copy. Does no I/O.
 
 use std::ops::Range;
 

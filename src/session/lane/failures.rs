@@ -1,4 +1,4 @@
-//! Why a session has no server any more, in words: the cause, and the next command to type.
+//! Why a session has lost its server, in words: the cause, and the next command to type.
 
 use super::inflight::Counts;
 use super::stderr_tail::StderrTail;
@@ -26,7 +26,7 @@ impl Options {
         Failure {
             code: Code::Unavailable,
             text: format!("the server `{server}` has not answered anything within {answer_timeout:?}"),
-            next: Some("look at what it says with `--trace`, or raise `answer_timeout`".to_owned()),
+            next: Some("see its messages with `--trace`, or raise `answer_timeout`".to_owned()),
         }
     }
 
@@ -48,7 +48,7 @@ impl Options {
         Failure {
             code: Code::Unavailable,
             text: format!(
-                "the client closed its side, and the server `{server}` had no answer within {:?}",
+                "the client closed its output, and the server `{server}` had no answer within {:?}",
                 grace / 2
             ),
             next: Some(
@@ -60,8 +60,8 @@ impl Options {
     fn unfit(&self, why: &str) -> Failure {
         Failure {
             code: Code::Unavailable,
-            text: format!("the server `{}` cannot take the place of the one before: {why}", self.server),
-            next: Some("begin a new session, or look at what it says with `--trace`".to_owned()),
+            text: format!("the new server `{}` cannot replace the lost server: {why}", self.server),
+            next: Some("begin a new session, or see its messages with `--trace`".to_owned()),
         }
     }
 
@@ -87,10 +87,10 @@ impl Options {
             Exit::Ended => format!("the session with the server `{name}` was ended by `berth kill`"),
         };
         let next = match exit {
-            Exit::Code(_) => "look at what it runs with `berth run --dry-run`",
+            Exit::Code(_) => "see its command with `berth run --dry-run`",
             Exit::OutOfMemory(_) => "raise `memory` in the configuration",
             Exit::Lost => "look at the DinD daemon with `berth status`",
-            Exit::Ended => "begin a new session, if that was not meant",
+            Exit::Ended => "begin a new session if this was not intended",
         };
         Failure { code: Code::Unavailable, text, next: Some(next.to_owned()) }
     }

@@ -1,7 +1,7 @@
-//! What a client has said that a new server must hear before anything else.
+//! The client's words that a new server must hear first.
 //!
-//! Up to revision 2025-11-25 a session begins with a handshake (specification, «Lifecycle»), and some requests hold until
-//! they are taken back. Since 2026-07-28 there is neither: then nothing is kept, and nothing repeated.
+//! Up to revision 2025-11-25 a session begins with a handshake (specification, «Lifecycle»), and some requests hold
+//! until they are taken back. Since 2026-07-28 there is neither: then nothing is kept, and nothing repeated.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -160,11 +160,11 @@ impl Handshake {
     /// Why the session can't go on with this server.
     pub(super) fn welcome(&self, kind: Kind, message: &[u8]) -> Result<Welcome, String> {
         if kind != Kind::Response {
-            return Err("it refuses the handshake that the one before had accepted".to_owned());
+            return Err("it refuses the handshake that the lost server had accepted".to_owned());
         }
         let now = Agreed::of(message);
         let Some(Initialize { agreed, .. }) = &self.initialize else {
-            return Err("nothing was agreed upon with the one before".to_owned());
+            return Err("the lost server had finished no handshake".to_owned());
         };
         // Both sides keep to the revision that was negotiated (specification, «Lifecycle»), and the client knows the first.
         if agreed.revision != now.revision {
@@ -180,7 +180,7 @@ impl Handshake {
                 "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{list}/list_changed\"}}"
             );
         }
-        let difference = (*known != now).then(|| format!("it had {known}, and now has {now}"));
+        let difference = (*known != now).then(|| format!("{known} before, {now} now"));
         Ok(Welcome { notifications: notifications.into(), difference })
     }
 }
@@ -272,7 +272,7 @@ mod tests {
             br#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}}}"#;
         let welcome = welcome(other).unwrap();
         assert_eq!(welcome.notifications, changed, "it is the client that was promised");
-        assert!(welcome.difference.unwrap().contains(r#"now has {"tools":{}}"#));
+        assert!(welcome.difference.unwrap().contains(r#"{"tools":{}} now"#));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Requests that the client sent and nobody has answered yet.
+//! The client's requests that have no answer yet.
 //!
-//! The client->server pump alone inserts; the server->client pump completes. Bounded: a client that never gets
-//! answers is refused in the end, it does not fill our memory.
+//! Only the client->server pump inserts; the server->client pump completes. Bounded: a client that never gets answers
+//! is refused in the end, and cannot fill our memory.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The server->client direction: what becomes of each line. Does no I/O.
+//! The server->client direction: decides on each line. Does no I/O.
 
 use bytes::Bytes;
 
@@ -65,7 +65,7 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
             let Some(pending) = asked.and_then(|id| shared.in_flight.complete(&id)) else {
                 return Verdict::Stray(frame);
             };
-            let message = format!("the server's answer is no JSON-RPC message: {error}");
+            let message = format!("the server's answer is not a JSON-RPC message: {error}");
             return spoilt(&pending, PARSE_ERROR, message);
         }
     };
@@ -166,8 +166,8 @@ fn report_unasked(envelope: &Envelope<'_>, id: &RequestId, bytes: usize, shared:
         // It may be as long as a line.
         let id: String = id.chars().take(SHOWN).collect();
         tracing::warn!(
-            "the server answered a request that nobody had made, or answered it twice (id {id}); the client gets such \
-             answers as they are, and this is said once"
+            "the server answered a request that the client had not made, or answered it twice (id {id}); the client \
+             gets such answers unchanged; berth warns only once"
         );
     }
 }

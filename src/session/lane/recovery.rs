@@ -1,4 +1,4 @@
-//! When a server that is gone is replaced, and how long that is tried.
+//! When a lost server is replaced, and how long berth tries.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What both directions of a lane share.
+//! The state that both directions of a lane share.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,4 +1,4 @@
-//! The server's standard error: passed on line by line, its last lines kept to explain an end.
+//! The server's standard error: passed on line by line, with the last lines kept to explain an end.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! The server -> client direction, for as long as one server lasts.
+//! The server->client direction, for as long as one server lasts.
 
 use std::io;
 use std::time::Duration;

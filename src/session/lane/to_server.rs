@@ -1,7 +1,7 @@
 //! The client->server pump: frames from the client go to the server, byte for byte.
 //!
-//! It alone adds to the in-flight table, so that when the server is gone it alone can say which requests had no
-//! answer. It never writes to the client: its answers go through the bounded `replies` to the session's loop.
+//! It alone adds to the in-flight table. So when the server is gone, it alone knows which requests had no answer. It
+//! never writes to the client: its answers go through the bounded `replies` to the session's loop.
 
 mod admission;
 mod apology;

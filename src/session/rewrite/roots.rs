@@ -1,9 +1,9 @@
-//! The folders of the client that the server asks for (`roots/list`), by the names that they have in its container.
+//! Translates the client's folders that the server asks for (`roots/list`) to their names in its container.
 //!
-//! Only what the client answers to that is changed, and in it the `file:` URIs alone: to the server's own `roots/list` up to
-//! 2025-11-25, and since 2026-07-28 in the `inputResponses` of a request that is made again. There is nothing to translate
-//! on the way back: the request has no paths, and whatever else holds some is not this message. A folder that is not in the
-//! container is left out, for its name may mean another one there.
+//! berth changes only the client's answer, and in it only the `file:` URIs. Up to 2025-11-25 that is the answer to the
+//! server's own `roots/list`; since 2026-07-28 the `inputResponses` of a repeated request. The way back needs no
+//! translation: the request has no paths, and other messages with paths are not this message. A folder outside the
+//! container is left out, because its name may mean another folder there.
 
 mod mounted;
 

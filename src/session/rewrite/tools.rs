@@ -1,8 +1,9 @@
 //! Which of a server's tools its client may see and call.
 //!
-//! The walls are in `screen`: a call of any other tool never reaches the server, however the message is spelt. What a
-//! server might read in another way than berth does (a name twice, or in other letters) is refused for that alone; so
-//! nothing depends on what it reads. `filter` is for the eyes: it leaves out of the lists what can't be called anyway.
+//! `screen` enforces this: a call of any other tool never reaches the server, in any spelling of the message. A message
+//! that a server might read differently (a name twice, or in other letters) is refused for that alone. So nothing
+//! depends on the server's reading. `filter` only hides: it removes from the lists the tools that cannot be called
+//! anyway.
 
 use std::fmt;
 
@@ -99,10 +100,9 @@ impl fmt::Display for Why {
                 "berth: the tool `{tool}` of the server `{server}` is not allowed by `tools` in its configuration"
             ),
             Self::NoTool => f.write_str("berth: `params.name` names no tool"),
-            Self::Ambiguous(what) => write!(
-                f,
-                "berth: {what}; a server with `tools` or `deny_tools` gets no message that can be read in two ways"
-            ),
+            Self::Ambiguous(what) => {
+                write!(f, "berth: {what}; a server with `tools` or `deny_tools` gets no ambiguous message")
+            }
         }
     }
 }
@@ -126,7 +126,7 @@ impl ToolRules {
             |envelope: &Envelope<'_>, why| Refusal { id: envelope.raw_id(), kind: envelope.kind, why };
         if is_split {
             // Blank to JSON, and the end of a line to who reads lines as Python does.
-            let why = Why::Ambiguous("there is a carriage return in the middle of the line");
+            let why = Why::Ambiguous("the line has a carriage return in its middle");
             let refused = seen.envelopes().iter().map(|envelope| refusal(envelope, why.clone())).collect();
             return Screened { refused, passes: Passes::Nothing };
         }
@@ -164,17 +164,17 @@ impl ToolRules {
     /// Why one message from the client may not pass.
     fn why_not(&self, message: Raw<'_>) -> Option<Why> {
         let Some([id, method, params]) = members(message, ["id", "method", "params"]) else {
-            return Some(Why::Ambiguous("what is no object is no message"));
+            return Some(Why::Ambiguous("the message is not an object"));
         };
         if id.is_ambiguous || method.is_ambiguous || params.is_ambiguous {
-            return Some(Why::Ambiguous("`id`, `method` or `params` is there twice, or in other letters"));
+            return Some(Why::Ambiguous("`id`, `method` or `params` appears twice or in another spelling"));
         }
         let method = method.text()?;
         match method.as_str() {
             "tools/call" => {}
             "tools/list" => return None,
             other if is_like(other.trim(), "tools/call") || is_like(other.trim(), "tools/list") => {
-                return Some(Why::Ambiguous("the method is one of MCP's in other letters"));
+                return Some(Why::Ambiguous("the method is an MCP method in another spelling"));
             }
             _ => return None,
         }
@@ -182,7 +182,7 @@ impl ToolRules {
             return Some(Why::NoTool);
         };
         if name.is_ambiguous {
-            return Some(Why::Ambiguous("`params.name` is there twice, or in other letters"));
+            return Some(Why::Ambiguous("`params.name` appears twice or in another spelling"));
         }
         self.forbids(name)
     }
@@ -220,7 +220,7 @@ impl ToolRules {
         let line = edit.finish(b"\n")?;
         let mut what = format!("{left_out} tools");
         if broken > 0 {
-            what = format!("{what}, {broken} lists that can be read in two ways");
+            what = format!("{what}, {broken} ambiguous lists");
         }
         Some(Filtered { line, what })
     }
@@ -255,7 +255,7 @@ impl ToolRules {
             });
         }
         let place = message.place(edit.text)?;
-        let why = "berth: the server's list of tools can be read in two ways, and may hide what its configuration forbids";
+        let why = "berth: the server's list of tools is ambiguous, and may hide a forbidden tool";
         let id = id.value.and_then(RawId::from_raw);
         edit.replace(place, error_line(id.as_ref(), INVALID_REQUEST, why, None).trim_ascii_end());
         None

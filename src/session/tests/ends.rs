@@ -107,7 +107,7 @@ async fn a_request_that_outlasts_the_grace_is_answered_with_that() {
     stage.server_out = None;
     let answer = stage.client_gets().await;
     assert_eq!(answer["id"], 1);
-    assert!(answer["error"]["message"].as_str().unwrap().contains("closed its side"), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("closed its output"), "{answer}");
     assert_eq!(stage.ends().await, Ok(()));
 }
 

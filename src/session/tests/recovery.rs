@@ -167,7 +167,7 @@ async fn a_server_that_refuses_the_handshake_is_replaced() {
     for (answer, why) in [
         (REFUSAL, "refuses the handshake"),
         (r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"1"}}"#, "another protocol revision"),
-        (r#"{"jsonrpc":"2.0","id":0,"result":broken}"#, "no JSON-RPC message"),
+        (r#"{"jsonrpc":"2.0","id":0,"result":broken}"#, "not a JSON-RPC message"),
     ] {
         let mut scene = scene(&[AT_ONCE, AT_ONCE, AT_ONCE], |_| {});
         drop(scene.begins().await);

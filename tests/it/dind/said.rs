@@ -1,5 +1,5 @@
-//! What is said of a daemon that does not answer: it is waited for while it starts, and its own last words are told at once
-//! where it dies, by every command alike.
+//! What every command says of a daemon that does not answer. It waits for a starting daemon, and shows a dying daemon's
+//! last words at once.
 
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ fn a_client_that_comes_before_the_daemon_waits_for_it() {
     host(&["stop", "-t", "5", &own.name]);
     let answer = client(&own, "late").answer(0);
     let cause = answer["error"]["data"]["cause"].as_str().expect("a cause");
-    assert!(cause.contains("the container `berth-test-dind-boot` is exited"), "{answer}");
+    assert!(cause.contains("the container `berth-test-dind-boot` has exited"), "{answer}");
     assert_eq!(answer["error"]["data"]["next"], "type `berth up`");
 }
 

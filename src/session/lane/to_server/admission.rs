@@ -1,6 +1,6 @@
-//! Which of the client's lines may pass to the server: those that are JSON, with their requests in the in-flight table.
+//! Which of the client's lines pass to the server: valid JSON, with its requests entered in the in-flight table.
 //!
-//! What may not pass is answered. No line is changed but a batch that holds such messages.
+//! A refused line is answered. No line is changed, except a batch that holds refused messages.
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};

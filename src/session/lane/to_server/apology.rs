@@ -1,6 +1,7 @@
-//! What the client->server pump says when there is no server, and none will come: why, for as long as the client asks.
+//! The client->server pump's answers when there is no server and none will come. It gives the reason for as long as the
+//! client asks.
 //!
-//! It ends the session in a while, whatever the client does.
+//! It ends the session after a while, whatever the client does.
 
 use std::time::Duration;
 

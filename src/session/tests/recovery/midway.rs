@@ -1,4 +1,4 @@
-//! What is half done when a server is lost.
+//! Half-done work when a server is lost.
 
 use super::*;
 
