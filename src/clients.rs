@@ -1,8 +1,7 @@
-//! The AI clients' own configurations: where their files are, which servers stand in them, and how an entry is put in or
-//! taken out with everything else left as it was.
+//! The AI clients' own configurations: where their files are, which servers they have, and how to add or remove an
+//! entry while all else stays unchanged.
 //!
-//! What is decided here is text to text; only [`Draft`] reads and writes files. No value of a variable is ever part of a
-//! message.
+//! Decisions here turn text into text; only [`Draft`] reads and writes files. No message contains a variable's value.
 
 mod berth;
 mod claude_code;
@@ -132,7 +131,9 @@ pub fn check_name(name: &str) -> Result<(), Failure> {
     }
     Err(Failure {
         code: Code::Configuration,
-        text: format!("no client takes `{name}` as a server's name: only letters, digits, `-` and `_`"),
+        text: format!(
+            "no client accepts the server name `{name}`: clients allow only letters, digits, `-` and `_`"
+        ),
         next: Some(format!("rename [servers.{name}] in the configuration")),
     })
 }

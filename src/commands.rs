@@ -1,4 +1,4 @@
-//! The subcommands: wiring only. Each gets its arguments and what it needs of the configuration and the paths, and gives an
+//! The subcommands: wiring only. Each gets its arguments and the configuration and paths that it needs, and gives an
 //! exit code.
 
 pub mod bake;

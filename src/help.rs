@@ -1,6 +1,7 @@
-//! The manual: one Markdown file a topic, embedded into the program. `berth help` shows it, `berth man` makes pages of it.
+//! The manual: one Markdown file per topic, embedded in the program. `berth help` shows it; `berth man` makes pages of
+//! it.
 //!
-//! A topic's file begins with `# NAME: what it is about`. Nothing here knows a command of berth's.
+//! A topic's file begins with `# NAME: what it is about`. Nothing here knows a command of berth.
 
 mod page;
 mod pager;

@@ -1,8 +1,8 @@
-//! Reading what [`observe`](crate::observe) wrote: the sessions' journals, and traces. For people's questions only: nothing
-//! that a session does depends on any of it.
+//! Reads the files that [`observe`](crate::observe) wrote: the sessions' journals, and traces. It only answers people's
+//! questions: no session depends on it.
 //!
-//! What is read was written by a program that may have been killed in mid-line, or by somebody else: broken lines are
-//! passed over, lengths are bounded, and no text reaches a terminal with its control characters.
+//! The writer may have been killed in mid-line, or the file may be a stranger's. So broken lines are skipped, lengths
+//! are bounded, and no text reaches a terminal with its control characters.
 pub mod lines;
 pub mod list;
 pub mod record;

@@ -1,6 +1,6 @@
-//! What `--help` and the manual pages say beside the options themselves: examples, defaults, groups, variables, exit codes.
+//! What `--help` and the manual pages add to the options: examples, defaults, groups, variables, exit codes.
 //!
-//! One table for all subcommands; each example is parsed by the tests, and each default compared with the real one.
+//! One table for all subcommands. The tests parse each example, and compare each default with the real one.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches};
@@ -35,7 +35,7 @@ Exit codes:
   0   done; of `berth run`: the client has closed
   1   something was examined and did not pass (validate, chaos)
   64  the command line is wrong
-  69  the daemon, the image or the server is not to be had
+  69  the daemon, the image or the server is unavailable
   70  a fault of berth's own
   78  the configuration is wrong
   130 interrupted

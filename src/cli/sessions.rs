@@ -1,4 +1,4 @@
-//! The arguments of the commands about sessions, now and of late: `ps`, `kill`, `logs`, `trace`.
+//! The arguments of the commands about present and past sessions: `ps`, `kill`, `logs`, `trace`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What berth's own entries are, and how they are known.
+//! berth's own entries: how they are made, and how they are recognised.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Claude Code's files: `.mcp.json` of a project, and `.claude.json` with a person's own servers and those of each project.
+//! Claude Code's files: `.mcp.json` of a project, and `.claude.json` with a person's own servers and each project's.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ impl Document {
         let table: Vec<&str> = project.map_or(vec![SERVERS], |project| vec![PROJECTS, project, SERVERS]);
         let mut object = root.object_value();
         if object.is_none() {
-            return Err(broken(path, 1, "this is no JSON object"));
+            return Err(broken(path, 1, "the file is not a JSON object"));
         }
         for key in &table {
             let Some(property) = object.as_ref().and_then(|object| object.get(key)) else {
@@ -66,7 +66,7 @@ impl Document {
             };
             object = property.object_value();
             if object.is_none() {
-                return Err(broken(path, 1, &format!("`{key}` is no JSON object")));
+                return Err(broken(path, 1, &format!("`{key}` is not a JSON object")));
             }
         }
         Ok(Self { table: table.into_iter().map(str::to_owned).collect(), root })
@@ -169,8 +169,8 @@ fn found(value: &Value) -> Found {
     };
     match (command.clone(), texts("args"), env) {
         (None, ..) => unknown("it has no `command`"),
-        (_, None, _) => unknown("its `args` are no list of texts"),
-        (_, _, None) => unknown("its `env` is no object of texts"),
+        (_, None, _) => unknown("its `args` are not a list of texts"),
+        (_, _, None) => unknown("its `env` is not an object of texts"),
         (Some(command), Some(args), Some(env)) => {
             let disabled = value["enabled"] == false;
             Found::Stdio(Entry { command, args, env, disabled, ..Entry::default() })

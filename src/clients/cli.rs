@@ -1,8 +1,7 @@
-//! The clients' own commands for their configuration, where they say all that is to be said.
+//! The clients' own commands for their configuration, where they can express everything that berth needs.
 //!
-//! Only Claude Code's are of use, and only for the file that Claude Code itself keeps, which it may be writing at this
-//! moment. Its command would lay out a project's `.mcp.json` anew, and `codex mcp add` loses comments and has nothing for
-//! `env_vars`.
+//! Only Claude Code's commands are of use, and only for the file that Claude Code itself keeps and may be writing now.
+//! They would reformat a project's `.mcp.json`. `codex mcp add` loses comments and cannot set `env_vars`.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -43,7 +42,9 @@ impl Cli {
         let failed = |why: String| Failure {
             code: Code::Unavailable,
             text: format!("`claude mcp {}` failed: {why}", args.first().copied().unwrap_or_default()),
-            next: Some("mend that, or take `claude` out of PATH to have the file edited".to_owned()),
+            next: Some(
+                "correct that, or take `claude` out of PATH: berth then edits the file itself".to_owned(),
+            ),
         };
         let output = Command::new(&self.program)
             .arg("mcp")

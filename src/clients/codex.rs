@@ -26,7 +26,7 @@ impl Document {
             broken(path, line, &format!("invalid TOML: {}", error.message().replace('\n', ", ")))
         })?;
         if document.get(SERVERS).is_some_and(|servers| servers.as_table_like().is_none()) {
-            return Err(broken(path, 1, &format!("`{SERVERS}` is no table")));
+            return Err(broken(path, 1, &format!("`{SERVERS}` is not a table")));
         }
         Ok(Self { document, crlf })
     }
@@ -149,7 +149,7 @@ fn same(old: &Value, new: &Value) -> bool {
 
 fn found(item: &Item) -> Found {
     let Some(table) = item.as_table_like() else {
-        return Found::Unknown { command: None, why: "it is no table" };
+        return Found::Unknown { command: None, why: "it is not a table" };
     };
     if table.contains_key("url") {
         return Found::Remote;
@@ -169,9 +169,9 @@ fn found(item: &Item) -> Found {
     };
     match (command.clone(), texts("args"), texts("env_vars"), env) {
         (None, ..) => unknown("it has no `command`"),
-        (_, None, ..) => unknown("its `args` are no list of texts"),
-        (_, _, None, _) => unknown("its `env_vars` are no list of texts"),
-        (.., None) => unknown("its `env` is no table of texts"),
+        (_, None, ..) => unknown("its `args` are not a list of texts"),
+        (_, _, None, _) => unknown("its `env_vars` are not a list of texts"),
+        (.., None) => unknown("its `env` is not a table of texts"),
         (Some(command), Some(args), Some(env_vars), Some(env)) => {
             let disabled = table.get("enabled").and_then(Item::as_bool) == Some(false);
             Found::Stdio(Entry {

@@ -1,4 +1,4 @@
-//! A file as it is and as it will be: shown as a difference, backed up, and replaced in one step or not at all.
+//! A file before and after an edit: shown as a difference, backed up, and replaced in one step or not at all.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -79,7 +79,7 @@ impl Draft {
         // The last moment at which another's work can be seen.
         let now = fs::read_to_string(&self.path).ok();
         if now != self.before {
-            return Err(io::Error::other("it was changed in the meantime; run the command again"));
+            return Err(io::Error::other("another program has just changed it"));
         }
         file.persist(&self.path)?;
         Ok(backup)
@@ -116,6 +116,6 @@ fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
     Failure {
         code: Code::Configuration,
         text: format!("cannot {what} {}: {error}", path.display()),
-        next: Some("see to the file and its folder, then run the command again".to_owned()),
+        next: Some("check the file and its folder, then run the command again".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! `berth install`: servers of the configuration, into a client's.
+//! `berth install`: adds configured servers to a client's configuration.
 
 use std::path::Path;
 
@@ -98,7 +98,7 @@ fn step(
         Some(_) => Err(Failure {
             code: Code::Configuration,
             text: format!("{} has a `{name}` that is not berth's", place.title()),
-            next: Some("replace it with `--force`, or have it taken over by `berth import`".to_owned()),
+            next: Some("replace it with `--force`, or take it over with `berth import`".to_owned()),
         }),
     }
 }
@@ -142,7 +142,7 @@ fn own(document: &dyn Document, place: &Place, wanted: &[String]) -> Result<Vec<
         _ => Err(Failure {
             code: Code::Configuration,
             text: format!("{} has a `{name}` that is not berth's", place.title()),
-            next: Some("name another scope, or take it out with the client's own command".to_owned()),
+            next: Some("name another scope, or remove it with the client's own command".to_owned()),
         }),
     });
     own.collect()

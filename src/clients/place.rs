@@ -51,7 +51,7 @@ impl Surroundings {
     fn home(&self) -> Result<&Path, Failure> {
         self.home.as_deref().ok_or_else(|| Failure {
             code: Code::Configuration,
-            text: "HOME is no absolute path".to_owned(),
+            text: "HOME is not an absolute path".to_owned(),
             next: Some("set HOME".to_owned()),
         })
     }

@@ -108,7 +108,7 @@ fn a_broken_file_is_named_with_its_line() {
         error(Kind::ClaudeCode, "{\n  \"a\": 1,\n}")
     );
     assert!(error(Kind::ClaudeCode, "[]").starts_with("/h/file:1: "));
-    assert!(error(Kind::ClaudeCode, "{\"mcpServers\": 1}").contains("`mcpServers` is no JSON object"));
+    assert!(error(Kind::ClaudeCode, "{\"mcpServers\": 1}").contains("`mcpServers` is not a JSON object"));
     assert!(
         error(Kind::Codex, "a = 1\nb = \n").starts_with("/h/file:2: invalid TOML"),
         "{}",
@@ -138,7 +138,7 @@ fn what_stands_under_a_name_is_told_apart() {
             "stdio: a [(\"K\", \"v\")]",
             "http: remote",
             "none: it has no `command`",
-            "wrong: its `args` are no list of texts",
+            "wrong: its `args` are not a list of texts",
             "berth: ours",
         ]
     );
@@ -255,7 +255,7 @@ fn a_file_is_replaced_as_a_whole_with_its_mode_behind_its_link_and_its_backup_be
     let mut late = Draft::of(&real).unwrap();
     late.after = "late\n".to_owned();
     std::fs::write(&real, "theirs\n").unwrap();
-    assert!(late.write(true).unwrap_err().to_string().contains("changed in the meantime"));
+    assert!(late.write(true).unwrap_err().to_string().contains("another program has just changed it"));
     assert_eq!(std::fs::read_to_string(&real).unwrap(), "theirs\n");
     let mut new = Draft::of(&folder.path().join("a/b")).unwrap();
     new.after = "x".to_owned();

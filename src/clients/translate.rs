@@ -1,5 +1,5 @@
-//! From a client's entry to a server of berth's. A secret's value stays in the client's file, and in its `env`: here only
-//! its name comes out.
+//! Turns a client's entry into a berth server. A secret's value stays in the `env` of the client's file; only its name
+//! comes out here.
 
 use toml_edit::Table;
 
@@ -29,8 +29,8 @@ pub fn translate(entry: &Entry, base: impl Fn(Runtime) -> String) -> Result<Tran
     let mut parsed = runner::parse(&argv).map_err(|error| error.to_string())?;
     if let Some((what, _)) = secret_arguments(&words(&parsed.program)).into_iter().next() {
         return Err(format!(
-            "{what} looks like a credential, and would come to stand in berth's configuration; put it into the entry's `env` \
-             and have the server read it from there"
+            "{what} looks like a credential, which berth's configuration must not hold; put it into the entry's `env`, \
+             where the server can read it"
         ));
     }
     let mut moved = Vec::new();
@@ -47,9 +47,7 @@ pub fn translate(entry: &Entry, base: impl Fn(Runtime) -> String) -> Result<Tran
             continue;
         }
         if is_of_machine(name) {
-            parsed
-                .notes
-                .push(format!("`{name}` is left out: it says something of this machine, not of a container"));
+            parsed.notes.push(format!("`{name}` is left out: it describes this machine, not a container"));
         } else {
             parsed.set_env(name, format!("${{{name}}}"));
         }
@@ -125,7 +123,7 @@ pub fn secret_arguments(args: &[String]) -> Vec<(String, String)> {
         let logins = logins(arg).map(|value| ("the login in an address".to_owned(), value));
         let next = args.get(n + 1).and_then(|next| after_flag(arg, next));
         let bearer = arg.to_ascii_lowercase().find("bearer ").and_then(|at| arg.get(at + "bearer ".len()..));
-        let bearer = bearer.map(|value| ("what follows `Bearer`".to_owned(), value.trim()));
+        let bearer = bearer.map(|value| ("the text after `Bearer`".to_owned(), value.trim()));
         let tokens = tokens(arg).map(|value| ("a word among the arguments".to_owned(), value));
         let of_arg = logins.chain(assigned(arg)).chain(next).chain(bearer).chain(tokens);
         for (what, value) in of_arg {
@@ -143,7 +141,7 @@ fn after_flag<'a>(flag: &str, next: &'a str) -> Option<(String, &'a str)> {
     let name = flag.strip_prefix("--").or_else(|| flag.strip_prefix('-'))?;
     let is_short = SHORT_NAMES.contains(&name) && !next.starts_with(['/', '.', '~']);
     (is_short || (looks_secret(name) && !name.contains(['=', ':'])))
-        .then(|| (format!("what follows `{flag}`"), next))
+        .then(|| (format!("the value of `{flag}`"), next))
 }
 
 /// The values of `NAME=VALUE`, `NAME: VALUE` and `?NAME=VALUE&…`, whatever is around them.
@@ -165,7 +163,7 @@ fn assigned(text: &str) -> impl Iterator<Item = (String, &str)> {
         let is_flag = before[start..].starts_with('-') || around.ends_with(['?', '&']);
         let is_short =
             is_flag && sign == "=" && SHORT_NAMES.contains(&name) && !value.starts_with(['/', '.', '~']);
-        (is_short || looks_secret(name)).then(|| (format!("what follows `{name}`"), value))
+        (is_short || looks_secret(name)).then(|| (format!("the value of `{name}`"), value))
     })
 }
 

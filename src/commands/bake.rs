@@ -1,4 +1,4 @@
-//! `berth bake`: the images of packages, made ahead of their first start.
+//! `berth bake`: makes the images of packages before their first start.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -114,7 +114,7 @@ async fn pin(
     let Some(file) = &config.file else { return Ok(()) };
     let with_args = Package { args: server.args.clone().unwrap_or_default(), ..recipe.package.clone() };
     let Some(pinned) = with_args.pinned(&baked.version) else {
-        oven.progress.say(&format!("`{}` has no version that could be written down", recipe.package.main()));
+        oven.progress.say(&format!("`{}` has no version that could be pinned", recipe.package.main()));
         return Ok(());
     };
     let name = Recipe::new(&pinned, &config.bake).image();

@@ -1,4 +1,4 @@
-//! `berth doctor`: what sessions need, line by line, each with what mends it.
+//! `berth doctor`: what sessions need, line by line, each with the command that mends it.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

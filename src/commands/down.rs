@@ -1,4 +1,4 @@
-//! `berth down`: the DinD daemon ended, and its sessions with it.
+//! `berth down`: ends the DinD daemon, and its sessions with it.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;

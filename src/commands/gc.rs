@@ -1,4 +1,4 @@
-//! `berth gc`: removes what crashed sessions left. Should never find anything.
+//! `berth gc`: removes leftovers of crashed sessions. It should never find anything.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `berth help`: the manual's topics, and what each command says of itself.
+//! `berth help`: the manual's topics, and each command's own help.
 
 use std::fmt::Write;
 use std::process::ExitCode;

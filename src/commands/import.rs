@@ -1,4 +1,4 @@
-//! `berth import`: a client's servers, into containers of berth's.
+//! `berth import`: moves a client's servers into berth's containers.
 
 use std::io::Write;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub fn run(
     if import.failed > 0 {
         return Err(Failure {
             code: Code::Configuration,
-            text: format!("{} could not be imported and stayed as they were", import.failed),
+            text: format!("cannot import {} of the servers, which stay as they were", import.failed),
             next: Some("see the reasons above".to_owned()),
         }
         .into());

@@ -1,4 +1,4 @@
-//! `berth install`: servers of the configuration, into a client's.
+//! `berth install`: adds configured servers to a client's configuration.
 
 use std::path::Path;
 use std::process::ExitCode;

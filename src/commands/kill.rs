@@ -1,4 +1,4 @@
-//! `berth kill`: ends sessions from outside: one, or all that belong to one session of a client.
+//! `berth kill`: ends one session from outside, or all that belong to one session of a client.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `berth logs`: the sessions of late, and what one of them left behind.
+//! `berth logs`: recent sessions, and the history that each left.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ fn unknown(meant: &str, several: &[&str]) -> Failure {
         (format!("no history of a session `{meant}`"), "see `berth logs`".to_owned())
     } else {
         let next = format!("name one of {}", several.join(", "));
-        (format!("`{meant}` is the beginning of {} sessions' ids", several.len()), next)
+        (format!("{} sessions' ids begin with `{meant}`", several.len()), next)
     };
     Failure { code: Code::Usage, text, next: Some(next) }
 }

@@ -1,4 +1,4 @@
-//! `berth ps`: the sessions, as the daemon's names and labels have them.
+//! `berth ps`: the sessions, as the daemon's names and labels show them.
 
 use std::io::Write;
 use std::process::ExitCode;

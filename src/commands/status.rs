@@ -1,4 +1,4 @@
-//! `berth status`: whether sessions would work now; exits with 0 only then.
+//! `berth status`: whether sessions would work now. It exits with 0 only then.
 
 use std::io::Write;
 use std::process::ExitCode;

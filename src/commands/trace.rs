@@ -1,4 +1,4 @@
-//! `berth trace`: what a recorded trace comes to; and `berth trace replay`.
+//! `berth trace`: sums up a recorded trace; and `berth trace replay`.
 
 pub mod replay;
 

@@ -1,4 +1,4 @@
-//! `berth uninstall`: servers of berth's, out of a client's configuration.
+//! `berth uninstall`: removes berth's servers from a client's configuration.
 
 use std::process::ExitCode;
 

@@ -75,8 +75,8 @@ impl Resolved {
         if server.settings.prestart && handed.iter().any(|var| var.secret) {
             let name = &server.name;
             tracing::warn!(
-                "server `{name}` is not prestarted: its proxy's address holds credentials, and they would stand in its \
-             container's configuration"
+                "server `{name}` is not prestarted: its proxy's address holds credentials, which its \
+             container's configuration would show"
             );
             server.settings.prestart = false;
         }

@@ -1,6 +1,6 @@
-//! A topic as a page for `man`: Markdown as pulldown-cmark reads it, roff as the `roff` crate writes it.
+//! Turns a topic into a page for `man`: pulldown-cmark reads the Markdown, the `roff` crate writes the page.
 //!
-//! A page has no wide tables: each row becomes a term and what is said of it, which any width of terminal can show.
+//! A page has no wide tables. Each row becomes a term and its description, which a terminal of any width can show.
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use roff::{Inline, Roff, bold, italic, roman};

@@ -1,4 +1,4 @@
-//! Long texts on a terminal: a pager shows them. A file or a pipe gets them as they are.
+//! Long texts: a pager shows them on a terminal. A file or a pipe gets them unchanged.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Seek, Write};

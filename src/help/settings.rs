@@ -1,4 +1,4 @@
-//! The tables of keys in `berth help config`, made of those that the configuration is read by.
+//! The tables of keys in `berth help config`, made from the tables that the configuration's reader uses.
 
 use std::fmt::Write;
 

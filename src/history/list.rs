@@ -43,7 +43,7 @@ fn end(past: &Past) -> String {
     let why = show::plain(past.why.as_deref().unwrap_or_default());
     match (past.state, past.code) {
         (State::Live, _) => "live".to_owned(),
-        (State::Killed, _) => "without a word: killed, or its machine was".to_owned(),
+        (State::Killed, _) => "killed, or its machine stopped".to_owned(),
         (State::Ended, Some(0) | None) => why,
         (State::Ended, Some(code)) => {
             let short: String = why.chars().take(WHY).collect();

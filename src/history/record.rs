@@ -1,4 +1,4 @@
-//! One record of a trace or a journal, as it is read again; see [`observe::trace::record`](crate::observe::trace::record).
+//! One record of a trace or a journal, read back; see [`observe::trace::record`](crate::observe::trace::record).
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;

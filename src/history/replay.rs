@@ -1,7 +1,7 @@
-//! A recorded session, told to a fresh server again: the client's messages in their order, none before the answers that the
-//! client had had by then, and the differences between those answers and the new ones.
+//! Repeats a recorded session to a fresh server. The client's messages go out in their order, each after the answers
+//! that the client had by then. The result is the differences between the old answers and the new.
 //!
-//! Knows lines only; what they go to and come from is handed in.
+//! Knows only lines; their source and destination are handed in.
 pub mod difference;
 pub mod recording;
 
@@ -107,7 +107,7 @@ pub async fn replay(
                         id: body["id"].clone(),
                         method,
                         tool: None,
-                        differences: vec![Difference::missing("the server does not ask this any more")],
+                        differences: vec![Difference::missing("the server no longer asks this")],
                     });
                 }
             }
@@ -212,8 +212,7 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
                         self.asks.entry(method.to_owned()).or_default().push_back(id);
                     } else {
                         // It would wait for ever.
-                        let error =
-                            json!({ "code": NOT_FOUND, "message": "berth: not asked in the recording" });
+                        let error = json!({ "code": NOT_FOUND, "message": "berth: the recording has no such request" });
                         let refusal = json!({ "jsonrpc": "2.0", "id": id, "error": error });
                         self.queue(&refusal.to_string());
                     }

@@ -1,4 +1,4 @@
-//! The sessions that have left a history: which there are, and which one is meant.
+//! The sessions that left a history: the list of them, and the choice of one by its name.
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const SHORT_ID: usize = 12;
 pub enum State {
     Live,
     Ended,
-    /// It has come to its end without a word: killed, or its machine was.
+    /// Its history has no end: it was killed, or its machine stopped.
     Killed,
 }
 

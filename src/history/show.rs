@@ -1,4 +1,4 @@
-//! A journal's record as a line for a person. Always one line: what came from a server can't break it, nor move a
+//! A journal's record as a line for a person. Always one line: a server's text can neither break it nor move a
 //! terminal's cursor.
 use std::fmt::{self, Write};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What a trace comes to: where the start went, which calls were slow, what went wrong. Takes one record after the other
-//! and keeps a bounded amount of each kind, so that a trace of any length can be read.
+//! Sums up a trace: where the start's time went, which calls were slow, what went wrong. It reads record by record and
+//! keeps a bounded amount of each kind, so a trace may have any length.
 pub mod methods;
 pub mod show;
 

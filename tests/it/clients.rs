@@ -1,5 +1,5 @@
-//! Real clients, as they are installed from npm: what they make of a server that berth runs, and what they leave behind
-//! in each way of quitting. The model that drives them is ours; see `model.rs`.
+//! Real clients, as installed from npm: what they make of a server that berth runs, and what they leave behind after
+//! each way of quitting. The model that drives them is ours; see `model.rs`.
 
 mod import;
 mod model;

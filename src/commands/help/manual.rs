@@ -1,4 +1,5 @@
-//! README and manual beside the program: what they name has to exist, and what exists has to be found in them.
+//! Checks README and manual against the program: everything that they name exists, and they name everything that
+//! exists.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `berth trace replay`: a recorded session against a fresh container, through `berth run` itself.
+//! `berth trace replay`: repeats a recorded session in a fresh container, through `berth run` itself.
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -36,8 +36,8 @@ pub async fn run(args: &ReplayArgs, config: Option<&Path>) -> anyhow::Result<Exi
     let Some(server) = args.server.clone().or_else(|| recording.server.clone()) else {
         return Err(Failure {
             code: Code::Usage,
-            text: format!("`{}` does not say which server it is of", args.file.display()),
-            next: Some("name one behind it".to_owned()),
+            text: format!("the trace `{}` does not name its server", args.file.display()),
+            next: Some("name the server after the file".to_owned()),
         }
         .into());
     };
@@ -45,17 +45,17 @@ pub async fn run(args: &ReplayArgs, config: Option<&Path>) -> anyhow::Result<Exi
     if !is_server_name(&server) {
         return Err(Failure {
             code: Code::Usage,
-            text: format!("`{}` is no server's name", plain(&server)),
-            next: Some("name the server behind the file".to_owned()),
+            text: format!("`{}` is not a server's name", plain(&server)),
+            next: Some("name the server after the file".to_owned()),
         }
         .into());
     }
     // Whatever the recording calls is really done.
     tracing::warn!(
-        "telling `{server}` again what the session {} told it, its calls included",
+        "repeating the messages of the session {} to `{server}`, its calls included",
         plain(&recording.session)
     );
-    let mut command = Command::new(std::env::current_exe().context("cannot find berth itself")?);
+    let mut command = Command::new(std::env::current_exe().context("cannot find berth's own program")?);
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }
@@ -85,9 +85,9 @@ pub async fn run(args: &ReplayArgs, config: Option<&Path>) -> anyhow::Result<Exi
 
 fn write(out: &mut impl Write, outcome: &Outcome, server: &str) -> io::Result<()> {
     let Outcome { session, requests, compared, redacted, not_compared, differences } = outcome;
-    writeln!(out, "{requests} requests of the session {} told to `{server}` again", plain(session))?;
+    writeln!(out, "{requests} requests of the session {} repeated to `{server}`", plain(session))?;
     if *not_compared > 0 {
-        writeln!(out, "{not_compared} recorded answers were cut, or berth's own: not compared")?;
+        writeln!(out, "{not_compared} recorded answers not compared: they were cut, or are berth's own")?;
     }
     for id in redacted {
         writeln!(out, "id={}: sent with «[redacted]», as the trace has it", plain(&id.to_string()))?;

@@ -1,4 +1,4 @@
-//! What differs between two JSON values, whatever the order of their keys.
+//! The differences between two JSON values, in any order of their keys.
 use std::convert::Infallible;
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! What of a trace is told again, in its order.
+//! The part of a trace that a replay repeats, in its order.
 use std::collections::HashMap;
 use std::io::{self, BufRead};
 
@@ -47,7 +47,7 @@ pub enum RecordingError {
     Empty,
     #[error("the trace has no bodies; record it with `--trace-bodies`")]
     NoBodies,
-    #[error("the message `{0}` is cut in the trace, for it is longer than 64 KiB")]
+    #[error("the message `{0}` is longer than 64 KiB, so the trace cut it")]
     Cut(String),
     #[error("the trace has more than {} MiB of messages", LARGEST >> 20)]
     TooLarge,

@@ -67,14 +67,14 @@ async fn an_answer_that_does_not_come_and_a_question_that_is_not_asked_are_diffe
     let (outcome, _) =
         against(&[(r#""id":1"#, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)], &["/result/*"]).await;
     let told: Vec<&str> = outcome.differences.iter().map(|it| it.differences[0].now.as_str()).collect();
-    assert_eq!(told, ["the server does not ask this any more", "no answer within 5s"]);
+    assert_eq!(told, ["the server no longer asks this", "no answer within 5s"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_the_recording_has_no_answer_to_is_refused_and_holds_nobody_up() {
     let mut says = SAME.to_vec();
     says.insert(0, (r#""id":1"#, r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage"}"#));
-    says[1].0 = "not asked in the recording";
+    says[1].0 = "the recording has no such request";
     let (outcome, _) = against(&says, &["/result/*"]).await;
     assert!(outcome.differences.is_empty(), "{outcome:?}");
 }
@@ -85,7 +85,9 @@ fn without_bodies_or_with_a_cut_one_there_is_nothing_to_replay() {
     let line =
         r#"{"time":"2026-11-22T10:00:00Z","direction":"client->server","kind":"request","method":"m","id":1"#;
     assert!(error(&format!("{line}}}\n")).contains("--trace-bodies"));
-    assert!(error(&format!("{line},\"body\":\"x\",\"truncated\":true}}\n")).contains("`m` is cut"));
+    assert!(
+        error(&format!("{line},\"body\":\"x\",\"truncated\":true}}\n")).contains("`m` is longer than 64 KiB")
+    );
     assert_eq!(error("no trace\n"), "the trace has no messages");
 }
 

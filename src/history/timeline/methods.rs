@@ -1,4 +1,5 @@
-//! How often each method was called, and how long its answers took. Bounded: times are counted in classes a twentieth apart.
+//! How often each method was called, and how long its answers took. Bounded: times are counted in classes that are a
+//! twentieth apart.
 use std::collections::BTreeMap;
 
 use serde::Serialize;

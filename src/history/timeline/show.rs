@@ -1,4 +1,4 @@
-//! A trace's summary for a person. Text of somebody else's moves no cursor.
+//! A trace's summary for a person. Foreign text moves no cursor.
 use std::io::{self, Write};
 
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ pub fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         summary.sessions
     )?;
     for (count, what) in [
-        (summary.broken, "lines are broken, and passed over"),
+        (summary.broken, "broken lines skipped"),
         (summary.dropped, "records were dropped when the trace was written"),
     ] {
         if count > 0 {

@@ -44,7 +44,7 @@ fn a_recorded_session_comes_to_what_happened_in_it() {
     show::write(&mut shown, &summary).unwrap();
     let shown = String::from_utf8(shown).unwrap();
     for line in [
-        "2 lines are broken, and passed over",
+        "2 broken lines skipped",
         "client -> server: 8 messages, 700 B",
         "start of time: cold, 100.0 ms",
         "  create, start and attach           |   =============================|    90.0 ms  c0ffee",

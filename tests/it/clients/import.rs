@@ -1,5 +1,5 @@
-//! `berth install`, `uninstall` and `import`, on a home folder of somebody who has had neither berth nor these servers in
-//! containers before.
+//! `berth install`, `uninstall` and `import`, in the home folder of a person who has never used berth or these servers
+//! in containers.
 
 use std::process::Command;
 
@@ -133,7 +133,7 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
     assert_eq!((person.read("project/.mcp.json"), person.read("berth.toml")), (mcp, config.clone()));
 
     let (code, said) = says(berth(&person, &["import", "claude-code"]));
-    assert_eq!((code, said.contains("1 could not be imported")), (Some(78), true), "{said}");
+    assert_eq!((code, said.contains("cannot import 1 of the servers")), (Some(78), true), "{said}");
     let imported = person.read("berth.toml");
     assert!(imported.starts_with(&config) && !imported.contains("hunter2"), "{imported}");
     assert!(imported.contains("secrets = { GH_TOKEN = \"${GH_TOKEN}\" }"), "{imported}");

@@ -1,7 +1,7 @@
-//! A model without an account: both clients' model APIs on a loopback port, with one story for each conversation. It has
+//! A model without an account: both clients' model APIs on a loopback port, with one script per conversation. It makes
 //! the client call the tools that the test names, one after the other, and then says «done».
 //!
-//! It knows nothing of MCP: what a tool answered, the client says in its next request.
+//! It knows no MCP: the client repeats a tool's answer in its next request.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Somebody with a home folder, a project in it, and the real clients of `fixtures/setup.sh`. Nothing of the person who
-//! runs the tests gets in, and nothing but loopback is reached.
+//! A person with a home folder, a project in it, and the real clients of `fixtures/setup.sh`. The environment of the
+//! tests' own user stays out, and only loopback can be reached.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
