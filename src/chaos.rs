@@ -1,17 +1,18 @@
-//! `berth chaos`: sessions under load on a daemon of their own, while a scheduler breaks one thing after another; in the
-//! end every call is accounted for.
+//! `berth chaos`: sessions under load on a daemon of their own, while a scheduler breaks one thing after another. In
+//! the end every call is accounted for.
 //!
 //! ```text
 //! plan (pure, from the seed) -> slots: sessions that call      -> tally (pure) -> report
-//!                            -> faults, one after another      -> left: what is in the daemon afterwards
+//!                            -> faults, one after another      -> left: leftovers in the daemon
 //!
 //!  session: client -> berth run -> relay -> DinD daemon -> container: keeper, server (the fixture's `tally` tool)
 //! ```
 //!
-//! The seed fixes the faults, their order, targets and pauses, and each slot's calls. It can't fix how far a session has
-//! come when a fault hits it, so neither how many calls there are nor which of them fail.
+//! The seed fixes the faults, their order, targets and pauses, and each slot's calls. It cannot fix how far a session
+//! has come when a fault hits it. So neither the number of calls nor the failing ones are fixed.
 //!
-//! Nothing here judges by time alone but this: a call must be answered, and a session must go on, within minutes.
+//! Nothing here judges by time alone, with one exception: within minutes a call must be answered and a session must go
+//! on.
 
 mod abandoned;
 mod aftermath;
@@ -123,8 +124,8 @@ async fn remove_abandoned(own: &Own, lookup: Lookup<'_>, progress: &Progress) {
     let Ok(host) = own.host(lookup) else { return };
     match abandoned::sweep(&host, lookup).await {
         Ok(removed) if removed.is_empty() => {}
-        Ok(removed) => progress.say(&format!("removed what a killed run had left: {}", removed.join(", "))),
-        Err(error) => tracing::info!("cannot remove what killed runs have left: {error}"),
+        Ok(removed) => progress.say(&format!("removed leftovers of a killed run: {}", removed.join(", "))),
+        Err(error) => tracing::info!("cannot remove leftovers of killed runs: {error}"),
     }
 }
 
@@ -148,7 +149,7 @@ async fn break_things(
     ends.into_iter().collect::<io::Result<Vec<()>>>()?;
     drop(task);
     let took = began.elapsed();
-    let task = progress.task("looking for what is left");
+    let task = progress.task("looking for leftovers");
     let left = left::left(&site, &before).await;
     drop(task);
     let mut report = Report {

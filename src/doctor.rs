@@ -1,12 +1,12 @@
-//! `berth doctor`: everything that sessions need, looked at and told line by line, with what mends it.
+//! `berth doctor`: examines everything that sessions need, and reports it line by line with the command that mends it.
 //!
 //! ```text
 //! gather (questions, a probe container) -> facts -> judgement (pure) -> lines -> report
 //! ```
 //!
-//! Whoever gathers judges nothing, and whoever judges speaks to nobody: so each line can be shown to be right, a warning
-//! or a failure. Every question is bounded in time. Nothing is changed, and nothing is left behind: the probe container
-//! has a lifeline like any session's.
+//! `gather` judges nothing, and judges speak to no daemon. So a test can show each line as right, as a warning and as a
+//! failure. Every question has a time limit. Nothing is changed and nothing is left behind: the probe container has a
+//! lifeline as any session's has.
 
 pub mod certificates;
 pub mod clients;
@@ -83,7 +83,7 @@ pub async fn examine(
 
 /// The report where there is no configuration to go by.
 pub fn misconfigured(error: &ConfigError) -> Report {
-    let next = "correct it; `berth run --dry-run SERVER` reads it too";
+    let next = "correct it; `berth run --dry-run SERVER` checks it, too";
     Report::new(vec![Line::failed("configuration", error.to_string(), next)], std::time::Duration::ZERO)
 }
 
@@ -93,7 +93,7 @@ fn configuration(config: &Config) -> Line {
     match &config.file {
         None => {
             let next = "write a [servers.NAME] with an `image`; the README's «Use it» shows one";
-            Line::warning(NAME, "there is none, so no server has a name", next)
+            Line::warning(NAME, "there is no configuration file, so no server has a name", next)
         }
         Some(file) => Line::ok(NAME, format!("{servers} in {}", file.display())),
     }
@@ -104,7 +104,7 @@ pub fn judge(facts: &Facts) -> Vec<Line> {
     let answers = matches!(facts.daemon, Seen::Found(_));
     let container = daemon::container(&facts.container, answers);
     let daemon = if !answers && container.state == line::State::Failed {
-        Line::not_applicable("daemon", "its container has to be mended first")
+        Line::not_applicable("daemon", "its container has to work first")
     } else {
         daemon::daemon(&facts.daemon)
     };

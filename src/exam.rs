@@ -1,6 +1,7 @@
-//! What examinations share: an MCP client, `berth run` as a child process, looks from inside of a container, its limits, times.
+//! The parts that examinations share: an MCP client, `berth run` as a child process, looks inside a container, its
+//! limits, times.
 //!
-//! `validate`, `chaos` and `doctor` are made of it; it judges single facts and knows none of the three.
+//! `validate`, `chaos` and `doctor` use it. It judges single facts, and knows none of the three.
 
 pub mod check;
 pub mod client;

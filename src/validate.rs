@@ -4,8 +4,8 @@
 //! plan -> gather (sessions, probes) -> observations -> checks (pure) -> report
 //! ```
 //!
-//! Whoever gathers judges nothing, and whoever judges speaks to nobody: so each check can be shown to fail. Its
-//! sessions are `berth run` as child processes, half of them as Claude Code starts it and half as Codex does.
+//! `gather` judges nothing, and checks speak to no daemon. So a test can make each check fail. The sessions are `berth
+//! run` as child processes, half of them started as Claude Code does and half as Codex does.
 
 pub mod checks;
 pub mod figures;

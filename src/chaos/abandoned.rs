@@ -1,8 +1,8 @@
-//! What a run that was killed has left: its daemon, the daemon's volume and the run's folder.
+//! Leftovers of a killed run: its daemon, the daemon's volume and the run's folder.
 //!
-//! Each run holds a lock on a file in its folder, which the kernel lets go of with its process: no number of a process
-//! that may be another's by now. Never touches what belongs to a run of another machine, nor a folder without such a
-//! file: a report names it, and it was kept.
+//! Each run locks a file in its folder, and the kernel drops the lock with the run's process. A process number could
+//! belong to another process by now. Never touches a run of another machine. Never touches a folder without such a
+//! file: its run has ended and a report names the folder, so it was kept.
 
 use std::fs::{self, File};
 use std::io;

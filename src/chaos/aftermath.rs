@@ -1,4 +1,4 @@
-//! What a session leaves behind in its files, read when it has ended.
+//! What an ended session left in its files.
 
 use std::path::Path;
 use std::time::Duration;

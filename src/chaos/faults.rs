@@ -1,4 +1,4 @@
-//! How each fault is done. A fault that finds nothing to hit says so, and is tried again a moment later.
+//! How each fault is done. A fault without a target reports that, and is tried again a moment later.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const STOP_GRACE: Duration = Duration::from_secs(20);
 pub(super) enum Missed {
     #[error("there is no session")]
     NoSession,
-    #[error("the session has no container that runs")]
+    #[error("the session has no running container")]
     NoContainer,
     #[error("the container has no server")]
     NoServer,
@@ -33,7 +33,7 @@ pub(super) enum Missed {
     Docker(#[from] DockerError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("the daemon does not answer again")]
+    #[error("the daemon does not answer after its start")]
     Silent,
 }
 

@@ -1,4 +1,4 @@
-//! What is in the daemon that was not there before the first session.
+//! What the daemon holds that it did not hold before the first session.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! A session that runs, as a fault sees it: how to reach it, what to have it do, how it ended.
+//! A running session as a fault sees it: how to reach it, what to order it, how it ended.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! What a run is made of: the faults in their order and the calls in theirs. Pure, and fixed by the seed.
+//! What a run is made of: the order of its faults and of its calls. Pure, and fixed by the seed.
 //!
-//! Each slot's calls and the faults draw from streams of their own, so that how fast one of them goes is of no account
-//! to the others.
+//! The faults and each slot's calls draw from random streams of their own. So the pace of one does not change the
+//! others.
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
-//! Ports for a run's daemon: such as the kernel gives to no connection by itself.
+//! Ports for a run's daemon, outside the range that the kernel gives to connections by itself.
 //!
-//! A port that was bound to 0 and let go is one of the kernel's own choice, and any connection may have it in the moment
-//! before the engine does.
+//! A port that was bound to 0 and closed comes from that range. Any connection may take it before the engine does.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! The network between a slot's sessions and the daemon: a TCP relay that can be cut and stalled. Sees TLS only.
+//! The network between a slot's sessions and the daemon: a TCP relay that can be cut and stalled. It sees TLS only.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a run has come to: for scripts as JSON, for people as a table.
+//! The result of a run: JSON for scripts, a table for people.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -83,8 +83,8 @@ impl Report {
             |name: &str, count: usize, note: &str| [name.to_owned(), count.to_string(), note.to_owned()];
         let mut lines = vec![
             row("sessions started", sessions.started, ""),
-            row("  refused", sessions.refused, "began while there was no server to be had"),
-            row("  gave up", sessions.gave_up, "lost more servers than a session goes on for"),
+            row("  refused", sessions.refused, "began while no server could start"),
+            row("  gave up", sessions.gave_up, "lost more servers than a session replaces"),
             row("servers", calls.servers, ""),
             row("calls sent", calls.sent, ""),
             row("  answered", calls.answered, ""),
@@ -134,7 +134,7 @@ impl Report {
             }
         }
         if let Some(why) = &self.left_unknown {
-            writeln!(out, "cannot tell what is left: {why}")?;
+            writeln!(out, "cannot look for leftovers: {why}")?;
         }
         if let Some(folder) = &self.kept {
             writeln!(out, "traces and standard errors of all sessions are in {}", folder.display())?;

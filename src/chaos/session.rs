@@ -1,7 +1,7 @@
 //! One session under load: `berth run` as a child process, and a client that keeps several calls in flight.
 //!
-//! Request ids are small numbers that each session counts anew, as clients do: an answer that strays into another session
-//! finds its id there, and is known by its token alone.
+//! Request ids are small numbers that each session counts anew, as clients do. A stray answer therefore finds its id in
+//! another session, and only its token tells them apart.
 
 mod calls;
 
@@ -187,7 +187,7 @@ impl<'a> Session<'a> {
     fn is_in_time(&mut self) -> bool {
         let now = Instant::now();
         if self.ends_by.is_some_and(|by| now > by) {
-            self.broke(&format!("it was told to end, and still runs after {} s", END_WITHIN.as_secs()));
+            self.broke(&format!("it still runs {} s after it was told to end", END_WITHIN.as_secs()));
             return false;
         }
         let late = |waiting: &Waiting| now.duration_since(waiting.since) > ANSWER_WITHIN;
@@ -246,7 +246,7 @@ impl<'a> Session<'a> {
         self.input = None;
         let exit = tokio::time::timeout(END_WITHIN, self.process.wait()).await;
         if exit.is_err() {
-            self.broke(&format!("its output has ended, and it still runs after {} s", END_WITHIN.as_secs()));
+            self.broke(&format!("it still runs {} s after the end of its output", END_WITHIN.as_secs()));
             self.process.kill().await;
         }
         aftermath::read_executions(&self.process.stderr, self.site);

@@ -47,7 +47,7 @@ pub(super) struct Own {
 impl Own {
     pub(super) fn new(options: &Options, config: &Config, lookup: Lookup<'_>) -> anyhow::Result<Self> {
         let scratch = Scratch::new("chaos").context("cannot make a folder for the run's files")?;
-        let alive = abandoned::live_in(scratch.path()).context("cannot lock a file of the run's")?;
+        let alive = abandoned::live_in(scratch.path()).context("cannot lock the run's file")?;
         let folder = scratch.path().display().to_string();
         let home =
             Home::from_env(&|name| if name == "BERTH_HOME" { Some(folder.clone()) } else { lookup(name) })?;
@@ -73,7 +73,7 @@ impl Own {
         let mut up = up::up(&self.config, &self.home, lookup, progress).await;
         for _ in 0..OTHER_PORTS {
             let Err(taken @ DindError::PortTaken { .. }) = &up else { break };
-            progress.say(&format!("{taken}; trying another"));
+            progress.say(&format!("{taken}; trying another port"));
             self.config = own_config(&mut self.ports, theirs, options, &self.home)?;
             up = up::up(&self.config, &self.home, lookup, progress).await;
         }
@@ -243,7 +243,7 @@ impl Site {
             let next = "name an image of `berth-fixture` with `--image` (fixtures/setup.sh builds it)";
             return Err(Failure {
                 code: Code::Configuration,
-                text: format!("the server has no `tally` to count calls with: {why}"),
+                text: format!("the server has no working `tally` tool: {why}"),
                 next: Some(next.to_owned()),
             }
             .into());

@@ -1,4 +1,4 @@
-//! A place for one session after another: when one ends, for whatever reason, the next begins.
+//! A place for one session after another: when a session ends, for any reason, the next begins.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};

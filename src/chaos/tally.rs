@@ -1,7 +1,7 @@
-//! What became of each call, and what must never be. Pure: it is told what was seen, and judges in the end.
+//! What became of each call, and what must never happen. Pure: it records observations, and judges at the end.
 //!
-//! Whether a call was executed after its error was answered is decided by order, not by clocks: the server that a call was
-//! lost with never hears of a call that was sent after the error, so a server that has executed both was asked again.
+//! The order of events, not a clock, decides whether a call was executed after its error was answered. A server that
+//! was lost with a call never hears a call sent after that error. So a server that has executed both was asked again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -84,13 +84,13 @@ impl Tally {
     /// A result came for `token`, which says `said` and came from `process`.
     pub fn answered(&mut self, session: &str, token: &str, said: &str, process: &str) {
         if said != token {
-            self.cross(session, format!("the call {token} was answered with what {said} asked for"));
+            self.cross(session, format!("the call {token} got the answer to {said}"));
         }
         self.end(session, token, Fate::Answered);
         if !process.is_empty() {
             let owner = self.owners.entry(process.to_owned()).or_insert_with(|| session.to_owned());
             if owner != session {
-                let what = format!("the server {process} answers it, and {owner} too");
+                let what = format!("the server {process} answers this session and {owner}");
                 self.cross(session, what);
             }
         }
@@ -132,11 +132,11 @@ impl Tally {
         match self.calls.get_mut(token) {
             Some(call) if call.session == session && call.fate == Fate::Open => call.fate = fate,
             Some(call) if call.session != session => {
-                let what = format!("the call {token} of {} was answered here", call.session);
+                let what = format!("the answer to the call {token} of {} came here", call.session);
                 self.cross(session, what);
             }
             Some(_) => self.cross(session, format!("the call {token} was answered twice")),
-            None => self.cross(session, format!("{token}, which nobody called, was answered")),
+            None => self.cross(session, format!("an answer came for {token}, which no client called")),
         }
     }
 
@@ -176,7 +176,7 @@ impl Tally {
             for (token, count) in calls {
                 *times.entry(token).or_default() += count;
                 let Some(call) = self.calls.get(token) else {
-                    let what = format!("the server {process} has executed {token}, which nobody called");
+                    let what = format!("the server {process} executed {token}, which no client called");
                     found.insert(Violation { session: String::new(), what });
                     continue;
                 };
@@ -184,7 +184,7 @@ impl Tally {
                     && heard > Some(at)
                 {
                     let what = format!(
-                        "the call {token} was answered with an error, and executed by the next server {process}"
+                        "the call {token} was answered with an error, but the next server {process} executed it"
                     );
                     found.insert(Violation { session: call.session.clone(), what });
                 }
@@ -274,11 +274,11 @@ mod tests {
         assert_eq!(
             said(&tally.totals().crossed),
             [
-                "a: the call a2 was answered with what b1 asked for",
+                "a: the call a2 got the answer to b1",
                 "a: the call a1 was answered twice",
-                "b: the call a2 of a was answered here",
-                "b: the server p answers it, and a too",
-                "b: x, which nobody called, was answered",
+                "b: the answer to the call a2 of a came here",
+                "b: the server p answers this session and a",
+                "b: an answer came for x, which no client called",
             ]
         );
     }
@@ -314,7 +314,7 @@ mod tests {
         tally.executed("r", "a3", 1);
         assert_eq!(
             said(&tally.totals().executed_twice),
-            ["a: the call a2 was answered with an error, and executed by the next server r"]
+            ["a: the call a2 was answered with an error, but the next server r executed it"]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Do the certificates hold, belong together, and are their keys nobody else's to read? Judges only.
+//! Are the certificates valid, do they belong together, and are their keys private? Judges only.
 
 use super::line::{Findings, Line, Seen, count};
 use crate::dind::certs;
@@ -59,7 +59,7 @@ fn client(found: &Certificates) -> Line {
     }
     let mut findings = Findings::default();
     lasts(&mut findings, "the client's", found.client_days, found.renew());
-    findings.fact(format!("its key belongs to it, in {}", found.folder));
+    findings.fact(format!("its key matches it, in {}", found.folder));
     findings.into_line(CLIENT)
 }
 
@@ -67,8 +67,10 @@ fn server(served: Served, renew: &str) -> Line {
     let mut findings = Findings::default();
     lasts(&mut findings, "the daemon's", served.days, renew);
     match served.is_the_files {
-        Some(true) => findings.fact("the daemon shows the file's"),
-        Some(false) => findings.warn("the daemon still shows another one than the file's", "berth up"),
+        Some(true) => findings.fact("the daemon shows the file's certificate"),
+        Some(false) => {
+            findings.warn("the daemon still shows another certificate than the file's", "berth up")
+        }
         None => {}
     }
     findings.into_line(SERVER)
@@ -100,7 +102,8 @@ fn keys(found: &Certificates) -> Line {
                 findings.fail(format!("others may use {path} (mode {:04o})", mode & 0o7777), next);
             }
             Some(_) if !own => {
-                findings.warn(format!("{path} is another person's"), format!("sudo chown \"$USER\" {path}"));
+                findings
+                    .warn(format!("{path} belongs to another user"), format!("sudo chown \"$USER\" {path}"));
             }
             Some(_) => {}
         }

@@ -131,7 +131,7 @@ fn program(findings: &mut Findings, kind: Kind, server: &Examined, start: &Start
         Program::NotExecutable(path) => findings
             .fail(format!("{title} starts {path}, which cannot be executed"), format!("chmod +x {path}")),
         Program::NoBerth { path, why } => {
-            findings.fail(format!("{title} starts {path}, which is no berth that works: {why}"), next);
+            findings.fail(format!("{title} starts {path}, which does not work as berth: {why}"), next);
         }
         Program::Untried(path) => findings.warn(
             format!("{title} starts {path}, which is not this berth; a project's file names it, so it was not tried"),

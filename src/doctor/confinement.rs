@@ -1,4 +1,5 @@
-//! What the kernel forbids session containers besides their capabilities: a seccomp filter, a mandatory profile. Judges only.
+//! What the kernel forbids session containers, apart from capabilities: a seccomp filter, a mandatory profile. Judges
+//! only.
 
 use super::line::{Findings, Line, Seen};
 
@@ -44,7 +45,7 @@ pub(super) fn judge(seen: &Seen<Confinement>) -> Line {
                 "session containers have no AppArmor profile, though the engine's own containers have one";
             findings.warn(why, next.as_str());
         } else if engine.is_some() {
-            findings.fact("no AppArmor profile: the engine has none either");
+            findings.fact("no AppArmor profile: the engine uses none");
         } else {
             findings.fact("no AppArmor profile");
         }
@@ -78,7 +79,7 @@ mod tests {
         assert!(line.fact.starts_with("session containers have no AppArmor profile"), "{}", line.fact);
         let line = judged(&[SECCOMP], Some(&[SECCOMP]));
         assert_eq!(line.state, State::Ok);
-        assert!(line.fact.contains("the engine has none either"), "{}", line.fact);
+        assert!(line.fact.contains("the engine uses none"), "{}", line.fact);
         assert_eq!(judged(&[SECCOMP], None).state, State::Ok, "nobody knows of another");
     }
 

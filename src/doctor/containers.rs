@@ -1,4 +1,4 @@
-//! Who waits in the daemon, and what is nobody's? Judges only.
+//! Which containers are on standby, and which have no owner? Judges only.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ pub(super) fn standby(seen: &Seen<Vec<Waiting>>) -> Line {
         // A client's entry may have flags, and `berth run -- LINE` has no entry: who waits for those waits in order.
         for (fit, what) in [
             (Fit::NoSuchServer, "not from the configuration"),
-            (Fit::Outdated, "with other settings or another image than configured"),
+            (Fit::Outdated, "with outdated settings or an outdated image"),
         ] {
             let names: Vec<&str> =
                 waiting.iter().filter(|one| one.fit == fit).map(|one| one.name.as_str()).collect();
@@ -122,7 +122,7 @@ mod tests {
     fn who_waits_for_what_the_configuration_does_not_say_is_no_fault() {
         for (fit, what) in [
             (Fit::NoSuchServer, "1 not from the configuration"),
-            (Fit::Outdated, "1 with other settings or another image than configured"),
+            (Fit::Outdated, "1 with outdated settings or an outdated image"),
         ] {
             let line = standby(&Seen::Found(vec![waiting("mcp-codex-1.standby", "time", 60, fit)]));
             assert_eq!((line.state, line.next), (State::Ok, None));

@@ -1,4 +1,5 @@
-//! Is there an engine, does it hold our daemon, does that answer, and does its clock go as ours? Judges only.
+//! Is there an engine, does it hold our daemon, does the daemon answer, and does its clock agree with ours? Judges
+//! only.
 
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ pub(super) fn daemon(seen: &Seen<Answer>) -> Line {
         if answer.mutual_tls || answer.address.starts_with("unix:") {
             return Line::ok(NAME, fact);
         }
-        Line::failed(NAME, fact, "give its certificates in [dind]: `certs = \"FOLDER\"`")
+        Line::failed(NAME, fact, "name its certificates in [dind]: `certs = \"FOLDER\"`")
     })
 }
 
@@ -102,7 +103,7 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
         }
         match found.health.as_str() {
             "unhealthy" if answers => findings.warn(
-                format!("its health check failed though it answers: {}", found.health_log.trim()),
+                format!("its health check failed, but it answers: {}", found.health_log.trim()),
                 "berth status",
             ),
             "unhealthy" => {
@@ -116,7 +117,7 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
             Some(false) => {
                 findings.warn("its settings or its image have changed since it was made", "berth up");
             }
-            None => findings.fact("its image or a shared folder is not there any more"),
+            None => findings.fact("its image or a shared folder no longer exists"),
         }
         if found.restarts > 0 {
             let times = format!("it has crashed and was started again {} times", found.restarts);

@@ -1,4 +1,4 @@
-//! From questions to facts: who is asked, in which order, and how long for. Judges nothing.
+//! From questions to facts: whom to ask, in which order, for how long. Judges nothing.
 
 mod certificates;
 mod clients;

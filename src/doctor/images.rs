@@ -1,4 +1,4 @@
-//! Does the daemon have each configured server's image, and the newest? Judges only.
+//! Does the daemon have each configured server's image, and its newest version? Judges only.
 
 use super::line::{Line, Seen, list};
 use crate::human::Bytes;
@@ -47,13 +47,13 @@ fn one(image: &Image, there: &Presence) -> Line {
     let servers = list(image.servers.iter().map(String::as_str));
     match there {
         Presence::Missing if image.made_by == Maker::Bake => {
-            let fact = format!("not baked yet, the first start of {servers} will have to");
+            let fact = format!("not baked yet; the first start of {servers} will bake it");
             Line::warning(NAME, fact, "berth bake")
         }
         Presence::Missing => Line::failed(NAME, format!("not in the daemon; {servers} needs it"), "berth up"),
         Presence::Present { hosts: Some(hosts), created, .. } => {
             let fact = format!(
-                "the host's engine has another one (made {}, the daemon's {}); for {servers}",
+                "the host's engine has another image (made {}, the daemon's {}); for {servers}",
                 day(hosts),
                 day(created)
             );

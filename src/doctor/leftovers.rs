@@ -1,4 +1,4 @@
-//! What runs that broke off have left on this machine: daemons, their volumes, folders. Judges only.
+//! What aborted runs have left on this machine: daemons, their volumes, folders. Judges only.
 
 use super::line::{Findings, Line, Seen, count, list};
 
@@ -51,17 +51,21 @@ pub(super) fn judge(seen: &Seen<Leftovers>) -> Line {
             let next =
                 format!("docker rm -f {} && docker volume rm -f {}", names.join(" "), volumes.join(" "));
             let told = told.collect::<Vec<_>>().join(", ");
-            findings.warn(format!("{} of nobody: {told}", count(names.len(), "daemon")), next);
+            findings.warn(format!("{} without an owner: {told}", count(names.len(), "daemon")), next);
         }
         if !found.volumes.is_empty() {
             let next = format!("docker volume rm {}", found.volumes.join(" "));
-            findings
-                .warn(format!("volumes of nobody: {}", list(found.volumes.iter().map(String::as_str))), next);
+            findings.warn(
+                format!("volumes without an owner: {}", list(found.volumes.iter().map(String::as_str))),
+                next,
+            );
         }
         if !found.folders.is_empty() {
             let next = format!("rm -r {}", found.folders.join(" "));
-            findings
-                .warn(format!("folders of nobody: {}", list(found.folders.iter().map(String::as_str))), next);
+            findings.warn(
+                format!("folders without an owner: {}", list(found.folders.iter().map(String::as_str))),
+                next,
+            );
         }
         findings.fact(format!("{} of berth's on the engine", count(found.daemons, "daemon")));
         findings.into_line(NAME)

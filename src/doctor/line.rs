@@ -1,4 +1,4 @@
-//! One line of the report: what was looked at, how it is, the facts, and the command that mends it.
+//! One line of the report: its subject, its state, the facts, and the command that mends it.
 
 use serde::Serialize;
 

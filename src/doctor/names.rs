@@ -1,4 +1,4 @@
-//! Whether names are answered where sessions ask for them, and whether the daemon asks the nameservers of now. Judges only.
+//! Are names answered where sessions ask, and does the daemon ask this machine's present nameservers? Judges only.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -66,11 +66,11 @@ pub(super) fn judge(names: &Names) -> Line {
         };
         if names.this_machine.iter().any(Asked::is_answered) {
             let own = asked(&names.this_machine);
-            findings.fail(format!("{problem}; this machine is answered ({own})"), mend(names, is_current));
+            findings.fail(format!("{problem}; this machine gets an answer ({own})"), mend(names, is_current));
         } else {
             let own = asked(&names.this_machine);
             let next = "connect this machine to its network, or correct its /etc/resolv.conf";
-            findings.warn(format!("{problem}; nor is this machine answered ({own})"), next);
+            findings.warn(format!("{problem}; this machine gets no answer either ({own})"), next);
         }
     }
     if let Some(told) = &names.told {

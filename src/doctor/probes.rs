@@ -1,5 +1,5 @@
-//! What a container of berth's making proves: its limits hold, its input can end, names
-//! are answered, and its lifeline ends it. Judges only.
+//! What a probe container proves: its limits hold, its input can end, names are answered, and its lifeline ends it.
+//! Judges only.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ fn eof(eof: &Eof) -> Line {
     let Eof { sent, received, pause, heard_after, .. } = eof;
     let over = if eof.mutual_tls { "over mutual TLS" } else { "over the socket" };
     let fact = format!(
-        "{over}: {received} of {sent} bytes arrived, then the end; what was said {} ms after it came after {} ms",
+        "{over}: {received} of {sent} bytes arrived, then the end of input; words sent {} ms later arrived after {} ms",
         pause.as_millis(),
         heard_after.as_millis()
     );
@@ -95,7 +95,7 @@ fn lifeline(gone: Duration) -> Line {
         Line::ok(LIFELINE, fact)
     } else {
         let promised = GONE_WITHIN.as_secs();
-        Line::warning(LIFELINE, format!("{fact}; {promised} s are promised"), "berth validate")
+        Line::warning(LIFELINE, format!("{fact}; the promise is {promised} s"), "berth validate")
     }
 }
 
@@ -159,10 +159,10 @@ mod tests {
     #[test]
     fn a_limit_that_does_not_hold_fails() {
         let mut open = probes();
-        open.limits.memory.over = Ok(Went::Through("96 MiB could be had".into()));
+        open.limits.memory.over = Ok(Went::Through("96 MiB could be allocated".into()));
         let line = judge(&Seen::Found(open)).remove(0);
         assert_eq!(line.state, State::Failed);
-        assert!(line.fact.contains("96 MiB could be had"), "{}", line.fact);
+        assert!(line.fact.contains("96 MiB could be allocated"), "{}", line.fact);
         let mut unlimited = probes();
         unlimited.limits.seen.as_mut().unwrap().pids = None;
         assert_eq!(states(unlimited)[0], State::Failed);

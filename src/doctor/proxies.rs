@@ -1,4 +1,4 @@
-//! By which proxies do servers and the daemon reach the network, and can a container reach them? Judges only.
+//! Which proxies do servers and the daemon use, and can a container reach them? Judges only.
 
 use std::path::PathBuf;
 
@@ -43,16 +43,16 @@ fn line(found: &Proxies) -> Findings {
     if !found.on_loopback.is_empty() {
         findings.warn(
             format!(
-                "no container reaches {} in {file}, for that is this machine's own loopback; servers do without",
+                "no container reaches {} in {file}: this machine's loopback is closed to containers; servers use no proxy",
                 all(&found.on_loopback)
             ),
-            "have the proxy listen on docker0's address, and name that in the file",
+            "let the proxy listen on docker0's address, and name that address in the file",
         );
     }
     if found.daemon_on_loopback {
         findings.warn(
-            "the daemon does not reach the `proxy` of [dind], for that is this machine's own loopback",
-            "have the proxy listen on docker0's address, name that in [dind], and type `berth up`",
+            "the daemon does not reach the `proxy` of [dind]: it is on this machine's own loopback",
+            "let the proxy listen on docker0's address, name that address in [dind], and type `berth up`",
         );
     }
     findings

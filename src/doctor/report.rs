@@ -1,4 +1,4 @@
-//! The report: for a script as JSON and an exit code, for a person as lines.
+//! The report: JSON and an exit code for scripts, lines for people.
 
 use std::io::{self, Write};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A question about a system, and its answer as one line of a report. What could not be examined never passes.
+//! A question about a system, and its answer as one line of a report. A question that could not be examined never
+//! passes.
 
 use serde::Serialize;
 

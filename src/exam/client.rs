@@ -1,7 +1,6 @@
-//! A small MCP client, as Claude Code or Codex would speak, over any two pipes. Knows no containers.
+//! A small MCP client that speaks as Claude Code or Codex would, over any two pipes. Knows no containers.
 //!
-//! One request at a time; what arrives meanwhile and is no answer to it is sorted and kept, for that is what an
-//! examination wants to know.
+//! It has one request open at a time. Examinations need all other lines, too, so it sorts and keeps them.
 
 use std::time::Duration;
 

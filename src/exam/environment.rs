@@ -1,4 +1,4 @@
-//! The program to start sessions with, and the environment that a client gives it.
+//! The program that starts sessions, and the environment that a client gives it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

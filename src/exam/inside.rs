@@ -1,5 +1,5 @@
-//! Probes inside of sessions' containers: the keeper's, run through the daemon's exec API beside the server, as the
-//! server's user and with its limits.
+//! The keeper's probes inside sessions' containers. The daemon's exec API runs them beside the server, as the server's
+//! user and with its limits.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -74,7 +74,7 @@ impl Inside {
                 }
             }
             let code = tokio::time::timeout(EXIT_CODE_WITHIN * self.patience, self.exit_code(&exec.id)).await;
-            let code = code.map_err(|_| "its exit code is not to be had".to_owned())??;
+            let code = code.map_err(|_| "its exit code is unknown".to_owned())??;
             Ok(Ended { output: String::from_utf8_lossy(&output).trim().to_owned(), code })
         };
         let name = probe.first().copied().unwrap_or_default();

@@ -54,13 +54,13 @@ impl Default for Resources {
 const CPUS_WITHIN: f64 = 0.001;
 
 const DRY_RUN: &str = "berth run --dry-run SERVER, and look at the daemon with `docker info`";
-const MEMORY: Question = Question::new("the memory limit is the configured one", DRY_RUN);
-const PIDS: Question = Question::new("the process limit is the configured one", DRY_RUN);
-const CPUS: Question = Question::new("the processor limit is the configured one", DRY_RUN);
-const MEMORY_HOLDS: Question = Question::new("more memory than the limit is not to be had", DRY_RUN);
-const PIDS_HOLD: Question = Question::new("more processes than the limit cannot be", DRY_RUN);
-const CAPABILITIES: Question = Question::new("capabilities are the configured ones", DRY_RUN);
-const PRIVILEGES: Question = Question::new("no way to new privileges", DRY_RUN);
+const MEMORY: Question = Question::new("the memory limit is as configured", DRY_RUN);
+const PIDS: Question = Question::new("the process limit is as configured", DRY_RUN);
+const CPUS: Question = Question::new("the processor limit is as configured", DRY_RUN);
+const MEMORY_HOLDS: Question = Question::new("memory beyond the limit is refused", DRY_RUN);
+const PIDS_HOLD: Question = Question::new("processes beyond the limit are refused", DRY_RUN);
+const CAPABILITIES: Question = Question::new("capabilities are as configured", DRY_RUN);
+const PRIVILEGES: Question = Question::new("new privileges are out of reach", DRY_RUN);
 const ROOT: Question = Question::new("the root file system is read-only", DRY_RUN);
 
 pub(crate) fn judge(seen: &Resources) -> Vec<Check> {
@@ -106,7 +106,7 @@ pub(crate) fn judge(seen: &Resources) -> Vec<Check> {
 
 fn capabilities(found: &Limits, wanted: &Limits) -> Check {
     let (Some(effective), Some(bounding)) = (found.effective, found.bounding) else {
-        return CAPABILITIES.failed("they cannot be read");
+        return CAPABILITIES.failed("capabilities cannot be read");
     };
     let told = format!("effective {effective:x}, bounding {bounding:x}");
     match wanted.bounding {
@@ -115,7 +115,7 @@ fn capabilities(found: &Limits, wanted: &Limits) -> Check {
             let right = bounding == all && effective & !all == 0;
             CAPABILITIES.holds(right, if right { told } else { format!("{told}; configured {all:x}") })
         }
-        None => CAPABILITIES.not_applicable(format!("all are given in the configuration ({told})")),
+        None => CAPABILITIES.not_applicable(format!("the configuration gives all ({told})")),
     }
 }
 
@@ -123,7 +123,7 @@ fn proven(question: Question, proof: &Proof) -> Check {
     match (&proof.under, &proof.over) {
         (Ok(Went::Through(_)), Ok(Went::Stopped(how))) => question.passed(how.as_str()),
         (Ok(Went::Through(_)), Ok(Went::Through(how))) => question.failed(how.as_str()),
-        (Ok(Went::Stopped(how)), _) => question.failed(format!("not even less than it: {how}")),
+        (Ok(Went::Stopped(how)), _) => question.failed(format!("even less than the limit failed: {how}")),
         (Err(why), _) | (_, Err(why)) => question.failed(why.as_str()),
     }
 }

@@ -1,4 +1,4 @@
-//! What an examining client says: MCP's messages as both clients write them.
+//! The messages of an examining client, as both clients write them.
 
 use serde_json::{Value, json};
 

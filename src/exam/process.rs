@@ -1,6 +1,6 @@
 //! `berth run` as a child process, started as a client starts it, with its trace and standard error in files.
 //!
-//! Dropping one kills the process, and its container ends with it.
+//! Dropping a value kills the process, and its container ends with it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

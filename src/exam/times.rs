@@ -1,4 +1,4 @@
-//! What calls took: mean, percentiles, and the words for them.
+//! How long calls took: mean, percentiles, and their texts.
 
 use std::time::Duration;
 

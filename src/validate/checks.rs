@@ -1,4 +1,4 @@
-//! From observations to checks: pure functions. Nothing here speaks to anybody, so each check can be shown to fail.
+//! From observations to checks: pure functions. Nothing here does I/O, so a test can make each check fail.
 
 pub mod access;
 pub mod cleanup;

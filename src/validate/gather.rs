@@ -1,4 +1,4 @@
-//! From a plan to observations: what is started, tried and looked at, and in which order. Judges nothing.
+//! From a plan to observations: what to start, try and look at, and in which order. Judges nothing.
 
 mod access;
 mod cleanup;

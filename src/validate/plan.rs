@@ -1,4 +1,4 @@
-//! What is to be examined, and with what: fixed before anything is started.
+//! What to examine, and with what: fixed before anything starts.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! What was found, in one place; [`terminal`] and [`markdown`] show it, and JSON is its own fields.
+//! All results in one place. [`terminal`] and [`markdown`] show them; the JSON has the same fields.
 
 pub mod markdown;
 pub mod terminal;

@@ -1,7 +1,7 @@
-//! `berth chaos` for real, short: a fault of each kind, and nothing lost, crossed, done twice or left.
+//! `berth chaos` for real, short: a fault of each kind, and no call lost, crossed or executed twice, and nothing left.
 //!
-//! That each of these would be found is proven by the pure counting in `src/chaos/tally.rs`; here a run that is cut off, and
-//! one that has nothing to count by.
+//! The tests of `src/chaos/tally.rs` prove that berth finds each of these. Here are also a run that is cut off, and a
+//! run whose server cannot count calls.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -92,5 +92,5 @@ fn a_server_without_a_ledger_is_refused() {
     let output = berth().args(["chaos", "--image", "berth-everything"]).output().expect("berth runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("no `tally` to count calls with"), "{said}");
+    assert!(said.contains("no working `tally` tool"), "{said}");
 }

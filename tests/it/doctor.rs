@@ -1,6 +1,7 @@
-//! `berth doctor` for real: a healthy system has no failure, and what is wrong is found with the command that mends it.
+//! `berth doctor` for real: it reports no failure on a healthy system, and finds each fault with the command that mends
+//! it.
 //!
-//! That each line can be right, a warning and a failure is proven with made-up facts in `src/doctor`.
+//! The tests in `src/doctor` show each line as right, as a warning and as a failure, with made-up facts.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

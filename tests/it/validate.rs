@@ -1,10 +1,10 @@
-//! `berth validate` for real: a healthy system passes, and what goes wrong is found.
+//! `berth validate` for real: a healthy system passes, and faults are found.
 //!
-//! Shown here to fail, with a real cause for each: of **orchestrator** all checks, of **deployment** all but «in time
-//! for the clients» (it would take half a minute), of **concurrent access** and **isolation** all, of **resources** all,
-//! of **TLS** «plain HTTP on the port is refused» and both plain ports, of **clean-up** all. The other three of TLS need
-//! a daemon that berth would not make; like everything else they are proven as pure judgements in
-//! `src/validate/checks/tests.rs`.
+//! Each of these checks fails here, with a real cause: all of **orchestrator**; of **deployment** all but «servers
+//! answer before their clients give up» (half a minute long); all of **concurrent access**, **isolation** and
+//! **resources**; of **TLS** «plain HTTP on the port is refused» and both plain ports; all of **clean-up**. The other
+//! three of TLS need a daemon that berth would not make. `src/validate/checks/tests.rs` proves them as pure judgements,
+//! as it does everything else.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -159,10 +159,10 @@ fn fails_where_it_should(own: &OwnDaemon) {
     let arguments = ["validate", "--clients", "2", "--calls", "2", "--server", "liar", "--json"];
     let verdict = Verdict::of(&own.says(&arguments));
     assert_eq!((verdict.code, &verdict.report["passed"]), (Some(1), &Value::Bool(false)));
-    verdict.failed("every call is answered rightly", "0 of 2 (its marker did not come back)");
+    verdict.failed("every call gets the right answer", "0 of 2 (its marker did not come back)");
     verdict.failed("no message crosses to another session", "in the answer to");
     verdict.failed("the mean stays under the reference's target", "mean 2.1");
-    verdict.failed("also where sessions have a network", "spare 1 reaches spare 2 at ");
+    verdict.failed("sessions with a network are out of reach", "spare 1 reaches spare 2 at ");
     verdict.failed("the daemon is out of reach from inside", ":2376");
     verdict.failed("no plain port on the host", "127.0.0.1:22387");
     verdict.failed("no plain port in the daemon's container", ":2375 is open");
@@ -193,7 +193,7 @@ fn servers_that_do_not_start_fail_the_deployment() {
     assert_eq!(verdict.code, Some(1), "{}", verdict.stderr);
     verdict.failed("every session's server answers", "exited with code 3");
     verdict.failed("every session has a running container", "codex 1 could not be examined");
-    let why = "nothing could be examined: no session is there (claude-code 1: ";
+    let why = "nothing could be examined: no session is live (claude-code 1: ";
     let says_why = |detail: &str| detail.starts_with(why) && detail.contains("exited with code 3");
     let unexamined =
         verdict.checks().into_iter().filter(|check| check["detail"].as_str().is_some_and(says_why));
@@ -235,7 +235,7 @@ fn a_killed_session_and_a_server_that_will_not_end_are_found() {
     verdict.failed("every session stays alive", "claude-code 1: ");
     verdict.failed("ended sessions exit with 0", "claude-code 1 exited with 69");
     verdict.failed("nothing is left after SIGTERM", "codex 1 took ");
-    assert!(!verdict.with("failed").contains(&"every call is answered rightly"), "they were before that");
+    assert!(!verdict.with("failed").contains(&"every call gets the right answer"), "they were before that");
 }
 
 /// What takes berth's place once the examination runs: it prints what is no message, lives on after a signal, exits with
@@ -292,17 +292,17 @@ fn sessions_that_are_not_what_they_say_are_found() {
     verdict.failed("no container serves two sessions", &name);
     verdict.failed("other sessions' processes are invisible", "claude-code 1 sees a process of codex 1");
     verdict.failed("other sessions are out of reach", "claude-code 1 reaches codex 1");
-    verdict.failed("also where sessions have a network", "spare 1 reaches spare 2");
+    verdict.failed("sessions with a network are out of reach", "spare 1 reaches spare 2");
     verdict.failed("the shared volume is read-only", "/run/docker.sock mounted writable");
-    verdict.failed("files are each session's own", "written in claude-code 1, is in codex 1");
+    verdict.failed("each session has its own files", "written in claude-code 1, is in codex 1");
     verdict.failed("no Docker socket inside", "/run/docker.sock");
-    verdict.failed("the memory limit is the configured one", "configured 512 MiB");
-    verdict.failed("the process limit is the configured one", "configured 256");
-    verdict.failed("the processor limit is the configured one", "configured 1");
-    verdict.failed("more memory than the limit is not to be had", "544 MiB could be had");
-    verdict.failed("more processes than the limit cannot be", "all of 272 could be started");
-    verdict.failed("capabilities are the configured ones", "configured 0");
-    verdict.failed("no way to new privileges", "NoNewPrivs is 0");
+    verdict.failed("the memory limit is as configured", "configured 512 MiB");
+    verdict.failed("the process limit is as configured", "configured 256");
+    verdict.failed("the processor limit is as configured", "configured 1");
+    verdict.failed("memory beyond the limit is refused", "544 MiB could be allocated");
+    verdict.failed("processes beyond the limit are refused", "all of 272 could be started");
+    verdict.failed("capabilities are as configured", "configured 0");
+    verdict.failed("new privileges are out of reach", "NoNewPrivs is 0");
     verdict.failed("the root file system is read-only", "it can be written to");
     verdict.failed("plain HTTP on the port is refused", "answered with HTTP 200");
     for way in ["the end of input", "SIGTERM", "SIGKILL"] {

@@ -60,7 +60,7 @@ impl Session<'_> {
     pub(super) async fn hear(&mut self, line: &str) {
         match Meaning::of(line) {
             Meaning::Garbage => {
-                self.broke(&format!("its standard output has a line that is no message: {line:.120}"));
+                self.broke(&format!("its standard output has a line that is not a message: {line:.120}"));
             }
             Meaning::Notification => {}
             Meaning::Request(id) => {
@@ -68,7 +68,7 @@ impl Session<'_> {
             }
             Meaning::Answer(id, answer) => {
                 let Some(waiting) = id.as_u64().and_then(|id| self.waiting.remove(&id)) else {
-                    let what = format!("an answer with the id {id}, for which nobody waits");
+                    let what = format!("an answer with the id {id} belongs to no open call");
                     self.site.tally().cross(&self.name, what);
                     return;
                 };
@@ -101,7 +101,7 @@ impl Session<'_> {
             Answer::Other(text) => {
                 self.site.tally().answered(&self.name, token, token, "");
                 if !waiting.is_initialize {
-                    self.broke(&format!("the call {token} has an answer of another kind: {text:.120}"));
+                    self.broke(&format!("the call {token} got an answer of the wrong kind: {text:.120}"));
                 }
             }
         }

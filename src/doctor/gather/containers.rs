@@ -1,4 +1,4 @@
-//! Asks the daemon for its containers: who waits, and what is nobody's.
+//! Asks the daemon for its containers: those on standby, and those without an owner.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Asks the engine and the daemon who they are, how the daemon's container is, and what its clock says.
+//! Asks the engine and the daemon for their versions, the state of the daemon's container, and the daemon's clock.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Looks for daemons, volumes and folders of processes that are gone.
+//! Looks for daemons, volumes and folders whose processes are gone.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Tries limits, end of input, names and lifeline in a container that is there for it.
+//! Tries limits, end of input, names and lifeline in a probe container.
 
 use std::time::{Duration, Instant};
 

@@ -12,12 +12,12 @@ pub(super) fn look(asked: &Asked<'_>) -> Seen<Proxies> {
     let of_file = match cli.proxies(&asked.config.dind.daemon(asked.home).address, engine) {
         Ok(proxies) => proxies,
         Err(error) => {
-            return Seen::failed(chain(&error), "correct it; docker itself warns of it and goes on without");
+            return Seen::failed(chain(&error), "correct the file; until then docker and berth use no proxy");
         }
     };
     let of_daemon = &asked.config.dind.proxies;
     if of_file.is_empty() && of_daemon.is_empty() {
-        return Seen::NotApplicable("none is configured".to_owned());
+        return Seen::NotApplicable("no proxy is configured".to_owned());
     }
     Seen::Found(Proxies {
         file: cli.folder().unwrap_or(std::path::Path::new("")).join("config.json"),

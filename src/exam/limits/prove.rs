@@ -1,4 +1,4 @@
-//! Reads a container's limits from inside, and oversteps them where that may break it.
+//! Reads a container's limits from inside. Oversteps them in a container that may break.
 
 use serde_json::Value;
 
@@ -147,7 +147,7 @@ async fn allocate(inside: &Inside, bytes: u64) -> Seen<Went> {
     let allocated =
         serde_json::from_str::<Value>(&ended.output).ok().and_then(|answer| answer["allocated"].as_u64());
     match (allocated, ended.code) {
-        (Some(allocated), 0) if allocated >= bytes => Ok(Went::Through(format!("{size} could be had"))),
+        (Some(allocated), 0) if allocated >= bytes => Ok(Went::Through(format!("{size} could be allocated"))),
         (None, KILLED) => Ok(Went::Stopped(format!("killed on the way to {size}"))),
         (_, code) => Err(format!("probe `allocate`: ended with {code} and said `{}`", ended.output)),
     }

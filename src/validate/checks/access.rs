@@ -85,7 +85,7 @@ pub const MEAN_BELOW: Duration = Duration::from_secs(2);
 pub const STEADY_AFTER: Duration = Duration::from_secs(5);
 
 const RIGHT: Question =
-    Question::new("every call is answered rightly", "berth run --trace SERVER, and make the same call");
+    Question::new("every call gets the right answer", "berth run --trace SERVER, and make the same call");
 const CROSSED: Question =
     Question::new("no message crosses to another session", "report it: this must never happen");
 const CLEAN: Question =
@@ -106,7 +106,7 @@ pub(super) fn judge(seen: &Access) -> Vec<Check> {
             CallOutcome::Right => None,
             CallOutcome::Crossed(what) | CallOutcome::Wrong(what) => Some(what.as_str()),
         });
-        let why = wrong.unwrap_or("not all were made");
+        let why = wrong.unwrap_or("not all calls were made");
         (client.right() < seen.calls.max(1))
             .then(|| format!("{}: {} of {} ({why})", client.title, client.right(), seen.calls))
     });
@@ -134,7 +134,9 @@ pub(super) fn judge(seen: &Access) -> Vec<Check> {
         format!("{} still answer after {:.1} s", seen.later.len(), youngest.as_secs_f64()),
         |later| match &later.answered {
             Err(why) => Some(format!("{}: {why}", later.title)),
-            Ok(()) if later.age < STEADY_AFTER => Some(unexamined(&later.title, "it was asked too early")),
+            Ok(()) if later.age < STEADY_AFTER => {
+                Some(unexamined(&later.title, "it was asked too soon after its start"))
+            }
             Ok(()) => None,
         },
     );

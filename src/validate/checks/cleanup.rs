@@ -1,4 +1,4 @@
-//! Is anything left of a session once it has ended, in whatever way?
+//! Is anything left of a session after its end, however it ended?
 
 use std::time::Duration;
 

@@ -54,8 +54,10 @@ const NAMED: usize = 6;
 
 const ANSWERED: Question =
     Question::new("every session's server answers", "berth run --trace SERVER, and type a request");
-const IN_TIME: Question =
-    Question::new("in time for the clients", "berth run --trace SERVER, and see which step is slow");
+const IN_TIME: Question = Question::new(
+    "servers answer before their clients give up",
+    "berth run --trace SERVER, and see which step is slow",
+);
 const CONTAINERS: Question = Question::new("every session has a running container", "berth ps");
 const NAMES: Question = Question::new("containers are named mcp-CLIENT-N", "berth ps");
 const LABELS: Question = Question::new("labels say client, server and session", "berth ps");
@@ -121,7 +123,7 @@ fn label_problem(deployed: &Deployed, found: &Found, server: &str, shared_ids: &
     } else if found.session.is_empty() {
         Some(format!("{name} says no session"))
     } else if shared_ids.contains(&found.session.as_str()) {
-        Some(format!("{name} is not the only one of session {}", found.session))
+        Some(format!("{name} is not the only container of session {}", found.session))
     } else {
         None
     }

@@ -1,4 +1,4 @@
-//! Could a session see, reach or write into another one, or the daemon?
+//! Could a session see, reach or write into another session, or the daemon?
 
 use std::net::SocketAddr;
 
@@ -101,13 +101,13 @@ const REACH: Question = Question::new(
     "restart the daemon with --icc=false: berth down, berth up",
 );
 const EGRESS: Question = Question::new(
-    "also where sessions have a network",
+    "sessions with a network are out of reach",
     "restart the daemon with --icc=false: berth down, berth up",
 );
 const DOOR: Question =
     Question::new("the daemon is out of reach from inside", "restart the daemon: berth down, berth up");
 const VOLUME: Question = Question::new("the shared volume is read-only", "berth run --dry-run SERVER");
-const FILES: Question = Question::new("files are each session's own", "berth run --dry-run SERVER");
+const FILES: Question = Question::new("each session has its own files", "berth run --dry-run SERVER");
 const SOCKET: Question = Question::new("no Docker socket inside", "take it out of the image");
 
 pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
@@ -132,7 +132,7 @@ pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
         });
     let reach = REACH.each(&seen.reaches, attempts(&seen.reaches), unreached);
     let egress = match &seen.egress {
-        Egress::TheSame => EGRESS.not_applicable("the examined sessions have one, see above"),
+        Egress::TheSame => EGRESS.not_applicable("the examined sessions have a network, see above"),
         Egress::Pair(reaches) => EGRESS.each(reaches, attempts(reaches), unreached),
     };
     let addresses: Vec<String> = seen.daemon.iter().map(|door| door.address.to_string()).collect();
@@ -154,23 +154,22 @@ pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
     });
     let nowhere = !seen.files.is_empty() && seen.files.iter().all(|files| files.written == Ok(None));
     let files = if nowhere {
-        FILES.not_applicable("the server can write nowhere")
+        FILES.not_applicable("the server cannot write anywhere")
     } else {
-        FILES.each(&seen.files, "a file written in one is in no other", found)
+        FILES.each(&seen.files, "no session sees a file of another", found)
     };
-    let socket =
-        SOCKET.each(&seen.sockets, "none of the usual places has one", |socket| match &socket.there {
-            Ok(false) => None,
-            Ok(true) => Some(format!("{} has {}", socket.title, socket.path)),
-            Err(why) => Some(unexamined(&socket.title, why)),
-        });
+    let socket = SOCKET.each(&seen.sockets, "no usual place has a socket", |socket| match &socket.there {
+        Ok(false) => None,
+        Ok(true) => Some(format!("{} has {}", socket.title, socket.path)),
+        Err(why) => Some(unexamined(&socket.title, why)),
+    });
     vec![shared, sight, reach, egress, door, volume, files, socket]
 }
 
 fn attempts(reaches: &[Reach]) -> String {
     let count = reaches.len();
     if reaches.iter().all(|reach| reach.address.ip().is_loopback()) {
-        return format!("they have no network, and share no loopback: {count} attempts failed");
+        return format!("sessions have no network and share no loopback: {count} attempts failed");
     }
     format!("{count} attempts failed, while each listener answered itself")
 }

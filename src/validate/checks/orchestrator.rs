@@ -1,4 +1,4 @@
-//! Is there a healthy daemon, and do we speak to it over mutual TLS?
+//! Is there a healthy daemon, and does berth speak to it over mutual TLS?
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Observations of a system on which all is well and everything is there to be examined; tests doctor them.
+//! Observations of a healthy, fully examined system; tests alter them.
 
 use std::time::Duration;
 

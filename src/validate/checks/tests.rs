@@ -1,4 +1,4 @@
-//! Each check is made to fail by observations that differ from good ones in one point.
+//! Makes each check fail, with observations that differ from good ones in one point.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -58,7 +58,9 @@ fn ours(seen: &mut Observations, state: &str, health: &str) {
 
 const DEPLOYMENT: &[Case] = &[
     ("every session's server answers", |seen| seen.deployment.sessions[1].ready = no()),
-    ("in time for the clients", |seen| seen.deployment.sessions[1].ready = Ok(ms(30_001))),
+    ("servers answer before their clients give up", |seen| {
+        seen.deployment.sessions[1].ready = Ok(ms(30_001))
+    }),
     ("every session has a running container", |seen| seen.deployment.sessions[1].container = no()),
     ("every session has a running container", |seen| found(seen).running = false),
     ("containers are named mcp-CLIENT-N", |seen| found(seen).name = "mcp-codex-abc.starting".to_owned()),
@@ -75,8 +77,8 @@ fn outcome(seen: &mut Observations, outcome: CallOutcome) {
 }
 
 const ACCESS: &[Case] = &[
-    ("every call is answered rightly", |seen| outcome(seen, CallOutcome::Wrong("no answer".to_owned()))),
-    ("every call is answered rightly", |seen| drop(seen.access.clients[1].calls.pop())),
+    ("every call gets the right answer", |seen| outcome(seen, CallOutcome::Wrong("no answer".to_owned()))),
+    ("every call gets the right answer", |seen| drop(seen.access.clients[1].calls.pop())),
     ("no message crosses to another session", |seen| {
         seen.access.clients[1].strange_answers = vec![r#"{"id":"another's"}"#.to_owned()];
     }),
@@ -105,11 +107,11 @@ const ISOLATION: &[Case] = &[
     ("other sessions are out of reach", |seen| reached(seen).itself = Ok(false)),
     ("other sessions are out of reach", |seen| reached(seen).connected = no()),
     ("other sessions are out of reach", |seen| seen.isolation.reaches.clear()),
-    ("also where sessions have a network", |seen| {
+    ("sessions with a network are out of reach", |seen| {
         let reach = Reach { connected: Ok(true), ..reach("spare 1", "spare 2") };
         seen.isolation.egress = Egress::Pair(vec![reach]);
     }),
-    ("also where sessions have a network", |seen| seen.isolation.egress = Egress::Pair(Vec::new())),
+    ("sessions with a network are out of reach", |seen| seen.isolation.egress = Egress::Pair(Vec::new())),
     ("the daemon is out of reach from inside", |seen| seen.isolation.daemon[0].connected = Ok(true)),
     ("the daemon is out of reach from inside", |seen| seen.isolation.daemon[0].connected = no()),
     ("the daemon is out of reach from inside", |seen| seen.isolation.daemon.clear()),
@@ -118,37 +120,37 @@ const ISOLATION: &[Case] = &[
         seen.isolation.volumes[1].mounts = Ok(vec!["/.berth".to_owned()]);
     }),
     ("the shared volume is read-only", |seen| seen.isolation.volumes[1].mounts = no()),
-    ("files are each session's own", |seen| seen.isolation.files[0].seen = Ok(true)),
-    ("files are each session's own", |seen| seen.isolation.files[0].written = Ok(Some(false))),
-    ("files are each session's own", |seen| seen.isolation.files[0].written = no()),
+    ("each session has its own files", |seen| seen.isolation.files[0].seen = Ok(true)),
+    ("each session has its own files", |seen| seen.isolation.files[0].written = Ok(Some(false))),
+    ("each session has its own files", |seen| seen.isolation.files[0].written = no()),
     ("no Docker socket inside", |seen| seen.isolation.sockets[1].there = Ok(true)),
     ("no Docker socket inside", |seen| seen.isolation.sockets[1].there = no()),
 ];
 
 fn through() -> Went {
-    Went::Through("all could be had".to_owned())
+    Went::Through("all could be allocated".to_owned())
 }
 
 fn stopped() -> Went {
-    Went::Stopped("nothing could be had".to_owned())
+    Went::Stopped("nothing could be allocated".to_owned())
 }
 
 const RESOURCES: &[Case] = &[
-    ("the memory limit is the configured one", |seen| inside(seen).memory = Some(256 << 20)),
-    ("the memory limit is the configured one", |seen| inside(seen).memory = None),
-    ("the process limit is the configured one", |seen| inside(seen).pids = None),
-    ("the processor limit is the configured one", |seen| inside(seen).cpus = Some(2.0)),
-    ("the processor limit is the configured one", |seen| inside(seen).cpus = None),
-    ("more memory than the limit is not to be had", |seen| seen.resources.memory.over = Ok(through())),
-    ("more memory than the limit is not to be had", |seen| seen.resources.memory.under = Ok(stopped())),
-    ("more memory than the limit is not to be had", |seen| seen.resources.memory.over = no()),
-    ("more processes than the limit cannot be", |seen| seen.resources.pids.over = Ok(through())),
-    ("more processes than the limit cannot be", |seen| seen.resources.pids.under = Ok(stopped())),
-    ("capabilities are the configured ones", |seen| inside(seen).bounding = Some(0x2001)),
-    ("capabilities are the configured ones", |seen| inside(seen).bounding = Some(0)),
-    ("capabilities are the configured ones", |seen| inside(seen).effective = Some(1)),
-    ("capabilities are the configured ones", |seen| inside(seen).effective = None),
-    ("no way to new privileges", |seen| inside(seen).no_new_privileges = false),
+    ("the memory limit is as configured", |seen| inside(seen).memory = Some(256 << 20)),
+    ("the memory limit is as configured", |seen| inside(seen).memory = None),
+    ("the process limit is as configured", |seen| inside(seen).pids = None),
+    ("the processor limit is as configured", |seen| inside(seen).cpus = Some(2.0)),
+    ("the processor limit is as configured", |seen| inside(seen).cpus = None),
+    ("memory beyond the limit is refused", |seen| seen.resources.memory.over = Ok(through())),
+    ("memory beyond the limit is refused", |seen| seen.resources.memory.under = Ok(stopped())),
+    ("memory beyond the limit is refused", |seen| seen.resources.memory.over = no()),
+    ("processes beyond the limit are refused", |seen| seen.resources.pids.over = Ok(through())),
+    ("processes beyond the limit are refused", |seen| seen.resources.pids.under = Ok(stopped())),
+    ("capabilities are as configured", |seen| inside(seen).bounding = Some(0x2001)),
+    ("capabilities are as configured", |seen| inside(seen).bounding = Some(0)),
+    ("capabilities are as configured", |seen| inside(seen).effective = Some(1)),
+    ("capabilities are as configured", |seen| inside(seen).effective = None),
+    ("new privileges are out of reach", |seen| inside(seen).no_new_privileges = false),
     ("the root file system is read-only", |seen| inside(seen).read_only_root = false),
 ];
 
@@ -157,8 +159,10 @@ const TLS: &[Case] = &[
         doors(seen).ours = Attempt::Refused("bad certificate".to_owned());
     }),
     ("our own certificate is accepted", |seen| doors(seen).ours = Attempt::Answered(403)),
-    ("no certificate is refused", |seen| doors(seen).no_certificate = Attempt::Answered(200)),
-    ("no certificate is refused", |seen| doors(seen).no_certificate = Attempt::Unknown("timeout".to_owned())),
+    ("a client without a certificate is refused", |seen| doors(seen).no_certificate = Attempt::Answered(200)),
+    ("a client without a certificate is refused", |seen| {
+        doors(seen).no_certificate = Attempt::Unknown("timeout".to_owned())
+    }),
     ("a foreign authority's certificate is refused", |seen| {
         doors(seen).foreign_certificate = Attempt::Answered(200);
     }),
@@ -231,7 +235,7 @@ fn no_check_is_without_a_failing_case() {
 fn a_crossed_answer_fails_both_checks_that_it_breaks() {
     let mut seen = good();
     outcome(&mut seen, CallOutcome::Crossed("the marker of codex 2".to_owned()));
-    let failed = ["every call is answered rightly", "no message crosses to another session"];
+    let failed = ["every call gets the right answer", "no message crosses to another session"];
     assert_eq!(named(&judge(&seen), Outcome::Failed), failed);
 }
 
@@ -270,13 +274,13 @@ fn what_does_not_apply_is_no_pass() {
     let expected = [
         "both ends show certificates",
         "its container is healthy",
-        "also where sessions have a network",
-        "files are each session's own",
-        "capabilities are the configured ones",
-        "no way to new privileges",
+        "sessions with a network are out of reach",
+        "each session has its own files",
+        "capabilities are as configured",
+        "new privileges are out of reach",
         "the root file system is read-only",
         "our own certificate is accepted",
-        "no certificate is refused",
+        "a client without a certificate is refused",
         "a foreign authority's certificate is refused",
         "plain HTTP on the port is refused",
         "no plain port on the host",

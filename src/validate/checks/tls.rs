@@ -1,4 +1,4 @@
-//! Is the daemon closed to whoever has no certificate of its authority?
+//! Does the daemon refuse clients without a certificate of its authority?
 
 use std::fmt;
 
@@ -68,8 +68,10 @@ impl fmt::Display for Attempt {
 }
 
 const OURS: Question = Question::new("our own certificate is accepted", "berth up");
-const NONE: Question =
-    Question::new("no certificate is refused", "restart the daemon with --tlsverify: berth down, berth up");
+const NONE: Question = Question::new(
+    "a client without a certificate is refused",
+    "restart the daemon with --tlsverify: berth down, berth up",
+);
 const FOREIGN: Question = Question::new(
     "a foreign authority's certificate is refused",
     "restart the daemon with --tlsverify: berth down, berth up",

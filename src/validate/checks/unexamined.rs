@@ -1,4 +1,4 @@
-//! What was missing where nothing could be examined.
+//! Explains checks that could not be examined: what was missing.
 
 use super::deployment::Deployed;
 use super::{Observations, Section};
@@ -18,11 +18,9 @@ fn missing(seen: &Observations) -> Option<String> {
     let Some(first) = sessions.first() else { return Some("no session was started".to_owned()) };
     let live = sessions.iter().filter(|session| fault(session).is_none()).count();
     match (live, seen.missing_spares.first()) {
-        (0, _) => {
-            Some(format!("no session is there ({}: {})", first.title, fault(first).unwrap_or_default()))
-        }
+        (0, _) => Some(format!("no session is live ({}: {})", first.title, fault(first).unwrap_or_default())),
         (_, Some((title, why))) => Some(format!("the session «{title}» did not start: {why}")),
-        (1, None) => Some("it takes two sessions, and one is there".to_owned()),
+        (1, None) => Some("this needs two sessions, and only one is live".to_owned()),
         _ => None,
     }
 }
@@ -58,7 +56,7 @@ mod tests {
         for session in &mut seen.deployment.sessions {
             session.ready = Err("the server exited with code 3".to_owned());
         }
-        all_say(&seen, "no session is there (claude-code 1: the server exited with code 3)");
+        all_say(&seen, "no session is live (claude-code 1: the server exited with code 3)");
         assert!(unexamined(&seen).len() > 10);
     }
 
@@ -73,6 +71,6 @@ mod tests {
         for session in &mut seen.deployment.sessions[1..] {
             session.container = Err("gone".to_owned());
         }
-        all_say(&seen, "it takes two sessions, and one is there");
+        all_say(&seen, "this needs two sessions, and only one is live");
     }
 }

@@ -1,4 +1,4 @@
-//! All clients call at once, each its own server, each call with a marker of its own.
+//! All clients call at once. Each calls its own server, with a marker of its own in each call.
 
 use std::time::Instant;
 

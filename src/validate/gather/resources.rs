@@ -1,4 +1,4 @@
-//! The limits of the examined sessions, and of one that is there to break.
+//! The limits of the examined sessions, and of a session that may break.
 
 use super::{Bench, Live};
 use crate::config::Settings;

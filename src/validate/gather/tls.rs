@@ -145,7 +145,7 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Opti
         .nth(1)
         .and_then(|status| status.parse().ok())
         .map(Some)
-        .ok_or_else(|| io::Error::other("something else than HTTP was answered"))
+        .ok_or_else(|| io::Error::other("the answer was not HTTP"))
 }
 
 /// Plain ports have the number below the encrypted one, by Docker's own custom (2375 and 2376).

@@ -61,7 +61,7 @@ fn the_terminal_shows_aligned_checks_and_the_next_step_of_failed_ones() {
             .position(|at| at.iter().collect::<String>() == word)
     };
     assert_eq!(column("Docker 28.5.1"), column("codex 1: 1 of 2"));
-    assert!(text.contains("  ✗ every call is answered rightly"), "{text}");
+    assert!(text.contains("  ✗ every call gets the right answer"), "{text}");
     assert!(text.contains("next: berth run --trace everything"), "{text}");
     assert!(text.contains("not passed: 41 checks passed, 1 failed, 0 not applicable, in 6.4 s"), "{text}");
     assert!(!text.contains('\x1b'), "no colours were asked for");
@@ -74,7 +74,7 @@ fn markdown_keeps_its_form_whatever_is_said() {
     let text = markdown::render(&failing());
     assert!(text.starts_with("# Multi-client validation: **not passed**\n"), "{text}");
     assert!(
-        text.contains("- ✗ **Every call is answered rightly**: codex 1: 1 of 2 (no answer | &lt;b>)\n"),
+        text.contains("- ✗ **Every call gets the right answer**: codex 1: 1 of 2 (no answer | &lt;b>)\n"),
         "{text}"
     );
     assert!(text.contains("| concurrent access | ✗ failed | 4 of 5 |"), "{text}");
@@ -92,6 +92,6 @@ fn a_system_without_a_daemon_has_a_report_too() {
     let report = report(|seen| *seen = Observations::default());
     assert_eq!((report.passed, report.counts()[0]), (false, 0));
     assert!(on_terminal(&report, false).contains("✗ the daemon answers"));
-    assert!(on_terminal(&report, false).ends_with("without the daemon nothing else can be examined\n"));
+    assert!(on_terminal(&report, false).ends_with("nothing can be examined without the daemon\n"));
     assert!(markdown::render(&report).contains("- ✗ **The daemon answers**: nothing could be examined"));
 }

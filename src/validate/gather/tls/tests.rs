@@ -1,4 +1,4 @@
-//! Attempts on servers of our own, guarded and not.
+//! Attempts on servers of our own, with and without TLS.
 
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
