@@ -1,7 +1,7 @@
-//! The house's floors: a module names only what stands below it, and no files name each other in a circle.
+//! The house's floors: a module names only modules below it, and no files name each other in a circle.
 //!
-//! Read from the text of `src`, tests left out. The keeper is a program of its own. A folder's parts may use what the folder's
-//! own file defines. There are no other exceptions.
+//! The test reads the text of `src`, without its tests. The keeper is a program of its own. A folder's parts may use
+//! the definitions of the folder's own file. There are no other exceptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

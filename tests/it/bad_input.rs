@@ -1,4 +1,4 @@
-//! What is no message, in either direction: answered or put aside, and the next line goes through.
+//! Lines that are not messages, in either direction: berth answers them or sets them aside, and the next line passes.
 
 use serde_json::{Value, json};
 

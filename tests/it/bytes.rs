@@ -1,4 +1,4 @@
-//! What goes in comes out, byte for byte, in order.
+//! All bytes come out as they went in, in order.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

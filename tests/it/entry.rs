@@ -1,5 +1,5 @@
-//! The entry script of the DinD container, piece by piece, as a shell of Debian's and as busybox's: in containers with the
-//! capabilities that it has there, against real control groups, bridges and packet filters.
+//! The entry script of the DinD container, piece by piece, in Debian's shell and in busybox's. Its containers have the
+//! capabilities of the DinD container, and real control groups, bridges and packet filters.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,4 @@
-//! Ways out of a container, tried from inside: each is refused, or ends that container alone.
+//! Ways out of a container, tried from inside: each is refused, or ends only that container.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! No server: the client is told what happened and what mends it, the exit code says so too, and nothing is left.
+//! No server: the client hears the cause and the next command, the exit code agrees, and nothing is left.
 
 use std::fs;
 use std::net::TcpListener;

@@ -1,5 +1,5 @@
-//! A side that does not read: its own direction waits, the other one goes on, the proxy's memory stays flat, and nothing
-//! is lost when it reads on.
+//! A side that does not read: its own direction waits, the other direction goes on, and the proxy's memory stays flat.
+//! Nothing is lost when it reads on.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

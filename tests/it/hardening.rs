@@ -1,4 +1,4 @@
-//! What a server may see, use and touch, as it finds out from inside of its container.
+//! What a server may see, use and touch, found out from inside its container.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

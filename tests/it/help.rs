@@ -1,4 +1,4 @@
-//! What a person or a shell is told of the command line: help, completions, manual.
+//! What berth tells a person or a shell of its command line: help, completions, manual.
 
 use std::process::{Command, Output, Stdio};
 

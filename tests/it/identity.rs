@@ -1,4 +1,5 @@
-//! Whose a container is, by what the client says of itself: shown by `berth ps`, found by `berth ps` and `berth kill`.
+//! The client that a container belongs to, by that client's own words: `berth ps` shows it; `berth ps` and `berth kill`
+//! find it.
 
 use serde_json::{Value, json};
 

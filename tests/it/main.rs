@@ -1,7 +1,7 @@
-//! Everything that needs the real thing: the `berth` program, a DinD daemon, servers in containers.
+//! Tests of the real thing: the `berth` program, a DinD daemon, servers in containers.
 //!
-//! The daemon is the tests' own (`berth-test-dind`, port 22376); the first test starts it, `fixtures/test.sh` stops it.
-//! Each test has a client name of its own, so that all of them can run at once and count their own containers only.
+//! The daemon is the tests' own (`berth-test-dind`, port 22376). The first test starts it; `fixtures/test.sh` stops it.
+//! Each test has a client name of its own, so all tests can run at once and count only their own containers.
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this crate is tests, their helpers too")]
 #![allow(clippy::needless_pass_by_value, reason = "a test hands over a `json!(…)` that it has just written")]

@@ -1,4 +1,4 @@
-//! Both eras of MCP, and everything that a session must let through.
+//! Both eras of MCP, and everything that a session must let pass.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;

@@ -1,7 +1,7 @@
-//! Private registries: the person's login is used, and what the daemon cannot reach the host's engine pulls.
+//! Private registries: the person's login is used, and the host's engine pulls images that the daemon cannot reach.
 //!
-//! The registry is a stand-in on a port of this machine's loopback, which an engine trusts without TLS; the daemon has a
-//! loopback of its own, so the engine has to pull for it.
+//! The registry is a stand-in on a port of this machine's loopback, which an engine trusts without TLS. The daemon has
+//! a loopback of its own, so the engine has to pull for it.
 
 mod stand_in;
 

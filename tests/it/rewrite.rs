@@ -1,5 +1,5 @@
-//! What berth changes in messages where the configuration asks for it: the tools that a client may not use, and the names
-//! of the folders that it works in.
+//! The changes that berth makes in messages, where the configuration asks for them: forbidden tools, and the names of
+//! the client's folders.
 
 use serde_json::{Value, json};
 

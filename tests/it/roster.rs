@@ -1,4 +1,4 @@
-//! `berth ps`, `kill`, `gc` and `run --dry-run`: who is there, and nothing that shouldn't be.
+//! `berth ps`, `kill`, `gc` and `run --dry-run`: they show the sessions that are there, and nothing else is there.
 
 use serde_json::{Value, json};
 

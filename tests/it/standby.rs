@@ -1,4 +1,4 @@
-//! Containers on standby: the next session of their kind has one for its own, and nobody else ever has it.
+//! Containers on standby: the next session of their kind gets one, and no other session ever has it.
 
 mod races;
 

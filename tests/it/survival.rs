@@ -1,4 +1,4 @@
-//! Peers that die or stall in the worst moment; each was once a session that stayed for ever, or ended too soon.
+//! Peers that die or stall at the worst moment. Each was once a session that stayed for ever, or ended too soon.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

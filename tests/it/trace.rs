@@ -1,4 +1,4 @@
-//! `--trace`, to a file and to a person: what is recorded, what never is, and that standard output knows nothing of it.
+//! `--trace`, to a file and to a person: what is recorded, what never is, and that standard output stays free of it.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;

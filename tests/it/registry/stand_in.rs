@@ -1,4 +1,4 @@
-//! A registry that has one image, for whoever has the password.
+//! A registry with one image, for clients with the password.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,4 @@
-//! Many who want one container, and deaths in the middle.
+//! Many claimants for one container, and deaths in the middle.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
