@@ -1,4 +1,4 @@
-//! The daemon itself: made, repaired, taken down.
+//! The daemon itself: made, repaired, removed.
 
 mod access;
 mod engines;
