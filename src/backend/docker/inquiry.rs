@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::config::{Config, Home};
 use crate::dind::diagnosis::{Diagnosis, Watch};
@@ -25,19 +25,19 @@ pub enum Outlook {
 
 /// Asks for the outlook; all starts of a session share it.
 #[derive(Clone)]
-pub struct Inquiry(pub(super) Rc<Shared>);
+pub struct Inquiry(Rc<Question>);
 
-pub(super) struct Shared {
-    pub(super) ask: Box<dyn Fn() -> LocalBoxFuture<'static, Outlook>>,
+struct Question {
+    ask: Box<dyn Fn() -> LocalBoxFuture<'static, Outlook>>,
     /// Of several connections that fail at once, one asks and waits for all.
-    pub(super) turn: Mutex<()>,
+    turn: Mutex<()>,
     /// The person knows that we wait.
-    pub(super) told: Cell<bool>,
+    told: Cell<bool>,
 }
 
 impl Inquiry {
     pub fn new(ask: impl Fn() -> LocalBoxFuture<'static, Outlook> + 'static) -> Self {
-        Self(Rc::new(Shared { ask: Box::new(ask), turn: Mutex::default(), told: Cell::default() }))
+        Self(Rc::new(Question { ask: Box::new(ask), turn: Mutex::default(), told: Cell::default() }))
     }
 
     /// Of a daemon of our own: its engine knows.
@@ -63,10 +63,38 @@ impl Inquiry {
         }))
     }
 
-    pub(super) fn tell(&self, what: &str) {
+    /// Waits for this start's turn to ask. Where another had it meanwhile, `retry` comes first, for that one may have waited
+    /// long enough: the error is what it gave.
+    pub(super) async fn turn<T>(&self, retry: impl AsyncFnOnce() -> Option<T>) -> Result<Turn<'_>, T> {
+        if let Ok(held) = self.0.turn.try_lock() {
+            return Ok(Turn { inquiry: self, _held: held });
+        }
+        let held = self.0.turn.lock().await;
+        retry().await.map_or(Ok(Turn { inquiry: self, _held: held }), Err)
+    }
+
+    /// Tells the person, once.
+    fn tell(&self, what: &str) {
         if !self.0.told.replace(true) {
             tracing::warn!("waiting for the DinD daemon: {what}");
         }
+    }
+}
+
+/// The right to ask; whoever else wants to waits until it is dropped.
+pub(super) struct Turn<'a> {
+    inquiry: &'a Inquiry,
+    _held: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    pub(super) async fn ask(&self) -> Outlook {
+        (self.inquiry.0.ask)().await
+    }
+
+    /// The person is to know that we wait.
+    pub(super) fn tell(&self, what: &str) {
+        self.inquiry.tell(what);
     }
 }
 

@@ -64,22 +64,16 @@ async fn outlast<T>(
         Ok(tried) => Some(tried.map_err(Failure::from)),
         Err(_) => None,
     };
-    let _turn = if let Ok(turn) = inquiry.0.turn.try_lock() {
-        turn
-    } else {
-        let turn = inquiry.0.turn.lock().await;
-        // The one before us may have waited long enough.
-        if let Some(tried) = once().await {
-            return tried;
-        }
-        turn
+    let turn = match inquiry.turn(&once).await {
+        Ok(turn) => turn,
+        Err(tried) => return tried,
     };
     loop {
-        match (inquiry.0.ask)().await {
+        match turn.ask().await {
             Outlook::Hopeless(failure) => return Err(failure),
             Outlook::Starting(_) if patience.is_zero() => return Err(error.into()),
             Outlook::Starting(what) if began.elapsed() >= patience => return Err(late(&what, patience)),
-            Outlook::Starting(what) => inquiry.tell(&what),
+            Outlook::Starting(what) => turn.tell(&what),
             // It may have come while that was asked.
             Outlook::Unknown => return once().await.unwrap_or_else(|| Err(error.into())),
         }
