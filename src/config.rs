@@ -16,17 +16,14 @@ mod error;
 mod home;
 mod key;
 mod mount;
-mod mounting;
 mod overrides;
 pub mod program;
 mod reader;
 pub(crate) mod recipe;
 mod resolved;
 mod server;
-mod setting;
 mod settings;
 mod share;
-pub mod table;
 mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,8 +43,9 @@ pub use overrides::Overrides;
 pub use recipe::Recipe;
 pub use resolved::Resolved;
 pub use server::{EnvVar, Server};
-pub use setting::{Opt, Otherwise, Setting, Takes};
 pub use settings::Settings;
+pub use settings::definition::{DefaultValue, Opt, Setting, Takes};
+pub use settings::every::every_setting;
 pub use share::{Apart, Shares};
 pub use volume::Volume;
 
@@ -181,7 +179,7 @@ fn read_defaults(mut section: Section) -> Result<Overrides, ConfigError> {
                 .with_hint("set it for each server, in [servers.NAME]"));
         }
     }
-    let overrides = Overrides::read(&mut section, table::settings())?;
+    let overrides = Overrides::read(&mut section, every_setting())?;
     section.finish()?;
     Ok(overrides)
 }

@@ -9,7 +9,6 @@ pub mod exec;
 pub mod keeper;
 pub mod labels;
 pub mod lease;
-mod lease_error;
 pub mod owner;
 #[path = "keeper/protocol.rs"]
 mod protocol;
@@ -20,4 +19,4 @@ pub mod standby;
 pub mod volume;
 pub mod wire;
 
-pub use lease_error::LeaseError;
+pub use lease::error::LeaseError;

@@ -20,6 +20,6 @@ mod scan;
 
 pub use codec::{Frame, FrameCodec, FrameError};
 pub use envelope::{Envelope, Kind, Look, LookError, client_info_name, look};
-pub use error_object::error_line;
+pub use error_object::{error_line, failure_response};
 pub use request_id::{RawId, RequestId};
 pub use salvage::Salvage;

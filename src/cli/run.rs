@@ -6,7 +6,7 @@ use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::config::{Opt, Otherwise, Overrides, Setting, Takes, table};
+use crate::config::{DefaultValue, Opt, Overrides, Setting, Takes, every_setting};
 use crate::values::Image;
 
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ pub struct SettingsArgs(pub Overrides);
 
 impl Args for SettingsArgs {
     fn augment_args(command: Command) -> Command {
-        command.args(options(table::settings()))
+        command.args(options(every_setting()))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -60,7 +60,7 @@ impl Args for SettingsArgs {
 
 impl FromArgMatches for SettingsArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        given(table::settings(), matches).map(Self)
+        given(every_setting(), matches).map(Self)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -94,11 +94,11 @@ fn words(setting: &Setting, option: Opt) -> String {
     let about = option.about.unwrap_or(setting.about);
     let mut chars = about.chars();
     let about: String = chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect();
-    match setting.otherwise {
-        Otherwise::Value(value) if option.takes != Takes::Nothing => {
+    match setting.default {
+        DefaultValue::Value(value) if option.takes != Takes::Nothing => {
             format!("{about} [default: {}]", value.trim_matches('"'))
         }
-        Otherwise::Words(words) if words != "none" && option.about.is_none() => {
+        DefaultValue::Words(words) if words != "none" && option.about.is_none() => {
             format!("{about} [default: {words}]")
         }
         _ => about,
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_new_entry_is_an_option_with_its_words() {
         let setting =
-            Setting::one::<Pids>("sailors", Otherwise::Value("7"), "most sailors", |settings, sailors| {
+            Setting::one::<Pids>("sailors", DefaultValue::Value("7"), "most sailors", |settings, sailors| {
                 settings.pids = sailors.count();
             });
         let table: &'static [Setting] =

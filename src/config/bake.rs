@@ -8,7 +8,7 @@ use super::Home;
 use super::error::ConfigError;
 use super::key::Key;
 use super::reader::Section;
-use super::setting::Otherwise;
+use super::settings::definition::DefaultValue;
 use crate::runner::{Runner, Runtime};
 use crate::values::Image;
 use crate::values::Value;
@@ -39,24 +39,28 @@ pub struct Bake {
 
 /// The keys of the table.
 pub const KEYS: [Key; 10] = [
-    Key::new("node", Otherwise::Value("\"node:22-slim\""), "the image with Node and npm"),
+    Key::new("node", DefaultValue::Value("\"node:22-slim\""), "the image with Node and npm"),
     Key::new(
         "uv",
-        Otherwise::Value("\"ghcr.io/astral-sh/uv:python3.13-bookworm-slim\""),
+        DefaultValue::Value("\"ghcr.io/astral-sh/uv:python3.13-bookworm-slim\""),
         "the image with Python and uv; `git+https://` packages need an image with git",
     ),
-    Key::new("npm_registry", Otherwise::Words("the public registry"), "a mirror"),
-    Key::new("python_index", Otherwise::Words("the public index"), "a mirror"),
-    Key::new("proxy", Otherwise::Words("none"), "for the downloads"),
-    Key::new("no_proxy", Otherwise::Words("none"), "hosts that are reached without it, with commas between"),
+    Key::new("npm_registry", DefaultValue::Words("the public registry"), "a mirror"),
+    Key::new("python_index", DefaultValue::Words("the public index"), "a mirror"),
+    Key::new("proxy", DefaultValue::Words("none"), "for the downloads"),
+    Key::new(
+        "no_proxy",
+        DefaultValue::Words("none"),
+        "hosts that are reached without it, with commas between",
+    ),
     Key::new(
         "ca",
-        Otherwise::Words("none"),
+        DefaultValue::Words("none"),
         "a whole bundle of certificates (PEM), for the downloads and for the servers",
     ),
-    Key::new("memory", Otherwise::Value("\"2g\""), "limit of an installation"),
-    Key::new("cpus", Otherwise::Value("1"), "limit of an installation"),
-    Key::new("time", Otherwise::Value("\"10m\""), "limit of an installation"),
+    Key::new("memory", DefaultValue::Value("\"2g\""), "limit of an installation"),
+    Key::new("cpus", DefaultValue::Value("1"), "limit of an installation"),
+    Key::new("time", DefaultValue::Value("\"10m\""), "limit of an installation"),
 ];
 
 impl Default for Bake {

@@ -11,7 +11,7 @@ use super::daemon::{Daemon, remote_host};
 use super::error::ConfigError;
 use super::key::Key;
 use super::reader::Section;
-use super::setting::Otherwise;
+use super::settings::definition::DefaultValue;
 use super::share::Shares;
 use crate::docker_cli::Proxies;
 use crate::values::Value;
@@ -45,48 +45,52 @@ pub struct Dind {
 
 /// The keys of the table.
 pub const KEYS: [Key; 13] = [
-    Key::new("name", Otherwise::Value("\"berth-dind\""), "the container; its volume is `NAME-data`"),
-    Key::new("image", Otherwise::Value("\"docker:28-dind\""), "any image with dockerd, iptables and a shell"),
-    Key::new("port", Otherwise::Value("12376"), "where the daemon listens; mutual TLS is the only way in"),
-    Key::new("bind", Otherwise::Value("\"127.0.0.1\""), "the address of that port"),
+    Key::new("name", DefaultValue::Value("\"berth-dind\""), "the container; its volume is `NAME-data`"),
+    Key::new(
+        "image",
+        DefaultValue::Value("\"docker:28-dind\""),
+        "any image with dockerd, iptables and a shell",
+    ),
+    Key::new("port", DefaultValue::Value("12376"), "where the daemon listens; mutual TLS is the only way in"),
+    Key::new("bind", DefaultValue::Value("\"127.0.0.1\""), "the address of that port"),
     Key::new(
         "engine",
-        Otherwise::Words("see [hosts](hosts.md)"),
+        DefaultValue::Words("see [hosts](hosts.md)"),
         "the host's engine, as `unix:///PATH` or `tcp://HOST:PORT`; with an engine on another machine, `bind` must be an \
          address of that machine",
     ),
     Key::new(
         "host",
-        Otherwise::Words("none"),
+        DefaultValue::Words("none"),
         "an existing daemon, instead of a daemon that `berth up` makes; an address like that of `engine`",
     ),
-    Key::new("certs", Otherwise::Words("none"), "the folder of the certificates for `host`"),
+    Key::new("certs", DefaultValue::Words("none"), "the folder of the certificates for `host`"),
     Key::new(
         "share",
-        Otherwise::Words("none"),
+        DefaultValue::Words("none"),
         "folders of this machine that servers may be given; see [files](files.md)",
     ),
     Key::new(
         "bip",
-        Otherwise::Words("chosen"),
+        DefaultValue::Words("chosen"),
         "the address of the sessions' bridge with its prefix, such as `\"172.30.240.1/20\"`",
     ),
     Key::new(
         "address_pools",
-        Otherwise::Words("Docker's"),
+        DefaultValue::Words("Docker's"),
         "the ranges for other networks in the daemon: `[\"10.99.0.0/16:24\"]`",
     ),
     Key::new(
         "proxy",
-        Otherwise::Words("none"),
+        DefaultValue::Words("none"),
         "the proxy by which the daemon reaches registries (`http`, `https` or `socks5`)",
     ),
     Key::new(
         "no_proxy",
-        Otherwise::Words("none"),
+        DefaultValue::Words("none"),
         "hosts that the daemon reaches without the proxy, with commas between",
     ),
-    Key::new("privileged", Otherwise::Value("false"), "no known host needs it"),
+    Key::new("privileged", DefaultValue::Value("false"), "no known host needs it"),
 ];
 
 impl Default for Dind {

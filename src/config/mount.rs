@@ -1,6 +1,8 @@
 //! `mounts`: folders and files of this machine in a server's container.
 //!
-//! An entry is a text until its server starts; then `mounting.rs` makes a [`Mount`] of it.
+//! An entry is a text until its server starts; then `mount/source.rs` makes a [`Mount`] of it.
+
+mod source;
 
 use std::path::{Path, PathBuf};
 
@@ -50,8 +52,11 @@ pub(super) fn target_path(text: &str) -> Option<String> {
     plain.then(|| path.to_string_lossy().into_owned())
 }
 
-pub(super) fn read_mounts(section: &mut Section) -> Result<Option<Vec<MountEntry>>, ConfigError> {
-    let Some(item) = section.take_item("mounts") else { return Ok(None) };
+pub(super) fn read_mounts(
+    section: &mut Section,
+    key: &'static str,
+) -> Result<Option<Vec<MountEntry>>, ConfigError> {
+    let Some(item) = section.take_item(key) else { return Ok(None) };
     let mut mounts: Vec<MountEntry> = item.list()?;
     for mount in &mut mounts {
         mount.place = Some(item.place());

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::error::ConfigError;
 use super::reader::Section;
-use super::setting::{Change, Setting};
 use super::settings::Settings;
+use super::settings::definition::{Change, Setting};
 
 /// What a layer changes, in the order of the table.
 #[derive(Clone, Default)]

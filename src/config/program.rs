@@ -4,35 +4,35 @@ use std::sync::Arc;
 
 use super::bake::Bake;
 use super::error::ConfigError;
+use super::every_setting;
 use super::key::Key;
 use super::overrides::Overrides;
 use super::reader::{Item, Section};
 use super::server::Server;
-use super::setting::Otherwise;
 use super::settings::Settings;
-use super::table;
+use super::settings::definition::DefaultValue;
 use crate::config::Recipe;
 use crate::runner::{self, Package, Runner};
 use crate::values::{Image, Lookup, Template, looks_secret};
 
 /// The keys that say so; each server has its own.
 pub const KEYS: [Key; 6] = [
-    Key::new("image", Otherwise::Words(""), "required, unless `npx` or `uvx` is set"),
+    Key::new("image", DefaultValue::Words(""), "required, unless `npx` or `uvx` is set"),
     Key::new(
         "npx",
-        Otherwise::Words(""),
+        DefaultValue::Words(""),
         "instead of `image`: an npm package as behind `npx -y`, with its arguments; a text or a list",
     ),
-    Key::new("uvx", Otherwise::Words(""), "instead of `image`: a Python package as behind `uvx`"),
-    Key::new("command", Otherwise::Words("the image's"), "the program to run"),
+    Key::new("uvx", DefaultValue::Words(""), "instead of `image`: a Python package as behind `uvx`"),
+    Key::new("command", DefaultValue::Words("the image's"), "the program to run"),
     Key::new(
         "args",
-        Otherwise::Words("the image's `CMD`"),
+        DefaultValue::Words("the image's `CMD`"),
         "arguments behind `command`, or behind the image's `ENTRYPOINT`; `${VAR}` works as in `env`",
     ),
     Key::new(
         "integrity",
-        Otherwise::Words("none"),
+        DefaultValue::Words("none"),
         "the digest that the package must have when it is baked, and its image at each start; `berth bake --pin` writes it",
     ),
 ];
@@ -49,7 +49,7 @@ pub(super) fn read_server(
     let command = section.take_list::<String>("command")?;
     let args = section.take_item("args").map(|item| read_args(&item)).transpose()?;
     let integrity = section.take::<String>("integrity")?;
-    let overrides = Overrides::read(&mut section, table::settings())?;
+    let overrides = Overrides::read(&mut section, every_setting())?;
     // Before what is missing: `imgae` explains both.
     section.finish()?;
     let (image, recipe, package_args) = match (image, npx.or(uvx.clone()), uvx) {

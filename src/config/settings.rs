@@ -1,4 +1,7 @@
-//! The settings of a server, as the rest of berth uses them. Their keys, defaults and words are in `table.rs`.
+//! The settings of a server, as the rest of berth uses them. Their keys, defaults and words are in `settings/every.rs`.
+
+pub(super) mod definition;
+pub(super) mod every;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -43,8 +43,11 @@ impl Value for Volume {
     }
 }
 
-pub(super) fn read_volumes(section: &mut Section) -> Result<Option<Vec<Volume>>, ConfigError> {
-    let Some(item) = section.take_item("volumes") else { return Ok(None) };
+pub(super) fn read_volumes(
+    section: &mut Section,
+    key: &'static str,
+) -> Result<Option<Vec<Volume>>, ConfigError> {
+    let Some(item) = section.take_item(key) else { return Ok(None) };
     let mut volumes: Vec<Volume> = item.list()?;
     for volume in &mut volumes {
         volume.place = Some(item.place());

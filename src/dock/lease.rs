@@ -10,6 +10,8 @@
 //! already fails, and it drops the requests behind it. A kill during the creation then leaves a container that never
 //! started, for `roster::sweep`. DinD daemons of our own are always reached by TCP.
 
+pub(super) mod error;
+
 use std::collections::HashSet;
 
 use bytes::BytesMut;
@@ -21,12 +23,15 @@ use super::dial::Stream;
 use super::docker::{DockerError, Engine, Listed};
 use super::keeper;
 use super::labels::STANDBY;
-use super::lease_error::{LeaseError, MAX_NUMBER};
 use super::owner::Owner;
 use super::protocol::ENDED_LINE;
 use super::spec::Spec;
 use super::volume;
 use super::wire::{Request, Wire};
+
+pub(super) use error::LeaseError;
+
+use error::MAX_NUMBER;
 
 const CREATE: &str = "create the container";
 const START: &str = "start the container";

@@ -2,35 +2,35 @@
 
 use std::fmt::Write;
 
-use crate::config::{Key, Otherwise, Setting, bake, dind, program, table};
+use crate::config::{DefaultValue, Key, Setting, bake, dind, every_setting, program};
 
 /// The table that belongs in the place of a line of the manual; `None` for any other line.
 pub(super) fn in_place_of(line: &str) -> Option<String> {
     match line {
-        "<!-- keys of a server -->" => Some(of_a_server(&program::KEYS, table::settings())),
+        "<!-- keys of a server -->" => Some(of_a_server(&program::KEYS, every_setting())),
         "<!-- keys of [dind] -->" => Some(written(dind::KEYS.iter().map(row))),
         "<!-- keys of [bake] -->" => Some(written(bake::KEYS.iter().map(row))),
         _ => None,
     }
 }
 
-type Row = (&'static str, Otherwise, &'static str);
+type Row = (&'static str, DefaultValue, &'static str);
 
 fn row(key: &Key) -> Row {
-    (key.key, key.otherwise, key.about)
+    (key.key, key.default, key.about)
 }
 
 fn of_a_server(keys: &[Key], settings: &[Setting]) -> String {
-    let settings = settings.iter().map(|setting| (setting.key, setting.otherwise, setting.about));
+    let settings = settings.iter().map(|setting| (setting.key, setting.default, setting.about));
     written(keys.iter().map(row).chain(settings))
 }
 
 fn written(rows: impl Iterator<Item = Row>) -> String {
     let mut text = String::from("| key | default | meaning |\n|---|---|---|\n");
-    for (key, otherwise, about) in rows {
-        let default = match otherwise {
-            Otherwise::Value(value) => format!("`{value}`"),
-            Otherwise::Words(words) => words.to_owned(),
+    for (key, default, about) in rows {
+        let default = match default {
+            DefaultValue::Value(value) => format!("`{value}`"),
+            DefaultValue::Words(words) => words.to_owned(),
         };
         // Writing to a string does not fail.
         _ = writeln!(text, "| `{key}` | {default} | {about} |");
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn a_new_entry_is_a_row() {
         let new =
-            Setting::one::<Pids>("sailors", Otherwise::Value("7"), "most sailors", |settings, sailors| {
+            Setting::one::<Pids>("sailors", DefaultValue::Value("7"), "most sailors", |settings, sailors| {
                 settings.pids = sailors.count();
             });
         let text = of_a_server(&[], &[new]);
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn the_manual_has_every_key() {
         let text = Topic::find("config").unwrap().text();
-        let settings = table::settings().iter().map(|setting| setting.key);
+        let settings = every_setting().iter().map(|setting| setting.key);
         let others = dind::KEYS.iter().chain(&bake::KEYS).chain(&program::KEYS).map(|key| key.key);
         for key in settings.chain(others) {
             assert!(text.contains(&format!("\n| `{key}` | ")), "{key}");

@@ -42,10 +42,10 @@ const BURST: u32 = 512 << 10;
 
 /// A handle on a session's history; clones share it.
 #[derive(Debug, Clone)]
-pub struct Journal(Arc<Shared>);
+pub struct Journal(Arc<OpenJournal>);
 
 #[derive(Debug)]
-struct Shared {
+struct OpenJournal {
     queue: Queue<Entry>,
     session: String,
     /// How much is copied behind what is shown, for the redactor.
@@ -93,7 +93,7 @@ impl Journal {
             allowed_at: Timestamp::now(),
             missing: 0,
         };
-        Self(Arc::new(Shared {
+        Self(Arc::new(OpenJournal {
             queue: Queue::start("berth-journal", LIMITS, writer),
             session: session.to_owned(),
             margin,

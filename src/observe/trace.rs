@@ -47,12 +47,12 @@ pub enum Sink {
 /// A handle on the trace; clones share it. Off, it costs a branch. What is no message goes into the session's journal, too.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<OpenTrace>>,
     journal: Option<Journal>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct OpenTrace {
     queue: Queue<Record>,
     session: OnceLock<Arc<str>>,
     bodies: bool,
@@ -78,7 +78,7 @@ impl Trace {
         };
         let margin = redactor.margin();
         let queue = Queue::start("berth-trace", LIMITS, Writer { out, redactor });
-        let shared = Shared { queue, session: OnceLock::new(), bodies, margin, stderr };
+        let shared = OpenTrace { queue, session: OnceLock::new(), bodies, margin, stderr };
         Ok(Self { shared: Some(Arc::new(shared)), journal: None })
     }
 
@@ -183,7 +183,7 @@ impl Trace {
     }
 }
 
-impl Shared {
+impl OpenTrace {
     fn offer(&self, size: usize, direction: Option<Direction>, what: impl FnOnce() -> What) {
         self.queue.offer(size, || Record {
             time: Timestamp::now(),

@@ -1,8 +1,9 @@
 //! berth's own answers: JSON-RPC error responses, one line each.
 use bytes::{BufMut, Bytes, BytesMut};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::request_id::RawId;
+use crate::failure::Failure;
 
 /// JSON-RPC 2.0: invalid JSON was received.
 pub const PARSE_ERROR: i64 = -32700;
@@ -29,10 +30,14 @@ pub fn error_line(id: Option<&RawId>, code: impl Into<i64>, message: &str, data:
     line.freeze()
 }
 
+/// The answer to a request that can't be served, as one line.
+pub fn failure_response(id: Option<&RawId>, failure: &Failure) -> Bytes {
+    let data = json!({ "cause": failure.text, "next": failure.next });
+    error_line(id, failure.code, &failure.message(), Some(data))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::raw::Raw;
     use super::*;
 

@@ -10,11 +10,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
-use super::Config;
-use super::error::ConfigError;
-use super::mount::{Mount, MountEntry};
-use super::server::Server;
-use super::share::Shares;
+use super::{Mount, MountEntry};
+use crate::config::Config;
+use crate::config::error::ConfigError;
+use crate::config::server::Server;
+use crate::config::share::Shares;
 use crate::values::Lookup;
 
 impl Config {

@@ -3,27 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::error::ConfigError;
-use super::reader::Section;
-use super::settings::Settings;
+use crate::config::error::ConfigError;
+use crate::config::reader::Section;
+use crate::config::settings::Settings;
 use crate::values::Value;
 
 /// What a value of a setting does.
-pub(super) type Change = Arc<dyn Fn(&mut Settings) + Send + Sync>;
+pub(in crate::config) type Change = Arc<dyn Fn(&mut Settings) + Send + Sync>;
 
 type Read = Box<dyn Fn(&mut Section<'_>, &'static str) -> Result<Option<Change>, ConfigError> + Send + Sync>;
 type Parse = Box<dyn Fn(&[&str]) -> Result<Change, String> + Send + Sync>;
 
 /// What holds where no layer says anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Otherwise {
+pub enum DefaultValue {
     /// A value, as it would stand in the file.
     Value(&'static str),
     /// No value, in words.
     Words(&'static str),
 }
 
-impl fmt::Display for Otherwise {
+impl fmt::Display for DefaultValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Value(text) | Self::Words(text)) = self;
         f.write_str(text)
@@ -56,7 +56,7 @@ pub struct Opt {
 /// One of the settings of a server.
 pub struct Setting {
     pub key: &'static str,
-    pub otherwise: Otherwise,
+    pub default: DefaultValue,
     /// In a line of the manual: begins in lower case, without a full stop.
     pub about: &'static str,
     pub option: Option<Opt>,
@@ -74,14 +74,14 @@ impl Setting {
     /// With a value of the kind `T`.
     pub(crate) fn one<T: Value + Clone + Send + Sync + 'static>(
         key: &'static str,
-        otherwise: Otherwise,
+        default: DefaultValue,
         about: &'static str,
         set: fn(&mut Settings, T),
     ) -> Self {
         let change = move |value: T| -> Change { Arc::new(move |settings| set(settings, value.clone())) };
         Self::custom(
             key,
-            otherwise,
+            default,
             about,
             move |section, key| Ok(section.take::<T>(key)?.map(change)),
             move |texts| {
@@ -95,9 +95,9 @@ impl Setting {
     }
 
     /// With a list of values of the kind `T`.
-    pub(super) fn list<T: Value + Clone + Send + Sync + 'static>(
+    pub(in crate::config) fn list<T: Value + Clone + Send + Sync + 'static>(
         key: &'static str,
-        otherwise: Otherwise,
+        default: DefaultValue,
         about: &'static str,
         set: fn(&mut Settings, Vec<T>),
     ) -> Self {
@@ -105,7 +105,7 @@ impl Setting {
             move |values: Vec<T>| -> Change { Arc::new(move |settings| set(settings, values.clone())) };
         Self::custom(
             key,
-            otherwise,
+            default,
             about,
             move |section, key| Ok(section.take_list::<T>(key)?.map(change)),
             move |texts| values(texts).map(change),
@@ -113,9 +113,9 @@ impl Setting {
     }
 
     /// With a value that is read in a way of its own.
-    pub(super) fn custom(
+    pub(in crate::config) fn custom(
         key: &'static str,
-        otherwise: Otherwise,
+        default: DefaultValue,
         about: &'static str,
         read: impl Fn(&mut Section<'_>, &'static str) -> Result<Option<Change>, ConfigError>
         + Send
@@ -123,7 +123,7 @@ impl Setting {
         + 'static,
         parse: impl Fn(&[&str]) -> Result<Change, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { key, otherwise, about, option: None, read: Box::new(read), parse: Box::new(parse) }
+        Self { key, default, about, option: None, read: Box::new(read), parse: Box::new(parse) }
     }
 
     /// Makes it an option of `berth run`, under `group`.
@@ -134,20 +134,20 @@ impl Setting {
     }
 
     #[must_use]
-    pub(super) fn short(mut self, short: char) -> Self {
+    pub(in crate::config) fn short(mut self, short: char) -> Self {
         self.option = self.option.map(|option| Opt { short: Some(short), ..option });
         self
     }
 
     /// What the option's help says instead of the key's words.
     #[must_use]
-    pub(super) fn help(mut self, about: &'static str) -> Self {
+    pub(in crate::config) fn help(mut self, about: &'static str) -> Self {
         self.option = self.option.map(|option| Opt { about: Some(about), ..option });
         self
     }
 
     /// What the file says of it.
-    pub(super) fn read(&self, section: &mut Section<'_>) -> Result<Option<Change>, ConfigError> {
+    pub(in crate::config) fn read(&self, section: &mut Section<'_>) -> Result<Option<Change>, ConfigError> {
         (self.read)(section, self.key)
     }
 
@@ -155,7 +155,7 @@ impl Setting {
     ///
     /// # Errors
     /// What was expected instead.
-    pub(super) fn parse(&self, texts: &[&str]) -> Result<Change, String> {
+    pub(in crate::config) fn parse(&self, texts: &[&str]) -> Result<Change, String> {
         (self.parse)(texts)
     }
 
@@ -172,7 +172,7 @@ impl Setting {
 ///
 /// # Errors
 /// What is expected instead.
-pub(super) fn values<T: Value>(texts: &[&str]) -> Result<Vec<T>, String> {
+pub(in crate::config) fn values<T: Value>(texts: &[&str]) -> Result<Vec<T>, String> {
     let values: Option<Vec<T>> = texts.iter().map(|text| T::from_text(text)).collect();
     values.ok_or_else(|| format!("expected {}", T::EXPECTED))
 }

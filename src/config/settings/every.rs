@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use super::env::{EnvEntry, read_env};
-use super::error::ConfigError;
-use super::mount::{MountEntry, read_mounts};
-use super::overrides::Overrides;
-use super::reader::{Section, Source};
-use super::setting::Otherwise::{Value as Is, Words};
-use super::setting::Takes::{Many, Nothing, One};
-use super::setting::{Change, Otherwise, Setting, values};
-use super::settings::Settings;
-use super::volume::{Volume, read_volumes};
+use super::definition::DefaultValue::{Value as Is, Words};
+use super::definition::Takes::{Many, Nothing, One};
+use super::definition::{Change, DefaultValue, Setting, values};
+use crate::config::env::{EnvEntry, read_env};
+use crate::config::error::ConfigError;
+use crate::config::mount::{MountEntry, read_mounts};
+use crate::config::overrides::Overrides;
+use crate::config::reader::{Section, Source};
+use crate::config::settings::Settings;
+use crate::config::volume::{Volume, read_volumes};
 use crate::values::{
     AbsolutePath, ByteSize, Capability, Cpus, LineLimit, Memory, Network, OnFailure, Pids, Span, Standby,
     Timeout, ToolPattern, User, Value,
@@ -28,7 +28,7 @@ const TOOLS: &str = "Tools";
 const VARIABLES: &str = "Variables";
 
 /// The settings, in the order of the manual.
-pub fn settings() -> &'static [Setting] {
+pub fn every_setting() -> &'static [Setting] {
     static TABLE: LazyLock<Vec<Setting>> = LazyLock::new(table);
     &TABLE
 }
@@ -128,7 +128,7 @@ fn files() -> Vec<Setting> {
             Words("none"),
             "`[\"SOURCE:TARGET[:rw]\"]`: folders and files of this machine, read-only unless `:rw` stands behind them; \
              see [files](files.md)",
-            |section, _| Ok(read_mounts(section)?.map(|mounts| always(mounts, Settings::apply_mounts))),
+            |section, key| Ok(read_mounts(section, key)?.map(|mounts| always(mounts, Settings::apply_mounts))),
             |texts| values::<MountEntry>(texts).map(|mounts| always(mounts, Settings::apply_mounts)),
         )
         .option("mount", Many("SOURCE:TARGET[:rw]"), FILES)
@@ -138,7 +138,7 @@ fn files() -> Vec<Setting> {
             "volumes",
             Words("none"),
             "`[\"NAME:TARGET[:ro][:shared]\"]`: folders that are kept between sessions",
-            |section, _| Ok(read_volumes(section)?.map(|volumes| always(volumes, Settings::apply_volumes))),
+            |section, key| Ok(read_volumes(section, key)?.map(|volumes| always(volumes, Settings::apply_volumes))),
             |texts| values::<Volume>(texts).map(|volumes| always(volumes, Settings::apply_volumes)),
         )
         .option("volume", Many("NAME:TARGET[:ro]"), FILES)
@@ -315,7 +315,7 @@ fn read_tmpfs(section: &mut Section<'_>, key: &'static str) -> Result<Option<Cha
 
 impl Settings {
     /// The layer `over` on these.
-    pub(super) fn apply(&mut self, over: &Overrides) {
+    pub(in crate::config) fn apply(&mut self, over: &Overrides) {
         over.apply(self);
     }
 }
@@ -325,7 +325,7 @@ impl Default for Settings {
         static DEFAULT: LazyLock<Settings> = LazyLock::new(|| {
             let mut settings = Settings::blank();
             // Without its limits no server may run.
-            let defaults = defaults(self::settings()).unwrap_or_else(|error| unreachable!("{error}"));
+            let defaults = defaults(every_setting()).unwrap_or_else(|error| unreachable!("{error}"));
             settings.apply(&defaults);
             settings
         });
@@ -335,9 +335,9 @@ impl Default for Settings {
 
 /// The table's own values, read as if they stood in a file.
 fn defaults(table: &[Setting]) -> Result<Overrides, ConfigError> {
-    let lines = table.iter().filter_map(|setting| match setting.otherwise {
-        Otherwise::Value(value) => Some(format!("{} = {value}\n", setting.key)),
-        Otherwise::Words(_) => None,
+    let lines = table.iter().filter_map(|setting| match setting.default {
+        DefaultValue::Value(value) => Some(format!("{} = {value}\n", setting.key)),
+        DefaultValue::Words(_) => None,
     });
     let text: String = lines.collect();
     let source = Source::new(Path::new("the built-in settings"), &text);
@@ -352,7 +352,7 @@ impl Overrides {
     /// With what options would say, for tests.
     #[must_use]
     pub(crate) fn with(mut self, key: &str, texts: &[&str]) -> Self {
-        let setting = settings().iter().find(|setting| setting.key == key);
+        let setting = every_setting().iter().find(|setting| setting.key == key);
         self.set(setting.expect("a key of the table"), texts).expect("a value of that setting");
         self
     }

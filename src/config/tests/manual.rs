@@ -21,7 +21,7 @@ fn the_manuals_keys_are_those_that_are_read() {
     assert_eq!(known("[dind]\n\"?\" = 1"), sorted(&dind::KEYS));
     assert_eq!(known("[bake]\n\"?\" = 1"), sorted(&bake::KEYS));
     let mut of_a_server = sorted(&program::KEYS);
-    of_a_server.extend(table::settings().iter().map(|setting| setting.key.to_owned()));
+    of_a_server.extend(every_setting().iter().map(|setting| setting.key.to_owned()));
     of_a_server.sort();
     assert_eq!(known("[servers.a]\nimage = \"i\"\n\"?\" = 1"), of_a_server);
 }

@@ -1,6 +1,6 @@
 //! Why a session got no container.
 
-use super::docker::DockerError;
+use crate::dock::docker::DockerError;
 use crate::failure::{Code, Explain, chain};
 
 /// More containers than this with one client's name is a fault, not a use.

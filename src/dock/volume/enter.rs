@@ -19,7 +19,7 @@ use crate::dock::docker::{DockerError, Engine};
 use crate::dock::exec::{Chunk, Demultiplexer};
 use crate::dock::keeper;
 use crate::dock::labels;
-use crate::dock::lease_error::LeaseError;
+use crate::dock::lease::error::LeaseError;
 use crate::dock::protocol::volumes;
 use crate::dock::spec::Spec;
 

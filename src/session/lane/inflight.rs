@@ -12,8 +12,7 @@ use dashmap::{DashMap, DashSet};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
-use crate::rpc::{Envelope, RawId, RequestId, error_line};
-use serde_json::json;
+use crate::rpc::{Envelope, RawId, RequestId, failure_response};
 
 /// Clients have a handful; the bound is for floods.
 const CAPACITY: usize = 16 * 1024;
@@ -58,16 +57,10 @@ impl Pending {
         match self.asker {
             Asker::Subscriber => subscription_over(&self.id),
             Asker::Client | Asker::Beginner | Asker::Listener | Asker::Ourselves => {
-                failure_line(Some(&self.id), failure)
+                failure_response(Some(&self.id), failure)
             }
         }
     }
-}
-
-/// The answer to a request that can't be served, as one line.
-pub fn failure_line(id: Option<&RawId>, failure: &Failure) -> Bytes {
-    let data = json!({ "cause": failure.text, "next": failure.next });
-    error_line(id, failure.code, &failure.message(), Some(data))
 }
 
 /// `SubscriptionsListenResult` (MCP 2026-07-28, «Subscriptions»): the stream has ended in order, and the client may open
@@ -275,6 +268,8 @@ fn remember(ids: &DashSet<RequestId>, id: &RequestId) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::rpc::raw::Raw;
     use crate::rpc::{Look, look};

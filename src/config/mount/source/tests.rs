@@ -2,8 +2,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use super::super::{Apart, ConfigError, Home, Overrides};
 use super::*;
+use crate::config::{Apart, ConfigError, Home, Overrides};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();

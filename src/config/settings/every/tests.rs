@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn every_default_is_a_value_of_its_setting() {
-    defaults(settings()).unwrap();
+    defaults(every_setting()).unwrap();
     assert_ne!(Settings::default(), Settings::blank());
     let tmpfs: BTreeMap<String, u64> =
         crate::values::DEFAULT_TMPFS.map(|(path, size)| (path.to_owned(), size)).into();
@@ -15,8 +15,8 @@ fn every_default_is_a_value_of_its_setting() {
 
 #[test]
 fn no_key_and_no_option_is_there_twice() {
-    for (n, setting) in settings().iter().enumerate() {
-        for other in &settings()[n + 1..] {
+    for (n, setting) in every_setting().iter().enumerate() {
+        for other in &every_setting()[n + 1..] {
             assert_ne!(setting.key, other.key);
             let long = |setting: &Setting| setting.option.map(|option| option.long);
             assert!(long(setting).is_none() || long(setting) != long(other), "{setting:?}");
@@ -26,9 +26,10 @@ fn no_key_and_no_option_is_there_twice() {
 
 #[test]
 fn a_new_entry_is_read_from_the_file() {
-    let new = Setting::one::<Pids>("sailors", Otherwise::Value("7"), "most sailors", |settings, sailors| {
-        settings.pids = sailors.count();
-    });
+    let new =
+        Setting::one::<Pids>("sailors", DefaultValue::Value("7"), "most sailors", |settings, sailors| {
+            settings.pids = sailors.count();
+        });
     let table = [new];
     let mut settings = Settings::default();
     settings.apply(&defaults(&table).unwrap());
@@ -76,7 +77,7 @@ fn the_defaults_are_these() {
 #[test]
 fn an_option_of_two_values_takes_no_third() {
     let setting =
-        Setting::one::<bool>("x", Otherwise::Words("none"), "x", |settings, x| settings.journal = x);
+        Setting::one::<bool>("x", DefaultValue::Words("none"), "x", |settings, x| settings.journal = x);
     assert_eq!(setting.check("true"), Ok(()));
     assert_eq!(setting.check("false"), Ok(()));
     assert_eq!(setting.check("yes"), Err("expected true or false".to_owned()));

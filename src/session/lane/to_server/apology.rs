@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::{ClientToServer, Line};
 use crate::failure::Failure;
+use crate::rpc::failure_response;
 use crate::rpc::{Kind, look};
 use crate::session::client::ClientEnd;
-use crate::session::lane::inflight::failure_line;
 
 /// A client that was told why there is no server gets this long to ask on before the session ends.
 const LINGER: Duration = Duration::from_millis(250);
@@ -58,7 +58,7 @@ where
             for request in look.envelopes().iter().filter(|envelope| envelope.kind == Kind::Request) {
                 let is_probe = request.method.as_deref() == Some("server/discover");
                 patience = Some(if is_probe { LINGER_AFTER_PROBE } else { LINGER });
-                self.reply(failure_line(request.raw_id().as_ref(), failure)).await;
+                self.reply(failure_response(request.raw_id().as_ref(), failure)).await;
             }
             self.shared.in_flight.drain();
         }
