@@ -27,10 +27,15 @@ pub fn init(stderr: &StderrSink) {
 
 fn subscriber(filter: Option<&str>, stderr: &StderrSink) -> impl Subscriber + Send + Sync + use<> {
     // Not `EnvFilter`: it brings the regex crates, which are a twentieth of the whole program, for spans alone.
-    let targets = match filter.filter(|filter| !filter.is_empty()).map(str::parse::<Targets>) {
-        None => Targets::new(),
-        Some(Ok(targets)) => targets,
-        Some(Err(error)) => {
+    // Of an empty part `Targets` would make a default of its own.
+    let parts = filter.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
+    let targets = match parts.collect::<Vec<_>>().join(",") {
+        filter if filter.is_empty() => Ok(Targets::new()),
+        filter => filter.parse(),
+    };
+    let targets = match targets {
+        Ok(targets) => targets,
+        Err(error) => {
             stderr.line(format!("berth: warning: {VARIABLE} is ignored: {error}"));
             Targets::new()
         }

@@ -50,17 +50,24 @@ fn kept(labels: Option<&HashMap<String, String>>) -> Option<Ipv4Net> {
     labels?.get(LABEL_BIP)?.parse().ok()
 }
 
-/// A network in which the daemon and the container that berth is in can meet; none where all are taken. The engine's own
-/// choice may overlap the bridge of the daemon, which the engine does not know.
-pub(super) async fn meeting(dind: &Dind, engine: &Engine) -> Result<Option<Ipv4Net>, DockerError> {
-    let taken = taken(engine).await?;
-    Ok(apart(dind, taken))
+/// Whether a network has nothing in common with those of the daemon.
+pub(super) fn is_apart(dind: &Dind, subnets: &[Ipv4Net]) -> bool {
+    let own = own(dind);
+    subnets.iter().all(|subnet| is_free(*subnet, &own))
 }
 
-fn apart(dind: &Dind, mut taken: Vec<Ipv4Net>) -> Option<Ipv4Net> {
-    taken.extend(dind.bip);
-    taken.extend(dind.address_pools.iter().map(AddressPool::base));
-    candidates().find(|candidate| is_free(*candidate, &taken)).map(|candidate| candidate.trunc())
+/// A network in which the daemon and the container that berth is in can meet; none where all are taken.
+pub(super) async fn meeting(dind: &Dind, engine: &Engine) -> Result<Option<Ipv4Net>, DockerError> {
+    Ok(apart(&[taken(engine).await?, own(dind)].concat()))
+}
+
+fn apart(taken: &[Ipv4Net]) -> Option<Ipv4Net> {
+    candidates().find(|candidate| is_free(*candidate, taken)).map(|candidate| candidate.trunc())
+}
+
+/// The networks of the daemon itself.
+fn own(dind: &Dind) -> Vec<Ipv4Net> {
+    dind.bip.into_iter().chain(dind.address_pools.iter().map(AddressPool::base)).collect()
 }
 
 /// The networks of the engine, and those that this machine has a route to.
@@ -128,17 +135,18 @@ mod tests {
     #[test]
     fn the_daemon_is_met_apart_from_its_own_networks_and_from_the_engines() {
         let dind = Dind { bip: Some(net("172.30.240.1/20")), ..Dind::default() };
-        assert_eq!(
-            apart(&dind, Vec::new()),
-            Some(net("172.28.240.0/20")),
-            "the bridge of the daemon is the first"
-        );
-        assert_eq!(apart(&dind, vec![net("172.28.0.0/16")]), Some(net("172.26.240.0/20")));
+        assert!(!is_apart(&dind, &[net("172.30.0.0/16")]), "the bridge is in it");
+        assert!(!is_apart(&dind, &[net("10.0.0.0/24"), net("172.30.241.0/24")]), "it is in the bridge's");
+        assert!(is_apart(&dind, &[net("172.18.0.0/16")]) && is_apart(&dind, &[]));
+        let met = |dind: &Dind, taken: &[Ipv4Net]| apart(&[taken.to_vec(), own(dind)].concat());
+        assert_eq!(met(&dind, &[]), Some(net("172.28.240.0/20")), "the bridge of the daemon is the first");
+        assert_eq!(met(&dind, &[net("172.28.0.0/16")]), Some(net("172.26.240.0/20")));
         let pools = AddressPool::from_text("172.16.0.0/12:24").into_iter().collect();
         let pooled = Dind { address_pools: pools, ..dind.clone() };
-        assert_eq!(apart(&pooled, Vec::new()), Some(net("192.168.208.0/20")));
-        let all = ["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"].map(net).to_vec();
-        assert_eq!(apart(&dind, all), None, "the engine chooses");
+        assert!(!is_apart(&pooled, &[net("172.18.0.0/16")]));
+        assert_eq!(met(&pooled, &[]), Some(net("192.168.208.0/20")));
+        let all = ["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"].map(net);
+        assert_eq!(met(&dind, &all), None, "the engine chooses");
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
+use sha2::{Digest, Sha256};
 
-use super::lock;
+use super::lock::{self, Lock};
 use super::progress::Progress;
 use crate::dock::docker::{DockerError, Engine};
 use crate::docker_cli::{Credential, DockerCli, registry};
-use crate::failure::{Code, Explain};
+use crate::failure::{Code, Explain, chain};
 
-/// How long one process waits for another that fetches an image, which may be the same.
+/// How long one process waits for another that fetches the same image.
 const FETCHED_WITHIN: Duration = Duration::from_mins(10);
 
 /// Why an image is not in the daemon.
@@ -70,7 +71,7 @@ pub enum Origin {
 }
 
 /// Puts the images into `daemon`, each for itself: one that fails leaves the others alone. `state` is the folder of the
-/// lock with which one process does it at a time.
+/// locks with which one process fetches an image at a time.
 pub async fn ensure<'a>(
     state: &Path,
     host: Option<&Engine>,
@@ -84,10 +85,7 @@ pub async fn ensure<'a>(
         let placed = match is_there(host, daemon, image).await {
             Ok(true) => Ok(Origin::Present),
             Ok(false) => {
-                let wait =
-                    |holder: &str| progress.say(&format!("waiting for {holder}, which fetches images"));
-                // Without it the image comes twice, which is better than not at all.
-                let _lock = lock::take(state, "images.lock", FETCHED_WITHIN, wait).await;
+                let _lock = alone(state, image, progress).await;
                 put(host, daemon, image, cli, progress).await
             }
             Err(error) => Err(error),
@@ -95,6 +93,14 @@ pub async fn ensure<'a>(
         results.push((image, placed));
     }
     results
+}
+
+/// One process fetches an image at a time. Without the lock the image comes twice, which is better than not at all.
+async fn alone(state: &Path, image: &str, progress: &Progress) -> Option<Lock> {
+    let name = format!("image-{:.16}.lock", format!("{:x}", Sha256::digest(image)));
+    let wait = |holder: &str| progress.say(&format!("waiting for {holder}, which fetches `{image}`"));
+    let lock = lock::take(state, &name, FETCHED_WITHIN, wait).await;
+    lock.inspect_err(|error| progress.say(&format!("warning: {}", chain(error)))).ok()
 }
 
 /// Whether the daemon has the image as the host's engine has it, if that has it.

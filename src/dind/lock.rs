@@ -4,7 +4,9 @@ use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::failure::{Code, Explain};
 
@@ -13,7 +15,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Held until it is dropped (`flock(2)`).
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Nobody is to be taken for the next holder.
+        drop(self.file.set_len(0));
+    }
 }
 
 /// Why a lock was not taken.
@@ -21,8 +30,8 @@ pub(crate) struct Lock {
 pub enum LockError {
     #[error("cannot lock `{}`", path.display())]
     File { path: PathBuf, source: io::Error },
-    /// `holder` is a process id, if the file has one.
-    #[error("{} has held `{}` for longer than {waited:?}", process(*holder), path.display())]
+    /// `holder` is a process id in the holder's own namespace, if the file has one.
+    #[error("waited {} minutes for `{}`, which {} holds", waited.as_secs() / 60, path.display(), process(*holder))]
     Held { path: PathBuf, holder: Option<u32>, waited: Duration },
 }
 
@@ -37,12 +46,7 @@ impl Explain for LockError {
     fn next(&self) -> Option<String> {
         Some(match self {
             Self::File { .. } => "correct the folder's owner and permissions".to_owned(),
-            Self::Held { holder: Some(holder), .. } => {
-                format!(
-                    "see what it does (`ps -fp {holder}`), and end it with `kill {holder}` if it is stuck"
-                )
-            }
-            Self::Held { path, .. } => format!("see who holds it with `fuser {}`", path.display()),
+            Self::Held { path, .. } => format!("see who holds it with `fuser -v {}`", path.display()),
         })
     }
 }
@@ -79,7 +83,7 @@ pub(crate) async fn take(
     }
     // For those who wait. Without it they know less, and that is no reason to do nothing.
     drop(sign(&mut file));
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// For nobody else: whoever can open it can hold it.
@@ -119,17 +123,19 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
         let mut heard = String::new();
-        let waited = Duration::from_millis(120);
+        let waited = Duration::from_mins(10);
         let error = take(folder.path(), "a.lock", waited, |holder| heard = holder.to_owned()).await;
         let error = error.unwrap_err();
         let here = std::process::id();
         assert_eq!(heard, format!("process {here}"));
-        assert!(error.to_string().starts_with(&format!("process {here} has held ")), "{error}");
-        assert!(error.next().unwrap().contains(&format!("`kill {here}`")), "{error:?}");
+        let told = format!("waited 10 minutes for `{}`, which process {here} holds", path.display());
+        assert_eq!(error.to_string(), told);
+        assert_eq!(error.next().unwrap(), format!("see who holds it with `fuser -v {}`", path.display()));
         assert_eq!(error.code(), Code::Unavailable);
         // Another lock is free, and this one is once its holder has let it go.
         take(folder.path(), "b.lock", Duration::ZERO, |_| ()).await.unwrap();
         drop(held);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
         take(folder.path(), "a.lock", Duration::ZERO, |_| ()).await.unwrap();
     }
 

@@ -208,7 +208,15 @@ impl<'a> Reach<'a> {
         }
     }
 
+    /// The engine chooses the addresses, since it alone knows its machine's routes. It knows nothing of the daemon's own
+    /// networks, so its choice may be of no use.
     async fn create_network(&self, network: &str) -> Result<(), DockerError> {
+        self.engine.create_network(network, None, [managed_by()].into()).await?;
+        let chosen = self.engine.network_subnets(network).await?;
+        if addresses::is_apart(self.dind, &chosen) {
+            return Ok(());
+        }
+        self.engine.remove_network(network).await?;
         let mut attempts = 0;
         loop {
             let subnet = addresses::meeting(self.dind, self.engine).await?;
@@ -216,7 +224,10 @@ impl<'a> Reach<'a> {
             match self.engine.create_network(network, subnet, [managed_by()].into()).await {
                 // Another daemon's network was made there since the look.
                 Err(DockerError::Refused { message, .. })
-                    if message.contains("overlaps") && attempts < NETWORK_ATTEMPTS => {}
+                    if message.contains("overlaps") && attempts < NETWORK_ATTEMPTS =>
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
                 created => return created,
             }
         }

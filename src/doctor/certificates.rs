@@ -69,7 +69,7 @@ fn server(served: Served, renew: &str) -> Line {
     match served.is_the_files {
         Some(true) => findings.fact("the daemon shows the file's certificate"),
         Some(false) => {
-            findings.warn("the daemon still shows another certificate than the file's", "berth up")
+            findings.warn("the daemon still shows another certificate than the file's", "berth up");
         }
         None => {}
     }

@@ -18,7 +18,9 @@ fn some_of_each() {
 fn by_default_warnings_and_errors_are_short_lines() {
     let expected = "berth: error: can't remove container=\"mcp-codex-1\"\nberth: warning: slow\n";
     assert_eq!(logged(None, some_of_each), expected);
-    assert_eq!(logged(Some(""), some_of_each), expected);
+    for nothing in ["", " ", ",", "mcp_berth=warn,", " , other=debug ,"] {
+        assert_eq!(logged(Some(nothing), some_of_each), expected, "{nothing:?}");
+    }
 }
 
 #[test]
@@ -26,6 +28,7 @@ fn the_variable_sets_the_level() {
     let text = logged(Some("mcp_berth=debug"), some_of_each);
     assert!(text.contains("berth: ready\n"), "{text}");
     assert!(text.contains("berth: debug: mcp_berth::logging::tests: detail\n"), "{text}");
+    assert_eq!(logged(Some("other=warn, mcp_berth=debug ,"), some_of_each), text);
     assert_eq!(logged(Some("off"), some_of_each), "");
 }
 

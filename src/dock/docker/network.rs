@@ -63,6 +63,15 @@ impl Engine {
         Ok(found.map(|network| network.labels.unwrap_or_default()))
     }
 
+    /// The IPv4 networks that one network of the engine has.
+    pub async fn network_subnets(&self, name: &str) -> Result<Vec<Ipv4Net>, DockerError> {
+        let options = None::<query::InspectNetworkOptions>;
+        let found = self.docker.inspect_network(name, options).await;
+        let network = found.map_err(explain("inspect the network", name))?;
+        let subnets = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        Ok(subnets.into_iter().filter_map(|config| config.subnet?.parse().ok()).collect())
+    }
+
     /// Attaches a container to a network; false if it was already.
     pub async fn connect(&self, network: &str, container: &str) -> Result<bool, DockerError> {
         let request = NetworkConnectRequest { container: container.to_owned(), endpoint_config: None };

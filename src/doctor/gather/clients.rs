@@ -64,9 +64,10 @@ async fn examine(asked: &Asked<'_>, options: &Options, place: Place, name: Strin
         Found::Remote => (Entry::default(), None),
     };
     let (scope, project, enabled) = (place.scope, place.project().map(str::to_owned), !entry.disabled);
-    let berth = match is_called_berth(&entry.command) {
-        true => Some(start(asked, options, &place, &entry, unknown).await),
-        false => None,
+    let berth = if is_called_berth(&entry.command) {
+        Some(start(asked, options, &place, &entry, unknown).await)
+    } else {
+        None
     };
     Examined { scope, project, name, enabled, berth }
 }

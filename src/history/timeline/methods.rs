@@ -1,6 +1,7 @@
-//! How often each method was called, and how long its answers took. Bounded: times are counted in classes that are a
-//! twentieth apart.
+//! How often each method was called, and how long its answers took. Bounded: times are counted in classes that are
+//! at most a thirty-second of their value apart.
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,8 +11,8 @@ use super::Call;
 const METHODS: usize = 200;
 const OTHERS: &str = "(others)";
 
-/// From one class of times to the next.
-const RATIO: f64 = 1.05;
+/// Classes from one power of two to the next.
+const PARTS: u64 = 32;
 
 /// One method, or one tool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,7 +22,7 @@ pub struct Row {
     pub tool: Option<String>,
     pub count: u64,
     pub errors: u64,
-    /// Milliseconds, to a twentieth; of those that were answered.
+    /// Milliseconds, to a thirty-second; of those that were answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +39,7 @@ struct Count {
     calls: u64,
     errors: u64,
     max: f64,
-    classes: BTreeMap<i32, u64>,
+    classes: BTreeMap<u64, u64>,
 }
 
 impl Methods {
@@ -88,16 +89,39 @@ impl Count {
             seen += **count;
             seen >= rank
         })?;
-        // The middle of the class; never more than there was.
-        let ms = RATIO.powf(f64::from(*class) + 0.5) / 1e3;
-        Some(((ms * 1e3).round() / 1e3).min(self.max))
+        // Never more than there was.
+        Some(middle(*class).min(self.max))
     }
 }
 
-/// Of a time in milliseconds.
-fn class(ms: f64) -> i32 {
-    let class = (ms * 1e3).max(1.0).log(RATIO).floor();
-    #[expect(clippy::cast_possible_truncation, reason = "a logarithm of a float is far below")]
-    let class = class as i32;
-    class
+/// Of a time in milliseconds. Integers alone: a logarithm would link the C library's mathematics to every session.
+fn class(ms: f64) -> u64 {
+    let time = Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default();
+    let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let shift = (microseconds / PARTS).checked_ilog2().unwrap_or_default();
+    u64::from(shift) * PARTS + (microseconds >> shift)
+}
+
+/// The middle of a class, in milliseconds.
+fn middle(class: u64) -> f64 {
+    let shift = (class / PARTS).saturating_sub(1);
+    let (least, width) = ((class - shift * PARTS) << shift, 1 << shift);
+    Duration::from_micros(least + (width - 1) / 2).as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_as_wide_as_a_thirty_second_at_most() {
+        for microseconds in (0..5000).chain((13..63).map(|bits| (1 << bits) + (1 << (bits / 2)))) {
+            let ms = Duration::from_micros(microseconds).as_secs_f64() * 1e3;
+            let middle = middle(class(ms));
+            assert!((middle - ms).abs() <= ms / 32.0 + 1e-9, "{microseconds}: {middle}");
+        }
+        let classes: Vec<u64> = (0..5000).map(|us| class(f64::from(us) / 1e3)).collect();
+        assert!(classes.is_sorted());
+        assert_eq!((class(f64::NAN), class(-1.0)), (0, 0));
+    }
 }

@@ -59,7 +59,7 @@ fn ours(seen: &mut Observations, state: &str, health: &str) {
 const DEPLOYMENT: &[Case] = &[
     ("every session's server answers", |seen| seen.deployment.sessions[1].ready = no()),
     ("servers answer before their clients give up", |seen| {
-        seen.deployment.sessions[1].ready = Ok(ms(30_001))
+        seen.deployment.sessions[1].ready = Ok(ms(30_001));
     }),
     ("every session has a running container", |seen| seen.deployment.sessions[1].container = no()),
     ("every session has a running container", |seen| found(seen).running = false),
@@ -161,7 +161,7 @@ const TLS: &[Case] = &[
     ("our own certificate is accepted", |seen| doors(seen).ours = Attempt::Answered(403)),
     ("a client without a certificate is refused", |seen| doors(seen).no_certificate = Attempt::Answered(200)),
     ("a client without a certificate is refused", |seen| {
-        doors(seen).no_certificate = Attempt::Unknown("timeout".to_owned())
+        doors(seen).no_certificate = Attempt::Unknown("timeout".to_owned());
     }),
     ("a foreign authority's certificate is refused", |seen| {
         doors(seen).foreign_certificate = Attempt::Answered(200);

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 /// Before a call that the client has refused is asked for again.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
+const MOST_REFUSALS: usize = 100;
 
 /// A tool's call that the model asks for.
 #[derive(Debug, Clone)]
@@ -100,7 +101,8 @@ async fn answer(
     };
     let refused = refusals(&body);
     let done = results(&body).len();
-    let next = calls.get(done).map(|call| (done + refused, call));
+    // A server that never comes ends the conversation.
+    let next = calls.get(done).filter(|_| refused < MOST_REFUSALS).map(|call| (done + refused, call));
     if refused > 0 {
         tokio::time::sleep(AGAIN_AFTER).await;
     }
