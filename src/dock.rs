@@ -12,6 +12,8 @@ pub mod lease;
 pub mod owner;
 #[path = "keeper/protocol.rs"]
 mod protocol;
+#[path = "keeper/resolv_conf.rs"]
+mod resolv_conf;
 pub mod resolver;
 pub mod roster;
 pub mod spec;

@@ -31,6 +31,8 @@ mod ping;
 mod probe;
 #[path = "keeper/protocol.rs"]
 mod protocol;
+#[path = "keeper/resolv_conf.rs"]
+mod resolv_conf;
 #[path = "keeper/resolve.rs"]
 mod resolve;
 #[path = "keeper/server.rs"]

@@ -13,19 +13,20 @@
 //! |---|---|
 //! | wiring | [`commands`]: one file for each subcommand |
 //! | examinations | [`validate`], [`doctor`], [`chaos`] |
-//! | command line | [`cli`]: every argument |
-//! | tools | [`backend`]: starts a session's server, and is its [`session::upstream::Upstream`]; [`exam`]: what examinations share; [`clients`]: the AI clients' configurations; [`help`]: the manual |
+//! | command line | [`cli`]: every argument, `--help`, completions |
+//! | tools | [`backend`]: starts a session's server, and is its [`session::upstream::Upstream`]; [`exam`]: what examinations share; [`clients`]: the AI clients' configurations, read and edited; [`help`]: the manual |
 //! | images | [`bake`]: packages made into images |
 //! | the daemon | [`dind`]: the Docker-in-Docker daemon |
 //! | two worlds | [`session`]: one client, its server, both directions, and no Docker; [`dock`]: leases, exec streams, volumes, and no MCP; [`history`]: what sessions left; [`logging`] |
-//! | configuration | [`config`]: `berth.toml` and flags |
+//! | configuration | [`config`]: `berth.toml` and flags; `config::settings` has each setting of a server once (`every`) |
 //! | what is read and written | [`docker_cli`]: the docker CLI's own files; [`observe`]: trace, journal, standard error; [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
 //! | words | [`rpc`]: lines and JSON-RPC; [`values`]: what a setting's text means |
 //! | the ground | [`failure`]: what an error means to others; [`human`]: sizes, times, tables |
 //!
 //! Modules of one floor do not know each other.
 //!
-//! The keeper, PID 1 of every session container, is a program of its own (`keeper.rs`).
+//! The keeper, PID 1 of every session container, is a program of its own (`keeper.rs`). What it shares with [`dock`] is std only
+//! and a part of both: `keeper/protocol.rs`, `keeper/resolv_conf.rs`.
 //!
 //! Invariants: standard output carries MCP messages only (`session::client::writer`) or a command's report (`commands`).
 //! Every queue is bounded. The daemon's names and labels are the only truth about leases.

@@ -5,7 +5,7 @@
 //! on the daemon's machine tells the daemon which nameservers this machine asks now.
 //!
 //! The message is the name of an empty volume. The daemon makes a volume in one step, so it gets the message whole or
-//! not at all. A list of its volumes shows what it knows. `keeper/resolve/upstreams.rs` reads it.
+//! not at all. A list of its volumes shows what it knows. `keeper/resolv_conf.rs` reads it.
 
 mod host;
 
@@ -17,50 +17,24 @@ use std::time::Duration;
 use super::docker::{DockerError, Engine};
 use super::labels;
 
+pub(crate) use super::resolv_conf::Resolver;
+
+use super::resolv_conf::{NAMESERVERS, VOLUME, boot};
+
 /// How often a session looks for a change of this machine's.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-const VOLUME: &str = "berth-dns_";
 /// Of a folder's name, which a volume's is.
 const LONGEST_NAME: usize = 255;
-/// As resolvers have it (`MAXNS`).
-const NAMESERVERS: usize = 3;
-
 /// Whom this machine itself asks, whoever else could.
 pub fn asked_here() -> Vec<IpAddr> {
     host::own(std::path::Path::new("/")).nameservers
 }
 
-/// What a `resolv.conf` says, as far as a container on this machine can use it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Resolver {
-    pub nameservers: Vec<IpAddr>,
-    search: Vec<String>,
-    options: Vec<String>,
-}
-
 impl Resolver {
     /// This machine's; `None` where nobody but itself could ask its nameservers, or where they are not known.
-    pub fn of_this_machine() -> Option<Self> {
+    pub(crate) fn of_this_machine() -> Option<Self> {
         host::resolver(std::path::Path::new("/"))
-    }
-
-    fn parse(text: &str) -> Self {
-        let mut resolver = Self::default();
-        for line in text.lines() {
-            let mut words = line.split_ascii_whitespace();
-            match words.next() {
-                Some("nameserver") => {
-                    // One with a zone is of a link of this machine's alone.
-                    resolver.nameservers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()));
-                }
-                // The last of these lines counts.
-                Some("search" | "domain") => resolver.search = words.map(str::to_owned).collect(),
-                Some("options") => resolver.options.extend(words.map(str::to_owned)),
-                _ => {}
-            }
-        }
-        resolver
     }
 
     /// Only the nameservers that others than this machine itself can ask.
@@ -126,12 +100,13 @@ pub struct Told {
 
 /// What the daemon has been told.
 pub async fn told(engine: &Engine) -> Result<Told, DockerError> {
-    let (volumes, boot) = (volumes(engine).await?, host::boot());
+    let (volumes, boot) = (volumes(engine).await?, boot());
     let ours = format!("{VOLUME}b{boot}_");
     let own: Vec<&String> = volumes.iter().filter(|volume| volume.starts_with(&ours)).collect();
     let is_current =
         Resolver::of_this_machine().is_none_or(|resolver| own.as_slice() == [&resolver.volume(&boot)]);
-    let nameservers = own.iter().flat_map(|volume| nameservers(volume)).collect();
+    let read = own.iter().filter_map(|volume| Resolver::of_volume(volume, &boot));
+    let nameservers = read.flat_map(|resolver| resolver.nameservers).collect();
     Ok(Told { nameservers, is_current })
 }
 
@@ -139,9 +114,9 @@ pub async fn told(engine: &Engine) -> Result<Told, DockerError> {
 ///
 /// Safe against everybody who does the same at once, for all of them tell the same: whoever told what was old by then
 /// sees the change at his next look, and tells it.
-pub async fn tell(engine: &Engine) -> Result<Option<Resolver>, DockerError> {
+pub(crate) async fn tell(engine: &Engine) -> Result<Option<Resolver>, DockerError> {
     let Some(resolver) = Resolver::of_this_machine() else { return Ok(None) };
-    let volume = resolver.volume(&host::boot());
+    let volume = resolver.volume(&boot());
     let mut others = volumes(engine).await?;
     let known = others.len();
     others.retain(|other| *other != volume);
@@ -181,10 +156,6 @@ async fn volumes(engine: &Engine) -> Result<Vec<String>, DockerError> {
     let mut volumes = engine.volumes(&labels::managed_by_filter()).await?;
     volumes.retain(|volume| volume.starts_with(VOLUME));
     Ok(volumes)
-}
-
-fn nameservers(volume: &str) -> impl Iterator<Item = IpAddr> {
-    volume.split('_').filter_map(|part| part.strip_prefix('n')?.replace('-', ":").parse().ok())
 }
 
 #[cfg(test)]

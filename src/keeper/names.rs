@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::json::{or_null, quoted};
+use super::resolv_conf::Resolver;
 use super::resolve::message;
-use super::resolve::upstreams::Resolver;
 
 /// More than a forwarder takes to find out that nobody answers.
 const PATIENCE: Duration = Duration::from_secs(6);

@@ -41,12 +41,6 @@ pub(super) fn state(root: &Path) -> [Option<(u64, i64, i64, u64)>; 3] {
     [FILE, SYSTEMD, NETWORK_MANAGER].map(|file| fs::metadata(root.join(file)).ok().map(state))
 }
 
-/// This start of this machine: the same in its containers, and on no other.
-pub(super) fn boot() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    boot.chars().take(8).collect()
-}
-
 /// `proc_pid_mountinfo(5)`: the fourth field is what is mounted, the fifth where.
 fn is_a_copy(mounts: &str) -> bool {
     mounts.lines().any(|line| {

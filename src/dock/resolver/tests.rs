@@ -10,8 +10,8 @@ fn a_volumes_name_tells_it_all() {
     let name = volume(text);
     // The keeper's tests read the same.
     assert_eq!(name, "berth-dns_b441da679_n192.168.1.1_nfd00--1_ondots.2_orotate_shome.lan_scorp.example");
-    let addresses: Vec<IpAddr> = nameservers(&name).collect();
-    assert_eq!(list(&addresses), "192.168.1.1, fd00::1");
+    let told = Resolver::of_volume(&name, "441da679").unwrap();
+    assert_eq!(list(&told.nameservers), "192.168.1.1, fd00::1");
 }
 
 #[test]

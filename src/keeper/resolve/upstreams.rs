@@ -1,8 +1,8 @@
 //! The nameservers to ask: those that berth has told the daemon, else those that the engine gave the daemon's
 //! container.
 //!
-//! berth's message is the name of a volume: the daemon makes a volume in one step, and the keeper sees it without
-//! asking: `berth-dns_b441da679_n192.168.1.1_nfd00--1_shome.lan_ondots.2`. `src/dock/resolver.rs` writes it.
+//! berth's message is the name of a volume (`keeper/resolv_conf.rs`): the daemon makes a volume in one step, and the
+//! keeper sees it without asking.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -13,12 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::say;
+use crate::resolv_conf::{NAMESERVERS, Resolver, boot};
 
-/// As resolvers have it (`MAXNS`, `MAXDNSRCH`).
-const NAMESERVERS: usize = 3;
+/// As resolvers have it (`MAXDNSRCH`).
 const SEARCHED: usize = 6;
 const PORT: u16 = 53;
-const VOLUME: &str = "berth-dns";
 /// A folder that was changed so short a time ago may change again without having a newer time.
 const UNSURE: Duration = Duration::from_secs(3);
 /// How long a server that answered in the place of another one is asked before it.
@@ -88,52 +87,7 @@ pub(super) struct Sources {
     pub(super) written: PathBuf,
 }
 
-/// What a `resolv.conf` says.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(in super::super) struct Resolver {
-    pub(in super::super) nameservers: Vec<IpAddr>,
-    pub(in super::super) search: Vec<String>,
-    pub(in super::super) options: Vec<String>,
-}
-
 impl Resolver {
-    pub(in super::super) fn parse(text: &str) -> Self {
-        let mut resolver = Self::default();
-        for line in text.lines() {
-            let mut words = line.split_ascii_whitespace();
-            match words.next() {
-                Some("nameserver") => {
-                    resolver.nameservers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()));
-                }
-                // The last of these lines counts.
-                Some("search" | "domain") => resolver.search = words.map(str::to_owned).collect(),
-                Some("options") => resolver.options.extend(words.map(str::to_owned)),
-                _ => {}
-            }
-        }
-        resolver
-    }
-
-    /// What a volume's name says. `None`: it is another volume, or was told on a machine that is not this one, or before
-    /// it was started, which `boot` says.
-    pub(in super::super) fn of_volume(name: &str, boot: &str) -> Option<Self> {
-        let mut resolver = Self::default();
-        let mut parts = name.strip_prefix(VOLUME)?.strip_prefix('_')?.split('_');
-        if parts.next()?.strip_prefix('b') != Some(boot) {
-            return None;
-        }
-        for part in parts {
-            // No name of a volume may hold a colon.
-            match part.split_at_checked(1)? {
-                ("n", address) => resolver.nameservers.push(address.replace('-', ":").parse().ok()?),
-                ("s", domain) => resolver.search.push(domain.to_owned()),
-                ("o", option) => resolver.options.push(option.replace('.', ":")),
-                _ => return None,
-            }
-        }
-        Some(resolver).filter(|resolver| !resolver.nameservers.is_empty())
-    }
-
     fn servers(&self, own: Ipv4Addr) -> Vec<SocketAddr> {
         let others = self.nameservers.iter().filter(|address| **address != own);
         others.take(NAMESERVERS).map(|address| SocketAddr::new(*address, PORT)).collect()
@@ -182,9 +136,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new() -> Self {
-        // Eight digits of it tell one start of one machine from all others; without any, nothing that was told counts.
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { boot: boot.chars().take(8).collect(), looked_at: None, seen: None }
+        Self { boot: boot(), looked_at: None, seen: None }
     }
 
     /// Takes up what has changed. Costs one system call where nothing has.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::{AT_ONCE, KEEPER};
 use crate::names;
+use crate::resolv_conf::Resolver;
 use crate::resolve::slots::Slots;
-use crate::resolve::upstreams::{Current, Resolver, Upstreams};
+use crate::resolve::upstreams::{Current, Upstreams};
 use crate::resolve::{message, tcp, udp};
 
 /// Nobody is there who could answer later.
