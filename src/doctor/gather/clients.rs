@@ -1,4 +1,4 @@
-//! Reads the clients' files, and tries the programs that they would start.
+//! Reads the clients' files, and tries what they would start.
 
 use std::ffi::OsStr;
 use std::fs::File as StdFile;
@@ -64,11 +64,10 @@ async fn examine(asked: &Asked<'_>, options: &Options, place: Place, name: Strin
         Found::Remote => (Entry::default(), None),
     };
     let (scope, project, enabled) = (place.scope, place.project().map(str::to_owned), !entry.disabled);
-    let berth = if is_called_berth(&entry.command) {
-        Some(start(asked, options, &place, &entry, unknown).await)
-    } else {
-        None
-    };
+    let mut berth = None;
+    if is_called_berth(&entry.command) {
+        berth = Some(start(asked, options, &place, &entry, unknown).await);
+    }
     Examined { scope, project, name, enabled, berth }
 }
 
@@ -115,7 +114,7 @@ async fn start(
 /// Whether the server that is named is configured where that client's berth would look.
 fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> Target {
     let Subcommands::Run(args) = &arguments.command else {
-        return Target::Wrong("it starts another command than `berth run`".to_owned());
+        return Target::Wrong("it is not `berth run` that it starts".to_owned());
     };
     let config = Home::from_env(lookup).and_then(|home| Config::load(&home, arguments.config.as_deref()));
     let config = match config {
