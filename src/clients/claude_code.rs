@@ -45,11 +45,14 @@ impl Document {
         Self::of(root, project, path)
     }
 
-    /// All parts that are for a project.
+    /// All parts that are for a project and have servers. What else stands there is no reason to leave the others unread.
     pub(super) fn projects(&self, path: &Path) -> Result<Vec<(String, Self)>, Failure> {
         let projects = self.root.object_value().and_then(|root| root.object_value(PROJECTS));
         let projects = projects.map(|projects| projects.properties()).unwrap_or_default();
-        let names = projects.iter().filter_map(CstObjectProp::decoded_name);
+        let has_servers = |project: &&CstObjectProp| {
+            project.object_value().is_some_and(|project| project.object_value(SERVERS).is_some())
+        };
+        let names = projects.iter().filter(has_servers).filter_map(CstObjectProp::decoded_name);
         names.map(|name| Ok((name.clone(), Self::of(self.root.clone(), Some(&name), path)?))).collect()
     }
 

@@ -1,6 +1,6 @@
 //! `berth install`: adds configured servers to a client's configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     Cli, Document, Draft, Entry, Found, Place, Scope, Surroundings, Wanted, check_name, is_berth, of_berth,
@@ -114,20 +114,24 @@ pub fn uninstall(wanted: Wanted<'_>, lookup: Lookup<'_>, said: &mut Vec<String>)
         if own.is_empty() {
             continue;
         }
-        let backup = if let Some(cli) = Cli::of(&place, lookup) {
-            let backup = draft.backup()?;
-            own.iter().try_for_each(|name| cli.remove(name))?;
-            backup
+        let keep = |said: &mut Vec<String>, backup: Option<PathBuf>| {
+            said.extend(backup.map(|backup| format!("kept {}", backup.display())));
+        };
+        let cli = Cli::of(&place, lookup);
+        if cli.is_some() {
+            keep(said, draft.backup()?);
         } else {
             for name in &own {
                 document.remove(name);
             }
             draft.after = document.text();
-            draft.write(true)?
-        };
-        said.extend(backup.map(|backup| format!("kept {}", backup.display())));
-        said.extend(own.iter().map(|name| format!("{}: `{name}` taken out", place.title())));
-        gone.extend(own);
+            keep(said, draft.write(true)?);
+        }
+        for name in own {
+            cli.as_ref().map_or(Ok(()), |cli| cli.remove(&name))?;
+            said.push(format!("{}: `{name}` taken out", place.title()));
+            gone.push(name);
+        }
     }
     let missing = wanted.servers.iter().filter(|name| !gone.contains(name));
     said.extend(missing.map(|name| format!("{}: there is no `{name}`", wanted.client.name())));

@@ -124,9 +124,20 @@ impl Place {
 
     /// The files that the clients read for somebody in a folder, those that say where they are: there, or not.
     pub fn of_clients(around: &Surroundings) -> Vec<Self> {
-        let places =
-            [(Kind::ClaudeCode, Scope::User), (Kind::ClaudeCode, Scope::Project), (Kind::Codex, Scope::User)];
-        places.into_iter().filter_map(|(kind, scope)| Self::of(kind, scope, around).ok()).collect()
+        let places = [
+            (Kind::ClaudeCode, Scope::User),
+            (Kind::ClaudeCode, Scope::Project),
+            (Kind::Codex, Scope::User),
+            (Kind::Codex, Scope::Project),
+        ];
+        let places = places.into_iter().filter_map(|(kind, scope)| Self::of(kind, scope, around).ok());
+        places.fold(Vec::new(), |mut distinct: Vec<Self>, place| {
+            // One file can be both, for somebody in their home folder.
+            if distinct.iter().all(|known| known.path != place.path) {
+                distinct.push(place);
+            }
+            distinct
+        })
     }
 
     /// The file's text, understood.

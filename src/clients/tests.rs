@@ -287,7 +287,9 @@ fn claude_codes_own_file_has_a_part_for_everywhere_and_one_for_each_project() {
         "mcpServers": { "time": { "type": "stdio", "command": "/opt/berth", "args": ["run", "time"], "env": { "A": "1" } } },
         "projects": {
             "/p": { "mcpServers": { "web": { "type": "http", "url": "https://x.example" } } },
-            "/q": { "allowedTools": [] }
+            "/q": { "allowedTools": [] },
+            "/r": { "mcpServers": null },
+            "/s": null
         }
     }"#;
     let found = everything(Kind::ClaudeCode, text);
@@ -299,7 +301,7 @@ fn claude_codes_own_file_has_a_part_for_everywhere_and_one_for_each_project() {
     assert_eq!(found[1], (Some("/p".to_owned()), "web".to_owned(), Found::Remote));
     let parts = place(Kind::ClaudeCode).read_all(text).unwrap();
     let scopes: Vec<Scope> = parts.iter().map(|(place, _)| place.scope).collect();
-    assert_eq!(scopes, [Scope::User, Scope::Local, Scope::Local]);
+    assert_eq!(scopes, [Scope::User, Scope::Local], "the others have no servers");
 }
 
 #[test]
@@ -331,10 +333,16 @@ fn the_files_that_clients_read_are_known_as_far_as_the_environment_says() {
         let places = Place::of_clients(&Surroundings::new("/nowhere/p".into(), &lookup));
         places.into_iter().map(|place| place.path.display().to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(env(&[("HOME", "/h")]), ["/h/.claude.json", "/nowhere/p/.mcp.json", "/h/.codex/config.toml"]);
+    let project = ["/nowhere/p/.mcp.json", "/nowhere/p/.codex/config.toml"];
+    assert_eq!(env(&[("HOME", "/h")]), ["/h/.claude.json", project[0], "/h/.codex/config.toml", project[1]]);
+    assert_eq!(
+        env(&[("HOME", "/nowhere/p")]),
+        ["/nowhere/p/.claude.json", project[0], project[1]],
+        "one file is read once"
+    );
     assert_eq!(
         env(&[("HOME", "/h"), ("CLAUDE_CONFIG_DIR", "/c"), ("CODEX_HOME", "/x")]),
-        ["/c/.claude.json", "/nowhere/p/.mcp.json", "/x/config.toml"]
+        ["/c/.claude.json", project[0], "/x/config.toml", project[1]]
     );
-    assert_eq!(env(&[]), ["/nowhere/p/.mcp.json"]);
+    assert_eq!(env(&[]), project);
 }

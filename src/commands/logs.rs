@@ -19,7 +19,7 @@ pub async fn run(args: &LogsArgs, home: &Home) -> anyhow::Result<ExitCode> {
         None => list(args, &all),
         Some(meant) => {
             let past = session::find(&all, meant).map_err(|several| unknown(meant, &several))?;
-            history::tell::tell(past, args.json, args.follow).await
+            history::tell::tell(past, args.json, args.follow, &mut io::stdout().lock()).await
         }
     };
     done?;

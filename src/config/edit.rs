@@ -20,7 +20,6 @@ pub fn with_server(text: &str, name: &str, table: &Table) -> Result<Option<Strin
 
 /// The configuration with one more server, behind all there is.
 fn appended(text: &str, known: &mut DocumentMut, name: &str, table: &Table) -> String {
-    let crlf = text.contains("\r\n");
     let is_closed = known.get("servers").is_some_and(|servers| !servers.is_table());
     let new = if is_closed {
         // An inline table takes no header of another.
@@ -40,7 +39,7 @@ fn appended(text: &str, known: &mut DocumentMut, name: &str, table: &Table) -> S
         };
         format!("{before}{gap}{}", alone.to_string().trim_start())
     };
-    if crlf { new.replace('\n', "\r\n") } else { new }
+    like(text, new)
 }
 
 /// What a table says, however it is laid out.
@@ -68,7 +67,7 @@ fn value(item: &Item) -> Value {
 
 /// The configuration's text with a server's package pinned; comments and order stay.
 pub fn with_pinned(text: &str, server: &str, package: &Package, integrity: &str) -> Result<String, String> {
-    let mut document = parsed(text)?;
+    let mut document = parsed(&text.replace("\r\n", "\n"))?;
     let table = document
         .get_mut("servers")
         .and_then(|servers| servers.get_mut(server))
@@ -91,7 +90,12 @@ pub fn with_pinned(text: &str, server: &str, package: &Package, integrity: &str)
     } else {
         table.insert("integrity", toml_edit::value(integrity));
     }
-    Ok(document.to_string())
+    Ok(like(text, document.to_string()))
+}
+
+/// `new` with the line ends of the text that it was made of.
+fn like(text: &str, new: String) -> String {
+    if text.contains("\r\n") { new.replace('\n', "\r\n") } else { new }
 }
 
 fn parsed(text: &str) -> Result<DocumentMut, String> {
@@ -125,6 +129,9 @@ mod tests {
         );
         let list = with_pinned(text, "c", &package(Runner::Npx, &["d@2"]), "").unwrap();
         assert!(list.ends_with("[servers.c]\nnpx = [\"d@2\"]\n"), "{list}");
+        let crlf = text.replace('\n', "\r\n");
+        let pinned = with_pinned(&crlf, "c", &package(Runner::Npx, &["d@2"]), "").unwrap();
+        assert_eq!(pinned, list.replace('\n', "\r\n"));
         assert!(with_pinned(text, "x", &package(Runner::Npx, &["d"]), "").is_err());
         assert!(with_pinned(text, "a", &package(Runner::Uvx, &["d"]), "").is_err());
     }

@@ -1,4 +1,4 @@
-//! One session's history, told on standard output.
+//! One session's history, told as it grows.
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -15,14 +15,14 @@ use crate::observe::journal;
 /// How often a living session's history is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Prints one session's history; where `follow` says so, until the session ends.
-pub async fn tell(past: &Past, json: bool, follow: bool) -> io::Result<()> {
+/// Writes one session's history; where `follow` says so, until the session ends.
+pub async fn tell(past: &Past, json: bool, follow: bool, out: &mut impl Write) -> io::Result<()> {
     let mut teller = Teller { json, day: String::new(), last: None, told: None, ended: false };
     let mut source = Source::open(&past.path)?;
     loop {
         // Before the last look: what it writes before it dies is seen by that.
         let live = journal::is_live(&past.path);
-        teller.read(&mut source.lines)?;
+        teller.read(&mut source.lines, out)?;
         if !follow || !live || teller.ended {
             return Ok(());
         }
@@ -63,8 +63,7 @@ struct Teller {
 }
 
 impl Teller {
-    fn read(&mut self, lines: &mut Lines<BufReader<File>>) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+    fn read(&mut self, lines: &mut Lines<BufReader<File>>, out: &mut impl Write) -> io::Result<()> {
         while let Some(line) = lines.next_line()? {
             let Some(record) = Record::parse(line) else { continue };
             if self.told.is_some_and(|told| record.time <= told) {
