@@ -60,7 +60,7 @@ fn the_engine_of_the_current_context_holds_the_daemon_unless_docker_host_says_an
     let said = refused(&own, 78, &[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "berth-test-other")]);
     assert!(said.contains("there is no docker context `berth-test-other`"), "{said}");
     let said = refused(&own, 69, &[("DOCKER_CONFIG", config), ("DOCKER_HOST", "unix:///nowhere.sock")]);
-    assert!(said.contains("`unix:///nowhere.sock` (by DOCKER_HOST)"), "{said}");
+    assert!(said.contains("`unix:///nowhere.sock` (from DOCKER_HOST)"), "{said}");
 
     let output = host(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
     let engine = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -159,7 +159,8 @@ fn a_daemon_that_was_started_before_the_share_is_named_as_such() {
     fs::create_dir(folder.join("inner")).unwrap();
     let said = refused("it-files-late", &["-v", &mount(&folder.join("inner"), "/w")]);
     assert!(daemon(&["umount", path]).status.success());
-    assert!(said.contains(&format!("the DinD daemon does not have `{path}/inner`")), "{said}");
+    let unknown = format!("cannot mount `{path}/inner`: the DinD daemon does not have it");
+    assert!(said.contains(&unknown), "{said}");
     assert!(said.contains("type `berth up`"), "{said}");
     expect_gone("it-files-late");
 }

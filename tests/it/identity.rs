@@ -93,7 +93,7 @@ fn codex_says_who_it_is_with_its_first_call_and_the_next_server_knows() {
     };
     assert_eq!(known()["name"], container.as_str());
     docker_says(&["rm", "-f", &container]);
-    session.expect_stderr("another server");
+    session.expect_stderr("a new server");
     assert_eq!(session.call_text("echo", json!({ "text": "on" })), "on");
     assert_eq!(known()["state"], "active");
 }

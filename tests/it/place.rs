@@ -143,9 +143,7 @@ impl Drop for OwnNetwork {
 
 /// What the docker CLI on the host's engine prints, trimmed.
 fn says(args: &[&str]) -> String {
-    let output = host(args);
-    assert!(output.status.success(), "docker {args:?}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    String::from_utf8_lossy(&host(args).stdout).trim().to_owned()
 }
 
 /// The first and the last address of a network.

@@ -28,7 +28,7 @@ fn expect_replaced(session: &mut Session) {
         answer.get("result").cloned()
     });
     assert_ne!(answer["content"][0]["text"], "first", "the process is a new one");
-    session.expect_stderr("another server");
+    session.expect_stderr("a new server");
 }
 
 /// Asks for something that takes longer than the server will live.
@@ -72,7 +72,7 @@ fn the_client_hears_that_its_lists_may_have_changed() {
 fn nothing_of_the_repeated_handshake_reaches_the_client() {
     let mut session = begun("durable", "it-handshake");
     docker_says(&["rm", "-f", &session.container()]);
-    session.expect_stderr("another server");
+    session.expect_stderr("a new server");
     let mut seen: Vec<Value> = Vec::new();
     // What the new server has to say of the handshake stands before its answer to this.
     session.send(&json!({ "jsonrpc": "2.0", "id": "after", "method": "ping" }));
