@@ -3,6 +3,7 @@
 //! Only [`docker`] and its folder name bollard. [`wire`] speaks HTTP/1.1 itself where bollard cannot: pipelined
 //! requests, and hijacked streams whose halves close separately.
 
+pub mod declared;
 pub mod dial;
 pub mod docker;
 pub mod exec;
@@ -10,6 +11,7 @@ pub mod keeper;
 pub mod labels;
 pub mod lease;
 pub mod owner;
+pub mod place;
 #[path = "keeper/protocol.rs"]
 mod protocol;
 #[path = "keeper/resolv_conf.rs"]

@@ -202,6 +202,7 @@ fn spec(args: &RunArgs, resolved: Resolved, env: Vec<String>) -> Result<Spec, Fa
         project: project(),
         env,
         mounts,
+        declared: Vec::new(),
     })
 }
 

@@ -50,6 +50,11 @@ impl Server {
 }
 
 impl Settings {
+    /// Where something of the person's is mounted.
+    pub fn mounted(&self) -> impl Iterator<Item = &str> {
+        self.targets().map(|(target, _)| target)
+    }
+
     /// Where something is mounted, and the line that says so.
     fn targets(&self) -> impl Iterator<Item = (&str, Option<&Place>)> {
         let mounts = self.mounts.iter().map(|mount| (mount.target.as_str(), mount.place.as_ref()));

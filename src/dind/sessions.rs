@@ -3,9 +3,9 @@
 use super::{ANSWER_WITHIN, soon};
 use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{DockerError, Engine};
-use crate::dock::keeper;
 use crate::dock::roster::{self, State};
 use crate::dock::spec::LONGEST_CLAIM_MS;
+use crate::dock::{keeper, place};
 
 /// The sessions in a daemon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -64,7 +64,7 @@ pub(super) async fn active(
 /// Whether it is the first process of a session's container. One on standby has no other name yet; one that was made for
 /// its session is claimed in a moment, or in half a minute where the daemon is slow. In doubt it is a session.
 fn is_session(name: &str, command: &str) -> bool {
-    let arguments = command.strip_prefix(keeper::PATH).and_then(|command| command.strip_prefix(" hold"));
+    let arguments = place::arguments(command).and_then(|arguments| arguments.strip_prefix(" hold"));
     let waits = |arguments: &str| {
         let (_, rest) = arguments.split_once(" --claim-within ")?;
         rest.split(' ').next()?.parse::<u32>().ok()
@@ -89,6 +89,10 @@ mod tests {
         assert!(is_session("keeper", own) && !is_session("keeper", standby));
         let slow = "/.berth/keeper hold --room --- --claim-within 30000 --grace 10000";
         assert!(is_session("keeper", slow), "its daemon is slow, and it is about to be claimed");
+        let place = "/.berth-0123456789abcdef0123456789abcdef/keeper";
+        assert!(is_session("0123456789ab", &format!("{place} hold for 0123456789ab project=/home/me")));
+        assert!(is_session("keeper", &format!("{place} hold --room --- --claim-within 4000 --grace 1")));
+        assert!(!is_session("keeper", &format!("{place} hold --room --- --claim-within 1800000 --grace 1")));
         for other in ["/.berth/keeper run -- node", "dockerd --host x", "grep /.berth/keeper hold"] {
             assert!(!is_session("0123456789ab", other), "{other}");
         }

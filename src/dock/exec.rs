@@ -11,7 +11,7 @@ use tokio_util::codec::{Decoder, FramedRead};
 
 use super::dial::Stream;
 use super::docker::DockerError;
-use super::keeper;
+use super::place::Place;
 use super::wire::{Request, Wire};
 
 /// The most that is read at once. The decoder sees to it that there is room for so much whenever the last piece has been
@@ -21,6 +21,8 @@ const READ: usize = 64 * 1024;
 /// What to run. The environment goes to this process alone, never into the container's own configuration.
 #[derive(Debug, Clone)]
 pub struct Command {
+    /// Where the container has its keeper.
+    pub place: Place,
     pub argv: Vec<String>,
     /// `NAME=value`
     pub env: Vec<String>,
@@ -41,7 +43,7 @@ pub struct Exec {
 
 /// Starts `command` in `container` over `wire`, which becomes its stream.
 pub async fn start(wire: Wire, container: &str, command: &Command) -> Result<Exec, DockerError> {
-    let mut argv = vec![keeper::PATH.to_owned(), "exec".into(), "--session".into()];
+    let mut argv = vec![command.place.program(), "exec".into(), "--session".into()];
     argv.push(command.session.clone());
     argv.extend(command.options.iter().cloned());
     argv.push("--".into());
@@ -49,7 +51,7 @@ pub async fn start(wire: Wire, container: &str, command: &Command) -> Result<Exe
     start_plain(wire, container, &argv, &command.env).await
 }
 
-/// The same for a container without a keeper at the usual place, such as the DinD daemon's own.
+/// The same for a container without a keeper, such as the DinD daemon's own.
 pub async fn start_plain(
     mut wire: Wire,
     container: &str,

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::docker::{DockerError, Engine};
 use super::labels;
 use super::owner::Owner;
+use super::place::Place;
 use super::protocol;
 
 /// The static program.
@@ -18,12 +19,6 @@ pub const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
 /// The volume that holds this very keeper; a different keeper has a different one, so nothing is ever replaced.
 pub const VOLUME: &str = concat!("berth-keeper-", env!("BERTH_KEEPER_HASH"));
 const VOLUME_PREFIX: &str = "berth-keeper-";
-
-/// Where the volume is mounted, read-only, in each session container.
-pub const FOLDER: &str = "/.berth";
-
-/// The program inside of a session container.
-pub const PATH: &str = "/.berth/keeper";
 
 /// What its process is called until somebody claims.
 pub const PROCESS: &str = "keeper";
@@ -72,14 +67,15 @@ const STALE: Duration = Duration::from_secs(20);
 /// middle: the archive's last entry is the link that makes the program findable, so it is there whole or not at all.
 pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
     let filler = format!("{VOLUME}-filler");
+    let place = Place::new()?;
     engine.create_volume(VOLUME, HashMap::from([labels::managed_by()])).await?;
     let (label, value) = labels::managed_by();
     let body = json!({
         "Image": image,
-        "Cmd": [PATH],
+        "Entrypoint": [place.program()],
         "Labels": { label: value },
         "HostConfig": { "AutoRemove": true, "NetworkMode": "none",
-            "Mounts": [{ "Type": "volume", "Source": VOLUME, "Target": FOLDER, "VolumeOptions": { "NoCopy": true } }] },
+            "Mounts": [{ "Type": "volume", "Source": VOLUME, "Target": place.folder(), "VolumeOptions": { "NoCopy": true } }] },
     });
     let deadline = tokio::time::Instant::now() + STALE;
     let created = loop {
@@ -95,7 +91,7 @@ pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let uploaded = upload(engine, &created).await;
+    let uploaded = upload(engine, &created, &place).await;
     engine.remove(&created).await?;
     uploaded
 }
@@ -119,13 +115,13 @@ pub async fn retire_former(engine: &Engine) -> Result<(), DockerError> {
     Ok(())
 }
 
-async fn upload(engine: &Engine, filler: &str) -> Result<(), DockerError> {
+async fn upload(engine: &Engine, filler: &str, place: &Place) -> Result<(), DockerError> {
     // Filled already: replacing the program would take it away from who starts at this moment.
-    if engine.has_path(filler, PATH).await? {
+    if engine.has_path(filler, &place.program()).await? {
         return Ok(());
     }
     let archive = archive().map_err(|error| DockerError::broken("pack", "the keeper", error))?;
-    engine.upload(filler, FOLDER, archive).await
+    engine.upload(filler, place.folder(), archive).await
 }
 
 fn archive() -> std::io::Result<Vec<u8>> {

@@ -24,6 +24,7 @@ use super::docker::{DockerError, Engine, Listed};
 use super::keeper;
 use super::labels::STANDBY;
 use super::owner::Owner;
+use super::place::Place;
 use super::protocol::ENDED_LINE;
 use super::spec::Spec;
 use super::volume;
@@ -42,6 +43,7 @@ pub const NO_SOURCE: &str = "bind source path does not exist";
 #[derive(Debug)]
 pub struct Lease {
     container: String,
+    place: Place,
     lifeline: Lifeline,
 }
 
@@ -65,13 +67,14 @@ impl Lease {
     }
 
     async fn begin(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
-        match Self::attempt(wire, spec).await {
+        let place = Place::new()?;
+        match Self::attempt(wire, spec, &place).await {
             // The keeper's volume is empty: nobody ran `berth up` with this version yet.
-            Err(error) if is_keeper_missing(&error) => {
+            Err(error) if is_keeper_missing(&error, &place) => {
                 engine.remove(&spec.starting_name()).await?;
                 keeper::fill(engine, &spec.server.image).await?;
                 let wire = Wire::connect(engine.endpoint()).await?;
-                Self::finish(engine, Self::attempt(wire, spec).await, spec).await
+                Self::finish(engine, Self::attempt(wire, spec, &place).await, spec).await
             }
             attempt => Self::finish(engine, attempt, spec).await,
         }
@@ -100,9 +103,9 @@ impl Lease {
         }
     }
 
-    async fn attempt(mut wire: Wire, spec: &Spec) -> Result<Self, DockerError> {
+    async fn attempt(mut wire: Wire, spec: &Spec, place: &Place) -> Result<Self, DockerError> {
         let name = spec.starting_name();
-        let [create, start] = create_and_start(&name, spec.create_body());
+        let [create, start] = create_and_start(&name, spec.create_body(place));
         let attach = attach(&name, "stdin=1&stdout=1");
         wire.send(&[&create, &start, &attach]).await?;
         let created = wire.answer(&create).await?;
@@ -110,14 +113,28 @@ impl Lease {
         wire.answer(&attach).await?;
         let container = created["Id"].as_str().unwrap_or(&name).to_owned();
         let (stream, _) = claim(wire, &container, &spec.owner()).await?;
-        Ok(Self { container, lifeline: Lifeline { stream, is_ended: false } })
+        Ok(Self::of(container, place.clone(), stream))
+    }
+
+    fn of(container: String, place: Place, stream: Stream) -> Self {
+        Self { container, place, lifeline: Lifeline { stream, is_ended: false } }
     }
 
     /// Attaches to a container that is ours by its name already (see `standby`), and claims it.
-    pub async fn take(mut wire: Wire, container: String, owner: &Owner) -> Result<Self, DockerError> {
+    pub async fn take(
+        mut wire: Wire,
+        container: String,
+        place: Place,
+        owner: &Owner,
+    ) -> Result<Self, DockerError> {
         wire.call(&attach(&container, "stdin=1&stdout=1")).await?;
         let (stream, _) = claim(wire, &container, owner).await?;
-        Ok(Self { container, lifeline: Lifeline { stream, is_ended: false } })
+        Ok(Self::of(container, place, stream))
+    }
+
+    /// Where the container has its keeper.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The daemon's id of the container.
@@ -221,8 +238,8 @@ impl Lifeline {
     }
 }
 
-fn is_keeper_missing(error: &DockerError) -> bool {
-    matches!(error, DockerError::Refused { op: START, message, .. } if message.contains(keeper::PATH))
+fn is_keeper_missing(error: &DockerError, place: &Place) -> bool {
+    matches!(error, DockerError::Refused { op: START, message, .. } if message.contains(&place.program()))
 }
 
 #[cfg(test)]
@@ -237,6 +254,7 @@ mod tests {
                 name: (*name).to_owned(),
                 labels: std::collections::HashMap::new(),
                 image: String::new(),
+                command: String::new(),
                 running: true,
                 stopped: false,
                 created: 0,

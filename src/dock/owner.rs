@@ -6,7 +6,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::protocol;
+use super::{place, protocol};
 use crate::failure::{Code, Failure};
 
 /// A UUID has 36 characters.
@@ -64,7 +64,7 @@ impl Owner {
 
     /// Reads a keeper's command line; `None` until somebody has claimed.
     pub(super) fn parse(command_line: &str) -> Option<Self> {
-        let mut words = command_line.strip_prefix(protocol::HELD_FOR)?.split_whitespace();
+        let mut words = place::arguments(command_line)?.strip_prefix(protocol::HELD_FOR)?.split_whitespace();
         let session = words.next()?;
         let (mut client_session, mut project) = (None, None);
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
@@ -108,15 +108,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dock::place::Place;
 
     #[test]
     fn what_the_keeper_shows_is_read_again() {
         let owner = Owner::new("0123456789ab", Some("0199-af"), Some("/home/me/my project/ä=b"));
         let line = owner.line();
         assert_eq!(line, "0123456789ab client-session=0199-af project=/home/me/my%20project/%C3%A4%3Db");
-        assert_eq!(Owner::parse(&format!("{}{line}   ", protocol::HELD_FOR)), Some(owner));
+        let shown = |line: &str| format!("{}{}{line}", Place::example().program(), protocol::HELD_FOR);
+        assert_eq!(Owner::parse(&shown(&format!("{line}   "))), None, "no container's");
+        let shown = |line: &str| format!("{}{}{line}", Place::new().unwrap().program(), protocol::HELD_FOR);
+        assert_eq!(Owner::parse(&shown(&format!("{line}   "))), Some(owner.clone()));
+        assert_eq!(Owner::parse(&format!("/.berth/keeper hold for {line}")), Some(owner), "a former berth's");
         let nameless = Owner::new("0123456789ab", None, None);
-        assert_eq!(Owner::parse(&format!("{}0123456789ab", protocol::HELD_FOR)), Some(nameless));
+        assert_eq!(Owner::parse(&shown("0123456789ab")), Some(nameless));
         assert_eq!(Owner::parse("/.berth/keeper hold --claim-within 4000 --grace 3000"), None, "unclaimed");
         assert_eq!(Owner::parse(""), None);
     }
@@ -137,8 +142,9 @@ mod tests {
         #[test]
         fn it_fits_into_one_line_whatever_is_said(id in "\\PC{0,80}", project in ".{0,300}") {
             let owner = Owner::new("0123456789ab", Some(&id), Some(&project));
-            let line = format!("{}{}", protocol::HELD_FOR, owner.line());
-            prop_assert!(line.len() < ROOM && line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{}", line);
+            let held = format!("{}{}", protocol::HELD_FOR, owner.line());
+            let line = format!("{}{held}", Place::new().unwrap().program());
+            prop_assert!(held.len() < ROOM && line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{}", line);
             prop_assert_eq!(Owner::parse(&line), Some(owner));
         }
     }

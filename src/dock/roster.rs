@@ -203,6 +203,7 @@ mod tests {
             name: name.to_owned(),
             labels,
             image: String::new(),
+            command: String::new(),
             running,
             stopped: !running,
             created,

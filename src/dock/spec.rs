@@ -10,7 +10,8 @@ use super::labels::{
     LABEL_SPEC, LABEL_VERSION, managed_by,
 };
 use super::owner::{self, Owner};
-use super::{keeper, volume};
+use super::place::Place;
+use super::{declared, keeper, volume};
 use crate::config::{Mount, Server};
 use crate::values::Network;
 
@@ -44,6 +45,8 @@ pub struct Spec {
     /// `NAME=value`, of the server's process.
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
+    /// Where its image has volumes (`declared::places`).
+    pub declared: Vec<String>,
 }
 
 impl Spec {
@@ -65,9 +68,9 @@ impl Spec {
         u32::try_from(slow.as_millis()).unwrap_or(u32::MAX).clamp(CLAIM_WITHIN_MS, LONGEST_CLAIM_MS)
     }
 
-    /// The body of `POST /containers/create` for the session's own container.
-    pub fn create_body(&self) -> Value {
-        let mut body = self.body(self.claim_within_ms());
+    /// The body of `POST /containers/create` for the session's own container, with the keeper at `place`.
+    pub fn create_body(&self, place: &Place) -> Value {
+        let mut body = self.body(place, &self.declared, self.claim_within_ms());
         let mut labels = self.labels();
         let Owner { session, client_session, project } = self.owner();
         labels.insert(LABEL_SESSION.to_owned(), session.into());
@@ -79,10 +82,10 @@ impl Spec {
 
     /// The same for a container that waits for some session, with the server running in it already where the settings say
     /// so; `argv` is what it runs.
-    pub fn standby_body(&self, argv: &[String]) -> Value {
+    pub fn standby_body(&self, place: &Place, argv: &[String]) -> Value {
         let settings = &self.server.settings;
         let wait = u32::try_from(settings.standby_ttl.as_millis()).unwrap_or(u32::MAX);
-        let mut body = self.body(wait);
+        let mut body = self.body(place, &self.declared, wait);
         body["Labels"] = self.labels().into();
         if settings.prestart
             && let Some(arguments) = body["Cmd"].as_array_mut()
@@ -130,7 +133,9 @@ impl Spec {
         let known = |var: &str| if settings.prestart { var.len() } else { var.find('=').unwrap_or_default() };
         let env: Vec<&str> = self.env.iter().map(|var| &var[..known(var)]).collect();
         let options = self.keeper_options();
-        let like = json!([self.body(CLAIM_WITHIN_MS), name, command, args, settings.prestart, env, options]);
+        // The image alone says what it declares.
+        let body = self.body(&Place::example(), &[], CLAIM_WITHIN_MS);
+        let like = json!([body, name, command, args, settings.prestart, env, options]);
         let digest = Sha256::digest(like.to_string());
         digest.iter().take(6).fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
@@ -138,21 +143,24 @@ impl Spec {
         })
     }
 
-    fn body(&self, claim_within_ms: u32) -> Value {
+    fn body(&self, place: &Place, declared: &[String], claim_within_ms: u32) -> Value {
         let settings = &self.server.settings;
         let tmpfs: serde_json::Map<String, Value> = settings
             .tmpfs
             .iter()
+            // The daemon makes a volume of its own where the mount is not among its `Mounts`.
+            .filter(|(path, _)| !declared.iter().any(|place| declared::is_at(path, place)))
             .map(|(path, bytes)| {
                 (path.clone(), format!("rw,nosuid,nodev,noexec,mode=1777,size={bytes}").into())
             })
             .collect();
         let mut mounts = vec![json!({
-            "Type": "volume", "Source": keeper::VOLUME, "Target": keeper::FOLDER, "ReadOnly": true,
+            "Type": "volume", "Source": keeper::VOLUME, "Target": place.folder(), "ReadOnly": true,
             "VolumeOptions": { "NoCopy": true },
         })];
         mounts.extend(self.mounts.iter().map(bind));
         mounts.extend(settings.volumes.iter().map(|kept| volume::mount(kept, &self.client)));
+        mounts.extend(declared.iter().map(|place| declared::mount(place, settings)));
         let mut arguments = vec![
             "--claim-within".to_owned(),
             claim_within_ms.to_string(),
@@ -164,7 +172,7 @@ impl Spec {
         json!({
             "Image": self.server.image,
             // The room is where the keeper shows whom it holds the container for.
-            "Entrypoint": [keeper::PATH, "hold", "--room", "-".repeat(owner::ROOM)],
+            "Entrypoint": [place.program(), "hold", "--room", "-".repeat(owner::ROOM)],
             "Cmd": arguments,
             "OpenStdin": true,
             "StdinOnce": true,
@@ -172,7 +180,9 @@ impl Spec {
             "AttachStdout": true,
             "User": settings.user.as_deref().unwrap_or_default(),
             "WorkingDir": settings.workdir.as_deref().unwrap_or_default(),
+            // Nothing that the image has the daemon do by itself.
             "Healthcheck": { "Test": ["NONE"] },
+            "StopSignal": "SIGTERM",
             "HostConfig": {
                 "AutoRemove": true,
                 "CapDrop": ["ALL"],
@@ -220,6 +230,7 @@ mod tests {
             project: None,
             env: vec!["A=1".to_owned(), "B=2=3".to_owned()],
             mounts: Vec::new(),
+            declared: Vec::new(),
         }
     }
 
@@ -278,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_mount_is_of_one_file_system_and_the_keeper_knows_it() {
-        let host = &mounted((1, 2), false).create_body()["HostConfig"];
+        let host = &mounted((1, 2), false).create_body(&Place::example())["HostConfig"];
         let mount = json!({
             "Type": "bind", "Source": "/home/me/project", "Target": "/workspace", "ReadOnly": true,
             "BindOptions": { "Propagation": "private", "NonRecursive": true },
@@ -286,18 +297,51 @@ mod tests {
         assert_eq!(host["Mounts"][1], mount);
         assert_eq!(host["Binds"], Value::Null, "it would make what is not there");
         let writable = mounted((1, 2), true);
-        assert_eq!(writable.create_body()["HostConfig"]["Mounts"][1]["ReadOnly"], false);
+        assert_eq!(writable.create_body(&Place::example())["HostConfig"]["Mounts"][1]["ReadOnly"], false);
         assert_eq!(writable.keeper_options(), ["--mount", "1:2:/workspace"]);
         let mut ahead = mounted((1, 2), true);
         ahead.server.settings.prestart = true;
         ahead.server.settings.user = Some("1:1".to_owned());
-        let held = ahead.standby_body(&["server".to_owned()])["Cmd"].take();
+        let held = ahead.standby_body(&Place::example(), &["server".to_owned()])["Cmd"].take();
         assert_eq!(
             held.as_array().unwrap()[4..],
             ["--mount", "1:2:/workspace", "--home", "/tmp", "--", "server"]
         );
         ahead.env = vec!["HOME=/srv".to_owned()];
         assert_eq!(ahead.keeper_options(), ["--mount", "1:2:/workspace"], "it has a home");
+    }
+
+    #[test]
+    fn an_images_volumes_are_mounts_of_the_sessions_own() {
+        let mut spec = plain();
+        spec.server.settings.tmpfs.insert("/data".to_owned(), 1 << 20);
+        spec.declared = vec!["/data".to_owned(), "/other".to_owned()];
+        let body = spec.create_body(&Place::example());
+        let host = &body["HostConfig"];
+        for (n, place, bytes) in [(1, "/data", 1 << 20), (2, "/other", 64 << 20)] {
+            let mount = &host["Mounts"][n];
+            assert_eq!((&mount["Type"], &mount["Target"]), (&json!("tmpfs"), &json!(place)));
+            assert_eq!(mount["TmpfsOptions"]["SizeBytes"], bytes, "{place}");
+        }
+        assert_eq!(host["Tmpfs"].get("/data"), None, "once is enough");
+        assert_eq!(
+            spec.hash(),
+            Spec { declared: Vec::new(), ..spec.clone() }.hash(),
+            "the image's id says it"
+        );
+        assert_eq!(
+            (&body["StopSignal"], &body["Healthcheck"]["Test"]),
+            (&json!("SIGTERM"), &json!(["NONE"]))
+        );
+    }
+
+    #[test]
+    fn the_keepers_place_is_each_containers_own() {
+        let (one, other) = (Place::new().unwrap(), Place::new().unwrap());
+        let body = plain().create_body(&one);
+        assert_eq!(body["Entrypoint"][0], one.program());
+        assert_eq!(body["HostConfig"]["Mounts"][0]["Target"], one.folder());
+        assert_ne!(body["Entrypoint"], plain().create_body(&other)["Entrypoint"]);
     }
 
     #[test]
@@ -338,7 +382,8 @@ mod tests {
     #[test]
     fn a_slow_daemon_has_longer_to_deliver_the_claim() {
         let waits = |timeout| {
-            let body = spec(&Overrides::default().with("start_timeout", &[timeout])).create_body();
+            let body =
+                spec(&Overrides::default().with("start_timeout", &[timeout])).create_body(&Place::example());
             body["Cmd"][1].as_str().unwrap().to_owned()
         };
         assert_eq!([waits("1s"), waits("30s"), waits("2m"), waits("1h")], ["4000", "4000", "15000", "30000"]);
@@ -351,7 +396,8 @@ mod tests {
         let ttl = Overrides::default().with("standby_ttl", &["90s"]);
         let argv = ["server".to_owned(), "--flag".to_owned()];
         let spec = spec(&ttl);
-        let (own, standby) = (spec.create_body(), spec.standby_body(&argv));
+        let (own, standby) =
+            (spec.create_body(&Place::example()), spec.standby_body(&Place::example(), &argv));
         assert_eq!(own["Cmd"], json!(["--claim-within", "4000", "--grace", "3000"]));
         assert_eq!(standby["Cmd"], json!(["--claim-within", "90000", "--grace", "3000"]));
         assert_eq!(own["Labels"][LABEL_SESSION], "0123456789ab");
@@ -362,9 +408,9 @@ mod tests {
             assert_eq!(own[part], standby[part], "{part}");
         }
         // Only what waits with its server in it knows what the server runs, and with what.
-        let ahead = prestarted().standby_body(&argv);
+        let ahead = prestarted().standby_body(&Place::example(), &argv);
         let held = ["--claim-within", "1800000", "--grace", "3000", "--", "server", "--flag"];
         assert_eq!((&ahead["Cmd"], &ahead["Env"]), (&json!(held), &json!(["A=1", "B=2=3"])));
-        assert_eq!(prestarted().create_body().get("Env"), None);
+        assert_eq!(prestarted().create_body(&Place::example()).get("Env"), None);
     }
 }

@@ -19,6 +19,7 @@ use super::keeper;
 use super::labels::{LABEL_CLIENT, LABEL_SPEC, STANDBY};
 use super::lease::{self, Lease};
 use super::owner::Owner;
+use super::place::Place;
 use super::spec::Spec;
 use super::wire::{Request, Wire};
 
@@ -29,6 +30,7 @@ pub struct Standby {
     /// Once it is claimed.
     name: String,
     image: String,
+    place: Place,
 }
 
 /// A server that was started ahead: its streams are its container's own, and so is its end.
@@ -78,6 +80,11 @@ impl Standby {
         &self.id
     }
 
+    /// Where it has its keeper.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Its name, once it is claimed.
     pub fn name(&self) -> &str {
         &self.name
@@ -105,7 +112,7 @@ impl Standby {
 
     /// Takes over one that was claimed, with nothing in it yet.
     pub async fn take(&self, wire: Wire, owner: &Owner) -> Result<Lease, DockerError> {
-        Lease::take(wire, self.id.clone(), owner).await
+        Lease::take(wire, self.id.clone(), self.place.clone(), owner).await
     }
 
     /// Takes over one that was claimed, with the server in it. `waiting` then waits for its end.
@@ -147,8 +154,10 @@ pub async fn replenish(
     };
     let wanted = spec.server.settings.standby as usize;
     let missing = wanted.saturating_sub(rows.iter().filter(ready).count());
-    let new: Vec<New> =
-        lease::free_names(&spec.client, &rows).take(missing).map(|name| New::of(spec, name, argv)).collect();
+    let new: Vec<New> = lease::free_names(&spec.client, &rows)
+        .take(missing)
+        .map(|name| New::of(spec, name, argv))
+        .collect::<Result<_, _>>()?;
     let mut started = Vec::new();
     for New { name, create, start } in &new {
         // Two together, like a lease: what is killed between them leaves nothing. No more than two, for the daemon reads
@@ -187,10 +196,10 @@ struct New {
 }
 
 impl New {
-    fn of(spec: &Spec, number: String, argv: &[String]) -> Self {
+    fn of(spec: &Spec, number: String, argv: &[String]) -> Result<Self, DockerError> {
         let name = number + STANDBY;
-        let [create, start] = lease::create_and_start(&name, spec.standby_body(argv));
-        Self { name, create, start }
+        let [create, start] = lease::create_and_start(&name, spec.standby_body(&Place::new()?, argv));
+        Ok(Self { name, create, start })
     }
 }
 
@@ -200,5 +209,6 @@ fn of_client(spec: &Spec) -> String {
 
 fn standby(row: Listed) -> Option<Standby> {
     let name = row.name.strip_suffix(STANDBY)?.to_owned();
-    Some(Standby { id: row.id, name, image: row.image })
+    let place = Place::of(&row.command)?;
+    Some(Standby { id: row.id, name, image: row.image, place })
 }

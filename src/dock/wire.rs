@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::{Endpoint, Stream};
 use super::docker::{DockerError, Listed};
+use super::keeper;
+use super::place::Place;
 
 /// Daemons answer these requests with a few hundred bytes, lists with a few hundred for each row; more than this is no
 /// such answer.
@@ -62,6 +64,18 @@ impl Request {
     fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DockerError {
         DockerError::broken(self.op, &self.object, source)
     }
+}
+
+/// What an image says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub id: String,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    /// Its `VOLUME`s.
+    pub volumes: Vec<String>,
+    /// What the label says that was asked for.
+    pub label: String,
 }
 
 /// A connection between requests.
@@ -117,12 +131,8 @@ impl Wire {
         Ok(rows.as_array().map(Vec::as_slice).unwrap_or_default().iter().map(Listed::read).collect())
     }
 
-    /// An image's id, its ENTRYPOINT and its CMD, and what its label `label` says; `None` if the daemon doesn't have it.
-    pub async fn image(
-        &mut self,
-        name: &str,
-        label: &str,
-    ) -> Result<Option<(String, [Vec<String>; 2], String)>, DockerError> {
+    /// What an image says of itself, and what its label `label` says; `None` if the daemon doesn't have it.
+    pub async fn image(&mut self, name: &str, label: &str) -> Result<Option<Image>, DockerError> {
         let found = self.call(&Request::get("inspect the image", name, format!("/images/{name}/json"))).await;
         let found = match found {
             Err(error) if error.is_not_found() => return Ok(None),
@@ -132,9 +142,25 @@ impl Wire {
             let words = found["Config"][key].as_array().map(Vec::as_slice).unwrap_or_default();
             words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>()
         };
-        let id = found["Id"].as_str().unwrap_or_default().to_owned();
-        let label = found["Config"]["Labels"][label].as_str().unwrap_or_default().to_owned();
-        Ok(Some((id, [words("Entrypoint"), words("Cmd")], label)))
+        let volumes = found["Config"]["Volumes"].as_object();
+        Ok(Some(Image {
+            id: found["Id"].as_str().unwrap_or_default().to_owned(),
+            entrypoint: words("Entrypoint"),
+            cmd: words("Cmd"),
+            volumes: volumes.into_iter().flat_map(|volumes| volumes.keys().cloned()).collect(),
+            label: found["Config"]["Labels"][label].as_str().unwrap_or_default().to_owned(),
+        }))
+    }
+
+    /// Where a container has its keeper.
+    pub async fn keeper(&mut self, container: &str) -> Result<Place, DockerError> {
+        let inspect =
+            Request::get("inspect the container", container, format!("/containers/{container}/json"));
+        let found = self.call(&inspect).await?;
+        let mounts = found["Mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let volume = mounts.iter().find(|mount| mount["Name"] == keeper::VOLUME);
+        let place = volume.and_then(|mount| mount["Destination"].as_str()).map(Place::at);
+        place.ok_or_else(|| inspect.broken("it has no keeper of this berth's"))
     }
 
     /// The raw stream after an accepted upgrade, and what of it was read already.

@@ -10,10 +10,10 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
 use crate::dock::dial::Endpoint;
-use crate::dock::docker::Engine;
+use crate::dock::docker::{DockerError, Engine};
+use crate::dock::exec;
 use crate::dock::exec::{Chunk, Command, Exec};
 use crate::dock::wire::{Request, Wire};
-use crate::dock::{exec, keeper};
 use crate::exam::check::Seen;
 
 /// The longest that a probe may take; the slowest of them starts hundreds of processes.
@@ -168,11 +168,16 @@ impl Inside {
     }
 
     async fn start(&self, probe: &[&str]) -> Seen<Exec> {
-        let mut argv = vec![keeper::PATH.to_owned(), "probe".to_owned()];
-        argv.extend(probe.iter().map(|word| (*word).to_owned()));
-        let command = Command { argv, env: Vec::new(), session: "validate".to_owned(), options: Vec::new() };
-        let wire = Wire::connect(&self.endpoint).await.map_err(|error| error.to_string())?;
-        exec::start(wire, &self.container, &command).await.map_err(|error| error.to_string())
+        let start = async {
+            let mut wire = Wire::connect(&self.endpoint).await?;
+            let place = wire.keeper(&self.container).await?;
+            let mut argv = vec![place.program(), "probe".to_owned()];
+            argv.extend(probe.iter().map(|word| (*word).to_owned()));
+            let session = "validate".to_owned();
+            let command = Command { place, argv, env: Vec::new(), session, options: Vec::new() };
+            exec::start(wire, &self.container, &command).await
+        };
+        start.await.map_err(|error: DockerError| error.to_string())
     }
 
     async fn exit_code(&self, exec: &str) -> Seen<i64> {

@@ -10,8 +10,9 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
-use std::{process, thread};
+use std::{env, process, thread};
 
 use super::locks::Locks;
 use super::protocol;
@@ -152,6 +153,8 @@ fn clear_out() {
 
 /// The ways in which the keeper hears of anything.
 struct Lines {
+    /// What we are called where processes are listed. Our arguments are another text once that has been changed.
+    program: Vec<u8>,
     lifeline: Option<File>,
     signals: File,
     /// The server that was started ahead.
@@ -183,6 +186,7 @@ impl Lines {
         // After the server, which would inherit that they are blocked.
         let signals = sys::signals(server.is_some())?;
         Ok(Self {
+            program: env::args_os().next().unwrap_or_default().into_vec(),
             lifeline: Some(lifeline),
             signals,
             server,
@@ -312,7 +316,7 @@ impl Lines {
             line.clear();
             if let Some(owner) = owner {
                 self.claim = None;
-                show(&owner);
+                self.show(&owner);
                 self.take_locks();
                 return Event::Claimed;
             }
@@ -324,7 +328,8 @@ impl Lines {
     fn command(&mut self, byte: u8) -> bool {
         match &mut self.shown {
             Some(line) if byte == b'\n' => {
-                show(line);
+                let line = std::mem::take(line);
+                self.show(&line);
                 self.shown = None;
             }
             Some(line) if line.len() < LINE => line.push(byte),
@@ -337,13 +342,13 @@ impl Lines {
     }
 }
 
-/// Shows where processes are listed whom the container is held for. The first word is the session.
-fn show(owner: &[u8]) {
-    sys::show_as(owner.split(|byte| *byte == b' ').next().unwrap_or_default());
-    sys::show_command_line(&[protocol::HELD_FOR.as_bytes(), owner].concat());
-}
-
 impl Lines {
+    /// Shows where processes are listed whom the container is held for. The first word is the session.
+    fn show(&self, owner: &[u8]) {
+        sys::show_as(owner.split(|byte| *byte == b' ').next().unwrap_or_default());
+        sys::show_command_line(&[&self.program[..], protocol::HELD_FOR.as_bytes(), owner].concat());
+    }
+
     /// Tries to have the volumes, and tells the owner how it went.
     fn take_locks(&mut self) {
         if !self.locks.is_empty() {

@@ -3,8 +3,8 @@
 //! The owner of a lifeline writes to the keeper's standard input: a claim (`c…\n`), and after that commands of one
 //! byte. The keeper answers on its standard output, in lines.
 
-/// What its command line begins with once somebody has claimed; whom it is held for follows.
-pub(crate) const HELD_FOR: &str = "/.berth/keeper hold for ";
+/// What follows the program in its command line once somebody has claimed; whom it is held for follows that.
+pub(crate) const HELD_FOR: &str = " hold for ";
 
 /// Begins a claim: the line of the owner follows.
 pub(crate) const CLAIM: u8 = b'c';

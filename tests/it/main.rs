@@ -26,6 +26,7 @@ mod help;
 mod history;
 mod hostile;
 mod identity;
+mod images;
 mod lifecycle;
 mod place;
 mod prestart;

@@ -39,14 +39,19 @@ fn a_prestarted_server_is_older_than_its_session() {
         (processes.len() == 2).then_some(processes)
     });
     let [[keeper, _, hold], [_, parent, server]] = before.as_slice() else { panic!("{before:?}") };
-    assert!(hold.starts_with("/.berth/keeper hold ") && hold.ends_with(" -- /berth-fixture"), "{hold}");
+    assert!(
+        hold.starts_with("/.berth-")
+            && hold.contains("/keeper hold --room ")
+            && hold.ends_with(" -- /berth-fixture"),
+        "{hold}"
+    );
     assert_eq!((parent, server.as_str()), (keeper, "/berth-fixture"));
 
     let mut session = Berth::run("ahead").client("it-ahead").started();
     assert_eq!(container_of(&mut session), id, "{}", session.stderr());
     let [[first, _, shown], same] = &processes(&id)[..] else { panic!("two processes") };
     assert_eq!((first, same), (keeper, &before[1]));
-    assert!(shown.starts_with("/.berth/keeper hold for "), "{shown}");
+    assert!(shown.starts_with("/.berth-") && shown.contains("/keeper hold for "), "{shown}");
     assert_eq!(inspect(&id)["ExecIDs"], Value::Null, "no exec");
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use mcp_berth::dock::dial::Endpoint;
 use mcp_berth::dock::exec;
+use mcp_berth::dock::place::Place;
 use mcp_berth::dock::wire::Wire;
 use serde_json::{Value, json};
 
@@ -179,6 +180,7 @@ async fn what_comes_with_the_daemons_answer_does_not_wait_for_what_comes_next() 
     });
     let endpoint = Endpoint::parse(&format!("unix://{}", path.display()), None).unwrap();
     let command = exec::Command {
+        place: Place::example(),
         argv: vec!["server".to_owned()],
         env: Vec::new(),
         session: "s".to_owned(),

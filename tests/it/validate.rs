@@ -317,7 +317,7 @@ struct Foreign(String);
 
 impl Foreign {
     fn start() -> Self {
-        let keeper = format!("{}:{}:ro", keeper::VOLUME, keeper::FOLDER);
+        let keeper = format!("{}:{}:ro", keeper::VOLUME, "/.berth");
         let arguments = ["run", "-di", "--name", "somebodys", "--label", "io.mcp-berth.managed-by=berth"];
         let labels = ["--label", "io.mcp-berth.client=somebody", "-v", &keeper];
         let socket = ["-v", "/var/run/docker.sock:/run/docker.sock", "--tmpfs", "/tmp", "berth-fixture"];

@@ -38,8 +38,8 @@ pub(super) struct Housekeeping {
     pub(super) engine: Engine,
     pub(super) container: String,
     pub(super) spec: Spec,
-    /// The image's id; known where there may be a standby.
-    pub(super) image: Option<String>,
+    /// The image's id.
+    pub(super) image: String,
     pub(super) argv: Vec<String>,
     pub(super) tell_nameservers: bool,
     pub(super) trace: Trace,
@@ -117,11 +117,11 @@ impl Housekeeping {
 
     /// Starts what the next session may claim.
     async fn replenish(&self) {
-        let Some(image) = self.image.as_ref().filter(|_| self.spec.server.settings.standby > 0) else {
+        if self.spec.server.settings.standby == 0 {
             return;
-        };
+        }
         let began = Instant::now();
-        match standby::replenish(&self.engine, &self.spec, image, &self.argv).await {
+        match standby::replenish(&self.engine, &self.spec, &self.image, &self.argv).await {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(error) => tracing::warn!("cannot put a container on standby: {}", Failure::from(error)),
         }

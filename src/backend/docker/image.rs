@@ -8,7 +8,8 @@ use crate::bake::{LABEL_INTEGRITY, Oven};
 use crate::config::Server;
 use crate::dock::docker::Engine;
 use crate::dock::spec::Spec;
-use crate::dock::wire::Wire;
+use crate::dock::wire::{self, Wire};
+use crate::dock::{LeaseError, declared};
 use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
 
@@ -20,9 +21,16 @@ pub(super) struct Image {
     cmd: Vec<String>,
     /// Of the package that it was baked of, if it was.
     integrity: String,
+    /// Its volumes.
+    declared: Vec<String>,
 }
 
 impl Image {
+    /// Where the container of `spec` has them.
+    pub(super) fn declared(&self, server: &Server) -> Result<Vec<String>, LeaseError> {
+        declared::places(&server.image, &self.declared, &server.settings)
+    }
+
     /// What it runs: its ENTRYPOINT, and behind that its CMD or the server's own arguments.
     pub(super) fn command(&self, server: &Server) -> Result<Vec<String>, Failure> {
         let args = server.args.as_ref().unwrap_or(&self.cmd);
@@ -77,15 +85,17 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
     Ok(Found { wire, image, is_new: true })
 }
 
-/// Asks what the image is, if that matters.
+/// Asks what the image is.
 async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
-    let Server { command, recipe, settings, .. } = &plan.spec.server;
-    if command.is_some() && recipe.is_none() && settings.standby == 0 && !plan.fetch {
-        return Ok((wire, None));
-    }
     let began = Instant::now();
     let image = wire.image(&plan.spec.server.image, LABEL_INTEGRITY).await?;
     trace.step("inspect the image", began, &plan.spec.server.image);
-    let image = image.map(|(id, [entrypoint, cmd], integrity)| Image { id, entrypoint, cmd, integrity });
+    let image = image.map(|wire::Image { id, entrypoint, cmd, volumes, label }| Image {
+        id,
+        entrypoint,
+        cmd,
+        integrity: label,
+        declared: volumes,
+    });
     Ok((wire, image))
 }

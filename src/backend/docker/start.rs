@@ -15,6 +15,7 @@ use crate::dock::LeaseError;
 use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
 use crate::dock::lease::Lease;
+use crate::dock::place::Place;
 use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
 use crate::dock::wire::Wire;
@@ -35,18 +36,17 @@ pub async fn start(
     let server = plan.spec.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
     let ready = tokio::try_join!(look_for_standby(&plan, said, &trace), image::have(&plan, &engine, &trace))?;
-    let ((spec, mut wire, standby), Found { wire: exec_wire, image, is_new }) = ready;
+    let ((mut spec, mut wire, standby), Found { wire: exec_wire, image, is_new }) = ready;
     if is_new {
         // The other one has been silent for as long as that took.
         wire = connect(&plan, &trace, "connect again").await?;
     }
-    let argv = match (&plan.spec.server.command, &image) {
-        (Some(command), _) => {
-            [command.as_slice(), plan.spec.server.args.as_deref().unwrap_or_default()].concat()
-        }
-        (None, Some(image)) => image.command(&plan.spec.server)?,
-        (None, None) => return Err(LeaseError::NoImage(plan.spec.server.image.clone()).into()),
+    let Some(image) = image else { return Err(LeaseError::NoImage(plan.spec.server.image.clone()).into()) };
+    let argv = match &plan.spec.server.command {
+        Some(command) => [command.as_slice(), plan.spec.server.args.as_deref().unwrap_or_default()].concat(),
+        None => image.command(&plan.spec.server)?,
     };
+    spec.declared = image.declared(&plan.spec.server)?;
     let tell_nameservers = plan.tell_nameservers;
     let start = Start { began, engine, spec, argv, image, tell_nameservers, trace };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
@@ -58,7 +58,7 @@ struct Start {
     engine: Engine,
     spec: Spec,
     argv: Vec<String>,
-    image: Option<Image>,
+    image: Image,
     tell_nameservers: bool,
     trace: Trace,
 }
@@ -98,8 +98,7 @@ impl Start {
 
     /// Claims the first of `standby` that can be had.
     async fn claim(&self, mut wire: Wire, standby: Vec<Standby>) -> Result<(Wire, Option<Standby>), Failure> {
-        let Some(image) = &self.image else { return Ok((wire, None)) };
-        for candidate in standby.into_iter().filter(|candidate| candidate.is_of(&image.id)) {
+        for candidate in standby.into_iter().filter(|candidate| candidate.is_of(&self.image.id)) {
             let began = Instant::now();
             match candidate.claim(&mut wire).await {
                 Ok(true) => {
@@ -127,13 +126,13 @@ impl Start {
         let began = Instant::now();
         let lease = Lease::create(&self.engine, wire, &self.spec).await?;
         self.trace.step("create, start and attach", began, lease.container());
-        let exec = self.exec(exec_wire, lease.container()).await?;
+        let exec = self.exec(exec_wire, lease.container(), lease.place()).await?;
         Ok(self.up(lease, exec, Made::Now))
     }
 
     async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Failure> {
         let taking = async { Ok::<_, Failure>(standby.take(wire, &self.spec.owner()).await?) };
-        let (lease, exec) = tokio::try_join!(taking, self.exec(exec_wire, standby.id()))?;
+        let (lease, exec) = tokio::try_join!(taking, self.exec(exec_wire, standby.id(), standby.place()))?;
         Ok(self.up(lease, exec, Made::Before))
     }
 
@@ -149,12 +148,17 @@ impl Start {
         Ok(self.upstream(standby.id().to_owned(), (input, output), hold, Made::Before))
     }
 
-    async fn exec(&self, wire: Wire, container: &str) -> Result<exec::Exec, Failure> {
+    async fn exec(&self, wire: Wire, container: &str, place: &Place) -> Result<exec::Exec, Failure> {
         let began = Instant::now();
         let Spec { env, session, .. } = &self.spec;
         let options = self.spec.keeper_options();
-        let command =
-            Command { argv: self.argv.clone(), env: env.clone(), session: session.clone(), options };
+        let command = Command {
+            place: place.clone(),
+            argv: self.argv.clone(),
+            env: env.clone(),
+            session: session.clone(),
+            options,
+        };
         let exec = exec::start(wire, container, &command).await?;
         self.trace.step("start the server", began, &self.spec.server.name);
         Ok(exec)
@@ -178,7 +182,7 @@ impl Start {
             engine: self.engine.clone(),
             container: container.clone(),
             spec: self.spec.clone(),
-            image: self.image.as_ref().map(|image| image.id.clone()),
+            image: self.image.id.clone(),
             argv: self.argv.clone(),
             tell_nameservers: self.tell_nameservers,
             trace: self.trace.clone(),

@@ -40,6 +40,8 @@ pub struct Listed {
     pub labels: HashMap<String, String>,
     /// The id of its image, whatever its image's name means by now.
     pub image: String,
+    /// What its first process was started with.
+    pub command: String,
     pub running: bool,
     /// It was never started, or has ended: not running, and not paused or on its way either.
     pub stopped: bool,
@@ -59,6 +61,7 @@ impl Listed {
             name: row["Names"][0].as_str().unwrap_or_default().trim_start_matches('/').to_owned(),
             labels: labels.collect(),
             image: text("ImageID"),
+            command: text("Command"),
             running: state == "running",
             stopped: ["created", "exited", "dead"].contains(&state.as_str()),
             created: row["Created"].as_i64().unwrap_or_default(),
@@ -129,6 +132,7 @@ pub(super) fn listed(row: models::ContainerSummary) -> Listed {
         name: name.trim_start_matches('/').to_owned(),
         labels: row.labels.unwrap_or_default(),
         image: row.image_id.unwrap_or_default(),
+        command: row.command.unwrap_or_default(),
         running: row.state == Some(State::RUNNING),
         stopped: matches!(row.state, Some(State::CREATED | State::EXITED | State::DEAD)),
         created: row.created.unwrap_or_default(),

@@ -20,6 +20,8 @@ pub enum LeaseError {
     VolumeHeld { volume: String, holder: Option<String> },
     #[error("the volume `{volume}` cannot be used: {why}")]
     VolumeUnusable { volume: String, why: String },
+    #[error("the image `{image}` declares the volume `{volume}`, which no session can have: {why}")]
+    ImageVolume { image: String, volume: String, why: String },
     #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
     NoName { client: String },
 }
@@ -32,7 +34,10 @@ impl Explain for LeaseError {
     fn code(&self) -> Code {
         match self {
             Self::Docker(error) => error.code(),
-            Self::NoImage(_) | Self::NotShared(_) | Self::VolumeUnusable { .. } => Code::Configuration,
+            Self::NoImage(_)
+            | Self::NotShared(_)
+            | Self::VolumeUnusable { .. }
+            | Self::ImageVolume { .. } => Code::Configuration,
             Self::VolumeHeld { .. } | Self::NoName { .. } => Code::Unavailable,
         }
     }
@@ -50,6 +55,9 @@ impl Explain for LeaseError {
             Self::VolumeHeld { holder: None, .. } => "try again, or see `berth ps`",
             Self::VolumeUnusable { .. } => {
                 "set `user` to the owner of its files, or give the volume a new name"
+            }
+            Self::ImageVolume { .. } => {
+                "choose another place for what is mounted there, or another image; `docker image inspect` shows its volumes"
             }
             Self::NoName { .. } => "see `berth ps`",
         };

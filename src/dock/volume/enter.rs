@@ -20,6 +20,7 @@ use crate::dock::exec::{Chunk, Demultiplexer};
 use crate::dock::keeper;
 use crate::dock::labels;
 use crate::dock::lease::error::LeaseError;
+use crate::dock::place::Place;
 use crate::dock::protocol::volumes;
 use crate::dock::spec::Spec;
 
@@ -27,8 +28,9 @@ use crate::dock::spec::Spec;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// A session that is ending is gone this long after its server's grace.
 const GONE_AFTER: Duration = Duration::from_secs(2);
-/// Where a new volume is put while it is made somebody's: an archive's entry for a folder itself would be passed over.
-const PLACE: (&str, &str) = ("/.berth", "volume");
+/// Where a new volume is put, below a place that no image knows, while it is made somebody's: an archive's entry for a folder
+/// itself would be passed over.
+const ENTRY: &str = "volume";
 /// Longer than anything that the keeper says.
 const LINE: usize = 1024;
 
@@ -134,21 +136,21 @@ async fn holder(engine: &Engine, volume: &str, own: &str) -> Result<Option<Strin
 /// Makes a new volume's folder its user's. We have the place, so nobody else does the same.
 async fn give(engine: &Engine, spec: &Spec, volume: &str, owner: (u64, u64)) -> Result<(), DockerError> {
     let (label, value) = labels::managed_by();
-    let (folder, entry) = PLACE;
+    let place = Place::new()?;
     let body = json!({
         "Image": spec.server.image,
-        "Cmd": [keeper::PATH],
+        "Entrypoint": [place.program()],
         "Labels": { label: value },
         "HostConfig": { "AutoRemove": true, "NetworkMode": "none", "Mounts": [{
-            "Type": "volume", "Source": volume, "Target": format!("{folder}/{entry}"),
+            "Type": "volume", "Source": volume, "Target": format!("{}/{ENTRY}", place.folder()),
             "VolumeOptions": { "NoCopy": true },
         }] },
     });
     // Never started; what is killed here is swept like any other that never was.
     let filler = format!("berth-data-filler-{}", spec.session);
     let created = engine.create(&filler, body).await?;
-    let given = match archive(entry, owner) {
-        Ok(archive) => engine.upload(&created, folder, archive).await,
+    let given = match archive(ENTRY, owner) {
+        Ok(archive) => engine.upload(&created, place.folder(), archive).await,
         Err(error) => Err(DockerError::broken("pack", volume, error)),
     };
     engine.remove(&created).await?;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, failed, names};
 use crate::config::{Server, Settings};
+use crate::dock::declared;
 use crate::dock::docker::Engine;
 use crate::dock::lease::Lease;
 use crate::dock::spec::Spec;
@@ -38,12 +39,14 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     let Some(image) = images.iter().find(present) else {
         return Seen::NotApplicable("the daemon has no configured image to make a container of".to_owned());
     };
-    let Some(spec) = spec(&image.name, names::network(asked)) else {
+    let Some(mut spec) = spec(&image.name, names::network(asked)) else {
         return Seen::NotApplicable(format!("`{}` cannot be named", image.name));
     };
     let settings = spec.server.settings.clone();
     let lease = async {
-        let wire = Wire::connect(daemon.endpoint()).await?;
+        let mut wire = Wire::connect(daemon.endpoint()).await?;
+        let volumes = wire.image(&image.name, "").await?.map(|image| image.volumes).unwrap_or_default();
+        spec.declared = declared::places(&image.name, &volumes, &settings)?;
         Lease::create(daemon, wire, &spec).await
     };
     let lease = match lease.await {
@@ -86,6 +89,7 @@ fn spec(image: &str, network: Network) -> Option<Spec> {
         project: None,
         env: Vec::new(),
         mounts: Vec::new(),
+        declared: Vec::new(),
     })
 }
 

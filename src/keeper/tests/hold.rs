@@ -221,14 +221,15 @@ fn claimed_stays_until_it_is_let_go() {
 
 #[test]
 fn whom_it_is_for_is_shown_and_may_change() {
-    let wait_for =
-        |shown| format!("until tr '\\0' ' ' </proc/1/cmdline | grep -qx '{shown} *'; do sleep 0.05; done");
+    let wait_for = |shown| {
+        format!("until tr '\\0' ' ' </proc/1/cmdline | grep -qx '{KEEPER} {shown} *'; do sleep 0.05; done")
+    };
     let company = format!(
         "({}; echo first; {}; echo second) &",
-        wait_for("/.berth/keeper hold for s1 project=/a"),
-        wait_for("/.berth/keeper hold for s1 client-session=tt project=/a")
+        wait_for("hold for s1 project=/a"),
+        wait_for("hold for s1 client-session=tt project=/a")
     );
-    let mut berth = Berth::hold(MINUTE, MINUTE, &company).send(b"cs1 project=/a\n");
+    let mut berth = Berth::with(MINUTE, &company, &["--room", &"-".repeat(99)]).send(b"cs1 project=/a\n");
     assert_eq!(berth.line(), "first");
     let mut berth = berth.send(b"ns1 client-session=tt project=/a\n");
     assert_eq!(berth.line(), "second", "and no letter in it is a command");
