@@ -3,7 +3,8 @@
 //! `hold` keeps the container while its owner holds the lifeline, the other end of its stdin. When the lifeline is let
 //! go, by any death, `hold` ends the container in order. `exec` becomes the MCP server, unless `hold` started the
 //! server ahead of its session. `ping` is the health check of the DinD daemon. `resolve` answers sessions' questions
-//! for names there. `probe` looks at a container's walls from inside for `berth validate`.
+//! for names there. Called `runtime`, it is the daemon's runtime for session containers, and looks at each before it runs.
+//! `probe` looks at a container's walls from inside for `berth validate`.
 //!
 //! It needs only std, so the build script can make it a small static program that runs in any image. It must never end
 //! while the lifeline is held. It must never stay after the lifeline is gone, whatever the server does. It must spend
@@ -35,6 +36,8 @@ mod protocol;
 mod resolv_conf;
 #[path = "keeper/resolve.rs"]
 mod resolve;
+#[path = "keeper/runtime.rs"]
+mod runtime;
 #[path = "keeper/server.rs"]
 mod server;
 #[path = "keeper/sys.rs"]
@@ -45,7 +48,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fmt};
@@ -53,7 +56,14 @@ use std::{env, fmt};
 use needs::Needs;
 
 fn main() -> ExitCode {
-    match Subcommand::parse(env::args_os().skip(1)).and_then(Subcommand::execute) {
+    let mut words = env::args_os();
+    let name = words.next().unwrap_or_default();
+    let done = if Path::new(&name).file_name().is_some_and(|name| name == runtime::NAME) {
+        runtime::run(&words.collect::<Vec<_>>())
+    } else {
+        Subcommand::parse(words).and_then(Subcommand::execute)
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             // Nobody is left to be told when this cannot be written.

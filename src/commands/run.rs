@@ -48,7 +48,7 @@ pub async fn run(
         let env = resolved.env.clone();
         let daemon = crate::dind::daemon(&config, &home).address;
         // As it is shown: secrets redacted.
-        let spec = spec(&args, resolved, env.iter().map(ToString::to_string).collect())?;
+        let spec = spec(&args, &config, resolved, env.iter().map(ToString::to_string).collect())?;
         writeln!(std::io::stdout().lock(), "{:#}", plan::preview(&daemon, &spec, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -172,7 +172,7 @@ fn plan(
     stderr: &StderrSink,
 ) -> Result<Plan, Failure> {
     let env = resolved.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
-    let spec = spec(args, resolved, env)?;
+    let spec = spec(args, config, resolved, env)?;
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args),
@@ -190,7 +190,7 @@ fn plan(
 }
 
 /// This session's container. Whose it is may still be unknown.
-fn spec(args: &RunArgs, resolved: Resolved, env: Vec<String>) -> Result<Spec, Failure> {
+fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -> Result<Spec, Failure> {
     let Resolved { server, mounts, .. } = resolved;
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     Ok(Spec {
@@ -203,6 +203,7 @@ fn spec(args: &RunArgs, resolved: Resolved, env: Vec<String>) -> Result<Spec, Fa
         env,
         mounts,
         declared: Vec::new(),
+        looked_at: config.dind.host.is_none(),
     })
 }
 

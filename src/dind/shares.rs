@@ -109,5 +109,5 @@ async fn is_same(engine: &Engine, container: &str, folder: &Path) -> Result<bool
 fn ours(folder: &Path) -> Option<Stat> {
     let found = std::fs::metadata(folder).ok()?;
     let modified = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
-    Some(Stat { modified, mode: found.mode() & 0o777 })
+    Some(Stat { modified, mode: found.mode() & 0o777, is_link: found.is_symlink() })
 }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::lease_error::LeaseError;
+use super::lease::error::LeaseError;
 use crate::config::Settings;
 
 /// What is put into one counts as the container's memory; this bounds each of them alone.

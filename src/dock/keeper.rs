@@ -20,6 +20,10 @@ pub const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
 pub const VOLUME: &str = concat!("berth-keeper-", env!("BERTH_KEEPER_HASH"));
 const VOLUME_PREFIX: &str = "berth-keeper-";
 
+/// What the daemon calls it as its runtime, where it looks at each container before that runs (`keeper/runtime.rs`). Another
+/// name whenever it looks at more: a daemon of before then gets it with the next `berth up`.
+pub const RUNTIME: &str = "berth";
+
 /// What its process is called until somebody claims.
 pub const PROCESS: &str = "keeper";
 

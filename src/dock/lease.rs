@@ -12,7 +12,9 @@
 
 pub(super) mod error;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::path::Path;
 
 use bytes::BytesMut;
 use memchr::memmem;
@@ -25,7 +27,7 @@ use super::keeper;
 use super::labels::STANDBY;
 use super::owner::Owner;
 use super::place::Place;
-use super::protocol::ENDED_LINE;
+use super::protocol::{ENDED_LINE, REFUSED};
 use super::spec::Spec;
 use super::volume;
 use super::wire::{Request, Wire};
@@ -68,16 +70,24 @@ impl Lease {
 
     async fn begin(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
         let place = Place::new()?;
-        match Self::attempt(wire, spec, &place).await {
-            // The keeper's volume is empty: nobody ran `berth up` with this version yet.
-            Err(error) if is_keeper_missing(&error, &place) => {
-                engine.remove(&spec.starting_name()).await?;
-                keeper::fill(engine, &spec.server.image).await?;
-                let wire = Wire::connect(engine.endpoint()).await?;
-                Self::finish(engine, Self::attempt(wire, spec, &place).await, spec).await
-            }
-            attempt => Self::finish(engine, attempt, spec).await,
+        let mut attempt = Self::attempt(engine, wire, spec, &place).await;
+        let again = async |spec: &Spec| {
+            let wire = Wire::connect(engine.endpoint()).await?;
+            Self::attempt(engine, wire, spec, &place).await
+        };
+        let mut spec = Cow::Borrowed(spec);
+        // A daemon that a former berth has made: its sessions may go on for long.
+        if attempt.as_ref().is_err_and(is_runtime_missing) {
+            spec.to_mut().looked_at = false;
+            attempt = again(&spec).await;
         }
+        // The keeper's volume is empty: nobody ran `berth up` with this version yet.
+        if attempt.as_ref().is_err_and(|error| is_keeper_missing(error, &place)) {
+            engine.remove(&spec.starting_name()).await?;
+            keeper::fill(engine, &spec.server.image).await?;
+            attempt = again(&spec).await;
+        }
+        Self::finish(engine, attempt, &spec).await
     }
 
     /// Removes what a failed attempt left.
@@ -98,17 +108,30 @@ impl Lease {
             Err(error) => {
                 // The daemon may be gone; its own `AutoRemove` and the next sweep stand behind this.
                 drop(engine.remove(&spec.starting_name()).await);
-                Err(error.into())
+                Err(not_let_run(&error).map_or_else(|| error.into(), LeaseError::NotLetRun))
             }
         }
     }
 
-    async fn attempt(mut wire: Wire, spec: &Spec, place: &Place) -> Result<Self, DockerError> {
+    async fn attempt(
+        engine: &Engine,
+        mut wire: Wire,
+        spec: &Spec,
+        place: &Place,
+    ) -> Result<Self, DockerError> {
         let name = spec.starting_name();
         let [create, start] = create_and_start(&name, spec.create_body(place));
         let attach = attach(&name, "stdin=1&stdout=1");
-        wire.send(&[&create, &start, &attach]).await?;
-        let created = wire.answer(&create).await?;
+        let unseen = spec.unseen();
+        let created = if unseen.is_empty() {
+            wire.send(&[&create, &start, &attach]).await?;
+            wire.answer(&create).await?
+        } else {
+            let created = wire.call(&create).await?;
+            look(engine, &name, &unseen).await?;
+            wire.send(&[&start, &attach]).await?;
+            created
+        };
         wire.answer(&start).await?;
         wire.answer(&attach).await?;
         let container = created["Id"].as_str().unwrap_or(&name).to_owned();
@@ -188,6 +211,34 @@ pub(super) fn attach(container: &str, streams: &str) -> Request {
     Request::post("attach to the container", container, path, None).upgrading()
 }
 
+/// Looks in the daemon's stead whether a link in the image leads elsewhere what is mounted at `targets`. The container is
+/// created and not started: all that stands there is the image's.
+pub(super) async fn look(engine: &Engine, container: &str, targets: &[&str]) -> Result<(), DockerError> {
+    for target in targets {
+        let mut above: Vec<&Path> = Path::new(target).ancestors().collect();
+        // The root is none.
+        above.pop();
+        for path in above.into_iter().rev().filter_map(Path::to_str) {
+            match engine.stat(container, path).await? {
+                Some(found) if found.is_link => {
+                    let message = format!(
+                        "{REFUSED}a link in the image leads elsewhere what is to be mounted at `{target}`"
+                    );
+                    return Err(DockerError::Refused {
+                        op: START,
+                        object: container.to_owned(),
+                        status: 409,
+                        message,
+                    });
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Tells the keeper over the attached `wire` that it has an owner; without that it ends soon. Gives the stream, and what
 /// of it has come already.
 pub(super) async fn claim(
@@ -240,6 +291,18 @@ impl Lifeline {
 
 fn is_keeper_missing(error: &DockerError, place: &Place) -> bool {
     matches!(error, DockerError::Refused { op: START, message, .. } if message.contains(&place.program()))
+}
+
+fn is_runtime_missing(error: &DockerError) -> bool {
+    matches!(error, DockerError::Refused { op: CREATE, status: 400, message, .. }
+        if message.contains("runtime") && message.contains(keeper::RUNTIME))
+}
+
+/// What the daemon's runtime said, where it was ours that refused.
+fn not_let_run(error: &DockerError) -> Option<String> {
+    let DockerError::Refused { op: START, message, .. } = error else { return None };
+    let (_, why) = message.rsplit_once(REFUSED)?;
+    Some(why.trim_end_matches(": unknown").to_owned())
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// Where its image has volumes (`declared::places`).
     pub declared: Vec<String>,
+    /// Whether its daemon has berth's own runtime.
+    pub looked_at: bool,
 }
 
 impl Spec {
@@ -90,7 +92,7 @@ impl Spec {
         if settings.prestart
             && let Some(arguments) = body["Cmd"].as_array_mut()
         {
-            arguments.extend(self.keeper_options().into_iter().map(Value::from));
+            arguments.extend(self.home().map(Value::from));
             arguments.push("--".into());
             arguments.extend(argv.iter().map(|word| word.as_str().into()));
             // No secret is among them: `Server::check`.
@@ -102,11 +104,23 @@ impl Spec {
     /// What the keeper sees to before it starts the server: that each mount is what it was taken for, and that whoever runs
     /// it has a place of his own.
     pub fn keeper_options(&self) -> Vec<String> {
-        let mounts = self.mounts.iter().flat_map(|mount| ["--mount".to_owned(), mount.identity()]);
+        self.identities().chain(self.home()).collect()
+    }
+
+    /// Where a link in the image would lead what other sessions may write to, and nobody but us looks before it runs.
+    pub(super) fn unseen(&self) -> Vec<&str> {
+        if self.looked_at { Vec::new() } else { self.server.settings.mounted().collect() }
+    }
+
+    fn home(&self) -> impl Iterator<Item = String> {
         let homeless =
             self.server.settings.user.is_some() && !self.env.iter().any(|var| var.starts_with("HOME="));
-        let home = homeless.then(|| ["--home".to_owned(), HOME.to_owned()]);
-        mounts.chain(home.into_iter().flatten()).collect()
+        homeless.then(|| ["--home".to_owned(), HOME.to_owned()]).into_iter().flatten()
+    }
+
+    /// What is to be mounted, for whoever looks whether it is.
+    fn identities(&self) -> impl Iterator<Item = String> {
+        self.mounts.iter().flat_map(|mount| ["--mount".to_owned(), mount.identity()])
     }
 
     fn labels(&self) -> serde_json::Map<String, Value> {
@@ -169,6 +183,8 @@ impl Spec {
         ];
         arguments
             .extend(volume::written(settings).flat_map(|kept| ["--lock".to_owned(), kept.target.clone()]));
+        // For the runtime; for the keeper, too, where it starts the server.
+        arguments.extend(self.identities());
         json!({
             "Image": self.server.image,
             // The room is where the keeper shows whom it holds the container for.
@@ -185,6 +201,7 @@ impl Spec {
             "StopSignal": "SIGTERM",
             "HostConfig": {
                 "AutoRemove": true,
+                "Runtime": self.looked_at.then_some(keeper::RUNTIME),
                 "CapDrop": ["ALL"],
                 "CapAdd": settings.cap_add,
                 "SecurityOpt": if settings.no_new_privileges { json!(["no-new-privileges=true"]) } else { json!([]) },
@@ -231,6 +248,7 @@ mod tests {
             env: vec!["A=1".to_owned(), "B=2=3".to_owned()],
             mounts: Vec::new(),
             declared: Vec::new(),
+            looked_at: true,
         }
     }
 

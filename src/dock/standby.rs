@@ -12,6 +12,7 @@
 use std::fmt;
 
 use futures::future::BoxFuture;
+use serde_json::Value;
 
 use super::docker::{DockerError, Engine, Listed};
 use super::exec::{self, Input, Output};
@@ -162,9 +163,21 @@ pub async fn replenish(
     for New { name, create, start } in &new {
         // Two together, like a lease: what is killed between them leaves nothing. No more than two, for the daemon reads
         // ahead no further than that, and drops the rest when we are gone.
-        wire.send(&[create, start]).await?;
-        let created = wire.answer(create).await;
-        let running = wire.answer(start).await;
+        let unseen = spec.unseen();
+        let (created, running) = if unseen.is_empty() {
+            wire.send(&[create, start]).await?;
+            (wire.answer(create).await, wire.answer(start).await)
+        } else {
+            let created = wire.call(create).await;
+            let running = match &created {
+                Ok(_) => match lease::look(engine, name, &unseen).await {
+                    Ok(()) => wire.call(start).await,
+                    Err(error) => Err(error),
+                },
+                Err(_) => Ok(Value::Null),
+            };
+            (created, running)
+        };
         match (created, running) {
             (Ok(_), Ok(_)) => started.push(name.clone()),
             (Ok(created), Err(error)) => {

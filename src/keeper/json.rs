@@ -1,6 +1,140 @@
-//! As much JSON as the probes' answers need: it is written, never read.
+//! As much JSON as the keeper needs: the probes' answers are written, a runtime's configuration is read.
 
 use std::fmt::{self, Write as _};
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// No configuration is deeper.
+const DEPTH: usize = 32;
+
+/// What was read. Of numbers and of what is true or not nobody wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Json {
+    Text(String),
+    List(Vec<Json>),
+    Object(Vec<(String, Json)>),
+    Other,
+}
+
+impl Json {
+    /// What stands at `key`; the first of it, as the daemon writes each once.
+    pub(super) fn at(&self, key: &str) -> &Self {
+        let Self::Object(members) = self else { return &Self::Other };
+        members.iter().find(|(name, _)| name == key).map_or(&Self::Other, |(_, value)| value)
+    }
+
+    pub(super) fn items(&self) -> impl Iterator<Item = &Self> {
+        let Self::List(items) = self else { return [].iter() };
+        items.iter()
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        let Self::Text(text) = self else { return None };
+        Some(text)
+    }
+}
+
+pub(super) fn read(text: &str) -> Option<Json> {
+    let mut reader = Reader(text.chars().peekable());
+    let value = reader.value(DEPTH)?;
+    reader.space();
+    reader.0.next().is_none().then_some(value)
+}
+
+struct Reader<'a>(Peekable<Chars<'a>>);
+
+impl Reader<'_> {
+    fn space(&mut self) {
+        while self.0.next_if(|c| matches!(c, ' ' | '\t' | '\r' | '\n')).is_some() {}
+    }
+
+    /// Takes this character, if it comes next.
+    fn takes(&mut self, character: char) -> bool {
+        self.space();
+        self.0.next_if_eq(&character).is_some()
+    }
+
+    fn value(&mut self, depth: usize) -> Option<Json> {
+        let below = depth.checked_sub(1)?;
+        self.space();
+        match self.0.peek()? {
+            '"' => Some(Json::Text(self.text()?)),
+            '[' => {
+                let mut items = Vec::new();
+                self.each('[', ']', |reader| {
+                    items.push(reader.value(below)?);
+                    Some(())
+                })?;
+                Some(Json::List(items))
+            }
+            '{' => {
+                let mut members = Vec::new();
+                self.each('{', '}', |reader| {
+                    reader.space();
+                    let name = reader.text()?;
+                    reader.takes(':').then_some(())?;
+                    members.push((name, reader.value(below)?));
+                    Some(())
+                })?;
+                Some(Json::Object(members))
+            }
+            _ => {
+                let mut length = 0;
+                while self.0.next_if(|c| c.is_ascii_alphanumeric() || "+-.".contains(*c)).is_some() {
+                    length += 1;
+                }
+                (length > 0).then_some(Json::Other)
+            }
+        }
+    }
+
+    /// What stands between the two, with commas.
+    fn each(&mut self, open: char, close: char, mut one: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.takes(open).then_some(())?;
+        if self.takes(close) {
+            return Some(());
+        }
+        loop {
+            one(self)?;
+            if self.takes(close) {
+                return Some(());
+            }
+            self.takes(',').then_some(())?;
+        }
+    }
+
+    fn text(&mut self) -> Option<String> {
+        self.0.next_if_eq(&'"')?;
+        let mut text = String::new();
+        loop {
+            text.push(match self.0.next()? {
+                '"' => return Some(text),
+                '\\' => match self.0.next()? {
+                    'n' => '\n',
+                    't' => '\t',
+                    'r' => '\r',
+                    'b' => '\u{8}',
+                    'f' => '\u{c}',
+                    'u' => match self.unit()? {
+                        high @ 0xd800..=0xdbff => {
+                            (self.0.next()? == '\\' && self.0.next()? == 'u').then_some(())?;
+                            let low = self.unit()?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+                            char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + low)?
+                        }
+                        unit => char::from_u32(unit)?,
+                    },
+                    plain @ ('"' | '\\' | '/') => plain,
+                    _ => return None,
+                },
+                plain => plain,
+            });
+        }
+    }
+
+    fn unit(&mut self) -> Option<u32> {
+        (0..4).try_fold(0, |unit, _| Some(unit << 4 | self.0.next()?.to_digit(16)?))
+    }
+}
 
 /// `null` where there is no value; one that there is stands as it is.
 pub(super) fn or_null(value: Option<impl fmt::Display>) -> String {

@@ -7,7 +7,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::{Failure, Words};
@@ -21,10 +21,10 @@ pub(super) struct Needs {
 
 /// A folder or a file, and where it should be.
 #[derive(Debug, PartialEq, Eq)]
-struct Expected {
-    device: u64,
-    inode: u64,
-    path: PathBuf,
+pub(super) struct Expected {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) path: PathBuf,
 }
 
 impl Needs {
@@ -59,7 +59,7 @@ impl Needs {
 }
 
 impl Expected {
-    fn parse(word: &str) -> Option<Self> {
+    pub(super) fn parse(word: &str) -> Option<Self> {
         let mut parts = word.splitn(3, ':');
         let mut number = || parts.next()?.parse().ok();
         let (device, inode) = (number()?, number()?);
@@ -76,14 +76,19 @@ impl Expected {
         };
         match fs::metadata(&self.path) {
             Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
-            Ok(_) => Err(refused(
-                "is not what was to be: its source was replaced a moment ago, or the daemon has another there \
-                 (where `share` has changed, type `berth up`)",
-            )),
+            Ok(_) => Err(Failure::new(Failure::CONFIGURATION, not_as_asked(&self.path))),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(refused("is out of its user's reach: choose a place in the container that all can reach"))
             }
             Err(error) => Err(refused(&format!("cannot be looked at: {error}"))),
         }
     }
+}
+
+pub(super) fn not_as_asked(path: &Path) -> String {
+    format!(
+        "what is mounted at `{}` is not what was to be: its source was replaced a moment ago, or the daemon has another \
+         there (where `share` has changed, type `berth up`)",
+        path.display()
+    )
 }

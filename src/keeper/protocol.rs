@@ -27,6 +27,9 @@ pub(crate) const ENDED: u8 = 251;
 /// The container's exit code where its server used more memory than its limit.
 pub(crate) const OUT_OF_MEMORY: u8 = 250;
 
+/// Begins the reason why a container was not let run.
+pub(crate) const REFUSED: &str = "berth let it not run: ";
+
 /// How the volumes are, the first word of a line.
 pub(crate) mod volumes {
     pub(crate) const READY: &str = "ready";

@@ -2,11 +2,14 @@
 #![allow(unsafe_code, reason = "PID 1 needs these system calls, and has no other crate to ask for them")]
 
 use std::ffi::{CString, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::ptr;
 use std::time::Duration;
@@ -27,6 +30,23 @@ const PR_SET_NAME: c_int = 15;
 const PR_SET_SECCOMP: c_int = 22;
 const SECCOMP_MODE_FILTER: c_ulong = 2;
 const WNOHANG: c_int = 1;
+/// On every architecture.
+const SYS_OPENAT2: c_long = 437;
+const O_PATH: c_int = 0o10_000_000;
+const O_CLOEXEC: c_int = 0o2_000_000;
+const RESOLVE_NO_MAGICLINKS: u64 = 2;
+const RESOLVE_NO_SYMLINKS: u64 = 4;
+const RESOLVE_BENEATH: u64 = 8;
+const RESOLVE_IN_ROOT: u64 = 16;
+const ELOOP: c_int = 40;
+
+/// What becomes of symbolic links in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    Refused,
+    /// Followed, as if the folder were the root of all.
+    Inside,
+}
 const SPLICE_F_NONBLOCK: c_uint = 2;
 /// As much as a pipe ever holds without privileges.
 const PIPE_MOST: usize = 1 << 20;
@@ -57,6 +77,14 @@ pub(super) struct Instruction {
     pub(super) value: u32,
 }
 
+/// `open_how`
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
 /// `sock_fprog`
 #[repr(C)]
 struct FilterProgram {
@@ -76,6 +104,7 @@ unsafe extern "C" {
     fn sigaddset(set: *mut SignalSet, signal: c_int) -> c_int;
     fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn signalfd(fd: c_int, set: *const SignalSet, flags: c_int) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn splice(
         from: c_int,
@@ -214,6 +243,39 @@ pub(super) enum Wanted {
     Input,
     Room,
     Hangup,
+}
+
+/// Opens a folder only to look at it.
+pub(super) fn open_folder(path: &Path) -> io::Result<File> {
+    // The kernel calls for one of reading and writing, which `O_PATH` makes void.
+    OpenOptions::new().read(true).custom_flags(O_PATH).open(path)
+}
+
+/// Opens what is at `path`, absolute or not, below `folder`, only to look at it. No link leads out.
+pub(super) fn open_beneath(folder: BorrowedFd<'_>, path: &Path, links: Links) -> io::Result<File> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let how = OpenHow {
+        flags: u64::from((O_PATH | O_CLOEXEC).cast_unsigned()),
+        mode: 0,
+        resolve: match links {
+            Links::Refused => RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH,
+            Links::Inside => RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT,
+        },
+    };
+    // SAFETY: the path ends with a NUL, the size is that of what the pointer leads to, and both outlive the call.
+    let opened = unsafe {
+        syscall(SYS_OPENAT2, folder.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>())
+    };
+    let opened = checked(opened.try_into().unwrap_or(-1))?;
+    // SAFETY: the file descriptor is new and nobody else's.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(opened) }))
+}
+
+/// Whether it was a link that a path was refused for.
+pub(super) fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ELOOP)
 }
 
 /// Waits until a file has what is wanted of it or is at its end, or the time is up; for ever without one. Which

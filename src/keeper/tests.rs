@@ -14,6 +14,8 @@ mod needs;
 mod probe;
 #[path = "tests/resolve.rs"]
 mod resolve;
+#[path = "tests/runtime.rs"]
+mod runtime;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

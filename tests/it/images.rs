@@ -91,7 +91,7 @@ fn a_mount_that_a_link_leads_elsewhere_replaces_nothing() {
     fs::write(folder.join("keeper"), PRETENDER).unwrap();
     assert!(Command::new("chmod").args(["-R", "755"]).arg(&folder).status().unwrap().success());
     for (name, lines) in [
-        ("mount", "RUN ln -s /.berth /w"),
+        ("mount", "RUN mkdir /.berth && ln -s /.berth /w"),
         ("mount-root", "RUN ln -s / /w"),
         ("mount-proc", "RUN ln -s /proc /w"),
     ] {

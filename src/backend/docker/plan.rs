@@ -56,7 +56,7 @@ pub fn preview(daemon: &str, spec: &Spec, env: &[EnvVar]) -> serde_json::Value {
     let mut plan = json!({
         "daemon": daemon,
         "name": format!("mcp-{}-<n>", spec.client),
-        "container": spec.create_body(),
+        "container": spec.create_body(&Place::example()),
         "exec": { "command": command, "env": env.iter().map(ToString::to_string).collect::<Vec<_>>() },
     });
     if let Some(recipe) = recipe {

@@ -63,8 +63,14 @@ main() {
     # It starts a container in two thirds of runc's time, and an exec in half of it.
     if crun_works; then
         unnamed_crun
+        real=/berth/crun
         set -- "$@" --add-runtime crun=/berth/crun --default-runtime crun
+    else
+        real=$(command -v runc) || die "the image has neither crun nor runc"
     fi
+    # Session containers: the keeper looks at each before it runs, and has this one do the rest.
+    { ln -sf "$real" /berth/oci && ln -sf keeper /berth/runtime; } || die "cannot give berth's runtime its path"
+    set -- "$@" --add-runtime berth=/berth/runtime
 
     become "$@"
 }

@@ -16,7 +16,11 @@ pub struct Stat {
     pub modified: i128,
     /// The permissions: the last nine bits.
     pub mode: u32,
+    pub is_link: bool,
 }
+
+/// Go's bit for a symbolic link.
+const LINK: u32 = 1 << 27;
 
 impl Engine {
     /// What is at `path` in a container, which needn't run; its mounts count. `None` where nothing is.
@@ -27,7 +31,7 @@ impl Engine {
         let Some(found) = absent(found.map_err(explain(OP, name)))? else { return Ok(None) };
         let modified = found.modification_time.unwrap_or_default().parse::<jiff::Timestamp>();
         let modified = modified.map_err(|error| DockerError::broken(OP, name, error))?.as_nanosecond();
-        Ok(Some(Stat { modified, mode: found.file_mode & 0o777 }))
+        Ok(Some(Stat { modified, mode: found.file_mode & 0o777, is_link: found.file_mode & LINK != 0 }))
     }
 
     /// Whether a command in a running container exits with 0.

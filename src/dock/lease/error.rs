@@ -20,6 +20,9 @@ pub enum LeaseError {
     VolumeHeld { volume: String, holder: Option<String> },
     #[error("the volume `{volume}` cannot be used: {why}")]
     VolumeUnusable { volume: String, why: String },
+    /// The daemon's own runtime said why.
+    #[error("the container was not let run: {0}")]
+    NotLetRun(String),
     #[error("the image `{image}` declares the volume `{volume}`, which no session can have: {why}")]
     ImageVolume { image: String, volume: String, why: String },
     #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
@@ -37,6 +40,7 @@ impl Explain for LeaseError {
             Self::NoImage(_)
             | Self::NotShared(_)
             | Self::VolumeUnusable { .. }
+            | Self::NotLetRun(_)
             | Self::ImageVolume { .. } => Code::Configuration,
             Self::VolumeHeld { .. } | Self::NoName { .. } => Code::Unavailable,
         }
@@ -55,6 +59,9 @@ impl Explain for LeaseError {
             Self::VolumeHeld { holder: None, .. } => "try again, or see `berth ps`",
             Self::VolumeUnusable { .. } => {
                 "set `user` to the owner of its files, or give the volume a new name"
+            }
+            Self::NotLetRun(_) => {
+                "start it again; where it stays so, choose another place for the mount, or another image"
             }
             Self::ImageVolume { .. } => {
                 "choose another place for what is mounted there, or another image; `docker image inspect` shows its volumes"

@@ -100,6 +100,7 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         mounts,
         declared: Vec::new(),
+        looked_at: asked.config.dind.host.is_none(),
     };
     let same = row.labels.get(labels::LABEL_SPEC).is_some_and(|hash| *hash == spec.hash());
     match same && Some(row.image.as_str()) == image {

@@ -42,6 +42,7 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     let Some(mut spec) = spec(&image.name, names::network(asked)) else {
         return Seen::NotApplicable(format!("`{}` cannot be named", image.name));
     };
+    spec.looked_at = asked.config.dind.host.is_none();
     let settings = spec.server.settings.clone();
     let lease = async {
         let mut wire = Wire::connect(daemon.endpoint()).await?;
@@ -90,6 +91,7 @@ fn spec(image: &str, network: Network) -> Option<Spec> {
         env: Vec::new(),
         mounts: Vec::new(),
         declared: Vec::new(),
+        looked_at: true,
     })
 }
 
