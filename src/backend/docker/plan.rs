@@ -9,6 +9,7 @@ use super::inquiry::Inquiry;
 use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
+use crate::dock::place::Place;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
 use crate::failure::{Code, Failure};
