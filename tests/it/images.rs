@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::dind::own::OwnDaemon;
 use crate::harness::{
-    Berth, PATIENCE, Session, containers_of, docker_command, docker_says, eventually, expect_gone, inspect,
-    shared,
+    Berth, PATIENCE, Session, containers_of, docker_command, docker_says, eventually, expect_gone, home,
+    inspect, shared,
 };
 
 const PRETENDER: &str = include_str!("../../fixtures/hostile/pretender");
@@ -86,7 +87,7 @@ fn a_volume_that_a_link_leads_elsewhere_replaces_nothing() {
 }
 
 #[test]
-fn a_mount_that_a_link_leads_elsewhere_replaces_nothing() {
+fn a_mount_that_a_link_leads_elsewhere_is_refused_before_it_is_made() {
     let folder = shared("image-mount");
     fs::write(folder.join("keeper"), PRETENDER).unwrap();
     assert!(Command::new("chmod").args(["-R", "755"]).arg(&folder).status().unwrap().success());
@@ -94,20 +95,15 @@ fn a_mount_that_a_link_leads_elsewhere_replaces_nothing() {
         ("mount", "RUN mkdir /.berth && ln -s /.berth /w"),
         ("mount-root", "RUN ln -s / /w"),
         ("mount-proc", "RUN ln -s /proc /w"),
+        ("mount-nowhere", "RUN ln -s /nowhere /w"),
     ] {
         let (image, client) = (image(name, lines), format!("it-image-{name}"));
-        for _ in 0..4 {
-            let mut session = run(&image, &client, &[(&folder, "/w")]);
-            let answer = asked(&mut session);
-            assert!(
-                answer.as_ref().map_or(true, |(who, _)| who == "the keeper is PID 1"),
-                "{name}: {answer:?}"
-            );
-            session.close();
-            session.wait();
-            expect_gone(&client);
-        }
+        let said = asked(&mut run(&image, &client, &[(&folder, "/w:rw")])).unwrap_err();
+        let why = "the container was not let run: a link in the image leads elsewhere what is to be mounted at `/w`";
+        assert!(said.contains(why) && said.contains("choose another place"), "{name}: {said}");
+        expect_gone(&client);
     }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing was made in it");
 }
 
 #[test]
@@ -184,4 +180,72 @@ fn what_an_image_has_the_daemon_do_is_not_done() {
     assert!(!folder.join("checked").exists());
     docker_says(&["stop", "--time", "30", &container]);
     eventually("its end", PATIENCE, || containers_of("it-image-busy").is_empty().then_some(()));
+}
+
+#[test]
+fn a_daemon_that_is_not_berths_own_is_asked_for_the_images_links() {
+    let folder = shared("image-remote");
+    let image = image("remote", "RUN mkdir -p /x && ln -s / /x/w");
+    let remote = OwnDaemon::new("berth-test-dind-remote", 22404);
+    let (certs, share) = (home().join("certs"), folder.display());
+    remote.configure(&format!(
+        "host = \"tcp://127.0.0.1:22376\"\ncerts = \"{}\"\nshare = [\"{share}\"]\n\
+         [servers.linked]\nimage = \"{image}\"\nmounts = [\"{share}:/x/w/deep\"]\n\
+         [servers.plain]\nimage = \"{image}\"\nmounts = [\"{share}:/x/plain\"]",
+        certs.display()
+    ));
+    let start = |server: &str| {
+        let run = Berth::run(server).client("it-image-remote").env("BERTH_HOME", remote.home_folder());
+        run.start()
+    };
+    let said = asked(&mut start("linked")).unwrap_err();
+    assert!(
+        said.contains("a link in the image leads elsewhere what is to be mounted at `/x/w/deep`"),
+        "{said}"
+    );
+    expect_gone("it-image-remote");
+    let mut session = start("plain");
+    assert_eq!(
+        asked(&mut session),
+        Ok(("the keeper is PID 1".to_owned(), String::new())),
+        "{}",
+        session.stderr()
+    );
+    assert_eq!(inspect(&session.container())["HostConfig"]["Runtime"], "crun", "the daemon's own default");
+    session.close();
+    session.wait();
+    expect_gone("it-image-remote");
+}
+
+/// Swaps `/p/sub`, which others mount, for links to what is the daemon's, and back.
+const SWAPPER: &str = "while :; do for to in /berth/certs /var/run /proc; do ln -sfnT $to /p/link; \
+    mv --exchange -T /p/link /p/sub; mv --exchange -T /p/link /p/sub; done; done";
+
+#[test]
+fn a_session_that_swaps_a_mounts_source_gets_another_nothing() {
+    let folder = shared("image-swapped");
+    fs::create_dir(folder.join("sub")).unwrap();
+    fs::write(folder.join("sub/keeper"), PRETENDER).unwrap();
+    let image = image(
+        "swapped",
+        "RUN mkdir /.berth && cp /pretender /.berth/keeper && ln -s /.berth /.a\nVOLUME /.a",
+    );
+    let mount = format!("{}:/p:rw", folder.display());
+    let swapper = Berth::image("berth-everything").client("it-image-swapper").args(["--mount", &mount]);
+    let _swapper = swapper.args(["--", "sh", "-c", SWAPPER]).start();
+    let _other =
+        Berth::run("secretive").client("it-image-other").env("BERTH_TEST_HIDDEN", "a token").started();
+    eventually("a swap", PATIENCE, || folder.join("link").symlink_metadata().is_ok().then_some(()));
+    let mut let_run = 0;
+    for _ in 0..12 {
+        let mut session = run(&image, "it-image-swapped", &[(&folder.join("sub"), "/w")]);
+        if let Ok(answer) = asked(&mut session) {
+            assert_eq!(answer, ("the keeper is PID 1".to_owned(), String::new()));
+            let_run += 1;
+        }
+        session.close();
+        session.wait();
+        expect_gone("it-image-swapped");
+    }
+    println!("{let_run} of 12 were let run");
 }

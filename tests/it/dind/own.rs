@@ -32,6 +32,10 @@ impl OwnDaemon {
         std::fs::write(self.home.path().join("berth.toml"), config).expect("a configuration");
     }
 
+    pub(crate) fn home_folder(&self) -> &str {
+        self.home.path().to_str().expect("a plain path")
+    }
+
     pub(crate) fn certs(&self) -> PathBuf {
         self.home.path().join("certs")
     }
