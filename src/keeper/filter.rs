@@ -1,4 +1,4 @@
-//! Stops a server from taking PID 1's processor time or limits away.
+//! Stops a server from taking PID 1's processor time or limits away, and from forging the engine's signals.
 //!
 //! Both run as the same user, and the kernel lets a user slow down all of their own processes. Suppose that PID 1 were
 //! in the idle class or at the lowest priority, beside hundreds of busy processes. Then its container would long
@@ -21,13 +21,14 @@ pub(super) const ALLOW: u32 = 0x7fff_0000;
 /// `SECCOMP_RET_ERRNO` with `EPERM`.
 pub(super) const REFUSE: u32 = 0x0005_0001;
 
-/// Where `seccomp_data` has them. Of an argument only the lower half: all of these are an `int` to the kernel.
+/// Where `seccomp_data` has them. Of the first two arguments only the lower half: these are an `int` to the kernel.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST: u32 = 16;
 const SECOND: u32 = 24;
+const THIRD: u32 = 32;
 
-/// The x32 calls of x86-64 are these numbers with this bit; none that is looked for here has a number of its own there.
+/// The x32 calls of x86-64 are these numbers with this bit, or have numbers of their own with it.
 const X32: u32 = 0x4000_0000;
 const PRIO_PROCESS: u32 = 0;
 const IOPRIO_WHO_PROCESS: u32 = 1;
@@ -41,23 +42,45 @@ const EINVAL: i32 = 22;
 #[derive(Debug)]
 pub(super) struct Abi {
     pub(super) audit: u32,
-    /// `sched_setparam`, `sched_setscheduler`, `sched_setaffinity`, `sched_setattr`, `prlimit64`: a pid comes first.
-    pub(super) by_pid: [u32; 5],
+    /// `sched_setparam`, `sched_setscheduler`, `sched_setaffinity`, `sched_setattr`, `prlimit64`, `rt_sigqueueinfo`,
+    /// `rt_tgsigqueueinfo`, and the last two as x32 has them: a pid comes first.
+    pub(super) by_pid: [u32; BY_PID],
     /// `setpriority` and `ioprio_set`: the kind of target comes first, then which of them.
     pub(super) priority: u32,
     pub(super) io_priority: u32,
 }
 
-pub(super) const X86_64: Abi =
-    Abi { audit: 0xc000_003e, by_pid: [142, 144, 203, 314, 302], priority: 141, io_priority: 251 };
-pub(super) const I386: Abi =
-    Abi { audit: 0x4000_0003, by_pid: [154, 156, 241, 351, 340], priority: 97, io_priority: 289 };
-pub(super) const AARCH64: Abi =
-    Abi { audit: 0xc000_00b7, by_pid: [118, 119, 122, 274, 261], priority: 140, io_priority: 30 };
-pub(super) const ARM: Abi =
-    Abi { audit: 0x4000_0028, by_pid: [154, 156, 241, 380, 369], priority: 97, io_priority: 314 };
+const BY_PID: usize = 9;
 
-const PART: usize = 22;
+/// `pidfd_send_signal` everywhere: the third argument is what its sender says of itself, or nothing.
+pub(super) const BY_PIDFD: u32 = 424;
+
+pub(super) const X86_64: Abi = Abi {
+    audit: 0xc000_003e,
+    by_pid: [142, 144, 203, 314, 302, 129, 297, 524, 536],
+    priority: 141,
+    io_priority: 251,
+};
+pub(super) const I386: Abi = Abi {
+    audit: 0x4000_0003,
+    by_pid: [154, 156, 241, 351, 340, 178, 335, 178, 335],
+    priority: 97,
+    io_priority: 289,
+};
+pub(super) const AARCH64: Abi = Abi {
+    audit: 0xc000_00b7,
+    by_pid: [118, 119, 122, 274, 261, 138, 240, 138, 240],
+    priority: 140,
+    io_priority: 30,
+};
+pub(super) const ARM: Abi = Abi {
+    audit: 0x4000_0028,
+    by_pid: [154, 156, 241, 380, 369, 178, 363, 178, 363],
+    priority: 97,
+    io_priority: 314,
+};
+
+const PART: usize = 31;
 /// A part for each of two ways, and the refusal of any other.
 pub(super) const LENGTH: usize = 2 * PART + 1;
 
@@ -84,34 +107,52 @@ pub(super) const fn program(native: &Abi, compatible: &Abi) -> [Instruction; LEN
 
 /// Jumps are counted from the next instruction, and lead forward only.
 const fn part(abi: &Abi) -> [Instruction; PART] {
-    let [setparam, setscheduler, setaffinity, setattr, prlimit] = abi.by_pid;
-    [
+    const FIRST_BY_PID: usize = 4;
+    let mut part = [
         load(ARCHITECTURE),
         // To the end of this part.
-        check(abi.audit, 0, 20),
+        check(abi.audit, 0, 29),
         load(NUMBER),
         Instruction { code: AND, if_so: 0, if_not: 0, value: !X32 },
-        check(setparam, 7, 0),
-        check(setscheduler, 6, 0),
-        check(setaffinity, 5, 0),
-        check(setattr, 4, 0),
-        check(prlimit, 3, 0),
-        check(abi.priority, 4, 0),
-        check(abi.io_priority, 5, 0),
+        // Those by pid.
+        done(ALLOW),
+        done(ALLOW),
+        done(ALLOW),
+        done(ALLOW),
+        done(ALLOW),
+        done(ALLOW),
+        done(ALLOW),
+        done(ALLOW),
+        done(ALLOW),
+        check(abi.priority, 5, 0),
+        check(abi.io_priority, 6, 0),
+        check(BY_PIDFD, 9, 0),
         done(ALLOW),
         // By pid.
         load(FIRST),
-        check(KEEPER, 6, 7),
+        check(KEEPER, 10, 11),
         // A priority: of a process, or else it is refused.
         load(FIRST),
-        check(PRIO_PROCESS, 2, 4),
+        check(PRIO_PROCESS, 2, 8),
         load(FIRST),
-        check(IOPRIO_WHO_PROCESS, 0, 2),
+        check(IOPRIO_WHO_PROCESS, 0, 6),
         load(SECOND),
-        check(KEEPER, 0, 1),
+        check(KEEPER, 4, 5),
+        // A pointer: both halves.
+        load(THIRD),
+        check(0, 0, 2),
+        load(THIRD + 4),
+        check(0, 1, 0),
         done(REFUSE),
         done(ALLOW),
-    ]
+    ];
+    let (mut n, mut left) = (0, 12);
+    while n < BY_PID {
+        part[FIRST_BY_PID + n] = check(abi.by_pid[n], left, 0);
+        n += 1;
+        left -= 1;
+    }
+    part
 }
 
 const fn load(value: u32) -> Instruction {

@@ -17,7 +17,7 @@ use std::{env, process, thread};
 use super::locks::Locks;
 use super::protocol;
 use super::server::Server;
-use super::sys::{self, Wanted};
+use super::sys::{self, Signal, Wanted};
 use super::{Failure, Hold};
 
 /// From an announced claim (SIGUSR1) to the claim: its owner may have died in between, and the container was taken from
@@ -49,7 +49,7 @@ pub(super) enum Event {
     /// Somebody is about to claim.
     Announced,
     Claimed,
-    /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon; or somebody else does (SIGUSR2).
+    /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon; or somebody else does by it (SIGUSR2).
     StopAsked,
     /// The lifeline is at its end: the owner is dead or has left.
     OwnerGone,
@@ -253,15 +253,17 @@ impl Lines {
         }
     }
 
-    /// Takes one signal, so that it does not wake us again.
+    /// Takes one signal, so that it does not wake us again. What a process of the container sends counts for nothing: it
+    /// could put off the end of a container that nobody has claimed, or pass for `berth kill`.
     fn signalled(&mut self) -> Event {
-        match sys::take_signal(&self.signals) {
-            Some(sys::SIGUSR1) => Event::Announced,
-            Some(sys::SIGCHLD) => {
+        let signal = sys::take_signal(&self.signals);
+        match signal.filter(|signal| signal.is_from_outside || signal.number == sys::SIGCHLD) {
+            Some(Signal { number: sys::SIGUSR1, .. }) => Event::Announced,
+            Some(Signal { number: sys::SIGCHLD, .. }) => {
                 let ended = self.server.as_mut().is_some_and(Server::reap);
                 if ended { Event::ServerEnded } else { Event::Nothing }
             }
-            Some(sys::SIGUSR2) => {
+            Some(Signal { number: sys::SIGUSR2, .. }) => {
                 if self.server.is_none() && !self.is_ended {
                     // An owner who can't be told is gone.
                     let _ = write!(io::stdout(), "{}", protocol::ENDED_LINE);

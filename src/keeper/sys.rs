@@ -54,7 +54,8 @@ const ESRCH: c_int = 3;
 const POLLIN: c_short = 1;
 const POLLOUT: c_short = 4;
 /// The size of `signalfd_siginfo`: a read takes whole ones only.
-const SIGNAL_RECORD: usize = 128;
+pub(super) const SIGNAL_RECORD: usize = 128;
+const SI_USER: c_int = 0;
 
 /// `sigset_t`: 1024 bits, in glibc as in musl.
 #[repr(C)]
@@ -169,12 +170,32 @@ pub(super) fn signals(children: bool) -> io::Result<File> {
     }
 }
 
-/// Reads the number of one signal that has come.
-pub(super) fn take_signal(mut signals: &File) -> Option<c_int> {
+/// A signal that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Signal {
+    pub(super) number: c_int,
+    /// Whether a process outside of this pid namespace has sent it with kill(2): the engine, or somebody on its machine.
+    pub(super) is_from_outside: bool,
+}
+
+/// Reads one signal that has come.
+pub(super) fn take_signal(mut signals: &File) -> Option<Signal> {
     let mut record = [0; SIGNAL_RECORD];
     signals.read_exact(&mut record).ok()?;
-    // `ssi_signo`, the record's first field.
-    record.first_chunk().map(|number| c_int::from_ne_bytes(*number))
+    Some(signal_of(&record))
+}
+
+/// Reads a `signalfd_siginfo`: `ssi_signo`, `ssi_errno`, `ssi_code`, `ssi_pid`.
+///
+/// A sender that has no number in our namespace is shown as 0. That alone proves nothing: with sigqueue(3) a sender
+/// writes its own number, and other kinds of signals have none. Only kill(2) gives `SI_USER`, and there the kernel writes
+/// the number.
+pub(super) fn signal_of(record: &[u8; SIGNAL_RECORD]) -> Signal {
+    let field = |n: usize| {
+        let bytes = record[4 * n..].first_chunk().copied().unwrap_or_default();
+        c_int::from_ne_bytes(bytes)
+    };
+    Signal { number: field(0), is_from_outside: field(2) == SI_USER && field(3) == 0 }
 }
 
 /// Reaps one child that has ended, adopted ones too: its pid and its wait status.

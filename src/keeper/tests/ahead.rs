@@ -169,16 +169,17 @@ fn a_server_that_cannot_run_is_named() {
 
 #[test]
 fn an_announced_claim_is_waited_for_a_few_seconds() {
-    let server = "sleep 0.5; kill -USR1 1; echo announced; exec cat";
-    let mut berth = shell(MINUTE, 2000, server);
-    assert_eq!(berth.line(), "announced");
-    let (code, _, time) = berth.exit();
+    let announced = || {
+        let mut berth = shell(MINUTE, 2000, "echo ready; exec cat");
+        assert_eq!(berth.line(), "ready");
+        berth.signal("USR1");
+        berth
+    };
+    let (code, _, time) = announced().exit();
     assert_eq!(code, Some(143));
     assert!(time >= Duration::from_secs(4) && time < AT_ONCE, "{time:?}");
 
-    let mut berth = shell(MINUTE, 2000, server);
-    assert_eq!(berth.line(), "announced");
-    let mut berth = berth.send(CLAIM);
+    let mut berth = announced().send(CLAIM);
     thread::sleep(Duration::from_secs(6));
     assert!(berth.child.try_wait().unwrap().is_none(), "it has an owner");
     let (code, printed, _) = berth.send(b"here\n").let_go().exit();
@@ -205,8 +206,9 @@ fn the_lifeline_is_closed_to_the_server() {
 #[test]
 fn a_stop_reaches_the_server() {
     let obedient = "trap 'echo term; exit 7' TERM; echo ready; while :; do sleep 0.05; done";
-    let mut berth = claimed(MINUTE, &format!("(sleep 0.5; kill -TERM 1) & {obedient}"));
+    let mut berth = claimed(MINUTE, obedient);
     assert_eq!(berth.line(), "ready");
+    berth.signal("TERM");
     let (code, printed, time) = berth.exit();
     assert_eq!((code, printed.as_str()), (Some(7), "term\n"));
     assert!(time < AT_ONCE, "{time:?}");

@@ -2,7 +2,9 @@
 
 use super::hold::{Berth, CLAIM, MINUTE};
 use super::{KEEPER, field};
-use crate::filter::{AARCH64, ALLOW, AND, ARM, Abi, I386, IF_EQUAL, LOAD, REFUSE, RETURN, X86_64, program};
+use crate::filter::{
+    AARCH64, ALLOW, AND, ARM, Abi, BY_PIDFD, I386, IF_EQUAL, LENGTH, LOAD, REFUSE, RETURN, X86_64, program,
+};
 use crate::sys::Instruction;
 
 const OF_PROCESS: u64 = 0;
@@ -12,10 +14,13 @@ const X32: u32 = 0x4000_0000;
 
 /// What the kernel makes of a call.
 fn decide(program: &[Instruction], audit: u32, number: u32, arguments: [u64; 2]) -> u32 {
-    let [first, second] = arguments.map(u64::to_le_bytes);
+    let [first, second] = arguments;
+    decide_all(program, audit, number, [first, second, 0])
+}
+
+fn decide_all(program: &[Instruction], audit: u32, number: u32, arguments: [u64; 3]) -> u32 {
     let mut data = [number.to_le_bytes(), audit.to_le_bytes(), [0; 4], [0; 4]].concat();
-    data.extend(first);
-    data.extend(second);
+    data.extend(arguments.into_iter().flat_map(u64::to_le_bytes));
     let (mut at, mut accumulator) = (0, 0);
     loop {
         let Instruction { code, if_so, if_not, value } = program[at];
@@ -33,7 +38,7 @@ fn decide(program: &[Instruction], audit: u32, number: u32, arguments: [u64; 2])
     }
 }
 
-fn every_way() -> impl Iterator<Item = ([Instruction; 45], &'static Abi, &'static str)> {
+fn every_way() -> impl Iterator<Item = ([Instruction; LENGTH], &'static Abi, &'static str)> {
     let ways = [(&X86_64, &I386, ["x86_64", "i386"]), (&AARCH64, &ARM, ["aarch64", "arm"])];
     ways.into_iter().flat_map(|(native, compatible, [one, other])| {
         let filter = program(native, compatible);
@@ -74,6 +79,15 @@ fn what_is_aimed_at_pid_1_is_refused_however_it_is_called() {
 }
 
 #[test]
+fn a_signal_by_pidfd_says_nothing_of_its_own_sender() {
+    for (filter, abi, name) in every_way() {
+        for (info, verdict) in [(0, ALLOW), (1, REFUSE), (1 << 32, REFUSE), (0x7fff_0000_1000, REFUSE)] {
+            assert_eq!(decide_all(&filter, abi.audit, BY_PIDFD, [3, 12, info]), verdict, "{name} {info:#x}");
+        }
+    }
+}
+
+#[test]
 fn no_other_way_to_call_leads_past_it() {
     let filter = program(&X86_64, &I386);
     for number in X86_64.by_pid {
@@ -94,6 +108,7 @@ const TRIES: &str = r#"
             printf "%s" "$call"; try $call $pid
         done
         printf "prlimit"; try prlimit --pid $pid --nofile=99:99
+        printf "queue"; try env kill -q 1 -CHLD $pid
     done
     printf "renice -u"; try renice -n 19 -u 0
     grep ^Seccomp: /proc/self/status"#;
@@ -105,12 +120,14 @@ taskset -p 1 refused
 ionice -c 3 -p refused
 renice -n 19 -p refused
 prlimit refused
+queue refused
 chrt --batch --pid 0 done
 chrt --idle --pid 0 done
 taskset -p 1 done
 ionice -c 3 -p done
 renice -n 19 -p done
 prlimit done
+queue done
 renice -u refused
 Seccomp:\t2
 ";
@@ -124,16 +141,16 @@ fn a_server_started_ahead_takes_nothing_from_the_keeper() {
 #[test]
 fn a_server_that_an_exec_becomes_takes_nothing_from_the_keeper() {
     let company = format!(
-        "TRIES='{}'\n({KEEPER} exec --session s1 -- sh -c \"$TRIES\"; kill -TERM 1) &",
+        "TRIES='{}'\n({KEEPER} exec --session s1 -- sh -c \"$TRIES\") &",
         TRIES.replace('\'', r"'\''")
     );
-    let (printed, _) = Berth::hold(MINUTE, MINUTE, &company).send(CLAIM).end();
+    let (printed, _) = Berth::hold(MINUTE, MINUTE, &company).send(CLAIM).let_go().end();
     assert_eq!(printed, TRIED);
 }
 
 #[test]
 fn where_no_filter_may_be_a_server_runs_without() {
-    let company = format!("({KEEPER} exec --session s1 -- grep ^Seccomp: /proc/self/status; kill -TERM 1) &");
-    let (printed, _) = Berth::with_new_privileges(&company).send(CLAIM).end();
+    let company = format!("({KEEPER} exec --session s1 -- grep ^Seccomp: /proc/self/status) &");
+    let (printed, _) = Berth::with_new_privileges(&company).send(CLAIM).let_go().end();
     assert_eq!(field(&printed, "Seccomp"), Some("0"));
 }
