@@ -85,6 +85,7 @@ where
         shared: Arc::clone(&shared),
         stop: options.stop.clone(),
         interactive: options.interactive,
+        beginning: None,
         burst: BytesMut::new(),
     };
     let client = Writer {

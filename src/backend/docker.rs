@@ -1,5 +1,6 @@
 //! Runs a session's server in a container of its own, in a Docker daemon.
 
+mod again;
 mod housekeeping;
 mod image;
 pub mod inquiry;

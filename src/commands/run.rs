@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,13 +77,13 @@ pub async fn run(
         Ok(plan)
     });
     let trace = options.trace.clone();
-    let mut attempt = 0;
+    let mut is_first = true;
     serve(options, |said| {
         let (mut prepared, trace) = (prepared.clone(), trace.clone());
+        let first = std::mem::take(&mut is_first);
         if let Ok(plan) = &mut prepared {
-            plan.spec.attempt = attempt;
+            plan.is_first = first;
         }
-        attempt += 1;
         async move { Box::pin(start(prepared?, said, trace)).await }
     })
     .await
@@ -176,6 +177,8 @@ fn plan(
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args),
+        containers: Arc::default(),
+        is_first: true,
         tell_nameservers: crate::dind::asks_as_we_do(config, &endpoint),
         endpoint,
         // Where there is none, what is needed of it will be missed.

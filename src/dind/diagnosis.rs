@@ -27,6 +27,8 @@ const DEATHS: i64 = 2;
 const LONG_PAUSE: Duration = Duration::from_secs(3);
 /// A machine that has been up for less may still be starting its engine.
 const MACHINE_BOOTS_WITHIN: Duration = Duration::from_mins(10);
+/// Whoever restarts a container (`docker restart`) starts it this soon after its end.
+const RESTARTED_WITHIN: Duration = Duration::from_secs(3);
 const LOG_LINES: u32 = 12;
 
 /// What is to be done about it.
@@ -181,11 +183,14 @@ fn judge(
     {
         return Diagnosis::Down(dying(name, "dies at its start", words));
     }
-    if container.status == "exited" {
-        return down(&format!("has exited (exit code {})", container.exit_code));
-    }
     let since = |time: &str| time.parse::<Timestamp>().ok().map(|then| span(then, now));
     let (started, finished) = (since(&container.started_at), since(&container.finished_at));
+    if container.status == "exited" {
+        if finished.is_some_and(|age| age < RESTARTED_WITHIN) {
+            return Diagnosis::Starting("it has just ended, and may be started again".to_owned());
+        }
+        return down(&format!("has exited (exit code {})", container.exit_code));
+    }
     let paused_for =
         if is_up { finished.zip(started).map(|(end, start)| end.saturating_sub(start)) } else { finished };
     let again_and_again = container.restarts >= DEATHS && paused_for.is_some_and(|pause| pause >= LONG_PAUSE);

@@ -67,7 +67,10 @@ impl Spec {
 
     fn claim_within_ms(&self) -> u32 {
         let slow = self.server.settings.start_timeout / SLOW_START;
-        u32::try_from(slow.as_millis()).unwrap_or(u32::MAX).clamp(CLAIM_WITHIN_MS, LONGEST_CLAIM_MS)
+        let first =
+            u32::try_from(slow.as_millis()).unwrap_or(u32::MAX).clamp(CLAIM_WITHIN_MS, LONGEST_CLAIM_MS);
+        // Who was too late for the container before has longer.
+        (first << self.attempt.min(3)).min(LONGEST_CLAIM_MS)
     }
 
     /// The body of `POST /containers/create` for the session's own container, with the keeper at `place`.
@@ -404,6 +407,8 @@ mod tests {
                 spec(&Overrides::default().with("start_timeout", &[timeout])).create_body(&Place::example());
             body["Cmd"][1].as_str().unwrap().to_owned()
         };
+        let again = |attempt| Spec { attempt, ..plain() }.claim_within_ms();
+        assert_eq!([0, 1, 2, 3, 9].map(again), [4000, 8000, 16_000, 30_000, 30_000], "it was late before");
         assert_eq!([waits("1s"), waits("30s"), waits("2m"), waits("1h")], ["4000", "4000", "15000", "30000"]);
         let slow = spec(&Overrides::default().with("start_timeout", &["5m"]));
         assert_eq!(slow.hash(), plain().hash(), "it makes no other kind");

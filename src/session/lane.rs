@@ -102,7 +102,9 @@ where
             if self.client.end.is_some() {
                 return self.farewell(&served, &exit, &failure, upstream).await;
             }
-            let tries = (exit != Exit::Ended).then(|| self.recovery.lost(served.has_spoken)).flatten();
+            let ended_itself = served.end != Ending::Itself || exit != Exit::Lost;
+            let tries =
+                (exit != Exit::Ended).then(|| self.recovery.lost(served.has_spoken, ended_itself)).flatten();
             let Some(tries) = tries else {
                 // The container goes at once, however long the client takes to ask again.
                 return tokio::join!(self.apologise(failure), upstream.release()).0;

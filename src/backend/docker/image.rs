@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::again::Setback;
 use super::plan::{Plan, in_time};
 use super::reach::connect;
 use crate::bake::{LABEL_INTEGRITY, Oven};
@@ -55,7 +56,7 @@ pub(super) struct Found {
 
 /// Looks at the image; bakes or fetches it first if the daemon lacks it. That may take minutes, which no timeout of the
 /// start counts.
-pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Failure> {
+pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Setback> {
     let Plan { spec: Spec { server, .. }, host, cli, progress, state, .. } = plan;
     let timeout = server.settings.start_timeout;
     let looking = async || {
@@ -65,7 +66,7 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
     };
     let (wire, image) = looking().await?;
     if let (Some(image), Some(recipe)) = (&image, &server.recipe) {
-        recipe.expects(&image.integrity)?;
+        recipe.expects(&image.integrity).map_err(Failure::from)?;
     }
     if image.is_some() || (server.recipe.is_none() && !plan.fetch) {
         return Ok(Found { wire, image, is_new: false });
@@ -74,7 +75,7 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
     let began = Instant::now();
     let oven = Oven { daemon: engine, host: host.as_ref(), cli, progress, state };
     if let Some(recipe) = &server.recipe {
-        oven.bake(recipe, false).await?;
+        oven.bake(recipe, false).await.map_err(Failure::from)?;
         trace.step("bake the image", began, &server.image);
     } else {
         let fetched = oven.fetch(&server.image).await;
@@ -86,7 +87,7 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
 }
 
 /// Asks what the image is.
-async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Failure> {
+async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Setback> {
     let began = Instant::now();
     let image = wire.image(&plan.spec.server.image, LABEL_INTEGRITY).await?;
     trace.step("inspect the image", began, &plan.spec.server.image);

@@ -1,10 +1,13 @@
 //! What a start needs to know of its session's container.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::again::Setback;
 use super::inquiry::Inquiry;
 use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
@@ -23,6 +26,10 @@ pub struct Plan {
     /// `None`: the first message will say.
     pub client: Option<Client>,
     pub endpoint: Endpoint,
+    /// How many containers the session has been given a name for.
+    pub containers: Arc<AtomicU32>,
+    /// It is the session's beginning: no server has been there yet.
+    pub is_first: bool,
     /// Whoever can say why the daemon does not answer.
     pub inquiry: Option<Inquiry>,
     /// Where what a package is baked on may be.
@@ -77,13 +84,13 @@ pub(super) async fn in_time<T>(
     timeout: Duration,
     what: &str,
     server: &str,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    work: impl Future<Output = Result<T, Setback>>,
+) -> Result<T, Setback> {
     tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
-        Err(Failure {
+        Err(Setback::Lasting(Failure {
             code: Code::Unavailable,
             text: format!("the {what} of `{server}` was not ready within {timeout:?}"),
             next: Some("look at the DinD daemon with `berth status`, or raise `start_timeout`".to_owned()),
-        })
+        }))
     })
 }

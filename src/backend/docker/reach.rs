@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::again::Setback;
 use super::inquiry::{Inquiry, Outlook};
 use super::plan::Plan;
 use crate::dock::dial::DialError;
@@ -24,12 +25,12 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Connects. A daemon that is about to start is waited for at a session's beginning; in its midst, recovery has a patience of
 /// its own.
-pub(super) async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Failure> {
+pub(super) async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Setback> {
     let began = std::time::Instant::now();
     let wire = match (Wire::connect(&plan.endpoint).await, &plan.inquiry) {
         (Ok(wire), _) => wire,
         (Err(error @ DockerError::Dial(_)), Some(inquiry)) => {
-            let waits = plan.spec.attempt == 0 && is_absence(&error);
+            let waits = plan.is_first && is_absence(&error);
             let patience = if waits { plan.spec.server.settings.start_timeout } else { Duration::ZERO };
             let wire =
                 outlast(inquiry, error, patience, async || Wire::connect(&plan.endpoint).await).await?;
@@ -57,11 +58,11 @@ async fn outlast<T>(
     error: DockerError,
     patience: Duration,
     connect: impl AsyncFn() -> Result<T, DockerError>,
-) -> Result<T, Failure> {
+) -> Result<T, Setback> {
     let began = Instant::now();
     let once = async || match tokio::time::timeout(TRIED_FOR, connect()).await {
         Ok(Err(error)) if is_absence(&error) => None,
-        Ok(tried) => Some(tried.map_err(Failure::from)),
+        Ok(tried) => Some(tried.map_err(Setback::from)),
         Err(_) => None,
     };
     let turn = match inquiry.turn(&once).await {
@@ -70,9 +71,9 @@ async fn outlast<T>(
     };
     loop {
         match turn.ask().await {
-            Outlook::Hopeless(failure) => return Err(failure),
+            Outlook::Hopeless(failure) => return Err(failure.into()),
             Outlook::Starting(_) if patience.is_zero() => return Err(error.into()),
-            Outlook::Starting(what) if began.elapsed() >= patience => return Err(late(&what, patience)),
+            Outlook::Starting(what) if began.elapsed() >= patience => return Err(late(&what, patience).into()),
             Outlook::Starting(what) => turn.tell(&what),
             // It may have come while that was asked.
             Outlook::Unknown => return once().await.unwrap_or_else(|| Err(error.into())),
@@ -141,7 +142,7 @@ mod tests {
             if began.elapsed() >= up_after { Ok(began.elapsed().as_millis()) } else { Err(refused()) }
         };
         let result = outlast(inquiry, refused(), patience, connect).await;
-        (result, began.elapsed().as_millis())
+        (result.map_err(Failure::from), began.elapsed().as_millis())
     }
 
     #[tokio::test(start_paused = true)]

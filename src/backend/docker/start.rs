@@ -1,10 +1,12 @@
 //! From a configured server to a running one: connections, image, container, process, with as many steps at once as
 //! possible.
 
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::again::{self, Setback};
 use super::image::{self, Found, Image};
 use super::plan::{Plan, in_time};
 use super::reach::connect;
@@ -26,20 +28,38 @@ use crate::session::client::identity::Client;
 
 /// Starts the server in a container of its own. Begins before the client has said anything; only the container waits for
 /// that, for its name says whose it is.
+///
+/// At a session's beginning it is tried again for `connect_timeout`; later the session itself tries again.
 pub async fn start(
-    plan: Plan,
+    mut plan: Plan,
     said: oneshot::Receiver<Option<String>>,
     trace: Trace,
 ) -> Result<DockerUpstream, Failure> {
     let began = Instant::now();
+    let mut caller = Caller { said: Some(said), client: plan.client.clone() };
+    let within = if plan.is_first { plan.spec.server.settings.connect_timeout } else { Duration::ZERO };
+    again::until_done(within, async || {
+        // A name of its own: the container of the try before may still be there.
+        plan.spec.attempt = plan.containers.fetch_add(1, Ordering::Relaxed);
+        attempt(&plan, &mut caller, &trace, began).await
+    })
+    .await
+}
+
+async fn attempt(
+    plan: &Plan,
+    caller: &mut Caller,
+    trace: &Trace,
+    began: Instant,
+) -> Result<DockerUpstream, Setback> {
     let timeout = plan.spec.server.settings.start_timeout;
     let server = plan.spec.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
-    let ready = tokio::try_join!(look_for_standby(&plan, said, &trace), image::have(&plan, &engine, &trace))?;
+    let ready = tokio::try_join!(look_for_standby(plan, caller, trace), image::have(plan, &engine, trace))?;
     let ((mut spec, mut wire, standby), Found { wire: exec_wire, image, is_new }) = ready;
     if is_new {
         // The other one has been silent for as long as that took.
-        wire = connect(&plan, &trace, "connect again").await?;
+        wire = connect(plan, trace, "connect again").await?;
     }
     let Some(image) = image else { return Err(LeaseError::NoImage(plan.spec.server.image.clone()).into()) };
     let argv = match &plan.spec.server.command {
@@ -48,8 +68,29 @@ pub async fn start(
     };
     spec.declared = image.declared(&plan.spec.server)?;
     let tell_nameservers = plan.tell_nameservers;
-    let start = Start { began, engine, spec, argv, image, tell_nameservers, trace };
+    let start = Start { began, engine, spec, argv, image, tell_nameservers, trace: trace.clone() };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
+}
+
+/// Who is served, as soon as that is known.
+struct Caller {
+    /// `None` once it has come, or never will.
+    said: Option<oneshot::Receiver<Option<String>>>,
+    client: Option<Client>,
+}
+
+impl Caller {
+    /// `None`: it has left without a word. Cancel safe.
+    async fn client(&mut self) -> Option<Client> {
+        if self.client.is_none()
+            && let Some(said) = &mut self.said
+        {
+            let name = said.await;
+            self.said = None;
+            self.client = name.ok().map(|name| Client::from_message(name.as_deref()));
+        }
+        self.client.clone()
+    }
 }
 
 /// A start that has found out all it must know.
@@ -69,7 +110,7 @@ impl Start {
         wire: Wire,
         exec_wire: Wire,
         standby: Vec<Standby>,
-    ) -> Result<DockerUpstream, Failure> {
+    ) -> Result<DockerUpstream, Setback> {
         let (wire, claimed) = self.claim(wire, standby).await?;
         let Some(claimed) = claimed else { return self.cold(wire, exec_wire).await };
         let began = Instant::now();
@@ -83,7 +124,8 @@ impl Start {
                 self.trace.step("take over the container", began, claimed.id());
                 Ok(upstream)
             }
-            Err(failure) => {
+            Err(setback) => {
+                let failure = Failure::from(setback);
                 // It may have come to its end in this moment; there is still the other way.
                 tracing::warn!("cannot use the standby container `{}`: {failure}", claimed.name());
                 drop(self.engine.remove(claimed.id()).await);
@@ -97,7 +139,7 @@ impl Start {
     }
 
     /// Claims the first of `standby` that can be had.
-    async fn claim(&self, mut wire: Wire, standby: Vec<Standby>) -> Result<(Wire, Option<Standby>), Failure> {
+    async fn claim(&self, mut wire: Wire, standby: Vec<Standby>) -> Result<(Wire, Option<Standby>), Setback> {
         for candidate in standby.into_iter().filter(|candidate| candidate.is_of(&self.image.id)) {
             let began = Instant::now();
             match candidate.claim(&mut wire).await {
@@ -122,7 +164,7 @@ impl Start {
     }
 
     /// A container of its own, made now.
-    async fn cold(self, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Failure> {
+    async fn cold(self, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
         let began = Instant::now();
         let lease = Lease::create(&self.engine, wire, &self.spec).await?;
         self.trace.step("create, start and attach", began, lease.container());
@@ -130,8 +172,8 @@ impl Start {
         Ok(self.up(lease, exec, Made::Now))
     }
 
-    async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Failure> {
-        let taking = async { Ok::<_, Failure>(standby.take(wire, &self.spec.owner()).await?) };
+    async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
+        let taking = async { Ok::<_, Setback>(standby.take(wire, &self.spec.owner()).await?) };
         let (lease, exec) = tokio::try_join!(taking, self.exec(exec_wire, standby.id(), standby.place()))?;
         Ok(self.up(lease, exec, Made::Before))
     }
@@ -141,14 +183,14 @@ impl Start {
         standby: &Standby,
         wire: Wire,
         waiting: Wire,
-    ) -> Result<DockerUpstream, Failure> {
+    ) -> Result<DockerUpstream, Setback> {
         let Prestarted { input, output, end } =
             standby.take_server(wire, waiting, &self.spec.owner()).await?;
         let hold = Hold::Container(end);
         Ok(self.upstream(standby.id().to_owned(), (input, output), hold, Made::Before))
     }
 
-    async fn exec(&self, wire: Wire, container: &str, place: &Place) -> Result<exec::Exec, Failure> {
+    async fn exec(&self, wire: Wire, container: &str, place: &Place) -> Result<exec::Exec, Setback> {
         let began = Instant::now();
         let Spec { env, session, .. } = &self.spec;
         let options = self.spec.keeper_options();
@@ -203,15 +245,10 @@ impl Start {
 /// Connects, learns who the client is, and asks what stands by for it.
 async fn look_for_standby(
     plan: &Plan,
-    said: oneshot::Receiver<Option<String>>,
+    caller: &mut Caller,
     trace: &Trace,
-) -> Result<(Spec, Wire, Vec<Standby>), Failure> {
-    let (wire, client) = tokio::join!(connect(plan, trace, "connect for the container"), async {
-        match &plan.client {
-            Some(client) => Some(client.clone()),
-            None => said.await.ok().map(|name| Client::from_message(name.as_deref())),
-        }
-    });
+) -> Result<(Spec, Wire, Vec<Standby>), Setback> {
+    let (wire, client) = tokio::join!(connect(plan, trace, "connect for the container"), caller.client());
     // A client that left without a word needs no server, and whoever waits for this is being dropped.
     let Some(client) = client else { return std::future::pending().await };
     let mut wire = wire?;
@@ -227,8 +264,8 @@ async fn look_for_standby(
             trace.step("look for a container on standby", began, &format!("{} found", standby.len()));
             Ok((spec, wire, standby))
         }
-        Err(failure) => {
-            tracing::warn!("cannot list the containers on standby: {failure}");
+        Err(setback) => {
+            tracing::warn!("cannot list the containers on standby: {}", Failure::from(setback));
             Ok((spec, Wire::connect(&plan.endpoint).await?, Vec::new()))
         }
     }

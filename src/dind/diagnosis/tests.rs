@@ -115,6 +115,14 @@ fn what_up_mends_is_up() {
 }
 
 #[test]
+fn what_has_just_ended_may_be_restarted() {
+    let ended = |ago| judged(&container("exited", 0, 60, ago), "", 0);
+    assert!(matches!(ended(2), Diagnosis::Starting(_)));
+    assert!(matches!(ended(3), Diagnosis::Down(_)));
+    assert!(matches!(judged(&container("exited", 0, 60, 1), DIED, 0), Diagnosis::Down(_)), "it says why");
+}
+
+#[test]
 fn another_ones_container_is_told_by_its_owner() {
     let mut foreign = container("running", 0, 1, 2);
     foreign.labels.clear();

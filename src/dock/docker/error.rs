@@ -61,6 +61,45 @@ impl DockerError {
         }
     }
 
+    /// Whether the same may succeed a moment later: the connection broke, the daemon is about to end or has just begun, or
+    /// a container was gone before its owner came to it.
+    pub fn is_passing(&self) -> bool {
+        const GONE: [&str; 4] = ["No such container", "is not running", "marked for removal", "No such exec"];
+        // What a daemon says of its own parts while it ends or begins.
+        const ENDING: [&str; 7] = [
+            "shutting down",
+            "context canceled",
+            "transport is closing",
+            "connection refused",
+            "ttrpc: closed",
+            "error reading from server",
+            "grpc: the client connection is closing",
+        ];
+        let says = |message: &str, words: &[&str]| words.iter().any(|part| message.contains(part));
+        match self {
+            Self::Dial(DialError::Connect { source, .. }) => is_cut_off(source.kind()),
+            Self::Dial(_) => false,
+            Self::Refused { status: 404 | 409, message, .. } => says(message, &GONE),
+            Self::Refused { status: 500.., message, .. } => {
+                says(message, &GONE) || (says(message, &ENDING) && !self.is_bad_request())
+            }
+            Self::Refused { .. } => false,
+            Self::Broken { .. } => self.io_error().is_some_and(|error| is_cut_off(error.kind())),
+        }
+    }
+
+    /// The I/O error among the causes.
+    fn io_error(&self) -> Option<&io::Error> {
+        let mut next = self.source();
+        while let Some(cause) = next {
+            if let Some(error) = cause.downcast_ref() {
+                return Some(error);
+            }
+            next = cause.source();
+        }
+        None
+    }
+
     /// With TLS 1.3 a client learns only from the answer to its first request whether its certificate is accepted.
     fn is_certificate_refused(&self) -> bool {
         let mut next: Option<&(dyn Error + 'static)> = Some(self);
@@ -83,6 +122,20 @@ impl DockerError {
     ) -> Self {
         Self::Broken { op, object: object.to_owned(), source: source.into() }
     }
+}
+
+/// As a daemon's end or its start looks from outside, a forwarder before it included. A wrong certificate does not.
+fn is_cut_off(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::ConnectionRefused
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe
+            | Kind::NotConnected
+            | Kind::UnexpectedEof
+    )
 }
 
 impl Explain for DockerError {
@@ -193,5 +246,46 @@ mod tests {
         assert!(failure.to_string().contains("certificate: cannot inspect the image `time`"), "{failure}");
         assert!(failure.to_string().contains("`berth up`"), "{failure}");
         assert_eq!(refused(AlertDescription::InternalError).code, Code::Unavailable);
+    }
+
+    #[test]
+    fn a_bad_moment_is_told_from_what_stays_wrong() {
+        let refused = |status, message: &str| DockerError::Refused {
+            op: "prepare the server in",
+            object: "c".to_owned(),
+            status,
+            message: message.to_owned(),
+        };
+        let broken = |kind: io::ErrorKind| DockerError::broken("o", "c", io::Error::from(kind));
+        let dial = |kind: io::ErrorKind| {
+            DockerError::from(DialError::Connect { endpoint: "e".to_owned(), source: kind.into() })
+        };
+        for passing in [
+            refused(404, "No such container: 1c22"),
+            refused(409, "container 1c22 is not running"),
+            refused(409, "container is marked for removal and cannot be started"),
+            refused(500, "error while creating mount: context canceled"),
+            refused(500, "connection error: transport is closing: unavailable"),
+            broken(io::ErrorKind::UnexpectedEof),
+            broken(io::ErrorKind::ConnectionReset),
+            dial(io::ErrorKind::ConnectionRefused),
+            dial(io::ErrorKind::UnexpectedEof),
+        ] {
+            assert!(passing.is_passing(), "{passing}");
+        }
+        for lasting in [
+            refused(404, "No such image: x"),
+            refused(409, "the name is in use"),
+            refused(500, "no space left on device"),
+            refused(500, "OCI runtime create failed: connection refused"),
+            refused(400, "is not running"),
+            broken(io::ErrorKind::InvalidData),
+            DockerError::broken("o", "c", "no HTTP"),
+            dial(io::ErrorKind::InvalidData),
+            dial(io::ErrorKind::NotFound),
+            DialError::Timeout { endpoint: "e".to_owned(), after: std::time::Duration::ZERO }.into(),
+        ] {
+            assert!(!lasting.is_passing(), "{lasting}");
+        }
     }
 }

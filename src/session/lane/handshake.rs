@@ -131,6 +131,13 @@ impl Handshake {
         }
     }
 
+    /// The line of an `initialize` with this id that no server has answered yet, where no server has welcomed the client
+    /// before. It does nothing but begin, so another server may be asked in its turn.
+    pub(super) fn unanswered(&self, id: &RawId) -> Option<Bytes> {
+        let offered = self.offered.as_ref().filter(|_| self.initialize.is_none());
+        offered.filter(|offered| offered.id == *id).map(|offered| offered.line.clone())
+    }
+
     /// What a new server is to be told; `None` where the client has not been welcomed by the last one, or needn't be.
     pub(super) fn script(&self) -> Option<Script> {
         let Offered { id, line } = &self.initialize.as_ref()?.offered;

@@ -218,6 +218,14 @@ impl InFlight {
         !self.unasked.swap(true, Ordering::Relaxed)
     }
 
+    /// Goes on waiting for an answer that the next server is to give.
+    pub fn wait_on(&self, pending: Pending) {
+        if let Some(key) = pending.id.request_id() {
+            self.lost.fetch_sub(1, Ordering::Relaxed);
+            self.pending.insert(key, pending);
+        }
+    }
+
     /// Takes out all, oldest first; gives those of the client.
     pub fn drain(&self) -> Vec<Pending> {
         let keys: Vec<RequestId> = self.pending.iter().map(|entry| entry.key().clone()).collect();

@@ -30,11 +30,11 @@ impl Recovery {
         Self { on_failure, within, losses: VecDeque::new(), has_spoken: false }
     }
 
-    /// A server is lost. Gives the tries of a replacement, if one is to be tried: not where no server has ever said a word,
-    /// as the next one would be like it, nor for one that is lost again and again.
-    pub(in crate::session) fn lost(&mut self, has_spoken: bool) -> Option<Tries> {
+    /// A server is lost. Gives the tries of a replacement, if one is to be tried: not where no server has ever said a word
+    /// and this one has `ended_itself`, as the next one would be like it, nor for one that is lost again and again.
+    pub(in crate::session) fn lost(&mut self, has_spoken: bool, ended_itself: bool) -> Option<Tries> {
         self.has_spoken |= has_spoken;
-        if self.on_failure == OnFailure::Exit || !self.has_spoken {
+        if self.on_failure == OnFailure::Exit || (ended_itself && !self.has_spoken) {
             return None;
         }
         let now = Instant::now();
@@ -83,7 +83,7 @@ mod tests {
     async fn pauses_grow_and_end() {
         let mut recovery = Recovery::new(OnFailure::Restart, Duration::from_secs(10));
         let began = Instant::now();
-        let mut tries = recovery.lost(true).unwrap();
+        let mut tries = recovery.lost(true, true).unwrap();
         let mut at = Vec::new();
         while tries.next().await {
             at.push(began.elapsed().as_millis());
@@ -95,23 +95,24 @@ mod tests {
     async fn what_is_lost_again_and_again_is_given_up() {
         let mut recovery = Recovery::new(OnFailure::Restart, Duration::from_secs(10));
         for _ in 0..LOSSES {
-            assert!(recovery.lost(true).is_some());
+            assert!(recovery.lost(true, true).is_some());
         }
-        assert!(recovery.lost(true).is_none());
+        assert!(recovery.lost(true, true).is_none());
         tokio::time::sleep(WINDOW).await;
-        assert!(recovery.lost(true).is_some(), "it has been well for a while");
+        assert!(recovery.lost(true, true).is_some(), "it has been well for a while");
     }
 
     #[test]
-    fn a_server_that_never_spoke_is_not_tried_again() {
-        assert!(Recovery::new(OnFailure::Restart, WINDOW).lost(false).is_none());
-        assert!(Recovery::new(OnFailure::Exit, WINDOW).lost(true).is_none());
+    fn a_server_that_never_spoke_is_not_tried_again_unless_its_container_was_lost() {
+        assert!(Recovery::new(OnFailure::Restart, WINDOW).lost(false, true).is_none());
+        assert!(Recovery::new(OnFailure::Restart, WINDOW).lost(false, false).is_some());
+        assert!(Recovery::new(OnFailure::Exit, WINDOW).lost(true, false).is_none());
     }
 
     #[test]
     fn one_that_was_lost_before_anybody_asked_it_is_tried_again() {
         let mut recovery = Recovery::new(OnFailure::Restart, WINDOW);
-        assert!(recovery.lost(true).is_some());
-        assert!(recovery.lost(false).is_some(), "the one before has spoken");
+        assert!(recovery.lost(true, true).is_some());
+        assert!(recovery.lost(false, true).is_some(), "the one before has spoken");
     }
 }

@@ -18,6 +18,7 @@ use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::burst::BURST;
+use super::inflight::Asker;
 use super::outcome::{Loss, Phase};
 use super::shared::{Shared, lock};
 use crate::failure::Failure;
@@ -46,6 +47,8 @@ pub struct ClientToServer<R, I> {
     pub stop: CancellationToken,
     /// A person who typed the command sees the error on the terminal; no request is waited for.
     pub interactive: bool,
+    /// The `initialize` that a lost server has left unanswered.
+    pub beginning: Option<Bytes>,
     /// Lines that go to the server in one write; used again and again.
     pub burst: BytesMut,
 }
@@ -70,7 +73,14 @@ where
                 biased;
                 () = self.stop.cancelled() => break ClientEnd::Stopped,
                 Some(phase) = self.phases.recv() => match phase {
-                    Phase::Up(input) => { server = Some(input); continue }
+                    Phase::Up(input) => {
+                        server = Some(input);
+                        // First what the one before it has left unanswered.
+                        match self.beginning.take() {
+                            Some(line) => Incoming::Ours(line),
+                            None => continue,
+                        }
+                    }
                     Phase::Lost(loss) => { self.lost(loss).await; server = None; continue }
                     Phase::Down(failure) => return self.apologise(&failure).await,
                 },
@@ -155,6 +165,14 @@ where
                 }
             }
         }
+        let begun;
+        let line = match self.beginning.take() {
+            Some(first) => {
+                begun = [&first[..], line].concat();
+                &begun[..]
+            }
+            None => line,
+        };
         let changed = tokio::select! {
             biased;
             written = write(server, line) => match written {
@@ -178,14 +196,24 @@ where
         Ok(())
     }
 
-    /// Answers what a server that is gone leaves unanswered.
+    /// Answers what a server that is gone leaves unanswered. A client that was just beginning hears nothing of it: the next
+    /// server is asked.
     async fn lost(&mut self, loss: Loss) {
         let _ = loss.script.send(lock(&self.shared.handshake).script());
         self.shared.in_flight.forget();
         // An answer of ours to what it asked is nobody's any more.
         while self.for_server.try_recv().is_ok() {}
+        self.beginning = None;
         for pending in self.shared.in_flight.drain() {
-            self.reply(pending.answer(&loss.failure)).await;
+            let begun = (pending.asker == Asker::Beginner)
+                .then(|| lock(&self.shared.handshake).unanswered(&pending.id))
+                .flatten();
+            if begun.is_some() && self.beginning.is_none() {
+                self.beginning = begun;
+                self.shared.in_flight.wait_on(pending);
+            } else {
+                self.reply(pending.answer(&loss.failure)).await;
+            }
         }
     }
 

@@ -129,6 +129,40 @@ const AT_ONCE: Duration = Duration::ZERO;
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
 #[tokio::test(start_paused = true)]
+async fn a_beginning_that_a_lost_server_leaves_unanswered_is_the_next_servers() {
+    // The client may ask on before the next one is there.
+    for asks_on in [false, true] {
+        let mut scene = scene(&[Duration::ZERO, Duration::from_secs(2)], |_| {});
+        scene.says(INITIALIZE).await;
+        let mut first = scene.server();
+        assert_eq!(first.hears().await, INITIALIZE);
+        drop(first);
+        if asks_on {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            scene.says(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).await;
+        }
+        let mut second = scene.server();
+        assert_eq!(second.hears().await, INITIALIZE, "once more, as it came");
+        if asks_on {
+            assert_eq!(second.hears().await, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+        }
+        second.says(WELCOME).await;
+        assert_eq!(scene.hears().await, WELCOME, "and of nothing else");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beginning_that_no_server_answers_fails_once() {
+    let mut scene = scene(&[Duration::ZERO], |_| {});
+    scene.says(INITIALIZE).await;
+    let mut first = scene.server();
+    assert_eq!(first.hears().await, INITIALIZE);
+    drop(first);
+    let answer: Value = serde_json::from_str(&scene.hears().await).unwrap();
+    assert_eq!((&answer["id"], &answer["error"]["message"]), (&json!(0), &json!("berth: no daemon")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_server_hears_the_handshake_as_it_came_and_the_client_hears_nothing_of_it() {
     let mut scene = scene(&[AT_ONCE, AT_ONCE], |_| {});
     let mut first = scene.begins().await;

@@ -30,6 +30,7 @@ fn stage(denied: &[&str]) -> Stage {
         shared: std::sync::Arc::new(shared),
         stop: CancellationToken::new(),
         interactive: false,
+        beginning: None,
         burst: BytesMut::new(),
     };
     Stage { pump, replies }
