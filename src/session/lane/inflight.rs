@@ -1,7 +1,7 @@
 //! The client's requests that have no answer yet.
 //!
-//! Only the client->server pump inserts; the server->client pump completes. Bounded: a client that never gets answers
-//! is refused in the end, and cannot fill our memory.
+//! Only the client->server pump inserts; the server->client pump completes. Bounded: where it is full, the client is read
+//! no further until an answer has come.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::rpc::{Envelope, RawId, RequestId, failure_response};
 
 /// Clients have a handful; the bound is for floods.
-const CAPACITY: usize = 16 * 1024;
+pub const CAPACITY: usize = 16 * 1024;
 
 /// So many cancelled requests are known to be that; of one beyond, a late answer looks unasked.
 const CANCELLED: usize = 1024;
@@ -76,6 +77,8 @@ fn subscription_over(id: &RawId) -> Bytes {
 #[derive(Debug, Default)]
 pub struct InFlight {
     pending: DashMap<RequestId, Pending>,
+    /// One that was pending is so no longer.
+    freed: Notify,
     requests: AtomicU64,
     /// Of these, our own.
     ours: AtomicU64,
@@ -93,9 +96,23 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Whether so many more may be inserted.
-    pub fn has_room(&self, requests: usize) -> bool {
-        self.pending.len() + requests <= CAPACITY
+    /// Whether another line may be read. Its requests are then inserted, all of them: a batch may go beyond the bound by
+    /// its own length.
+    pub fn has_room(&self) -> bool {
+        self.pending.len() < CAPACITY
+    }
+
+    /// Waits until it has. Cancel safe.
+    pub async fn room(&self) {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            // Before the look, so that nothing is missed in between.
+            freed.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            freed.await;
+        }
     }
 
     /// Registers a request. One without a usable id expects no answer.
@@ -176,7 +193,9 @@ impl InFlight {
     }
 
     fn take(&self, id: &RequestId) -> Option<Pending> {
-        self.pending.remove(id).map(|(_, pending)| pending)
+        let taken = self.pending.remove(id).map(|(_, pending)| pending);
+        self.freed.notify_waiters();
+        taken
     }
 
     /// Nobody waits for an answer to this any more.
@@ -380,9 +399,9 @@ mod tests {
     fn it_is_bounded() {
         let table = InFlight::default();
         for id in 0..CAPACITY {
-            assert!(table.has_room(1));
+            assert!(table.has_room());
             insert(&table, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"a"}}"#));
         }
-        assert!(!table.has_room(1));
+        assert!(!table.has_room());
     }
 }

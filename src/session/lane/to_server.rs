@@ -69,6 +69,7 @@ where
     async fn pump(mut self) -> ClientEnd {
         let mut server = None;
         let end = loop {
+            let has_room = self.shared.in_flight.has_room();
             let item = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break ClientEnd::Stopped,
@@ -85,7 +86,10 @@ where
                     Phase::Down(failure) => return self.apologise(&failure).await,
                 },
                 Some(answer) = self.for_server.recv() => Incoming::Ours(answer),
-                item = self.frames.next() => Incoming::Client(item),
+                item = self.frames.next(), if has_room => Incoming::Client(item),
+                // Until then the client's writes wait in the pipe.
+                () = self.shared.in_flight.room(), if !has_room => continue,
+                () = self.hangup.wait(), if !has_room => break ClientEnd::Stopped,
             };
             let line = match item {
                 Incoming::Ours(answer) => answer,
@@ -119,6 +123,7 @@ where
     /// and `burst` stays empty. Tells whether the client's output ended behind it.
     async fn gather(&mut self, first: &Bytes) -> bool {
         while first.len().max(self.burst.len()) < BURST
+            && self.shared.in_flight.has_room()
             && let Some(item) = self.frames.next().now_or_never()
         {
             match self.line(item).await {

@@ -1,6 +1,7 @@
 //! What becomes of single lines.
 
 use super::*;
+use crate::session::lane::inflight::CAPACITY;
 
 #[tokio::test(start_paused = true)]
 async fn bad_lines_are_answered_and_the_next_one_goes_through() {
@@ -112,4 +113,30 @@ async fn a_session_that_codex_names_late_is_passed_on_once() {
     }
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(*stage.introduced.lock().unwrap(), ["first"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_requests_than_can_be_in_flight_are_read_as_answers_come() {
+    let mut stage = stage(Exit::Code(0));
+    let mut input = stage.client_in.take().unwrap();
+    let all = CAPACITY + 100;
+    let client = tokio::spawn(async move {
+        for id in 0..all {
+            input.write_all(request(&id.to_string()).as_bytes()).await.unwrap();
+        }
+        input
+    });
+    for id in 0..CAPACITY {
+        assert_eq!(stage.server_gets().await, request(&id.to_string()).trim_end());
+    }
+    let more = tokio::time::timeout(Duration::from_mins(1), stage.server_gets()).await;
+    assert!(more.is_err(), "the client is not read: {more:?}");
+    for id in 0..all {
+        stage.server_sends(&format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n")).await;
+        assert_eq!(stage.client_gets().await, json!({ "jsonrpc": "2.0", "id": id, "result": {} }));
+        if CAPACITY + id < all {
+            assert_eq!(stage.server_gets().await, request(&(CAPACITY + id).to_string()).trim_end());
+        }
+    }
+    drop(client.await.unwrap());
 }

@@ -14,6 +14,7 @@ use crate::rpc::{
 };
 use crate::session::client::identity;
 use crate::session::lane::handshake::Handshake;
+use crate::session::lane::inflight::CAPACITY;
 use crate::session::lane::judge::is_answer;
 use crate::session::lane::shared::lock;
 use crate::session::rewrite::tools::{Passes, Refusal, Screened};
@@ -84,11 +85,11 @@ where
     async fn register(&mut self, look: &Look<'_>, wire: &Bytes) -> Line {
         let envelopes = look.envelopes();
         let requests = || envelopes.iter().filter(|envelope| envelope.kind == Kind::Request);
-        if !self.shared.in_flight.has_room(requests().count()) {
+        if requests().count() > CAPACITY {
             for request in requests() {
                 let id = request.raw_id();
                 let refusal =
-                    error_line(id.as_ref(), INVALID_REQUEST, "berth: too many requests in flight", None);
+                    error_line(id.as_ref(), INVALID_REQUEST, "berth: too many requests in one batch", None);
                 self.reply(refusal).await;
             }
             return Line::Handled;
