@@ -16,11 +16,11 @@ use crate::config::{Daemon, Recipe};
 use crate::dind::images::{self, ImageError};
 use crate::dind::progress::Progress;
 use crate::dock::docker::{Container, DockerError, Engine, Image};
+use crate::dock::labels::LABEL_BAKE;
 use crate::docker_cli::{DockerCli, Proxies};
 use crate::failure::{Code, Explain, chain};
 pub use container::sweep;
 
-const LABEL_BAKE: &str = "io.mcp-berth.bake";
 const LABEL_PACKAGE: &str = "io.mcp-berth.package";
 const LABEL_PACKAGE_VERSION: &str = "io.mcp-berth.package-version";
 pub(crate) const LABEL_INTEGRITY: &str = "io.mcp-berth.integrity";

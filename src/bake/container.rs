@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{BakeError, LABEL_BAKE, LABEL_INTEGRITY, LABEL_PACKAGE, LABEL_PACKAGE_VERSION, LABEL_PROGRAM};
 use crate::config::Recipe;
 use crate::dock::docker::{DockerError, Engine};
-use crate::dock::labels::{LABEL_CREATED, LABEL_VERSION};
+use crate::dock::labels::{self, LABEL_CREATED, LABEL_VERSION};
 use crate::docker_cli::Proxies;
 use crate::runner::is_version;
 
@@ -39,7 +39,7 @@ pub(super) fn create_body(recipe: &Recipe) -> Value {
         "Cmd": arguments,
         "User": USER,
         // Not that of sessions: what has ended here is a result, and nobody's rubbish.
-        "Labels": { LABEL_BAKE: recipe.image() },
+        "Labels": labels::of_container(&[(LABEL_BAKE, &recipe.image())]),
         "HostConfig": {
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges=true"],
@@ -179,7 +179,7 @@ pub(super) fn last_words(log: &str, exit_code: i64) -> String {
 /// Removes installations that ended, or never began, and that nobody has come for; gives their names.
 pub async fn sweep(engine: &Engine) -> Result<Vec<String>, DockerError> {
     let mut rows = engine.list(LABEL_BAKE).await?;
-    rows.retain(|row| row.stopped);
+    rows.retain(|row| row.stopped && row.labels.get(LABEL_BAKE).is_some_and(|image| !image.is_empty()));
     if rows.is_empty() {
         return Ok(Vec::new());
     }

@@ -8,10 +8,7 @@ use std::collections::HashMap;
 use super::certs;
 use crate::config::Home;
 
-/// Where the home is; also what a person is told.
-pub const LABEL_HOME: &str = "io.mcp-berth.home";
-/// The fingerprint of its certificate authority.
-pub const LABEL_AUTHORITY: &str = "io.mcp-berth.authority";
+pub use crate::dock::labels::{LABEL_AUTHORITY, LABEL_HOME};
 
 /// A home, as the labels of its container name it.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use super::{DindError, addresses, certs, images};
 use crate::config::{Config, Daemon, Dind, Home};
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Engine, Version};
-use crate::dock::{keeper, resolver};
+use crate::dock::{keeper, resolver, roster};
 use crate::docker_cli::DockerCli;
 use crate::values::Lookup;
 
@@ -71,6 +71,9 @@ pub async fn up(
     if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {
         keeper::fill(&daemon, image).await?;
         keeper::retire_former(&daemon).await?;
+    }
+    if config.dind.host.is_none() {
+        roster::sweep_volumes(&daemon).await?;
     }
     let images = placed.into_iter().map(|(image, result)| (image.to_owned(), result)).collect();
     Ok(Report { endpoint: daemon.endpoint().to_string(), version, changes, images })

@@ -64,12 +64,21 @@ impl Explain for DialError {
             Self::Certificate { .. } => "make the certificates with `berth up`",
             Self::Expired { .. } => "renew it with `berth up`",
             Self::Unusable { .. } => "make new ones with `berth up`",
+            Self::Connect { source, .. } if is_short_of_files(source) => {
+                "raise the limit of open files (`ulimit -n`), or end what has so many open"
+            }
             Self::Connect { .. } | Self::Timeout { .. } => {
                 "start the DinD daemon with `berth up`, or look at it with `berth status`"
             }
         };
         Some(next.to_owned())
     }
+}
+
+/// Whether the process, or the machine, may open no more files.
+pub fn is_short_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Where a daemon listens, and with which credentials; cheap to clone.
@@ -273,6 +282,17 @@ mod tests {
             }
         });
         (made.await, began.elapsed().as_millis())
+    }
+
+    #[test]
+    fn too_few_files_are_no_fault_of_the_daemons() {
+        let connect = |errno: i32| DialError::Connect {
+            endpoint: "e".to_owned(),
+            source: io::Error::from_raw_os_error(errno),
+        };
+        let next = |errno| connect(errno).next().unwrap();
+        assert!(next(24).contains("`ulimit -n`") && next(23).contains("`ulimit -n`"), "{}", next(24));
+        assert!(next(111).contains("`berth up`"), "{}", next(111));
     }
 
     #[test]

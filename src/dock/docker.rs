@@ -298,6 +298,17 @@ impl Engine {
         Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
     }
 
+    /// The names of the volumes that nobody has named (an image's `VOLUME`) and no container has.
+    pub async fn unused_volumes(&self) -> Result<Vec<String>, DockerError> {
+        let filters = HashMap::from([("dangling".to_owned(), vec!["true".to_owned()])]);
+        let options = query::ListVolumesOptions { filters: Some(filters) };
+        let found = self.docker.list_volumes(Some(options)).await;
+        let found = found.map_err(explain("list the volumes of", &self.endpoint.to_string()))?;
+        let volumes = found.volumes.unwrap_or_default().into_iter();
+        let nameless = volumes.filter(|volume| model::is_nameless(&volume.name, &volume.labels));
+        Ok(nameless.map(|volume| volume.name).collect())
+    }
+
     /// Removes a volume; false if there was none.
     pub async fn remove_volume(&self, name: &str) -> Result<bool, DockerError> {
         let removed = self.docker.remove_volume(name, None::<query::RemoveVolumeOptions>).await;

@@ -77,7 +77,7 @@ pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
     let body = json!({
         "Image": image,
         "Entrypoint": [place.program()],
-        "Labels": { label: value },
+        "Labels": labels::of_container(&[(&label, &value)]),
         "HostConfig": { "AutoRemove": true, "NetworkMode": "none",
             "Mounts": [{ "Type": "volume", "Source": VOLUME, "Target": place.folder(), "VolumeOptions": { "NoCopy": true } }] },
     });
@@ -105,18 +105,20 @@ pub(crate) fn is_former(volume: &str) -> bool {
     volume.starts_with(VOLUME_PREFIX) && volume != VOLUME
 }
 
-/// Removes the volumes of former keepers that no container uses any more.
-pub async fn retire_former(engine: &Engine) -> Result<(), DockerError> {
+/// Removes the volumes of former keepers that no container uses any more; gives their names.
+pub async fn retire_former(engine: &Engine) -> Result<Vec<String>, DockerError> {
+    let mut removed = Vec::new();
     for volume in engine.volumes(&labels::managed_by_filter()).await? {
         if is_former(&volume) {
             // 409: a session of a former berth is still on.
             match engine.remove_volume(&volume).await {
                 Err(error) if !error.is_conflict() => return Err(error),
+                Ok(true) => removed.push(volume),
                 _ => {}
             }
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
 async fn upload(engine: &Engine, filler: &str, place: &Place) -> Result<(), DockerError> {

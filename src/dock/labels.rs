@@ -15,6 +15,35 @@ pub const LABEL_VOLUME: &str = "io.mcp-berth.volume";
 /// The folder that the client works in, where it is known.
 pub const LABEL_PROJECT: &str = "io.mcp-berth.project";
 
+/// Where the home is of a DinD daemon's container; also what a person is told.
+pub const LABEL_HOME: &str = "io.mcp-berth.home";
+/// The fingerprint of that home's certificate authority.
+pub const LABEL_AUTHORITY: &str = "io.mcp-berth.authority";
+/// What a container installs the package of a baked image for.
+pub const LABEL_BAKE: &str = "io.mcp-berth.bake";
+
+/// The labels by which containers are told apart. A container has its image's labels, too, where it has none of that name.
+const OF_CONTAINERS: [&str; 12] = [
+    LABEL_MANAGED_BY,
+    LABEL_CLIENT,
+    LABEL_SERVER,
+    LABEL_SESSION,
+    LABEL_SPEC,
+    LABEL_VERSION,
+    LABEL_CREATED,
+    LABEL_CLIENT_SESSION,
+    LABEL_PROJECT,
+    LABEL_HOME,
+    LABEL_AUTHORITY,
+    LABEL_BAKE,
+];
+
+/// The labels of a container: these, and all others of berth's empty, so that no image can say them.
+pub fn of_container(said: &[(&str, &str)]) -> serde_json::Map<String, serde_json::Value> {
+    let empty = OF_CONTAINERS.iter().map(|key| (*key, ""));
+    empty.chain(said.iter().copied()).map(|(key, value)| (key.to_owned(), value.into())).collect()
+}
+
 /// The label that everything of berth's in a daemon carries.
 pub fn managed_by() -> (String, String) {
     (LABEL_MANAGED_BY.to_owned(), "berth".to_owned())
@@ -27,3 +56,17 @@ pub fn managed_by_filter() -> String {
 
 /// What the name of a container on standby ends with.
 pub const STANDBY: &str = ".standby";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_said_to_be_nothing() {
+        let labels = of_container(&[(LABEL_CLIENT, "codex"), ("other", "1")]);
+        assert_eq!((&labels[LABEL_CLIENT], &labels["other"]), (&"codex".into(), &"1".into()));
+        for key in OF_CONTAINERS.into_iter().filter(|key| *key != LABEL_CLIENT) {
+            assert_eq!(labels[key], "", "{key}");
+        }
+    }
+}

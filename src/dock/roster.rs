@@ -16,6 +16,8 @@ use crate::values::{Lookup, Span, ValueError};
 /// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
 const GONE_WITHIN: Duration = Duration::from_secs(4);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A claim takes a moment from the rename to the name that the keeper shows.
+const CLAIM: Duration = Duration::from_secs(1);
 
 /// A container that was created and doesn't run for this long (by the daemon's clock, which counts seconds) is nobody's:
 /// the daemon itself goes on from its creation to its start, a moment later.
@@ -113,19 +115,68 @@ pub async fn sweep(engine: &Engine, stale_after: Duration) -> Result<Vec<String>
     Ok(removed)
 }
 
-/// A container that was on standby has no label that says whose it is, and some clients say who they are after the start.
+/// The containers that run under a session's name, and whose keeper has never heard of one.
+pub async fn unclaimed(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
+    let look = async || {
+        let mut entries = list_with_owners(engine).await?;
+        entries
+            .retain(|entry| entry.running && entry.state == State::Active && entry.owner.session.is_empty());
+        Ok::<_, DockerError>(entries)
+    };
+    let mut found = look().await?;
+    if !found.is_empty() {
+        tokio::time::sleep(CLAIM).await;
+        let still = look().await?;
+        found.retain(|entry| still.iter().any(|other| other.id == entry.id));
+    }
+    Ok(found)
+}
+
+/// Removes them; gives their names.
+pub async fn end_unclaimed(engine: &Engine) -> Result<Vec<String>, DockerError> {
+    let mut removed = Vec::new();
+    for entry in unclaimed(engine).await? {
+        if engine.remove(&entry.id).await? {
+            removed.push(entry.name);
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes the volumes that ended sessions have left: an image's `VOLUME` makes one without a name, and a daemon that is
+/// killed forgets to remove it. Of a daemon of berth's own only; another's may hold what somebody wants.
+pub async fn sweep_volumes(engine: &Engine) -> Result<Vec<String>, DockerError> {
+    let mut removed = Vec::new();
+    for name in engine.unused_volumes().await? {
+        match engine.remove_volume(&name).await {
+            Ok(true) => removed.push(name),
+            Ok(false) => {}
+            // Somebody has just taken it.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+/// Once a container is claimed, its keeper alone knows whose it is: one that was on standby has no label that says so, and
+/// some clients say who they are after the start.
 async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
-    if entry.owner.client_session.is_some() || !entry.running || entry.state == State::Standby {
+    if entry.state == State::Standby {
+        return Entry { owner: Owner::default(), ..entry };
+    }
+    if !entry.running {
         return entry;
     }
     let shown = async {
         let pid = engine.inspect(&entry.id).await?.map(|container| container.pid).unwrap_or_default();
         engine.command_line(&entry.id, pid).await
     };
-    // One that ends in this moment is nobody's any more.
-    match shown.await.ok().flatten().and_then(|shown| Owner::parse(&shown)) {
-        Some(owner) => Entry { owner, ..entry },
-        None => entry,
+    match shown.await.ok().flatten().map(|shown| Owner::parse(&shown)) {
+        Some(Some(owner)) => Entry { owner, ..entry },
+        Some(None) if entry.state == State::Active => Entry { owner: Owner::default(), ..entry },
+        // One that ends in this moment is nobody's any more, and one that begins is somebody's soon.
+        Some(None) | None => entry,
     }
 }
 
@@ -135,7 +186,7 @@ pub(crate) fn is_stale(row: &Listed, now: i64, after: Duration) -> bool {
 
 fn entry(row: Listed) -> Option<Entry> {
     let label = |key: &str| row.labels.get(key).cloned();
-    let client = label(labels::LABEL_CLIENT)?;
+    let client = label(labels::LABEL_CLIENT).filter(|client| !client.is_empty())?;
     Some(Entry {
         client,
         server: label(labels::LABEL_SERVER).unwrap_or_default(),
@@ -269,6 +320,8 @@ mod tests {
     fn a_container_without_a_client_is_no_session() {
         let mut filler = row("berth-keeper-filler", false, 0);
         filler.labels.remove(labels::LABEL_CLIENT);
+        assert!(entry(filler.clone()).is_none());
+        filler.labels.insert(labels::LABEL_CLIENT.to_owned(), String::new());
         assert!(entry(filler).is_none());
         assert_eq!(entry(row("mcp-codex-1", true, 5)).unwrap().server, "time");
     }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::labels::{
     LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_PROJECT, LABEL_SERVER, LABEL_SESSION,
-    LABEL_SPEC, LABEL_VERSION, managed_by,
+    LABEL_SPEC, LABEL_VERSION, managed_by, of_container,
 };
 use super::owner::{self, Owner};
 use super::place::Place;
@@ -69,8 +69,8 @@ impl Spec {
         let slow = self.server.settings.start_timeout / SLOW_START;
         let first =
             u32::try_from(slow.as_millis()).unwrap_or(u32::MAX).clamp(CLAIM_WITHIN_MS, LONGEST_CLAIM_MS);
-        // Who was too late for the container before has longer.
-        (first << self.attempt.min(3)).min(LONGEST_CLAIM_MS)
+        // Who was too late for the container more than once has longer.
+        (first << self.attempt.saturating_sub(1).min(3)).min(LONGEST_CLAIM_MS)
     }
 
     /// The body of `POST /containers/create` for the session's own container, with the keeper at `place`.
@@ -127,19 +127,15 @@ impl Spec {
     }
 
     fn labels(&self) -> serde_json::Map<String, Value> {
-        let mut labels = serde_json::Map::new();
-        let (key, value) = managed_by();
-        labels.insert(key, value.into());
-        for (key, value) in [
-            (LABEL_CLIENT, self.client.as_str()),
+        let (managed_by, berth) = managed_by();
+        of_container(&[
+            (&managed_by, &berth),
+            (LABEL_CLIENT, &self.client),
             (LABEL_SERVER, &self.server.name),
             (LABEL_SPEC, &self.hash()),
             (LABEL_VERSION, env!("CARGO_PKG_VERSION")),
             (LABEL_CREATED, &jiff::Timestamp::now().to_string()),
-        ] {
-            labels.insert(key.to_owned(), value.into());
-        }
-        labels
+        ])
     }
 
     /// Twelve hex digits: equal for containers that could stand for one another, if they are of one image.
@@ -408,7 +404,11 @@ mod tests {
             body["Cmd"][1].as_str().unwrap().to_owned()
         };
         let again = |attempt| Spec { attempt, ..plain() }.claim_within_ms();
-        assert_eq!([0, 1, 2, 3, 9].map(again), [4000, 8000, 16_000, 30_000, 30_000], "it was late before");
+        assert_eq!(
+            [0, 1, 2, 3, 4, 9].map(again),
+            [4000, 4000, 8000, 16_000, 30_000, 30_000],
+            "it was late before"
+        );
         assert_eq!([waits("1s"), waits("30s"), waits("2m"), waits("1h")], ["4000", "4000", "15000", "30000"]);
         let slow = spec(&Overrides::default().with("start_timeout", &["5m"]));
         assert_eq!(slow.hash(), plain().hash(), "it makes no other kind");
@@ -424,7 +424,7 @@ mod tests {
         assert_eq!(own["Cmd"], json!(["--claim-within", "4000", "--grace", "3000"]));
         assert_eq!(standby["Cmd"], json!(["--claim-within", "90000", "--grace", "3000"]));
         assert_eq!(own["Labels"][LABEL_SESSION], "0123456789ab");
-        assert_eq!(standby["Labels"].get(LABEL_SESSION), None);
+        assert_eq!(standby["Labels"][LABEL_SESSION], "");
         assert_eq!(standby["Labels"][LABEL_SPEC], own["Labels"][LABEL_SPEC]);
         assert_eq!((own.get("Env"), standby.get("Env")), (None, None));
         for part in ["Image", "Entrypoint", "HostConfig", "User", "OpenStdin", "StdinOnce"] {

@@ -41,6 +41,8 @@ pub struct Orphans {
     pub frozen: Vec<String>,
     /// Former keepers' volumes that no container uses.
     pub volumes: Vec<String>,
+    /// How many volumes without a name no container has any more.
+    pub nameless: usize,
 }
 
 pub(super) fn standby(seen: &Seen<Vec<Waiting>>) -> Line {
@@ -75,15 +77,15 @@ pub(super) fn orphans(seen: &Seen<Orphans>) -> Line {
     const NAME: &str = "orphans";
     seen.line(NAME, |found| {
         let mut findings = Findings::default();
-        let Orphans { containers, stopped, unclaimed, frozen, volumes } = found;
+        let Orphans { containers, stopped, unclaimed, frozen, volumes, nameless } = found;
         if let Some(oldest) = stopped.iter().map(|(_, age)| *age).max() {
             let names = list(stopped.iter().map(|(name, _)| name.as_str()));
             let problem = format!("never started, or ended and not removed: {names}, oldest {}", Age(oldest));
             findings.fail(problem, "berth gc");
         }
-        if let Some(first) = unclaimed.first() {
+        if !unclaimed.is_empty() {
             let problem = format!("run without an owner: {}", list(unclaimed.iter().map(String::as_str)));
-            findings.fail(problem, format!("berth kill {first}"));
+            findings.fail(problem, "berth gc");
         }
         if let Some(first) = frozen.first() {
             let problem = format!("paused or stuck: {}", list(frozen.iter().map(String::as_str)));
@@ -91,7 +93,10 @@ pub(super) fn orphans(seen: &Seen<Orphans>) -> Line {
         }
         if !volumes.is_empty() {
             let problem = format!("volumes of former versions: {}", list(volumes.iter().map(String::as_str)));
-            findings.warn(problem, "berth up");
+            findings.warn(problem, "berth gc");
+        }
+        if *nameless > 0 {
+            findings.warn(format!("{} of ended sessions", count(*nameless, "volume")), "berth gc");
         }
         findings.fact(format!("looked at {}", count(*containers, "container")));
         findings.into_line(NAME)
@@ -137,13 +142,16 @@ mod tests {
         let names = || vec!["x".to_owned()];
         for (found, state, next) in [
             (Orphans { stopped: vec![("x".into(), 90)], ..Orphans::default() }, State::Failed, "berth gc"),
-            (Orphans { unclaimed: names(), ..Orphans::default() }, State::Failed, "berth kill x"),
+            (Orphans { unclaimed: names(), ..Orphans::default() }, State::Failed, "berth gc"),
             (Orphans { frozen: names(), ..Orphans::default() }, State::Warning, "berth kill x"),
-            (Orphans { volumes: names(), ..Orphans::default() }, State::Warning, "berth up"),
+            (Orphans { volumes: names(), ..Orphans::default() }, State::Warning, "berth gc"),
         ] {
             let line = judge(found);
             assert_eq!((line.state, line.next.as_deref()), (state, Some(next)), "{}", line.fact);
             assert!(line.fact.contains("`x`"), "{}", line.fact);
         }
+        let line = judge(Orphans { nameless: 3, ..Orphans::default() });
+        assert_eq!((line.state, line.next.as_deref()), (State::Warning, Some("berth gc")));
+        assert!(line.fact.starts_with("3 volumes of ended sessions"), "{}", line.fact);
     }
 }

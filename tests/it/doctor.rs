@@ -97,7 +97,7 @@ fn finds_orphans(own: &OwnDaemon, person: &Path) {
 
     let young = Diagnosis::of(own, person, &["--quick"]);
     let next = young.finds("orphans", "warning", "volumes of former versions: `berth-keeper-0123456789ab`");
-    assert_eq!(next, "berth up", "a container that was just created may be about to start");
+    assert_eq!(next, "berth gc", "a container that was just created may be about to start");
     let next = young.finds("standby", "ok", "not from the configuration: `mcp-orphan-2.standby`");
     assert_eq!(next, "", "a client's entry with flags may have left it for its next session");
     young.finds("limits", "not_applicable", "--quick");
@@ -110,8 +110,7 @@ fn finds_orphans(own: &OwnDaemon, person: &Path) {
     let next = old.finds("orphans", "failed", "never started, or ended and not removed: `mcp-orphan-1`");
     assert_eq!(next, "berth gc");
 
-    assert_eq!(own.swept(), "removed mcp-orphan-1");
-    own.succeeds(&["up"]);
+    assert_eq!(own.swept(), "removed mcp-orphan-1\nremoved the volume berth-keeper-0123456789ab");
     own.succeeds(&["kill", "mcp-orphan-2.standby"]);
     let mended = Diagnosis::of(own, person, &["--quick"]);
     assert_eq!(mended.code, Some(0), "{:#}", mended.report);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::{
-    Berth, GONE_WITHIN, at_once, containers_of, docker_says, eventually, expect_gone, until_traced,
+    Berth, GONE_WITHIN, at_once, berth_says, containers_of, docker_says, eventually, expect_gone,
+    until_traced,
 };
 
 #[test]
@@ -168,4 +169,38 @@ fn a_request_in_flight_is_answered_when_the_container_dies() {
     assert!(answer["error"]["message"].as_str().unwrap().contains("`fixture`"), "{answer}");
     assert_eq!(session.exit_code(), Some(69));
     expect_gone("it-lost");
+}
+
+#[test]
+fn a_proxy_that_stands_still_while_it_starts_has_its_session() {
+    // Wherever in its start that is: its container waits for so long that it has given the proxy up.
+    let runs = (0..12).map(|_| Berth::run("fixture").client("it-still")).collect();
+    at_once(runs, |n, run: Berth| {
+        let mut session = run.start();
+        std::thread::sleep(Duration::from_millis(100) * u32::try_from(n).unwrap());
+        session.signal("-STOP");
+        std::thread::sleep(Duration::from_secs(6));
+        session.signal("-CONT");
+        session.initialize();
+        assert_eq!(session.call_text("echo", json!({ "text": "here" })), "here");
+        session.close();
+        assert_eq!(session.exit_code(), Some(0), "{}", session.stderr());
+    });
+    expect_gone("it-still");
+}
+
+#[test]
+fn nobody_in_a_container_ends_its_session_by_a_signal() {
+    let script = "for signal in USR1 USR2 TERM INT; do kill -$signal 1; done; echo signalled >&2; exec cat";
+    let mut session =
+        Berth::image("berth-everything").client("it-signals").args(["--", "/bin/sh", "-c", script]).start();
+    session.expect_stderr("signalled");
+    std::thread::sleep(Duration::from_secs(1));
+    session.send_raw(b"{\"jsonrpc\":\"2.0\",\"method\":\"x\"}\n");
+    assert_eq!(session.message()["method"], "x");
+    // The engine's still count.
+    let (code, out, err) = berth_says(&["kill", &session.container()]);
+    assert!(code == Some(0) && out.starts_with("ended "), "{out}{err}");
+    session.expect_stderr("was ended by `berth kill`");
+    expect_gone("it-signals");
 }

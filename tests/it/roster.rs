@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, Session, berth, berth_says, containers_of, daemon, docker_says, expect_gone};
+use crate::harness::{
+    Berth, Session, berth, berth_says, containers_of, daemon, docker_says, expect_gone, inspect,
+};
 
 /// A session whose container has its number.
 fn numbered(client: &str) -> Session {
@@ -135,8 +137,37 @@ fn an_unknown_session_is_explained() {
 }
 
 #[test]
+fn what_an_image_says_does_not_pass_for_berths_words() {
+    let container = docker_says(&["create", "berth-fixture"]);
+    let forged = "LABEL io.mcp-berth.session=feedfeedfeed io.mcp-berth.client-session=it-forged \
+                  io.mcp-berth.project=/forged io.mcp-berth.bake=x io.mcp-berth.client=it-forged";
+    docker_says(&["commit", "--change", forged, &container, "it-forged"]);
+    docker_says(&["rm", &container]);
+    let mut session = Berth::image("it-forged").client("it-forger").started();
+    let name = session.container();
+    let labels = inspect(&name)["Config"]["Labels"].clone();
+    for (label, said) in [("client-session", ""), ("bake", ""), ("client", "it-forger")] {
+        assert_eq!(labels[format!("io.mcp-berth.{label}")], said, "{labels}");
+    }
+    let (code, out, _) = berth_says(&["ps", "--json"]);
+    let rows: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let row = rows.iter().find(|row| row["name"] == name.as_str()).expect("its session");
+    assert_eq!((code, &row["client_session"], &row["client"]), (Some(0), &json!(""), &json!("it-forger")));
+    assert_ne!(row["session"], "feedfeedfeed");
+    let (code, _, err) = berth_says(&["kill", "it-forged"]);
+    assert_eq!(code, Some(69), "{err}");
+    assert_eq!(session.call_text("echo", json!({ "text": "alive" })), "alive");
+    session.close();
+    session.wait();
+    expect_gone("it-forger");
+    docker_says(&["rmi", "-f", "it-forged"]);
+}
+
+#[test]
 fn gc_finds_nothing_and_spares_what_may_be_starting() {
     let session = numbered("it-gc");
+    // What a run that was cut off has left is not this one's.
+    berth_says(&["gc"]);
     // As a session that was created in this moment and is not started yet.
     let labels = ["io.mcp-berth.managed-by=berth", "io.mcp-berth.client=it-gc-young"];
     let young = docker_says(&["create", "--label", labels[0], "--label", labels[1], "berth-fixture"]);
@@ -146,6 +177,15 @@ fn gc_finds_nothing_and_spares_what_may_be_starting() {
     assert_eq!((code, out.as_str()), (Some(0), "nothing was left behind"), "{err}");
     assert_eq!(left, 1);
     assert_eq!(session.containers().len(), 1, "it runs");
+
+    // As an image's `VOLUME` makes one; and one that a person has named.
+    let volume = docker_says(&["volume", "create"]);
+    docker_says(&["volume", "create", "it-gc-named"]);
+    let (code, out, err) = berth_says(&["gc"]);
+    let left = docker_says(&["volume", "ls", "-q"]);
+    docker_says(&["volume", "rm", "it-gc-named"]);
+    assert_eq!((code, out), (Some(0), format!("removed the volume {volume}")), "{err}");
+    assert!(!left.contains(&volume) && left.contains("it-gc-named"), "{left}");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn ps_shows_who_stands_by_and_then_whose_it_is() {
     let name = name.strip_suffix(".standby").unwrap().to_owned();
     let session = session_id(&trace);
     let labels = inspect(&id)["Config"]["Labels"].take();
-    assert_eq!(labels.get("io.mcp-berth.session"), None, "{labels}");
+    assert_eq!(labels["io.mcp-berth.session"], "", "{labels}");
     let row = ps().remove(&name).unwrap();
     assert_eq!((&row["state"], &row["session"]), (&json!("active"), &json!(session)));
     next.send(&json!({

@@ -42,6 +42,8 @@ pub(super) struct Housekeeping {
     pub(super) image: String,
     pub(super) argv: Vec<String>,
     pub(super) tell_nameservers: bool,
+    /// The daemon is of berth's own making.
+    pub(super) is_own: bool,
     pub(super) trace: Trace,
 }
 
@@ -112,6 +114,11 @@ impl Housekeeping {
                 }
             }
             Err(error) => tracing::debug!("cannot remove leftovers of crashed sessions: {error}"),
+        }
+        if self.is_own
+            && let Err(error) = roster::sweep_volumes(&self.engine).await
+        {
+            tracing::debug!("cannot remove the volumes of ended sessions: {error}");
         }
     }
 

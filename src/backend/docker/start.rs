@@ -68,7 +68,8 @@ async fn attempt(
     };
     spec.declared = image.declared(&plan.spec.server)?;
     let tell_nameservers = plan.tell_nameservers;
-    let start = Start { began, engine, spec, argv, image, tell_nameservers, trace: trace.clone() };
+    let (is_own, trace) = (plan.inquiry.is_some(), trace.clone());
+    let start = Start { began, engine, spec, argv, image, tell_nameservers, is_own, trace };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
 }
 
@@ -101,6 +102,7 @@ struct Start {
     argv: Vec<String>,
     image: Image,
     tell_nameservers: bool,
+    is_own: bool,
     trace: Trace,
 }
 
@@ -227,6 +229,7 @@ impl Start {
             image: self.image.id.clone(),
             argv: self.argv.clone(),
             tell_nameservers: self.tell_nameservers,
+            is_own: self.is_own,
             trace: self.trace.clone(),
         };
         let Spec { server, client, attempt, .. } = &self.spec;

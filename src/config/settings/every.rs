@@ -208,7 +208,7 @@ fn session() -> Vec<Setting> {
         Setting::one::<Timeout>(
             "connect_timeout",
             Is("\"10s\""),
-            "how long a connection to the daemon may take",
+            "how long a connection to the daemon may take, and a failed start be tried again",
             |settings, time| {
                 settings.connect_timeout = time.duration();
             },

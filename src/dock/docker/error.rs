@@ -78,12 +78,11 @@ impl DockerError {
         let says = |message: &str, words: &[&str]| words.iter().any(|part| message.contains(part));
         match self {
             Self::Dial(DialError::Connect { source, .. }) => is_cut_off(source.kind()),
-            Self::Dial(_) => false,
             Self::Refused { status: 404 | 409, message, .. } => says(message, &GONE),
             Self::Refused { status: 500.., message, .. } => {
                 says(message, &GONE) || (says(message, &ENDING) && !self.is_bad_request())
             }
-            Self::Refused { .. } => false,
+            Self::Dial(_) | Self::Refused { .. } => false,
             Self::Broken { .. } => self.io_error().is_some_and(|error| is_cut_off(error.kind())),
         }
     }

@@ -204,6 +204,14 @@ pub(super) fn version(version: models::SystemVersion) -> Version {
     }
 }
 
+/// Whether the daemon has made up a volume's name: 64 hex digits, and from Engine 23 on a label that says so.
+pub(super) fn is_nameless(name: &str, labels: &HashMap<String, String>) -> bool {
+    const ANONYMOUS: &str = "com.docker.volume.anonymous";
+    name.len() == 64
+        && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        && labels.keys().all(|key| key == ANONYMOUS)
+}
+
 /// For the header of a pull.
 pub(super) fn credential(credential: &Credential) -> bollard::auth::DockerCredentials {
     let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
@@ -238,6 +246,18 @@ mod tests {
         assert_eq!(bare(&format!("{{73465db4e39d}} {line}")), line);
         for as_it_is in [line, "{}", "{a}", "sh -c {a} b", ""] {
             assert_eq!(bare(as_it_is), as_it_is);
+        }
+    }
+
+    #[test]
+    fn a_volume_that_somebody_has_named_is_not_nameless() {
+        let name = "68c85c6b89d92292de985061c2a8091bd16ef8c98cf43ac96d62b34d8304feff";
+        let labels = |key: &str| HashMap::from([(key.to_owned(), String::new())]);
+        assert!(is_nameless(name, &HashMap::new()), "an older engine's");
+        assert!(is_nameless(name, &labels("com.docker.volume.anonymous")));
+        assert!(!is_nameless(name, &labels("mine")));
+        for named in ["memory", "berth-keeper-342ba5d1bd58", &name[1..], &name.to_uppercase()] {
+            assert!(!is_nameless(named, &HashMap::new()), "{named}");
         }
     }
 

@@ -140,7 +140,7 @@ async fn give(engine: &Engine, spec: &Spec, volume: &str, owner: (u64, u64)) -> 
     let body = json!({
         "Image": spec.server.image,
         "Entrypoint": [place.program()],
-        "Labels": { label: value },
+        "Labels": labels::of_container(&[(&label, &value)]),
         "HostConfig": { "AutoRemove": true, "NetworkMode": "none", "Mounts": [{
             "Type": "volume", "Source": volume, "Target": format!("{}/{ENTRY}", place.folder()),
             "VolumeOptions": { "NoCopy": true },

@@ -17,9 +17,6 @@ use crate::dock::{keeper, labels};
 use crate::doctor::containers::{Fit, Orphans, Waiting};
 use crate::doctor::line::Seen;
 
-/// A claim takes a moment from the rename to the name that the keeper shows.
-const CLAIM: Duration = Duration::from_secs(1);
-
 pub(super) async fn look(asked: &Asked<'_>) -> (Seen<Vec<Waiting>>, Seen<Orphans>) {
     let daemon = match (asked.daemon(), asked.daemon()) {
         (Ok(daemon), _) => daemon,
@@ -35,7 +32,7 @@ pub(super) async fn look(asked: &Asked<'_>) -> (Seen<Vec<Waiting>>, Seen<Orphans
         let now = soon(daemon, daemon.now()).await?;
         Ok::<_, DockerError>((
             waiting(asked, daemon, &rows, now).await?,
-            orphans(daemon, &rows, now, stale_after).await?,
+            orphans(daemon, &rows, now, stale_after, asked.is_ours()).await?,
         ))
     };
     let within = WITHIN * asked.patience;
@@ -116,31 +113,20 @@ async fn orphans(
     rows: &[Listed],
     now: i64,
     stale_after: Duration,
+    is_own: bool,
 ) -> Result<Orphans, DockerError> {
     let stopped = rows.iter().filter(|row| roster::is_stale(row, now, stale_after));
     let frozen = rows.iter().filter(|row| !row.running && !row.stopped);
-    let mut unclaimed = unclaimed(daemon).await?;
-    if !unclaimed.is_empty() {
-        tokio::time::sleep(CLAIM).await;
-        let still = self::unclaimed(daemon).await?;
-        unclaimed.retain(|name| still.contains(name));
-    }
+    let unclaimed = soon(daemon, roster::unclaimed(daemon)).await?;
+    let nameless = if is_own { soon(daemon, daemon.unused_volumes()).await?.len() } else { 0 };
     Ok(Orphans {
         containers: rows.len(),
         stopped: stopped.map(|row| (row.name.clone(), now - row.created)).collect(),
         frozen: frozen.map(|row| row.name.clone()).collect(),
-        unclaimed,
+        unclaimed: unclaimed.into_iter().map(|entry| entry.name).collect(),
+        nameless,
         volumes: former_volumes(daemon).await?,
     })
-}
-
-/// Containers that have a session's name and whose keeper has never heard of one.
-async fn unclaimed(daemon: &Engine) -> Result<Vec<String>, DockerError> {
-    let entries = soon(daemon, roster::list_with_owners(daemon)).await?;
-    let nobodys = entries
-        .into_iter()
-        .filter(|entry| entry.running && entry.state == State::Active && entry.owner.session.is_empty());
-    Ok(nobodys.map(|entry| entry.name).collect())
 }
 
 /// Other keepers' volumes that no container mounts.

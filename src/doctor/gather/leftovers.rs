@@ -30,7 +30,7 @@ async fn on_engine(host: &Engine, found: &mut Leftovers) -> Result<(), DockerErr
     let this_host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let rows = soon(host, host.list(&labels::managed_by_filter())).await?;
     // An engine of sessions (`[dind] host`) has those of sessions, too.
-    let daemons = rows.iter().filter(|row| !row.labels.contains_key(labels::LABEL_CLIENT));
+    let daemons = rows.iter().filter(|row| row.labels.get(labels::LABEL_CLIENT).is_none_or(String::is_empty));
     let exists = |path: &str| Path::new(path).exists();
     for row in daemons {
         found.daemons += 1;
