@@ -18,9 +18,8 @@ pub(super) fn prune(folder: &Path, kept: usize, oldest: Duration) {
         .flatten()
         .filter(|entry| {
             let name = entry.file_name();
-            let name = name.to_string_lossy();
             // Nothing else is berth's to remove.
-            name.ends_with(".jsonl") || name.ends_with(NEW)
+            name.to_str().is_some_and(is_own)
         })
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry)))
         .collect();
@@ -31,6 +30,14 @@ pub(super) fn prune(folder: &Path, kept: usize, oldest: Duration) {
             _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether this is what berth calls a history: the session's twelve hex digits.
+fn is_own(name: &str) -> bool {
+    let session = name.strip_suffix(NEW).and_then(|name| name.strip_suffix('.'));
+    let session = session.or_else(|| name.strip_suffix(".jsonl"));
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    session.is_some_and(|session| session.len() == 12 && session.bytes().all(is_digit))
 }
 
 /// Whether the session of this file lives: it holds the file's lock.

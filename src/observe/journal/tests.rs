@@ -200,12 +200,13 @@ fn old_histories_go_and_living_ones_and_other_files_stay() {
         file
     };
     for n in 0..10 {
-        aged(&format!("{n}.jsonl"), n * SECOND);
+        aged(&format!("{n:012x}.jsonl"), n * SECOND);
     }
-    let living = aged("living.jsonl", 100 * SECOND);
+    let living = aged("11111111111a.jsonl", 100 * SECOND);
     living.try_lock().unwrap();
     aged("other.txt", 100 * SECOND);
-    aged("cut.jsonl.new", 100 * SECOND);
+    aged("mine.jsonl", 100 * SECOND);
+    aged("22222222222b.jsonl.new", 100 * SECOND);
     let names = || {
         let mut names: Vec<String> = fs::read_dir(folder.path())
             .unwrap()
@@ -215,17 +216,18 @@ fn old_histories_go_and_living_ones_and_other_files_stay() {
         names
     };
     prune::prune(folder.path(), 3, 50 * SECOND);
-    assert_eq!(names(), ["0.jsonl", "1.jsonl", "2.jsonl", "living.jsonl", "other.txt"]);
+    let newest = ["000000000000.jsonl", "000000000001.jsonl", "000000000002.jsonl"];
+    assert_eq!(names(), [&newest[..], &["11111111111a.jsonl", "mine.jsonl", "other.txt"]].concat());
     drop(living);
     prune::prune(folder.path(), 10, 50 * SECOND);
-    assert_eq!(names(), ["0.jsonl", "1.jsonl", "2.jsonl", "other.txt"], "it is too old");
+    assert_eq!(names(), [&newest[..], &["mine.jsonl", "other.txt"]].concat(), "it is too old");
     prune::prune(&folder.path().join("missing"), 0, SECOND);
 }
 
 #[test]
 fn pruning_waits_for_the_first_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let old = path(folder.path(), "old");
+    let old = path(folder.path(), "0123456789ab");
     fs::create_dir(folder.path().join(FOLDER)).unwrap();
     let file = fs::File::create(&old).unwrap();
     file.set_modified(SystemTime::now().checked_sub(2 * prune::OLDEST).unwrap()).unwrap();
