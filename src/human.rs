@@ -26,7 +26,7 @@ impl fmt::Display for Plain<'_> {
 }
 
 /// Control characters, and those that end a line or turn its direction.
-fn moves_text(char: char) -> bool {
+pub fn moves_text(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
+use super::file;
 use crate::failure::{Code, Failure};
 
 /// A change to a file that has not been made yet.
@@ -22,7 +23,7 @@ impl Draft {
     /// The file as it is; links are followed, so that it is the file that is replaced and not the link.
     pub fn of(path: &Path) -> Result<Self, Failure> {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let before = match fs::read_to_string(&path) {
+        let before = match file::read(&path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(failed(&path, "read", &error)),
@@ -77,7 +78,7 @@ impl Draft {
         file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         file.as_file().sync_all()?;
         // The last moment at which another's work can be seen.
-        let now = fs::read_to_string(&self.path).ok();
+        let now = file::read(&self.path).ok();
         if now != self.before {
             return Err(io::Error::other("another program has just changed it"));
         }

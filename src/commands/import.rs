@@ -8,6 +8,7 @@ use crate::cli::ImportArgs;
 use crate::clients::{Import, Wanted};
 use crate::config::{Config, Home};
 use crate::failure::{Code, Failure};
+use crate::human::Plain;
 
 pub fn run(
     args: &ImportArgs,
@@ -19,7 +20,12 @@ pub fn run(
     let import = Import::plan(wanted, config, home, explicit, &super::variable)?;
     let mut out = std::io::stdout().lock();
     for diff in import.diffs() {
-        writeln!(out, "{diff}")?;
+        for line in diff.lines() {
+            // What a project's file says is anybody's.
+            let cells: Vec<String> = line.split('\t').map(|cell| Plain(cell).to_string()).collect();
+            writeln!(out, "{}", cells.join("\t"))?;
+        }
+        writeln!(out)?;
     }
     if !args.dry_run {
         for draft in &import.drafts {
@@ -29,7 +35,7 @@ pub fn run(
         }
     }
     for line in &import.said {
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", Plain(line))?;
     }
     if import.drafts.is_empty() && import.failed == 0 {
         writeln!(out, "nothing to import")?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::line::{Line, State};
+use crate::human::Plain;
 
 /// As `berth doctor --json` prints it. Keys are never renamed or removed; new ones may come.
 #[derive(Debug, Serialize)]
@@ -54,13 +55,13 @@ impl Report {
         for (line, title) in self.lines.iter().zip(&titles) {
             let (colour, sign) = sign(line.state, look);
             let fact = match line.state {
-                State::NotApplicable => paint(DIM, &format!("not applicable: {}", line.fact)),
-                _ => line.fact.clone(),
+                State::NotApplicable => paint(DIM, &format!("not applicable: {}", Plain(&line.fact))),
+                _ => Plain(&line.fact).to_string(),
             };
             let margin = sign.chars().count();
             writeln!(out, "{} {title:widest$}  {fact}", paint(colour, sign))?;
             if let Some(next) = &line.next {
-                writeln!(out, "{:margin$} {:widest$}  next: {next}", "", "")?;
+                writeln!(out, "{:margin$} {:widest$}  next: {}", "", "", Plain(next))?;
             }
         }
         let [failed, warnings, ok, not_applicable] =
@@ -82,7 +83,8 @@ impl Report {
 
 fn title(line: &Line) -> String {
     match &line.object {
-        Some(object) => format!("{} {object}", line.name),
+        // Clients' files say it, and a project's may be anybody's.
+        Some(object) => format!("{} {}", line.name, Plain(object)),
         None => line.name.to_owned(),
     }
 }
@@ -131,6 +133,18 @@ mod tests {
         let signs = written(Look::Terminal { colours: false });
         assert!(signs.contains("✓ engine") && !signs.contains('\x1b'), "{signs}");
         assert!(written(Look::Terminal { colours: true }).contains(YELLOW));
+    }
+
+    #[test]
+    fn nobodys_name_moves_the_text() {
+        let lines =
+            vec![Line::failed("client", "`a\u{9b}2Jb` of \u{202e}x\n", "berth kill \u{1b}[2J").of("\u{7}x")];
+        let mut out = Vec::new();
+        Report::new(lines, Duration::ZERO).write(&mut out, Look::Plain).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let shown = r"failed  client \u{7}x  `a\u{9b}2Jb` of \u{202e}x\n";
+        assert!(text.starts_with(shown), "{text}");
+        assert!(text.contains(r"next: berth kill \u{1b}[2J"), "{text}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use futures::future::join_all;
 
 use super::Asked;
 use crate::cli::{Arguments, Subcommands};
-use crate::clients::{Entry, Found, Kind, Place, Scope, Surroundings, is_called_berth};
+use crate::clients::{Entry, Found, Kind, Place, Scope, Surroundings, file, is_called_berth};
 use crate::config::{Config, Home};
 use crate::doctor::Options;
 use crate::doctor::clients::{Examined, File, Program, Start, Target};
@@ -28,7 +28,7 @@ pub(super) async fn look(asked: &Asked<'_>, options: &Options) -> Seen<Vec<File>
     let around = Surroundings::new(options.folder.clone(), asked.lookup);
     let mut files = Vec::new();
     for place in Place::of_clients(&around) {
-        let servers = match std::fs::read_to_string(&place.path) {
+        let servers = match file::read(&place.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => Err(format!("it cannot be read: {error}")),
             Ok(text) => match servers(&place, &text) {

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::io::Write;
 
+use crate::human::moves_text;
+
 const ESCAPE: char = '\u{1b}';
 const RESET: &[u8] = b"\x1b[0m";
 /// A longer one is no colour.
@@ -40,7 +42,7 @@ fn put_line(out: &mut Vec<u8>, line: &[u8]) {
             if head.len() > 1 && first == ESCAPE {
                 is_coloured = true;
                 out.extend_from_slice(head.as_bytes());
-            } else if first.is_control() && first != '\t' {
+            } else if moves_text(first) && first != '\t' {
                 out.extend(first.escape_default().map(|c| c as u8));
             } else {
                 out.extend_from_slice(head.as_bytes());
@@ -100,6 +102,8 @@ mod tests {
             (b"\x08\x7f\x00\x0e", r"\u{8}\u{7f}\u{0}\u{e}"),
             // The same commands in one character, and in one byte.
             ("\u{9b}2J".as_bytes(), r"\u{9b}2J"),
+            // What turns the direction of the text behind it.
+            ("a\u{202e}b".as_bytes(), r"a\u{202e}b"),
             (b"\x9b2J", r"\x9b2J"),
         ] {
             assert_eq!(text(command), seen, "{command:?}");
