@@ -41,7 +41,7 @@ pub const UNREAD: u8 = 141;
 /// Runs what the command line says.
 pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
     let loaded = Home::from_env(&variable).and_then(|home| {
-        let mut config = Config::load(&home, arguments.config.as_deref())?;
+        let mut config = load(&home, &arguments)?;
         crate::dind::place::recall(&mut config, &home);
         Ok((config, home))
     });
@@ -83,6 +83,31 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
             validate::run(&args, &config, &home, arguments.config.as_deref()).await
         }
         Subcommands::Chaos(args) => Box::pin(chaos::run(&args, &config)).await,
+    }
+}
+
+/// The configuration, or as much of it as the command needs: a mistake in a server must not keep a person from ending
+/// sessions.
+fn load(home: &Home, arguments: &Arguments) -> Result<Config, ConfigError> {
+    let explicit = arguments.config.as_deref();
+    let needs_daemon_alone = matches!(
+        arguments.command,
+        Subcommands::Ps(_)
+            | Subcommands::Kill(_)
+            | Subcommands::Status(_)
+            | Subcommands::Down(_)
+            | Subcommands::Gc
+            | Subcommands::Env
+    );
+    match Config::load(home, explicit) {
+        Err(error) if needs_daemon_alone => match Config::load_dind(home, explicit) {
+            Ok(config) => {
+                tracing::warn!("{error}");
+                Ok(config)
+            }
+            Err(_) => Err(error),
+        },
+        loaded => loaded,
     }
 }
 
@@ -143,6 +168,12 @@ pub fn is_unread(error: &anyhow::Error) -> bool {
 
 /// An error as one line: what, why, and the next command.
 pub fn explain(error: &anyhow::Error) -> String {
+    // What is told of other files and pipes names them.
+    if error.is::<io::Error>()
+        || error.downcast_ref::<serde_json::Error>().is_some_and(serde_json::Error::is_io)
+    {
+        return format!("cannot write to standard output: {error:#}");
+    }
     format!("{error:#}")
 }
 

@@ -88,6 +88,24 @@ impl Config {
         }
     }
 
+    /// Reads [dind] of the same file, whatever else stands there.
+    pub fn load_dind(home: &Home, explicit: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = explicit.unwrap_or(&home.config_file);
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError::unreadable(file, error))?;
+        let dind = match Source::new(file, &text).root()?.take_section("dind")? {
+            Some(section) => Dind::read(section, file, home)?,
+            None => Dind::default(),
+        };
+        Ok(Self {
+            dind,
+            bake: Bake::default(),
+            defaults: Settings::default(),
+            servers: BTreeMap::new(),
+            file: Some(file.to_owned()),
+            expected: file.to_owned(),
+        })
+    }
+
     /// Reads a configuration's text; `file` names it in errors and anchors relative paths.
     pub fn parse(text: &str, file: &Path, home: &Home) -> Result<Self, ConfigError> {
         let source = Source::new(file, text);

@@ -10,6 +10,16 @@ use mcp_berth::{commands, logging, observe::stderr::StderrSink};
 /// A standard error that nobody reads holds the exit up no longer than this.
 const EXIT_WITHIN: Duration = Duration::from_secs(1);
 
+/// A write beyond a limit of the length of files fails, and ends nothing: that is the kernel's wish unless somebody listens
+/// for its signal.
+fn write_errors_only(runtime: &tokio::runtime::Runtime) {
+    /// So on every Linux but MIPS and PA-RISC.
+    const SIGXFSZ: i32 = 25;
+    let _entered = runtime.enter();
+    // The handler stays when its listener is dropped.
+    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ)));
+}
+
 fn main() -> ExitCode {
     let stderr = StderrSink::new();
     logging::init(&stderr);
@@ -22,6 +32,7 @@ fn main() -> ExitCode {
             return ExitCode::from(commands::INTERNAL);
         }
     };
+    write_errors_only(&runtime);
     let result = match help::parse() {
         Ok(arguments) => runtime.block_on(commands::execute(arguments, &stderr)),
         Err(error) => runtime.block_on(commands::misuse(error, &stderr)),

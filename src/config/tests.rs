@@ -338,3 +338,20 @@ fn a_flag_may_make_a_prestarted_server_impossible() {
     assert_eq!(check("env", "Y"), refused("`Y` takes `Y` from its client's environment"));
     assert_eq!(check("secrets", "X=2"), refused("`X` is a secret"));
 }
+
+#[test]
+fn the_daemon_is_known_whatever_stands_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let home =
+        Home::from_env(&|name| (name == "BERTH_HOME").then(|| folder.path().display().to_string())).unwrap();
+    let dind = "[dind]\nname = \"mine\"\n";
+    for mistake in
+        ["[servers.x]\nimagee = 1\n", "[defaults]\nmemory = \"much\"\n", "[sevrers]\n", "[servers.\"a b\"]\n"]
+    {
+        std::fs::write(&home.config_file, format!("{dind}{mistake}")).unwrap();
+        assert!(Config::load(&home, None).is_err(), "{mistake}");
+        assert_eq!(Config::load_dind(&home, None).unwrap().dind.name, "mine", "{mistake}");
+    }
+    std::fs::write(&home.config_file, "[dind]\nnmae = \"mine\"\n").unwrap();
+    assert!(Config::load_dind(&home, None).is_err());
+}

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::again::Setback;
 use super::inquiry::{Inquiry, Outlook};
 use super::plan::Plan;
-use crate::dock::dial::DialError;
+use crate::dock::dial::{DialError, is_short_of_files};
 use crate::dock::docker::DockerError;
 use crate::dock::wire::Wire;
 use crate::failure::{Code, Failure};
@@ -46,7 +46,9 @@ pub(super) async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> R
 /// Whether nobody has answered. What is wrong with a certificate stays wrong.
 fn is_absence(error: &DockerError) -> bool {
     match error {
-        DockerError::Dial(DialError::Connect { source, .. }) => source.kind() != ErrorKind::InvalidData,
+        DockerError::Dial(DialError::Connect { source, .. }) => {
+            source.kind() != ErrorKind::InvalidData && !is_short_of_files(source)
+        }
         DockerError::Dial(DialError::Timeout { .. }) => true,
         _ => false,
     }
