@@ -22,6 +22,8 @@ mod json;
 mod limits;
 #[path = "keeper/locks.rs"]
 mod locks;
+#[path = "keeper/modes.rs"]
+mod modes;
 #[path = "keeper/names.rs"]
 mod names;
 #[path = "keeper/needs.rs"]
@@ -45,6 +47,8 @@ mod sys;
 #[cfg(test)]
 #[path = "keeper/tests.rs"]
 mod tests;
+#[path = "keeper/within.rs"]
+mod within;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -27,7 +27,7 @@ use super::keeper;
 use super::labels::STANDBY;
 use super::owner::Owner;
 use super::place::Place;
-use super::protocol::{ENDED_LINE, REFUSED};
+use super::protocol::{ENDED_LINE, REFUSED, UNPROTECTED_LINE};
 use super::spec::Spec;
 use super::volume;
 use super::wire::{Request, Wire};
@@ -262,6 +262,12 @@ impl Lifeline {
         let mut said = [0; 512];
         // Whatever the keeper prints is no reason to stop watching.
         while let Ok(length @ 1..) = self.stream.read(&mut said).await {
+            if memmem::find(&said[..length], UNPROTECTED_LINE.as_bytes()).is_some() {
+                tracing::warn!(
+                    "a program of this machine replaced or removed a protected name in a project; \
+                     berth ended the server, which may have written there: look at it"
+                );
+            }
             self.is_ended |= memmem::find(&said[..length], ENDED_LINE.as_bytes()).is_some();
         }
     }

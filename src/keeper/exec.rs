@@ -15,7 +15,7 @@ pub(super) fn exec(needs: &Needs, program: &OsStr, arguments: &[OsString]) -> Fa
         return failure;
     }
     let mut command = Command::new(program);
-    filter::apply_to(&mut command);
+    filter::apply_to(&mut command, needs.plain_modes());
     failure(program, &command.args(arguments).envs(needs.home()).exec())
 }
 

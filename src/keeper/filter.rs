@@ -9,6 +9,7 @@
 use std::io;
 use std::process::Command;
 
+use super::modes;
 use super::sys::{self, Instruction};
 
 /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_ALU | BPF_AND | BPF_K`, `BPF_JMP | BPF_JEQ | BPF_K`, `BPF_RET | BPF_K`.
@@ -22,14 +23,14 @@ pub(super) const ALLOW: u32 = 0x7fff_0000;
 pub(super) const REFUSE: u32 = 0x0005_0001;
 
 /// Where `seccomp_data` has them. Of the first two arguments only the lower half: these are an `int` to the kernel.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
+pub(super) const NUMBER: u32 = 0;
+pub(super) const ARCHITECTURE: u32 = 4;
 const FIRST: u32 = 16;
 const SECOND: u32 = 24;
 const THIRD: u32 = 32;
 
 /// The x32 calls of x86-64 are these numbers with this bit, or have numbers of their own with it.
-const X32: u32 = 0x4000_0000;
+pub(super) const X32: u32 = 0x4000_0000;
 const PRIO_PROCESS: u32 = 0;
 const IOPRIO_WHO_PROCESS: u32 = 1;
 const KEEPER: u32 = 1;
@@ -155,30 +156,33 @@ const fn part(abi: &Abi) -> [Instruction; PART] {
     part
 }
 
-const fn load(value: u32) -> Instruction {
+pub(super) const fn load(value: u32) -> Instruction {
     Instruction { code: LOAD, if_so: 0, if_not: 0, value }
 }
 
-const fn check(value: u32, if_so: u8, if_not: u8) -> Instruction {
+pub(super) const fn check(value: u32, if_so: u8, if_not: u8) -> Instruction {
     Instruction { code: IF_EQUAL, if_so, if_not, value }
 }
 
-const fn done(value: u32) -> Instruction {
+pub(super) const fn done(value: u32) -> Instruction {
     Instruction { code: RETURN, if_so: 0, if_not: 0, value }
 }
 
-/// Has the command's process filtered from before its program begins.
-pub(super) fn apply_to(command: &mut Command) {
-    sys::before_exec(command, install);
+/// Has the command's process filtered from before its program begins; with `plain_modes`, `modes.rs` has its say, too.
+pub(super) fn apply_to(command: &mut Command, plain_modes: bool) {
+    if plain_modes {
+        sys::before_exec(command, || install(modes::PROGRAM));
+    }
+    sys::before_exec(command, || install(PROGRAM));
 }
 
 /// Without `no_new_privileges` nobody but root's equal may install a filter, and a kernel may be built without: then the
 /// server runs all the same.
-fn install() -> io::Result<()> {
-    if PROGRAM.is_empty() {
+fn install(program: &[Instruction]) -> io::Result<()> {
+    if program.is_empty() {
         return Ok(());
     }
-    sys::filter_calls(PROGRAM).or_else(|error| match error.raw_os_error() {
+    sys::filter_calls(program).or_else(|error| match error.raw_os_error() {
         Some(EACCES | EINVAL | ENOSYS) => Ok(()),
         _ => Err(error),
     })

@@ -18,6 +18,7 @@ use super::locks::Locks;
 use super::protocol;
 use super::server::Server;
 use super::sys::{self, Signal, Wanted};
+use super::within::Watch;
 use super::{Failure, Hold};
 
 /// From an announced claim (SIGUSR1) to the claim: its owner may have died in between, and the container was taken from
@@ -55,6 +56,8 @@ pub(super) enum Event {
     OwnerGone,
     /// The server that was started ahead is no more.
     ServerEnded,
+    /// A mount that protected something is gone.
+    Unprotected,
     TimeUp,
 }
 
@@ -84,7 +87,7 @@ impl Phase {
                 Self::Stopping(now + grace / 2)
             }
             // What a server that ended by itself leaves behind goes with it, as with any PID 1.
-            (_, Event::ServerEnded) | (Self::Stopping(_), Event::TimeUp) => Self::Over,
+            (_, Event::ServerEnded | Event::Unprotected) | (Self::Stopping(_), Event::TimeUp) => Self::Over,
             (phase, _) => phase,
         }
     }
@@ -157,6 +160,7 @@ struct Lines {
     program: Vec<u8>,
     lifeline: Option<File>,
     signals: File,
+    watch: Option<Watch>,
     /// The server that was started ahead.
     server: Option<Server>,
     /// As much as has come of the claim; `None` once it is made.
@@ -175,6 +179,8 @@ struct Lines {
 impl Lines {
     fn open(options: &Hold) -> Result<Self, Failure> {
         // A duplicate, because std's own stdin reads ahead into a buffer where poll sees nothing.
+        // Before anything is checked, so that nothing is missed.
+        let watch = options.needs.watch()?;
         let lifeline = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let command = options.command.split_first();
         let server = command
@@ -189,6 +195,7 @@ impl Lines {
             program: env::args_os().next().unwrap_or_default().into_vec(),
             lifeline: Some(lifeline),
             signals,
+            watch,
             server,
             claim: Some(Vec::new()),
             locks: Locks::new(options.locks.clone()),
@@ -221,11 +228,18 @@ impl Lines {
                 lifeline.map(|file| (file.as_fd(), if is_full { Wanted::Hangup } else { Wanted::Input })),
                 Some((self.signals.as_fd(), Wanted::Input)),
                 room.map(|file| (file.as_fd(), Wanted::Room)),
+                self.watch.as_ref().map(|watch| (watch.as_fd(), Wanted::Change)),
             ],
             timeout,
         );
         match polled {
-            Ok([lifeline, signal, room]) => {
+            Ok([.., true]) if self.watch.as_ref().is_some_and(Watch::is_broken) => {
+                if self.server.is_none() {
+                    let _ = write!(io::stdout(), "{}", protocol::UNPROTECTED_LINE);
+                }
+                Event::Unprotected
+            }
+            Ok([lifeline, signal, room, _]) => {
                 let told = if signal { self.signalled() } else { Event::Nothing };
                 // A server that floods us with signals must not keep us from seeing the lifeline's end.
                 if !lifeline || !matches!(told, Event::Nothing | Event::Announced) {

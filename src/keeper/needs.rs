@@ -10,11 +10,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use super::within::{self, Within};
 use super::{Failure, Words};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     mounts: Vec<Expected>,
+    /// Those that lie in another.
+    within: Vec<Within>,
+    /// Whether the server may write to the person's folders, so that no file there may become another user's program.
+    plain_modes: bool,
     /// For a user who has none: the runtime takes it from the image's list of users, and gives `/` to strangers.
     home: Option<OsString>,
 }
@@ -41,6 +46,14 @@ impl Needs {
                 self.mounts
                     .push(mount.ok_or_else(|| Failure::usage(format_args!("`{word}` is not {WHAT}")))?);
             }
+            "--within" => {
+                const WHAT: &str = "a mount such as `ro:1:2:/workspace/.git`";
+                let word = words.text(WHAT)?;
+                let within = Within::parse(&word);
+                self.within
+                    .push(within.ok_or_else(|| Failure::usage(format_args!("`{word}` is not {WHAT}")))?);
+            }
+            "--plain-modes" => self.plain_modes = true,
             "--home" => self.home = Some(words.next("a folder")?),
             _ => return Ok(false),
         }
@@ -48,7 +61,17 @@ impl Needs {
     }
 
     pub(super) fn check(&self) -> Result<(), Failure> {
-        self.mounts.iter().try_for_each(Expected::check)
+        self.mounts.iter().try_for_each(Expected::check)?;
+        within::check(&self.within)
+    }
+
+    pub(super) fn plain_modes(&self) -> bool {
+        self.plain_modes
+    }
+
+    /// The mounts that must stay as they are.
+    pub(super) fn watch(&self) -> io::Result<Option<within::Watch>> {
+        within::Watch::open(&self.within)
     }
 
     /// The variable to set, if any.

@@ -30,6 +30,9 @@ pub(crate) const OUT_OF_MEMORY: u8 = 250;
 /// Begins the reason why a container was not let run.
 pub(crate) const REFUSED: &str = "berth let it not run: ";
 
+/// The keeper's line when a mount that protected something is gone; then it ends the server.
+pub(crate) const UNPROTECTED_LINE: &str = "unprotected\n";
+
 /// How the volumes are, the first word of a line.
 pub(crate) mod volumes {
     pub(crate) const READY: &str = "ready";

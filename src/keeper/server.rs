@@ -29,7 +29,7 @@ impl Server {
     pub(super) fn start(needs: &Needs, program: &OsString, arguments: &[OsString]) -> Result<Self, Failure> {
         needs.check()?;
         let mut command = Command::new(program);
-        filter::apply_to(&mut command);
+        filter::apply_to(&mut command, needs.plain_modes());
         let mut child = command
             .args(arguments)
             .envs(needs.home())

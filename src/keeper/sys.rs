@@ -52,6 +52,7 @@ const SPLICE_F_NONBLOCK: c_uint = 2;
 const PIPE_MOST: usize = 1 << 20;
 const ESRCH: c_int = 3;
 const POLLIN: c_short = 1;
+const POLLPRI: c_short = 2;
 const POLLOUT: c_short = 4;
 /// The size of `signalfd_siginfo`: a read takes whole ones only.
 pub(super) const SIGNAL_RECORD: usize = 128;
@@ -264,6 +265,8 @@ pub(super) enum Wanted {
     Input,
     Room,
     Hangup,
+    /// Of a list of the kernel's.
+    Change,
 }
 
 /// Opens a folder only to look at it.
@@ -311,6 +314,7 @@ pub(super) fn poll<const N: usize>(
         events: match file {
             Some((_, Wanted::Input)) => POLLIN,
             Some((_, Wanted::Room)) => POLLOUT,
+            Some((_, Wanted::Change)) => POLLPRI,
             Some((_, Wanted::Hangup)) | None => 0,
         },
         revents: 0,

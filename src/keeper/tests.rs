@@ -8,6 +8,8 @@ mod filter;
 mod hold;
 #[path = "tests/locks.rs"]
 mod locks;
+#[path = "tests/modes.rs"]
+mod modes;
 #[path = "tests/needs.rs"]
 mod needs;
 #[path = "tests/probe.rs"]
@@ -16,6 +18,8 @@ mod probe;
 mod resolve;
 #[path = "tests/runtime.rs"]
 mod runtime;
+#[path = "tests/within.rs"]
+mod within;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -75,7 +75,9 @@ async fn outlast<T>(
         match turn.ask().await {
             Outlook::Hopeless(failure) => return Err(failure.into()),
             Outlook::Starting(_) if patience.is_zero() => return Err(error.into()),
-            Outlook::Starting(what) if began.elapsed() >= patience => return Err(late(&what, patience).into()),
+            Outlook::Starting(what) if began.elapsed() >= patience => {
+                return Err(late(&what, patience).into());
+            }
             Outlook::Starting(what) => turn.tell(&what),
             // It may have come while that was asked.
             Outlook::Unknown => return once().await.unwrap_or_else(|| Err(error.into())),
