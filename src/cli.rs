@@ -17,7 +17,7 @@ pub use clients::{ImportArgs, InstallArgs, UninstallArgs};
 pub use daemon::{BakeArgs, DownArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
 pub use run::{RunArgs, SettingsArgs};
-pub use sessions::{KillArgs, LogsArgs, PsArgs, ReplayArgs, TraceArgs, TraceCommand};
+pub use sessions::{GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, TraceArgs, TraceCommand};
 pub use shell::{CompletionsArgs, HelpArgs, ManArgs};
 
 /// Gives every AI client session its own MCP server containers.
@@ -61,7 +61,7 @@ pub enum Subcommands {
     /// Tell what a trace comes to: where the start went, the slowest calls, errors, what nobody answered.
     Trace(TraceArgs),
     /// Remove what crashed sessions left behind; should never find anything.
-    Gc,
+    Gc(GcArgs),
     /// Look at everything that sessions need, and say what mends it.
     Doctor(DoctorArgs),
     /// Examine this system with real sessions, and report.

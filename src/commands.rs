@@ -78,7 +78,8 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Logs(args) => logs::run(&args, &home).await,
         Subcommands::Trace(args) => trace::run(&args, arguments.config.as_deref()).await,
-        Subcommands::Gc => in_time(gc::run(&config, &home)).await,
+        Subcommands::Gc(args) if args.after_session => gc::after_session(&config, &home).await,
+        Subcommands::Gc(_) => in_time(gc::run(&config, &home)).await,
         Subcommands::Validate(args) => {
             validate::run(&args, &config, &home, arguments.config.as_deref()).await
         }
@@ -96,7 +97,7 @@ fn load(home: &Home, arguments: &Arguments) -> Result<Config, ConfigError> {
             | Subcommands::Kill(_)
             | Subcommands::Status(_)
             | Subcommands::Down(_)
-            | Subcommands::Gc
+            | Subcommands::Gc(_)
             | Subcommands::Env
     );
     match Config::load(home, explicit) {

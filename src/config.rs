@@ -18,6 +18,7 @@ mod key;
 mod mount;
 mod overrides;
 pub mod program;
+pub mod protect;
 mod reader;
 pub(crate) mod recipe;
 mod resolved;
@@ -25,6 +26,7 @@ mod server;
 mod settings;
 mod share;
 mod volume;
+pub mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;

@@ -5,6 +5,7 @@ mod housekeeping;
 mod image;
 pub mod inquiry;
 pub mod plan;
+mod protect;
 mod reach;
 pub mod start;
 pub mod upstream;

@@ -18,6 +18,13 @@ pub struct PsArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Wait for the end of a session, whose input this is, and clear what it reserved alone.
+    #[arg(long, hide = true)]
+    pub after_session: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct KillArgs {
     /// A session's id, its container's name, or the client's own id of its session.
     pub session: String,

@@ -1,10 +1,12 @@
 //! `berth gc`: removes leftovers of crashed sessions. It should never find anything.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Home};
-use crate::dock::{keeper, roster};
+use crate::dock::docker::DockerError;
+use crate::dock::{keeper, reserved, roster};
 use crate::failure::Failure;
 
 pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
@@ -18,12 +20,44 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
         volumes.extend(roster::sweep_volumes(&engine).await.map_err(Failure::from)?);
     }
     removed.extend(volumes.into_iter().map(|volume| format!("the volume {volume}")));
+    let cleared = reserved::clear(&home.state, &engine).await.map_err(Failure::from)?;
+    removed.extend(cleared.removed.iter().map(|path| path.display().to_string()));
     let mut out = std::io::stdout().lock();
     for name in &removed {
         writeln!(out, "removed {name}")?;
     }
     if removed.is_empty() {
         writeln!(out, "nothing was left behind")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A container may take its server's grace to end, and a daemon may be restarting.
+const CLEARED_WITHIN: Duration = Duration::from_mins(2);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 8;
+
+/// Stands behind a session that has reserved names in a project: its death, of any kind, is the end of our input.
+pub async fn after_session(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    let until = Instant::now() + CLEARED_WITHIN;
+    let (mut patience, mut looks) = (LOOK_EVERY, 0);
+    while Instant::now() < until {
+        let cleared = match super::dind_engine(config, home) {
+            Ok(engine) => reserved::clear(&home.state, &engine).await,
+            Err(_) => return Ok(ExitCode::FAILURE),
+        };
+        looks += 1;
+        // What other sessions use is theirs to clear; somebody else's clearing is soon over.
+        match cleared {
+            Ok(cleared) if cleared.in_use.is_empty() && (cleared.locked.is_empty() || looks >= LOOKS) => {
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(_) | Err(DockerError::Dial(_)) => {}
+            Err(error) => return Err(Failure::from(error).into()),
+        }
+        tokio::time::sleep(patience).await;
+        patience = (patience * 5 / 4).min(Duration::from_secs(2));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `berth run`: one MCP session on standard input and output.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use crate::backend::docker::plan::{self, Plan};
 use crate::backend::docker::start::start;
 use crate::backend::docker::upstream::DockerUpstream;
 use crate::cli::RunArgs;
+use crate::config::within::within;
 use crate::config::{Config, ConfigError, Home, Resolved, Server, Settings};
 use crate::dind::progress::Progress;
 use crate::dock::owner::new_session;
@@ -49,7 +51,9 @@ pub async fn run(
         let env = resolved.env.clone();
         let daemon = crate::dind::daemon(&config, &home).address;
         // As it is shown: secrets redacted.
-        let spec = spec(&args, &config, resolved, env.iter().map(ToString::to_string).collect())?;
+        let environment = env.iter().map(ToString::to_string).collect();
+        let mut spec = spec(&args, &config, resolved, environment)?;
+        spec.mounts = within(&spec.server, &spec.mounts).map_err(Failure::from)?.mounts;
         writeln!(std::io::stdout().lock(), "{:#}", plan::preview(&daemon, &spec, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -187,6 +191,7 @@ fn plan(
         cli: DockerCli::from_env(&variable),
         progress: Progress::queued(stderr.clone()),
         state: home.state.clone(),
+        clear: clear(config),
         fetch: args.server.is_none() && args.image.is_none(),
         spec,
     })
@@ -207,7 +212,19 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
         mounts,
         declared: Vec::new(),
         looked_at: config.dind.host.is_none(),
+        reserved: String::new(),
     })
+}
+
+/// The command line that clears away what a session has reserved.
+fn clear(config: &Config) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["gc".into(), "--after-session".into()];
+    if let Some(file) = &config.file {
+        // It stands in another folder.
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        words.extend(["--config".into(), file.into()]);
+    }
+    words
 }
 
 fn known_client(args: &RunArgs) -> Option<Client> {

@@ -78,9 +78,14 @@ impl Settings {
                 // One inside of a tmpfs is no fault; that is the container's own.
                 Path::new(tmpfs).components().eq(path.components()) || Path::new(tmpfs).starts_with(path)
             });
-            let others =
-                self.targets().enumerate().filter(|(other, _)| *other != n).map(|(_, (other, _))| other);
-            let below = others.filter(|other| path.starts_with(other));
+            let others = self.targets().enumerate().filter(|(other, _)| *other != n);
+            // A mount may lie in another (`within.rs`); what has a volume's place is known to nobody.
+            let is_mount = |n: usize| n < self.mounts.len();
+            let below = others
+                .filter(|(other, (outer, _))| {
+                    path.starts_with(outer) && !(is_mount(n) && is_mount(*other) && path != Path::new(outer))
+                })
+                .map(|(_, (outer, _))| outer);
             if let Some(other) = tmpfs.chain(below).next() {
                 return Err(refused(if Path::new(other) == path {
                     "something else is mounted there, too".to_owned()

@@ -74,18 +74,28 @@ pub struct Mount {
     pub writable: bool,
     pub(super) device: u64,
     pub(super) inode: u64,
+    /// It lies in another mount.
+    pub(super) within: bool,
 }
 
 impl Mount {
+    /// The keeper's option for one that lies in another.
+    pub const WITHIN: &str = "--within";
+
     /// Of a device and an inode.
     #[cfg(test)]
     pub(crate) fn new(source: &str, target: &str, writable: bool, (device, inode): (u64, u64)) -> Self {
-        Self { source: source.to_owned(), target: target.to_owned(), writable, device, inode }
+        Self { source: source.to_owned(), target: target.to_owned(), writable, device, inode, within: false }
     }
 
-    /// What the keeper compares with what it finds: `DEVICE:INODE:TARGET`.
-    pub fn identity(&self) -> String {
-        format!("{}:{}:{}", self.device, self.inode, self.target)
+    /// What the keeper compares with what it finds: `--mount DEVICE:INODE:TARGET`, or `--within ro:…` for one that lies in another.
+    pub fn option(&self) -> [String; 2] {
+        let identity = format!("{}:{}:{}", self.device, self.inode, self.target);
+        if !self.within {
+            return ["--mount".to_owned(), identity];
+        }
+        let mode = if self.writable { "rw" } else { "ro" };
+        [Self::WITHIN.to_owned(), format!("{mode}:{identity}")]
     }
 }
 

@@ -138,6 +138,10 @@ impl<'a> Item<'a> {
         ConfigError::new(message).at(Some(self.place()))
     }
 
+    pub(super) fn is_list(&self) -> bool {
+        self.value.get_ref().is_array()
+    }
+
     pub(super) fn read<T: Value>(&self) -> Result<T, ConfigError> {
         read(&self.value).ok_or_else(|| {
             self.error(format!("`{}` must be {}, not {}", self.name, T::EXPECTED, shown(&self.value)))
@@ -161,7 +165,7 @@ impl<'a> Item<'a> {
 
     /// Words: a text of them as a shell would take it apart, or a list. The errors show none of them.
     pub(super) fn words(&self) -> Result<Vec<String>, ConfigError> {
-        if self.value.get_ref().is_array() {
+        if self.is_list() {
             return self.list::<String>();
         }
         shlex::split(self.text()?).ok_or_else(|| {

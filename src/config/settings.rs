@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::env::EnvEntry;
 use super::mount::MountEntry;
+use super::protect::ProtectedName;
 use super::volume::Volume;
 use crate::values::{Network, OnFailure, ToolPattern};
 
@@ -60,6 +61,8 @@ pub struct Settings {
     /// Folders of this machine; expanded by [`Config::mounts`](super::Config::mounts) alone.
     pub(super) mounts: Vec<MountEntry>,
     pub volumes: Vec<Volume>,
+    /// Names in the folders that it may write, which it may not.
+    pub protect: Vec<ProtectedName>,
     /// Whether sessions leave a history.
     pub journal: bool,
     /// By the variable's name; expanded by [`Server::resolve_env`](super::Server::resolve_env) alone.
@@ -95,6 +98,7 @@ impl Settings {
             deny_tools: Vec::new(),
             mounts: Vec::new(),
             volumes: Vec::new(),
+            protect: Vec::new(),
             journal: false,
             env: BTreeMap::new(),
         }
@@ -122,6 +126,11 @@ impl Settings {
         }
         self.mounts.retain(|mount| over.iter().all(|other| other.target != mount.target));
         self.mounts.extend_from_slice(over);
+    }
+
+    /// Another list takes the place of the former.
+    pub(super) fn apply_protect(&mut self, over: &[ProtectedName]) {
+        self.protect = over.to_vec();
     }
 
     /// Adds a layer's volumes, target by target; an empty list takes away those of the layers below.

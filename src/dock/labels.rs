@@ -14,6 +14,8 @@ pub const LABEL_CLIENT_SESSION: &str = "io.mcp-berth.client-session";
 pub const LABEL_VOLUME: &str = "io.mcp-berth.volume";
 /// The folder that the client works in, where it is known.
 pub const LABEL_PROJECT: &str = "io.mcp-berth.project";
+/// Folders in which the container has names reserved (`reserved.rs`).
+pub const LABEL_RESERVED: &str = "io.mcp-berth.reserved";
 
 /// Where the home is of a DinD daemon's container; also what a person is told.
 pub const LABEL_HOME: &str = "io.mcp-berth.home";
@@ -23,7 +25,7 @@ pub const LABEL_AUTHORITY: &str = "io.mcp-berth.authority";
 pub const LABEL_BAKE: &str = "io.mcp-berth.bake";
 
 /// The labels by which containers are told apart. A container has its image's labels, too, where it has none of that name.
-const OF_CONTAINERS: [&str; 12] = [
+const OF_CONTAINERS: [&str; 13] = [
     LABEL_MANAGED_BY,
     LABEL_CLIENT,
     LABEL_SERVER,
@@ -33,6 +35,7 @@ const OF_CONTAINERS: [&str; 12] = [
     LABEL_CREATED,
     LABEL_CLIENT_SESSION,
     LABEL_PROJECT,
+    LABEL_RESERVED,
     LABEL_HOME,
     LABEL_AUTHORITY,
     LABEL_BAKE,

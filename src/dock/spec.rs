@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::labels::{
-    LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_PROJECT, LABEL_SERVER, LABEL_SESSION,
-    LABEL_SPEC, LABEL_VERSION, managed_by, of_container,
+    LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_PROJECT, LABEL_RESERVED, LABEL_SERVER,
+    LABEL_SESSION, LABEL_SPEC, LABEL_VERSION, managed_by, of_container,
 };
 use super::owner::{self, Owner};
 use super::place::Place;
@@ -49,6 +49,8 @@ pub struct Spec {
     pub declared: Vec<String>,
     /// Whether its daemon has berth's own runtime.
     pub looked_at: bool,
+    /// Where names are reserved for it ([`reserved`](super::reserved)).
+    pub reserved: String,
 }
 
 impl Spec {
@@ -81,6 +83,7 @@ impl Spec {
         labels.insert(LABEL_SESSION.to_owned(), session.into());
         labels.extend(client_session.map(|session| (LABEL_CLIENT_SESSION.to_owned(), session.into())));
         labels.extend(project.map(|project| (LABEL_PROJECT.to_owned(), project.into())));
+        labels.insert(LABEL_RESERVED.to_owned(), self.reserved.as_str().into());
         body["Labels"] = labels.into();
         body
     }
@@ -95,7 +98,7 @@ impl Spec {
         if settings.prestart
             && let Some(arguments) = body["Cmd"].as_array_mut()
         {
-            arguments.extend(self.home().map(Value::from));
+            arguments.extend(self.plain_modes().chain(self.home()).map(Value::from));
             arguments.push("--".into());
             arguments.extend(argv.iter().map(|word| word.as_str().into()));
             // No secret is among them: `Server::check`.
@@ -107,12 +110,17 @@ impl Spec {
     /// What the keeper sees to before it starts the server: that each mount is what it was taken for, and that whoever runs
     /// it has a place of his own.
     pub fn keeper_options(&self) -> Vec<String> {
-        self.identities().chain(self.home()).collect()
+        self.identities().chain(self.plain_modes()).chain(self.home()).collect()
     }
 
     /// Where a link in the image would lead what other sessions may write to, and nobody but us looks before it runs.
     pub(super) fn unseen(&self) -> Vec<&str> {
         if self.looked_at { Vec::new() } else { self.server.settings.mounted().collect() }
+    }
+
+    /// No file of the person's becomes another user's program.
+    fn plain_modes(&self) -> impl Iterator<Item = String> {
+        self.mounts.iter().any(|mount| mount.writable).then(|| "--plain-modes".to_owned()).into_iter()
     }
 
     fn home(&self) -> impl Iterator<Item = String> {
@@ -121,9 +129,9 @@ impl Spec {
         homeless.then(|| ["--home".to_owned(), HOME.to_owned()]).into_iter().flatten()
     }
 
-    /// What is to be mounted, for whoever looks whether it is.
+    /// What is to be mounted, for whoever looks whether it is, and what the keeper watches.
     fn identities(&self) -> impl Iterator<Item = String> {
-        self.mounts.iter().flat_map(|mount| ["--mount".to_owned(), mount.identity()])
+        self.mounts.iter().flat_map(Mount::option)
     }
 
     fn labels(&self) -> serde_json::Map<String, Value> {
@@ -248,6 +256,7 @@ mod tests {
             mounts: Vec::new(),
             declared: Vec::new(),
             looked_at: true,
+            reserved: String::new(),
         }
     }
 
@@ -315,17 +324,18 @@ mod tests {
         assert_eq!(host["Binds"], Value::Null, "it would make what is not there");
         let writable = mounted((1, 2), true);
         assert_eq!(writable.create_body(&Place::example())["HostConfig"]["Mounts"][1]["ReadOnly"], false);
-        assert_eq!(writable.keeper_options(), ["--mount", "1:2:/workspace"]);
+        assert_eq!(writable.keeper_options(), ["--mount", "1:2:/workspace", "--plain-modes"]);
+        assert_eq!(mounted((1, 2), false).keeper_options(), ["--mount", "1:2:/workspace"]);
         let mut ahead = mounted((1, 2), true);
         ahead.server.settings.prestart = true;
         ahead.server.settings.user = Some("1:1".to_owned());
         let held = ahead.standby_body(&Place::example(), &["server".to_owned()])["Cmd"].take();
         assert_eq!(
             held.as_array().unwrap()[4..],
-            ["--mount", "1:2:/workspace", "--home", "/tmp", "--", "server"]
+            ["--mount", "1:2:/workspace", "--plain-modes", "--home", "/tmp", "--", "server"]
         );
         ahead.env = vec!["HOME=/srv".to_owned()];
-        assert_eq!(ahead.keeper_options(), ["--mount", "1:2:/workspace"], "it has a home");
+        assert_eq!(ahead.keeper_options(), ["--mount", "1:2:/workspace", "--plain-modes"], "it has a home");
     }
 
     #[test]

@@ -161,9 +161,14 @@ impl Plan {
             return Err("it does not begin with berth's keeper".to_owned());
         };
         let until = options.iter().position(|word| *word == "--").unwrap_or(options.len());
-        let given = options[..until].windows(2).filter(|pair| pair[0] == "--mount");
+        let given = options[..until].windows(2).filter_map(|pair| match *pair {
+            ["--mount", mount] => Some(mount),
+            // How it can be used stands first.
+            ["--within", mount] => Some(mount.split_once(':').map_or(mount, |(_, mount)| mount)),
+            _ => None,
+        });
         let mut given = given
-            .map(|pair| Expected::parse(pair[1]).ok_or_else(|| format!("`{}` is no mount", pair[1])))
+            .map(|mount| Expected::parse(mount).ok_or_else(|| format!("`{mount}` is no mount")))
             .collect::<Result<Vec<_>, _>>()?;
         let (mut places, mut memory, mut has_keeper) = (Vec::new(), Vec::new(), false);
         for mount in config.at("mounts").items() {

@@ -30,6 +30,7 @@ mod images;
 mod lifecycle;
 mod place;
 mod prestart;
+mod protect;
 mod protocol;
 mod recovery;
 mod registry;

@@ -4,6 +4,7 @@
 //! None of this may delay the session's own start. It begins with the server's first answer, when the client has what
 //! it waits for.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dock::docker::Engine;
 use crate::dock::spec::Spec;
-use crate::dock::{lease, resolver, roster, standby};
+use crate::dock::{lease, reserved, resolver, roster, standby};
 use crate::failure::Failure;
 use crate::observe::trace::Trace;
 
@@ -44,6 +45,8 @@ pub(super) struct Housekeeping {
     pub(super) tell_nameservers: bool,
     /// The daemon is of berth's own making.
     pub(super) is_own: bool,
+    /// The folder of berth's state.
+    pub(super) state: PathBuf,
     pub(super) trace: Trace,
 }
 
@@ -119,6 +122,9 @@ impl Housekeeping {
             && let Err(error) = roster::sweep_volumes(&self.engine).await
         {
             tracing::debug!("cannot remove the volumes of ended sessions: {error}");
+        }
+        if let Err(error) = reserved::clear(&self.state, &self.engine).await {
+            tracing::debug!("cannot remove what crashed sessions reserved: {error}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a start needs to know of its session's container.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub progress: Progress,
     /// The folder of berth's state, where one that fetches an image waits for another.
     pub state: PathBuf,
+    /// What berth is to be told to clear away what a session has reserved.
+    pub clear: Vec<OsString>,
     /// Whether the daemon is to ask this machine's nameservers.
     pub tell_nameservers: bool,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.

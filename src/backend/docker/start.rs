@@ -1,6 +1,7 @@
 //! From a configured server to a running one: connections, image, container, process, with as many steps at once as
 //! possible.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use tokio::sync::oneshot;
 use super::again::{self, Setback};
 use super::image::{self, Found, Image};
 use super::plan::{Plan, in_time};
+use super::protect::protect;
 use super::reach::connect;
 
 use super::housekeeping::{Housekeeping, Made};
@@ -38,12 +40,13 @@ pub async fn start(
     let began = Instant::now();
     let mut caller = Caller { said: Some(said), client: plan.client.clone() };
     let within = if plan.is_first { plan.spec.server.settings.connect_timeout } else { Duration::ZERO };
-    again::until_done(within, async || {
+    let guard = protect(&mut plan).await?;
+    let started = again::until_done(within, async || {
         // A name of its own: the container of the try before may still be there.
         plan.spec.attempt = plan.containers.fetch_add(1, Ordering::Relaxed);
         attempt(&plan, &mut caller, &trace, began).await
-    })
-    .await
+    });
+    started.await.map(|upstream| upstream.guarded(guard))
 }
 
 async fn attempt(
@@ -68,8 +71,8 @@ async fn attempt(
     };
     spec.declared = image.declared(&plan.spec.server)?;
     let tell_nameservers = plan.tell_nameservers;
-    let (is_own, trace) = (plan.inquiry.is_some(), trace.clone());
-    let start = Start { began, engine, spec, argv, image, tell_nameservers, is_own, trace };
+    let (is_own, state, trace) = (plan.inquiry.is_some(), plan.state.clone(), trace.clone());
+    let start = Start { began, engine, spec, argv, image, tell_nameservers, is_own, state, trace };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
 }
 
@@ -103,6 +106,7 @@ struct Start {
     image: Image,
     tell_nameservers: bool,
     is_own: bool,
+    state: PathBuf,
     trace: Trace,
 }
 
@@ -230,6 +234,7 @@ impl Start {
             argv: self.argv.clone(),
             tell_nameservers: self.tell_nameservers,
             is_own: self.is_own,
+            state: self.state.clone(),
             trace: self.trace.clone(),
         };
         let Spec { server, client, attempt, .. } = &self.spec;

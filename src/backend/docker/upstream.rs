@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures::{FutureExt, StreamExt};
 
 use super::housekeeping::Housekeeper;
+use super::protect::Guard;
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::exec::{self, Chunk, Input};
 use crate::dock::keeper;
@@ -78,6 +79,7 @@ pub struct DockerUpstream {
     ends_by: Option<Instant>,
     /// What the container ended with, where that is the server's own end.
     exit: Option<Exit>,
+    _guard: Option<Guard>,
 }
 
 impl DockerUpstream {
@@ -90,7 +92,23 @@ impl DockerUpstream {
         housekeeper: Housekeeper,
     ) -> Self {
         let input = Some(input);
-        Self { engine, container, input, output, hold, memory, housekeeper, ends_by: None, exit: None }
+        Self {
+            engine,
+            container,
+            input,
+            output,
+            hold,
+            memory,
+            housekeeper,
+            ends_by: None,
+            exit: None,
+            _guard: None,
+        }
+    }
+
+    /// Holds what was reserved for the container, until it is released.
+    pub(super) fn guarded(self, guard: Option<Guard>) -> Self {
+        Self { _guard: guard, ..self }
     }
 
     /// How a server ended that was its container's first process.

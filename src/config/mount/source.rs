@@ -108,6 +108,7 @@ impl Config {
             writable: entry.writable,
             device,
             inode,
+            within: false,
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::config::env::{EnvEntry, read_env};
 use crate::config::error::ConfigError;
 use crate::config::mount::{MountEntry, read_mounts};
 use crate::config::overrides::Overrides;
+use crate::config::protect::{self, ProtectedName};
 use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
 use crate::config::volume::{Volume, read_volumes};
@@ -143,6 +144,16 @@ fn files() -> Vec<Setting> {
         )
         .option("volume", Many("NAME:TARGET[:ro]"), FILES)
         .help("a volume of this client's that is kept between sessions; `:shared` behind it makes it all clients' own"),
+        Setting::custom(
+            "protect",
+            Is("true"),
+            "whether what the host obeys in a folder (`.git`, `.mcp.json`, `.vscode`, …) stays read-only in `:rw` mounts, \
+             or a list of the names; see [files](files.md)",
+            read_protect,
+            parse_protect,
+        )
+        .option("protect", Many("NAME"), FILES)
+        .help("a name that stays read-only in `:rw` mounts, instead of the usual ones; `false` for none"),
         Setting::one::<AbsolutePath>("workdir", Words("the image's"), "the folder in which the server starts", |settings, path| {
             settings.workdir = Some(path.into_inner());
         })
@@ -292,6 +303,25 @@ fn env_entries(texts: &[&str], secret: bool) -> Result<Change, String> {
     let entries = parsed.map_err(|error| error.to_string())?;
     let entries = entries.into_iter().map(|entry| if secret { entry.secret() } else { entry }).collect();
     Ok(always(entries, Settings::apply_env))
+}
+
+/// `true`, `false`, or a list instead of the usual one.
+fn read_protect(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, ConfigError> {
+    let Some(item) = section.take_item(key) else { return Ok(None) };
+    let names = if item.is_list() { item.list()? } else { usual(item.read()?) };
+    Ok(Some(always(names, Settings::apply_protect)))
+}
+
+fn parse_protect(texts: &[&str]) -> Result<Change, String> {
+    let names = match texts {
+        [text @ ("true" | "false")] => usual(*text == "true"),
+        _ => values(texts)?,
+    };
+    Ok(always(names, Settings::apply_protect))
+}
+
+fn usual(protect: bool) -> Vec<ProtectedName> {
+    if protect { protect::all() } else { Vec::new() }
 }
 
 fn read_tmpfs(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, ConfigError> {

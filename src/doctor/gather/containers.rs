@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Asked, WITHIN, failed};
 use crate::config::Server;
+use crate::config::within::{Within, within};
 use crate::dind::soon;
 use crate::dock::docker::{DockerError, Engine, Listed};
 use crate::dock::roster::{self, State};
@@ -85,6 +86,7 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
         return Fit::Unknown;
     };
     let Ok(mounts) = asked.config.mounts(&server, asked.lookup) else { return Fit::Unknown };
+    let Ok(Within { mounts, .. }) = within(&server, &mounts) else { return Fit::Unknown };
     let of_the_client = server.args.is_some() || !mounts.is_empty();
     server.settle((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
     let spec = Spec {
@@ -98,6 +100,7 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
         mounts,
         declared: Vec::new(),
         looked_at: asked.config.dind.host.is_none(),
+        reserved: String::new(),
     };
     let same = row.labels.get(labels::LABEL_SPEC).is_some_and(|hash| *hash == spec.hash());
     match same && Some(row.image.as_str()) == image {

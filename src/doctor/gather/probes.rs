@@ -92,6 +92,7 @@ fn spec(image: &str, network: Network) -> Option<Spec> {
         mounts: Vec::new(),
         declared: Vec::new(),
         looked_at: true,
+        reserved: String::new(),
     })
 }
 

@@ -91,7 +91,7 @@ fn a_mount_goes_by_what_the_kernel_opens() {
     let found = place.mounts(&format!("[\"{}/link/share/one:/w\"]", place.root.display()), &[]).unwrap();
     let stat = fs::metadata(&real).unwrap();
     assert_eq!(found[0].source, real.to_str().unwrap());
-    assert_eq!(found[0].identity(), format!("{}:{}:/w", stat.dev(), stat.ino()));
+    assert_eq!(found[0].option(), ["--mount".to_owned(), format!("{}:{}:/w", stat.dev(), stat.ino())]);
 }
 
 #[test]
@@ -182,8 +182,9 @@ fn some_places_in_a_container_are_not_to_be_had() {
     }
     let twice = server_error("mounts = [\"/x:/w\", \"/y:/w/\"]");
     assert!(twice.contains("at `/w`: something else is mounted there, too; choose another place"), "{twice}");
-    let nested = server_error("mounts = [\"/x:/w\", \"/y:/w/deep/er\"]");
+    let nested = server_error("mounts = [\"/x:/w\"]\nvolumes = [\"v:/w/deep/er\"]");
     assert!(nested.contains("at `/w/deep/er`: it overlaps `/w`"), "{nested}");
+    assert!(parse("[servers.a]\nimage = \"i\"\nmounts = [\"/x:/w\", \"/y:/w/deep/er\"]").is_ok());
     let tmpfs = server_error("mounts = [\"/x:/tmp\"]");
     assert!(tmpfs.contains("at `/tmp`: something else is mounted there"), "{tmpfs}");
     let below = server_error("tmpfs = { \"/w/cache/\" = \"1m\" }\nmounts = [\"/x:/w\"]");

@@ -64,6 +64,7 @@ fn the_defaults_are_these() {
         recover_within: minutes(1),
         answer_timeout: minutes(2),
         journal: true,
+        protect: crate::config::protect::PROTECTED.map(|name| name.parse().unwrap()).into(),
         ..Settings::blank()
     };
     assert_eq!(Settings::default(), expected);

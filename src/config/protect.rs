@@ -1,0 +1,77 @@
+//! `protect`: names in a project that programs of the host obey unasked.
+//!
+//! A server may write a project, but not what the host runs later because it lies there. `within.rs` finds out what that
+//! is in the mounts of a server.
+
+use crate::values::{Value, ValueError, from_str};
+
+from_str!(ProtectedName);
+
+/// What `protect = true` protects. Programs run or obey these where a person only enters, opens or commits to a project;
+/// what is run when it is asked for (`Makefile`, `package.json`) is the project's own.
+pub const PROTECTED: [&str; 12] = [
+    // Hooks, and settings that name commands: `core.fsmonitor`, `core.hooksPath`, aliases, another repository to obey.
+    ".git",
+    // Hooks of repositories that husky has set up.
+    ".husky",
+    // What AI clients start, and their own hooks and commands.
+    ".mcp.json",
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".cursor",
+    ".agents",
+    // Tasks, interpreters, extensions of editors.
+    ".vscode",
+    ".idea",
+    ".devcontainer",
+    // direnv runs it when a shell enters the folder.
+    ".envrc",
+];
+
+/// A name in a project, or a path of some.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProtectedName(String);
+
+impl ProtectedName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name in the project itself.
+    pub fn first(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+}
+
+impl Value for ProtectedName {
+    const EXPECTED: &'static str = "true, false, or names in the project such as \".git\" or \".git/hooks\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let plain = !text.contains([',', ':']) && !text.chars().any(char::is_control);
+        let mut parts = text.split('/');
+        (plain && parts.all(|part| !["", ".", ".."].contains(&part))).then(|| Self(text.to_owned()))
+    }
+}
+
+/// The usual ones.
+pub(super) fn all() -> Vec<ProtectedName> {
+    PROTECTED.iter().filter_map(|name| ProtectedName::from_text(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_path_in_the_project() {
+        let parse = |text: &str| ProtectedName::from_text(text).is_some();
+        for good in [".git", ".git/hooks", "a b", "ä"] {
+            assert!(parse(good), "{good}");
+        }
+        for bad in ["", "/", "/x", "x/", "a//b", "..", "a/../b", ".", "./a", "a:b", "a,b", "a\nb"] {
+            assert!(!parse(bad), "{bad}");
+        }
+        assert_eq!(all().len(), PROTECTED.len());
+    }
+}

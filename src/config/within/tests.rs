@@ -1,0 +1,168 @@
+//! What is mounted within mounts, from folders as they may look.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+use crate::config::protect::PROTECTED;
+use crate::config::{Overrides, Settings};
+
+fn server(protect: &[&str]) -> Server {
+    let over =
+        if protect.is_empty() { Overrides::default() } else { Overrides::default().with("protect", protect) };
+    Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default()).with_overrides(&over)
+}
+
+/// A folder with these in it: a file, a folder (`x/`) or a link (`x->y`).
+fn folder(entries: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in entries {
+        let path = |name: &str| folder.path().join(name);
+        if let Some((name, to)) = entry.split_once("->") {
+            fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+            symlink(to, path(name)).unwrap();
+        } else if entry.ends_with('/') {
+            fs::create_dir_all(path(entry)).unwrap();
+        } else {
+            fs::create_dir_all(path(entry).parent().unwrap()).unwrap();
+            fs::write(path(entry), "").unwrap();
+        }
+    }
+    folder
+}
+
+fn mount(source: &Path, target: &str, writable: bool) -> Mount {
+    let found = fs::metadata(source).unwrap();
+    Mount::new(source.to_str().unwrap(), target, writable, (found.dev(), found.ino()))
+}
+
+/// Of what lies within: the place in the container, and whether it can be written.
+fn inner(within: &Within) -> Vec<(&str, bool)> {
+    let inner = within.mounts.iter().filter(|mount| mount.within);
+    let mut inner: Vec<_> = inner.map(|mount| (mount.target.as_str(), mount.writable)).collect();
+    inner.sort_unstable();
+    inner
+}
+
+fn missing<'a>(within: &'a Within, folder: &Path) -> Vec<&'a str> {
+    within.missing.iter().map(|path| path.strip_prefix(folder).unwrap().to_str().unwrap()).collect()
+}
+
+#[test]
+fn what_is_there_is_mounted_and_what_is_not_is_missing() {
+    let project = folder(&[".git/config", ".mcp.json", "src/main.rs"]);
+    let asked = [mount(project.path(), "/w", true)];
+    let found = within(&server(&[".git", ".mcp.json", ".vscode"]), &asked).unwrap();
+    assert_eq!(inner(&found), [("/w/.git", false), ("/w/.mcp.json", false), ("/w/.vscode", false)]);
+    assert_eq!(missing(&found, project.path()), [".vscode"]);
+    let git = fs::metadata(project.path().join(".git")).unwrap();
+    let identity = format!("ro:{}:{}:/w/.git", git.dev(), git.ino());
+    assert!(found.mounts.iter().any(|mount| mount.option() == ["--within", identity.as_str()]), "{found:?}");
+    let mut filled = found.clone();
+    filled.fill(&project.path().join(".vscode"), (7, 8));
+    assert!(filled.mounts.iter().any(|mount| mount.option()[1] == "ro:7:8:/w/.vscode"), "{filled:?}");
+    // All of the usual names, and none.
+    assert_eq!(within(&server(&[]), &asked).unwrap().mounts.len(), 1 + PROTECTED.len());
+    assert_eq!(within(&server(&["false"]), &asked).unwrap().mounts, asked);
+    let read_only = [mount(project.path(), "/w", false)];
+    assert_eq!(within(&server(&[]), &read_only).unwrap().mounts, read_only);
+    let file = [mount(&project.path().join(".mcp.json"), "/w", true)];
+    assert_eq!(within(&server(&[]), &file).unwrap().mounts, file, "it was asked for by its name");
+}
+
+#[test]
+fn folders_on_the_way_cannot_be_moved() {
+    let project = folder(&[".git/hooks/", ".git/config", "work"]);
+    let asked = [mount(project.path(), "/w", true)];
+    let names = server(&[".git/hooks", ".git/config", ".git/info/x", "work/tree"]);
+    let found = within(&names, &asked).unwrap();
+    let expected = [
+        ("/w/.git", true),
+        ("/w/.git/config", false),
+        ("/w/.git/hooks", false),
+        ("/w/.git/info", false),
+        // A file: nothing can be made in it, unless it goes.
+        ("/w/work", false),
+    ];
+    assert_eq!(inner(&found), expected);
+    assert_eq!(missing(&found, project.path()), [".git/info"]);
+}
+
+#[test]
+fn projects_below_are_found() {
+    let names = [".git", ".mcp.json"];
+    let group = folder(&[
+        "a/.git/",
+        "a/.mcp.json",
+        "b/c/.git",
+        "b/.mcp.json",
+        "d/e/f/g/.git/",
+        "node_modules/m/.git/",
+        "x/.git->../a",
+    ]);
+    let asked = [mount(group.path(), "/w", true)];
+    let found = within(&server(&names), &asked).unwrap();
+    let expected = [
+        ("/w/.git", false),
+        ("/w/.mcp.json", false),
+        ("/w/a", true),
+        ("/w/a/.git", false),
+        ("/w/a/.mcp.json", false),
+        ("/w/b", true),
+        ("/w/b/c", true),
+        ("/w/b/c/.git", false),
+    ];
+    assert_eq!(inner(&found), expected);
+    assert_eq!(missing(&found, group.path()), [".git", ".mcp.json"], "and nothing is made in other projects");
+    assert_eq!(found.unsearched, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn another_way_to_the_same_folder_is_no_way_around() {
+    let group = folder(&["a/src/", "a/.git/"]);
+    let asked = [mount(group.path(), "/group", true), mount(&group.path().join("a"), "/a", true)];
+    let found = within(&server(&[".vscode"]), &asked).unwrap();
+    let expected =
+        [("/a/.vscode", false), ("/group/.vscode", false), ("/group/a", true), ("/group/a/.vscode", false)];
+    assert_eq!(inner(&found), expected);
+    assert_eq!(missing(&found, group.path()), [".vscode", "a/.vscode"]);
+}
+
+#[test]
+fn a_mount_in_a_mount_has_its_place_and_keeps_it() {
+    let project = folder(&["deep/vendor/", ".git/config", "file", "to->deep"]);
+    let outside = folder(&["x"]);
+    let path = |name: &str| project.path().join(name);
+    let git = mount(&path(".git"), "/w/.git", true);
+    let vendor = mount(outside.path(), "/w/deep/vendor", false);
+    let asked = [mount(project.path(), "/w", true), git, vendor];
+    let found = within(&server(&[".git", "deep/vendor"]), &asked).unwrap();
+    assert_eq!(inner(&found), [("/w/.git", true), ("/w/deep", true), ("/w/deep/vendor", false)]);
+    assert!(found.missing.is_empty());
+    for (target, source, why) in [
+        ("/w/none", outside.path(), "none` is no folder"),
+        ("/w/file", outside.path(), "file` is no folder"),
+        ("/w/to/vendor", outside.path(), "to` is no folder"),
+        ("/w/deep", &path("file"), "deep` is no file"),
+    ] {
+        let asked = [mount(project.path(), "/w", false), mount(source, target, false)];
+        let error = within(&server(&["false"]), &asked).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("server `i` cannot have a mount at `{target}`: `")), "{error}");
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_link_cannot_be_protected_and_another_sessions_place_is_none_of_the_persons() {
+    let project = folder(&["src/", ".vscode->src"]);
+    let asked = [mount(project.path(), "/w", true)];
+    let error = within(&server(&[]), &asked).unwrap_err().to_string();
+    assert!(error.contains("`.vscode` is a link") && error.contains("set `protect`"), "{error}");
+    let place = project.path().join(".idea");
+    fs::create_dir(&place).unwrap();
+    let found = || within(&server(&[".idea"]), &asked).unwrap();
+    assert!(missing(&found(), project.path()).is_empty());
+    fs::set_permissions(&place, fs::Permissions::from_mode(RESERVED_MODE)).unwrap();
+    assert_eq!(missing(&found(), project.path()), [".idea"]);
+    fs::write(place.join("workspace.xml"), "").unwrap();
+    assert!(missing(&found(), project.path()).is_empty());
+}

@@ -1,0 +1,356 @@
+//! Places for names that a project doesn't have, so that no server can make them: an empty folder of berth's at each,
+//! for as long as a container has it mounted.
+//!
+//! A mount needs a place on the host, and a removed place takes its mount along. So a place stays while any container
+//! has it. **The record** of a folder, in berth's state, is locked by each session that uses places there, and names
+//! them. Who clears a record has it alone, and asks the daemon whether a container's label still names the folder: a
+//! container may outlive its session for a moment. The kernel frees the lock at any death.
+//!
+//! A record is written before the place is made. What is removed is an empty folder of berth's own mode, with the
+//! device and inode that were noted; `rmdir` itself refuses any other. A place that a person has filled stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::docker::{DockerError, Engine};
+use super::labels::{LABEL_RESERVED, managed_by_filter};
+use crate::config::within::{RESERVED_MODE, Within, is_reserved};
+use crate::failure::{Code, Explain};
+
+/// In berth's state.
+const FOLDER: &str = "reserved";
+/// Whoever clears a record asks the daemon meanwhile.
+const CLEARED_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What a person makes of a place by filling it has a folder's usual mode.
+const USUAL_MODE: u32 = 0o755;
+/// All but setgid, which a folder hands down.
+const MODE: u32 = 0o5777;
+
+/// Why a name has no place.
+#[derive(Debug, thiserror::Error)]
+pub enum ReserveError {
+    #[error("cannot make `{}`, so that no server does", path.display())]
+    Place { path: PathBuf, source: io::Error },
+    #[error("cannot note `{}`", path.display())]
+    Record { path: PathBuf, source: io::Error },
+    #[error("`{}` was made a moment ago", .0.display())]
+    Made(PathBuf),
+}
+
+impl Explain for ReserveError {
+    fn code(&self) -> Code {
+        Code::Configuration
+    }
+
+    fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::Place { .. } => {
+                "make the folder writable for you, mount it without `:rw`, or set `protect` to a list of names".to_owned()
+            }
+            Self::Record { .. } => "correct the folder's owner and permissions".to_owned(),
+            Self::Made(_) => "try again".to_owned(),
+        })
+    }
+}
+
+/// The places that a session uses. Dropping it lets them go; [`clear`] removes them.
+#[derive(Debug)]
+pub struct Reserved {
+    /// Of each folder, locked.
+    records: BTreeMap<String, File>,
+}
+
+impl Reserved {
+    /// For the container's label: the folders' keys.
+    pub fn label(&self) -> String {
+        self.records.keys().cloned().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Makes a place for each name that is missing, or uses what another session has made.
+pub async fn reserve(state: &Path, within: &mut Within) -> Result<Reserved, ReserveError> {
+    let mut reserved = Reserved { records: BTreeMap::new() };
+    for path in within.missing.clone() {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+        else {
+            continue;
+        };
+        let failed = |source: io::Error| ReserveError::Place { path: path.clone(), source };
+        let opened = open(folder).map_err(failed)?;
+        let key = key(&opened.metadata().map_err(failed)?);
+        if !reserved.records.contains_key(&key) {
+            let record = hold(&state.join(FOLDER), &key, folder).await;
+            let noted = |source| ReserveError::Record { path: state.join(FOLDER).join(&key), source };
+            reserved.records.insert(key.clone(), record.map_err(noted)?);
+        }
+        let Some(record) = reserved.records.get(&key) else { continue };
+        match make(record, &opened, &path, name) {
+            Ok(identity) => within.fill(&path, identity),
+            Err(ReserveError::Place { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                within.leave_out(&path);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(reserved)
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(folder, flags, Mode::empty())?.into())
+}
+
+fn key(folder: &fs::Metadata) -> String {
+    format!("{:x}-{:x}", folder.dev(), folder.ino())
+}
+
+/// The record of a folder, locked with others.
+async fn hold(records: &Path, key: &str, folder: &Path) -> io::Result<File> {
+    fs::create_dir_all(records)?;
+    let path = records.join(key);
+    let until = Instant::now() + CLEARED_WITHIN;
+    loop {
+        let mut file = File::options().create(true).append(true).read(true).mode(0o600).open(&path)?;
+        match file.try_lock_shared() {
+            // It may have been cleared before it was locked.
+            Ok(()) if is_at(&file, &path) => {
+                writeln!(file, "folder {}", folder.display())?;
+                return Ok(file);
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+}
+
+/// Makes a place, or uses one; gives device and inode.
+fn make(mut record: &File, folder: &File, path: &Path, name: &str) -> Result<(u64, u64), ReserveError> {
+    let failed = |source: io::Error| ReserveError::Place { path: path.to_owned(), source };
+    writeln!(record, "about {name}").map_err(failed)?;
+    match rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(RESERVED_MODE)) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::EXIST) => {
+            let found = fs::symlink_metadata(path).map_err(failed)?;
+            // A person's, or another program's: it will be found there.
+            if !is_reserved(path, &found) {
+                return Err(ReserveError::Made(path.to_owned()));
+            }
+            return Ok((found.dev(), found.ino()));
+        }
+        Err(error) => return Err(failed(error.into())),
+    }
+    let found = fs::symlink_metadata(path).map_err(failed)?;
+    let (device, inode) = (found.dev(), found.ino());
+    writeln!(record, "made {device} {inode} {} {name}", found.mode() & MODE).map_err(failed)?;
+    Ok((device, inode))
+}
+
+/// What a record says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Record {
+    folder: PathBuf,
+    /// What was to be made.
+    about: BTreeSet<String>,
+    /// What was made: device, inode, mode, name.
+    made: BTreeSet<(u64, u64, u32, String)>,
+}
+
+impl Record {
+    /// A line that was cut off says nothing.
+    fn parse(text: &str) -> Self {
+        let mut record = Self::default();
+        let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        for line in lines {
+            match line.split_once(' ') {
+                Some(("folder", folder)) => record.folder = folder.into(),
+                Some(("about", name)) => drop(record.about.insert(name.to_owned())),
+                Some(("made", rest)) => {
+                    let mut parts = rest.splitn(4, ' ');
+                    let mut number = || parts.next()?.parse::<u64>().ok();
+                    let (device, inode, mode) = (number(), number(), number());
+                    let mode = mode.and_then(|mode| u32::try_from(mode).ok());
+                    if let (Some(device), Some(inode), Some(mode), Some(name)) =
+                        (device, inode, mode, parts.next())
+                    {
+                        record.made.insert((device, inode, mode, name.to_owned()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        record
+    }
+
+    /// Whether what is there now is what was made.
+    fn is_ours(&self, name: &str, found: &fs::Metadata) -> bool {
+        let mode = found.mode() & MODE;
+        let mut notes = self.made.iter().filter(|(.., other)| other == name).peekable();
+        if notes.peek().is_none() {
+            // Cut off between the making and the noting.
+            return mode == RESERVED_MODE;
+        }
+        notes.any(|(device, inode, noted, _)| (*device, *inode, *noted) == (found.dev(), found.ino(), mode))
+    }
+
+    /// Removes what is there; gives its paths.
+    fn remove(&self, key: &str) -> io::Result<Vec<PathBuf>> {
+        let mut removed = Vec::new();
+        let folder = match open(&self.folder) {
+            Ok(folder) if self::key(&folder.metadata()?) == key => folder,
+            // The project was moved or removed; what was in it went along.
+            Ok(_) => return Ok(removed),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(removed);
+            }
+            Err(error) => return Err(error),
+        };
+        for name in &self.about {
+            let path = self.folder.join(name);
+            let Ok(found) = fs::symlink_metadata(&path) else { continue };
+            if !found.is_dir() || !self.is_ours(name, &found) {
+                continue;
+            }
+            match rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR) {
+                Ok(()) => removed.push(path),
+                Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => {
+                    let usual = Mode::from_raw_mode(USUAL_MODE);
+                    let _ = rustix::fs::chmodat(&folder, name, usual, AtFlags::empty());
+                }
+                Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// What is left to clear.
+#[derive(Debug, Default)]
+pub struct Cleared {
+    pub removed: Vec<PathBuf>,
+    /// Folders' keys whose places containers use.
+    pub in_use: Vec<String>,
+    /// Of those that sessions use, or that somebody else is clearing.
+    pub locked: Vec<String>,
+}
+
+/// Removes all places that no session and no container uses.
+pub async fn clear(state: &Path, engine: &Engine) -> Result<Cleared, DockerError> {
+    let mut cleared = Cleared::default();
+    let records = state.join(FOLDER);
+    let mut free = Vec::new();
+    for entry in fs::read_dir(&records).into_iter().flatten().flatten() {
+        let (path, Ok(key)) = (entry.path(), entry.file_name().into_string()) else { continue };
+        let Ok(file) = File::open(&path) else { continue };
+        match file.try_lock() {
+            Ok(()) if is_at(&file, &path) => free.push((key, path, file)),
+            _ => cleared.locked.push(key),
+        }
+    }
+    if free.is_empty() {
+        return Ok(cleared);
+    }
+    // After the locks: whoever wants a place from now on waits.
+    let rows = engine.list(&managed_by_filter()).await?;
+    let used: BTreeSet<&str> = rows
+        .iter()
+        .filter_map(|row| row.labels.get(LABEL_RESERVED))
+        .flat_map(|keys| keys.split(' '))
+        .collect();
+    for (key, path, mut file) in free {
+        if used.contains(key.as_str()) {
+            cleared.in_use.push(key);
+            continue;
+        }
+        let mut text = String::new();
+        let removed = file.read_to_string(&mut text).and_then(|_| Record::parse(&text).remove(&key));
+        match removed {
+            Ok(paths) => {
+                cleared.removed.extend(paths);
+                drop(fs::remove_file(path));
+            }
+            Err(error) => tracing::warn!("cannot remove what `{}` names: {error}", path.display()),
+        }
+    }
+    Ok(cleared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn within(folder: &Path, names: &[&str]) -> Within {
+        Within { missing: names.iter().map(|name| folder.join(name)).collect(), ..Within::default() }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn record(state: &Path, reserved: &Reserved) -> (String, Record) {
+        let key = reserved.label();
+        let text = fs::read_to_string(state.join(FOLDER).join(&key)).unwrap();
+        (key, Record::parse(&text))
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_is_what_was_made_and_is_empty() {
+        let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (state, project) = (state.path(), project.path());
+        fs::write(project.join("own"), "").unwrap();
+        let mut asked = within(project, &[".a", ".b", ".c", ".d"]);
+        let one = reserve(state, &mut asked).await.unwrap();
+        assert_eq!(names(project), [".a", ".b", ".c", ".d", "own"]);
+        // Another session uses the same.
+        let two = reserve(state, &mut within(project, &[".a", ".b"])).await.unwrap();
+        assert_eq!(one.label(), two.label());
+        let (key, record) = record(state, &one);
+        assert_eq!(record.made.len(), 4);
+        // A person fills one, replaces another, and makes one theirs.
+        fs::write(project.join(".b/settings"), "mine").unwrap();
+        fs::remove_dir(project.join(".c")).unwrap();
+        fs::create_dir(project.join(".c")).unwrap();
+        fs::set_permissions(project.join(".d"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(record.remove(&key).unwrap(), [project.join(".a")]);
+        assert_eq!(names(project), [".b", ".c", ".d", "own"]);
+        assert_eq!(fs::metadata(project.join(".b")).unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(record.remove("another").unwrap(), Vec::<PathBuf>::new(), "it is another folder");
+    }
+
+    #[tokio::test]
+    async fn what_a_person_has_there_is_nobodys_place() {
+        let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(project.path().join(".a")).unwrap();
+        let error = reserve(state.path(), &mut within(project.path(), &[".a"])).await.unwrap_err();
+        assert!(matches!(error, ReserveError::Made(_)), "{error}");
+        let failed = reserve(state.path(), &mut within(Path::new("/proc"), &[".a"])).await.unwrap_err();
+        assert!(failed.to_string().starts_with("cannot make `/proc/.a`"), "{failed}");
+    }
+
+    #[test]
+    fn a_record_that_was_cut_off_is_read_as_far_as_it_goes() {
+        let record = Record::parse("folder /a b\nabout .x\nabout .y\nmade 1 2 960 .x\nmade 1 3");
+        assert_eq!(record.folder, Path::new("/a b"));
+        assert_eq!(record.about.iter().collect::<Vec<_>>(), [".x", ".y"]);
+        assert_eq!(record.made.into_iter().collect::<Vec<_>>(), [(1, 2, 960, ".x".to_owned())]);
+    }
+}
