@@ -1,4 +1,4 @@
 //! A backend starts a session's server and gives it to the session as an
-//! [`Upstream`](crate::session::upstream::Upstream). It does nothing else.
+//! [`Upstream`](crate::session::upstream::Upstream). It also keeps containers on standby, and tidies up.
 
 pub mod docker;

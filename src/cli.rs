@@ -46,27 +46,27 @@ pub enum Subcommands {
     Bake(BakeArgs),
     /// Run an MCP server in a container of its own, speaking MCP on standard input and output.
     Run(Box<RunArgs>),
-    /// Put servers of the configuration into an AI client's configuration.
+    /// Add configured servers to an AI client's configuration.
     Install(InstallArgs),
-    /// Take servers of berth's out of an AI client's configuration.
+    /// Remove berth's servers from an AI client's configuration.
     Uninstall(UninstallArgs),
-    /// Have the servers of an AI client's configuration run by berth from now on.
+    /// Move the servers of an AI client's configuration to berth.
     Import(ImportArgs),
     /// List the sessions.
     Ps(PsArgs),
     /// End a session, or all that belong to one session of a client.
     Kill(KillArgs),
-    /// List the sessions of late, or tell what one of them left behind: its start, what berth and the server said, its end.
+    /// List recent sessions, or show the history of one: its start, messages of berth and the server, its end.
     Logs(LogsArgs),
-    /// Tell what a trace comes to: where the start went, the slowest calls, errors, what nobody answered.
+    /// Sum up a trace: where the start went, the slowest calls, errors, unanswered requests.
     Trace(TraceArgs),
-    /// Remove what crashed sessions left behind; should never find anything.
+    /// Remove the leftovers of crashed sessions; it should never find any.
     Gc(GcArgs),
-    /// Look at everything that sessions need, and say what mends it.
+    /// Look at everything that sessions need, and name the command that mends it.
     Doctor(DoctorArgs),
     /// Examine this system with real sessions, and report.
     Validate(ValidateArgs),
-    /// Break everything while sessions are under load, on a daemon of its own, and count what went wrong.
+    /// Break everything under load, on a daemon of its own, and count what went wrong.
     Chaos(ChaosArgs),
     /// Show a topic of the manual, or a command's help.
     Help(HelpArgs),

@@ -12,7 +12,7 @@ pub struct Home {
     pub config_file: PathBuf,
     /// The certificates of the daemon that `berth up` makes, and of its clients.
     pub certs: PathBuf,
-    /// History only: nothing here is needed to be safe.
+    /// Histories, locks and notes: nothing here is needed to be safe.
     pub state: PathBuf,
     /// The person's own folder, for `~/`.
     user: Option<PathBuf>,
