@@ -110,7 +110,7 @@ Memory is what the container uses without its file cache; CPU is in percent of o
     (
         "logs",
         "\
-  berth logs                      # the sessions of late
+  berth logs                      # recent sessions
   berth logs last                 # the newest one's start, words and end
   berth logs --follow last",
     ),

@@ -1,4 +1,4 @@
-//! The sessions of late, a line each.
+//! Recent sessions, a line each.
 
 use std::io;
 
