@@ -7,12 +7,13 @@ mod said;
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use own::{OwnDaemon, host};
 
-use crate::harness::{GONE_WITHIN, PATIENCE, eventually};
+use crate::harness::{GONE_WITHIN, PATIENCE, at_once, eventually};
 
 #[test]
 fn up_repairs_what_crashed_and_changes_nothing_twice_and_down_leaves_nothing() {
@@ -43,6 +44,21 @@ fn up_repairs_what_crashed_and_changes_nothing_twice_and_down_leaves_nothing() {
     own.succeeds(&["down", "--volumes"]);
     let volumes = host(&["volume", "ls", "-q", "--filter", &format!("name={}", own.name)]);
     assert!(volumes.stdout.is_empty(), "{}", String::from_utf8_lossy(&volumes.stdout));
+}
+
+#[test]
+fn clients_that_come_while_the_daemon_restarts_have_their_sessions() {
+    let own = OwnDaemon::new("berth-test-dind-again", 22394);
+    own.up();
+    std::thread::scope(|scope| {
+        let restart = scope.spawn(|| host(&["restart", "-t", "2", &own.name]));
+        at_once((0..12).collect(), |_, n: u32| {
+            // Before it, in the midst of it, and after it.
+            std::thread::sleep(Duration::from_millis(250) * n);
+            own.session(&format!("again-{n}"));
+        });
+        assert!(restart.join().expect("no panic").status.success());
+    });
 }
 
 #[test]

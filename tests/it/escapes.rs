@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, Session, docker_says, eventually, expect_gone};
-
-/// Those that the keeper listens to: all ask for the end.
-const ASK_FOR_THE_END: [i32; 3] = [2, 12, 15];
+use crate::harness::{Berth, Session, docker_says, expect_gone};
 
 /// What a tool said, which must have failed.
 fn refused(session: &mut Session, tool: &str, arguments: Value) -> String {
@@ -36,13 +33,12 @@ fn other_processes_are_not_to_be_seen() {
 }
 
 #[test]
-fn the_keeper_takes_no_debugger_and_no_signal_but_for_its_end() {
+fn the_keeper_takes_no_debugger_and_no_signal() {
     let mut session = Berth::run("fixture").client("it-signals").started();
     let mut other = Berth::run("fixture").client("it-signals-beside").started();
-    let container = session.container();
     let denied = refused(&mut session, "debug", json!({ "pid": 1 }));
     assert!(denied.contains("not permitted"), "{denied}");
-    for signal in (1..=64).filter(|signal| !ASK_FOR_THE_END.contains(signal)) {
+    for signal in 1..=64 {
         session.call("signal", json!({ "pid": 1, "signal": signal }));
     }
     // One of them announces a claim, which a keeper that is claimed already must not wait for.
@@ -51,13 +47,8 @@ fn the_keeper_takes_no_debugger_and_no_signal_but_for_its_end() {
     let state = session.call_text("read", json!({ "path": "/proc/1/stat" }));
     assert_eq!(state.split(' ').nth(2), Some("S"), "not stopped: {state}");
 
-    let end = json!({ "name": "signal", "arguments": { "pid": 1, "signal": 15 } });
-    session.send(&json!({ "jsonrpc": "2.0", "id": "end", "method": "tools/call", "params": end }));
-    session.answer("end");
-    eventually("its own container's end", Duration::from_secs(20), || {
-        (!docker_says(&["ps", "-a", "--format", "{{.Names}}"]).lines().any(|name| name == container))
-            .then_some(())
-    });
+    session.close();
+    session.wait();
     expect_gone("it-signals");
     assert_eq!(other.call_text("echo", json!({ "text": "unharmed" })), "unharmed");
 }
