@@ -122,7 +122,7 @@ impl Mounted {
 fn unescaped(mut text: &[u8]) -> OsString {
     let mut plain = Vec::with_capacity(text.len());
     while let Some((first, rest)) = text.split_first() {
-        let digits = rest.first_chunk::<3>().filter(|digits| *first == b'\\' && is_octal(*digits));
+        let digits = rest.first_chunk::<3>().filter(|digits| *first == b'\\' && is_octal(**digits));
         if let Some(digits) = digits {
             let byte = digits.iter().fold(0u8, |byte, digit| byte.wrapping_mul(8).wrapping_add(digit - b'0'));
             plain.push(byte);
@@ -135,6 +135,6 @@ fn unescaped(mut text: &[u8]) -> OsString {
     OsString::from_vec(plain)
 }
 
-fn is_octal(digits: &[u8; 3]) -> bool {
+fn is_octal(digits: [u8; 3]) -> bool {
     digits.iter().all(|digit| (b'0'..=b'7').contains(digit))
 }

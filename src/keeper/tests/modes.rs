@@ -79,7 +79,7 @@ fn no_call_sets_the_bits_however_it_is_called() {
         }
     }
     let filter = program(&X86_64, &I386);
-    assert_eq!(decide(&filter, X86_64.audit, 90 | X32, [0, 0o4755, 0, 0]), REFUSE, "x32");
+    assert_eq!(decide(&filter, X86_64.audit, 0x5a | X32, [0, 0o4755, 0, 0]), REFUSE, "x32");
     assert_eq!(decide(&filter, AARCH64.audit, 52, [0, 0, 0, 0]), REFUSE, "a way that this machine has not");
 }
 
