@@ -54,6 +54,28 @@ impl Value for ProtectedName {
     }
 }
 
+/// How far the usual names are protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Those that exist.
+    Existing,
+    /// The missing names as well: their places are reserved.
+    All,
+    None,
+}
+
+impl Value for Extent {
+    const EXPECTED: &'static str = "true, false, \"existing\", or a list of names such as [\".git\"]";
+
+    fn from_text(text: &str) -> Option<Self> {
+        (text == "existing").then_some(Self::Existing)
+    }
+
+    fn from_bool(value: bool) -> Option<Self> {
+        Some(if value { Self::All } else { Self::None })
+    }
+}
+
 /// The usual ones.
 pub(super) fn all() -> Vec<ProtectedName> {
     PROTECTED.iter().filter_map(|name| ProtectedName::from_text(name)).collect()

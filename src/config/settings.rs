@@ -63,6 +63,8 @@ pub struct Settings {
     pub volumes: Vec<Volume>,
     /// Names in the folders that it may write, which it may not.
     pub protect: Vec<ProtectedName>,
+    /// Whether no server can make a name of these that is missing.
+    pub reserve: bool,
     /// Whether sessions leave a history.
     pub journal: bool,
     /// By the variable's name; expanded by [`Server::resolve_env`](super::Server::resolve_env) alone.
@@ -99,6 +101,7 @@ impl Settings {
             mounts: Vec::new(),
             volumes: Vec::new(),
             protect: Vec::new(),
+            reserve: false,
             journal: false,
             env: BTreeMap::new(),
         }
@@ -131,6 +134,12 @@ impl Settings {
     /// Another list takes the place of the former.
     pub(super) fn apply_protect(&mut self, over: &[ProtectedName]) {
         self.protect = over.to_vec();
+        self.reserve = true;
+    }
+
+    pub(super) fn apply_protect_existing(&mut self, over: &[ProtectedName]) {
+        self.protect = over.to_vec();
+        self.reserve = false;
     }
 
     /// Adds a layer's volumes, target by target; an empty list takes away those of the layers below.

@@ -56,7 +56,10 @@ impl Within {
 pub fn within(server: &Server, mounts: &[Mount]) -> Result<Within, ConfigError> {
     let mut view = View { server, asked: mounts, mounts: mounts.to_vec(), ..View::new(server) };
     view.nest()?;
-    let protected = view.protected()?;
+    let mut protected = view.protected()?;
+    if !server.settings.reserve {
+        protected.retain(|_, found| found.is_some());
+    }
     view.protect(&protected);
     let View { mounts, unsearched, .. } = view;
     let missing = protected.into_iter().filter(|(_, stat)| stat.is_none()).map(|(path, _)| path).collect();
@@ -162,10 +165,11 @@ impl<'a> View<'a> {
         if names.is_empty() {
             return Ok(protected);
         }
-        // Whoever asks for `~/project/.git` by its name shall have it.
+        // Whoever asks for `~/project/.git` by its name shall have it. AI clients keep worktrees in such folders, which are
+        // projects like any other.
         let opened = |folder: &Path| {
             let is_name = |part: Component<'_>| names.iter().any(|name| part.as_os_str() == name.first());
-            folder.components().any(is_name)
+            folder.components().any(is_name) && look(&folder.join(".git")).is_none()
         };
         let roots: Vec<&Mount> = self.writable().filter(|mount| !opened(Path::new(&mount.source))).collect();
         for root in &roots {

@@ -301,7 +301,9 @@ fn is_keeper_missing(error: &DockerError, place: &Place) -> bool {
 
 fn is_runtime_missing(error: &DockerError) -> bool {
     matches!(error, DockerError::Refused { op: CREATE, status: 400, message, .. }
-        if message.contains("runtime") && message.contains(keeper::RUNTIME))
+        if [format!("runtime name: {}", keeper::RUNTIME), format!("Unknown runtime specified {}", keeper::RUNTIME)]
+            .iter()
+            .any(|unknown| message.contains(unknown)))
 }
 
 /// What the daemon's runtime said, where it was ours that refused.

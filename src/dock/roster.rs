@@ -16,8 +16,9 @@ use crate::values::{Lookup, Span, ValueError};
 /// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
 const GONE_WITHIN: Duration = Duration::from_secs(4);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A claim takes a moment from the rename to the name that the keeper shows.
-const CLAIM: Duration = Duration::from_secs(1);
+/// From the rename to the name that the keeper shows a claim takes a moment; its owner may stand still meanwhile, and
+/// after 4 s the keeper gives the container up.
+const CLAIM: Duration = Duration::from_secs(5);
 
 /// A container that was created and doesn't run for this long (by the daemon's clock, which counts seconds) is nobody's:
 /// the daemon itself goes on from its creation to its start, a moment later.
@@ -129,7 +130,20 @@ pub async fn unclaimed(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
         let still = look().await?;
         found.retain(|entry| still.iter().any(|other| other.id == entry.id));
     }
-    Ok(found)
+    let mut sure = Vec::new();
+    for entry in found {
+        // A keeper that gave no answer may have an owner.
+        if keeper_line(engine, &entry.id).await?.is_some_and(|line| Owner::parse(&line).is_none()) {
+            sure.push(entry);
+        }
+    }
+    Ok(sure)
+}
+
+/// What the keeper of a running container shows.
+async fn keeper_line(engine: &Engine, id: &str) -> Result<Option<String>, DockerError> {
+    let pid = engine.inspect(id).await?.map(|container| container.pid).unwrap_or_default();
+    engine.command_line(id, pid).await
 }
 
 /// Removes them; gives their names.
@@ -168,11 +182,7 @@ async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
     if !entry.running {
         return entry;
     }
-    let shown = async {
-        let pid = engine.inspect(&entry.id).await?.map(|container| container.pid).unwrap_or_default();
-        engine.command_line(&entry.id, pid).await
-    };
-    match shown.await.ok().flatten().map(|shown| Owner::parse(&shown)) {
+    match keeper_line(engine, &entry.id).await.ok().flatten().map(|shown| Owner::parse(&shown)) {
         Some(Some(owner)) => Entry { owner, ..entry },
         Some(None) if entry.state == State::Active => Entry { owner: Owner::default(), ..entry },
         // One that ends in this moment is nobody's any more, and one that begins is somebody's soon.

@@ -177,7 +177,7 @@ impl Plan {
             let is_bind = text("type") == "bind"
                 || mount.at("options").items().any(|option| matches!(option.text(), Some("bind" | "rbind")));
             if !is_bind {
-                if text("type") == "tmpfs" && !path.starts_with("/dev") {
+                if text("type") == "tmpfs" && !Path::new(path).starts_with("/dev") {
                     memory.push(path.into());
                 }
                 continue;

@@ -38,7 +38,10 @@ const RESOLVE_NO_MAGICLINKS: u64 = 2;
 const RESOLVE_NO_SYMLINKS: u64 = 4;
 const RESOLVE_BENEATH: u64 = 8;
 const RESOLVE_IN_ROOT: u64 = 16;
+const EAGAIN: c_int = 11;
 const ELOOP: c_int = 40;
+/// How often other containers' mounts may come between a look and its end.
+const OPEN_ATTEMPTS: u32 = 1_000;
 
 /// What becomes of symbolic links in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,13 +291,20 @@ pub(super) fn open_beneath(folder: BorrowedFd<'_>, path: &Path, links: Links) ->
             Links::Inside => RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT,
         },
     };
-    // SAFETY: the path ends with a NUL, the size is that of what the pointer leads to, and both outlive the call.
-    let opened = unsafe {
-        syscall(SYS_OPENAT2, folder.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>())
-    };
-    let opened = checked(opened.try_into().unwrap_or(-1))?;
-    // SAFETY: the file descriptor is new and nobody else's.
-    Ok(File::from(unsafe { OwnedFd::from_raw_fd(opened) }))
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        // SAFETY: the path ends with a NUL, the size is that of what the pointer leads to, and both outlive the call.
+        let opened = unsafe {
+            syscall(SYS_OPENAT2, folder.as_raw_fd(), path.as_ptr(), &raw const how, size_of::<OpenHow>())
+        };
+        match checked(opened.try_into().unwrap_or(-1)) {
+            // `..` could not be followed safely, since something was mounted or renamed somewhere meanwhile (openat2(2)).
+            Err(error) if error.raw_os_error() == Some(EAGAIN) && attempts < OPEN_ATTEMPTS => {}
+            // SAFETY: the file descriptor is new and nobody else's.
+            opened => return Ok(File::from(unsafe { OwnedFd::from_raw_fd(opened?) })),
+        }
+    }
 }
 
 /// Whether it was a link that a path was refused for.

@@ -16,7 +16,8 @@ fn tree(folder: &Path) -> BTreeMap<String, String> {
     while let Some(next) = folders.pop() {
         // Something may be on its way out.
         for entry in fs::read_dir(next).into_iter().flatten() {
-            let path = entry.unwrap().path();
+            let Ok(entry) = entry else { continue };
+            let path = entry.path();
             let Ok(stat) = fs::symlink_metadata(&path) else { continue };
             let what = if stat.is_dir() {
                 folders.push(path.clone());
@@ -54,7 +55,9 @@ fn project(name: &str) -> std::path::PathBuf {
 fn script(client: &str, folder: &Path, options: &[&str], script: &str) -> Session {
     let mount = format!("{}:/w:rw", folder.display());
     let mut run = Berth::image("berth-everything").client(client).args(["--mount", &mount]);
-    for option in options {
+    // The missing names, too.
+    let all = if options.contains(&"--protect") { &[][..] } else { &["--protect", "true"] };
+    for option in options.iter().chain(all) {
         run = run.args([option]);
     }
     run.args(["--", "sh", "-c", script]).start()
@@ -159,6 +162,19 @@ fn bits_that_change_the_user_cannot_be_set_through_a_mount() {
     assert_eq!(marked, [], "{said}\n{}", fs::read_to_string(folder.join("tries")).unwrap_or_default());
     assert!(said.ends_with("plain\n"), "ordinary modes are the server's to choose: {said}");
     assert!(!said.contains("chmod"), "{said}");
+}
+
+#[test]
+fn by_default_what_exists_is_protected_and_nothing_is_reserved() {
+    let folder = project("protect-existing");
+    let said = ran(
+        "it-protect-existing",
+        &folder,
+        &["--protect", "existing"],
+        "exec 2>/dev/null; mv .git g; for file in .git/config .mcp.json .envrc; do echo x >> $file && echo $file; done > /tmp/said; cp /tmp/said said",
+    );
+    assert_eq!(said, ".envrc\n", "what is missing can be made");
+    assert!(!folder.join(".vscode").exists() && folder.join(".git/HEAD").exists());
 }
 
 #[test]
@@ -311,6 +327,8 @@ fn a_link_in_a_protected_place_is_named() {
         "run",
         "--dry-run",
         "fixture",
+        "--protect",
+        "true",
         "--mount",
         &format!("{}:/w:rw", project("protect-dry").display()),
     ]);

@@ -12,7 +12,7 @@ use crate::config::env::{EnvEntry, read_env};
 use crate::config::error::ConfigError;
 use crate::config::mount::{MountEntry, read_mounts};
 use crate::config::overrides::Overrides;
-use crate::config::protect::{self, ProtectedName};
+use crate::config::protect::{self, Extent, ProtectedName};
 use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
 use crate::config::volume::{Volume, read_volumes};
@@ -146,14 +146,14 @@ fn files() -> Vec<Setting> {
         .help("a volume of this client's that is kept between sessions; `:shared` behind it makes it all clients' own"),
         Setting::custom(
             "protect",
-            Is("true"),
-            "whether what the host obeys in a folder (`.git`, `.mcp.json`, `.vscode`, …) stays read-only in `:rw` mounts, \
-             or a list of the names; see [files](files.md)",
+            Is("\"existing\""),
+            "which names that the host obeys (`.git`, `.mcp.json`, `.vscode`, …) stay read-only in `:rw` mounts: those that \
+             exist, with `true` the missing ones as well, or a list of names; see [files](files.md)",
             read_protect,
             parse_protect,
         )
         .option("protect", Many("NAME"), FILES)
-        .help("a name that stays read-only in `:rw` mounts, instead of the usual ones; `false` for none"),
+        .help("a name that stays read-only in `:rw` mounts, instead of the usual ones; `true` for missing ones too, `false` for none"),
         Setting::one::<AbsolutePath>("workdir", Words("the image's"), "the folder in which the server starts", |settings, path| {
             settings.workdir = Some(path.into_inner());
         })
@@ -305,23 +305,31 @@ fn env_entries(texts: &[&str], secret: bool) -> Result<Change, String> {
     Ok(always(entries, Settings::apply_env))
 }
 
-/// `true`, `false`, or a list instead of the usual one.
+/// How far the usual names are protected, or a list instead of them.
 fn read_protect(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, ConfigError> {
     let Some(item) = section.take_item(key) else { return Ok(None) };
-    let names = if item.is_list() { item.list()? } else { usual(item.read()?) };
-    Ok(Some(always(names, Settings::apply_protect)))
+    Ok(Some(if item.is_list() { named(item.list()?) } else { usual(item.read()?) }))
 }
 
 fn parse_protect(texts: &[&str]) -> Result<Change, String> {
-    let names = match texts {
-        [text @ ("true" | "false")] => usual(*text == "true"),
-        _ => values(texts)?,
-    };
-    Ok(always(names, Settings::apply_protect))
+    Ok(match texts {
+        ["existing"] => usual(Extent::Existing),
+        ["true"] => usual(Extent::All),
+        ["false"] => usual(Extent::None),
+        _ => named(values(texts)?),
+    })
 }
 
-fn usual(protect: bool) -> Vec<ProtectedName> {
-    if protect { protect::all() } else { Vec::new() }
+fn named(names: Vec<ProtectedName>) -> Change {
+    always(names, Settings::apply_protect)
+}
+
+fn usual(extent: Extent) -> Change {
+    match extent {
+        Extent::Existing => always(protect::all(), Settings::apply_protect_existing),
+        Extent::All => named(protect::all()),
+        Extent::None => named(Vec::new()),
+    }
 }
 
 fn read_tmpfs(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, ConfigError> {

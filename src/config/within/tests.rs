@@ -7,8 +7,7 @@ use crate::config::protect::PROTECTED;
 use crate::config::{Overrides, Settings};
 
 fn server(protect: &[&str]) -> Server {
-    let over =
-        if protect.is_empty() { Overrides::default() } else { Overrides::default().with("protect", protect) };
+    let over = Overrides::default().with("protect", if protect.is_empty() { &["true"] } else { protect });
     Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default()).with_overrides(&over)
 }
 
@@ -165,4 +164,24 @@ fn a_link_cannot_be_protected_and_another_sessions_place_is_none_of_the_persons(
     assert_eq!(missing(&found(), project.path()), [".idea"]);
     fs::write(place.join("workspace.xml"), "").unwrap();
     assert!(missing(&found(), project.path()).is_empty());
+}
+
+#[test]
+fn by_default_what_exists_is_protected_and_nothing_is_made() {
+    let project = folder(&[".git/config", "src/a"]);
+    let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
+    let within = within(&server, &[mount(project.path(), "/w", true)]).unwrap();
+    assert_eq!(inner(&within), [("/w/.git", false)]);
+    assert!(within.missing.is_empty(), "{within:?}");
+}
+
+#[test]
+fn a_worktree_in_a_clients_own_folder_is_a_project() {
+    let home = folder(&[".codex/worktrees/p/.git", ".codex/worktrees/p/src/a", ".codex/skills/a"]);
+    let protected = |path: &str| {
+        let within = within(&server(&[".git"]), &[mount(&home.path().join(path), "/w", true)]).unwrap();
+        within.mounts.len() > 1
+    };
+    assert!(protected(".codex/worktrees/p"));
+    assert!(!protected(".codex/skills"), "it was asked for by its name");
 }
