@@ -42,6 +42,8 @@ mod resolve;
 mod runtime;
 #[path = "keeper/server.rs"]
 mod server;
+#[path = "keeper/signals.rs"]
+mod signals;
 #[path = "keeper/sys.rs"]
 mod sys;
 #[cfg(test)]

@@ -9,8 +9,8 @@
 use std::io;
 use std::process::Command;
 
-use super::modes;
 use super::sys::{self, Instruction};
+use super::{modes, signals};
 
 /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_ALU | BPF_AND | BPF_K`, `BPF_JMP | BPF_JEQ | BPF_K`, `BPF_RET | BPF_K`.
 pub(super) const LOAD: u16 = 0x20;
@@ -25,15 +25,15 @@ pub(super) const REFUSE: u32 = 0x0005_0001;
 /// Where `seccomp_data` has them. Of the first two arguments only the lower half: these are an `int` to the kernel.
 pub(super) const NUMBER: u32 = 0;
 pub(super) const ARCHITECTURE: u32 = 4;
-const FIRST: u32 = 16;
-const SECOND: u32 = 24;
-const THIRD: u32 = 32;
+pub(super) const FIRST: u32 = 16;
+pub(super) const SECOND: u32 = 24;
+pub(super) const THIRD: u32 = 32;
 
 /// The x32 calls of x86-64 are these numbers with this bit, or have numbers of their own with it.
 pub(super) const X32: u32 = 0x4000_0000;
 const PRIO_PROCESS: u32 = 0;
 const IOPRIO_WHO_PROCESS: u32 = 1;
-const KEEPER: u32 = 1;
+pub(super) const KEEPER: u32 = 1;
 
 const ENOSYS: i32 = 38;
 const EACCES: i32 = 13;
@@ -173,6 +173,7 @@ pub(super) fn apply_to(command: &mut Command, plain_modes: bool) {
     if plain_modes {
         sys::before_exec(command, || install(modes::PROGRAM));
     }
+    sys::before_exec(command, || install(signals::PROGRAM));
     sys::before_exec(command, || install(PROGRAM));
 }
 

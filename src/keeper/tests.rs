@@ -18,6 +18,8 @@ mod probe;
 mod resolve;
 #[path = "tests/runtime.rs"]
 mod runtime;
+#[path = "tests/signals.rs"]
+mod signals;
 #[path = "tests/within.rs"]
 mod within;
 

@@ -56,6 +56,9 @@ fn a_session_tells_its_start_what_the_server_said_and_its_end() {
     session.request("no/such", json!({}));
     let past = eventually("a history", PATIENCE, || sessions_of(client).pop());
     assert_eq!((&past["state"], &past["server"]), (&json!("live"), &json!("fixture")));
+    eventually("the last step of its start", PATIENCE, || {
+        records(id(&past)).iter().any(|record| record["name"] == "take a name").then_some(())
+    });
     session.close();
     assert_eq!(session.exit_code(), Some(0));
 

@@ -174,7 +174,8 @@ fn a_request_in_flight_is_answered_when_the_container_dies() {
 #[test]
 fn a_proxy_that_stands_still_while_it_starts_has_its_session() {
     // Wherever in its start that is: its container waits for so long that it has given the proxy up.
-    let runs = (0..12).map(|_| Berth::run("fixture").client("it-still")).collect();
+    let restart = ["--on-failure", "restart"];
+    let runs = (0..12).map(|_| Berth::run("fixture").client("it-still").args(restart)).collect();
     at_once(runs, |n, run: Berth| {
         let mut session = run.start();
         std::thread::sleep(Duration::from_millis(100) * u32::try_from(n).unwrap());

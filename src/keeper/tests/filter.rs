@@ -18,7 +18,7 @@ fn decide(program: &[Instruction], audit: u32, number: u32, arguments: [u64; 2])
     decide_all(program, audit, number, [first, second, 0])
 }
 
-fn decide_all(program: &[Instruction], audit: u32, number: u32, arguments: [u64; 3]) -> u32 {
+pub(super) fn decide_all(program: &[Instruction], audit: u32, number: u32, arguments: [u64; 3]) -> u32 {
     let mut data = [number.to_le_bytes(), audit.to_le_bytes(), [0; 4], [0; 4]].concat();
     data.extend(arguments.into_iter().flat_map(u64::to_le_bytes));
     let (mut at, mut accumulator) = (0, 0);
