@@ -1,7 +1,7 @@
 //! The AI clients' own configurations: where their files are, which servers they have, and how to add or remove an
 //! entry while all else stays unchanged.
 //!
-//! Decisions here turn text into text; only [`file`] and [`Draft`] read and write files. No message contains a variable's value.
+//! Decisions here turn text into text; only [`mod@file`] and [`Draft`] read and write files. No message contains a variable's value.
 
 mod berth;
 mod claude_code;
