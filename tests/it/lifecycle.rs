@@ -1,6 +1,7 @@
 //! Sessions begin and end, in every way, and leave nothing behind.
 
 use std::collections::BTreeMap;
+use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -10,8 +11,12 @@ use crate::harness::{
     until_traced,
 };
 
+/// What promises a time has no dozens of sessions beside it: those who start them have the module to themselves.
+static TURNS: RwLock<()> = RwLock::new(());
+
 #[test]
 fn closing_the_input_ends_the_session() {
+    let _turn = TURNS.read();
     let mut session = Berth::run("fixture").client("it-close").start();
     session.initialize();
     assert_eq!(session.container(), "mcp-it-close-1");
@@ -22,6 +27,7 @@ fn closing_the_input_ends_the_session() {
 
 #[test]
 fn every_signal_ends_the_session() {
+    let _turn = TURNS.read();
     for signal in ["-INT", "-TERM", "-HUP", "-KILL"] {
         let client = format!("it-signal{}", signal.to_lowercase());
         let mut session = Berth::run("fixture").client(&client).start();
@@ -64,6 +70,7 @@ impl Stage {
 
 #[test]
 fn a_hundred_kills_at_any_moment_leave_nothing() {
+    let _alone = TURNS.write();
     const LANES: u64 = 4;
     const KILLS: u64 = 25;
     // From 0 to 40 ms behind the beginning of a stage, more of them early; the seed is in the arithmetic.
@@ -114,6 +121,7 @@ fn a_hundred_kills_at_any_moment_leave_nothing() {
 
 #[test]
 fn a_server_that_ignores_everything_is_gone_within_the_grace_period() {
+    let _turn = TURNS.read();
     let mut session = Berth::run("fixture").client("it-stubborn").args(["--stop-grace", "2s"]).start();
     session.initialize();
     session.call("ignore_eof", json!({}));
@@ -128,6 +136,7 @@ fn a_server_that_ignores_everything_is_gone_within_the_grace_period() {
 
 #[test]
 fn a_server_that_ignores_everything_is_gone_after_a_kill_of_the_proxy_too() {
+    let _turn = TURNS.read();
     let mut session = Berth::run("fixture").client("it-orphan").start();
     session.initialize();
     session.call("ignore_eof", json!({}));
@@ -138,6 +147,7 @@ fn a_server_that_ignores_everything_is_gone_after_a_kill_of_the_proxy_too() {
 
 #[test]
 fn sessions_of_one_client_take_the_lowest_free_number() {
+    let _turn = TURNS.read();
     let mut sessions: Vec<_> = (0..3).map(|_| Berth::run("fixture").client("it-number").start()).collect();
     for session in &mut sessions {
         session.initialize();
@@ -158,6 +168,7 @@ fn sessions_of_one_client_take_the_lowest_free_number() {
 
 #[test]
 fn a_request_in_flight_is_answered_when_the_container_dies() {
+    let _turn = TURNS.read();
     let mut session = Berth::run("fixture").client("it-lost").start();
     session.initialize();
     session.send(&json!({
@@ -173,6 +184,7 @@ fn a_request_in_flight_is_answered_when_the_container_dies() {
 
 #[test]
 fn a_proxy_that_stands_still_while_it_starts_has_its_session() {
+    let _alone = TURNS.write();
     // Wherever in its start that is: its container waits for so long that it has given the proxy up.
     let restart = ["--on-failure", "restart"];
     let runs = (0..12).map(|_| Berth::run("fixture").client("it-still").args(restart)).collect();
@@ -192,6 +204,7 @@ fn a_proxy_that_stands_still_while_it_starts_has_its_session() {
 
 #[test]
 fn nobody_in_a_container_ends_its_session_by_a_signal() {
+    let _turn = TURNS.read();
     let script = "for signal in USR1 USR2 TERM INT; do kill -$signal 1; done; echo signalled >&2; exec cat";
     let mut session =
         Berth::image("berth-everything").client("it-signals").args(["--", "/bin/sh", "-c", script]).start();
