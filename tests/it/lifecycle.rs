@@ -70,9 +70,9 @@ impl Stage {
 
 #[test]
 fn a_hundred_kills_at_any_moment_leave_nothing() {
-    let _alone = TURNS.write();
     const LANES: u64 = 4;
     const KILLS: u64 = 25;
+    let _alone = TURNS.write();
     // From 0 to 40 ms behind the beginning of a stage, more of them early; the seed is in the arithmetic.
     let moment = |n: u64| Duration::from_micros((n.wrapping_mul(2_654_435_761) % 1000).pow(2) / 25);
     let traces = tempfile::tempdir().unwrap();
