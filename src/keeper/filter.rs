@@ -95,7 +95,14 @@ static PROGRAM: &[Instruction] = if cfg!(target_arch = "x86_64") {
 };
 
 pub(super) const fn program(native: &Abi, compatible: &Abi) -> [Instruction; LENGTH] {
-    let (first, second) = (part(native), part(compatible));
+    joined(part(native), part(compatible))
+}
+
+/// A part behind the other; what is meant for neither is refused.
+pub(super) const fn joined<const PART: usize, const LENGTH: usize>(
+    first: [Instruction; PART],
+    second: [Instruction; PART],
+) -> [Instruction; LENGTH] {
     let mut program = [done(REFUSE); LENGTH];
     let mut at = 0;
     while at < PART {

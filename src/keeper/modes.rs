@@ -5,7 +5,7 @@
 //! pointers: a call that has its mode in memory is answered as if the kernel did not know it. Programs then take the
 //! older call. `mkdir` needs no rule, because the kernel drops these bits from its mode.
 
-use super::filter::{ALLOW, AND, ARCHITECTURE, NUMBER, REFUSE, X32, check, done, load};
+use super::filter::{ALLOW, AND, ARCHITECTURE, NUMBER, REFUSE, X32, check, done, joined, load};
 use super::sys::Instruction;
 
 /// `BPF_JMP | BPF_JSET | BPF_K`.
@@ -85,15 +85,7 @@ pub(super) static PROGRAM: &[Instruction] = if cfg!(target_arch = "x86_64") {
 };
 
 pub(super) const fn program(native: &Calls, compatible: &Calls) -> [Instruction; LENGTH] {
-    let (first, second) = (part(native), part(compatible));
-    let mut program = [done(REFUSE); LENGTH];
-    let mut at = 0;
-    while at < PART {
-        program[at] = first[at];
-        program[PART + at] = second[at];
-        at += 1;
-    }
-    program
+    joined(part(native), part(compatible))
 }
 
 /// Where an argument lies in `seccomp_data`, its lower half.

@@ -5,7 +5,7 @@
 //! server that PID 1 has started may ask whether its parent is there. `kill(-1)` does not reach PID 1 (kill(2)).
 
 use super::filter::{
-    ALLOW, AND, ARCHITECTURE, FIRST, KEEPER, NUMBER, REFUSE, SECOND, THIRD, X32, check, done, load,
+    ALLOW, AND, ARCHITECTURE, FIRST, KEEPER, NUMBER, REFUSE, SECOND, THIRD, X32, check, done, joined, load,
 };
 use super::sys::Instruction;
 
@@ -39,15 +39,7 @@ pub(super) static PROGRAM: &[Instruction] = if cfg!(target_arch = "x86_64") {
 };
 
 pub(super) const fn program(native: &Calls, compatible: &Calls) -> [Instruction; LENGTH] {
-    let (first, second) = (part(native), part(compatible));
-    let mut program = [done(REFUSE); LENGTH];
-    let mut at = 0;
-    while at < PART {
-        program[at] = first[at];
-        program[PART + at] = second[at];
-        at += 1;
-    }
-    program
+    joined(part(native), part(compatible))
 }
 
 /// Jumps are counted from the next instruction, and lead forward only.
