@@ -9,24 +9,44 @@ from_str!(ProtectedName);
 
 /// What `protect = true` protects. Programs run or obey these where a person only enters, opens or commits to a project;
 /// what is run when it is asked for (`Makefile`, `package.json`) is the project's own.
-pub const PROTECTED: [&str; 12] = [
+pub const PROTECTED: [&str; 32] = [
     // Hooks, and settings that name commands: `core.fsmonitor`, `core.hooksPath`, aliases, another repository to obey.
     ".git",
-    // Hooks of repositories that husky has set up.
+    // What git's hooks run that were set up by husky, pre-commit and lefthook.
     ".husky",
+    ".pre-commit-config.yaml",
+    "lefthook.yml",
     // What AI clients start, and their own hooks and commands.
     ".mcp.json",
     ".claude",
     ".codex",
+    ".agents",
     ".gemini",
     ".cursor",
-    ".agents",
+    ".amazonq",
+    ".continue",
+    ".crush.json",
+    ".junie",
+    ".kiro",
+    ".opencode",
+    "opencode.json",
+    ".qwen",
+    ".roo",
+    ".trae",
+    ".windsurf",
+    ".zed",
     // Tasks, interpreters, extensions of editors.
     ".vscode",
     ".idea",
+    ".fleet",
     ".devcontainer",
-    // direnv runs it when a shell enters the folder.
+    ".devcontainer.json",
+    ".exrc",
+    ".nvim.lua",
+    // Run when a shell enters the folder.
     ".envrc",
+    ".mise.toml",
+    "mise.toml",
 ];
 
 /// A name in a project, or a path of some.

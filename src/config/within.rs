@@ -14,18 +14,13 @@ use std::path::{Component, Path, PathBuf};
 
 use super::error::ConfigError;
 use super::mount::Mount;
-use super::protect::ProtectedName;
 use super::server::Server;
+
+mod git;
+mod projects;
 
 /// How the empty folder looks that holds a missing name's place: no person makes one like it.
 pub const RESERVED_MODE: u32 = 0o1700;
-
-/// Other projects are looked for in so many folders, and so deep; none in what tools fill by themselves.
-const FOLDERS: usize = 2_000;
-const FILLED: [&str; 2] = ["node_modules", "target"];
-const DEPTH: usize = 3;
-/// Each is a mount of its own.
-const NESTED: usize = 200;
 
 /// What is mounted for a server, with what lies within.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,8 +28,6 @@ pub struct Within {
     pub mounts: Vec<Mount>,
     /// Names that are not there yet; each has its mount already, of nothing.
     pub missing: BTreeSet<PathBuf>,
-    /// Folders with more in them than is looked through for projects.
-    pub unsearched: Vec<PathBuf>,
 }
 
 impl Within {
@@ -54,23 +47,21 @@ impl Within {
 
 /// Finds out what is to be mounted for `server`, which has these `mounts`. Looks at the files of the moment.
 pub fn within(server: &Server, mounts: &[Mount]) -> Result<Within, ConfigError> {
-    let mut view = View { server, asked: mounts, mounts: mounts.to_vec(), ..View::new(server) };
+    let mut view = View { server, asked: mounts, mounts: mounts.to_vec() };
     view.nest()?;
     let mut protected = view.protected()?;
     if !server.settings.reserve {
         protected.retain(|_, found| found.is_some());
     }
     view.protect(&protected);
-    let View { mounts, unsearched, .. } = view;
     let missing = protected.into_iter().filter(|(_, stat)| stat.is_none()).map(|(path, _)| path).collect();
-    Ok(Within { mounts, missing, unsearched })
+    Ok(Within { mounts: view.mounts, missing })
 }
 
 struct View<'a> {
     server: &'a Server,
     asked: &'a [Mount],
     mounts: Vec<Mount>,
-    unsearched: Vec<PathBuf>,
 }
 
 /// What a path leads to, without following a link at its end.
@@ -79,10 +70,6 @@ fn look(path: &Path) -> Option<Metadata> {
 }
 
 impl<'a> View<'a> {
-    fn new(server: &'a Server) -> Self {
-        Self { server, asked: &[], mounts: Vec::new(), unsearched: Vec::new() }
-    }
-
     /// The folders that the server may write.
     fn writable(&self) -> impl Iterator<Item = &'a Mount> + use<'a> {
         self.asked.iter().filter(|mount| mount.writable && Path::new(&mount.source).is_dir())
@@ -171,16 +158,21 @@ impl<'a> View<'a> {
             let is_name = |part: Component<'_>| names.iter().any(|name| part.as_os_str() == name.first());
             folder.components().any(is_name) && look(&folder.join(".git")).is_none()
         };
+        // Whoever protects nothing of git's own protects nothing of where it leads.
+        let is_git = names.iter().any(|name| name.first() == ".git");
+        let follow = |project: &Path| if is_git { git::led(project) } else { Vec::new() };
         let roots: Vec<&Mount> = self.writable().filter(|mount| !opened(Path::new(&mount.source))).collect();
         for root in &roots {
-            for name in names {
+            let led = follow(Path::new(&root.source));
+            let led = led.iter().filter_map(|path| path.strip_prefix(&root.source).ok());
+            for name in names.iter().map(|name| Path::new(name.as_str())).chain(led) {
                 if let Some((path, found)) = self.find(root, name)? {
                     protected.insert(path, found);
                 }
             }
         }
         for root in roots {
-            for (path, found) in self.nested(root) {
+            for (path, found) in self.nested(root, follow)? {
                 protected.entry(path).or_insert(Some(found));
             }
         }
@@ -191,13 +183,9 @@ impl<'a> View<'a> {
     }
 
     /// What a name stands for in a project: itself, or as much of the way to it as there is.
-    fn find(
-        &self,
-        root: &Mount,
-        name: &ProtectedName,
-    ) -> Result<Option<(PathBuf, Option<Metadata>)>, ConfigError> {
+    fn find(&self, root: &Mount, name: &Path) -> Result<Option<(PathBuf, Option<Metadata>)>, ConfigError> {
         let mut path = PathBuf::from(&root.source);
-        let mut parts = name.as_str().split('/').peekable();
+        let mut parts = name.components().peekable();
         while let Some(part) = parts.next() {
             path.push(part);
             let Some(found) = look(&path).filter(|found| !is_reserved(&path, found)) else {
@@ -224,42 +212,35 @@ impl<'a> View<'a> {
         Ok(None)
     }
 
-    /// What is there of the names in the repositories below a project.
-    fn nested(&mut self, root: &Mount) -> Vec<(PathBuf, Metadata)> {
-        let names: Vec<String> =
-            self.server.settings.protect.iter().map(|name| name.as_str().to_owned()).collect();
+    /// What is there of the names in the repositories below a project, and of what git obeys besides.
+    fn nested(
+        &self,
+        root: &Mount,
+        follow: impl Fn(&Path) -> Vec<PathBuf>,
+    ) -> Result<Vec<(PathBuf, Metadata)>, ConfigError> {
+        let names = &self.server.settings.protect;
+        let source = Path::new(&root.source);
+        let is_name = |folder: &str| names.iter().any(|name| name.first() == folder);
+        let projects = projects::below(source, is_name).map_err(|projects::TooMany(what)| {
+            ConfigError::new(format!(
+                "server `{}` cannot have `{}` to write: it holds too many {what} to protect them all",
+                self.server.name, root.source
+            ))
+            .with_hint("mount the projects that it needs, or set `protect = false`")
+        })?;
         let mut nested = Vec::new();
-        let mut folders = vec![PathBuf::from(&root.source)];
-        let mut seen = 0;
-        for depth in 0..=DEPTH {
-            let mut next = Vec::new();
-            for folder in folders {
-                seen += 1;
-                if seen > FOLDERS || nested.len() > NESTED {
-                    self.unsearched.push(PathBuf::from(&root.source));
-                    return nested;
-                }
-                if depth > 0 && look(&folder.join(".git")).is_some() {
-                    let there = names.iter().map(|name| folder.join(name));
-                    nested.extend(there.filter_map(|path| {
-                        let found = look(&path)?;
-                        let usual = found.is_dir() || found.is_file();
-                        (usual && found.dev() == root.device).then_some((path, found))
-                    }));
-                }
-                let is_of_names = |name: &str| {
-                    FILLED.contains(&name) || names.iter().any(|other| other.split('/').next() == Some(name))
-                };
-                for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                    let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                    if is_folder && entry.file_name().to_str().is_some_and(|name| !is_of_names(name)) {
-                        next.push(entry.path());
-                    }
-                }
-            }
-            folders = next;
+        for project in projects {
+            let there = names.iter().map(|name| project.join(name.as_str()));
+            let led = follow(&project).into_iter().filter(|path| path.starts_with(source));
+            nested.extend(there.chain(led).filter_map(|path| {
+                let found = look(&path)?;
+                let usual = found.is_dir() || found.is_file();
+                // A link on the way could be led elsewhere.
+                let is_itself = fs::canonicalize(&path).is_ok_and(|real| real == path);
+                (usual && is_itself && found.dev() == root.device).then_some((path, found))
+            }));
         }
-        nested
+        Ok(nested)
     }
 
     /// Mounts what is protected, by whatever way the server could reach it.

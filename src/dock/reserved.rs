@@ -6,6 +6,9 @@
 //! them. Who clears a record has it alone, and asks the daemon whether a container's label still names the folder: a
 //! container may outlive its session for a moment. The kernel frees the lock at any death.
 //!
+//! Another home of berth has records of its own. So each session also locks the places themselves, and a locked one is
+//! left to whoever has it.
+//!
 //! A record is written before the place is made. What is removed is an empty folder of berth's own mode, with the
 //! device and inode that were noted; `rmdir` itself refuses any other. A place that a person has filled stays.
 
@@ -65,6 +68,8 @@ impl Explain for ReserveError {
 pub struct Reserved {
     /// Of each folder, locked.
     records: BTreeMap<String, File>,
+    /// Each locked.
+    places: Vec<File>,
 }
 
 impl Reserved {
@@ -76,7 +81,7 @@ impl Reserved {
 
 /// Makes a place for each name that is missing, or uses what another session has made.
 pub async fn reserve(state: &Path, within: &mut Within) -> Result<Reserved, ReserveError> {
-    let mut reserved = Reserved { records: BTreeMap::new() };
+    let mut reserved = Reserved { records: BTreeMap::new(), places: Vec::new() };
     for path in within.missing.clone() {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
         else {
@@ -92,7 +97,10 @@ pub async fn reserve(state: &Path, within: &mut Within) -> Result<Reserved, Rese
         }
         let Some(record) = reserved.records.get(&key) else { continue };
         match make(record, &opened, &path, name) {
-            Ok(identity) => within.fill(&path, identity),
+            Ok((place, identity)) => {
+                within.fill(&path, identity);
+                reserved.places.push(place);
+            }
             Err(ReserveError::Place { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 within.leave_out(&path);
             }
@@ -138,26 +146,37 @@ fn is_at(file: &File, path: &Path) -> bool {
     (ours.dev(), ours.ino()) == (there.dev(), there.ino())
 }
 
-/// Makes a place, or uses one; gives device and inode.
-fn make(mut record: &File, folder: &File, path: &Path, name: &str) -> Result<(u64, u64), ReserveError> {
+/// Makes a place, or uses one. Gives it locked, with device and inode.
+fn make(
+    mut record: &File,
+    folder: &File,
+    path: &Path,
+    name: &str,
+) -> Result<(File, (u64, u64)), ReserveError> {
     let failed = |source: io::Error| ReserveError::Place { path: path.to_owned(), source };
     writeln!(record, "about {name}").map_err(failed)?;
-    match rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(RESERVED_MODE)) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::EXIST) => {
-            let found = fs::symlink_metadata(path).map_err(failed)?;
-            // A person's, or another program's: it will be found there.
-            if !is_reserved(path, &found) {
-                return Err(ReserveError::Made(path.to_owned()));
-            }
-            return Ok((found.dev(), found.ino()));
-        }
+    let is_new = match rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(RESERVED_MODE)) {
+        Ok(()) => true,
+        Err(rustix::io::Errno::EXIST) => false,
         Err(error) => return Err(failed(error.into())),
+    };
+    // A person's, or another program's, or gone again: the next look tells.
+    let made = || ReserveError::Made(path.to_owned());
+    let place = open_in(folder, name).map_err(|_| made())?;
+    let found = place.metadata().map_err(failed)?;
+    if !is_reserved(path, &found) || place.try_lock_shared().is_err() || !is_at(&place, path) {
+        return Err(made());
     }
-    let found = fs::symlink_metadata(path).map_err(failed)?;
     let (device, inode) = (found.dev(), found.ino());
-    writeln!(record, "made {device} {inode} {} {name}", found.mode() & MODE).map_err(failed)?;
-    Ok((device, inode))
+    if is_new {
+        writeln!(record, "made {device} {inode} {} {name}", found.mode() & MODE).map_err(failed)?;
+    }
+    Ok((place, (device, inode)))
+}
+
+fn open_in(folder: &File, name: &str) -> io::Result<File> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?.into())
 }
 
 /// What a record says.
@@ -220,16 +239,15 @@ impl Record {
             Err(error) => return Err(error),
         };
         for name in &self.about {
-            let path = self.folder.join(name);
-            let Ok(found) = fs::symlink_metadata(&path) else { continue };
-            if !found.is_dir() || !self.is_ours(name, &found) {
+            let Ok(place) = open_in(&folder, name) else { continue };
+            // Who has it locked clears it away later.
+            if !self.is_ours(name, &place.metadata()?) || place.try_lock().is_err() {
                 continue;
             }
             match rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR) {
-                Ok(()) => removed.push(path),
+                Ok(()) => removed.push(self.folder.join(name)),
                 Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => {
-                    let usual = Mode::from_raw_mode(USUAL_MODE);
-                    let _ = rustix::fs::chmodat(&folder, name, usual, AtFlags::empty());
+                    let _ = rustix::fs::fchmod(&place, Mode::from_raw_mode(USUAL_MODE));
                 }
                 Err(rustix::io::Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
@@ -330,10 +348,26 @@ mod tests {
         fs::remove_dir(project.join(".c")).unwrap();
         fs::create_dir(project.join(".c")).unwrap();
         fs::set_permissions(project.join(".d"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(record.remove(&key).unwrap(), Vec::<PathBuf>::new(), "both sessions have it");
+        drop((one, two));
         assert_eq!(record.remove(&key).unwrap(), [project.join(".a")]);
         assert_eq!(names(project), [".b", ".c", ".d", "own"]);
         assert_eq!(fs::metadata(project.join(".b")).unwrap().mode() & 0o7777, 0o755);
         assert_eq!(record.remove("another").unwrap(), Vec::<PathBuf>::new(), "it is another folder");
+    }
+
+    #[tokio::test]
+    async fn another_home_of_berth_leaves_alone_what_a_session_has() {
+        let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let other = tempfile::tempdir().unwrap();
+        let one = reserve(state.path(), &mut within(project.path(), &[".a"])).await.unwrap();
+        let theirs = reserve(other.path(), &mut within(project.path(), &[".a"])).await.unwrap();
+        let ((key, ours), (_, others)) = (record(state.path(), &one), record(other.path(), &theirs));
+        drop(one);
+        assert_eq!(ours.remove(&key).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(names(project.path()), [".a"]);
+        drop(theirs);
+        assert_eq!(others.remove(&key).unwrap(), [project.path().join(".a")]);
     }
 
     #[tokio::test]

@@ -31,10 +31,6 @@ pub(super) async fn protect(plan: &mut Plan) -> Result<Option<Guard>, Failure> {
     loop {
         attempts += 1;
         let mut within = within(&plan.spec.server, &plan.spec.mounts).map_err(Failure::from)?;
-        for folder in &within.unsearched {
-            let folder = folder.display();
-            tracing::warn!("`{folder}` has too many folders: some projects in it may not be protected");
-        }
         if within.missing.is_empty() {
             plan.spec.mounts = within.mounts;
             return Ok(None);

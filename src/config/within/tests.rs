@@ -112,7 +112,6 @@ fn projects_below_are_found() {
     ];
     assert_eq!(inner(&found), expected);
     assert_eq!(missing(&found, group.path()), [".git", ".mcp.json"], "and nothing is made in other projects");
-    assert_eq!(found.unsearched, Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -184,4 +183,60 @@ fn a_worktree_in_a_clients_own_folder_is_a_project() {
     };
     assert!(protected(".codex/worktrees/p"));
     assert!(!protected(".codex/skills"), "it was asked for by its name");
+}
+
+#[test]
+fn where_git_goes_on_is_protected_too() {
+    let group = folder(&[
+        "p/.git/config",
+        "p/.githooks/pre-commit",
+        "p/lib/x",
+        "q/.git/config",
+        "q/deep/hooks/a",
+        "q/to->deep",
+    ]);
+    let hooks = |project: &str, folder: &str| {
+        let config = group.path().join(project).join(".git/config");
+        fs::write(config, format!("[core]\n\thooksPath = {folder}\n")).unwrap();
+    };
+    hooks("p", ".githooks");
+    hooks("q", "deep/hooks");
+    let of = |folder: &Path, protect: &[&str]| {
+        let within = within(&server(protect), &[mount(folder, "/w", true)]).unwrap();
+        inner(&within).into_iter().map(|(path, writable)| (path.to_owned(), writable)).collect::<Vec<_>>()
+    };
+    let expected = [("/w/.git".to_owned(), false), ("/w/.githooks".to_owned(), false)];
+    assert_eq!(of(&group.path().join("p"), &[".git"]), expected);
+    assert_eq!(of(&group.path().join("p"), &[".vscode"]), [("/w/.vscode".to_owned(), false)]);
+    let all = of(group.path(), &[".git"]);
+    for path in ["/w/p/.githooks", "/w/q/deep/hooks"] {
+        assert!(all.contains(&(path.to_owned(), false)), "{all:?}");
+    }
+    // Below a folder, what cannot be protected is passed over; in the project itself it is a reason to refuse.
+    hooks("q", "to/hooks");
+    assert!(
+        !of(group.path(), &[".git"]).iter().any(|(path, _)| path.contains("hooks") && path.contains("/q/"))
+    );
+    let refused = within(&server(&[".git"]), &[mount(&group.path().join("q"), "/w", true)]).unwrap_err();
+    assert!(refused.to_string().contains("`to` is a link"), "{refused}");
+    // A repository in another place of the same mount.
+    let apart = folder(&["real/config", ".git"]);
+    fs::write(apart.path().join(".git"), "gitdir: real\n").unwrap();
+    assert_eq!(of(apart.path(), &[".git"]), [("/w/.git".to_owned(), false), ("/w/real".to_owned(), false)]);
+}
+
+#[test]
+fn so_many_repositories_that_some_would_be_passed_over_are_refused() {
+    let group = tempfile::tempdir().unwrap();
+    let server = server(&[".git"]);
+    let look = || within(&server, &[mount(group.path(), "/w", true)]);
+    for n in 0..projects::PROJECTS {
+        fs::create_dir_all(group.path().join(format!("{n}/.git"))).unwrap();
+    }
+    // Each with the folder that holds it, and the missing one of the group itself.
+    assert_eq!(inner(&look().unwrap()).len(), 2 * projects::PROJECTS + 1);
+    fs::create_dir_all(group.path().join("more/.git")).unwrap();
+    let refused = look().unwrap_err();
+    assert!(refused.to_string().contains("too many git repositories to protect them all"), "{refused}");
+    assert!(within(&self::server(&["false"]), &[mount(group.path(), "/w", true)]).is_ok());
 }
