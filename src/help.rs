@@ -27,7 +27,7 @@ macro_rules! topics {
 
 topics![
     "commands", "config", "clients", "packages", "files", "tools", "identity", "sessions", "daemon",
-    "security", "limits", "speed", "hosts", "examine", "chaos", "develop",
+    "security", "threats", "limits", "speed", "hosts", "examine", "chaos", "develop",
 ];
 
 impl Topic {

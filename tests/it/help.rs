@@ -1,5 +1,6 @@
 //! What berth tells a person or a shell of its command line: help, completions, manual.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::harness::berth;
@@ -103,6 +104,25 @@ fn each_subcommand_and_topic_has_a_page_that_man_renders() {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     assert!(says(&["man"]).contains(".TH berth 1"));
+}
+
+#[test]
+fn each_sentence_of_the_threat_model_names_tests_that_exist() {
+    let threats = says(&["help", "threats"]);
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let rows = threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| sentence"));
+    let mut seen = 0;
+    for row in rows {
+        let named: Vec<&str> = row.split('`').filter(|word| word.contains("::")).collect();
+        assert!(!named.is_empty(), "no test shows «{row}»");
+        for name in named {
+            let (file, test) = name.split_once("::").unwrap();
+            let source = std::fs::read_to_string(tests.join(file).with_extension("rs")).unwrap_or_default();
+            assert!(source.contains(&format!("#[test]\nfn {test}() {{")), "{name} is no test: «{row}»");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{threats}");
 }
 
 #[test]
