@@ -48,8 +48,8 @@ pub struct Journal(Arc<OpenJournal>);
 struct OpenJournal {
     queue: Queue<Entry>,
     session: String,
-    /// How much is copied behind what is shown, for the redactor.
-    margin: usize,
+    /// Says how much is copied behind what is shown.
+    redactor: Redactor,
     tidied: AtomicBool,
 }
 
@@ -83,12 +83,11 @@ impl Journal {
     /// Of the session with this id, whose file will be in `state`.
     pub fn begin(state: &Path, session: &str, redactor: Redactor) -> Self {
         let folder = state.join(FOLDER);
-        let margin = redactor.margin();
         let writer = Writer {
             file: JournalFile::new(folder.join(format!("{session}.jsonl"))),
             folder,
             session: session.to_owned(),
-            redactor,
+            redactor: redactor.clone(),
             allowance: BURST,
             allowed_at: Timestamp::now(),
             missing: 0,
@@ -96,7 +95,7 @@ impl Journal {
         Self(Arc::new(OpenJournal {
             queue: Queue::start("berth-journal", LIMITS, writer),
             session: session.to_owned(),
-            margin,
+            redactor,
             tidied: AtomicBool::new(false),
         }))
     }
@@ -197,7 +196,7 @@ impl Journal {
     }
 
     fn text(&self, text: &[u8]) -> Field {
-        let copied = text.get(..TEXT.saturating_add(self.0.margin)).unwrap_or(text);
+        let copied = text.get(..TEXT.saturating_add(self.0.redactor.margin())).unwrap_or(text);
         Field::Text { bytes: copied.to_vec(), cut: text.len() > TEXT }
     }
 

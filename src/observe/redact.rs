@@ -14,7 +14,7 @@ mod lookalike;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -40,6 +40,14 @@ const LONGEST_BYTE: usize = 10;
 /// Hides secrets. Cheap to clone; its `Debug` shows none.
 #[derive(Clone)]
 pub struct Redactor {
+    known: Forms,
+    /// Of secrets that were read after the session had begun; all clones have them.
+    late: Arc<OnceLock<Forms>>,
+}
+
+/// All that is looked for.
+#[derive(Clone)]
+struct Forms {
     needles: Arc<[Finder<'static>]>,
     longest: usize,
 }
@@ -54,21 +62,16 @@ struct Hidden {
 impl Redactor {
     /// Of the values of configured secrets.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        let mut forms: Vec<Vec<u8>> = Vec::new();
-        for secret in secrets {
-            forms.push(secret.trim().into());
-            // Only where a line is a part of it: the whole is trimmed above.
-            let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
-            forms.extend(lines.map(Into::into));
-            if secret.len() >= SHORTEST_ENCODED {
-                forms.extend(base64_forms(secret.trim().as_bytes()));
-            }
-        }
-        forms.retain(|form| form.len() >= SHORTEST);
-        forms.sort();
-        forms.dedup();
-        let longest = forms.iter().map(Vec::len).max().unwrap_or(0);
-        Self { needles: forms.iter().map(|form| Finder::new(form).into_owned()).collect(), longest }
+        Self { known: Forms::of(secrets), late: Arc::default() }
+    }
+
+    /// Learns secrets that could not be known before: once in a session, before anybody else has them.
+    pub fn learn(&self, secrets: impl IntoIterator<Item = String>) {
+        self.late.get_or_init(|| Forms::of(secrets));
+    }
+
+    fn forms(&self) -> impl Iterator<Item = &Forms> {
+        std::iter::once(&self.known).chain(self.late.get())
     }
 
     /// For text that is no message: method names, ids, what a stray print says.
@@ -83,7 +86,8 @@ impl Redactor {
 
     /// How many bytes behind a cut must be known, so that a secret which the cut goes through is seen to be one.
     pub fn margin(&self) -> usize {
-        self.longest.saturating_mul(LONGEST_BYTE)
+        let longest = self.forms().map(|forms| forms.longest).max().unwrap_or_default();
+        longest.saturating_mul(LONGEST_BYTE)
     }
 
     /// What is left to show of the first `limit` bytes of `text`. Some [`margin`](Self::margin) of the text should
@@ -140,7 +144,7 @@ impl Redactor {
     }
 
     fn needles_in(&self, layer: &Layer, hidden: &mut Vec<Hidden>) {
-        for needle in self.needles.iter() {
+        for needle in self.forms().flat_map(|forms| forms.needles.iter()) {
             let length = needle.needle().len();
             let mut from = 0;
             while let Some(at) = layer.bytes.get(from..).and_then(|rest| needle.find(rest)) {
@@ -153,9 +157,29 @@ impl Redactor {
     }
 }
 
+impl Forms {
+    fn of(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut forms: Vec<Vec<u8>> = Vec::new();
+        for secret in secrets {
+            forms.push(secret.trim().into());
+            // Only where a line is a part of it: the whole is trimmed above.
+            let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
+            forms.extend(lines.map(Into::into));
+            if secret.len() >= SHORTEST_ENCODED {
+                forms.extend(base64_forms(secret.trim().as_bytes()));
+            }
+        }
+        forms.retain(|form| form.len() >= SHORTEST);
+        forms.sort();
+        forms.dedup();
+        let longest = forms.iter().map(Vec::len).max().unwrap_or(0);
+        Self { needles: forms.iter().map(|form| Finder::new(form).into_owned()).collect(), longest }
+    }
+}
+
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redactor").field("forms", &self.needles.len()).finish_non_exhaustive()
+        f.debug_struct("Redactor").field("forms", &self.known.needles.len()).finish_non_exhaustive()
     }
 }
 

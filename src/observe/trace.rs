@@ -56,8 +56,8 @@ struct OpenTrace {
     queue: Queue<Record>,
     session: OnceLock<Arc<str>>,
     bodies: bool,
-    /// How much is copied behind what is shown, for the redactor.
-    margin: usize,
+    /// Says how much is copied behind what is shown.
+    redactor: Redactor,
     stderr: StderrSink,
 }
 
@@ -76,9 +76,9 @@ impl Trace {
             Sink::Stderr => Out::Stderr(stderr.clone()),
             Sink::File(path) => Out::File { file: open(&path)?, path, stderr: stderr.clone() },
         };
-        let margin = redactor.margin();
-        let queue = Queue::start("berth-trace", LIMITS, Writer { out, redactor });
-        let shared = OpenTrace { queue, session: OnceLock::new(), bodies, margin, stderr };
+        let writer = Writer { out, redactor: redactor.clone() };
+        let queue = Queue::start("berth-trace", LIMITS, writer);
+        let shared = OpenTrace { queue, session: OnceLock::new(), bodies, redactor, stderr };
         Ok(Self { shared: Some(Arc::new(shared)), journal: None })
     }
 
@@ -137,7 +137,7 @@ impl Trace {
         let empty = look.envelopes().is_empty().then_some(None);
         for (at, envelope) in look.envelopes().iter().map(Some).chain(empty).enumerate() {
             let with_body = shared.bodies && at == 0;
-            let size = TEXT + if with_body { line.len().min(BODY + shared.margin) } else { 0 };
+            let size = TEXT + if with_body { line.len().min(BODY + shared.redactor.margin()) } else { 0 };
             shared.offer(size, Some(direction), || What::Message {
                 kind: envelope.map_or("other", |envelope| envelope.kind.as_str()),
                 method: envelope.and_then(|it| Some(shared.copy(it.method.as_deref()?.as_bytes(), TEXT))),
@@ -194,7 +194,7 @@ impl OpenTrace {
     }
 
     fn copy(&self, text: &[u8], limit: usize) -> Copied {
-        let copied = text.get(..limit.saturating_add(self.margin)).unwrap_or(text);
+        let copied = text.get(..limit.saturating_add(self.redactor.margin())).unwrap_or(text);
         Copied { bytes: copied.to_vec(), limit, cut: text.len() > limit }
     }
 }

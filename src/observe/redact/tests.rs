@@ -183,6 +183,16 @@ fn a_cut_shows_no_half_of_a_secret() {
 }
 
 #[test]
+fn secrets_that_come_later_are_hidden_by_all_clones() {
+    let early = redactor(&["early-secret"]);
+    let clone = early.clone();
+    let margin = clone.margin();
+    early.learn(["a-much-longer-late-secret".to_owned()]);
+    assert_eq!(clone.text("early-secret a-much-longer-late-secret"), "[redacted] [redacted]");
+    assert!(clone.margin() > margin, "a cut must not show a part of it");
+}
+
+#[test]
 fn its_debug_output_has_no_secret() {
     let shown = format!("{:?}", redactor(&["hunter22", "abc"]));
     assert!(!shown.contains("hunter22") && !shown.contains("abc"), "{shown}");
