@@ -6,6 +6,7 @@ mod daemon;
 mod examinations;
 pub mod help;
 mod run;
+mod secret;
 mod sessions;
 mod shell;
 
@@ -17,6 +18,7 @@ pub use clients::{ImportArgs, InstallArgs, UninstallArgs};
 pub use daemon::{BakeArgs, DownArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
 pub use run::{RunArgs, SettingsArgs};
+pub use secret::{SecretArgs, SecretCommand};
 pub use sessions::{GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, TraceArgs, TraceCommand};
 pub use shell::{CompletionsArgs, HelpArgs, ManArgs};
 
@@ -52,6 +54,8 @@ pub enum Subcommands {
     Uninstall(UninstallArgs),
     /// Move the servers of an AI client's configuration to berth.
     Import(ImportArgs),
+    /// Keep secrets in your keyring for servers' `secrets`.
+    Secret(SecretArgs),
     /// List the sessions.
     Ps(PsArgs),
     /// End a session, or all that belong to one session of a client.

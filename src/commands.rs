@@ -16,6 +16,7 @@ pub mod logs;
 pub mod man;
 pub mod ps;
 pub mod run;
+pub mod secret;
 pub mod status;
 pub mod trace;
 pub mod uninstall;
@@ -57,6 +58,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         }
         Subcommands::Help(args) => return help::run(args),
         Subcommands::Man(args) => return man::run(args),
+        Subcommands::Secret(args) => return secret::run(args).await,
         _ => {}
     }
     let (config, home) = loaded?;
@@ -69,7 +71,8 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         | Subcommands::Doctor(_)
         | Subcommands::Help(_)
         | Subcommands::Completions(_)
-        | Subcommands::Man(_) => Ok(ExitCode::from(INTERNAL)),
+        | Subcommands::Man(_)
+        | Subcommands::Secret(_) => Ok(ExitCode::from(INTERNAL)),
         Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
         Subcommands::Install(args) => install::run(&args, &config, arguments.config.as_deref()),
         Subcommands::Uninstall(args) => uninstall::run(&args),

@@ -2,7 +2,7 @@
 
 pub mod table;
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 /// Text of somebody else's, its control characters escaped.
@@ -23,6 +23,15 @@ impl fmt::Display for Plain<'_> {
         }
         Ok(())
     }
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        // Writing to a string does not fail.
+        _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// Control characters, and those that end a line or turn its direction.

@@ -17,7 +17,7 @@
 //! | tools | [`backend`]: starts a session's server, and is its [`session::upstream::Upstream`]; [`exam`]: what examinations share; [`clients`]: the AI clients' configurations, read and edited; [`help`]: the manual |
 //! | images | [`bake`]: packages made into images |
 //! | the daemon | [`dind`]: the Docker-in-Docker daemon |
-//! | two worlds | [`session`]: one client, its server, both directions, and no Docker; [`dock`]: leases, exec streams, volumes, and no MCP; [`history`]: what sessions left; [`logging`] |
+//! | two worlds | [`session`]: one client, its server, both directions, and no Docker; [`dock`]: leases, exec streams, volumes, and no MCP; [`history`]: what sessions left; [`secrets`]: read from where people keep them; [`logging`] |
 //! | configuration | [`config`]: `berth.toml` and flags; `config::settings` has each setting of a server once (`every`) |
 //! | what is read and written | [`docker_cli`]: the docker CLI's own files; [`observe`]: trace, journal, standard error; [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
 //! | words | [`rpc`]: lines and JSON-RPC; [`values`]: what a setting's text means |
@@ -52,6 +52,7 @@ pub mod logging;
 pub mod observe;
 pub mod rpc;
 pub mod runner;
+pub mod secrets;
 pub mod session;
 pub mod validate;
 pub mod values;

@@ -15,7 +15,7 @@ pub use pattern::ToolPattern;
 pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 pub use secret::looks_secret;
 pub use subnet::{AddressPool, BridgeAddress};
-pub(crate) use template::Template;
+pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
 pub use word::{

@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 12] = [
     &["backend", "clients", "exam", "help"],
     &["bake"],
     &["dind"],
-    &["dock", "history", "logging", "session"],
+    &["dock", "history", "logging", "secrets", "session"],
     &["config"],
     &["docker_cli", "observe", "runner"],
     &["rpc", "values"],
@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 12] = [
 ];
 
 /// Programs of their own, and the list of the modules.
-const APART: [&str; 3] = ["build", "keeper", "lib"];
+const APART: [&str; 4] = ["build", "keeper", "keyring", "lib"];
 
 /// A place where one file names another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

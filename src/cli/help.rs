@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 20] = [
+const EXAMPLES: [(&str, &str); 21] = [
     (
         "up",
         "\
@@ -92,6 +92,15 @@ Exits with 0 only if sessions would work, else with 69. `berth doctor` looks at 
 A client starts it; typed on a terminal it waits for JSON-RPC lines and ends with Ctrl-D. Flags go before the values of
 the configuration; a default holds where neither says anything. Sizes take k, m and g (of 1024), times ms, s, m and h.
 Exits with 0 when the client has closed, else 64, 69, 70 or 78 (see `berth --help`); the client is told why, too.",
+    ),
+    (
+        "secret",
+        "\
+  berth secret set github         # asks for it, and does not show it
+  berth secret list
+  berth secret remove github
+
+A server gets it by `secrets = { GITHUB_TOKEN = { keyring = \"github\" } }`. See `berth help secrets`.",
     ),
     (
         "ps",

@@ -28,6 +28,7 @@ use crate::observe::journal::{self, Journal};
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
 use crate::observe::trace::{Sink, Trace};
+use crate::secrets::Secrets;
 use crate::session;
 use crate::session::client::identity::Client;
 use crate::session::client::stdio;
@@ -72,7 +73,7 @@ pub async fn run(
         let trace = open_trace(&args, redactor.clone(), stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
-        let plan = plan(&args, &config, &home, resolved, stderr)?;
+        let plan = plan(&args, &config, &home, resolved, (&redactor, stderr))?;
         options.trace = options.trace.clone().with_journal(open_journal(&plan, &home, redactor, stderr));
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
@@ -174,9 +175,10 @@ fn plan(
     config: &Config,
     home: &Home,
     resolved: Resolved,
-    stderr: &StderrSink,
+    (redactor, stderr): (&Redactor, &StderrSink),
 ) -> Result<Plan, Failure> {
     let env = resolved.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
+    let secrets = Secrets::among(&resolved.env, &resolved.server.name, redactor);
     let spec = spec(args, config, resolved, env)?;
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
@@ -194,6 +196,7 @@ fn plan(
         clear: clear(config),
         fetch: args.server.is_none() && args.image.is_none(),
         spec,
+        secrets,
     })
 }
 

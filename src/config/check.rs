@@ -20,7 +20,7 @@ impl Server {
             return Ok(());
         }
         let wrong = self.settings.env.values().find_map(|entry| {
-            let why = match entry.template.variables().next() {
+            let why = match entry.variables().next() {
                 Some(variable) => format!("takes `{variable}` from its client's environment"),
                 None if entry.secret || looks_secret(&entry.name) => "is a secret".to_owned(),
                 None => return None,

@@ -4,20 +4,37 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::{ConfigError, Place};
-use super::reader::Section;
+use super::kept::KeptEntry;
+use super::reader::{Item, Section};
 use crate::values::Template;
 
 /// A variable for a server, its value not yet expanded. As a flag: `NAME=VALUE`, or `NAME` for `${NAME}`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnvEntry {
     pub(super) name: String,
-    pub(super) template: Template,
+    pub(super) given: Given,
     /// Whether it was written under `secrets`.
     pub(super) secret: bool,
     pub(super) place: Option<Place>,
 }
 
+/// What a variable's value is made of.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Given {
+    Template(Template),
+    Kept(KeptEntry),
+}
+
 impl EnvEntry {
+    /// The variables of the client's environment that it takes something from.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        let (text, path) = match &self.given {
+            Given::Template(template) => (Some(template.variables()), None),
+            Given::Kept(kept) => (None, Some(kept.variables())),
+        };
+        text.into_iter().flatten().chain(path.into_iter().flatten())
+    }
+
     /// Hides the value wherever it would be shown, whatever its name.
     #[must_use]
     pub fn secret(mut self) -> Self {
@@ -28,7 +45,8 @@ impl EnvEntry {
 
 impl fmt::Debug for EnvEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}=${:?}", self.name, self.template)
+        let variables: Vec<&str> = self.variables().collect();
+        write!(f, "{}=${variables:?}", self.name)
     }
 }
 
@@ -59,7 +77,8 @@ impl FromStr for EnvEntry {
             };
             EnvError::Value { name: name.to_owned(), fault }
         })?;
-        Ok(Self { name: name.to_owned(), template, secret: false, place: None })
+        let given = Given::Template(template);
+        Ok(Self { name: name.to_owned(), given, secret: false, place: None })
     }
 }
 
@@ -77,18 +96,32 @@ pub(super) fn read_env(section: &mut Section) -> Result<Vec<EnvEntry>, ConfigErr
                     .key_error(format!("`{}` stands in both `env` and `secrets`", item.name))
                     .with_hint("keep the one in `secrets`"));
             }
-            let template = Template::parse(item.text()?).map_err(|error| {
-                let wrong = item.error(format!("`{}` in `{key}` {error}", item.name));
-                match error.hint() {
-                    Some(hint) => wrong.with_hint(hint),
-                    None => wrong,
-                }
-            })?;
-            let place = Some(item.place());
-            entries.push(EnvEntry { name: item.name, template, secret: key == "secrets", place });
+            let (place, secret) = (Some(item.place()), key == "secrets");
+            let (name, given) = if item.is_table() && secret {
+                let name = item.name.clone();
+                let kept = KeptEntry::read(item.section(format!("[secrets.{name}]"))?)?;
+                (name, Given::Kept(kept))
+            } else {
+                let template = read_template(&item, key)?;
+                (item.name, Given::Template(template))
+            };
+            entries.push(EnvEntry { name, given, secret, place });
         }
     }
     Ok(entries)
+}
+
+fn read_template(item: &Item, key: &str) -> Result<Template, ConfigError> {
+    let text = item
+        .text()
+        .map_err(|error| if item.is_table() { error.with_hint("write it under `secrets`") } else { error })?;
+    Template::parse(text).map_err(|error| {
+        let wrong = item.error(format!("`{}` in `{key}` {error}", item.name));
+        match error.hint() {
+            Some(hint) => wrong.with_hint(hint),
+            None => wrong,
+        }
+    })
 }
 
 /// Wider than POSIX by `.` and `-`, which some servers' own settings have.
@@ -107,10 +140,12 @@ mod tests {
 
     #[test]
     fn a_flag_without_a_value_names_the_clients_variable() {
-        let entry: EnvEntry = "A_1".parse().unwrap();
-        assert_eq!(entry.template.expand(&|name| Some(format!("<{name}>"))).unwrap(), "<A_1>");
-        let entry: EnvEntry = "A=b=c".parse().unwrap();
-        assert_eq!(entry.template.expand(&|_| None).unwrap(), "b=c");
+        let expanded = |text: &str| match text.parse::<EnvEntry>().unwrap().given {
+            Given::Template(template) => template.expand(&|name| Some(format!("<{name}>"))).unwrap(),
+            Given::Kept(_) => panic!("a flag has a text"),
+        };
+        assert_eq!(expanded("A_1"), "<A_1>");
+        assert_eq!(expanded("A=b=c"), "b=c");
     }
 
     #[test]

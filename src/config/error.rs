@@ -1,5 +1,6 @@
 //! A mistake in a configuration: what is wrong, where, and what would be right. Never shows a secret's value.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,12 @@ pub(super) struct Place {
     pub(super) file: Arc<Path>,
     /// Counted from 1.
     pub(super) line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
 }
 
 /// A mistake in the configuration: what, where, and what would mend it.
@@ -73,7 +80,7 @@ impl ConfigError {
             // The lines of a table that was made of a command line are nobody's.
             text = match place.file.to_str() {
                 Some(COMMAND_LINE) => format!("{COMMAND_LINE}: "),
-                _ => format!("{}:{}: ", place.file.display(), place.line),
+                _ => format!("{place}: "),
             };
         }
         text += &self.message;

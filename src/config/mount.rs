@@ -8,18 +8,14 @@ use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, Place};
 use super::reader::Section;
-use crate::values::Lookup;
-use crate::values::Template;
-use crate::values::{Value, ValueError, from_str};
+use crate::values::{Lookup, PathTemplate, Value, ValueError, from_str};
 
 from_str!(MountEntry);
 
 /// A mount of a server's, its source not yet expanded. As a flag the same text: `SOURCE:TARGET[:ro|rw]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountEntry {
-    source: Template,
-    /// The source begins with `~`.
-    at_home: bool,
+    source: PathTemplate,
     pub(super) target: String,
     pub(super) writable: bool,
     pub(super) place: Option<Place>,
@@ -37,9 +33,8 @@ impl Value for MountEntry {
         };
         let (source, target) = rest.rsplit_once(':')?;
         let target = target_path(target)?;
-        let at_home = source == "~" || source.starts_with("~/");
-        let source = Template::parse(source.strip_prefix('~').filter(|_| at_home).unwrap_or(source)).ok()?;
-        Some(Self { source, at_home, target, writable, place: None })
+        let source = PathTemplate::parse(source).ok()?;
+        Some(Self { source, target, writable, place: None })
     }
 }
 
@@ -107,11 +102,6 @@ impl MountEntry {
 
     /// `Err` is the name of a variable that is not set.
     pub(super) fn expand(&self, lookup: Lookup) -> Result<String, String> {
-        let source = self.source.expand(lookup).map_err(str::to_owned)?;
-        if !self.at_home {
-            return Ok(source);
-        }
-        let home = lookup("HOME").filter(|home| !home.is_empty()).ok_or("HOME")?;
-        Ok(home + &source)
+        self.source.expand(lookup)
     }
 }

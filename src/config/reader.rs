@@ -142,6 +142,10 @@ impl<'a> Item<'a> {
         self.value.get_ref().is_array()
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
+
     pub(super) fn read<T: Value>(&self) -> Result<T, ConfigError> {
         read(&self.value).ok_or_else(|| {
             self.error(format!("`{}` must be {}, not {}", self.name, T::EXPECTED, shown(&self.value)))

@@ -1,11 +1,10 @@
 //! What an image is baked from, and the image name that follows from it.
 
-use std::fmt::Write;
-
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::bake::Bake;
+use crate::human::hex;
 use crate::runner::Package;
 #[cfg(test)]
 use crate::runner::Runner;
@@ -46,10 +45,7 @@ impl Recipe {
         let Package { runner, packages, program, python, .. } = &self.package;
         let from =
             json!([runner.as_str(), packages, program, python, self.base(), self.bake.registry(*runner)]);
-        Sha256::digest(from.to_string()).iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(&Sha256::digest(from.to_string()))
     }
 }
 

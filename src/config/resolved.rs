@@ -70,6 +70,7 @@ impl Resolved {
                 name: name.to_owned(),
                 value: value.to_owned(),
                 secret: hidden.iter().any(|secret| value.contains(secret)),
+                kept: None,
             })
             .collect();
         if server.settings.prestart && handed.iter().any(|var| var.secret) {

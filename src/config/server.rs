@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::env::EnvEntry;
+use super::env::{EnvEntry, Given};
 use super::error::ConfigError;
+use super::kept::Kept;
 use super::mount::MountEntry;
 use super::overrides::Overrides;
 use super::settings::Settings;
@@ -67,7 +68,7 @@ impl Server {
 
     /// The variables of the client's environment that it takes something from.
     pub fn variables(&self) -> BTreeSet<String> {
-        let env = self.settings.env.values().flat_map(|entry| entry.template.variables());
+        let env = self.settings.env.values().flat_map(EnvEntry::variables);
         let mounts = self.settings.mounts.iter().flat_map(MountEntry::variables);
         let args = self.args.iter().flatten().filter_map(|arg| Template::parse(arg).ok());
         let args: Vec<String> =
@@ -78,7 +79,7 @@ impl Server {
     /// The server's environment, in the order of the names, with the variables' values from `lookup` put in.
     pub fn resolve_env(&self, lookup: Lookup) -> Result<Vec<EnvVar>, ConfigError> {
         let resolve = |entry: &EnvEntry| {
-            let value = entry.template.expand(lookup).map_err(|variable| {
+            let missing = |variable: &str| {
                 ConfigError::new(format!(
                     "server `{}` needs the variable `{variable}`, which is not set",
                     self.name
@@ -88,9 +89,16 @@ impl Server {
                     "set it for the client that starts berth (Codex passes what its `env_vars` names), \
                          or write `${{{variable}:-default}}`"
                 ))
-            })?;
-            let looks_secret = looks_secret(&entry.name) || entry.template.variables().any(looks_secret);
-            Ok(EnvVar { name: entry.name.clone(), value, secret: entry.secret || looks_secret })
+            };
+            let (value, kept) = match &entry.given {
+                Given::Template(template) => (template.expand(lookup).map_err(missing)?, None),
+                Given::Kept(kept) => {
+                    let kept = kept.expand(lookup, entry.place.as_ref());
+                    (String::new(), Some(kept.map_err(|variable| missing(&variable))?))
+                }
+            };
+            let looks_secret = looks_secret(&entry.name) || entry.variables().any(looks_secret);
+            Ok(EnvVar { name: entry.name.clone(), value, secret: entry.secret || looks_secret, kept })
         };
         self.settings.env.values().map(resolve).collect()
     }
@@ -101,8 +109,10 @@ impl Server {
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnvVar {
     pub name: String,
+    /// Empty until it is read, where it is `kept` elsewhere.
     pub value: String,
     pub secret: bool,
+    pub kept: Option<Kept>,
 }
 
 impl fmt::Display for EnvVar {

@@ -26,6 +26,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 
+use crate::human::hex;
+
 const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
 const LEAF_LIFE: Duration = DAY.saturating_mul(365);
@@ -131,7 +133,7 @@ pub fn server_certificate(folder: &Path) -> Result<CertificateDer<'static>, Cert
 /// Sixteen hex digits that name the authority in `folder`, if there is one.
 pub fn fingerprint(folder: &Path) -> Option<String> {
     let cert = CertificateDer::from_pem_file(folder.join(CA)).ok()?;
-    Some(format!("{:x}", Sha256::digest(&cert))[..16].to_owned())
+    Some(hex(&Sha256::digest(&cert))[..16].to_owned())
 }
 
 /// What to say of a certificate that `berth up` would renew. `None` while there is time enough; and afterwards, for the

@@ -14,6 +14,7 @@ use super::progress::Progress;
 use crate::dock::docker::{DockerError, Engine};
 use crate::docker_cli::{Credential, DockerCli, registry};
 use crate::failure::{Code, Explain, chain};
+use crate::human::hex;
 
 /// How long one process waits for another that fetches the same image.
 const FETCHED_WITHIN: Duration = Duration::from_mins(10);
@@ -97,7 +98,7 @@ pub async fn ensure<'a>(
 
 /// One process fetches an image at a time. Without the lock the image comes twice, which is better than not at all.
 async fn alone(state: &Path, image: &str, progress: &Progress) -> Option<Lock> {
-    let name = format!("image-{:.16}.lock", format!("{:x}", Sha256::digest(image)));
+    let name = format!("image-{:.16}.lock", hex(&Sha256::digest(image)));
     let wait = |holder: &str| progress.say(&format!("waiting for {holder}, which fetches `{image}`"));
     let lock = lock::take(state, &name, FETCHED_WITHIN, wait).await;
     lock.inspect_err(|error| progress.say(&format!("warning: {}", chain(error)))).ok()

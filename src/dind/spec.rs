@@ -13,6 +13,7 @@ use super::certs::ServerFiles;
 use super::owner::Owner;
 use crate::config::Dind;
 use crate::dock::{keeper, labels};
+use crate::human::hex;
 
 /// The entry point: functions first, what runs them last.
 const ENTRY: &str = concat!(
@@ -94,7 +95,7 @@ pub fn create_body(dind: &Dind, shared: &[PathBuf], image_id: &str, owner: &Owne
 /// reason to end sessions.
 pub fn hash(dind: &Dind, shared: &[PathBuf], image_id: &str) -> String {
     let digest = Sha256::digest(format!("{image_id}\n{}", body(dind, shared)));
-    format!("{digest:x}")[..16].to_owned()
+    hex(&digest)[..16].to_owned()
 }
 
 fn body(dind: &Dind, shared: &[PathBuf]) -> Value {

@@ -13,6 +13,7 @@ use super::owner::{self, Owner};
 use super::place::Place;
 use super::{declared, keeper, volume};
 use crate::config::{Mount, Server};
+use crate::human::hex;
 use crate::values::Network;
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
@@ -148,7 +149,6 @@ impl Spec {
 
     /// Twelve hex digits: equal for containers that could stand for one another, if they are of one image.
     pub fn hash(&self) -> String {
-        use std::fmt::Write;
         let Server { name, command, args, settings, .. } = &self.server;
         // A server that runs already has its variables' values, too.
         let known = |var: &str| if settings.prestart { var.len() } else { var.find('=').unwrap_or_default() };
@@ -157,11 +157,7 @@ impl Spec {
         // The image alone says what it declares.
         let body = self.body(&Place::example(), &[], CLAIM_WITHIN_MS);
         let like = json!([body, name, command, args, settings.prestart, env, options]);
-        let digest = Sha256::digest(like.to_string());
-        digest.iter().take(6).fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(&Sha256::digest(like.to_string())[..6])
     }
 
     fn body(&self, place: &Place, declared: &[String], claim_within_ms: u32) -> Value {

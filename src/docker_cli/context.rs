@@ -7,6 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{DockerCli, FileError, parse, read};
+use crate::human::hex;
 
 /// The name that stands for no context at all.
 const DEFAULT: &str = "default";
@@ -60,7 +61,7 @@ impl DockerCli {
         let Some(name) = name.filter(|name| !name.is_empty() && name != DEFAULT) else { return Ok(None) };
         let missing = || ContextError::Missing { name: name.clone(), by_variable };
         let contexts = self.folder.as_ref().ok_or_else(missing)?.join("contexts");
-        let id = format!("{:x}", Sha256::digest(&name));
+        let id = hex(&Sha256::digest(&name));
         let path = contexts.join("meta").join(&id).join("meta.json");
         let meta = match read(&path) {
             Ok(None) => return Err(missing()),
@@ -83,7 +84,7 @@ mod tests {
 
     /// As `docker context create` writes it.
     fn create(cli: &DockerCli, name: &str, endpoints: &str) -> PathBuf {
-        let id = format!("{:x}", Sha256::digest(name));
+        let id = hex(&Sha256::digest(name));
         let contexts = cli.folder().unwrap().join("contexts");
         let meta = contexts.join("meta").join(&id);
         std::fs::create_dir_all(&meta).unwrap();

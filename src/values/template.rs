@@ -128,6 +128,36 @@ impl Part {
     }
 }
 
+/// A path of this machine: a [`Template`], perhaps with the home folder, as `~`, before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathTemplate {
+    at_home: bool,
+    rest: Template,
+}
+
+impl PathTemplate {
+    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
+        let at_home = text == "~" || text.starts_with("~/");
+        let rest = Template::parse(text.strip_prefix('~').filter(|_| at_home).unwrap_or(text))?;
+        Ok(Self { at_home, rest })
+    }
+
+    /// The variables that it names.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.rest.variables()
+    }
+
+    /// `Err` is the name of a variable that is not set.
+    pub(crate) fn expand(&self, lookup: Lookup) -> Result<String, String> {
+        let rest = self.rest.expand(lookup).map_err(str::to_owned)?;
+        if !self.at_home {
+            return Ok(rest);
+        }
+        let home = lookup("HOME").filter(|home| !home.is_empty()).ok_or("HOME")?;
+        Ok(home + &rest)
+    }
+}
+
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.variables()).finish()

@@ -36,6 +36,7 @@ mod recovery;
 mod registry;
 mod rewrite;
 mod roster;
+mod secrets;
 mod sessions;
 mod standby;
 mod survival;

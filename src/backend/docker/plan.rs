@@ -17,6 +17,7 @@ use crate::dock::place::Place;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
 use crate::failure::{Code, Failure};
+use crate::secrets::Secrets;
 use crate::session::client::identity::Client;
 
 /// All that a start needs.
@@ -24,6 +25,8 @@ use crate::session::client::identity::Client;
 pub struct Plan {
     /// The container. Whose it is only holds where `client` is known.
     pub spec: Spec,
+    /// What of its server's environment is read while it starts.
+    pub secrets: Option<Secrets>,
     /// `None`: the first message will say.
     pub client: Option<Client>,
     pub endpoint: Endpoint,

@@ -26,7 +26,11 @@ use crate::dock::wire::Wire;
 use crate::failure::Failure;
 use crate::observe::event::Up;
 use crate::observe::trace::Trace;
+use crate::secrets::Secrets;
 use crate::session::client::identity::Client;
+
+/// A connection that has been silent for so long may be no connection any more.
+const SILENT: Duration = Duration::from_secs(20);
 
 /// Starts the server in a container of its own. Begins before the client has said anything; only the container waits for
 /// that, for its name says whose it is.
@@ -41,12 +45,18 @@ pub async fn start(
     let mut caller = Caller { said: Some(said), client: plan.client.clone() };
     let within = if plan.is_first { plan.spec.server.settings.connect_timeout } else { Duration::ZERO };
     let guard = protect(&mut plan).await?;
-    let started = again::until_done(within, async || {
+    let secrets = plan.secrets.clone();
+    let starting = again::until_done(within, async || {
         // A name of its own: the container of the try before may still be there.
         plan.spec.attempt = plan.containers.fetch_add(1, Ordering::Relaxed);
         attempt(&plan, &mut caller, &trace, began).await
     });
-    started.await.map(|upstream| upstream.guarded(guard))
+    let upstream = match &secrets {
+        None => starting.await?,
+        // Without them nothing is begun that would have to be thrown away.
+        Some(secrets) => tokio::try_join!(secrets.read(), starting)?.1,
+    };
+    Ok(upstream.guarded(guard))
 }
 
 async fn attempt(
@@ -55,7 +65,10 @@ async fn attempt(
     trace: &Trace,
     began: Instant,
 ) -> Result<DockerUpstream, Setback> {
-    let timeout = plan.spec.server.settings.start_timeout;
+    let secrets = plan.secrets.clone();
+    // A person who unlocks something has time of their own.
+    let patience = secrets.as_ref().map(Secrets::patience).unwrap_or_default();
+    let timeout = plan.spec.server.settings.start_timeout + patience;
     let server = plan.spec.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
     let ready = tokio::try_join!(look_for_standby(plan, caller, trace), image::have(plan, &engine, trace))?;
@@ -72,7 +85,7 @@ async fn attempt(
     spec.declared = image.declared(&plan.spec.server)?;
     let tell_nameservers = plan.tell_nameservers;
     let (is_own, state, trace) = (plan.inquiry.is_some(), plan.state.clone(), trace.clone());
-    let start = Start { began, engine, spec, argv, image, tell_nameservers, is_own, state, trace };
+    let start = Start { began, engine, spec, secrets, argv, image, tell_nameservers, is_own, state, trace };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
 }
 
@@ -102,6 +115,7 @@ struct Start {
     began: Instant,
     engine: Engine,
     spec: Spec,
+    secrets: Option<Secrets>,
     argv: Vec<String>,
     image: Image,
     tell_nameservers: bool,
@@ -197,19 +211,29 @@ impl Start {
     }
 
     async fn exec(&self, wire: Wire, container: &str, place: &Place) -> Result<exec::Exec, Setback> {
+        let (wire, env) = self.env(wire).await?;
         let began = Instant::now();
-        let Spec { env, session, .. } = &self.spec;
-        let options = self.spec.keeper_options();
         let command = Command {
             place: place.clone(),
             argv: self.argv.clone(),
-            env: env.clone(),
-            session: session.clone(),
-            options,
+            env,
+            session: self.spec.session.clone(),
+            options: self.spec.keeper_options(),
         };
         let exec = exec::start(wire, container, &command).await?;
         self.trace.step("start the server", began, &self.spec.server.name);
         Ok(exec)
+    }
+
+    /// The server's environment, and a connection that has not been silent for long.
+    async fn env(&self, wire: Wire) -> Result<(Wire, Vec<String>), Setback> {
+        let Some(secrets) = &self.secrets else { return Ok((wire, self.spec.env.clone())) };
+        let began = Instant::now();
+        let env = secrets.fill(&self.spec.env).await?;
+        self.trace.step("wait for the secrets", began, "");
+        let is_fresh = began.elapsed() < SILENT;
+        let wire = if is_fresh { wire } else { Wire::connect(self.engine.endpoint()).await? };
+        Ok((wire, env))
     }
 
     fn up(&self, lease: Lease, exec: exec::Exec, made: Made) -> DockerUpstream {

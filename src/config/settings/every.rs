@@ -54,7 +54,7 @@ fn variables() -> Vec<Setting> {
         Setting::custom(
             "secrets",
             Words("none"),
-            "the same; berth redacts the value wherever it would be shown",
+            "the same, or `{ NAME = { file = \"…\" } }` and others; berth redacts the value wherever it would be shown",
             // `env` has read them: a name may not stand in both.
             |_, _| Ok(None),
             |texts| env_entries(texts, true),

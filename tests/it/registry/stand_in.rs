@@ -26,7 +26,7 @@ struct Content {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{:x}", Sha256::digest(bytes))
+    format!("sha256:{}", mcp_berth::human::hex(&Sha256::digest(bytes)))
 }
 
 fn layer() -> Vec<u8> {
