@@ -17,6 +17,7 @@ mod home;
 mod kept;
 mod key;
 mod mount;
+mod network;
 mod overrides;
 pub mod program;
 pub mod protect;

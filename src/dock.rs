@@ -14,6 +14,7 @@ pub mod owner;
 pub mod place;
 #[path = "keeper/protocol.rs"]
 mod protocol;
+pub mod refused;
 pub mod reserved;
 #[path = "keeper/resolv_conf.rs"]
 mod resolv_conf;

@@ -3,13 +3,17 @@
 //! `hold` keeps the container while its owner holds the lifeline, the other end of its stdin. When the lifeline is let
 //! go, by any death, `hold` ends the container in order. `exec` becomes the MCP server, unless `hold` started the
 //! server ahead of its session. `ping` is the health check of the DinD daemon. `resolve` answers sessions' questions
-//! for names there. Called `runtime`, it is the daemon's runtime for session containers, and looks at each before it runs.
+//! for names there, and `egress` forwards what a session with a list of names may reach. Called `runtime`, it is the daemon's runtime for session containers, and looks at each before it runs.
 //! `probe` looks at a container's walls from inside for `berth validate`.
 //!
 //! It needs only std, so the build script can make it a small static program that runs in any image. It must never end
 //! while the lifeline is held. It must never stay after the lifeline is gone, whatever the server does. It must spend
 //! no time while nothing happens. Any doubt (an error of a system call) ends it.
 
+#[path = "keeper/allow.rs"]
+mod allow;
+#[path = "keeper/egress.rs"]
+mod egress;
 #[path = "keeper/exec.rs"]
 mod exec;
 #[path = "keeper/filter.rs"]
@@ -116,6 +120,8 @@ struct Hold {
     claim_within: Duration,
     grace: Duration,
     needs: Needs,
+    /// Of no account in here: the runtime has seen to it.
+    network: egress::Wanted,
     /// Folders of which one keeper at a time has each.
     locks: Vec<PathBuf>,
     /// A server to start ahead of its session; empty for none.
@@ -125,6 +131,7 @@ struct Hold {
 #[derive(Debug, PartialEq, Eq)]
 enum Subcommand {
     Hold(Hold),
+    Egress(egress::Forwarder),
     Exec { needs: Needs, program: OsString, arguments: Vec<OsString> },
     Ping { socket: OsString },
     Probe(probe::Probe),
@@ -137,10 +144,12 @@ impl Subcommand {
         let subcommand = match words.text("a subcommand")?.as_str() {
             "hold" => {
                 let (mut claim_within, mut grace, mut command) = (None, None, Vec::new());
-                let (mut needs, mut locks) = (Needs::default(), Vec::new());
+                let (mut needs, mut network, mut locks) =
+                    (Needs::default(), egress::Wanted::default(), Vec::new());
                 while let Some(flag) = words.0.next() {
                     match flag.to_str() {
-                        Some(flag) if needs.takes(flag, &mut words)? => {}
+                        Some(flag)
+                            if needs.takes(flag, &mut words)? || network.takes(flag, &mut words)? => {}
                         // What stands there is of no account: it is room for what is shown.
                         Some("--room") => drop(words.next("room")?),
                         Some("--claim-within") => claim_within = Some(words.milliseconds("--claim-within")?),
@@ -158,10 +167,12 @@ impl Subcommand {
                     claim_within: claim_within.ok_or_else(missing("--claim-within"))?,
                     grace: grace.ok_or_else(missing("--grace"))?,
                     needs,
+                    network,
                     locks,
                     command,
                 })
             }
+            "egress" => Self::Egress(egress::Forwarder::parse(&mut words)?),
             "exec" => {
                 // The id is there to be read by whoever inspects the exec; nothing in here needs it.
                 words.exactly("--session")?;
@@ -191,6 +202,7 @@ impl Subcommand {
     fn execute(self) -> Result<u8, Failure> {
         match self {
             Self::Hold(options) => hold::hold(&options),
+            Self::Egress(forwarder) => forwarder.execute().map(|()| 0),
             Self::Exec { needs, program, arguments } => Err(exec::exec(&needs, &program, &arguments)),
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),
             Self::Probe(probe) => probe.execute().map(|()| 0),

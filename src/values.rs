@@ -1,7 +1,10 @@
 //! What a setting's text means: sizes, times, names, patterns, templates. Each kind is read in one way, from the file
 //! and from a flag alike. Nothing here knows the setting that a value is for.
 
+#[path = "keeper/allow.rs"]
+mod allow;
 mod lookup;
+mod network;
 mod pattern;
 mod quantity;
 mod secret;
@@ -11,6 +14,7 @@ mod value;
 mod word;
 
 pub use lookup::Lookup;
+pub use network::{AllowedName, Network};
 pub use pattern::ToolPattern;
 pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
 pub use secret::looks_secret;
@@ -18,9 +22,7 @@ pub use subnet::{AddressPool, BridgeAddress};
 pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
-pub use word::{
-    AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User, is_server_name,
-};
+pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, OnFailure, User, is_server_name};
 
 /// Where every server has memory to write to, in bytes, unless its settings say otherwise.
 pub const DEFAULT_TMPFS: [(&str, u64); 1] = [("/tmp", 64 << 20)];

@@ -7,5 +7,6 @@ pub mod inquiry;
 pub mod plan;
 mod protect;
 mod reach;
+mod refused;
 pub mod start;
 pub mod upstream;

@@ -10,9 +10,10 @@ use crate::cli::PsArgs;
 use crate::config::{Config, Home};
 use crate::dock::docker::{Engine, Usage};
 use crate::dock::owner;
+use crate::dock::refused::{List, Refusal};
 use crate::dock::roster::{self, Entry, State};
-use crate::human::Bytes;
 use crate::human::table::{self, Cut};
+use crate::human::{Bytes, Plain};
 
 /// One object of `berth ps --json`.
 #[derive(Debug, Serialize)]
@@ -30,6 +31,10 @@ struct Row {
     memory_bytes: u64,
     /// Of one processor.
     cpu_percent: f64,
+    /// What its network refused; empty where it has no list of names.
+    refused: Vec<Refusal>,
+    #[serde(skip)]
+    list: Option<List>,
 }
 
 pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
@@ -68,6 +73,12 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     let [never, end, beginning] = [Cut::Never, Cut::End, Cut::Beginning];
     let cuts = [never, never, end, never, end, beginning, never, never, never];
     table::write(&mut out, &lines, cuts, width)?;
+    for row in &rows {
+        let told = row.list.iter().flat_map(|list| row.refused.iter().map(|refusal| list.line(refusal)));
+        for line in told {
+            writeln!(out, "{} {}", row.name, Plain(&line))?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,6 +86,10 @@ async fn row(engine: &Engine, entry: Entry) -> Row {
     // One that ends in this moment uses nothing.
     let usage =
         if entry.running { engine.usage(&entry.id).await.unwrap_or_default() } else { Usage::default() };
+    let refused = match &entry.list {
+        Some(list) if entry.running => list.refusals(engine, &entry.id).await.unwrap_or_default(),
+        _ => Vec::new(),
+    };
     Row {
         created: jiff::Timestamp::from_second(entry.created).unwrap_or_default().to_string(),
         name: entry.name,
@@ -86,6 +101,8 @@ async fn row(engine: &Engine, entry: Entry) -> Row {
         state: entry.state,
         memory_bytes: usage.memory_bytes,
         cpu_percent: usage.cpu_percent,
+        refused,
+        list: entry.list,
     }
 }
 

@@ -33,11 +33,26 @@ impl Config {
         caller: (u32, u32),
     ) -> Result<Resolved, ConfigError> {
         server.check()?;
+        self.check_network(&server)?;
         let env = server.resolve_env(lookup)?;
         let secrets = server.resolve_args(lookup)?;
         let mounts = self.mounts(&server, lookup)?;
         server.settle(caller);
         Ok(Resolved { server, env, mounts, secrets })
+    }
+}
+
+impl Config {
+    /// Only the daemon of our own making has a forwarder.
+    fn check_network(&self, server: &Server) -> Result<(), ConfigError> {
+        let (Network::Allow(_), Some(host)) = (&server.settings.network, &self.dind.host) else {
+            return Ok(());
+        };
+        let name = &server.name;
+        let message = format!("server `{name}` cannot have `allow`: the daemon at `{host}` has no forwarder");
+        Err(ConfigError::new(message).with_hint(
+            "set its `network` to \"egress\" or \"none\", or remove `host` from [dind] and type `berth up`",
+        ))
     }
 }
 
@@ -58,8 +73,16 @@ impl Resolved {
     /// Gives the proxies to a server that has a network, as `docker run` would. What its own `env` says, in either spelling, goes before.
     pub fn hand_over(&mut self, proxies: &Proxies) {
         let Self { server, env, secrets, .. } = self;
-        if server.settings.network == Network::None {
+        // The forwarder of a list leads to no proxy.
+        if !server.settings.network.is_connected() {
             return;
+        }
+        if let (Network::Egress, Some(proxy)) = (&server.settings.network, proxies.local().next()) {
+            let name = &server.name;
+            tracing::warn!(
+                "server `{name}` cannot reach its proxy `{proxy}`, which is in the local network; \
+                 set its `network` to \"lan\""
+            );
         }
         let hidden = proxies.secrets();
         let is_free = |name: &str| !env.iter().any(|var| var.name.eq_ignore_ascii_case(name));
@@ -126,8 +149,29 @@ mod tests {
 
     #[test]
     fn a_server_without_a_network_needs_none() {
-        let none = Overrides::default().with("network", &["none"]);
-        assert!(handed(&Proxies::of(Some("http://p:1"), None), &none).0.is_empty());
+        for network in ["none", "allow=a.org"] {
+            let over = Overrides::default().with("network", &[network]);
+            assert!(handed(&Proxies::of(Some("http://p:1"), None), &over).0.is_empty(), "{network}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_is_not_ours_has_no_forwarder() {
+        let home =
+            crate::config::Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let resolve = |dind: &str, network: &str| {
+            let text = format!("{dind}[servers.a]\nimage = \"i\"\nnetwork = {network}\n");
+            let config = Config::parse(&text, std::path::Path::new("b.toml"), &home).unwrap();
+            let server = config.server("a").unwrap().clone();
+            config.resolve(server, &|_| None, (0, 0)).map(drop).map_err(|error| error.to_string())
+        };
+        let (foreign, list) = ("[dind]\nhost = \"unix:///s\"\n", "{ allow = [\"a.org\"] }");
+        assert_eq!(
+            resolve(foreign, list).unwrap_err(),
+            "server `a` cannot have `allow`: the daemon at `unix:///s` has no forwarder; \
+             set its `network` to \"egress\" or \"none\", or remove `host` from [dind] and type `berth up`"
+        );
+        assert!(resolve("", list).is_ok() && resolve(foreign, "\"egress\"").is_ok());
     }
 
     #[test]

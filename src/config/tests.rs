@@ -2,6 +2,7 @@
 
 mod manual;
 mod mistakes;
+mod network;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;

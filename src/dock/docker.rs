@@ -5,6 +5,7 @@
 
 mod bake;
 mod error;
+mod file;
 mod model;
 mod network;
 mod probe;

@@ -22,7 +22,7 @@ const VOLUME_PREFIX: &str = "berth-keeper-";
 
 /// What the daemon calls it as its runtime, where it looks at each container before that runs (`keeper/runtime.rs`). Another
 /// name whenever it looks at more: a daemon of before then gets it with the next `berth up`.
-pub const RUNTIME: &str = "berth";
+pub const RUNTIME: &str = "berth-2";
 
 /// What its process is called until somebody claims.
 pub const PROCESS: &str = "keeper";

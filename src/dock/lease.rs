@@ -31,6 +31,7 @@ use super::protocol::{ENDED_LINE, REFUSED, UNPROTECTED_LINE};
 use super::spec::Spec;
 use super::volume;
 use super::wire::{Request, Wire};
+use crate::values::Network;
 
 pub(super) use error::LeaseError;
 
@@ -78,6 +79,9 @@ impl Lease {
         let mut spec = Cow::Borrowed(spec);
         // A daemon that a former berth has made: its sessions may go on for long.
         if attempt.as_ref().is_err_and(is_runtime_missing) {
+            if let Network::Allow(_) = spec.server.settings.network {
+                return Err(LeaseError::NoForwarder);
+            }
             spec.to_mut().looked_at = false;
             attempt = again(&spec).await;
         }

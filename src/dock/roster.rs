@@ -10,6 +10,7 @@ use super::keeper;
 use super::labels;
 use super::labels::STANDBY;
 use super::owner::{self, Owner};
+use super::refused::List;
 use crate::failure::{Code, Failure};
 use crate::values::{Lookup, Span, ValueError};
 
@@ -81,6 +82,8 @@ pub struct Entry {
     pub running: bool,
     /// Seconds since the epoch, by the daemon's clock.
     pub created: i64,
+    /// Of the names that it may reach.
+    pub list: Option<List>,
 }
 
 /// All session containers of a daemon, by name. What their labels can't tell of their owners, [`list_with_owners`] does.
@@ -208,6 +211,7 @@ fn entry(row: Listed) -> Option<Entry> {
         state: State::of(&row.name),
         running: row.running,
         created: row.created,
+        list: List::of(&row.command),
         id: row.id,
         name: row.name,
     })

@@ -11,7 +11,7 @@ use super::labels::{
 };
 use super::owner::{self, Owner};
 use super::place::Place;
-use super::{declared, keeper, volume};
+use super::{declared, keeper, refused, volume};
 use crate::config::{Mount, Server};
 use crate::human::hex;
 use crate::values::Network;
@@ -178,6 +178,7 @@ impl Spec {
         mounts.extend(self.mounts.iter().map(bind));
         mounts.extend(settings.volumes.iter().map(|kept| volume::mount(kept, &self.client)));
         mounts.extend(declared.iter().map(|place| declared::mount(place, settings)));
+        mounts.extend(refused::mount(settings, place));
         let mut arguments = vec![
             "--claim-within".to_owned(),
             claim_within_ms.to_string(),
@@ -188,7 +189,8 @@ impl Spec {
             .extend(volume::written(settings).flat_map(|kept| ["--lock".to_owned(), kept.target.clone()]));
         // For the runtime; for the keeper, too, where it starts the server.
         arguments.extend(self.identities());
-        json!({
+        arguments.extend(refused::options(settings, place));
+        let mut body = json!({
             "Image": self.server.image,
             // The room is where the keeper shows whom it holds the container for.
             "Entrypoint": [place.program(), "hold", "--room", "-".repeat(owner::ROOM)],
@@ -216,12 +218,16 @@ impl Spec {
                 "ReadonlyRootfs": settings.read_only,
                 "Tmpfs": tmpfs,
                 "CgroupnsMode": "private",
-                "NetworkMode": match settings.network { Network::Egress => "bridge", Network::None => "none" },
+                "NetworkMode": if settings.network.is_connected() { "bridge" } else { "none" },
                 // The keeper prints nothing, and the server's output is the client's alone.
                 "LogConfig": { "Type": "none" },
                 "Mounts": mounts,
             },
-        })
+        });
+        if let Network::Allow(_) = settings.network {
+            refused::ask_the_forwarder(&mut body["HostConfig"]);
+        }
+        body
     }
 }
 

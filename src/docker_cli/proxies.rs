@@ -1,6 +1,7 @@
 //! The proxies that the docker CLI gives each container. Pure.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 
@@ -98,6 +99,11 @@ impl Proxies {
         self.addresses().map(redacted).collect()
     }
 
+    /// Those in somebody's own network, as far as their names tell.
+    pub fn local(&self) -> impl Iterator<Item = String> {
+        self.addresses().filter(|address| is_local(host(address))).map(redacted)
+    }
+
     /// Those that name the machine that a program runs on: in a container that is another one.
     pub fn on_loopback(&self) -> impl Iterator<Item = String> {
         self.addresses().filter(|address| is_loopback(address)).map(redacted)
@@ -126,17 +132,31 @@ fn redacted(address: &str) -> String {
     }
 }
 
-/// Whether a proxy's address is of the loopback network.
-fn is_loopback(address: &str) -> bool {
+/// The host of an address, without brackets.
+fn host(address: &str) -> &str {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let bare = match host.strip_prefix('[') {
+    match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
         None => host.split(':').next().unwrap_or(host),
-    };
+    }
+}
+
+/// Whether a host is in a network of somebody's own: by its address, or by a name without a domain.
+fn is_local(host: &str) -> bool {
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.is_private() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => address.is_unique_local() || address.is_unicast_link_local(),
+        Err(_) => !host.contains('.'),
+    }
+}
+
+/// Whether a proxy's address is of the loopback network.
+fn is_loopback(address: &str) -> bool {
+    let bare = host(address);
     bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -204,6 +224,20 @@ mod tests {
             read(r#"{"httpProxy": "http://127.0.0.1:1", "httpsProxy": "http://p:1", "noProxy": "a"}"#);
         let names: Vec<_> = mixed.reachable().variables().map(|(name, _)| name).collect();
         assert_eq!(names, ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"]);
+    }
+
+    #[test]
+    fn a_proxy_in_somebodys_own_network_is_known() {
+        for address in
+            ["http://me:pw@10.0.0.1:3128", "172.17.0.1", "proxy:1", "http://[fd00::1]:1/", "169.254.0.1"]
+        {
+            assert!(is_local(host(address)), "{address}");
+        }
+        for address in ["http://203.0.113.1:3128", "proxy.example:1", "http://[2001:db8::1]:1"] {
+            assert!(!is_local(host(address)), "{address}");
+        }
+        let proxies = read(r#"{"httpProxy": "http://p.example:1", "httpsProxy": "http://me:pw@10.0.0.1:1"}"#);
+        assert_eq!(proxies.local().collect::<Vec<_>>(), ["http://[redacted]@10.0.0.1:1"]);
     }
 
     #[test]

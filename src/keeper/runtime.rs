@@ -16,6 +16,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::egress::{self, Wanted};
 use super::json::{self, Json};
 use super::needs::{self, Expected};
 use super::sys::Links;
@@ -36,11 +37,18 @@ const WITH_VALUE: [&str; 6] = ["--root", "--log", "--log-format", "--criu", "--r
 /// Gives the exit code.
 pub(super) fn run(words: &[OsString]) -> Result<u8, Failure> {
     let Some(create) = Create::parse(words) else {
+        if let Some(start) = Start::parse(words) {
+            start.close_network().map_err(|why| {
+                let why = format!("{}{why}", protocol::REFUSED);
+                tell(start.log.as_deref(), &why);
+                Failure::new(Failure::FAILED, why)
+            })?;
+        }
         return Err(Command::new(REAL).args(words).exec().into());
     };
     let refused = |why: String| {
         let why = format!("{}{why}", protocol::REFUSED);
-        create.tell(&why);
+        tell(create.log.as_deref(), &why);
         Failure::new(Failure::FAILED, why)
     };
     let plan = create.plan().map_err(refused)?;
@@ -68,16 +76,7 @@ pub(super) struct Create {
 impl Create {
     /// `None` for other requests.
     pub(super) fn parse(words: &[OsString]) -> Option<Self> {
-        let mut at = 0;
-        while words.get(at)?.to_str()?.starts_with('-') {
-            at += if WITH_VALUE.iter().any(|option| words[at] == *option) { 2 } else { 1 };
-        }
-        let (options, request) = words.split_at(at);
-        let (name, request) = request.split_first()?;
-        let value = |words: &[OsString], option: &str| {
-            let at = words.iter().position(|word| word == option)?;
-            words.get(at + 1).map(PathBuf::from)
-        };
+        let (options, name, request) = split(words)?;
         (name == "create").then_some(())?;
         Some(Self {
             options: options.to_vec(),
@@ -90,17 +89,24 @@ impl Create {
 
     /// What is to be made, if the image is fit for it.
     fn plan(&self) -> Result<Plan, String> {
-        let config = read(&self.bundle.join("config.json"))?;
+        let file = self.bundle.join("config.json");
+        let config = read(&file)?;
         let mut plan = Plan::of(&json::read(&config).ok_or("its configuration is no JSON")?)?;
         plan.root = self.bundle.join(&plan.root);
         plan.check_image()?;
+        if let Some(told) = plan.network.told() {
+            let changed = read_only(&config, told).ok_or("it has no folder for what is refused")?;
+            fs::write(&file, changed)
+                .map_err(|error| format!("its configuration cannot be written: {error}"))?;
+        }
         Ok(plan)
     }
 
     /// Whether that is what was made.
     fn check(&self, plan: &Plan) -> Result<(), String> {
         let pid: u32 = read(&self.pid_file)?.trim().parse().map_err(|_| "it has no process")?;
-        plan.check(&open(&PathBuf::from(format!("/proc/{pid}/root")))?)
+        plan.check(&open(&PathBuf::from(format!("/proc/{pid}/root")))?)?;
+        plan.network.begin(pid, &self.id, plan.told().as_deref())
     }
 
     /// Nobody else will: who is told that a container wasn't made doesn't remove it.
@@ -110,21 +116,70 @@ impl Create {
         // Where it fails, its process still never goes on.
         let _ = remove.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
+}
 
-    /// Where the daemon reads why it failed.
-    fn tell(&self, why: &str) {
-        let line = format!("{{\"level\":\"error\",\"msg\":{}}}\n", json::quoted(why));
-        let log =
-            self.log.as_ref().map(|log| OpenOptions::new().append(true).create(true).mode(0o600).open(log));
-        if let Some(Ok(mut log)) = log {
-            // It is on standard error, too.
-            let _ = log.write_all(line.as_bytes());
-        }
+/// The request to have a container's first process go on. Its network is whole by then; some engines make it only after the
+/// container.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    log: Option<PathBuf>,
+    id: OsString,
+}
+
+impl Start {
+    /// `None` for other requests.
+    pub(super) fn parse(words: &[OsString]) -> Option<Self> {
+        let (options, name, request) = split(words)?;
+        (name == "start").then_some(())?;
+        Some(Self { log: value(options, "--log"), id: request.last()?.clone() })
+    }
+
+    fn close_network(&self) -> Result<(), String> {
+        egress::close(&self.id)
+    }
+}
+
+/// What stands in front of a request, the request, and what is behind it.
+fn split(words: &[OsString]) -> Option<(&[OsString], &OsString, &[OsString])> {
+    let mut at = 0;
+    while words.get(at)?.to_str()?.starts_with('-') {
+        at += if WITH_VALUE.iter().any(|option| words[at] == *option) { 2 } else { 1 };
+    }
+    let (options, request) = words.split_at(at);
+    let (name, request) = request.split_first()?;
+    Some((options, name, request))
+}
+
+fn value(words: &[OsString], option: &str) -> Option<PathBuf> {
+    let at = words.iter().position(|word| word == option)?;
+    words.get(at + 1).map(PathBuf::from)
+}
+
+/// Where the daemon reads why it failed.
+fn tell(log: Option<&Path>, why: &str) {
+    let line = format!("{{\"level\":\"error\",\"msg\":{}}}\n", json::quoted(why));
+    let log = log.map(|log| OpenOptions::new().append(true).create(true).mode(0o600).open(log));
+    if let Some(Ok(mut log)) = log {
+        // It is on standard error, too.
+        let _ = log.write_all(line.as_bytes());
     }
 }
 
 fn read(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("`{}` cannot be read: {error}", file.display()))
+}
+
+/// The configuration with what is mounted there made read-only: volumes without a name cannot be, by the daemon.
+pub(super) fn read_only(config: &str, path: &Path) -> Option<String> {
+    const OPTIONS: &str = "\"options\":[";
+    let destination = format!("\"destination\":{}", json::quoted(path.to_str()?));
+    let mount = config.find(&destination)? + destination.len();
+    // Of this mount: the next one begins behind its end.
+    let length = config[mount..].find('}')?;
+    let options = mount + config[mount..mount + length].find(OPTIONS)? + OPTIONS.len();
+    let end = options + config[options..mount + length].find(']')?;
+    let comma = if end > options { "," } else { "" };
+    Some(format!("{}{comma}\"ro\"{}", &config[..end], &config[end..]))
 }
 
 fn open(folder: &Path) -> Result<File, String> {
@@ -139,6 +194,7 @@ pub(super) struct Plan {
     places: Vec<Place>,
     /// Where it has memory of its own.
     memory: Vec<PathBuf>,
+    network: Wanted,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -199,7 +255,17 @@ impl Plan {
             return Err("it has no volume with berth's keeper".to_owned());
         }
         let root = config.at("root").at("path").text().ok_or("it has no root")?.into();
-        Ok(Self { root, places, memory })
+        let network = Wanted::of(&options[..until]);
+        Ok(Self { root, places, memory, network })
+    }
+
+    /// The folder in which it is told what its network refuses.
+    fn told(&self) -> Option<PathBuf> {
+        let own = self.places.iter().filter_map(|place| match place {
+            Place::Own { path, source } => Some((path.as_path(), source.as_path())),
+            Place::Given(_) => None,
+        });
+        egress::source(own, self.network.told()?)
     }
 
     /// Before anything is mounted: what is missing the real runtime makes, also where a link leads it.

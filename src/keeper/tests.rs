@@ -2,6 +2,8 @@
 
 #[path = "tests/ahead.rs"]
 mod ahead;
+#[path = "tests/egress.rs"]
+mod egress;
 #[path = "tests/filter.rs"]
 mod filter;
 #[path = "tests/hold.rs"]
@@ -32,6 +34,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use super::egress::Wanted;
 use super::limits::field;
 use super::needs::Needs;
 use super::probe::Probe;
@@ -53,6 +56,7 @@ fn command_lines_are_read() {
             claim_within,
             grace,
             needs: Needs::default(),
+            network: Wanted::default(),
             locks: Vec::new(),
             command: Vec::new(),
         })

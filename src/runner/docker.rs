@@ -196,7 +196,7 @@ impl Run {
             "none" => self.parsed.set("network", "none"),
             "bridge" | "default" => self.parsed.set("network", "egress"),
             "host" => {
-                let next = "leave it out: a server reaches the world by `network = \"egress\"`";
+                let next = "leave it out: a server reaches the world by `network = \"egress\"`, and the local network by `\"lan\"`";
                 return Err(line.refuse(
                     flag,
                     "the machine's own services would be open to the server",

@@ -108,8 +108,8 @@ pub async fn gather(
 
     let task = progress.task("overstepping limits");
     let (networked, egress) = match plan.server.settings.network {
-        Network::Egress => (&sessions, Egress::TheSame),
-        Network::None => {
+        Network::Egress | Network::Lan => (&sessions, Egress::TheSame),
+        Network::None | Network::Allow(_) => {
             let reaches = isolation::reach_around(&bench, &spares.others, isolation::SPARE_PORT).await;
             (&spares.others, Egress::Pair(reaches))
         }
@@ -139,8 +139,8 @@ pub async fn gather(
 async fn start_spares(bench: &Bench<'_>) -> Spares {
     let titles = match bench.plan.server.settings.network {
         // One to be killed, or two that try to reach one another and are killed then.
-        Network::Egress => &["spare 1"][..],
-        Network::None => &["spare 1", "spare 2"],
+        Network::Egress | Network::Lan => &["spare 1"][..],
+        Network::None | Network::Allow(_) => &["spare 1", "spare 2"],
     };
     let starts = titles.iter().map(|title| start(bench, title, &["--network", "egress"]));
     let limited = resources::flags(&bench.plan.server.settings);

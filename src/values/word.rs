@@ -1,41 +1,8 @@
 //! Values that are words: names, addresses, paths. Each type holds only what Docker could accept.
 
-use std::fmt;
-
 use super::value::{Value, ValueError, from_str};
 
-from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Network, OnFailure, User);
-
-/// What a container can reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Network {
-    /// The world outside, and no other session.
-    #[default]
-    Egress,
-    /// Nothing.
-    None,
-}
-
-impl Value for Network {
-    const EXPECTED: &'static str = "\"egress\" or \"none\"";
-
-    fn from_text(text: &str) -> Option<Self> {
-        match text {
-            "egress" => Some(Self::Egress),
-            "none" => Some(Self::None),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Egress => "egress",
-            Self::None => "none",
-        })
-    }
-}
+from_str!(AbsolutePath, Address, Capability, ContainerName, Image, OnFailure, User);
 
 /// What becomes of a session whose server is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -143,7 +110,6 @@ mod tests {
                 assert!(T::from_text(text).is_none(), "{text}");
             }
         }
-        valid::<Network>(&["egress", "none"], &["", "None", "host"]);
         valid::<Image>(&["a", "node:24", "ghcr.io/a/b@sha256:00"], &["", " a", "a b", "-a", "/a", "ä"]);
         valid::<User>(&["0", "1000:1000", "node", "a:b"], &["", ":", "a:", ":a", "a:b:c", "a b"]);
         valid::<AbsolutePath>(&["/", "/tmp/a b"], &["", "tmp", "/a:b", "/a,b"]);

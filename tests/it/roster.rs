@@ -50,7 +50,8 @@ fn ps_tells_all_of_a_session() {
             "state",
             "created",
             "memory_bytes",
-            "cpu_percent"
+            "cpu_percent",
+            "refused"
         ]
     );
     assert_eq!(row["name"], "mcp-it-ps-1");

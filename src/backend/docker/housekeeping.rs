@@ -5,12 +5,15 @@
 //! it waits for.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::refused::Watch;
 use crate::dock::docker::Engine;
+use crate::dock::refused::List;
 use crate::dock::spec::Spec;
 use crate::dock::{lease, reserved, resolver, roster, standby};
 use crate::failure::Failure;
@@ -48,6 +51,8 @@ pub(super) struct Housekeeping {
     /// The folder of berth's state.
     pub(super) state: PathBuf,
     pub(super) trace: Trace,
+    /// Where it is told what its network refuses.
+    pub(super) refused: Option<List>,
 }
 
 /// The work under way.
@@ -59,6 +64,7 @@ pub(super) struct Housekeeper {
     /// The session is ending.
     leaving: CancellationToken,
     work: JoinHandle<()>,
+    refused: Option<Arc<Watch>>,
 }
 
 impl Housekeeping {
@@ -66,6 +72,11 @@ impl Housekeeping {
         let answered = CancellationToken::new();
         let replenished = CancellationToken::new();
         let leaving = CancellationToken::new();
+        let watch = self
+            .refused
+            .clone()
+            .map(|list| Arc::new(Watch::new(self.engine.clone(), self.container.clone(), list)));
+        let refused = watch.clone();
         let (answer, done, leave) = (answered.clone(), replenished.clone(), leaving.clone());
         let work = async move {
             let _ = tokio::time::timeout(NAMED_WITHIN, answer.cancelled()).await;
@@ -92,9 +103,14 @@ impl Housekeeping {
                     resolver::follow(&self.engine).await;
                 }
             };
-            tokio::join!(rest, follow);
+            let refusals = async {
+                if let Some(watch) = watch {
+                    watch.follow().await;
+                }
+            };
+            tokio::join!(rest, follow, refusals);
         };
-        Housekeeper { answered, replenished, leaving, work: tokio::spawn(work) }
+        Housekeeper { answered, replenished, leaving, work: tokio::spawn(work), refused }
     }
 
     /// Gives the container its number.
@@ -150,6 +166,13 @@ impl Housekeeper {
     /// The server has answered: the client has what it was waiting for.
     pub(super) fn answered(&self) {
         self.answered.cancel();
+    }
+
+    /// While the container is still there.
+    pub(super) async fn last_look(&self) {
+        if let Some(watch) = &self.refused {
+            watch.finish().await;
+        }
     }
 
     /// Ends it with the session.

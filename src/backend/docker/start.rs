@@ -20,6 +20,7 @@ use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
 use crate::dock::lease::Lease;
 use crate::dock::place::Place;
+use crate::dock::refused::List;
 use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
 use crate::dock::wire::Wire;
@@ -207,7 +208,7 @@ impl Start {
         let Prestarted { input, output, end } =
             standby.take_server(wire, waiting, &self.spec.owner()).await?;
         let hold = Hold::Container(end);
-        Ok(self.upstream(standby.id().to_owned(), (input, output), hold, Made::Before))
+        Ok(self.upstream(standby.id().to_owned(), standby.place(), (input, output), hold, Made::Before))
     }
 
     async fn exec(&self, wire: Wire, container: &str, place: &Place) -> Result<exec::Exec, Setback> {
@@ -237,15 +238,16 @@ impl Start {
     }
 
     fn up(&self, lease: Lease, exec: exec::Exec, made: Made) -> DockerUpstream {
-        let container = lease.container().to_owned();
+        let (container, place) = (lease.container().to_owned(), lease.place().clone());
         let hold =
             Hold::Lifeline { lifeline: lease.into_lifeline(), exec: exec.id, owner: self.spec.owner() };
-        self.upstream(container, (exec.input, exec.output), hold, made)
+        self.upstream(container, &place, (exec.input, exec.output), hold, made)
     }
 
     fn upstream(
         &self,
         container: String,
+        place: &Place,
         streams: (exec::Input, exec::Output),
         hold: Hold,
         made: Made,
@@ -260,6 +262,7 @@ impl Start {
             is_own: self.is_own,
             state: self.state.clone(),
             trace: self.trace.clone(),
+            refused: List::new(&self.spec.server.settings, place),
         };
         let Spec { server, client, attempt, .. } = &self.spec;
         let how = match made {

@@ -234,6 +234,8 @@ impl Upstream for DockerUpstream {
     }
 
     async fn release(mut self) {
+        // What is told of it goes with the container.
+        self.housekeeper.last_look().await;
         let gone = async {
             if self.ends_by.is_some() {
                 return;

@@ -11,14 +11,15 @@ use super::definition::{Change, DefaultValue, Setting, values};
 use crate::config::env::{EnvEntry, read_env};
 use crate::config::error::ConfigError;
 use crate::config::mount::{MountEntry, read_mounts};
+use crate::config::network;
 use crate::config::overrides::Overrides;
 use crate::config::protect::{self, Extent, ProtectedName};
 use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
 use crate::config::volume::{Volume, read_volumes};
 use crate::values::{
-    AbsolutePath, ByteSize, Capability, Cpus, LineLimit, Memory, Network, OnFailure, Pids, Span, Standby,
-    Timeout, ToolPattern, User, Value,
+    AbsolutePath, ByteSize, Capability, Cpus, LineLimit, Memory, OnFailure, Pids, Span, Standby, Timeout,
+    ToolPattern, User, Value,
 };
 
 /// Headings of `berth run --help`.
@@ -67,15 +68,7 @@ fn variables() -> Vec<Setting> {
 /// What its container may use.
 fn container() -> Vec<Setting> {
     vec![
-        Setting::one::<Network>(
-            "network",
-            Is("\"egress\""),
-            "`egress` (out to the world, nothing in) or `none`",
-            |settings, network| {
-                settings.network = network;
-            },
-        )
-        .option("network", One("NETWORK"), CONTAINER),
+        network::setting(CONTAINER),
         Setting::one::<Memory>(
             "memory",
             Is("\"512m\""),

@@ -35,8 +35,9 @@ fn wrong_types_say_what_is_right() {
         "3: `memory` must be a size such as \"512m\", at least \"6m\", not `true`",
     );
     assert_server_error("read_only = \"yes\"", "3: `read_only` must be true or false, not `\"yes\"`");
-    assert_server_error("network = 1", "3: `network` must be \"egress\" or \"none\", not `1`");
-    assert_server_error("network = []", "3: `network` must be \"egress\" or \"none\", not a list");
+    let network = "3: `network` must be \"egress\", \"lan\", \"none\" or { allow = [\"api.example.org\"] }";
+    assert_server_error("network = 1", &format!("{network}, not `1`"));
+    assert_server_error("network = []", &format!("{network}, not a list"));
     assert_server_error("command = \"node x.js\"", "3: `command` must be a list in brackets, not a text");
     assert_server_error(
         "command = [\n\"node\",\n1]",

@@ -70,7 +70,7 @@ main() {
     fi
     # Session containers: the keeper looks at each before it runs, and has this one do the rest.
     { ln -sf "$real" /berth/oci && ln -sf keeper /berth/runtime; } || die "cannot give berth's runtime its path"
-    set -- "$@" --add-runtime berth=/berth/runtime
+    set -- "$@" --add-runtime berth-2=/berth/runtime
 
     become "$@"
 }

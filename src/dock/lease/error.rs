@@ -23,6 +23,9 @@ pub enum LeaseError {
     /// The daemon's own runtime said why.
     #[error("the container was not let run: {0}")]
     NotLetRun(String),
+    /// A daemon that a former berth has made.
+    #[error("the DinD daemon has no forwarder for `allow`: a former berth made it")]
+    NoForwarder,
     #[error("the image `{image}` declares the volume `{volume}`, which no session can have: {why}")]
     ImageVolume { image: String, volume: String, why: String },
     #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
@@ -41,6 +44,7 @@ impl Explain for LeaseError {
             | Self::NotShared(_)
             | Self::VolumeUnusable { .. }
             | Self::NotLetRun(_)
+            | Self::NoForwarder
             | Self::ImageVolume { .. } => Code::Configuration,
             Self::VolumeHeld { .. } | Self::NoName { .. } => Code::Unavailable,
         }
@@ -63,6 +67,7 @@ impl Explain for LeaseError {
             Self::NotLetRun(_) => {
                 "start it again; where it stays so, choose another place for the mount, or another image"
             }
+            Self::NoForwarder => "end its sessions, and type `berth up`",
             Self::ImageVolume { .. } => {
                 "choose another place for what is mounted there, or another image; `docker image inspect` shows its volumes"
             }

@@ -196,3 +196,27 @@ fn a_container_on_standby_waits_longer_and_is_nobodys() {
     assert_eq!((&ahead["Cmd"], &ahead["Env"]), (&json!(held), &json!(["A=1", "B=2=3"])));
     assert_eq!(prestarted().create_body(&Place::example()).get("Env"), None);
 }
+
+#[test]
+fn a_list_of_names_takes_the_network_away_and_says_what_the_forwarder_lets_pass() {
+    let of = |network| spec(&Overrides::default().with("network", &[network]));
+    let (egress, lan, list) = (of("egress"), of("lan"), of("allow=a.org,*.b.org:443"));
+    let place = Place::new().unwrap();
+    let body = |spec: &Spec| spec.create_body(&place);
+    assert_eq!(body(&egress)["HostConfig"], body(&plain())["HostConfig"], "as before there were any others");
+    let mode = |spec: &Spec| body(spec)["HostConfig"]["NetworkMode"].clone();
+    assert_eq!([&egress, &lan, &list].map(mode), ["bridge", "bridge", "none"]);
+    let options = |spec: &Spec| {
+        let cmd = body(spec)["Cmd"].as_array().unwrap().iter().skip(4).cloned().collect::<Vec<_>>();
+        cmd.iter().map(|word| word.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let told = format!("{}-told", place.folder());
+    assert_eq!([&egress, &lan].map(options), ["", "--lan"]);
+    assert_eq!(options(&list), format!("--allow a.org --allow *.b.org:443 --told {told}"));
+    let host = &body(&list)["HostConfig"];
+    assert_eq!((&host["Dns"], &host["DnsSearch"]), (&json!(["198.18.0.1"]), &json!(["."])));
+    assert_eq!(host["Mounts"][1]["Target"], told);
+    assert_eq!(host["Mounts"][1]["Source"], Value::Null, "it goes with the container");
+    let hashes = [egress, lan, list, of("allow=a.org"), of("none")].map(|spec| spec.hash());
+    assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+}

@@ -23,7 +23,7 @@ const NUMBER: [u8; 2] = [0x62, 0x65];
 
 /// The network of the probe container. Where no server has one, none is tried.
 pub(super) fn network(asked: &Who<'_>) -> Network {
-    let has_egress = asked.config.servers.values().any(|server| server.settings.network == Network::Egress);
+    let has_egress = asked.config.servers.values().any(|server| server.settings.network != Network::None);
     if has_egress { Network::Egress } else { Network::None }
 }
 

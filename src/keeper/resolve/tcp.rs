@@ -62,7 +62,7 @@ fn converse(client: &TcpStream, current: &Current) -> io::Result<()> {
     Ok(())
 }
 
-fn ask(question: &[u8], upstreams: &Upstreams) -> Option<Vec<u8>> {
+pub(in super::super) fn ask(question: &[u8], upstreams: &Upstreams) -> Option<Vec<u8>> {
     let mut refusal = None;
     for upstream in upstreams.in_order() {
         match ask_one(question, upstream) {

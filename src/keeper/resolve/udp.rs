@@ -60,7 +60,7 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 /// Asks one server after another, and takes the first answer of any that was asked.
-fn ask(question: &[u8], upstreams: &Upstreams) -> Option<Vec<u8>> {
+pub(in super::super) fn ask(question: &[u8], upstreams: &Upstreams) -> Option<Vec<u8>> {
     let outward = Outward::open().ok()?;
     let mut buffer = vec![0; LONGEST_ANSWER];
     let mut refusal = None;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 use crate::json::{self, Json};
-use crate::runtime::{Create, Plan};
+use crate::runtime::{Create, Plan, Start};
 
 const FOLDER: &str = "/.berth-0123456789abcdef0123456789abcdef";
 
@@ -34,6 +34,10 @@ fn what_is_to_be_made_is_found_among_the_options() {
     assert!(Create::parse(&words(line)).is_some());
     for other in ["--version", "", "--root /r --log /l start id", "--root create", "state create", "--log"] {
         assert_eq!(Create::parse(&words(other)), None, "{other}");
+    }
+    assert!(Start::parse(&words("--root /r --log /l start id")).is_some());
+    for other in [line, "", "start", "--root start x", "--root /r state start"] {
+        assert_eq!(Start::parse(&words(other)), None, "{other}");
     }
 }
 
@@ -144,4 +148,17 @@ fn what_was_made_is_compared_with_what_was_asked_for() {
     // The daemon's own folder is looked at, whatever is there.
     let said = plan.places()[0].check(&open(&root)).unwrap_err();
     assert!(said.contains(FOLDER), "{said}");
+}
+
+#[test]
+fn one_mount_is_made_read_only() {
+    let config = r#"{"mounts":[{"destination":"/a","options":["rw"]},{"destination":"/b","type":"bind","options":["rbind","rw"]},{"destination":"/c","options":[]}],"x":[]}"#;
+    let changed = |path: &str| crate::runtime::read_only(config, Path::new(path));
+    assert_eq!(changed("/b"), Some(config.replace(r#""rbind","rw""#, r#""rbind","rw","ro""#)));
+    assert_eq!(changed("/c"), Some(config.replace("\"options\":[]", "\"options\":[\"ro\"]")));
+    assert_eq!(changed("/"), None);
+    assert_eq!(
+        crate::runtime::read_only(r#"{"mounts":[{"destination":"/a"},{"options":[]}]}"#, Path::new("/a")),
+        None
+    );
 }

@@ -48,7 +48,7 @@ fn a_new_entry_is_read_from_the_file() {
 fn the_defaults_are_these() {
     let minutes = Duration::from_mins;
     let expected = Settings {
-        network: Network::Egress,
+        network: crate::values::Network::Egress,
         memory: 512 << 20,
         nano_cpus: 1_000_000_000,
         pids: 256,

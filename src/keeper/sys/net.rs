@@ -1,0 +1,95 @@
+//! System calls about network namespaces, and about a process that serves a container from outside of it.
+#![allow(unsafe_code, reason = "the keeper needs these system calls, and has no other crate to ask for them")]
+
+use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::{checked, prctl, syscall};
+
+const CLONE_NEWNET: c_int = 0x4000_0000;
+const AF_NETLINK: c_int = 16;
+const SOCK_RAW: c_int = 3;
+const SOCK_CLOEXEC: c_int = 0o2_000_000;
+/// On every architecture.
+const SYS_PIDFD_OPEN: c_long = 434;
+const SYS_CLOSE_RANGE: c_long = 436;
+const PR_SET_NO_NEW_PRIVS: c_int = 38;
+/// `nobody`, in every image and in none: nothing belongs to it.
+const NOBODY: c_uint = 65_534;
+
+unsafe extern "C" {
+    // SAFETY: none takes a pointer; each checks its numbers itself.
+    safe fn setns(fd: c_int, kind: c_int) -> c_int;
+    safe fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
+    safe fn setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
+    safe fn setresgid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
+    fn setgroups(count: usize, groups: *const c_uint) -> c_int;
+    fn recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
+    fn send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
+}
+
+/// Has this thread alone be in a network namespace, which `/proc/PID/ns/net` is. What it opens there stays there.
+pub(in super::super) fn enter_network(namespace: &File) -> io::Result<()> {
+    checked(setns(namespace.as_raw_fd(), CLONE_NEWNET)).map(drop)
+}
+
+/// A connection to the kernel's routes of this thread's namespace.
+#[derive(Debug)]
+pub(in super::super) struct Routes(OwnedFd);
+
+impl Routes {
+    pub(in super::super) fn open() -> io::Result<Self> {
+        let fd = checked(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0))?;
+        // SAFETY: the file descriptor is new and nobody else's.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(in super::super) fn send(&self, message: &[u8]) -> io::Result<()> {
+        // SAFETY: as many bytes are there as is said; the call keeps no pointer.
+        let sent = unsafe { send(self.0.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
+        if usize::try_from(sent) == Ok(message.len()) { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    pub(in super::super) fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        // SAFETY: the buffer is as long as is said and outlives the call.
+        let received = unsafe { recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        Ok(&buffer[..length.min(buffer.len())])
+    }
+}
+
+/// A file that is at its end when the process is; before Linux 5.3 there is none.
+pub(in super::super) fn process(pid: u32) -> io::Result<File> {
+    // SAFETY: no pointer is taken.
+    let fd = unsafe { syscall(SYS_PIDFD_OPEN, c_ulong::from(pid), c_ulong::from(0u8)) };
+    let fd = checked(fd.try_into().unwrap_or(-1))?;
+    // SAFETY: the file descriptor is new and nobody else's.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Lets go of whatever files our parent had, but for the three that all have. Before any other is opened.
+pub(in super::super) fn close_inherited() {
+    // SAFETY: nothing of ours is open there yet. A kernel without this call leaves them open, which costs no more than that.
+    let _ = unsafe {
+        syscall(SYS_CLOSE_RANGE, c_ulong::from(3u8), c_ulong::from(c_uint::MAX), c_ulong::from(0u8))
+    };
+}
+
+/// Gives up all that root may do, for good, and for all threads.
+pub(in super::super) fn become_nobody() -> io::Result<()> {
+    // SAFETY: no group is read where there are none.
+    checked(unsafe { setgroups(0, std::ptr::null()) })?;
+    checked(setresgid(NOBODY, NOBODY, NOBODY))?;
+    // With it go the capabilities.
+    checked(setresuid(NOBODY, NOBODY, NOBODY))?;
+    let zero = c_ulong::from(0u8);
+    // SAFETY: this option takes numbers and no pointer.
+    checked(unsafe { prctl(PR_SET_NO_NEW_PRIVS, c_ulong::from(1u8), zero, zero, zero) }).map(drop)
+}
+
+/// Waits until a process has ended.
+pub(in super::super) fn wait_for(process: BorrowedFd<'_>) -> io::Result<()> {
+    super::poll([Some((process, super::Wanted::Input))], None).map(drop)
+}
