@@ -14,6 +14,7 @@ mod clients;
 mod dind;
 mod dns;
 mod doctor;
+mod egress;
 mod engine;
 mod entry;
 mod escapes;
