@@ -26,8 +26,8 @@ macro_rules! topics {
 }
 
 topics![
-    "commands", "config", "clients", "packages", "files", "tools", "secrets", "identity", "sessions",
-    "daemon", "security", "threats", "limits", "speed", "hosts", "examine", "chaos", "develop",
+    "commands", "config", "clients", "packages", "files", "network", "tools", "secrets", "identity",
+    "sessions", "daemon", "security", "threats", "limits", "speed", "hosts", "examine", "chaos", "develop",
 ];
 
 impl Topic {
