@@ -10,6 +10,7 @@ pub mod container;
 pub mod diagnosis;
 pub mod down;
 pub mod env;
+pub mod ids;
 pub mod images;
 mod lock;
 pub mod owner;

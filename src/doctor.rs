@@ -15,6 +15,7 @@ pub mod containers;
 pub mod daemon;
 pub mod disk;
 mod gather;
+pub mod ids;
 pub mod images;
 pub mod leftovers;
 pub mod line;

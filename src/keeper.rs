@@ -3,8 +3,10 @@
 //! `hold` keeps the container while its owner holds the lifeline, the other end of its stdin. When the lifeline is let
 //! go, by any death, `hold` ends the container in order. `exec` becomes the MCP server, unless `hold` started the
 //! server ahead of its session. `ping` is the health check of the DinD daemon. `resolve` answers sessions' questions
-//! for names there, and `egress` forwards what a session with a list of names may reach. Called `runtime`, it is the daemon's runtime for session containers, and looks at each before it runs.
-//! `probe` looks at a container's walls from inside for `berth validate`.
+//! for names there, and `egress` forwards what a session with a list of names may reach. Called `runtime`, it is the
+//! daemon's runtime for session containers, and looks at each before it runs; `plain` is the runtime of all others. `ids`
+//! and `settle` see to the daemon's range of ids before it starts. `probe` looks at a container's walls from inside for
+//! `berth validate`.
 //!
 //! It needs only std, so the build script can make it a small static program that runs in any image. It must never end
 //! while the lifeline is held. It must never stay after the lifeline is gone, whatever the server does. It must spend
@@ -20,6 +22,8 @@ mod exec;
 mod filter;
 #[path = "keeper/hold.rs"]
 mod hold;
+#[path = "keeper/ids.rs"]
+mod ids;
 #[path = "keeper/json.rs"]
 mod json;
 #[path = "keeper/limits.rs"]
@@ -46,6 +50,8 @@ mod resolve;
 mod runtime;
 #[path = "keeper/server.rs"]
 mod server;
+#[path = "keeper/settle.rs"]
+mod settle;
 #[path = "keeper/signals.rs"]
 mod signals;
 #[path = "keeper/sys.rs"]
@@ -68,10 +74,10 @@ use needs::Needs;
 fn main() -> ExitCode {
     let mut words = env::args_os();
     let name = words.next().unwrap_or_default();
-    let done = if Path::new(&name).file_name().is_some_and(|name| name == runtime::NAME) {
-        runtime::run(&words.collect::<Vec<_>>())
-    } else {
-        Subcommand::parse(words).and_then(Subcommand::execute)
+    let done = match Path::new(&name).file_name().and_then(|name| name.to_str()) {
+        Some(runtime::NAME) => runtime::run(&words.collect::<Vec<_>>()),
+        Some(runtime::PLAIN_NAME) => runtime::run_plain(&words.collect::<Vec<_>>()),
+        _ => Subcommand::parse(words).and_then(Subcommand::execute),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -133,7 +139,9 @@ enum Subcommand {
     Hold(Hold),
     Egress(egress::Forwarder),
     Exec { needs: Needs, program: OsString, arguments: Vec<OsString> },
+    Ids(ids::Range),
     Ping { socket: OsString },
+    Settle(settle::Settle),
     Probe(probe::Probe),
     Resolve(resolve::Resolve),
 }
@@ -187,6 +195,8 @@ impl Subcommand {
                 Words(word.into_iter()).exactly("--")?;
                 Self::Exec { needs, program: words.next("a command")?, arguments: words.0.by_ref().collect() }
             }
+            "ids" => Self::Ids(range(&mut words)?),
+            "settle" => Self::Settle(settle::Settle::parse(&mut words)?),
             "ping" => Self::Ping { socket: words.next("a socket")? },
             "probe" => Self::Probe(probe::Probe::parse(&mut words)?),
             "resolve" => Self::Resolve(resolve::Resolve::parse(&mut words)?),
@@ -204,11 +214,19 @@ impl Subcommand {
             Self::Hold(options) => hold::hold(&options),
             Self::Egress(forwarder) => forwarder.execute().map(|()| 0),
             Self::Exec { needs, program, arguments } => Err(exec::exec(&needs, &program, &arguments)),
+            Self::Ids(range) => ids::check(range).map(|()| 0),
+            Self::Settle(settle) => settle.execute().map(|()| 0),
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),
             Self::Probe(probe) => probe.execute().map(|()| 0),
             Self::Resolve(resolve) => resolve.execute().map(|()| 0),
         }
     }
+}
+
+fn range(words: &mut Words<impl Iterator<Item = OsString>>) -> Result<ids::Range, Failure> {
+    const WHAT: &str = "a range such as `100000:65536`";
+    let word = words.text(WHAT)?;
+    ids::Range::parse(&word).ok_or_else(|| Failure::usage(format_args!("`{word}` is not {WHAT}")))
 }
 
 /// The command line, word by word; what is missing or malformed is named.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::PsArgs;
 use crate::config::{Config, Home};
+use crate::dind::ids::Ids;
 use crate::dock::docker::{Engine, Usage};
 use crate::dock::owner;
 use crate::dock::refused::{List, Refusal};
@@ -31,6 +32,9 @@ struct Row {
     memory_bytes: u64,
     /// Of one processor.
     cpu_percent: f64,
+    /// Who runs it, as the engine's machine sees it: `own` for a number that nobody else there has; empty where that isn't
+    /// known.
+    host_user: String,
     /// What its network refused; empty where it has no list of names.
     refused: Vec<Refusal>,
     #[serde(skip)]
@@ -45,14 +49,26 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
         None => true,
     };
     let entries: Vec<Entry> = entries.into_iter().filter(asked).collect();
-    let rows = join_all(entries.into_iter().map(|entry| row(&engine, entry))).await;
+    let ids = config.dind.host.is_none().then(|| Ids::of(&config.dind.name));
+    let rows = join_all(entries.into_iter().map(|entry| row(&engine, entry, ids))).await;
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &rows)?;
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let head = ["NAME", "STATE", "SERVER", "SESSION", "CLIENT SESSION", "PROJECT", "AGE", "MEMORY", "CPU"];
+    let head = [
+        "NAME",
+        "STATE",
+        "SERVER",
+        "SESSION",
+        "CLIENT SESSION",
+        "PROJECT",
+        "AGE",
+        "MEMORY",
+        "CPU",
+        "HOST USER",
+    ];
     let mut lines = vec![head.map(str::to_owned)];
     // The fields of a line are counted by whoever reads it by machine; an empty one would not be.
     let shown = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
@@ -67,11 +83,12 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
             age(&row.created),
             Bytes(row.memory_bytes).to_string(),
             format!("{:.1} %", row.cpu_percent),
+            shown(&row.host_user),
         ]
     }));
     let width = table::terminal_width(&out);
     let [never, end, beginning] = [Cut::Never, Cut::End, Cut::Beginning];
-    let cuts = [never, never, end, never, end, beginning, never, never, never];
+    let cuts = [never, never, end, never, end, beginning, never, never, never, never];
     table::write(&mut out, &lines, cuts, width)?;
     for row in &rows {
         let told = row.list.iter().flat_map(|list| row.refused.iter().map(|refusal| list.line(refusal)));
@@ -82,10 +99,15 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn row(engine: &Engine, entry: Entry) -> Row {
-    // One that ends in this moment uses nothing.
-    let usage =
-        if entry.running { engine.usage(&entry.id).await.unwrap_or_default() } else { Usage::default() };
+async fn row(engine: &Engine, entry: Entry, ids: Option<Ids>) -> Row {
+    // One that ends in this moment uses nothing, and is nobody's.
+    let (usage, user) = if entry.running {
+        let (usage, user) = tokio::join!(engine.usage(&entry.id), engine.user(&entry.id));
+        (usage.unwrap_or_default(), user.ok().flatten().unwrap_or_default())
+    } else {
+        (Usage::default(), String::new())
+    };
+    let is_own = ids.is_some_and(|ids| ids.shows(&user));
     let refused = match &entry.list {
         Some(list) if entry.running => list.refusals(engine, &entry.id).await.unwrap_or_default(),
         _ => Vec::new(),
@@ -101,6 +123,7 @@ async fn row(engine: &Engine, entry: Entry) -> Row {
         state: entry.state,
         memory_bytes: usage.memory_bytes,
         cpu_percent: usage.cpu_percent,
+        host_user: if is_own { "own".to_owned() } else { user },
         refused,
         list: entry.list,
     }

@@ -28,6 +28,8 @@ pub struct Dind {
     pub port: u16,
     pub bind: IpAddr,
     pub privileged: bool,
+    /// Whether containers have user namespaces of their own, where the engine has the ids for them.
+    pub userns: bool,
     /// An existing daemon to use instead of one that `berth up` makes.
     pub host: Option<String>,
     /// The folder of `ca.pem`, `cert.pem` and `key.pem` for `host`; always there for a TCP `host`.
@@ -44,7 +46,7 @@ pub struct Dind {
 }
 
 /// The keys of the table.
-pub const KEYS: [Key; 13] = [
+pub const KEYS: [Key; 14] = [
     Key::new("name", DefaultValue::Value("\"berth-dind\""), "the container; its volume is `NAME-data`"),
     Key::new(
         "image",
@@ -90,6 +92,12 @@ pub const KEYS: [Key; 13] = [
         DefaultValue::Words("none"),
         "hosts that the daemon reaches without the proxy, with commas between",
     ),
+    Key::new(
+        "userns",
+        DefaultValue::Value("true"),
+        "user namespaces for all containers in the daemon, where the engine has ids for them; see \
+         [security](security.md)",
+    ),
     Key::new("privileged", DefaultValue::Value("false"), "no known host needs it"),
 ];
 
@@ -101,6 +109,7 @@ impl Default for Dind {
             port: 12376,
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             privileged: false,
+            userns: true,
             host: None,
             certs: None,
             engine: None,
@@ -128,6 +137,7 @@ impl Dind {
             port: section.take("port")?.map_or(default.port, NonZeroU16::get),
             bind: section.take("bind")?.unwrap_or(default.bind),
             privileged: section.take("privileged")?.unwrap_or(default.privileged),
+            userns: section.take("userns")?.unwrap_or(default.userns),
             host,
             certs,
             engine,

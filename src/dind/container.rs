@@ -27,6 +27,10 @@ const ROUNDS: u32 = 60;
 /// A container that has ended is looked at so often before it is taken to stay so.
 const LOOKS: u32 = 10;
 const LOG_LINES: u32 = 12;
+/// More than a daemon says at its start.
+const ALL_LINES: u32 = 2_000;
+/// What its entry point says of them (`entry/ids.sh`).
+const OF_USERS: &str = "berth: note: users: ";
 
 /// What a container needs next.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,7 +143,8 @@ impl<'a> Host<'a> {
             match (need(container.as_ref(), &hash, &self.owner), container) {
                 (Need::Creation, _) => {
                     if self.create(&image).await? {
-                        return self.wait(READY_WITHIN).await;
+                        self.wait(READY_WITHIN).await?;
+                        return self.tell_of_users().await;
                     }
                 }
                 (Need::NotOurs, _) => return Err(DindError::Foreign(name.to_owned())),
@@ -217,6 +222,15 @@ impl<'a> Host<'a> {
         }
         self.say(format!("created the container `{name}` of `{}`", self.dind.image));
         Ok(true)
+    }
+
+    /// Of its files, which a change of users has moved, and of what the engine has refused.
+    async fn tell_of_users(&mut self) -> Result<(), DindError> {
+        let log = self.engine.log_tail(&self.dind.name, ALL_LINES).await?;
+        for said in log.lines().filter_map(|line| line.trim().strip_prefix(OF_USERS)) {
+            self.say(said.to_owned());
+        }
+        Ok(())
     }
 
     /// Puts the certificates and the keeper into the container; a daemon that runs reads them at its next start.

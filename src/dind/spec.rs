@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::addresses::LABEL_BIP;
 use super::certs::ServerFiles;
+use super::ids::Ids;
 use super::owner::Owner;
 use crate::config::Dind;
 use crate::dock::{keeper, labels};
@@ -21,6 +22,7 @@ const ENTRY: &str = concat!(
     include_str!("entry/cgroups.sh"),
     include_str!("entry/firewall.sh"),
     include_str!("entry/bridge.sh"),
+    include_str!("entry/ids.sh"),
     include_str!("entry/names.sh"),
     include_str!("entry/apparmor.sh"),
     include_str!("entry/main.sh"),
@@ -42,12 +44,13 @@ pub const LABEL_SPEC: &str = labels::LABEL_SPEC;
 /// The first fourteen are what Docker gives any container; the others are what nesting costs:
 /// - `SYS_ADMIN`: mounts, namespaces, control groups;
 /// - `NET_ADMIN`: the bridge, the containers' interfaces, the packet filter;
-/// - `SYS_PTRACE`: entering another user's or a non-dumpable process's namespaces: each exec, and crun's hooks.
+/// - `SYS_PTRACE`: entering another user's or a non-dumpable process's namespaces: each exec, and crun's hooks;
+/// - `SYS_NICE`: putting the process of a user namespace that is not root's into its group of processors.
 ///
 /// Of those that a privileged container has, these are not needed: `DAC_READ_SEARCH`, `LINUX_IMMUTABLE`,
-/// `NET_BROADCAST`, `IPC_LOCK`, `IPC_OWNER`, `SYS_NICE`, `LEASE`, `SYS_RESOURCE`, `SYS_MODULE`, `SYS_RAWIO`, `SYS_BOOT`,
+/// `NET_BROADCAST`, `IPC_LOCK`, `IPC_OWNER`, `LEASE`, `SYS_RESOURCE`, `SYS_MODULE`, `SYS_RAWIO`, `SYS_BOOT`,
 /// `SYS_TIME`, `SYSLOG`, `BPF`, `PERFMON` and the rest.
-pub const CAPABILITIES: [&str; 17] = [
+pub const CAPABILITIES: [&str; 18] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
@@ -65,6 +68,7 @@ pub const CAPABILITIES: [&str; 17] = [
     "SYS_ADMIN",
     "NET_ADMIN",
     "SYS_PTRACE",
+    "SYS_NICE",
 ];
 
 /// The volume of the daemon's images and containers.
@@ -159,6 +163,10 @@ fn environment(dind: &Dind) -> Vec<String> {
     // `docker:dind` would make certificates of its own.
     let mut env = vec!["DOCKER_TLS_CERTDIR=".to_owned()];
     env.extend(dind.proxies.variables().map(|(name, value)| format!("{name}={value}")));
+    env.push(format!("BERTH_IDS={}", Ids::of(&dind.name)));
+    if !dind.userns {
+        env.push("BERTH_USERNS=false".to_owned());
+    }
     env.extend(dind.bip.map(|bip| format!("BERTH_BIP={bip}")));
     if !dind.address_pools.is_empty() {
         let pools: Vec<_> = dind.address_pools.iter().map(ToString::to_string).collect();
@@ -264,7 +272,11 @@ mod tests {
             assert!(env.as_array().unwrap().contains(&var.into()), "{env}");
         }
         assert_ne!(hash(&by_proxy, &[], "sha256:1"), hash(&dind(), &[], "sha256:1"));
-        assert_eq!(create_body(&dind(), &[], "sha256:1", &owner())["Env"], json!(["DOCKER_TLS_CERTDIR="]));
+        let ids = format!("BERTH_IDS={}", Ids::of("d"));
+        assert_eq!(
+            create_body(&dind(), &[], "sha256:1", &owner())["Env"],
+            json!(["DOCKER_TLS_CERTDIR=", ids])
+        );
     }
 
     #[test]

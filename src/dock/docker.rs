@@ -182,6 +182,15 @@ impl Engine {
         Ok(row.and_then(|mut row| row.pop()).map(|args| model::bare(&args).to_owned()))
     }
 
+    /// The user whom the engine's machine sees running a session's keeper: a name or a number, cut off where it is long.
+    pub async fn user(&self, name: &str) -> Result<Option<String>, DockerError> {
+        let options = query::TopOptions { ps_args: "-eo pid,user,args".to_owned() };
+        let top = self.docker.top_processes(name, Some(options)).await;
+        let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
+        let mut rows = rows.into_iter().filter_map(|row| <[String; 3]>::try_from(row).ok());
+        Ok(rows.find(|[.., args]| args.contains("/keeper hold")).map(|[_, user, _]| user))
+    }
+
     /// All that runs in a container, nested containers included: the process's name (`comm`) and its command line.
     pub async fn processes(&self, name: &str) -> Result<Vec<(String, String)>, DockerError> {
         // `args` comes last, for the engine splits at spaces and gives what is left over to the last column.

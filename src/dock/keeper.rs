@@ -62,6 +62,9 @@ pub const ENDED: i64 = protocol::ENDED as i64;
 /// The exit code of the container of a server that was started ahead, and used more memory than its limit.
 pub const OUT_OF_MEMORY: i64 = protocol::OUT_OF_MEMORY as i64;
 
+/// How many users a daemon of berth's own gives its containers (`keeper/ids.rs`); the last one is whoever has a greater number.
+pub const USERS: u32 = 0x4_0000;
+
 /// A filler that stands longer than this was killed.
 const STALE: Duration = Duration::from_secs(20);
 

@@ -5,6 +5,7 @@ mod clients;
 mod containers;
 mod daemon;
 mod disk;
+mod ids;
 mod images;
 mod leftovers;
 mod names;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::ids::{self, Users};
 use super::line::{Line, Seen};
 use super::names::{self, Names};
 use crate::exam::check::Outcome;
@@ -17,6 +18,7 @@ pub const GONE_WITHIN: Duration = Duration::from_secs(5);
 pub struct Probes {
     pub image: String,
     pub limits: Resources,
+    pub users: Seen<Users>,
     pub eof: Seen<Eof>,
     pub names: Seen<Names>,
     /// How long after its connection was dropped the container was gone.
@@ -42,6 +44,7 @@ const LIFELINE: &str = "lifeline";
 pub(super) fn judge(seen: &Seen<Probes>) -> Vec<Line> {
     vec![
         seen.line(LIMITS, limits),
+        seen.line(ids::NAME, |probes| ids::judge(&probes.users)),
         seen.line(EOF, |probes| probes.eof.line(EOF, eof)),
         seen.line(names::NAME, |probes| probes.names.line(names::NAME, names::judge)),
         seen.line(LIFELINE, |probes| probes.gone_after.line(LIFELINE, |gone| lifeline(*gone))),
@@ -127,6 +130,7 @@ mod tests {
                 memory: proof("killed on the way to 96 MiB"),
                 pids: proof("31 of 48 could be started"),
             },
+            users: Seen::NotApplicable("an example".into()),
             eof: Seen::Found(Eof {
                 mutual_tls: true,
                 sent: 5,
@@ -146,14 +150,15 @@ mod tests {
     #[test]
     fn what_was_proven_is_told_with_its_numbers() {
         let lines = judge(&Seen::Found(probes()));
-        assert_eq!(states(probes()), [State::Ok, State::Ok, State::NotApplicable, State::Ok]);
+        let (ok, none) = (State::Ok, State::NotApplicable);
+        assert_eq!(states(probes()), [ok, none, ok, none, ok]);
         assert!(lines[0].fact.contains("64 MiB") && lines[0].fact.contains("31 of 48"), "{}", lines[0].fact);
         assert!(
-            lines[1].fact.contains("5 of 5 bytes") && lines[1].fact.contains("210 ms"),
+            lines[2].fact.contains("5 of 5 bytes") && lines[2].fact.contains("210 ms"),
             "{}",
-            lines[1].fact
+            lines[2].fact
         );
-        assert!(lines[3].fact.contains("0.15 s"), "{}", lines[3].fact);
+        assert!(lines[4].fact.contains("0.15 s"), "{}", lines[4].fact);
     }
 
     #[test]
@@ -174,17 +179,17 @@ mod tests {
         if let Seen::Found(eof) = &mut lossy.eof {
             eof.received = 4;
         }
-        assert_eq!(states(lossy)[1], State::Failed);
+        assert_eq!(states(lossy)[2], State::Failed);
         let deaf = Probes { eof: Seen::failed("no answer", "berth validate"), ..probes() };
-        assert_eq!(states(deaf), [State::Ok, State::Failed, State::NotApplicable, State::Ok]);
+        assert_eq!(states(deaf)[2..], [State::Failed, State::NotApplicable, State::Ok]);
     }
 
     #[test]
     fn a_slow_lifeline_is_a_warning_and_none_a_failure() {
         let slow = Probes { gone_after: Seen::Found(Duration::from_secs(6)), ..probes() };
-        assert_eq!(states(slow)[3], State::Warning);
+        assert_eq!(states(slow)[4], State::Warning);
         let none = Probes { gone_after: Seen::failed("still there", "berth gc"), ..probes() };
-        assert_eq!(states(none)[3], State::Failed);
+        assert_eq!(states(none)[4], State::Failed);
         assert!(
             judge(&Seen::NotApplicable("--quick".into()))
                 .iter()

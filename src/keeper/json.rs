@@ -1,4 +1,4 @@
-//! As much JSON as the keeper needs: the probes' answers are written, a runtime's configuration is read.
+//! As much JSON as the keeper needs: the probes' answers are written, a runtime's configuration is read and changed.
 
 use std::fmt::{self, Write as _};
 use std::iter::Peekable;
@@ -7,20 +7,42 @@ use std::str::Chars;
 /// No configuration is deeper.
 const DEPTH: usize = 32;
 
-/// What was read. Of numbers and of what is true or not nobody wants to know.
+/// What was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Json {
     Text(String),
     List(Vec<Json>),
     Object(Vec<(String, Json)>),
-    Other,
+    /// A number, or what is true, false or null, as it stood there.
+    Word(String),
 }
 
+/// What stands where nothing is.
+static NOTHING: Json = Json::Word(String::new());
+
 impl Json {
+    pub(super) fn number(number: u32) -> Self {
+        Self::Word(number.to_string())
+    }
+
     /// What stands at `key`; the first of it, as the daemon writes each once.
     pub(super) fn at(&self, key: &str) -> &Self {
-        let Self::Object(members) = self else { return &Self::Other };
-        members.iter().find(|(name, _)| name == key).map_or(&Self::Other, |(_, value)| value)
+        let Self::Object(members) = self else { return &NOTHING };
+        members.iter().find(|(name, _)| name == key).map_or(&NOTHING, |(_, value)| value)
+    }
+
+    pub(super) fn at_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let Self::Object(members) = self else { return None };
+        members.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// Puts it at `key` of an object, in the place of what was there.
+    pub(super) fn set(&mut self, key: &str, value: Self) {
+        if let Some(found) = self.at_mut(key) {
+            *found = value;
+        } else if let Self::Object(members) = self {
+            members.push((key.to_owned(), value));
+        }
     }
 
     pub(super) fn items(&self) -> impl Iterator<Item = &Self> {
@@ -28,9 +50,43 @@ impl Json {
         items.iter()
     }
 
+    pub(super) fn items_mut(&mut self) -> impl Iterator<Item = &mut Self> {
+        let Self::List(items) = self else { return [].iter_mut() };
+        items.iter_mut()
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         let Self::Text(text) = self else { return None };
         Some(text)
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn as_number(&self) -> Option<u32> {
+        let Self::Word(word) = self else { return None };
+        word.parse().ok()
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(&quoted(text)),
+            Self::Word(word) => f.write_str(word),
+            Self::List(items) => {
+                f.write_char('[')?;
+                for (n, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if n == 0 { "" } else { "," })?;
+                }
+                f.write_char(']')
+            }
+            Self::Object(members) => {
+                f.write_char('{')?;
+                for (n, (name, value)) in members.iter().enumerate() {
+                    write!(f, "{}{}:{value}", if n == 0 { "" } else { "," }, quoted(name))?;
+                }
+                f.write_char('}')
+            }
+        }
     }
 }
 
@@ -79,11 +135,11 @@ impl Reader<'_> {
                 Some(Json::Object(members))
             }
             _ => {
-                let mut length = 0;
-                while self.0.next_if(|c| c.is_ascii_alphanumeric() || "+-.".contains(*c)).is_some() {
-                    length += 1;
+                let mut word = String::new();
+                while let Some(next) = self.0.next_if(|c| c.is_ascii_alphanumeric() || "+-.".contains(*c)) {
+                    word.push(next);
                 }
-                (length > 0).then_some(Json::Other)
+                (!word.is_empty()).then_some(Json::Word(word))
             }
         }
     }

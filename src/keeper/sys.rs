@@ -1,8 +1,10 @@
-//! The few system calls that std lacks. The only file with unsafe code; its callers need none.
+//! The few system calls that std lacks. This file and its folder alone have unsafe code; their callers need none.
 #![allow(unsafe_code, reason = "PID 1 needs these system calls, and has no other crate to ask for them")]
 
 #[path = "sys/net.rs"]
 pub(super) mod net;
+#[path = "sys/userns.rs"]
+pub(super) mod userns;
 
 use std::ffi::{CString, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};
 use std::fs::{self, File, OpenOptions};

@@ -8,6 +8,8 @@ mod egress;
 mod filter;
 #[path = "tests/hold.rs"]
 mod hold;
+#[path = "tests/ids.rs"]
+mod ids;
 #[path = "tests/locks.rs"]
 mod locks;
 #[path = "tests/modes.rs"]

@@ -13,6 +13,7 @@ const FUNCTIONS: &str = concat!(
     include_str!("../../src/dind/entry/cgroups.sh"),
     include_str!("../../src/dind/entry/firewall.sh"),
     include_str!("../../src/dind/entry/bridge.sh"),
+    include_str!("../../src/dind/entry/ids.sh"),
     include_str!("../../src/dind/entry/names.sh"),
     include_str!("../../src/dind/entry/apparmor.sh"),
 );
@@ -114,6 +115,42 @@ fn a_controller_that_cannot_be_had_is_named_and_the_others_are_handed_on() {
         hand_on_cgroups 2>&1"#;
     let missing = "berth: note: cannot enable the control group controllers cpu; their limits cannot be set";
     prints(&[], script, &format!("+memory\n+pids\n{missing}"));
+}
+
+#[test]
+fn containers_have_users_of_their_own_where_the_kernel_gives_them() {
+    let script = r#"
+        mkdir -p /berth
+        keeper() { printf '#!/bin/sh\n%s\n' "$1" >/berth/keeper; chmod 755 /berth/keeper; }
+        try() {
+            ids='' root=$data
+            choose_ids 2>&1
+            echo "$1: ${ids:-none} $root $(cat /berth/ids 2>/dev/null)"
+        }
+        BERTH_IDS=2000000000:1000
+        keeper 'case $1 in settle) echo "$*" ;; esac'
+        try own
+        try twice
+        echo "$(cat /etc/subuid /etc/subgid) $(grep -c ^berth: /etc/passwd) $(grep -c ^berth: /etc/group)"
+        BERTH_USERNS=false
+        try unwanted
+        BERTH_USERNS=
+        keeper 'case $1 in ids) echo "berth: no room" >&2; exit 1 ;; esac'
+        try refused
+        BERTH_IDS=
+        try none"#;
+    let expected = "berth: note: users: settle /var/lib/docker 2000000000:1000 mapped\n\
+        own: 2000000000:1000 /var/lib/docker/2000000000.2000000000 2000000000:1000\n\
+        berth: note: users: settle /var/lib/docker 2000000000:1000 mapped\n\
+        twice: 2000000000:1000 /var/lib/docker/2000000000.2000000000 2000000000:1000\n\
+        berth:2000000000:1000\n\
+        berth:2000000000:1000 1 1\n\
+        berth: note: users: settle /var/lib/docker 2000000000:1000 plain\n\
+        unwanted: none /var/lib/docker \n\
+        berth: note: users: containers have no user namespaces here: no room\n\
+        refused: none /var/lib/docker \n\
+        none: none /var/lib/docker";
+    prints(&[], script, expected);
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn a_daemon_that_is_not_berths_own_is_asked_for_the_images_links() {
         "{}",
         session.stderr()
     );
-    assert_eq!(inspect(&session.container())["HostConfig"]["Runtime"], "crun", "the daemon's own default");
+    assert_eq!(inspect(&session.container())["HostConfig"]["Runtime"], "plain", "the daemon's own default");
     session.close();
     session.wait();
     expect_gone("it-image-remote");

@@ -42,5 +42,6 @@ mod sessions;
 mod standby;
 mod survival;
 mod trace;
+mod users;
 mod validate;
 mod volumes;

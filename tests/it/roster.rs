@@ -51,6 +51,7 @@ fn ps_tells_all_of_a_session() {
             "created",
             "memory_bytes",
             "cpu_percent",
+            "host_user",
             "refused"
         ]
     );
@@ -76,7 +77,10 @@ fn ps_tells_all_of_a_session() {
     let mut lines = table.lines();
     assert_eq!(
         columns(lines.next().unwrap()),
-        ["NAME", "STATE", "SERVER", "SESSION", "CLIENT", "SESSION", "PROJECT", "AGE", "MEMORY", "CPU"]
+        [
+            "NAME", "STATE", "SERVER", "SESSION", "CLIENT", "SESSION", "PROJECT", "AGE", "MEMORY", "CPU",
+            "HOST", "USER"
+        ]
     );
     let line = columns(lines.find(|line| line.starts_with("mcp-it-ps-1 ")).unwrap());
     assert_eq!(line[..4], ["mcp-it-ps-1", "active", "fixture", id]);

@@ -31,6 +31,7 @@ const FOREIGN: [(&str, &[&str]); 3] = [
             "--entrypoint",
             "--stop-timeout",
             "--privileged",
+            "--userns",
         ],
     ),
     ("some server", &["--token"]),

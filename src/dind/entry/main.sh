@@ -47,6 +47,7 @@ main() {
     build_walls
     keep_apart
     use_profile
+    choose_ids
     answer_names
 
     set -- dockerd \
@@ -64,13 +65,22 @@ main() {
     if crun_works; then
         unnamed_crun
         real=/berth/crun
-        set -- "$@" --add-runtime crun=/berth/crun --default-runtime crun
+        set -- "$@" --add-runtime crun=/berth/crun
+        default=crun
     else
         real=$(command -v runc) || die "the image has neither crun nor runc"
+        default=runc
     fi
     # Session containers: the keeper looks at each before it runs, and has this one do the rest.
     { ln -sf "$real" /berth/oci && ln -sf keeper /berth/runtime; } || die "cannot give berth's runtime its path"
     set -- "$@" --add-runtime berth-2=/berth/runtime
+    # All others: each has a user namespace, too, with a count of its own for what the kernel counts.
+    if [ -n "$ids" ]; then
+        ln -sf keeper /berth/plain || die "cannot give berth's runtime its path"
+        set -- "$@" --userns-remap berth --add-runtime plain=/berth/plain
+        default=plain
+    fi
+    set -- "$@" --default-runtime "$default"
 
     become "$@"
 }

@@ -13,7 +13,7 @@ answer_names() {
         die "cannot keep the engine's resolv.conf"
     # shellcheck disable=SC2016  # its own arguments
     sh -c 'while :; do "$@" || :; sleep 1; done' names \
-        /berth/keeper resolve "$resolver:53" /var/lib/docker/volumes /berth/resolv.conf /etc/resolv.conf &
+        /berth/keeper resolve "$resolver:53" "$root/volumes" /berth/resolv.conf /etc/resolv.conf &
 }
 
 # A rule of the wall: session containers may ask there, and nobody else.

@@ -34,6 +34,9 @@ const ENTRY: &str = "volume";
 /// Longer than anything that the keeper says.
 const LINE: usize = 1024;
 
+/// The daemon's word for an owner who is not among the users that it has for containers.
+const UNKNOWN: &str = "cannot be mapped to a host ID";
+
 /// What the keeper says of the place.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
@@ -149,12 +152,22 @@ async fn give(engine: &Engine, spec: &Spec, volume: &str, owner: (u64, u64)) -> 
     // Never started; what is killed here is swept like any other that never was.
     let filler = format!("berth-data-filler-{}", spec.session);
     let created = engine.create(&filler, body).await?;
-    let given = match archive(ENTRY, owner) {
+    let upload = async |owner| match archive(ENTRY, owner) {
         Ok(archive) => engine.upload(&created, place.folder(), archive).await,
         Err(error) => Err(DockerError::broken("pack", volume, error)),
     };
+    let given = match upload(owner).await {
+        Err(error) if error.to_string().contains(UNKNOWN) => upload(known(owner)).await,
+        given => given,
+    };
     engine.remove(&created).await?;
     given
+}
+
+/// Who it is there.
+fn known((uid, gid): (u64, u64)) -> (u64, u64) {
+    let last = u64::from(keeper::USERS) - 1;
+    (uid.min(last), gid.min(last))
 }
 
 fn archive(folder: &str, (uid, gid): (u64, u64)) -> std::io::Result<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Asked, failed, names};
+use super::{Asked, failed, ids, names};
 use crate::config::{Server, Settings};
 use crate::dock::declared;
 use crate::dock::docker::Engine;
@@ -66,9 +66,10 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
         Err(why) => Seen::failed(why, "berth validate"),
     };
     let limits = prove(&settings, Some(&inside), Some(&inside)).await;
+    let users = ids::look(asked, daemon, &inside).await;
     let names = names::look(asked, daemon, &inside).await;
     let gone_after = let_go(daemon, lease, GIVE_UP_AFTER * asked.patience).await;
-    Seen::Found(Probes { image: image.name.clone(), limits, eof, names, gone_after })
+    Seen::Found(Probes { image: image.name.clone(), limits, users, eof, names, gone_after })
 }
 
 fn spec(image: &str, network: Network) -> Option<Spec> {

@@ -153,12 +153,12 @@ fn what_was_made_is_compared_with_what_was_asked_for() {
 #[test]
 fn one_mount_is_made_read_only() {
     let config = r#"{"mounts":[{"destination":"/a","options":["rw"]},{"destination":"/b","type":"bind","options":["rbind","rw"]},{"destination":"/c","options":[]}],"x":[]}"#;
-    let changed = |path: &str| crate::runtime::read_only(config, Path::new(path));
-    assert_eq!(changed("/b"), Some(config.replace(r#""rbind","rw""#, r#""rbind","rw","ro""#)));
-    assert_eq!(changed("/c"), Some(config.replace("\"options\":[]", "\"options\":[\"ro\"]")));
-    assert_eq!(changed("/"), None);
-    assert_eq!(
-        crate::runtime::read_only(r#"{"mounts":[{"destination":"/a"},{"options":[]}]}"#, Path::new("/a")),
-        None
-    );
+    let changed = |config: &str, path: &str| {
+        let mut config = crate::json::read(config).unwrap();
+        crate::runtime::read_only(&mut config, Path::new(path)).map(|()| config.to_string())
+    };
+    assert_eq!(changed(config, "/b"), Some(config.replace(r#""rbind","rw""#, r#""rbind","rw","ro""#)));
+    assert_eq!(changed(config, "/c"), Some(config.replace("\"options\":[]", "\"options\":[\"ro\"]")));
+    assert_eq!(changed(config, "/"), None);
+    assert_eq!(changed(r#"{"mounts":[{"destination":"/a"},{"options":[]}]}"#, "/a"), None);
 }

@@ -101,7 +101,7 @@ fn the_daemon_runs_without_privileges_it_does_not_need() {
     let config = &found[0]["HostConfig"];
     assert_eq!(config["Privileged"], false);
     assert_eq!(config["CapDrop"], json!(["ALL"]));
-    assert_eq!(config["CapAdd"].as_array().map(Vec::len), Some(17), "{}", config["CapAdd"]);
+    assert_eq!(config["CapAdd"].as_array().map(Vec::len), Some(18), "{}", config["CapAdd"]);
     assert_eq!(config["Binds"], Value::Null, "nothing of the host is mounted");
     assert_eq!(config["RestartPolicy"]["Name"], "unless-stopped");
     let ports = &config["PortBindings"];

@@ -49,7 +49,7 @@ impl OwnDaemon {
     }
 
     /// What a successful `up` did.
-    pub(super) fn up(&self) -> String {
+    pub(crate) fn up(&self) -> String {
         let output = self.says(&["up"]);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{text}");
