@@ -24,6 +24,9 @@ const VOLUME_PREFIX: &str = "berth-keeper-";
 /// name whenever it looks at more: a daemon of before then gets it with the next `berth up`.
 pub const RUNTIME: &str = "berth-2";
 
+/// What a former berth calls it: it looks at mounts, and knows of no networks.
+pub const FORMER_RUNTIME: &str = "berth";
+
 /// What its process is called until somebody claims.
 pub const PROCESS: &str = "keeper";
 

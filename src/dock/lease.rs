@@ -71,25 +71,35 @@ impl Lease {
 
     async fn begin(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
         let place = Place::new()?;
-        let mut attempt = Self::attempt(engine, wire, spec, &place).await;
-        let again = async |spec: &Spec| {
+        let mut attempt = Self::attempt(engine, wire, spec, &place, None).await;
+        let again = async |spec: &Spec, runtime: Option<&str>| {
             let wire = Wire::connect(engine.endpoint()).await?;
-            Self::attempt(engine, wire, spec, &place).await
+            Self::attempt(engine, wire, spec, &place, runtime).await
         };
+        let mut runtime = None;
         let mut spec = Cow::Borrowed(spec);
         // A daemon that a former berth has made: its sessions may go on for long.
         if attempt.as_ref().is_err_and(is_runtime_missing) {
             if let Network::Allow(_) = spec.server.settings.network {
                 return Err(LeaseError::NoForwarder);
             }
-            spec.to_mut().looked_at = false;
-            attempt = again(&spec).await;
+            if spec.server.settings.network == Network::Egress {
+                tracing::warn!(
+                    "a former berth made the DinD daemon: this server can reach the local network until `berth up`"
+                );
+            }
+            runtime = Some(keeper::FORMER_RUNTIME);
+            attempt = again(&spec, runtime).await;
+            if attempt.as_ref().is_err_and(is_runtime_missing) {
+                (runtime, spec.to_mut().looked_at) = (None, false);
+                attempt = again(&spec, runtime).await;
+            }
         }
         // The keeper's volume is empty: nobody ran `berth up` with this version yet.
         if attempt.as_ref().is_err_and(|error| is_keeper_missing(error, &place)) {
             engine.remove(&spec.starting_name()).await?;
             keeper::fill(engine, &spec.server.image).await?;
-            attempt = again(&spec).await;
+            attempt = again(&spec, runtime).await;
         }
         Self::finish(engine, attempt, &spec).await
     }
@@ -122,9 +132,14 @@ impl Lease {
         mut wire: Wire,
         spec: &Spec,
         place: &Place,
+        runtime: Option<&str>,
     ) -> Result<Self, DockerError> {
         let name = spec.starting_name();
-        let [create, start] = create_and_start(&name, spec.create_body(place));
+        let mut body = spec.create_body(place);
+        if let Some(runtime) = runtime {
+            body["HostConfig"]["Runtime"] = runtime.into();
+        }
+        let [create, start] = create_and_start(&name, body);
         let attach = attach(&name, "stdin=1&stdout=1");
         let unseen = spec.unseen();
         let created = if unseen.is_empty() {
@@ -305,9 +320,10 @@ fn is_keeper_missing(error: &DockerError, place: &Place) -> bool {
 
 fn is_runtime_missing(error: &DockerError) -> bool {
     matches!(error, DockerError::Refused { op: CREATE, status: 400, message, .. }
-        if [format!("runtime name: {}", keeper::RUNTIME), format!("Unknown runtime specified {}", keeper::RUNTIME)]
+        // Both names begin so.
+        if ["runtime name: ", "Unknown runtime specified "]
             .iter()
-            .any(|unknown| message.contains(unknown)))
+            .any(|unknown| message.contains(&format!("{unknown}{}", keeper::FORMER_RUNTIME))))
 }
 
 /// What the daemon's runtime said, where it was ours that refused.

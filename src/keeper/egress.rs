@@ -53,9 +53,9 @@ use told::Told;
 /// For threads that hold their buffers elsewhere.
 const STACK: usize = 128 << 10;
 /// Connections of one session at once.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 128;
 /// Names that are looked up at once, and how long one waits for that.
-const LOOKUPS: usize = 4;
+const LOOKUPS: usize = 2;
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
 /// No question of a session's is longer.
 const LONGEST_QUESTION: usize = 1024;
@@ -163,6 +163,12 @@ pub(super) fn close(id: &OsStr) -> Result<(), String> {
     namespace(pid).and_then(|namespace| netlink::inside(namespace, closed)).map_err(failed)
 }
 
+/// A container that was made and never started is removed.
+pub(super) fn forget(id: &OsStr) {
+    // Mostly it has started, and nothing is there.
+    let _ = fs::remove_file(Path::new(PENDING).join(id));
+}
+
 fn namespace(pid: u32) -> io::Result<File> {
     File::open(format!("/proc/{pid}/ns/net"))
 }
@@ -187,16 +193,16 @@ struct Session {
 impl Session {
     /// Where a name leads to. The nameservers are asked for a few names of a session's at once, for all sessions' questions come
     /// from one address.
-    fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Missing> {
+    fn addresses(&self, name: &str, port: u16) -> Result<Vec<IpAddr>, Missing> {
         let until = Instant::now() + ASKED_WITHIN;
         let _slot = loop {
             match self.lookups.take(Ipv4Addr::LOCALHOST.into()) {
                 Some(slot) => break slot,
                 None if Instant::now() < until => thread::sleep(PAUSE),
-                None => return Err(Missing::Unknown),
+                None => return Err(Missing::Busy),
             }
         };
-        lookup::addresses(name, &self.allowed)
+        lookup::choose(&lookup::ask_all(name), &self.allowed, port)
     }
 }
 
@@ -243,6 +249,8 @@ impl Forwarder {
         let (questions, listeners) = netlink::inside(namespace, move || open(&local, &ports))?;
         let (names, told) = (Names::new(allowed.clone()), Told::new(told.transpose()?));
         let session = Session { names, allowed, told, lookups: Slots::new(LOOKUPS, LOOKUPS) };
+        // Where memory is short it goes before the daemon does.
+        let _ = fs::write("/proc/self/oom_score_adj", "500");
         // From here on nothing is needed that only root may do, and no thread is there that would keep it.
         sys::net::become_nobody()?;
         sys::forbid_dumping()?;
@@ -310,14 +318,17 @@ fn answer(socket: &UdpSocket, session: &Session) {
 
 fn accept(listener: &TcpListener, session: &Arc<Session>, slots: &Arc<Slots>) {
     loop {
-        let Ok((connection, client)) = listener.accept() else {
+        let Ok((connection, _)) = listener.accept() else {
             // All file descriptors are in use, or the client has left already.
             thread::sleep(PAUSE);
             continue;
         };
         // All are this session's, whatever address they have.
         let Some(slot) = slots.take(Ipv4Addr::LOCALHOST.into()) else {
-            session.told.tell(&client.ip().to_string(), "too many connections at once", None);
+            let to = connection.local_addr().map(|to| (to.ip().to_canonical(), to.port()));
+            let Ok((IpAddr::V4(to), port)) = to else { continue };
+            let name = session.names.name_at(to).unwrap_or_else(|| to.to_string());
+            session.told.tell(&format!("{name}:{port}"), "too many connections at once", None);
             continue;
         };
         let session = Arc::clone(session);

@@ -50,6 +50,11 @@ pub(super) fn run(words: &[OsString]) -> Result<u8, Failure> {
                 Failure::new(Failure::FAILED, why)
             })?;
         }
+        if let Some((_, name, [.., id])) = split(words)
+            && name == "delete"
+        {
+            egress::forget(id);
+        }
         return Err(as_it_is(words));
     };
     let refused = |why: String| {

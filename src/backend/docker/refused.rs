@@ -8,8 +8,9 @@ use tokio::sync::Mutex;
 use crate::dock::docker::Engine;
 use crate::dock::refused::{List, Refusal};
 
-/// As often as a person can look.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// From one look to the next: soon after something was refused, and ever later where nothing is.
+const SOONEST: Duration = Duration::from_secs(2);
+const LATEST: Duration = Duration::from_secs(8);
 
 /// A daemon that doesn't answer must not hold up the end.
 const LAST_LOOK_WITHIN: Duration = Duration::from_millis(500);
@@ -36,16 +37,21 @@ impl Watch {
 
     /// Looks until it is dropped.
     pub(super) async fn follow(&self) {
+        let mut after = SOONEST;
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            self.look().await;
+            tokio::time::sleep(after).await;
+            after = if self.look().await { SOONEST } else { (after * 2).min(LATEST) };
         }
     }
 
-    async fn look(&self) {
+    /// Whether there is anything new.
+    async fn look(&self) -> bool {
         let refusals = match self.list.refusals(&self.engine, &self.container).await {
             Ok(refusals) => refusals,
-            Err(error) => return tracing::debug!("cannot read what was refused: {error}"),
+            Err(error) => {
+                tracing::debug!("cannot read what was refused: {error}");
+                return false;
+            }
         };
         let mut told = self.told.lock().await;
         for refusal in &refusals {
@@ -54,9 +60,11 @@ impl Watch {
             }
         }
         // Gone with its container, it is what it was.
-        if !refusals.is_empty() {
+        let is_new = !refusals.is_empty() && told.last != refusals;
+        if is_new {
             told.last = refusals;
         }
+        is_new
     }
 
     /// The last look, while the container is still there; and how often each thing was refused.

@@ -31,8 +31,19 @@ wall() {
         "$1" -I INPUT -j BERTH
 }
 
+# A socket that is bound to its interface asks the bridge itself for an address that its routes lead nowhere: nobody is to
+# answer for others there, and no packet chooses its own way.
+answer_for_nobody() {
+    for switch in proxy_arp accept_source_route; do
+        for interface in all default; do
+            echo 0 >"/proc/sys/net/ipv4/conf/$interface/$switch" || return
+        done
+    done 2>/dev/null
+}
+
 build_walls() {
     choose_iptables
+    answer_for_nobody || note "cannot see to it that nobody answers for others on the bridge"
     wall iptables || die "cannot set up the packet filter"
     # Where there is no IPv6 there is nothing to be reached by it.
     [ -z "$(cat /proc/net/if_inet6 2>/dev/null)" ] || wall ip6tables || note "no packet filter for IPv6 works here"

@@ -108,13 +108,17 @@ fn check(host: &Host, port: u16, session: &Session) -> Result<(), Refused> {
         return Ok(());
     }
     let why = if is_known { "not with this port in `allow`" } else { "not in `allow`" };
+    let entry = entry(host, port, WEB.contains(&port) && !is_known);
+    Err(Refused { why: why.to_owned(), entry: Some(entry) })
+}
+
+/// What would stand in the list for it; without a port it is the web's.
+fn entry(host: &Host, port: u16, is_web: bool) -> String {
     let entry = match host {
         Host::Address(address @ IpAddr::V6(_)) => format!("[{address}]"),
         host => host.to_string(),
     };
-    let is_web = WEB.contains(&port) && !is_known;
-    let entry = if is_web { entry } else { format!("{entry}:{port}") };
-    Err(Refused { why: why.to_owned(), entry: Some(entry) })
+    if is_web { entry } else { format!("{entry}:{port}") }
 }
 
 /// What is left of the time until then; none at all would mean no limit.
@@ -190,7 +194,9 @@ fn judge(said: &[u8], host: &Host, port: u16) -> Result<Option<Begun>, Refused> 
             Err(Refused::because("it is a request to a proxy"))
         }
         Opening::Request(request) => {
-            let is_same = request.host == host.to_string() && request.port.is_none_or(|named| named == port);
+            // An IPv6 address stands in brackets there.
+            let named = request.host.trim_matches(['[', ']']);
+            let is_same = named == host.to_string() && request.port.is_none_or(|named| named == port);
             if is_same {
                 Ok(Some(Begun::Request(request)))
             } else {
@@ -227,24 +233,16 @@ fn connection(
     let server = connect(host, port, session)?;
     let mut pump = Pump::new(client.try_clone()?, server)?;
     let answering = pump.start()?;
-    while begun.is_none() {
-        match judge(&said.bytes, host, port) {
-            Ok(judged) => begun = judged,
-            Err(refused) => {
-                pump.close();
-                return Err(refused.into());
-            }
+    let begun = match begun.map_or_else(|| listen(pump.client(), &mut said, host, port), Ok) {
+        Ok(begun) => begun,
+        Err(trouble) => {
+            // Else the other thread would go on with what nobody counts any more.
+            pump.close();
+            drop(answering.join());
+            return Err(trouble);
         }
-        if begun.is_none() && !more(pump.client(), &mut said, None)? {
-            // It only listens, or it has said something that is no whole message: that may pass to no web server.
-            if !said.bytes.is_empty() {
-                pump.close();
-                return Err(Trouble::Over);
-            }
-            begun = Some(Begun::Stream);
-        }
-    }
-    if let Some(Begun::Request(request)) = begun {
+    };
+    if let Begun::Request(request) = begun {
         let mut first = request.rewritten;
         let body = &said.bytes[request.head..];
         let taken = usize::try_from(request.length).unwrap_or(usize::MAX).min(body.len());
@@ -257,14 +255,32 @@ fn connection(
     Ok(())
 }
 
+/// The beginning of a connection whose server may speak first.
+fn listen(client: &mut TcpStream, said: &mut Said, host: &Host, port: u16) -> Result<Begun, Trouble> {
+    loop {
+        if let Some(begun) = judge(&said.bytes, host, port)? {
+            return Ok(begun);
+        }
+        if said.pieces >= PIECES {
+            return Err(Refused::because("it begins in too many pieces").into());
+        }
+        if !more(client, said, None)? {
+            // It only listens; a beginning without an end may pass to no web server.
+            return if said.bytes.is_empty() { Ok(Begun::Stream) } else { Err(Trouble::Over) };
+        }
+    }
+}
+
 /// To the first address that answers, of those that were looked at.
 fn connect(host: &Host, port: u16, session: &Session) -> Result<TcpStream, Trouble> {
     let addresses = match host {
-        Host::Name(name) => session.addresses(name).map_err(|missing| match missing {
+        Host::Name(name) => session.addresses(name, port).map_err(|missing| match missing {
             Missing::Unknown => Refused::because("no nameserver knows its address").into(),
+            Missing::Busy => Refused::because("too many names are looked up at once").into(),
             Missing::Closed(address, kind) => Trouble::Refused(Refused {
                 why: format!("its address {address} is {kind}"),
-                entry: (kind != "berth's own" && !reach::is_closed(address)).then(|| address.to_string()),
+                entry: (kind != "berth's own" && !reach::is_closed(address))
+                    .then(|| entry(&Host::Address(address), port, WEB.contains(&port))),
             }),
         })?,
         Host::Address(address) if reach::is_closed(*address) => {
@@ -275,7 +291,7 @@ fn connect(host: &Host, port: u16, session: &Session) -> Result<TcpStream, Troub
     let mut connections = addresses.into_iter().take(TRIED).filter_map(|address| {
         TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECTED_WITHIN).ok()
     });
-    connections.next().ok_or(Trouble::Over)
+    connections.next().ok_or_else(|| Refused::because("it does not answer").into())
 }
 
 /// A client that asks the forwarder itself, by HTTP's CONNECT.

@@ -3,6 +3,9 @@
 /// No head of a request is longer.
 pub(in super::super) const LONGEST: usize = 64 << 10;
 
+/// No method of a registry is half as long.
+const LONGEST_METHOD: usize = 40;
+
 /// A request's head.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct Request {
@@ -41,9 +44,16 @@ fn first_line(bytes: &[u8]) -> Result<Option<&[u8]>, ()> {
     let end = rest.iter().position(|byte| *byte == b'\n');
     match end {
         Some(end) if is_text(&rest[..end]) => Ok(Some(&rest[..end])),
-        None if is_text(rest) && rest.len() < LONGEST => Err(()),
+        None if is_text(rest) && may_begin(rest) && rest.len() < LONGEST => Err(()),
         _ => Ok(None),
     }
+}
+
+/// Whether these bytes without an end may become a request's line: other protocols wait for an answer to theirs.
+fn may_begin(rest: &[u8]) -> bool {
+    let method = rest.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+    method.len() <= LONGEST_METHOD
+        && std::str::from_utf8(method).is_ok_and(|method| method.is_empty() || is_token(method))
 }
 
 fn is_text(bytes: &[u8]) -> bool {
@@ -108,6 +118,8 @@ fn read(head: &[u8], length: usize) -> Result<Request, &'static str> {
         }
     }
     rewritten.push_str("Connection: close\r\n\r\n");
+    // Clients of HTTP/1.0 say it there alone.
+    let host = if method == "CONNECT" { Some(target) } else { host };
     let (host, port) = authority(host.unwrap_or_default()).ok_or("it names no host")?;
     if method != "CONNECT" && !target.starts_with('/') && target != "*" {
         // A proxy's form, which goes before the field.

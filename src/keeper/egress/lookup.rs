@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread;
 
 use super::super::resolv_conf::{NAMESERVERS, Resolver};
 use super::super::resolve::upstreams::Upstreams;
@@ -22,25 +23,48 @@ const MOST: usize = 16;
 pub(in super::super) enum Missing {
     /// The nameservers know no address, or say nothing.
     Unknown,
+    /// They were not asked: others are in the way.
+    Busy,
     /// All that it leads to is somebody's own; one of them, and what it is.
     Closed(IpAddr, &'static str),
 }
 
-/// The addresses of a name that a server with this list may reach.
-pub(in super::super) fn addresses(name: &str, allowed: &Allowed) -> Result<Vec<IpAddr>, Missing> {
+/// The addresses that the nameservers know for a name, both kinds in turn: where one leads nowhere, the other may.
+pub(super) fn ask_all(name: &str) -> Vec<IpAddr> {
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let servers = Resolver::parse(&text).nameservers.into_iter().take(NAMESERVERS);
     let upstreams = Upstreams::new(servers.map(|server| SocketAddr::new(server, PORT)).collect());
-    let found = [A, AAAA].into_iter().flat_map(|kind| ask(name, kind, &upstreams));
-    choose(found.collect(), allowed)
+    let (old, new) = thread::scope(|scope| {
+        let asking = thread::Builder::new().spawn_scoped(scope, || ask(name, AAAA, &upstreams));
+        let old = ask(name, A, &upstreams);
+        (old, asking.map(|asking| asking.join().unwrap_or_default()).unwrap_or_default())
+    });
+    alternately(old, new)
 }
 
-pub(in super::super) fn choose(found: Vec<IpAddr>, allowed: &Allowed) -> Result<Vec<IpAddr>, Missing> {
+pub(in super::super) fn alternately(one: Vec<IpAddr>, other: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    let mut all = Vec::new();
+    loop {
+        let pair = [one.next(), other.next()];
+        if pair == [None, None] {
+            return all;
+        }
+        all.extend(pair.into_iter().flatten());
+    }
+}
+
+/// Those that a server with this list may reach by this port.
+pub(in super::super) fn choose(
+    found: &[IpAddr],
+    allowed: &Allowed,
+    port: u16,
+) -> Result<Vec<IpAddr>, Missing> {
     let mut closed = Missing::Unknown;
     let mut open = Vec::new();
     for address in found {
         let address = address.to_canonical();
-        let kind = reach::kind(address).filter(|_| !allowed.names_address(address));
+        let kind = reach::kind(address).filter(|_| !allowed.has_address(address, port));
         if let Some(kind) = kind {
             closed = Missing::Closed(address, kind);
         } else if reach::is_closed(address) {

@@ -8,9 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::STACK;
+use crate::sys;
 
-/// A connection on which nothing has passed for so long, in neither direction, is over.
-const IDLE: Duration = Duration::from_mins(15);
+/// A connection on which nothing has passed for so long, in neither direction, is over. Pools keep theirs for hours; a server
+/// that is gone is found by TCP's own questions.
+const IDLE: Duration = Duration::from_hours(12);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 const BUFFER: usize = 16 << 10;
@@ -50,6 +52,7 @@ impl Pump {
             stream.set_write_timeout(Some(IDLE))?;
             // What comes is passed on at once, as it came.
             stream.set_nodelay(true)?;
+            sys::net::keep_alive(stream)?;
         }
         let activity = Arc::new(Activity { began: Instant::now(), last: AtomicU64::new(0) });
         Ok(Self { client, server, activity })
@@ -107,6 +110,13 @@ impl Pump {
 
     pub(in super::super) fn client(&mut self) -> &mut TcpStream {
         &mut self.client
+    }
+}
+
+/// However the client's side ends, the server's side ends with it.
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

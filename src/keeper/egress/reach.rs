@@ -1,6 +1,7 @@
 //! Which addresses are the world's, and which are somebody's own network.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use super::super::allow::Network;
@@ -45,6 +46,9 @@ const SELF: [(Network, &str); 4] = [
     (v6(0x2001, 0, 32), "tunnelled"),
 ];
 
+/// A kernel without IPv6.
+const EAFNOSUPPORT: i32 = 97;
+
 /// Why an address is not the world's; `None` for those that are.
 pub(in super::super) fn kind(address: IpAddr) -> Option<&'static str> {
     let address = meant(address);
@@ -87,11 +91,20 @@ fn is_ours(address: IpAddr) -> bool {
         socket.connect((address, 9))?;
         socket.local_addr()
     });
-    if from.is_ok_and(|from| from.ip() == address) {
-        return true;
+    match from {
+        Ok(from) if from.ip() == address => return true,
+        Ok(_) => {}
+        // No way leads there at all.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable
+            ) || error.raw_os_error() == Some(EAFNOSUPPORT) => {}
+        // Nobody can tell.
+        Err(_) => return true,
     }
     let IpAddr::V4(address) = address else { return false };
-    leads_inward(&fs::read_to_string("/proc/net/route").unwrap_or_default(), address)
+    fs::read_to_string("/proc/net/route").map_or(true, |table| leads_inward(&table, address))
 }
 
 /// Whether the best of these routes (`proc_net(5)`) leaves by an interface that is no way out of the container.

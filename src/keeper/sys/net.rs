@@ -4,6 +4,7 @@
 use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use std::fs::File;
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{checked, prctl, syscall};
@@ -16,8 +17,14 @@ const SOCK_CLOEXEC: c_int = 0o2_000_000;
 const SYS_PIDFD_OPEN: c_long = 434;
 const SYS_CLOSE_RANGE: c_long = 436;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
-/// `nobody`, in every image and in none: nothing belongs to it.
-const NOBODY: c_uint = 65_534;
+/// Nothing belongs to it, and no image has it: sessions run as `nobody`, too, which is the next one.
+const NOBODY: c_uint = 65_533;
+// On x86-64 and aarch64, as on most.
+const SOL_SOCKET: c_int = 1;
+const SO_KEEPALIVE: c_int = 9;
+const IPPROTO_TCP: c_int = 6;
+/// `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT` (tcp(7)): after a silence of a minute, four questions.
+const KEEP_ALIVE: [(c_int, c_int); 3] = [(4, 60), (5, 15), (6, 4)];
 
 unsafe extern "C" {
     // SAFETY: none takes a pointer; each checks its numbers itself.
@@ -25,6 +32,7 @@ unsafe extern "C" {
     safe fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     safe fn setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
     safe fn setresgid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
+    fn setsockopt(fd: c_int, level: c_int, option: c_int, value: *const c_int, length: c_uint) -> c_int;
     fn setgroups(count: usize, groups: *const c_uint) -> c_int;
     fn recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
     fn send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
@@ -87,6 +95,16 @@ pub(in super::super) fn become_nobody() -> io::Result<()> {
     let zero = c_ulong::from(0u8);
     // SAFETY: this option takes numbers and no pointer.
     checked(unsafe { prctl(PR_SET_NO_NEW_PRIVS, c_ulong::from(1u8), zero, zero, zero) }).map(drop)
+}
+
+/// Has the kernel ask the other side of a silent connection whether it is still there.
+pub(in super::super) fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    let set = |level, option, value: c_int| {
+        // SAFETY: an `int` is there, and as long as is said; the call keeps no pointer.
+        checked(unsafe { setsockopt(stream.as_raw_fd(), level, option, &raw const value, 4) }).map(drop)
+    };
+    set(SOL_SOCKET, SO_KEEPALIVE, 1)?;
+    KEEP_ALIVE.iter().try_for_each(|(option, value)| set(IPPROTO_TCP, *option, *value))
 }
 
 /// Waits until a process has ended.

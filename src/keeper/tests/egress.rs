@@ -159,24 +159,35 @@ fn what_the_daemon_has_behind_it_is_nobodys_to_reach() {
 #[test]
 fn a_name_leads_only_to_the_world_or_to_what_is_named() {
     let choose = |found: &[&str], list: &[&str]| {
-        let found = found.iter().map(|text| address(text)).collect();
-        lookup::choose(found, &allowed(list))
+        let found: Vec<_> = found.iter().map(|text| address(text)).collect();
+        lookup::choose(&found, &allowed(list), 22)
             .map(|open| open.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
     let closed = |text: &str, kind| Err(Missing::Closed(address(text), kind));
     assert_eq!(choose(&["203.0.113.1", "10.0.0.1"], &["a.org"]), Ok(vec!["203.0.113.1".to_owned()]));
     assert_eq!(choose(&["10.0.0.1"], &["a.org"]), closed("10.0.0.1", "private"));
     assert_eq!(choose(&["10.0.0.1"], &["a.org", "10.0.0.0/24:22"]), Ok(vec!["10.0.0.1".to_owned()]));
+    // Who has the name in hand chooses no port of it.
+    assert_eq!(choose(&["10.0.0.1"], &["a.org:22", "10.0.0.0/24"]), closed("10.0.0.1", "private"));
     assert_eq!(choose(&["::ffff:169.254.169.254"], &["a.org"]), closed("169.254.169.254", "link-local"));
     assert_eq!(choose(&[], &["a.org"]), Err(Missing::Unknown));
     // Whatever a list says: no entry names it, and one that did would be of no account.
     let loopback = Target::Network(Network { address: address("127.0.0.0"), bits: 8 });
     let list = Allowed(vec![Entry { target: loopback, port: None }]);
     assert_eq!(
-        lookup::choose(vec![address("127.0.0.1")], &list),
+        lookup::choose(&[address("127.0.0.1")], &list, 443),
         Err(Missing::Closed(address("127.0.0.1"), "berth's own"))
     );
     assert_eq!(choose(&["127.0.0.1"], &["a.org"]), closed("127.0.0.1", "loopback"));
+}
+
+#[test]
+fn both_kinds_of_addresses_are_tried_in_turn() {
+    let addresses = |all: &[&str]| all.iter().map(|text| address(text)).collect::<Vec<_>>();
+    let (old, new) = (addresses(&["203.0.113.1", "203.0.113.2", "203.0.113.3"]), addresses(&["2001:db8::1"]));
+    let both = addresses(&["203.0.113.1", "2001:db8::1", "203.0.113.2", "203.0.113.3"]);
+    assert_eq!(lookup::alternately(old, new.clone()), both);
+    assert_eq!(lookup::alternately(Vec::new(), new.clone()), new);
 }
 
 #[test]

@@ -24,6 +24,8 @@ fn a_request_is_read_as_it_comes() {
     );
     let connect = request("CONNECT a.org:443 HTTP/1.1\r\nHost: a.org:443\r\n\r\n");
     assert_eq!((connect.method.as_str(), connect.target.as_str()), ("CONNECT", "a.org:443"));
+    // As Python 3.11 says it.
+    assert_eq!(request("CONNECT a.org:443 HTTP/1.0\r\n\r\n").host, "a.org");
     assert_eq!(request("GET http://a.org/ HTTP/1.1\r\nHost: a.org\r\n\r\n").host, "a.org");
 }
 
@@ -70,7 +72,11 @@ fn other_protocols_are_known_by_their_first_line() {
     for other in ["SSH-2.0-x\r\n", "EHLO a\r\n", "\0\0\0\x08\x04", "*1\r\n$4\r\nPING\r\n", "USER x\n"] {
         assert_eq!(opening(other.as_bytes()), Opening::Other, "{other:?}");
     }
-    for unfinished in ["", "GET", "\r\n", "EHLO"] {
+    // Without a line's end, too: whoever says this waits for an answer.
+    for other in [r#"{"jsonrpc":"2.0"}"#, "0042:{}", &"x".repeat(41)] {
+        assert_eq!(opening(other.as_bytes()), Opening::Other, "{other:?}");
+    }
+    for unfinished in ["", "GET", "\r\n", "EHLO", "EHLO {}"] {
         assert_eq!(opening(unfinished.as_bytes()), Opening::Unfinished, "{unfinished:?}");
     }
 }
