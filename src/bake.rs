@@ -5,6 +5,8 @@
 //! name is the lock. Any berth can do each step, and can repeat it. Nothing is kept outside the daemon.
 
 mod container;
+pub mod cyclonedx;
+pub mod packages;
 mod recipe;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +24,7 @@ use crate::failure::{Code, Explain, chain};
 pub use container::sweep;
 
 const LABEL_PACKAGE: &str = "io.mcp-berth.package";
-const LABEL_PACKAGE_VERSION: &str = "io.mcp-berth.package-version";
+pub(crate) const LABEL_PACKAGE_VERSION: &str = "io.mcp-berth.package-version";
 pub(crate) const LABEL_INTEGRITY: &str = "io.mcp-berth.integrity";
 const LABEL_PROGRAM: &str = "io.mcp-berth.program";
 

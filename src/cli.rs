@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use clients::{ImportArgs, InstallArgs, UninstallArgs};
-pub use daemon::{BakeArgs, DownArgs, StatusArgs, UpArgs};
+pub use daemon::{BakeArgs, DownArgs, SbomArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
 pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
@@ -46,6 +46,8 @@ pub enum Subcommands {
     Env,
     /// Make images of the packages that servers come from, ahead of their first start.
     Bake(BakeArgs),
+    /// List the packages in a server's baked image.
+    Sbom(SbomArgs),
     /// Run an MCP server in a container of its own, speaking MCP on standard input and output.
     Run(Box<RunArgs>),
     /// Add configured servers to an AI client's configuration.

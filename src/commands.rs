@@ -16,6 +16,7 @@ pub mod logs;
 pub mod man;
 pub mod ps;
 pub mod run;
+pub mod sbom;
 pub mod secret;
 pub mod status;
 pub mod trace;
@@ -74,6 +75,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         | Subcommands::Man(_)
         | Subcommands::Secret(_) => Ok(ExitCode::from(INTERNAL)),
         Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
+        Subcommands::Sbom(args) => sbom::run(&args, &config, &home).await,
         Subcommands::Install(args) => install::run(&args, &config, arguments.config.as_deref()),
         Subcommands::Uninstall(args) => uninstall::run(&args),
         Subcommands::Import(args) => import::run(&args, &config, &home, arguments.config.as_deref()),

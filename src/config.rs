@@ -19,6 +19,7 @@ mod key;
 mod mount;
 mod network;
 mod overrides;
+mod pinned;
 pub mod program;
 pub mod protect;
 mod reader;
@@ -45,6 +46,7 @@ pub use kept::{Kept, SecretKeeper, is_keyring_name};
 pub use key::Key;
 pub use mount::{Mount, MountEntry};
 pub use overrides::Overrides;
+pub use pinned::ChangedImage;
 pub use recipe::Recipe;
 pub use resolved::Resolved;
 pub use server::{EnvVar, Server};
@@ -174,6 +176,11 @@ impl Config {
     pub fn foreign_images(&self) -> BTreeSet<&str> {
         let foreign = self.servers.values().filter(|server| server.recipe.is_none());
         foreign.map(|server| server.image.as_str()).collect()
+    }
+
+    /// The servers of an image whose digests are pinned.
+    pub fn pinned<'a>(&'a self, image: &'a str) -> impl Iterator<Item = &'a Server> {
+        self.servers.values().filter(move |server| server.image == image && !server.digests.is_empty())
     }
 
     /// The recipes of the servers, each once.

@@ -26,8 +26,11 @@ if (!program) {
 } else if (!fs.existsSync(`${home}/node_modules/.bin/${program}`)) {
   fail(`the packages have no program \`${program}\`; there is: ${fs.existsSync(`${home}/node_modules/.bin`) ? fs.readdirSync(`${home}/node_modules/.bin`).join(', ') : 'none'}`)
 }
-const locked = (read('.package-lock.json').packages || {})[`node_modules/${name}`] || {}
+const lock = read('.package-lock.json').packages || {}, locked = lock[`node_modules/${name}`] || {}
 fs.rmSync(`${home}/tmp`, { recursive: true, force: true })
+// `berth sbom` needs the digests alone.
+const digests = Object.entries(lock).filter(([, one]) => one.integrity).map(([place, one]) => [place, one.integrity])
+fs.writeFileSync(`${home}/lock.json`, JSON.stringify(Object.fromEntries(digests)), { mode: 0o644 })
 // The servers need none of what says where their packages came from, which may hold credentials.
 for (const file of ['package-lock.json', 'node_modules/.package-lock.json']) fs.rmSync(`${home}/${file}`, { force: true })
 console.log('\nberth-baked ' + JSON.stringify({

@@ -1,4 +1,4 @@
-//! The arguments of the commands about the daemon: `up`, `down`, `status`, `bake`.
+//! The arguments of the commands about the daemon: `up`, `down`, `status`, `bake`, `sbom`.
 
 use clap::Args;
 
@@ -25,8 +25,18 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct SbomArgs {
+    /// A server of the configuration that comes from a package.
+    pub server: String,
+
+    /// How the list is written.
+    #[arg(long, default_value = "cyclonedx-json", value_parser = ["cyclonedx-json"])]
+    pub format: String,
+}
+
+#[derive(Debug, Args)]
 pub struct BakeArgs {
-    /// Servers of the configuration; all that come from packages, if none is named.
+    /// Servers of the configuration; all that come from packages, if none is named (with `--pin`, all).
     #[arg(value_name = "SERVER", conflicts_with = "line")]
     pub servers: Vec<String>,
 
@@ -34,7 +44,7 @@ pub struct BakeArgs {
     #[arg(long)]
     pub update: bool,
 
-    /// Write the versions and digests that were found into the configuration.
+    /// Write the versions and digests that were found into the configuration, of images too.
     #[arg(long, conflicts_with = "line")]
     pub pin: bool,
 

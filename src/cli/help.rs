@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 21] = [
+const EXAMPLES: [(&str, &str); 22] = [
     (
         "up",
         "\
@@ -92,6 +92,13 @@ Exits with 0 only if sessions would work, else with 69. `berth doctor` looks at 
 A client starts it; typed on a terminal it waits for JSON-RPC lines and ends with Ctrl-D. Flags go before the values of
 the configuration; a default holds where neither says anything. Sizes take k, m and g (of 1024), times ms, s, m and h.
 Exits with 0 when the client has closed, else 64, 69, 70 or 78 (see `berth --help`); the client is told why, too.",
+    ),
+    (
+        "sbom",
+        "\
+  berth sbom everything > everything.cdx.json
+
+Reads the image in the daemon; asks no registry. The same image gives the same document.",
     ),
     (
         "secret",

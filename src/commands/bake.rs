@@ -1,6 +1,7 @@
 //! `berth bake`: makes the images of packages before their first start.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,7 +24,14 @@ pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Resul
     let state = &home.state;
     let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress: &progress, state };
     let mut failed = None;
-    for (server, recipe) in chosen(args, config)? {
+    let (packages, images) = chosen(args, config)?;
+    for server in images {
+        if let Err(failure) = pin_image(config, &server, &oven).await? {
+            progress.say(&failure.message());
+            failed = failed.or(Some(failure.code));
+        }
+    }
+    for (server, recipe) in packages {
         let recipe =
             if args.pin { Recipe { integrity: None, ..(*recipe).clone() } } else { (*recipe).clone() };
         match oven.bake(&recipe, args.update).await {
@@ -72,8 +80,10 @@ pub(super) async fn all(config: &Config, home: &Home, progress: &Progress) -> an
     Ok(failed)
 }
 
-/// The servers that are to be baked, with their recipes.
-fn chosen(args: &BakeArgs, config: &Config) -> anyhow::Result<Vec<(Server, Arc<Recipe>)>> {
+/// The servers that are to be baked, with their recipes, and those whose images are to be pinned.
+type Chosen = (Vec<(Server, Arc<Recipe>)>, Vec<Server>);
+
+fn chosen(args: &BakeArgs, config: &Config) -> anyhow::Result<Chosen> {
     let from_package = |server: &Server| Some((server.clone(), server.recipe.clone()?));
     let not_one = |name: &str| Failure {
         code: Code::Usage,
@@ -82,11 +92,13 @@ fn chosen(args: &BakeArgs, config: &Config) -> anyhow::Result<Vec<(Server, Arc<R
     };
     if !args.line.is_empty() {
         let (server, _) = config.server_of_line(&args.line)?;
-        return Ok(vec![from_package(&server).ok_or_else(|| not_one(&server.name))?]);
+        return Ok((vec![from_package(&server).ok_or_else(|| not_one(&server.name))?], Vec::new()));
     }
     if args.servers.is_empty() {
         let servers: Vec<_> = config.servers.values().filter_map(from_package).collect();
-        if servers.is_empty() {
+        let images = config.servers.values().filter(|server| args.pin && server.recipe.is_none());
+        let images: Vec<_> = images.cloned().collect();
+        if servers.is_empty() && images.is_empty() {
             return Err(Failure {
                 code: Code::Usage,
                 text: "no server of the configuration comes from a package".to_owned(),
@@ -94,13 +106,47 @@ fn chosen(args: &BakeArgs, config: &Config) -> anyhow::Result<Vec<(Server, Arc<R
             }
             .into());
         }
-        return Ok(servers);
+        return Ok((servers, images));
     }
-    let named = |name: &String| {
+    let (mut packages, mut images) = (Vec::new(), Vec::new());
+    for name in &args.servers {
         let server = config.server(name)?;
-        Ok(from_package(server).ok_or_else(|| not_one(name))?)
+        match from_package(server) {
+            Some(package) => packages.push(package),
+            None if args.pin => images.push(server.clone()),
+            None => return Err(not_one(name).into()),
+        }
+    }
+    Ok((packages, images))
+}
+
+/// Writes the digests of a server's image into the configuration, as the image is now.
+async fn pin_image(config: &Config, server: &Server, oven: &Oven<'_>) -> anyhow::Result<Result<(), Failure>> {
+    let found = async {
+        oven.fetch(&server.image).await?;
+        let found = oven.daemon.image(&server.image).await?;
+        let missing = || crate::dock::LeaseError::NoImage(server.image.clone());
+        Ok::<_, Failure>(found.ok_or_else(missing)?.digests())
     };
-    args.servers.iter().map(named).collect()
+    let digests = match found.await {
+        Ok(digests) => digests,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let digest = digests.first().map(String::as_str).unwrap_or_default();
+    writeln!(std::io::stdout().lock(), "{}: {} ({digest})", server.name, server.image)?;
+    if let Some(file) = &config.file {
+        edit_file(file, |text| edit::with_digests(text, &server.name, &digests))?;
+    }
+    Ok(Ok(()))
+}
+
+fn edit_file(file: &Path, edited: impl Fn(&str) -> Result<String, String>) -> anyhow::Result<()> {
+    let mut draft = Draft::of(file)?;
+    draft.after = edited(draft.before())
+        .map_err(anyhow::Error::msg)
+        .with_context(|| format!("cannot edit `{}`", file.display()))?;
+    draft.write(true)?;
+    Ok(())
 }
 
 /// Writes what was found into the configuration, and gives the image its new name, so that nothing is baked again.
@@ -121,10 +167,5 @@ async fn pin(
     if name != baked.image {
         oven.daemon.tag(&baked.image, &name).await.map_err(Failure::from)?;
     }
-    let mut draft = Draft::of(file)?;
-    draft.after = edit::with_pinned(draft.before(), &server.name, &pinned, &baked.integrity)
-        .map_err(anyhow::Error::msg)
-        .with_context(|| format!("cannot edit `{}`", file.display()))?;
-    draft.write(true)?;
-    Ok(())
+    edit_file(file, |text| edit::with_pinned(text, &server.name, &pinned, &baked.integrity))
 }

@@ -1,7 +1,7 @@
 //! `berth.toml`, edited as a person would: comments and order stay. Text to text.
 
 use serde_json::Value;
-use toml_edit::{Array, DocumentMut, Item, Table, Value as TomlValue};
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value as TomlValue};
 
 use crate::runner::Package;
 
@@ -68,11 +68,7 @@ fn value(item: &Item) -> Value {
 /// The configuration's text with a server's package pinned; comments and order stay.
 pub fn with_pinned(text: &str, server: &str, package: &Package, integrity: &str) -> Result<String, String> {
     let mut document = parsed(&text.replace("\r\n", "\n"))?;
-    let table = document
-        .get_mut("servers")
-        .and_then(|servers| servers.get_mut(server))
-        .and_then(|table| table.as_table_like_mut())
-        .ok_or_else(|| format!("there is no [servers.{server}]"))?;
+    let table = table_of(&mut document, server)?;
     let key = package.runner.as_str();
     let words = package.words();
     let item = table.get_mut(key).ok_or_else(|| format!("[servers.{server}] has no `{key}`"))?;
@@ -93,6 +89,29 @@ pub fn with_pinned(text: &str, server: &str, package: &Package, integrity: &str)
     Ok(like(text, document.to_string()))
 }
 
+/// The configuration's text with the digests of a server's image; comments and order stay.
+pub fn with_digests(text: &str, server: &str, digests: &[String]) -> Result<String, String> {
+    let mut document = parsed(&text.replace("\r\n", "\n"))?;
+    let table = table_of(&mut document, server)?;
+    let mut value = match digests {
+        [one] => TomlValue::from(one.as_str()),
+        all => TomlValue::from(all.iter().map(String::as_str).collect::<Array>()),
+    };
+    if let Some(before) = table.get("digest").and_then(Item::as_value) {
+        *value.decor_mut() = before.decor().clone();
+    }
+    table.insert("digest", Item::Value(value));
+    Ok(like(text, document.to_string()))
+}
+
+fn table_of<'a>(document: &'a mut DocumentMut, server: &str) -> Result<&'a mut dyn TableLike, String> {
+    document
+        .get_mut("servers")
+        .and_then(|servers| servers.get_mut(server))
+        .and_then(|table| table.as_table_like_mut())
+        .ok_or_else(|| format!("there is no [servers.{server}]"))
+}
+
 /// `new` with the line ends of the text that it was made of.
 fn like(text: &str, new: String) -> String {
     if text.contains("\r\n") { new.replace('\n', "\r\n") } else { new }
@@ -106,6 +125,20 @@ fn parsed(text: &str) -> Result<DocumentMut, String> {
 mod tests {
     use super::*;
     use crate::runner::{Runner, parse_words};
+
+    #[test]
+    fn a_pinned_image_leaves_the_rest_of_the_file_alone() {
+        let text =
+            "# mine\n[servers.a] # its table\nimage = \"i\" # the image\n\n[servers.b]\nimage = \"j\"\n";
+        let digests = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let once = with_digests(text, "a", &digests(&["sha256:1"])).unwrap();
+        let both = "image = \"i\" # the image\ndigest = \"sha256:1\"\n\n[servers.b]";
+        assert!(once.starts_with("# mine\n[servers.a] # its table\n") && once.contains(both), "{once}");
+        let commented = once.replace("sha256:1\"", "sha256:1\" # of May");
+        let twice = with_digests(&commented, "a", &digests(&["sha256:2", "sha256:3"])).unwrap();
+        assert!(twice.contains("\ndigest = [\"sha256:2\", \"sha256:3\"] # of May\n"), "{twice}");
+        assert!(with_digests(text, "x", &[]).unwrap_err().contains("no [servers.x]"));
+    }
 
     #[test]
     fn a_pinned_package_leaves_the_rest_of_the_file_alone() {

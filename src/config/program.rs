@@ -7,6 +7,7 @@ use super::error::ConfigError;
 use super::every_setting;
 use super::key::Key;
 use super::overrides::Overrides;
+use super::pinned::read_digests;
 use super::reader::{Item, Section};
 use super::server::Server;
 use super::settings::Settings;
@@ -16,7 +17,7 @@ use crate::runner::{self, Package, Runner};
 use crate::values::{Image, Lookup, Template, looks_secret};
 
 /// The keys that say so; each server has its own.
-pub const KEYS: [Key; 6] = [
+pub const KEYS: [Key; 7] = [
     Key::new("image", DefaultValue::Words(""), "required, unless `npx` or `uvx` is set"),
     Key::new(
         "npx",
@@ -29,6 +30,11 @@ pub const KEYS: [Key; 6] = [
         "args",
         DefaultValue::Words("the image's `CMD`"),
         "arguments behind `command`, or behind the image's `ENTRYPOINT`; `${VAR}` works as in `env`",
+    ),
+    Key::new(
+        "digest",
+        DefaultValue::Words("none"),
+        "the digest that `image` must have at each start, or several of which it has one; `berth bake --pin` writes it",
     ),
     Key::new(
         "integrity",
@@ -49,6 +55,7 @@ pub(super) fn read_server(
     let command = section.take_list::<String>("command")?;
     let args = section.take_item("args").map(|item| read_args(&item)).transpose()?;
     let integrity = section.take::<String>("integrity")?;
+    let digests = section.take_item("digest").map(|item| read_digests(&item)).transpose()?;
     let overrides = Overrides::read(&mut section, every_setting())?;
     // Before what is missing: `imgae` explains both.
     section.finish()?;
@@ -72,7 +79,12 @@ pub(super) fn read_server(
     if recipe.is_none() && integrity.is_some() {
         return Err(section
             .error("`integrity` needs `npx` or `uvx`")
-            .with_hint("name an image by its digest: `image = \"NAME@sha256:…\"`"));
+            .with_hint("write `digest` for an image; `berth bake --pin` finds it"));
+    }
+    if recipe.is_some() && digests.is_some() {
+        return Err(section
+            .error("`digest` needs `image`")
+            .with_hint("a package has a version and `integrity`; `berth bake --pin` writes both"));
     }
     if command.as_ref().is_some_and(Vec::is_empty) {
         return Err(section
@@ -88,7 +100,8 @@ pub(super) fn read_server(
     let args = args.or(package_args.filter(|_| command.is_none()));
     let mut settings = defaults.clone();
     settings.apply(&overrides);
-    let server = Server { name, image, command, args, recipe, settings };
+    let server =
+        Server { name, image, digests: digests.unwrap_or_default(), command, args, recipe, settings };
     server.check()?;
     Ok(server)
 }

@@ -22,6 +22,8 @@ pub struct Server {
     /// Goes into labels.
     pub name: String,
     pub image: String,
+    /// Of these the image has to have one; empty: none is pinned.
+    pub digests: Vec<String>,
     /// Instead of the image's ENTRYPOINT and CMD; never empty.
     pub command: Option<Vec<String>>,
     /// Behind `command`, or else instead of the image's CMD behind its ENTRYPOINT; templates until [`Server::resolve_args`].
@@ -39,7 +41,8 @@ impl Server {
         let last = image.split('@').next().unwrap_or(&image).rsplit('/').next().unwrap_or(&image);
         let name = last.split(':').next().filter(|name| is_server_name(name)).unwrap_or("image").to_owned();
         let command = (!command.is_empty()).then_some(command);
-        Self { name, image, command, args: None, recipe: None, settings: defaults.clone() }
+        let (digests, settings) = (Vec::new(), defaults.clone());
+        Self { name, image, digests, command, args: None, recipe: None, settings }
     }
 
     /// The same server with what the flags change.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::lock::{self, Lock};
 use super::progress::Progress;
+use crate::config::{ChangedImage, Config};
 use crate::dock::docker::{DockerError, Engine};
 use crate::docker_cli::{Credential, DockerCli, registry};
 use crate::failure::{Code, Explain, chain};
@@ -34,6 +35,8 @@ pub enum ImageError {
     #[error("the image `{image}` is not on the host's engine, and cannot be pulled")]
     Pull { image: String, source: DockerError },
     /// `source` is what the daemon said, `host` what the engine of the host did.
+    #[error(transparent)]
+    Changed(#[from] ChangedImage),
     #[error("neither the DinD daemon nor the host's engine ({host}) can pull the image `{image}`")]
     PullTwice { image: String, source: DockerError, host: Box<DockerError> },
 }
@@ -41,13 +44,14 @@ pub enum ImageError {
 impl Explain for ImageError {
     fn code(&self) -> Code {
         match self {
-            Self::NotFound { .. } | Self::Denied { .. } => Code::Configuration,
+            Self::NotFound { .. } | Self::Denied { .. } | Self::Changed(_) => Code::Configuration,
             Self::Copy { .. } | Self::Pull { .. } | Self::PullTwice { .. } => Code::Unavailable,
         }
     }
 
     fn next(&self) -> Option<String> {
         let next = match self {
+            Self::Changed(changed) => return changed.next(),
             Self::Copy { .. } => "type `berth up` again, or see `berth status`".to_owned(),
             Self::NotFound { image, .. } => {
                 format!("build it (`docker build -t {image} .`) or correct `image`, then type `berth up`")
@@ -94,6 +98,42 @@ pub async fn ensure<'a>(
         results.push((image, placed));
     }
     results
+}
+
+/// The same for what the servers of a configuration need, but for an image that is not the one that was pinned: a build of
+/// the host's with that name is left where it is.
+pub async fn ensure_pinned<'a>(
+    state: &Path,
+    host: Option<&Engine>,
+    daemon: &Engine,
+    config: &'a Config,
+    cli: &DockerCli,
+    progress: &Progress,
+) -> Vec<(&'a str, Result<Origin, ImageError>)> {
+    let mut results = Vec::new();
+    for image in config.foreign_images() {
+        let placed = async {
+            if let Some(host) = host {
+                is_pinned(config, host, image).await?;
+            }
+            let placed = ensure(state, host, daemon, [image], cli, progress).await.pop();
+            let origin = placed.map_or(Ok(Origin::Present), |(_, placed)| placed)?;
+            is_pinned(config, daemon, image).await.map(|()| origin)
+        };
+        results.push((image, placed.await));
+    }
+    results
+}
+
+/// Whether an engine's image, if it has one, is what each server of the configuration may run.
+async fn is_pinned(config: &Config, engine: &Engine, image: &str) -> Result<(), ImageError> {
+    if config.pinned(image).next().is_none() {
+        return Ok(());
+    }
+    let failed = |source| ImageError::Copy { image: image.to_owned(), source };
+    let Some(found) = engine.image(image).await.map_err(failed)? else { return Ok(()) };
+    let digests = found.digests();
+    config.pinned(image).try_for_each(|server| server.accepts(&digests)).map_err(ImageError::from)
 }
 
 /// One process fetches an image at a time. Without the lock the image comes twice, which is better than not at all.

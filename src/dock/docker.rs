@@ -21,6 +21,7 @@ use futures::{Stream as FutureStream, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 pub use error::DockerError;
+pub(in crate::dock) use model::digests;
 pub use model::{Container, Image, Listed, Usage, Version};
 pub use network::Attached;
 pub use probe::Stat;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::{Endpoint, Stream};
-use super::docker::{DockerError, Listed};
+use super::docker::{DockerError, Listed, digests};
 use super::keeper;
 use super::place::Place;
 
@@ -76,6 +76,8 @@ pub struct Image {
     pub volumes: Vec<String>,
     /// What the label says that was asked for.
     pub label: String,
+    /// All digests that it is known by.
+    pub digests: Vec<String>,
 }
 
 /// A connection between requests.
@@ -143,7 +145,11 @@ impl Wire {
             words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>()
         };
         let volumes = found["Config"]["Volumes"].as_object();
+        let names = found["RepoDigests"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let digests =
+            digests(found["Id"].as_str().unwrap_or_default(), names.iter().filter_map(Value::as_str));
         Ok(Some(Image {
+            digests,
             id: found["Id"].as_str().unwrap_or_default().to_owned(),
             entrypoint: words("Entrypoint"),
             cmd: words("Cmd"),

@@ -42,6 +42,7 @@ mod sessions;
 mod standby;
 mod survival;
 mod trace;
+mod trusted;
 mod users;
 mod validate;
 mod volumes;

@@ -24,12 +24,22 @@ pub(super) struct Image {
     integrity: String,
     /// Its volumes.
     declared: Vec<String>,
+    /// All that it is known by.
+    digests: Vec<String>,
 }
 
 impl Image {
     /// Where the container of `spec` has them.
     pub(super) fn declared(&self, server: &Server) -> Result<Vec<String>, LeaseError> {
         declared::places(&server.image, &self.declared, &server.settings)
+    }
+
+    /// Whether it is the one that was pinned, if one was.
+    fn is_pinned(&self, server: &Server) -> Result<(), Failure> {
+        if let Some(recipe) = &server.recipe {
+            recipe.expects(&self.integrity)?;
+        }
+        Ok(server.accepts(&self.digests)?)
     }
 
     /// What it runs: its ENTRYPOINT, and behind that its CMD or the server's own arguments.
@@ -65,8 +75,8 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
         in_time(timeout, "image", &server.name, look(wire, plan, trace)).await
     };
     let (wire, image) = looking().await?;
-    if let (Some(image), Some(recipe)) = (&image, &server.recipe) {
-        recipe.expects(&image.integrity).map_err(Failure::from)?;
+    if let Some(image) = &image {
+        image.is_pinned(server)?;
     }
     if image.is_some() || (server.recipe.is_none() && !plan.fetch) {
         return Ok(Found { wire, image, is_new: false });
@@ -83,6 +93,9 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
         trace.step("fetch the image", began, &server.image);
     }
     let (wire, image) = looking().await?;
+    if let Some(image) = &image {
+        image.is_pinned(server)?;
+    }
     Ok(Found { wire, image, is_new: true })
 }
 
@@ -91,12 +104,13 @@ async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Optio
     let began = Instant::now();
     let image = wire.image(&plan.spec.server.image, LABEL_INTEGRITY).await?;
     trace.step("inspect the image", began, &plan.spec.server.image);
-    let image = image.map(|wire::Image { id, entrypoint, cmd, volumes, label }| Image {
+    let image = image.map(|wire::Image { id, entrypoint, cmd, volumes, label, digests }| Image {
         id,
         entrypoint,
         cmd,
         integrity: label,
         declared: volumes,
+        digests,
     });
     Ok((wire, image))
 }

@@ -12,6 +12,8 @@ use crate::docker_cli::Credential;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     pub id: String,
+    /// As registries have it, where it came from one.
+    pub repo_digests: Vec<String>,
     pub entrypoint: Vec<String>,
     pub cmd: Vec<String>,
     /// Digests of the layers' contents: the same in each daemon that has the image.
@@ -22,6 +24,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// All digests that it is known by: those of registries, then its own.
+    pub fn digests(&self) -> Vec<String> {
+        digests(&self.id, self.repo_digests.iter().map(String::as_str))
+    }
+
     /// Whether both are one image, though two image stores may give it two ids.
     pub fn is_same(&self, other: &Self) -> bool {
         self.id == other.id
@@ -30,6 +37,18 @@ impl Image {
                 && self.entrypoint == other.entrypoint
                 && self.cmd == other.cmd)
     }
+}
+
+/// Of `NAME@DIGEST` and of an image's id; one image has several where stores differ.
+pub(in crate::dock) fn digests<'a>(id: &str, repo_digests: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let of_registries = repo_digests.filter_map(|name| Some(name.rsplit_once('@')?.1));
+    let mut digests: Vec<String> = Vec::new();
+    for digest in of_registries.chain([id]) {
+        if !digests.iter().any(|known| known == digest) {
+            digests.push(digest.to_owned());
+        }
+    }
+    digests
 }
 
 /// A row of the daemon's list of containers.
@@ -114,6 +133,7 @@ pub(super) fn image(image: models::ImageInspect) -> Image {
     let config = image.config.unwrap_or_default();
     Image {
         id: image.id.unwrap_or_default(),
+        repo_digests: image.repo_digests.unwrap_or_default(),
         entrypoint: config.entrypoint.unwrap_or_default(),
         cmd: config.cmd.unwrap_or_default(),
         layers: image.root_fs.and_then(|fs| fs.layers).unwrap_or_default(),

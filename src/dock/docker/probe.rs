@@ -1,10 +1,13 @@
 //! Looks into a container through its engine alone. One of the few files that name bollard.
 
+use std::io;
 use std::time::Duration;
 
 use bollard::exec::StartExecOptions;
 use bollard::models::ExecConfig;
 use bollard::query_parameters as query;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
 
 use super::error::{absent, explain};
 use super::{DockerError, Engine};
@@ -32,6 +35,12 @@ impl Engine {
         let modified = found.modification_time.unwrap_or_default().parse::<jiff::Timestamp>();
         let modified = modified.map_err(|error| DockerError::broken(OP, name, error))?.as_nanosecond();
         Ok(Some(Stat { modified, mode: found.file_mode & 0o777, is_link: found.file_mode & LINK != 0 }))
+    }
+
+    /// A folder of a container, which needn't run, as a tar archive.
+    pub fn download(&self, name: &str, path: &str) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+        let options = query::DownloadFromContainerOptions { path: path.to_owned() };
+        self.docker.download_from_container(name, Some(options)).map_err(io::Error::other)
     }
 
     /// Whether a command in a running container exits with 0.
