@@ -1,11 +1,13 @@
 //! Tries to get from one session into the next, and to the daemon.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::future::join_all;
 
 use super::{Bench, Live};
+use crate::config::Settings;
 use crate::exam::check::Seen;
 use crate::exam::inside::{Inside, Listener, Surroundings};
 use crate::validate::checks::isolation::{Door, Egress, Files, Isolation, Reach, Sight, Socket, Volume};
@@ -41,7 +43,7 @@ pub(super) async fn try_out(bench: &Bench<'_>, sessions: &[Live]) -> Isolation {
     let (sights, reaches, volumes, files, sockets) = tokio::join!(
         join_all(rooms.iter().map(|room| look_around(room, &rooms))),
         reach(&rooms),
-        join_all(rooms.iter().map(look_at_volume)),
+        join_all(rooms.iter().map(|room| look_at_volume(bench, room))),
         join_all(neighbours(&rooms).map(|(from, to)| carry_file(bench, from, to))),
         join_all(rooms.iter().flat_map(|room| SOCKETS.map(|path| look_for_socket(room, path)))),
     );
@@ -154,12 +156,19 @@ pub(super) async fn knock_on_daemon(
     .await
 }
 
-async fn look_at_volume(room: &Room<'_>) -> Volume {
+async fn look_at_volume(bench: &Bench<'_>, room: &Room<'_>) -> Volume {
     let writable = room.inside.ask(&["limits"]).await.and_then(|limits| {
         limits["keeper_writable"].as_bool().ok_or_else(|| "probe `limits`: no proper answer".to_owned())
     });
-    let mounts = room.around.as_ref().map(|around| around.writable_mounts.clone()).map_err(Clone::clone);
+    let mounts = room.around.as_ref().map_err(Clone::clone);
+    let mounts = mounts.map(|around| unasked(&around.writable_mounts, &bench.plan.server.settings));
     Volume { title: room.title.to_owned(), writable, mounts }
+}
+
+/// Those of `mounts` that the configuration does not ask for.
+fn unasked(mounts: &[String], settings: &Settings) -> Vec<String> {
+    let is_asked = |mount: &String| settings.mounted().any(|target| Path::new(target) == Path::new(mount));
+    mounts.iter().filter(|mount| !is_asked(mount)).cloned().collect()
 }
 
 async fn carry_file(bench: &Bench<'_>, from: &Room<'_>, to: &Room<'_>) -> Files {
@@ -184,4 +193,19 @@ async fn look_for_socket(room: &Room<'_>, path: &'static str) -> Socket {
 async fn is_there(inside: &Inside, path: &str) -> Seen<bool> {
     let answer = inside.ask(&["read", path]).await?;
     answer["found"].as_bool().ok_or_else(|| "probe `read`: no proper answer".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, Server};
+
+    #[test]
+    fn what_the_person_lets_a_server_write_is_no_shared_volume() {
+        let over = Overrides::default().with("mounts", &["/x:/w/:rw"]).with("volumes", &["m:/data"]);
+        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
+        let settings = server.with_overrides(&over).settings;
+        let mounts = ["/w", "/data", "/.berth-0"].map(str::to_owned);
+        assert_eq!(unasked(&mounts, &settings), ["/.berth-0"]);
+    }
 }
