@@ -96,7 +96,8 @@ fn chosen(args: &BakeArgs, config: &Config) -> anyhow::Result<Chosen> {
     }
     if args.servers.is_empty() {
         let servers: Vec<_> = config.servers.values().filter_map(from_package).collect();
-        let images = config.servers.values().filter(|server| args.pin && server.recipe.is_none());
+        let is_free = |server: &&Server| args.pin && server.recipe.is_none() && server.digests.is_empty();
+        let images = config.servers.values().filter(is_free);
         let images: Vec<_> = images.cloned().collect();
         if servers.is_empty() && images.is_empty() {
             return Err(Failure {

@@ -137,7 +137,9 @@ impl<'a> View<'a> {
             return;
         }
         let (Some(source), Some(target)) = (source.to_str(), target.to_str()) else { return };
-        if self.mounts.iter().any(|mount| mount.target == target) {
+        if let Some(there) = self.mounts.iter_mut().find(|mount| mount.target == target) {
+            // It was only to stay where it is.
+            there.writable &= writable || !there.within || Path::new(&there.source) != source;
             return;
         }
         let (device, inode) = found.map_or((0, 0), |found| (found.dev(), found.ino()));
@@ -165,9 +167,15 @@ impl<'a> View<'a> {
         for root in &roots {
             let led = follow(Path::new(&root.source));
             let led = led.iter().filter_map(|path| path.strip_prefix(&root.source).ok());
-            for name in names.iter().map(|name| Path::new(name.as_str())).chain(led) {
-                if let Some((path, found)) = self.find(root, name)? {
+            for name in names {
+                if let Some((path, found)) = self.find(root, Path::new(name.as_str()))? {
                     protected.insert(path, found);
+                }
+            }
+            // No place is made for what a file in the project has named.
+            for name in led {
+                if let Some((path, Some(found))) = self.find(root, name)? {
+                    protected.insert(path, Some(found));
                 }
             }
         }
@@ -230,8 +238,9 @@ impl<'a> View<'a> {
         })?;
         let mut nested = Vec::new();
         for project in projects {
+            // A repository that a server has made says nothing of others.
             let there = names.iter().map(|name| project.join(name.as_str()));
-            let led = follow(&project).into_iter().filter(|path| path.starts_with(source));
+            let led = follow(&project).into_iter().filter(|path| path.starts_with(&project));
             nested.extend(there.chain(led).filter_map(|path| {
                 let found = look(&path)?;
                 let usual = found.is_dir() || found.is_file();
@@ -249,7 +258,10 @@ impl<'a> View<'a> {
         for folder in folders {
             for (path, found) in protected {
                 let Ok(rest) = path.strip_prefix(&folder.source) else { continue };
-                let is_inside = path.ancestors().skip(1).any(|outer| protected.contains_key(outer));
+                // Within this mount; what lies around it is another's.
+                let mut around =
+                    path.ancestors().skip(1).take_while(|outer| *outer != Path::new(&folder.source));
+                let is_inside = around.any(|outer| protected.contains_key(outer));
                 if rest.as_os_str().is_empty() || is_inside {
                     continue;
                 }

@@ -197,7 +197,8 @@ fn all_of_it_is_told(place: &Place, session: &mut Session) {
 
 fn nothing_stays(place: &Place, session: Session) {
     let forwarders = "ls -l /proc/[0-9]*/exe 2>/dev/null | grep -c /berth/keeper";
-    let volumes = "ls -d /var/lib/docker/volumes/* /var/lib/docker/*/volumes/* 2>/dev/null | grep -cE '/[0-9a-f]{64}$'";
+    let volumes =
+        "ls -d /var/lib/docker/volumes/* /var/lib/docker/*/volumes/* 2>/dev/null | grep -cE '/[0-9a-f]{64}$'";
     assert_eq!(place.daemon_says(volumes), "1", "what is refused is written there");
     // The resolver is the other one.
     assert_eq!(place.daemon_says(forwarders), "2");

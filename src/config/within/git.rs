@@ -3,12 +3,17 @@
 //!
 //! Only what a project's own files say is looked at. What the person's configuration names belongs to the person.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Of a longer file the rest is not read.
-const LONGEST: u64 = 1 << 20;
+use rustix::fs::OFlags;
+
+/// Of a longer file the rest is not read (bytes).
+const LONGEST: u64 = 64 << 10;
+/// Of one project. Nobody has more of them; a server could write as many as it likes.
+const MOST: usize = 16;
 
 /// Files and folders that git obeys in `project`, besides `.git`; absolute, without `..`. Whether they exist is not looked
 /// at. gitrepository-layout(5), git-config(1).
@@ -31,16 +36,21 @@ pub(super) fn led(project: &Path) -> Vec<PathBuf> {
             match key {
                 Key::Included => found.push(joined(folder, &value)),
                 Key::Hooks => found.push(joined(project, &value)),
+                Key::Monitor => found.extend(program(&value).map(|program| joined(project, program))),
             }
         }
     }
     // What an absolute path means to this person's git lies in the same tree or in nobody's mount.
     found.retain(|path| !path.starts_with(project.join(".git")));
+    found.truncate(MOST);
     found
 }
 
 fn text(file: &Path) -> Option<String> {
-    let file = File::open(file).ok().filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
+    // A server may have put a pipe there, at which an ordinary opening waits for ever.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(file).ok();
+    let file: File = file.filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned())
@@ -70,6 +80,8 @@ enum Key {
     Included,
     /// Relative to the project, where hooks run.
     Hooks,
+    /// A program with its arguments, there too; or whether git's own is to be used.
+    Monitor,
 }
 
 /// The keys that name files.
@@ -85,12 +97,18 @@ fn values(config: &str) -> Vec<(Key, String)> {
         let Some((name, value)) = line.split_once('=') else { continue };
         let key = match (section.as_str(), name.trim().to_ascii_lowercase().as_str()) {
             ("include" | "includeif", "path") => Key::Included,
-            ("core", "hookspath" | "fsmonitor") => Key::Hooks,
+            ("core", "hookspath") => Key::Hooks,
+            ("core", "fsmonitor") => Key::Monitor,
             _ => continue,
         };
         found.push((key, plain(value)));
     }
     found
+}
+
+/// A program by its path; others are found elsewhere.
+fn program(value: &str) -> Option<&str> {
+    value.split_whitespace().next().filter(|word| word.contains('/'))
 }
 
 /// Without quotes and comments.
@@ -139,7 +157,7 @@ mod tests {
         // A worktree of it, whose own settings are in the repository.
         write("tree/.git", "gitdir: ../p/.git/worktrees/tree\n");
         write("p/.git/worktrees/tree/commondir", "../..\n");
-        write("p/.git/worktrees/tree/config.worktree", "[core]\nfsmonitor = ./watch.sh\n");
+        write("p/.git/worktrees/tree/config.worktree", "[core]\nfsmonitor = ./watch.sh -x\n");
         let all: Vec<String> = led(&folder.path().join("tree"));
         assert_eq!(
             all,
@@ -153,5 +171,26 @@ mod tests {
                 "tree/watch.sh"
             ]
         );
+    }
+    #[test]
+    fn nothing_is_waited_for_and_nothing_is_endless() {
+        let project = tempfile::tempdir().unwrap();
+        let git = project.path().join(".git");
+        let pipe = |path: &Path| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        };
+        pipe(&git);
+        assert_eq!(led(project.path()), Vec::<PathBuf>::new());
+        fs::remove_file(&git).unwrap();
+        fs::create_dir(&git).unwrap();
+        pipe(&git.join("config"));
+        pipe(&git.join("commondir"));
+        assert_eq!(led(project.path()), Vec::<PathBuf>::new());
+        fs::remove_file(git.join("config")).unwrap();
+        fs::write(git.join("config"), "[include]\n".to_owned() + &"path = ../x\n".repeat(1000)).unwrap();
+        assert_eq!(led(project.path()).len(), MOST);
+        for (value, expected) in [("true", None), ("watchman", None), ("tools/w -x", Some("tools/w"))] {
+            assert_eq!(program(value), expected);
+        }
     }
 }

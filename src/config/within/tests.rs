@@ -226,6 +226,29 @@ fn where_git_goes_on_is_protected_too() {
 }
 
 #[test]
+fn a_repository_that_a_server_made_opens_nothing() {
+    let work =
+        folder(&["team/proj/.git/config", "team/proj/src/", "x/.git/config", "a/data/", "a/.git/config"]);
+    fs::write(work.path().join("x/.git/config"), "[core]\nhooksPath = ../team\n").unwrap();
+    let project = work.path().join("team/proj");
+    let asked = [mount(work.path(), "/work", true), mount(&project, "/proj", true)];
+    let found = within(&server(&[".git"]), &asked).unwrap();
+    for path in ["/proj/.git", "/work/team/proj/.git", "/work/a/.git"] {
+        assert!(inner(&found).contains(&(path, false)), "{path}: {found:?}");
+    }
+    assert!(!inner(&found).contains(&("/work/team", false)), "{found:?}");
+    // A name around another mount's source is none of that mount's, and a pin is no way around a name.
+    let data = folder(&["x"]);
+    let asked = [mount(work.path(), "/w", true), mount(data.path(), "/w/a/data", true)];
+    let found = within(&server(&["a", ".git"]), &asked).unwrap();
+    assert!(inner(&found).contains(&("/w/a", false)), "{found:?}");
+    assert!(inner(&found).contains(&("/w/a/data", true)), "{found:?}");
+    let asked = [mount(work.path(), "/work", true), mount(&project, "/proj", true)];
+    let found = within(&server(&["team", ".git"]), &asked).unwrap();
+    assert!(inner(&found).contains(&("/proj/.git", false)), "{found:?}");
+}
+
+#[test]
 fn so_many_repositories_that_some_would_be_passed_over_are_refused() {
     let group = tempfile::tempdir().unwrap();
     let server = server(&[".git"]);
