@@ -45,7 +45,7 @@ pub const LABEL_SPEC: &str = labels::LABEL_SPEC;
 /// - `SYS_ADMIN`: mounts, namespaces, control groups;
 /// - `NET_ADMIN`: the bridge, the containers' interfaces, the packet filter;
 /// - `SYS_PTRACE`: entering another user's or a non-dumpable process's namespaces: each exec, and crun's hooks;
-/// - `SYS_NICE`: putting the process of a user namespace that is not root's into its group of processors.
+/// - `SYS_NICE`, with `userns` alone: putting the process of a user namespace that is not root's into its group of processors.
 ///
 /// Of those that a privileged container has, these are not needed: `DAC_READ_SEARCH`, `LINUX_IMMUTABLE`,
 /// `NET_BROADCAST`, `IPC_LOCK`, `IPC_OWNER`, `LEASE`, `SYS_RESOURCE`, `SYS_MODULE`, `SYS_RAWIO`, `SYS_BOOT`,
@@ -96,9 +96,9 @@ pub fn create_body(dind: &Dind, shared: &[PathBuf], image_id: &str, owner: &Owne
 }
 
 /// Sixteen hex digits: equal for the same container of the same image. Not of the version: a new one alone is no
-/// reason to end sessions.
+/// reason to end sessions. A new keeper is: it is the daemon's runtime, and looks at each container.
 pub fn hash(dind: &Dind, shared: &[PathBuf], image_id: &str) -> String {
-    let digest = Sha256::digest(format!("{image_id}\n{}", body(dind, shared)));
+    let digest = Sha256::digest(format!("{image_id}\n{}\n{}", keeper::VOLUME, body(dind, shared)));
     hex(&digest)[..16].to_owned()
 }
 
@@ -125,7 +125,8 @@ fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
         host["Privileged"] = true.into();
     } else {
         host["CapDrop"] = json!(["ALL"]);
-        host["CapAdd"] = json!(CAPABILITIES);
+        let is_needed = |capability: &&str| dind.userns || *capability != "SYS_NICE";
+        host["CapAdd"] = CAPABILITIES.into_iter().filter(is_needed).collect();
         // The default profiles forbid mounts to whatever capability; nested containers get profiles of their own.
         host["SecurityOpt"] = json!(["seccomp=unconfined", "apparmor=unconfined"]);
         // What `systempaths=unconfined` stands for: /proc/sys has to be writable for the network's settings, and

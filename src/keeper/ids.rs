@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::Failure;
 use super::json::Json;
-use super::sys::userns::Idler;
+use super::sys::userns::{self, Idler};
 
 /// Where the entry point of the daemon's container writes the range down.
 const RANGE: &str = "/berth/ids";
@@ -158,10 +158,20 @@ pub(super) fn check(range: Range) -> Result<(), Failure> {
     }
     let map = range.map(0);
     match Namespace::make(owner(OsStr::new("")), &map, &map) {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            // What is asked is nonsense, to a kernel that knows the question.
+            let root = File::open("/")?;
+            let said = userns::map_ids(root.as_fd(), root.as_fd());
+            if said.is_err_and(|error| error.raw_os_error() == Some(ENOSYS)) {
+                return refused("the kernel has no id-mapped mounts, and is older than 5.12");
+            }
+            Ok(())
+        }
         Err(error) => refused(&format!("the kernel refuses one: {error}")),
     }
 }
+
+const ENOSYS: i32 = 38;
 
 /// Whether a map, as the kernel shows it, leads to all that the machine has.
 pub(super) fn has_all(map: &str) -> bool {

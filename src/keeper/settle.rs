@@ -4,10 +4,11 @@
 //! change of the range would hide all images and volumes. Here they come along, before the daemon starts.
 //!
 //! It may be cut off anywhere and done again: a file's owner tells whether it has been seen to, and a folder is renamed when
-//! all in it has been.
+//! all in it has been. A file tells in which direction it was going: what was begun is finished before anything else, also
+//! where the other direction is asked for by now.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, Metadata};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ use super::{Failure, Words, range};
 /// before, and stays.
 const IMAGES: [&str; 4] = ["overlay2", "vfs", "buildkit", "image"];
 const VOLUMES: [&str; 1] = ["volumes"];
+
+/// In the daemon's folder, while something is moved: the direction.
+const MOVING: &str = ".berth-settle";
 
 /// `S_ISUID | S_ISGID`: a new owner takes them from a file.
 const BITS: u32 = 0o6000;
@@ -59,6 +63,26 @@ impl Settle {
     }
 
     fn settle(&self) -> io::Result<Moved> {
+        let other = Self { is_mapped: !self.is_mapped, folder: self.folder.clone(), ..*self };
+        if fs::read_to_string(self.folder.join(MOVING)).is_ok_and(|begun| begun == other.direction()) {
+            other.move_all()?;
+        }
+        self.move_all()
+    }
+
+    fn direction(&self) -> &'static str {
+        if self.is_mapped { "mapped" } else { "plain" }
+    }
+
+    /// Before the first file has another owner.
+    fn note(&self) -> io::Result<()> {
+        let mut file = File::create(self.folder.join(MOVING))?;
+        file.write_all(self.direction().as_bytes())?;
+        file.sync_all()?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn move_all(&self) -> io::Result<Moved> {
         let ids = self.range.first;
         let mapped = self.folder.join(format!("{ids}.{ids}"));
         let plain = self.folder.clone();
@@ -73,18 +97,19 @@ impl Settle {
                 moved.left.push((what, from.clone()));
                 continue;
             }
+            self.note()?;
             DirBuilder::new().recursive(true).mode(0o710).create(&to)?;
             for name in there {
                 self.give(name, &from.join(name), &mut moved)?;
-                // A folder that a daemon has just made.
-                match fs::remove_dir_all(to.join(name)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => fs::rename(from.join(name), to.join(name))?,
-                }
+                set_aside(&to, name)?;
+                fs::rename(from.join(name), to.join(name))?;
             }
             moved.what.push(what);
         }
-        Ok(moved)
+        match fs::remove_file(self.folder.join(MOVING)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(moved),
+        }
     }
 
     /// Gives the files of containers in `folder` their owners; the rest in it is the daemon's.
@@ -165,6 +190,19 @@ impl Settle {
             _ => id,
         }
     }
+}
+
+/// Makes room for a folder of that name. Mostly a daemon has just made the one that is there; what is in it is not looked at,
+/// and stays.
+fn set_aside(folder: &Path, name: &str) -> io::Result<()> {
+    let there = folder.join(name);
+    match fs::remove_dir(&there) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => return Ok(()),
+    }
+    let mut aside = (1..).map(|n| folder.join(format!("{name}.aside-{n}")));
+    aside.find(|path| !path.exists()).map_or(Ok(()), |aside| fs::rename(there, aside))
 }
 
 fn is_full(error: &io::Error) -> bool {

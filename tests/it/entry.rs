@@ -137,6 +137,8 @@ fn containers_have_users_of_their_own_where_the_kernel_gives_them() {
         BERTH_USERNS=
         keeper 'case $1 in ids) echo "berth: no room" >&2; exit 1 ;; esac'
         try refused
+        mkdir -p $data/2000000000.2000000000/image
+        ( try gone ) || :
         BERTH_IDS=
         try none"#;
     let expected = "berth: note: users: settle /var/lib/docker 2000000000:1000 mapped\n\
@@ -149,6 +151,7 @@ fn containers_have_users_of_their_own_where_the_kernel_gives_them() {
         unwanted: none /var/lib/docker \n\
         berth: note: users: containers have no user namespaces here: no room\n\
         refused: none /var/lib/docker \n\
+        berth: containers can have no user namespaces here any more (no room); set userns = false in [dind], then type: berth up\n\
         none: none /var/lib/docker";
     prints(&[], script, expected);
 }

@@ -14,17 +14,26 @@ choose_ids() {
     rm -f /berth/ids
     kind=plain
     if [ "${BERTH_USERNS:-}" != false ]; then
-        if why=$(/berth/keeper ids "$BERTH_IDS" 2>&1); then
-            ids=$BERTH_IDS
+        if why=$(may_have_ids); then
+            kind=mapped
+        elif [ -d "$data/${BERTH_IDS%:*}.${BERTH_IDS%:*}/image" ]; then
+            # What is here belongs to the range, and nobody has asked for less. The kernel may have been short of something.
+            sleep 1
+            why=$(may_have_ids) || die "containers can have no user namespaces here any more (${why#berth: });" \
+                "set userns = false in [dind], then type: berth up"
             kind=mapped
         else
             note "users: containers have no user namespaces here: ${why#berth: }"
         fi
+        [ $kind = plain ] || ids=$BERTH_IDS
     fi
     moved=$(/berth/keeper settle "$data" "$BERTH_IDS" $kind) || die "cannot move the images and volumes of before"
     [ -z "$moved" ] || echo "$moved" | while read -r line; do note "users: $line"; done
     [ -z "$ids" ] || take_ids
 }
+
+# Prints why not.
+may_have_ids() { /berth/keeper ids "$BERTH_IDS" 2>&1; }
 
 # As dockerd wants to have it.
 take_ids() {

@@ -142,6 +142,18 @@ fn a_daemons_files_come_along_also_after_a_cut() {
     assert!(plain.join("containers/1/hosts").exists() && !plain.join("volumes").exists());
     assert_eq!(settle(plain, "mapped"), "");
 
+    // Cut off between the layers and the list of images, and then asked for the other direction: all goes back.
+    fs::rename(mapped.join("image"), plain.join("image")).unwrap();
+    fs::write(plain.join(".berth-settle"), "mapped").unwrap();
+    assert_eq!(settle(plain, "plain"), "gave the images and volumes in the daemon back to the machine's ids");
+    assert_eq!(owner_of(&plain.join("overlay2/1/diff/home/me")), (999, 5));
+    assert!(plain.join("image").exists() && !mapped.join("overlay2").exists());
+    assert!(!plain.join(".berth-settle").exists());
+    // What a daemon has made there meanwhile is no image, and stays all the same.
+    fs::create_dir_all(mapped.join("overlay2/l")).unwrap();
+    assert_eq!(settle(plain, "mapped"), "gave the images and volumes in the daemon to its own ids");
+    assert!(mapped.join("overlay2.aside-1/l").exists() && mapped.join("overlay2/1").exists());
+
     // An older berth has used the same volume meanwhile.
     make("volumes/b/_data/x", (0, 0));
     let said = settle(plain, "mapped");
