@@ -25,11 +25,13 @@ pub(crate) fn at_once<T: Send, R: Send>(items: Vec<T>, work: impl Fn(usize, T) -
 pub(crate) fn eventually<T>(what: &str, within: Duration, mut done: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
+        let asked = Instant::now();
         if let Some(value) = done() {
             return value;
         }
         assert!(began.elapsed() < within, "{what} did not happen within {within:?}");
-        std::thread::sleep(Duration::from_millis(20));
+        // Who asks by the docker command has a processor busy meanwhile, which what is waited for needs.
+        std::thread::sleep(asked.elapsed().mul_f32(2.0).max(Duration::from_millis(20)));
     }
 }
 
