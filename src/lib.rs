@@ -21,7 +21,7 @@
 //! | configuration | [`config`]: `berth.toml` and flags; `config::settings` has each setting of a server once (`every`) |
 //! | what is read and written | [`docker_cli`]: the docker CLI's own files; [`observe`]: trace, journal, standard error; [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
 //! | words | [`rpc`]: lines and JSON-RPC; [`values`]: what a setting's text means |
-//! | the ground | [`failure`]: what an error means to others; [`human`]: sizes, times, tables |
+//! | the ground | [`failure`]: what an error means to others; [`human`]: sizes, times, tables; [`regular`]: files that may be anything |
 //!
 //! Modules of one floor do not know each other.
 //!
@@ -50,6 +50,7 @@ pub mod history;
 pub mod human;
 pub mod logging;
 pub mod observe;
+pub mod regular;
 pub mod rpc;
 pub mod runner;
 pub mod secrets;

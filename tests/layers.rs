@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 12] = [
     &["config"],
     &["docker_cli", "observe", "runner"],
     &["rpc", "values"],
-    &["failure", "human"],
+    &["failure", "human", "regular"],
 ];
 
 /// Programs of their own, and the list of the modules.

@@ -1,22 +1,18 @@
 //! Reads clients' files. A project may hold anything under their names: a pipe that nobody writes to, a device, gigabytes.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use crate::regular;
 
 /// No client's configuration is longer (bytes).
 const LONGEST: u64 = 4 << 20;
 
 /// The text of a regular file that is not too long.
 pub fn read(path: &Path) -> io::Result<String> {
-    // Without waiting for whoever writes to a pipe.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
+    let Some(file) = regular::open(path)? else {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
-    }
+    };
     let mut text = String::new();
     if file.take(LONGEST + 1).read_to_string(&mut text)? as u64 > LONGEST {
         let error = format!("it is longer than {} MiB", LONGEST >> 20);
@@ -27,6 +23,8 @@ pub fn read(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

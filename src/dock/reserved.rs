@@ -15,11 +15,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::path::Arg;
 
 use super::docker::{DockerError, Engine};
 use super::labels::{LABEL_RESERVED, managed_by_filter};
@@ -88,7 +90,7 @@ pub async fn reserve(state: &Path, within: &mut Within) -> Result<Reserved, Rese
             continue;
         };
         let failed = |source: io::Error| ReserveError::Place { path: path.clone(), source };
-        let opened = open(folder).map_err(failed)?;
+        let opened = open(CWD, folder).map_err(failed)?;
         let key = key(&opened.metadata().map_err(failed)?);
         if !reserved.records.contains_key(&key) {
             let record = hold(&state.join(FOLDER), &key, folder).await;
@@ -110,9 +112,10 @@ pub async fn reserve(state: &Path, within: &mut Within) -> Result<Reserved, Rese
     Ok(reserved)
 }
 
-fn open(folder: &Path) -> io::Result<File> {
+/// Never by a link at its end.
+fn open(at: impl AsFd, folder: impl Arg) -> io::Result<File> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(folder, flags, Mode::empty())?.into())
+    Ok(rustix::fs::openat(at, folder, flags, Mode::empty())?.into())
 }
 
 fn key(folder: &fs::Metadata) -> String {
@@ -162,7 +165,7 @@ fn make(
     };
     // A person's, or another program's, or gone again: the next look tells.
     let made = || ReserveError::Made(path.to_owned());
-    let place = open_in(folder, name).map_err(|_| made())?;
+    let place = open(folder, name).map_err(|_| made())?;
     let found = place.metadata().map_err(failed)?;
     if !is_reserved(path, &found) || place.try_lock_shared().is_err() || !is_at(&place, path) {
         return Err(made());
@@ -172,11 +175,6 @@ fn make(
         writeln!(record, "made {device} {inode} {} {name}", found.mode() & MODE).map_err(failed)?;
     }
     Ok((place, (device, inode)))
-}
-
-fn open_in(folder: &File, name: &str) -> io::Result<File> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?.into())
 }
 
 /// What a record says.
@@ -229,7 +227,7 @@ impl Record {
     /// Removes what is there; gives its paths.
     fn remove(&self, key: &str) -> io::Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
-        let folder = match open(&self.folder) {
+        let folder = match open(CWD, &self.folder) {
             Ok(folder) if self::key(&folder.metadata()?) == key => folder,
             // The project was moved or removed; what was in it went along.
             Ok(_) => return Ok(removed),
@@ -239,7 +237,7 @@ impl Record {
             Err(error) => return Err(error),
         };
         for name in &self.about {
-            let Ok(place) = open_in(&folder, name) else { continue };
+            let Ok(place) = open(&folder, name) else { continue };
             // Who has it locked clears it away later.
             if !self.is_ours(name, &place.metadata()?) || place.try_lock().is_err() {
                 continue;

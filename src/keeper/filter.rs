@@ -85,17 +85,24 @@ const PART: usize = 31;
 /// A part for each of two ways, and the refusal of any other.
 pub(super) const LENGTH: usize = 2 * PART + 1;
 
-/// Empty where nobody has written down the numbers.
-static PROGRAM: &[Instruction] = if cfg!(target_arch = "x86_64") {
-    &program(&X86_64, &I386)
-} else if cfg!(target_arch = "aarch64") {
-    &program(&AARCH64, &ARM)
-} else {
-    &[]
-};
+static PROGRAM: &[Instruction] = for_this_machine(&program(&X86_64, &I386), &program(&AARCH64, &ARM));
 
 pub(super) const fn program(native: &Abi, compatible: &Abi) -> [Instruction; LENGTH] {
     joined(part(native), part(compatible))
+}
+
+/// The one for the architecture that we are built for; empty where nobody has written down the numbers.
+pub(super) const fn for_this_machine(
+    x86_64: &'static [Instruction],
+    aarch64: &'static [Instruction],
+) -> &'static [Instruction] {
+    if cfg!(target_arch = "x86_64") {
+        x86_64
+    } else if cfg!(target_arch = "aarch64") {
+        aarch64
+    } else {
+        &[]
+    }
 }
 
 /// A part behind the other; what is meant for neither is refused.

@@ -5,7 +5,9 @@
 //! pointers: a call that has its mode in memory is answered as if the kernel did not know it. Programs then take the
 //! older call. `mkdir` needs no rule, because the kernel drops these bits from its mode.
 
-use super::filter::{ALLOW, AND, ARCHITECTURE, NUMBER, REFUSE, X32, check, done, joined, load};
+use super::filter::{
+    ALLOW, AND, ARCHITECTURE, NUMBER, REFUSE, X32, check, done, for_this_machine, joined, load,
+};
 use super::sys::Instruction;
 
 /// `BPF_JMP | BPF_JSET | BPF_K`.
@@ -75,14 +77,8 @@ const PART: usize = 31;
 /// A part for each of two ways, and the refusal of any other.
 pub(super) const LENGTH: usize = 2 * PART + 1;
 
-/// Empty where nobody has written down the numbers.
-pub(super) static PROGRAM: &[Instruction] = if cfg!(target_arch = "x86_64") {
-    &program(&X86_64, &I386)
-} else if cfg!(target_arch = "aarch64") {
-    &program(&AARCH64, &ARM)
-} else {
-    &[]
-};
+pub(super) static PROGRAM: &[Instruction] =
+    for_this_machine(&program(&X86_64, &I386), &program(&AARCH64, &ARM));
 
 pub(super) const fn program(native: &Calls, compatible: &Calls) -> [Instruction; LENGTH] {
     joined(part(native), part(compatible))

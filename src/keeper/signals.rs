@@ -5,7 +5,8 @@
 //! server that PID 1 has started may ask whether its parent is there. `kill(-1)` does not reach PID 1 (kill(2)).
 
 use super::filter::{
-    ALLOW, AND, ARCHITECTURE, FIRST, KEEPER, NUMBER, REFUSE, SECOND, THIRD, X32, check, done, joined, load,
+    ALLOW, AND, ARCHITECTURE, FIRST, KEEPER, NUMBER, REFUSE, SECOND, THIRD, X32, check, done,
+    for_this_machine, joined, load,
 };
 use super::sys::Instruction;
 
@@ -29,14 +30,8 @@ const PART: usize = 18;
 /// A part for each of two ways, and the refusal of any other.
 pub(super) const LENGTH: usize = 2 * PART + 1;
 
-/// Empty where nobody has written down the numbers.
-pub(super) static PROGRAM: &[Instruction] = if cfg!(target_arch = "x86_64") {
-    &program(&X86_64, &I386)
-} else if cfg!(target_arch = "aarch64") {
-    &program(&AARCH64, &ARM)
-} else {
-    &[]
-};
+pub(super) static PROGRAM: &[Instruction] =
+    for_this_machine(&program(&X86_64, &I386), &program(&AARCH64, &ARM));
 
 pub(super) const fn program(native: &Calls, compatible: &Calls) -> [Instruction; LENGTH] {
     joined(part(native), part(compatible))

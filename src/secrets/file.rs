@@ -1,14 +1,13 @@
 //! A secret in a file. Nothing that blocks, and nothing without an end: a regular file, its first 64 KiB.
 
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
-
 use super::LONGEST;
 use super::error::Why;
+use crate::regular;
 
 /// Who but the owner may read it.
 const OTHERS: u32 = 0o044;
@@ -31,18 +30,12 @@ pub(super) async fn read(path: &Path, within: Duration) -> Result<Vec<u8>, Why> 
 
 /// What it holds, and its mode.
 fn read_now(path: &Path) -> Result<(Vec<u8>, u32), Why> {
-    let mut options = std::fs::OpenOptions::new();
-    // A named pipe would wait for its writer.
-    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let file = options.open(path).map_err(Why::Unreadable)?;
-    let metadata = file.metadata().map_err(Why::Unreadable)?;
-    if !metadata.is_file() {
-        return Err(Why::NoFile);
-    }
+    let file = regular::open(path).map_err(Why::Unreadable)?.ok_or(Why::NoFile)?;
+    let mode = file.metadata().map_err(Why::Unreadable)?.mode();
     let mut bytes = Vec::new();
     file.take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(Why::Unreadable)?;
     if bytes.len() > LONGEST {
         return Err(Why::TooLong);
     }
-    Ok((bytes, metadata.mode()))
+    Ok((bytes, mode))
 }

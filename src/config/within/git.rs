@@ -3,12 +3,10 @@
 //!
 //! Only what a project's own files say is looked at. What the person's configuration names belongs to the person.
 
-use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::OFlags;
+use crate::regular;
 
 /// Of a longer file the rest is not read (bytes).
 const LONGEST: u64 = 64 << 10;
@@ -40,17 +38,15 @@ pub(super) fn led(project: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    // What an absolute path means to this person's git lies in the same tree or in nobody's mount.
+    // The names have that.
     found.retain(|path| !path.starts_with(project.join(".git")));
     found.truncate(MOST);
     found
 }
 
 fn text(file: &Path) -> Option<String> {
-    // A server may have put a pipe there, at which an ordinary opening waits for ever.
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(file).ok();
-    let file: File = file.filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
+    // A server may have put anything there.
+    let file = regular::open(file).ok()??;
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned())
@@ -172,6 +168,7 @@ mod tests {
             ]
         );
     }
+
     #[test]
     fn nothing_is_waited_for_and_nothing_is_endless() {
         let project = tempfile::tempdir().unwrap();

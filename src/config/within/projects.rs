@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// How many folders are looked through. Some milliseconds for a thousand.
-pub(super) const FOLDERS: usize = 20_000;
+const FOLDERS: usize = 20_000;
 /// How many repositories there may be. Each has a mount of its own for each of its protected names.
 pub(super) const PROJECTS: usize = 200;
 /// How deep they are looked for.
-pub(super) const DEPTH: usize = 3;
+const DEPTH: usize = 3;
 /// What tools fill by themselves.
 const FILLED: [&str; 2] = ["node_modules", "target"];
 
