@@ -109,6 +109,9 @@ pub async fn run(
         && !report.passed
     {
         drop(abandoned::keep(own.scratch.path()));
+        // What was found stands beside the traces that explain it.
+        let found = serde_json::to_vec_pretty(report)?;
+        std::fs::write(own.scratch.path().join("report.json"), found)?;
         report.kept = Some(own.scratch.keep());
     }
     Ok(report)
