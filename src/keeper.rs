@@ -4,9 +4,9 @@
 //! go, by any death, `hold` ends the container in order. `exec` becomes the MCP server, unless `hold` started the
 //! server ahead of its session. `ping` is the health check of the DinD daemon. `resolve` answers sessions' questions
 //! for names there, and `egress` forwards what a session with a list of names may reach. Called `runtime`, it is the
-//! daemon's runtime for session containers, and looks at each before it runs; `plain` is the runtime of all others. `ids`
-//! and `settle` see to the daemon's range of ids before it starts. `probe` looks at a container's walls from inside for
-//! `berth validate`.
+//! daemon's runtime for session containers, and looks at each before it runs; called `runtime-gvisor`, it has gVisor run
+//! them, and `guard` stands beside these; `plain` is the runtime of all others. `ids` and `settle` see to the daemon's range
+//! of ids before it starts. `probe` looks at a container's walls from inside for `berth validate`.
 //!
 //! It needs only std, so the build script can make it a small static program that runs in any image. It must never end
 //! while the lifeline is held. It must never stay after the lifeline is gone, whatever the server does. It must spend
@@ -20,6 +20,10 @@ mod egress;
 mod exec;
 #[path = "keeper/filter.rs"]
 mod filter;
+#[path = "keeper/guard.rs"]
+mod guard;
+#[path = "keeper/gvisor.rs"]
+mod gvisor;
 #[path = "keeper/hold.rs"]
 mod hold;
 #[path = "keeper/ids.rs"]
@@ -70,14 +74,17 @@ use std::time::Duration;
 use std::{env, fmt};
 
 use needs::Needs;
+use runtime::Real;
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
     let name = words.next().unwrap_or_default();
-    let done = match Path::new(&name).file_name().and_then(|name| name.to_str()) {
-        Some(runtime::NAME) => runtime::run(&words.collect::<Vec<_>>()),
-        Some(runtime::PLAIN_NAME) => runtime::run_plain(&words.collect::<Vec<_>>()),
-        _ => Subcommand::parse(words).and_then(Subcommand::execute),
+    let done = match Real::called(&name) {
+        Some(real) => runtime::run(real, &words.collect::<Vec<_>>()),
+        None if Path::new(&name).file_name() == Some(runtime::PLAIN_NAME.as_ref()) => {
+            runtime::run_plain(&words.collect::<Vec<_>>())
+        }
+        None => Subcommand::parse(words).and_then(Subcommand::execute),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -139,6 +146,7 @@ enum Subcommand {
     Hold(Hold),
     Egress(egress::Forwarder),
     Exec { needs: Needs, program: OsString, arguments: Vec<OsString> },
+    Guard(guard::Options),
     Ids(ids::Range),
     Ping { socket: OsString },
     Settle(settle::Settle),
@@ -195,6 +203,7 @@ impl Subcommand {
                 Words(word.into_iter()).exactly("--")?;
                 Self::Exec { needs, program: words.next("a command")?, arguments: words.0.by_ref().collect() }
             }
+            guard::NAME => Self::Guard(guard::Options::parse(&mut words)?),
             "ids" => Self::Ids(range(&mut words)?),
             "settle" => Self::Settle(settle::Settle::parse(&mut words)?),
             "ping" => Self::Ping { socket: words.next("a socket")? },
@@ -214,6 +223,7 @@ impl Subcommand {
             Self::Hold(options) => hold::hold(&options),
             Self::Egress(forwarder) => forwarder.execute().map(|()| 0),
             Self::Exec { needs, program, arguments } => Err(exec::exec(&needs, &program, &arguments)),
+            Self::Guard(options) => guard::guard(&options).map(|()| 0),
             Self::Ids(range) => ids::check(range).map(|()| 0),
             Self::Settle(settle) => settle.execute().map(|()| 0),
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),

@@ -19,6 +19,8 @@ pub(super) mod lookup;
 pub(super) mod names;
 #[path = "egress/netlink.rs"]
 pub(super) mod netlink;
+#[path = "egress/outside.rs"]
+pub(super) mod outside;
 #[path = "egress/pump.rs"]
 mod pump;
 #[path = "egress/reach.rs"]
@@ -144,8 +146,9 @@ impl Wanted {
     }
 }
 
-/// Closes the local network to a container that is about to start, unless it may reach it.
-pub(super) fn close(id: &OsStr) -> Result<(), String> {
+/// Closes the local network to a container that is about to start, unless it may reach it; from outside of it, if no route of
+/// its namespace binds it.
+pub(super) fn close(id: &OsStr, from_outside: bool) -> Result<(), String> {
     let pending = Path::new(PENDING).join(id);
     let failed = |error: io::Error| format!("the local network cannot be closed to it: {error}");
     let text = fs::read_to_string(&pending).map_err(failed)?;
@@ -159,14 +162,18 @@ pub(super) fn close(id: &OsStr) -> Result<(), String> {
     if interfaces.lines().filter_map(|line| line.split_once(':')).all(|(name, _)| name.trim() == "lo") {
         return Ok(());
     }
+    if from_outside {
+        return outside::close(pid, id).map_err(failed);
+    }
     let closed = || netlink::set(&reach::LAN.map(|(network, _)| (Route::Prohibited, network)));
     namespace(pid).and_then(|namespace| netlink::inside(namespace, closed)).map_err(failed)
 }
 
-/// A container that was made and never started is removed.
+/// A container is removed.
 pub(super) fn forget(id: &OsStr) {
     // Mostly it has started, and nothing is there.
     let _ = fs::remove_file(Path::new(PENDING).join(id));
+    outside::forget(id);
 }
 
 fn namespace(pid: u32) -> io::Result<File> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::{env, io, process};
 
 use super::json::{or_null, quoted};
+use super::sys;
 
 pub(super) fn limits() -> io::Result<String> {
     let status = fs::read_to_string("/proc/self/status")?;
@@ -18,7 +19,8 @@ pub(super) fn limits() -> io::Result<String> {
         or_null(uid),
         or_null(field(&status, "CapEff").map(quoted)),
         or_null(field(&status, "CapBnd").map(quoted)),
-        field(&status, "NoNewPrivs") == Some("1"),
+        // Not every kernel writes it into the file.
+        sys::has_no_new_privileges(),
         number("Seccomp"),
         or_null(memory_bytes),
         or_null(pids),

@@ -88,7 +88,8 @@ impl Locks {
     }
 }
 
-fn lock(folder: &Path) -> io::Result<Option<File>> {
+/// `None` where somebody else has the lock.
+pub(super) fn lock(folder: &Path) -> io::Result<Option<File>> {
     let file = File::open(folder)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),

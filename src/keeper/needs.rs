@@ -15,6 +15,9 @@ use super::{Failure, Words};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs {
+    /// Whether the container has a kernel of its own, which gives files numbers of its own. The daemon's runtime has compared
+    /// the real ones then, and a process of its watches what must stay as it is (`guard.rs`).
+    own_kernel: bool,
     mounts: Vec<Expected>,
     /// Those that lie in another.
     within: Vec<Within>,
@@ -53,6 +56,7 @@ impl Needs {
                 self.within
                     .push(within.ok_or_else(|| Failure::usage(format_args!("`{word}` is not {WHAT}")))?);
             }
+            "--own-kernel" => self.own_kernel = true,
             "--plain-modes" => self.plain_modes = true,
             "--home" => self.home = Some(words.next("a folder")?),
             _ => return Ok(false),
@@ -61,6 +65,9 @@ impl Needs {
     }
 
     pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.own_kernel {
+            return within::check_places(&self.within);
+        }
         self.mounts.iter().try_for_each(Expected::check)?;
         within::check(&self.within)
     }
@@ -71,7 +78,7 @@ impl Needs {
 
     /// The mounts that must stay as they are.
     pub(super) fn watch(&self) -> io::Result<Option<within::Watch>> {
-        within::Watch::open(&self.within)
+        if self.own_kernel { Ok(None) } else { within::Watch::open(&self.within) }
     }
 
     /// The variable to set, if any.

@@ -12,13 +12,17 @@ use std::{env, hint, process, thread};
 use super::json::{or_null, quoted};
 use super::limits::limits;
 use super::names::names;
-use super::{Failure, Words};
+use super::{Failure, Words, sys};
+
+/// In the first line of its log.
+const GVISOR: &[u8] = b"gVisor";
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Probe {
     Limits,
+    Kernel,
     Processes,
     Connect(SocketAddr),
     Listen { port: u16, time: Duration },
@@ -36,6 +40,7 @@ impl Probe {
     pub(super) fn parse(words: &mut Words<impl Iterator<Item = OsString>>) -> Result<Self, Failure> {
         Ok(match words.text("a probe")?.as_str() {
             "limits" => Self::Limits,
+            "kernel" => Self::Kernel,
             "processes" => Self::Processes,
             "connect" => {
                 let address: IpAddr = words.parsed("an IP address")?;
@@ -62,8 +67,11 @@ impl Probe {
     }
 
     pub(super) fn execute(self) -> Result<(), Failure> {
+        // What a server reads out of it, or writes into it, would be its own word.
+        sys::forbid_dumping()?;
         Ok(match self {
             Self::Limits => print(limits()?),
+            Self::Kernel => print(kernel()?),
             Self::Processes => print(processes()?),
             Self::Connect(address) => print(connect(address)),
             Self::Listen { port, time } => listen(port, time),
@@ -84,6 +92,14 @@ impl Probe {
 
 fn print(line: impl fmt::Display) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
+}
+
+/// Which kernel serves this process. A container without capabilities may read the log of its own kernel only.
+fn kernel() -> io::Result<String> {
+    let version = fs::read_to_string("/proc/version")?;
+    let log = sys::kernel_log().unwrap_or_default();
+    let says_gvisor = log.windows(GVISOR.len()).any(|words| words == GVISOR);
+    Ok(format!("{{\"version\":{},\"says_gvisor\":{says_gvisor}}}", quoted(version.trim_end())))
 }
 
 fn processes() -> io::Result<String> {

@@ -14,7 +14,7 @@ mod apart;
 #[path = "runtime/plan.rs"]
 mod plan;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -27,35 +27,69 @@ pub(super) use plan::Plan;
 #[cfg(test)]
 pub(super) use plan::read_only;
 
-use super::json::{self, Json};
-use super::{Failure, egress, protocol, sys};
 
-/// What the program is called then.
-pub(super) const NAME: &str = "runtime";
+use super::guard::Guard;
+use super::json::{self, Json};
+use super::{Failure, egress, gvisor, protocol, sys};
+
+/// What the program is called for containers that are no session's.
 pub(super) const PLAIN_NAME: &str = "plain";
 
-/// The real one; the daemon's entry point puts it there.
+/// crun or runc; the daemon's entry point puts it there.
 const REAL: &str = "/berth/oci";
 
 /// Options in front of the request whose value is a word of its own.
 const WITH_VALUE: [&str; 6] = ["--root", "--log", "--log-format", "--criu", "--rootless", "--cgroup-manager"];
 
+/// The runtime that does the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Real {
+    /// Containers share the daemon's kernel.
+    Shared,
+    /// Each has a kernel of its own.
+    Gvisor,
+}
+
+impl Real {
+    /// By what the program is called.
+    pub(super) fn called(name: &OsStr) -> Option<Self> {
+        match Path::new(name).file_name()?.to_str()? {
+            "runtime" => Some(Self::Shared),
+            "runtime-gvisor" => Some(Self::Gvisor),
+            _ => None,
+        }
+    }
+
+    fn command(self) -> Command {
+        match self {
+            Self::Shared => Command::new(REAL),
+            Self::Gvisor => gvisor::command(),
+        }
+    }
+
+    /// Whoever does for the container what a kernel of its own cannot, before it is made.
+    fn guard(self, plan: &Plan) -> Result<Option<Guard>, String> {
+        (self == Self::Gvisor).then(|| Guard::post(&plan.guarded)).transpose()
+    }
+}
+
 /// Gives the exit code.
-pub(super) fn run(words: &[OsString]) -> Result<u8, Failure> {
+pub(super) fn run(real: Real, words: &[OsString]) -> Result<u8, Failure> {
     let Some(create) = Create::parse(words) else {
         if let Some(start) = Start::parse(words) {
-            start.close_network().map_err(|why| {
+            start.close_network(real).map_err(|why| {
                 let why = format!("{}{why}", protocol::REFUSED);
                 tell(start.log.as_deref(), &why);
                 Failure::new(Failure::FAILED, why)
             })?;
         }
-        if let Some((_, name, [.., id])) = split(words)
-            && name == "delete"
-        {
+        if let Some(("delete", _, [.., id])) = request(words) {
             egress::forget(id);
         }
-        return Err(as_it_is(words));
+        return match real {
+            Real::Shared => Err(as_it_is(words)),
+            Real::Gvisor => gvisor::run(words),
+        };
     };
     let refused = |why: String| {
         let why = format!("{}{why}", protocol::REFUSED);
@@ -64,16 +98,20 @@ pub(super) fn run(words: &[OsString]) -> Result<u8, Failure> {
     };
     let mut config = create.config().map_err(refused)?;
     let plan = create.plan(&config).map_err(refused)?;
+    if real == Real::Gvisor && plan.network.told().is_some() {
+        return Err(refused("a list of names cannot be its network under gVisor".to_owned()));
+    }
     plan.close_told(&mut config).map_err(refused)?;
-    let apart = create.set_apart(&mut config, &plan.foreign(), plan.network.told().is_some());
+    let apart = create.set_apart(real, &mut config, &plan.foreign(), plan.network.told().is_some());
     let apart = apart.map_err(refused)?;
-    let made = Command::new(REAL).args(words).status()?;
+    let guard = real.guard(&plan).map_err(refused)?;
+    let made = real.command().args(words).status()?;
     drop(apart);
     if !made.success() {
-        return Ok(code(made));
+        return Ok(exit_code(made));
     }
-    create.check(&plan).map(|()| 0).map_err(|why| {
-        create.undo();
+    create.check(real, &plan, guard).map(|()| 0).map_err(|why| {
+        create.undo(real);
         refused(why)
     })
 }
@@ -81,8 +119,9 @@ pub(super) fn run(words: &[OsString]) -> Result<u8, Failure> {
 /// The same for a container that is no session's.
 pub(super) fn run_plain(words: &[OsString]) -> Result<u8, Failure> {
     let Some(create) = Create::parse(words) else { return Err(as_it_is(words)) };
-    let prepared =
-        create.config().and_then(|mut config| create.set_apart(&mut config, &Foreign::default(), false));
+    let prepared = create
+        .config()
+        .and_then(|mut config| create.set_apart(Real::Shared, &mut config, &Foreign::default(), false));
     let apart = prepared.map_err(|why| {
         tell(create.log.as_deref(), &why);
         Failure::new(Failure::FAILED, why)
@@ -90,7 +129,7 @@ pub(super) fn run_plain(words: &[OsString]) -> Result<u8, Failure> {
     if apart.is_none() {
         return Err(as_it_is(words));
     }
-    Ok(code(Command::new(REAL).args(words).status()?))
+    Ok(exit_code(Command::new(REAL).args(words).status()?))
 }
 
 /// Only gives an error: else the real runtime is in our place.
@@ -98,8 +137,26 @@ fn as_it_is(words: &[OsString]) -> Failure {
     Command::new(REAL).args(words).exec().into()
 }
 
-fn code(status: ExitStatus) -> u8 {
-    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Failure::FAILED)
+/// The real one's exit code.
+pub(super) fn exit_code(ended: ExitStatus) -> u8 {
+    ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Failure::FAILED)
+}
+
+/// The value of an option.
+pub(super) fn value(words: &[OsString], option: &str) -> Option<PathBuf> {
+    let at = words.iter().position(|word| word == option)?;
+    words.get(at + 1).map(PathBuf::from)
+}
+
+/// A request: its name, what stands in front of it, and what follows.
+pub(super) fn request(words: &[OsString]) -> Option<(&str, &[OsString], &[OsString])> {
+    let mut at = 0;
+    while words.get(at)?.to_str()?.starts_with('-') {
+        at += if WITH_VALUE.iter().any(|option| words[at] == *option) { 2 } else { 1 };
+    }
+    let (options, request) = words.split_at(at);
+    let (name, request) = request.split_first()?;
+    Some((name.to_str()?, options, request))
 }
 
 /// The request to make a container.
@@ -107,6 +164,8 @@ fn code(status: ExitStatus) -> u8 {
 pub(super) struct Create {
     /// What stands in front of it.
     options: Vec<OsString>,
+    /// Where the real one keeps what it knows.
+    root: Option<PathBuf>,
     log: Option<PathBuf>,
     bundle: PathBuf,
     pid_file: PathBuf,
@@ -116,10 +175,11 @@ pub(super) struct Create {
 impl Create {
     /// `None` for other requests.
     pub(super) fn parse(words: &[OsString]) -> Option<Self> {
-        let (options, name, request) = split(words)?;
+        let (name, options, request) = request(words)?;
         (name == "create").then_some(())?;
         Some(Self {
             options: options.to_vec(),
+            root: value(options, "--root"),
             log: value(options, "--log"),
             bundle: value(request, "--bundle")?,
             pid_file: value(request, "--pid-file")?,
@@ -139,11 +199,12 @@ impl Create {
     /// Writes the configuration where that, or somebody before, has changed it.
     fn set_apart(
         &self,
+        real: Real,
         config: &mut Json,
         foreign: &Foreign<'_>,
         is_changed: bool,
     ) -> Result<Option<Apart>, String> {
-        let apart = apart::prepare(config, &self.id, foreign)?;
+        let apart = apart::prepare(real, config, &self.id, foreign)?;
         if is_changed || apart.is_some() {
             let file = self.file();
             fs::write(&file, config.to_string())
@@ -161,15 +222,22 @@ impl Create {
     }
 
     /// Whether that is what was made.
-    fn check(&self, plan: &Plan) -> Result<(), String> {
+    fn check(&self, real: Real, plan: &Plan, guard: Option<Guard>) -> Result<(), String> {
         let pid: u32 = read(&self.pid_file)?.trim().parse().map_err(|_| "it has no process")?;
-        plan.check(&open(&PathBuf::from(format!("/proc/{pid}/root")))?)?;
+        let looked_at = match real {
+            Real::Shared => pid,
+            Real::Gvisor => {
+                gvisor::gofer(self.root.as_deref().ok_or("nobody says where it is known")?, &self.id)?
+            }
+        };
+        plan.check(&open(&PathBuf::from(format!("/proc/{looked_at}/root")))?)?;
+        guard.map_or(Ok(()), |guard| guard.begin(pid, looked_at))?;
         plan.network.begin(pid, &self.id, plan.told().as_deref())
     }
 
     /// Nobody else will: who is told that a container wasn't made doesn't remove it.
-    fn undo(&self) {
-        let mut remove = Command::new(REAL);
+    fn undo(&self, real: Real) {
+        let mut remove = real.command();
         remove.args(&self.options).args(["delete", "--force"]).arg(&self.id);
         // Where it fails, its process still never goes on.
         let _ = remove.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -187,30 +255,14 @@ pub(super) struct Start {
 impl Start {
     /// `None` for other requests.
     pub(super) fn parse(words: &[OsString]) -> Option<Self> {
-        let (options, name, request) = split(words)?;
+        let (name, options, request) = request(words)?;
         (name == "start").then_some(())?;
         Some(Self { log: value(options, "--log"), id: request.last()?.clone() })
     }
 
-    fn close_network(&self) -> Result<(), String> {
-        egress::close(&self.id)
+    fn close_network(&self, real: Real) -> Result<(), String> {
+        egress::close(&self.id, real == Real::Gvisor)
     }
-}
-
-/// What stands in front of a request, the request, and what is behind it.
-fn split(words: &[OsString]) -> Option<(&[OsString], &OsString, &[OsString])> {
-    let mut at = 0;
-    while words.get(at)?.to_str()?.starts_with('-') {
-        at += if WITH_VALUE.iter().any(|option| words[at] == *option) { 2 } else { 1 };
-    }
-    let (options, request) = words.split_at(at);
-    let (name, request) = request.split_first()?;
-    Some((options, name, request))
-}
-
-fn value(words: &[OsString], option: &str) -> Option<PathBuf> {
-    let at = words.iter().position(|word| word == option)?;
-    words.get(at + 1).map(PathBuf::from)
 }
 
 /// Where the daemon reads why it failed.
@@ -223,7 +275,7 @@ fn tell(log: Option<&Path>, why: &str) {
     }
 }
 
-fn read(file: &Path) -> Result<String, String> {
+pub(super) fn read(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("`{}` cannot be read: {error}", file.display()))
 }
 

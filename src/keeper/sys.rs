@@ -3,10 +3,12 @@
 
 #[path = "sys/net.rs"]
 pub(super) mod net;
+#[path = "sys/outside.rs"]
+mod outside;
 #[path = "sys/userns.rs"]
 pub(super) mod userns;
 
-use std::ffi::{CString, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};
+use std::ffi::{CString, c_char, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -16,8 +18,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::ptr;
+use std::sync::OnceLock;
 use std::time::Duration;
+use std::{env, ptr};
+
+pub(super) use outside::{enter_mounts, hide, kernel_log, kill_process};
 
 pub(super) const NO_SIGNAL: c_int = 0;
 const SIGINT: c_int = 2;
@@ -33,6 +38,7 @@ const SIG_IGN: usize = 1;
 const PR_SET_DUMPABLE: c_int = 4;
 const PR_SET_NAME: c_int = 15;
 const PR_SET_SECCOMP: c_int = 22;
+const PR_GET_NO_NEW_PRIVS: c_int = 39;
 const SECCOMP_MODE_FILTER: c_ulong = 2;
 const WNOHANG: c_int = 1;
 /// On every architecture.
@@ -115,6 +121,8 @@ unsafe extern "C" {
     fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn signalfd(fd: c_int, set: *const SignalSet, flags: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
+    /// glibc's and musl's name for where the first argument lies.
+    static program_invocation_name: *const c_char;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn splice(
         from: c_int,
@@ -134,6 +142,14 @@ fn checked(result: c_int) -> io::Result<c_int> {
 pub(super) fn forbid_dumping() -> io::Result<()> {
     // SAFETY: this option takes one number and no pointer.
     checked(unsafe { prctl(PR_SET_DUMPABLE, c_ulong::from(0u8)) }).map(drop)
+}
+
+/// Whether this process, and all that come of it, can never gain privileges.
+pub(super) fn has_no_new_privileges() -> bool {
+    let none = c_ulong::from(0u8);
+    // SAFETY: this option takes numbers and no pointer.
+    let has = unsafe { prctl(PR_GET_NO_NEW_PRIVS, none, none, none, none) };
+    has == 1
 }
 
 /// Has the kernel ask `program` about every call that this process makes from now on, and all that come of it.
@@ -226,9 +242,13 @@ pub(super) fn show_as(name: &[u8]) {
 /// Shows `line`, or as much as fits, as our command line where processes are listed: in the place of our arguments, which
 /// nobody may want any more.
 pub(super) fn show_command_line(line: &[u8]) {
-    let Some(place) = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| arguments(&stat)) else {
-        return;
-    };
+    static PLACE: OnceLock<Option<Range<usize>>> = OnceLock::new();
+    // Once: afterwards our arguments have another length.
+    let place = PLACE.get_or_init(|| {
+        let stat = fs::read_to_string("/proc/self/stat").ok();
+        stat.and_then(|stat| arguments(&stat)).or_else(first_arguments)
+    });
+    let Some(place) = place else { return };
     // The NUL at the end stays: without it the environment is taken for a part of the line.
     let room = place.len().saturating_sub(1);
     let line = &line[..line.len().min(room)];
@@ -239,6 +259,14 @@ pub(super) fn show_command_line(line: &[u8]) {
         start.write_bytes(0, place.len());
         start.copy_from_nonoverlapping(line.as_ptr(), line.len());
     }
+}
+
+/// The same where the kernel does not say it (gVisor): they begin with the first, and each ends with a NUL.
+fn first_arguments() -> Option<Range<usize>> {
+    // SAFETY: the C library has set it before `main`, and nobody writes to it.
+    let start = unsafe { program_invocation_name }.expose_provenance();
+    let length: usize = env::args_os().map(|argument| argument.len() + 1).sum();
+    (start > 0 && length > 0).then(|| start..start + length)
 }
 
 /// Where `/proc/self/stat` says that the arguments lie (`proc_pid_stat(5)`: fields 48 and 49).

@@ -6,6 +6,8 @@ mod ahead;
 mod egress;
 #[path = "tests/filter.rs"]
 mod filter;
+#[path = "tests/gvisor.rs"]
+mod gvisor;
 #[path = "tests/hold.rs"]
 mod hold;
 #[path = "tests/ids.rs"]

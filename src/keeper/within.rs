@@ -13,8 +13,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use super::sys::{self, Links};
 
 const MOUNTS: &str = "/proc/self/mountinfo";
+
+const REPLACED: &str = "it was replaced a moment ago";
 
 /// What should be mounted, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,24 +45,46 @@ impl Within {
     }
 
     fn check(&self, mounts: &[Mounted]) -> Result<(), Failure> {
-        let refused = |why: &str| {
-            Failure::new(
-                Failure::CONFIGURATION,
-                format_args!("`{}` is not protected: {why}", self.path.display()),
-            )
-        };
-        let found = fs::symlink_metadata(&self.path).map_err(|error| refused(&error.to_string()))?;
-        if (found.dev(), found.ino()) != (self.device, self.inode)
-            || fs::canonicalize(&self.path).ok().as_deref() != Some(&self.path)
-        {
-            return Err(refused("it was replaced a moment ago"));
+        let found = fs::symlink_metadata(&self.path).map_err(|error| self.refused(&error.to_string()))?;
+        if (found.dev(), found.ino()) != (self.device, self.inode) {
+            return Err(self.refused(REPLACED));
         }
+        self.check_place(mounts)
+    }
+
+    /// That something is mounted there as it should be, whatever it is.
+    fn check_place(&self, mounts: &[Mounted]) -> Result<(), Failure> {
+        if fs::canonicalize(&self.path).ok().as_deref() != Some(&self.path) {
+            return Err(self.refused(REPLACED));
+        }
+        self.check_mount(mounts)
+    }
+
+    fn check_mount(&self, mounts: &[Mounted]) -> Result<(), Failure> {
         // The last is the one on top.
         match mounts.iter().rev().find(|mounted| mounted.path == self.path) {
             Some(mounted) if mounted.read_only || !self.read_only => Ok(()),
-            Some(_) => Err(refused("its mount can be written")),
-            None => Err(refused("nothing is mounted there")),
+            Some(_) => Err(self.refused("its mount can be written")),
+            None => Err(self.refused("nothing is mounted there")),
         }
+    }
+
+    /// The same from outside of the container, whose root and mounts these are.
+    fn check_in(&self, root: &File, mounts: &[Mounted]) -> Result<(), Failure> {
+        let found = sys::open_beneath(root.as_fd(), &self.path, Links::Refused);
+        let found = found.and_then(|found| found.metadata());
+        let found = found.map_err(|error| self.refused(&error.to_string()))?;
+        if (found.dev(), found.ino()) != (self.device, self.inode) {
+            return Err(self.refused(REPLACED));
+        }
+        self.check_mount(mounts)
+    }
+
+    fn refused(&self, why: &str) -> Failure {
+        Failure::new(
+            Failure::CONFIGURATION,
+            format_args!("`{}` is not protected: {why}", self.path.display()),
+        )
     }
 }
 
@@ -68,9 +93,23 @@ pub(super) fn check(all: &[Within]) -> Result<(), Failure> {
     if all.is_empty() {
         return Ok(());
     }
-    let list = fs::read(MOUNTS)?;
-    let mounts: Vec<Mounted> = list.split(|byte| *byte == b'\n').filter_map(Mounted::parse).collect();
+    let mounts = Mounted::all(&fs::read(MOUNTS)?);
     all.iter().try_for_each(|within| within.check(&mounts))
+}
+
+/// Whether something is mounted at the place of each, as far as a kernel of the container's own can tell.
+pub(super) fn check_places(all: &[Within]) -> Result<(), Failure> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mounts = Mounted::all(&fs::read(MOUNTS)?);
+    all.iter().try_for_each(|within| within.check_place(&mounts))
+}
+
+/// Whether all of them are as they should be in another process's root and list of mounts.
+pub(super) fn check_in(all: &[Within], root: &File, mounts: &[u8]) -> Result<(), Failure> {
+    let mounts = Mounted::all(mounts);
+    all.iter().try_for_each(|within| within.check_in(root, &mounts))
 }
 
 /// Hears of changes. A program of the host that replaces what is protected takes the mount along: then a server could
@@ -109,6 +148,10 @@ pub(super) struct Mounted {
 }
 
 impl Mounted {
+    fn all(list: &[u8]) -> Vec<Self> {
+        list.split(|byte| *byte == b'\n').filter_map(Self::parse).collect()
+    }
+
     /// `proc_pid_mountinfo(5)`: the fifth field is the place, the sixth the mount's own options.
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ').skip(4);

@@ -83,6 +83,13 @@ main() {
     fi
     set -- "$@" --default-runtime "$default"
 
+    # A kernel of its own for each container that is to have one.
+    if gvisor=$(command -v runsc); then
+        { ln -sf "$gvisor" /berth/gvisor && ln -sf keeper /berth/runtime-gvisor; } ||
+            die "cannot give berth's runtime for gVisor its path"
+        set -- "$@" --add-runtime berth-gvisor=/berth/runtime-gvisor
+    fi
+
     become "$@"
 }
 

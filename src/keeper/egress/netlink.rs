@@ -1,4 +1,4 @@
-//! Routes of a session's network namespace, as the kernel wants to be told (rtnetlink(7)).
+//! Routes of a network namespace and rules in front of them, as the kernel wants to be told (rtnetlink(7)).
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -10,14 +10,27 @@ use super::super::sys::net::{Routes, enter_network};
 
 const RTM_NEWROUTE: u16 = 24;
 const NLMSG_ERROR: u16 = 2;
-/// A request with an answer, for a route that is new or takes the place of another.
-const FLAGS: u16 = 0x1 | 0x4 | 0x400 | 0x100;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
+/// A request with an answer.
+const ACKNOWLEDGED: u16 = 0x1 | 0x4;
+const CREATE: u16 = 0x400;
+const EXCLUSIVE: u16 = 0x200;
+/// For a route that is new or takes the place of another.
+const FLAGS: u16 = ACKNOWLEDGED | CREATE | 0x100;
 const HEADER: usize = 16;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const PROTO_STATIC: u8 = 4;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
+const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+const FR_ACT_TO_TBL: u8 = 1;
+/// Behind the namespace's own addresses, and before all routes.
+const PRIORITY: u32 = 100;
+/// Nobody else's in the daemon's container.
+const TABLE_OWN: u8 = 117;
 const TABLE_LOCAL: u8 = 255;
 const TABLE_MAIN: u8 = 254;
 const SCOPE_HOST: u8 = 254;
@@ -32,6 +45,8 @@ pub(in super::super) enum Route {
     Local,
     /// Whoever sends them is told that it is not permitted.
     Prohibited,
+    /// The same for those alone whose packets have a [`Rule`].
+    ProhibitedToSome,
 }
 
 /// Does `work` in a thread that is in the network namespace of a process.
@@ -49,10 +64,8 @@ pub(in super::super) fn inside<T: Send + 'static>(
 /// Sets these routes in the namespace of this thread.
 pub(in super::super) fn set(routes: &[(Route, Network)]) -> io::Result<()> {
     let kernel = Routes::open()?;
-    let mut buffer = [0; 4096];
     for (number, (route, network)) in (1..).zip(routes) {
-        kernel.send(&message(number, *route, *network))?;
-        match answer(kernel.receive(&mut buffer)?, number) {
+        match ask(&kernel, &message(number, *route, *network), number) {
             Ok(()) => {}
             // A namespace without IPv6 has no routes of it, and no packets.
             Err(_) if network.address.is_ipv6() && !has_ipv6()? => {}
@@ -60,6 +73,29 @@ pub(in super::super) fn set(routes: &[(Route, Network)]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What becomes of a rule for the packets of one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Rule {
+    /// They have the routes of [`Route::ProhibitedToSome`] before all others.
+    Add,
+    Remove,
+}
+
+/// Adds or removes such a rule in the namespace of this thread. One that is there already, or is gone already, is as good.
+pub(in super::super) fn rule(rule: Rule, of: IpAddr) -> io::Result<()> {
+    let done = ask(&Routes::open()?, &rule_message(1, rule, of), 1);
+    done.or_else(|error| match (rule, error.kind()) {
+        (Rule::Add, ErrorKind::AlreadyExists) | (Rule::Remove, ErrorKind::NotFound) => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn ask(kernel: &Routes, message: &[u8], number: u32) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    kernel.send(message)?;
+    answer(kernel.receive(&mut buffer)?, number)
 }
 
 /// Whether an address other than the loopback's could be reached from.
@@ -73,13 +109,11 @@ fn has_ipv6() -> io::Result<bool> {
 }
 
 pub(in super::super) fn message(number: u32, route: Route, network: Network) -> Vec<u8> {
-    let (family, address) = match network.address {
-        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
-        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
-    };
+    let (family, address) = octets(network.address);
     let (table, scope, kind) = match route {
         Route::Local => (TABLE_LOCAL, SCOPE_HOST, 2),
         Route::Prohibited => (TABLE_MAIN, SCOPE_UNIVERSE, 8),
+        Route::ProhibitedToSome => (TABLE_OWN, SCOPE_UNIVERSE, 8),
     };
     // `rtmsg`: source and type of service are none.
     let mut body = vec![family, network.bits, 0, 0, table, PROTO_STATIC, scope, kind, 0, 0, 0, 0];
@@ -87,10 +121,35 @@ pub(in super::super) fn message(number: u32, route: Route, network: Network) -> 
     if route == Route::Local {
         attribute(&mut body, RTA_OIF, &LOOPBACK.to_ne_bytes());
     }
+    message_of(RTM_NEWROUTE, FLAGS, number, &body)
+}
+
+pub(in super::super) fn rule_message(number: u32, rule: Rule, of: IpAddr) -> Vec<u8> {
+    let (family, address) = octets(of);
+    let bits = u8::try_from(8 * address.len()).unwrap_or(u8::MAX);
+    // `fib_rule_hdr`: no destination, no type of service.
+    let mut body = vec![family, 0, bits, 0, TABLE_OWN, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
+    attribute(&mut body, FRA_SRC, &address);
+    attribute(&mut body, FRA_PRIORITY, &PRIORITY.to_ne_bytes());
+    let (kind, flags) = match rule {
+        Rule::Add => (RTM_NEWRULE, ACKNOWLEDGED | CREATE | EXCLUSIVE),
+        Rule::Remove => (RTM_DELRULE, ACKNOWLEDGED),
+    };
+    message_of(kind, flags, number, &body)
+}
+
+fn octets(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
+    }
+}
+
+fn message_of(kind: u16, flags: u16, number: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
     let mut message = length.to_ne_bytes().to_vec();
-    message.extend(RTM_NEWROUTE.to_ne_bytes());
-    message.extend(FLAGS.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
     message.extend(number.to_ne_bytes());
     message.extend([0; 4]);
     message.extend(body);

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::Real;
 use crate::ids::{self, Extent, Namespace, Range};
 use crate::json::Json;
 use crate::needs::{self, Expected};
@@ -43,6 +44,7 @@ pub(super) struct Foreign<'a> {
 
 /// Changes the configuration of a container. `None` where it is to have the ids of the machine.
 pub(super) fn prepare(
+    real: Real,
     config: &mut Json,
     container: &OsStr,
     foreign: &Foreign<'_>,
@@ -93,13 +95,16 @@ pub(super) fn prepare(
         }
     }
     copies.name_in(config);
-    change(config, &namespace.path(), &users, &groups, ping).ok_or("its configuration lacks a part")?;
+    // gVisor enters no namespace that somebody else made: it has many threads. It needs no owner of its own for one either, for
+    // what the kernel counts by owners is counted in the container's kernel.
+    let path = (real == Real::Shared).then(|| namespace.path());
+    change(config, path, &users, &groups, ping).ok_or("its configuration lacks a part")?;
     Ok(Some(Apart { _namespace: namespace, _copies: copies.made }))
 }
 
 fn change(
     config: &mut Json,
-    namespace: &str,
+    namespace: Option<String>,
     users: &[Extent],
     groups: &[Extent],
     ping: (u32, u32),
@@ -108,8 +113,10 @@ fn change(
     linux.set("uidMappings", ids::json(users));
     linux.set("gidMappings", ids::json(groups));
     let is_user = |namespace: &&mut Json| namespace.at("type").text() == Some("user");
-    let path = Json::Text(namespace.to_owned());
-    linux.at_mut("namespaces")?.items_mut().find(is_user)?.set("path", path);
+    let user = linux.at_mut("namespaces")?.items_mut().find(is_user)?;
+    if let Some(path) = namespace {
+        user.set("path", Json::Text(path));
+    }
     if let Some(sysctl) = linux.at_mut("sysctl").filter(|sysctl| sysctl.at(PORTS).text().is_some())
         && sysctl.at(PING).text().is_none()
     {
@@ -228,7 +235,7 @@ mod tests {
 
     fn changed(text: &str, ping: (u32, u32)) -> Option<String> {
         let mut config = json::read(text).unwrap();
-        change(&mut config, "/proc/7/ns/user", &RANGE.map(0), &RANGE.map(0), ping)?;
+        change(&mut config, Some("/proc/7/ns/user".to_owned()), &RANGE.map(0), &RANGE.map(0), ping)?;
         Some(config.to_string())
     }
 

@@ -1,9 +1,11 @@
 //! What a session's container is to be, by the daemon's configuration of it, and whether that is what was made.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::apart::Foreign;
 use super::open;
@@ -15,6 +17,10 @@ use crate::sys::{self, Links};
 /// Where the daemon has what is its own: nothing of a person's is mounted from there.
 const DAEMONS_OWN: &str = "/var/lib/docker/";
 
+/// A session that is ending leaves its volumes this long after its server's grace; nobody's start waits longer than the most.
+const GONE_AFTER: Duration = Duration::from_secs(2);
+const MOST_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a container is to be, as far as others may have a hand in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -23,6 +29,8 @@ pub(crate) struct Plan {
     places: Vec<Place>,
     /// Where it has memory of its own.
     memory: Vec<PathBuf>,
+    /// The options of its guard, where it has one.
+    pub(super) guarded: Vec<OsString>,
     pub(super) network: Wanted,
 }
 
@@ -55,6 +63,12 @@ impl Plan {
         let mut given = given
             .map(|mount| Expected::parse(mount).ok_or_else(|| format!("`{mount}` is no mount")))
             .collect::<Result<Vec<_>, _>>()?;
+        let mut guarded: Vec<OsString> = Vec::new();
+        let values = |option: &'static str| {
+            let pairs = options[..until].windows(2);
+            pairs.filter(move |pair| pair[0] == option).map(|pair| pair[1])
+        };
+        guarded.extend(values("--within").flat_map(|within| ["--within", within]).map(OsString::from));
         let (mut places, mut memory, mut has_keeper) = (Vec::new(), Vec::new(), false);
         for mount in config.at("mounts").items() {
             let text = |key| mount.at(key).text().unwrap_or_default();
@@ -67,12 +81,18 @@ impl Plan {
                 }
                 continue;
             }
+            if mount.at("options").items().any(|option| option.text() == Some("ro")) {
+                guarded.extend(["--read-only", path].map(OsString::from));
+            }
             if let Some(at) = given.iter().position(|given| given.path == Path::new(path)) {
                 places.push(Place::Given(given.swap_remove(at)));
             } else if !source.starts_with(DAEMONS_OWN) {
                 return Err(format!("nobody has asked for what is mounted at `{path}`"));
             } else if source.ends_with("/_data") {
                 has_keeper |= path == folder;
+                if values("--lock").any(|target| target == path) {
+                    guarded.extend(["--lock", path, source].map(OsString::from));
+                }
                 places.push(Place::Own { path: path.into(), source: source.into() });
             }
             // The rest is what the daemon has written for this container: its names and its memory.
@@ -83,9 +103,12 @@ impl Plan {
         if !has_keeper {
             return Err("it has no volume with berth's keeper".to_owned());
         }
+        let grace = values("--grace").next().and_then(|grace| grace.parse().ok()).unwrap_or_default();
+        let patience = MOST_PATIENCE.min(Duration::from_millis(grace) + GONE_AFTER);
+        guarded.extend(["--patience".into(), patience.as_millis().to_string().into()]);
         let root = config.at("root").at("path").text().ok_or("it has no root")?.into();
         let network = Wanted::of(&options[..until]);
-        Ok(Self { root, places, memory, network })
+        Ok(Self { root, places, memory, guarded, network })
     }
 
     /// The folder in which it is told what its network refuses.
@@ -170,6 +193,11 @@ impl Plan {
             }
         }
         foreign
+    }
+
+    #[cfg(test)]
+    pub(crate) fn guarded(&self) -> &[OsString] {
+        &self.guarded
     }
 
     #[cfg(test)]

@@ -1,4 +1,4 @@
-//! User namespaces, and mounts that show files as another's.
+//! User namespaces, and mounts that show files as another's or let nobody write them.
 
 use std::ffi::{CString, c_int, c_long, c_uint};
 use std::fs::File;
@@ -23,6 +23,7 @@ const AT_FDCWD: c_int = -100;
 const AT_EMPTY_PATH: c_uint = 0x1000;
 const OPEN_TREE_CLONE: c_uint = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 4;
+const MOUNT_ATTR_RDONLY: u64 = 1;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const MNT_DETACH: c_int = 2;
 const UMOUNT_NOFOLLOW: c_int = 8;
@@ -161,18 +162,19 @@ pub(in super::super) fn copy_mount(source: &Path) -> io::Result<File> {
 /// Has a copy, which is mounted nowhere yet, show all ids as the user namespace maps them.
 pub(in super::super) fn map_ids(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
     let userns = u64::from(namespace.as_raw_fd().cast_unsigned());
-    let attributes = MountAttributes { set: MOUNT_ATTR_IDMAP, userns, ..MountAttributes::default() };
-    let size = size_of::<MountAttributes>();
+    set_attributes(mount, &MountAttributes { set: MOUNT_ATTR_IDMAP, userns, ..MountAttributes::default() })
+}
+
+/// Makes the mount read-only that is open at its top. It has to be one of this process's own.
+pub(in super::super) fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_attributes(mount, &MountAttributes { set: MOUNT_ATTR_RDONLY, ..MountAttributes::default() })
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, attributes: &MountAttributes) -> io::Result<()> {
+    let (size, attributes) = (size_of::<MountAttributes>(), &raw const *attributes);
     // SAFETY: the path is empty and ends with a NUL; the size is that of what the pointer leads to, which outlives the call.
     let set = unsafe {
-        syscall(
-            SYS_MOUNT_SETATTR,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            AT_EMPTY_PATH,
-            &raw const attributes,
-            size,
-        )
+        syscall(SYS_MOUNT_SETATTR, mount.as_raw_fd(), c"".as_ptr(), AT_EMPTY_PATH, attributes, size)
     };
     checked(set.try_into().unwrap_or(-1)).map(drop)
 }

@@ -15,9 +15,9 @@ use crate::allow::{Entry, Network, Target};
 use crate::egress::list::Allowed;
 use crate::egress::lookup::{self, Missing};
 use crate::egress::names::{Names, OWN};
-use crate::egress::netlink::{self, Route};
+use crate::egress::netlink::{self, Route, Rule};
 use crate::egress::told::Told;
-use crate::egress::{Forwarder, Wanted, count, reach};
+use crate::egress::{Forwarder, Wanted, count, outside, reach};
 use crate::egress::{http, tls};
 use crate::resolve::message;
 use crate::{Subcommand, Words};
@@ -307,4 +307,39 @@ proptest! {
         }
         let _ = http::authority(&text);
     }
+}
+
+#[test]
+fn a_rule_is_for_one_address_and_in_front_of_all_routes() {
+    let one = netlink::rule_message(3, Rule::Add, address("172.17.0.2"));
+    // `nlmsghdr`, `fib_rule_hdr` (family, bits of the destination and of the source, …, table, action), FRA_SRC, FRA_PRIORITY.
+    let expected = [
+        &44u32.to_ne_bytes()[..],
+        &32u16.to_ne_bytes(),
+        &0x605u16.to_ne_bytes(),
+        &3u32.to_ne_bytes(),
+        &[0; 4],
+        &[2, 0, 32, 0, 117, 0, 0, 1, 0, 0, 0, 0],
+        &8u16.to_ne_bytes(),
+        &2u16.to_ne_bytes(),
+        &[172, 17, 0, 2],
+        &8u16.to_ne_bytes(),
+        &6u16.to_ne_bytes(),
+        &100u32.to_ne_bytes(),
+    ];
+    assert_eq!(one, expected.concat());
+    let gone = netlink::rule_message(1, Rule::Remove, address("fd00::2"));
+    assert_eq!((&gone[4..8], gone[18]), (&[33u16.to_ne_bytes(), 5u16.to_ne_bytes()].concat()[..], 128));
+}
+
+#[test]
+fn all_addresses_of_a_namespace_are_read_but_the_loopbacks() {
+    let routes = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 127.0.0.1\n        /32 host LOCAL\n\
+        \x20    |-- 172.17.0.0\n        /16 link UNICAST\n        |-- 172.17.0.2\n           /32 host LOCAL\n        |-- 172.17.255.255\n\
+        \x20          /32 link BROADCAST\nLocal:\n        |-- 172.17.0.2\n           /32 host LOCAL\n";
+    let ipv6 = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                fd000000000000000000000000000002 05 40 00 80     eth0\n";
+    let found: Vec<_> = outside::addresses(routes, ipv6).into_iter().collect();
+    assert_eq!(found, [address("172.17.0.2"), address("fd00::2")]);
+    assert!(outside::addresses("", "").is_empty());
 }
