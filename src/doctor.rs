@@ -17,6 +17,7 @@ pub mod disk;
 mod gather;
 pub mod ids;
 pub mod images;
+pub mod kernel;
 pub mod leftovers;
 pub mod line;
 pub mod names;
@@ -65,6 +66,7 @@ pub struct Facts {
     pub leftovers: Seen<leftovers::Leftovers>,
     pub clients: Seen<Vec<clients::File>>,
     pub probes: Seen<probes::Probes>,
+    pub kernel: Seen<kernel::Kernel>,
 }
 
 /// Looks at everything; the report has a line for each.
@@ -122,6 +124,7 @@ pub fn judge(facts: &Facts) -> Vec<Line> {
     lines.push(leftovers::judge(&facts.leftovers));
     lines.extend(clients::judge(&facts.clients));
     lines.extend(probes::judge(&facts.probes));
+    lines.push(kernel::judge(&facts.kernel));
     lines
 }
 
@@ -151,6 +154,7 @@ mod tests {
             leftovers: silent(),
             clients: Seen::Found(Vec::new()),
             probes: silent(),
+            kernel: silent(),
         }
     }
 

@@ -26,8 +26,26 @@ macro_rules! topics {
 }
 
 topics![
-    "commands", "config", "clients", "packages", "files", "network", "tools", "secrets", "identity",
-    "sessions", "daemon", "security", "threats", "limits", "speed", "hosts", "examine", "chaos", "develop",
+    "commands",
+    "config",
+    "clients",
+    "packages",
+    "files",
+    "network",
+    "tools",
+    "secrets",
+    "identity",
+    "sessions",
+    "daemon",
+    "security",
+    "threats",
+    "isolation",
+    "limits",
+    "speed",
+    "hosts",
+    "examine",
+    "chaos",
+    "develop",
 ];
 
 impl Topic {

@@ -22,7 +22,9 @@ pub use subnet::{AddressPool, BridgeAddress};
 pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
-pub use word::{AbsolutePath, Address, Capability, ContainerName, Image, OnFailure, User, is_server_name};
+pub use word::{
+    AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, User, is_server_name,
+};
 
 /// Where every server has memory to write to, in bytes, unless its settings say otherwise.
 pub const DEFAULT_TMPFS: [(&str, u64); 1] = [("/tmp", 64 << 20)];

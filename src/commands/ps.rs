@@ -22,6 +22,7 @@ struct Row {
     name: String,
     client: String,
     server: String,
+    isolation: &'static str,
     session: String,
     /// What the client calls its session, and the folder it works in; empty where that isn't known.
     client_session: String,
@@ -68,6 +69,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
         "MEMORY",
         "CPU",
         "HOST USER",
+        "ISOLATION",
     ];
     let mut lines = vec![head.map(str::to_owned)];
     // The fields of a line are counted by whoever reads it by machine; an empty one would not be.
@@ -84,11 +86,12 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
             Bytes(row.memory_bytes).to_string(),
             format!("{:.1} %", row.cpu_percent),
             shown(&row.host_user),
+            row.isolation.to_owned(),
         ]
     }));
     let width = table::terminal_width(&out);
     let [never, end, beginning] = [Cut::Never, Cut::End, Cut::Beginning];
-    let cuts = [never, never, end, never, end, beginning, never, never, never, never];
+    let cuts = [never, never, end, never, end, beginning, never, never, never, never, never];
     table::write(&mut out, &lines, cuts, width)?;
     for row in &rows {
         let told = row.list.iter().flat_map(|list| row.refused.iter().map(|refusal| list.line(refusal)));
@@ -117,6 +120,7 @@ async fn row(engine: &Engine, entry: Entry, ids: Option<Ids>) -> Row {
         name: entry.name,
         client: entry.client,
         server: entry.server,
+        isolation: entry.isolation.as_str(),
         session: entry.owner.session,
         client_session: entry.owner.client_session.unwrap_or_default(),
         project: entry.owner.project.unwrap_or_default(),

@@ -35,6 +35,7 @@ use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, mappings};
+use crate::values::Isolation;
 
 pub async fn run(
     args: RunArgs,
@@ -203,6 +204,16 @@ fn plan(
 /// This session's container. Whose it is may still be unknown.
 fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -> Result<Spec, Failure> {
     let Resolved { server, mounts, .. } = resolved;
+    if server.settings.isolation == Isolation::Gvisor && config.dind.host.is_some() {
+        return Err(Failure {
+            code: Code::Configuration,
+            text: format!(
+                "server `{}` cannot have `isolation = \"gvisor\"`: `host` in [dind] names a daemon that berth did not make",
+                server.name
+            ),
+            next: Some("remove `host` and type `berth up`, or set `isolation = \"container\"`".to_owned()),
+        });
+    }
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     Ok(Spec {
         server,

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::{ConfigError, Place};
 use super::server::Server;
 use super::settings::Settings;
-use crate::values::{Template, looks_secret};
+use crate::values::{Isolation, Network, Template, looks_secret};
 
 /// Where nothing of a person's may be mounted, nor below.
 const CLOSED: [&str; 4] = ["/.berth", "/dev", "/proc", "/sys"];
@@ -16,6 +16,7 @@ impl Server {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.settings.check_targets(&self.name)?;
         self.settings.check_volumes(&self.name)?;
+        self.settings.check_isolation(&self.name)?;
         if !self.settings.prestart {
             return Ok(());
         }
@@ -50,6 +51,18 @@ impl Server {
 }
 
 impl Settings {
+    /// berth's forwarder listens in the daemon's kernel, and a kernel of the server's own has nobody listening in it.
+    fn check_isolation(&self, server: &str) -> Result<(), ConfigError> {
+        if self.isolation != Isolation::Gvisor || !matches!(self.network, Network::Allow(_)) {
+            return Ok(());
+        }
+        Err(ConfigError::new(format!(
+            "server `{server}` cannot have `network = {{ allow = [...] }}` with `isolation = \"gvisor\"`: no forwarder \
+             listens in a kernel of its own"
+        ))
+        .with_hint("choose `network = \"none\"`, or `isolation = \"container\"` with the list"))
+    }
+
     /// Where something of the person's is mounted.
     pub fn mounted(&self) -> impl Iterator<Item = &str> {
         self.targets().map(|(target, _)| target)

@@ -10,7 +10,7 @@ use super::env::EnvEntry;
 use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
-use crate::values::{Network, OnFailure, ToolPattern};
+use crate::values::{Isolation, Network, OnFailure, ToolPattern};
 
 /// What a server's container may use, and the limits of its sessions.
 #[expect(
@@ -19,6 +19,7 @@ use crate::values::{Network, OnFailure, ToolPattern};
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    pub isolation: Isolation,
     pub network: Network,
     /// Bytes.
     pub memory: u64,
@@ -75,6 +76,7 @@ impl Settings {
     /// Those that nobody has given a value.
     pub(super) fn blank() -> Self {
         Self {
+            isolation: Isolation::Container,
             network: Network::None,
             memory: 0,
             nano_cpus: 0,

@@ -61,9 +61,16 @@ pub(super) async fn active(
     Ok(ActiveSessions(processes.iter().filter(|(name, command)| is_session(name, command)).count()))
 }
 
+/// What gVisor calls its process.
+const GVISOR: &str = "runsc-sandbox ";
+
 /// Whether it is the first process of a session's container. One on standby has no other name yet; one that was made for
 /// its session is claimed in a moment, or in half a minute where the daemon is slow. In doubt it is a session.
 fn is_session(name: &str, command: &str) -> bool {
+    // The kernel of a container that has one; its processes are not to be seen, and in doubt it is a session.
+    if command.starts_with(GVISOR) {
+        return true;
+    }
     let arguments = place::arguments(command).and_then(|arguments| arguments.strip_prefix(" hold"));
     let waits = |arguments: &str| {
         let (_, rest) = arguments.split_once(" --claim-within ")?;
@@ -93,7 +100,16 @@ mod tests {
         assert!(is_session("0123456789ab", &format!("{place} hold for 0123456789ab project=/home/me")));
         assert!(is_session("keeper", &format!("{place} hold --room --- --claim-within 4000 --grace 1")));
         assert!(!is_session("keeper", &format!("{place} hold --room --- --claim-within 1800000 --grace 1")));
-        for other in ["/.berth/keeper run -- node", "dockerd --host x", "grep /.berth/keeper hold"] {
+        assert!(
+            is_session("exe", "runsc-sandbox --root=/run boot --bundle=/b id"),
+            "its processes are its own"
+        );
+        for other in [
+            "runsc-gofer --root=/run gofer",
+            "/.berth/keeper run -- node",
+            "dockerd --host x",
+            "grep /.berth/keeper hold",
+        ] {
             assert!(!is_session("0123456789ab", other), "{other}");
         }
     }

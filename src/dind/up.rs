@@ -12,7 +12,7 @@ use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Engine, Version};
 use crate::dock::{keeper, resolver, roster};
 use crate::docker_cli::DockerCli;
-use crate::values::Lookup;
+use crate::values::{Isolation, Lookup};
 
 /// What `up` found and made.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub async fn up(
     let placed = images::ensure_pinned(&home.state, engine.as_ref(), &daemon, config, &cli, progress).await;
     // A container can only be made of an image; without any, the first session fills the volume itself.
     if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {
-        keeper::fill(&daemon, image).await?;
+        keeper::fill(&daemon, image, Isolation::Container).await?;
         keeper::retire_former(&daemon).await?;
     }
     if config.dind.host.is_none() {

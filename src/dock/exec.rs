@@ -3,13 +3,15 @@
 //! The two halves of the stream belong to different tasks; neither blocks the other.
 
 use std::io::{self, Cursor};
+use std::iter::once;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures::StreamExt;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, Chain, ReadHalf, WriteHalf};
 use tokio_util::codec::{Decoder, FramedRead};
 
-use super::dial::Stream;
+use super::dial::{Endpoint, Stream};
 use super::docker::DockerError;
 use super::place::Place;
 use super::wire::{Request, Wire};
@@ -80,6 +82,30 @@ pub async fn start_plain(
     let (stream, unread) = wire.into_stream();
     let (input, output) = halves(stream, unread);
     Ok(Exec { id, input, output })
+}
+
+/// What a process of the keeper's program says in `container`, on either of its outputs.
+pub(super) async fn ask(
+    endpoint: &Endpoint,
+    container: &str,
+    words: &[&str],
+) -> Result<Vec<u8>, DockerError> {
+    const MOST: usize = 64 * 1024;
+    let mut wire = Wire::connect(endpoint).await?;
+    let place = wire.keeper(container).await?;
+    let argv: Vec<String> =
+        once(place.program()).chain(words.iter().map(|word| (*word).to_owned())).collect();
+    let mut exec = start_plain(wire, container, &argv, &[]).await?;
+    let mut said = Vec::new();
+    while let Some(chunk) = exec.output.next().await {
+        let chunk = chunk.map_err(|error| DockerError::broken("ask the keeper of", container, error))?;
+        let (Chunk::Stdout(bytes) | Chunk::Stderr(bytes)) = chunk;
+        said.extend_from_slice(&bytes);
+        if said.len() > MOST {
+            break;
+        }
+    }
+    Ok(said)
 }
 
 /// A process's streams, from the connection that the daemon has made of them.

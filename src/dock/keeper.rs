@@ -12,13 +12,24 @@ use super::labels;
 use super::owner::Owner;
 use super::place::Place;
 use super::protocol;
+use crate::values::Isolation;
 
 /// The static program.
 pub const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
 
 /// The volume that holds this very keeper; a different keeper has a different one, so nothing is ever replaced.
 pub const VOLUME: &str = concat!("berth-keeper-", env!("BERTH_KEEPER_HASH"));
+/// The same keeper for containers with a kernel of their own. gVisor runs only what it may read.
+const READABLE_VOLUME: &str = concat!("berth-keeper-", env!("BERTH_KEEPER_HASH"), "-readable");
 const VOLUME_PREFIX: &str = "berth-keeper-";
+
+/// The volume that containers of this isolation have their keeper in.
+pub fn volume(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::Container => VOLUME,
+        Isolation::Gvisor => READABLE_VOLUME,
+    }
+}
 
 /// What the daemon calls it as its runtime, where it looks at each container before that runs (`keeper/runtime.rs`). Another
 /// name whenever it looks at more: a daemon of before then gets it with the next `berth up`.
@@ -26,6 +37,9 @@ pub const RUNTIME: &str = "berth-2";
 
 /// What a former berth calls it: it looks at mounts, and knows of no networks.
 pub const FORMER_RUNTIME: &str = "berth";
+
+/// The same, where it has gVisor run the container (`keeper/gvisor.rs`); a daemon has it if its image has `runsc`.
+pub const RUNTIME_GVISOR: &str = "berth-gvisor";
 
 /// What its process is called until somebody claims.
 pub const PROCESS: &str = "keeper";
@@ -75,17 +89,18 @@ const STALE: Duration = Duration::from_secs(20);
 ///
 /// Safe against everybody who does the same at once (the filler's name is the lock) and against being cut off in the
 /// middle: the archive's last entry is the link that makes the program findable, so it is there whole or not at all.
-pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
-    let filler = format!("{VOLUME}-filler");
+pub async fn fill(engine: &Engine, image: &str, isolation: Isolation) -> Result<(), DockerError> {
+    let volume = volume(isolation);
+    let filler = format!("{volume}-filler");
     let place = Place::new()?;
-    engine.create_volume(VOLUME, HashMap::from([labels::managed_by()])).await?;
+    engine.create_volume(volume, HashMap::from([labels::managed_by()])).await?;
     let (label, value) = labels::managed_by();
     let body = json!({
         "Image": image,
         "Entrypoint": [place.program()],
         "Labels": labels::of_container(&[(&label, &value)]),
         "HostConfig": { "AutoRemove": true, "NetworkMode": "none",
-            "Mounts": [{ "Type": "volume", "Source": VOLUME, "Target": place.folder(), "VolumeOptions": { "NoCopy": true } }] },
+            "Mounts": [{ "Type": "volume", "Source": volume, "Target": place.folder(), "VolumeOptions": { "NoCopy": true } }] },
     });
     let deadline = tokio::time::Instant::now() + STALE;
     let created = loop {
@@ -101,14 +116,14 @@ pub async fn fill(engine: &Engine, image: &str) -> Result<(), DockerError> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let uploaded = upload(engine, &created, &place).await;
+    let uploaded = upload(engine, &created, &place, isolation).await;
     engine.remove(&created).await?;
     uploaded
 }
 
 /// Whether a volume of berth's holds another keeper than this one.
 pub(crate) fn is_former(volume: &str) -> bool {
-    volume.starts_with(VOLUME_PREFIX) && volume != VOLUME
+    volume.starts_with(VOLUME_PREFIX) && ![VOLUME, READABLE_VOLUME].contains(&volume)
 }
 
 /// Removes the volumes of former keepers that no container uses any more; gives their names.
@@ -127,22 +142,27 @@ pub async fn retire_former(engine: &Engine) -> Result<Vec<String>, DockerError> 
     Ok(removed)
 }
 
-async fn upload(engine: &Engine, filler: &str, place: &Place) -> Result<(), DockerError> {
+async fn upload(
+    engine: &Engine,
+    filler: &str,
+    place: &Place,
+    isolation: Isolation,
+) -> Result<(), DockerError> {
     // Filled already: replacing the program would take it away from who starts at this moment.
     if engine.has_path(filler, &place.program()).await? {
         return Ok(());
     }
-    let archive = archive().map_err(|error| DockerError::broken("pack", "the keeper", error))?;
+    let archive = archive(isolation).map_err(|error| DockerError::broken("pack", "the keeper", error))?;
     engine.upload(filler, place.folder(), archive).await
 }
 
-fn archive() -> std::io::Result<Vec<u8>> {
+fn archive(isolation: Isolation) -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::with_capacity(KEEPER.len() + 4096));
     let mut file = tar::Header::new_gnu();
     file.set_size(KEEPER.len() as u64);
     // Not readable: the kernel makes such a process non-dumpable from its first instruction on, so no server can reach
-    // into PID 1 before the keeper has locked itself.
-    file.set_mode(0o111);
+    // into PID 1 before the keeper has locked itself. With gVisor no server runs before it has.
+    file.set_mode(if isolation == Isolation::Gvisor { 0o555 } else { 0o111 });
     file.set_cksum();
     tar.append_data(&mut file, "keeper.bin", KEEPER)?;
     let mut link = tar::Header::new_gnu();
@@ -159,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_link_that_makes_the_program_findable_comes_last() {
-        let packed = archive().unwrap();
+        let packed = archive(Isolation::Container).unwrap();
         let mut tar = tar::Archive::new(&packed[..]);
         let names: Vec<_> =
             tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();

@@ -14,6 +14,8 @@ pub const LABEL_CLIENT_SESSION: &str = "io.mcp-berth.client-session";
 pub const LABEL_VOLUME: &str = "io.mcp-berth.volume";
 /// The folder that the client works in, where it is known.
 pub const LABEL_PROJECT: &str = "io.mcp-berth.project";
+/// What stands between the server and the daemon's kernel.
+pub const LABEL_ISOLATION: &str = "io.mcp-berth.isolation";
 /// Folders in which the container has names reserved (`reserved.rs`).
 pub const LABEL_RESERVED: &str = "io.mcp-berth.reserved";
 
@@ -25,7 +27,7 @@ pub const LABEL_AUTHORITY: &str = "io.mcp-berth.authority";
 pub const LABEL_BAKE: &str = "io.mcp-berth.bake";
 
 /// The labels by which containers are told apart. A container has its image's labels, too, where it has none of that name.
-const OF_CONTAINERS: [&str; 13] = [
+const OF_CONTAINERS: [&str; 14] = [
     LABEL_MANAGED_BY,
     LABEL_CLIENT,
     LABEL_SERVER,
@@ -35,6 +37,7 @@ const OF_CONTAINERS: [&str; 13] = [
     LABEL_CREATED,
     LABEL_CLIENT_SESSION,
     LABEL_PROJECT,
+    LABEL_ISOLATION,
     LABEL_RESERVED,
     LABEL_HOME,
     LABEL_AUTHORITY,

@@ -27,6 +27,7 @@ use super::keeper;
 use super::labels::STANDBY;
 use super::owner::Owner;
 use super::place::Place;
+use super::protocol::volumes::HELD;
 use super::protocol::{ENDED_LINE, REFUSED, UNPROTECTED_LINE};
 use super::spec::Spec;
 use super::volume;
@@ -78,8 +79,8 @@ impl Lease {
         };
         let mut runtime = None;
         let mut spec = Cow::Borrowed(spec);
-        // A daemon that a former berth has made: its sessions may go on for long.
-        if attempt.as_ref().is_err_and(is_runtime_missing) {
+        // A daemon that a former berth has made: its sessions may go on for long. Nobody gets less isolation than was asked for.
+        if attempt.as_ref().is_err_and(|error| is_runtime_missing(error, keeper::RUNTIME)) {
             if let Network::Allow(_) = spec.server.settings.network {
                 return Err(LeaseError::NoForwarder);
             }
@@ -90,7 +91,7 @@ impl Lease {
             }
             runtime = Some(keeper::FORMER_RUNTIME);
             attempt = again(&spec, runtime).await;
-            if attempt.as_ref().is_err_and(is_runtime_missing) {
+            if attempt.as_ref().is_err_and(|error| is_runtime_missing(error, keeper::FORMER_RUNTIME)) {
                 (runtime, spec.to_mut().looked_at) = (None, false);
                 attempt = again(&spec, runtime).await;
             }
@@ -98,7 +99,7 @@ impl Lease {
         // The keeper's volume is empty: nobody ran `berth up` with this version yet.
         if attempt.as_ref().is_err_and(|error| is_keeper_missing(error, &place)) {
             engine.remove(&spec.starting_name()).await?;
-            keeper::fill(engine, &spec.server.image).await?;
+            keeper::fill(engine, &spec.server.image, spec.server.settings.isolation).await?;
             attempt = again(&spec, runtime).await;
         }
         Self::finish(engine, attempt, &spec).await
@@ -112,6 +113,7 @@ impl Lease {
     ) -> Result<Self, LeaseError> {
         match attempt {
             Ok(lease) => Ok(lease),
+            Err(error) if is_runtime_missing(&error, keeper::RUNTIME_GVISOR) => Err(LeaseError::NoGvisor),
             Err(DockerError::Refused { op: CREATE, status: 404, .. }) => {
                 Err(LeaseError::NoImage(spec.server.image.clone()))
             }
@@ -122,7 +124,11 @@ impl Lease {
             Err(error) => {
                 // The daemon may be gone; its own `AutoRemove` and the next sweep stand behind this.
                 drop(engine.remove(&spec.starting_name()).await);
-                Err(not_let_run(&error).map_or_else(|| error.into(), LeaseError::NotLetRun))
+                let Some(why) = not_let_run(&error) else { return Err(error.into()) };
+                match why.strip_prefix(HELD).and_then(|target| target.strip_prefix(' ')) {
+                    Some(target) => Err(volume::enter::held(engine, spec, target).await?),
+                    None => Err(LeaseError::NotLetRun(why)),
+                }
             }
         }
     }
@@ -318,12 +324,13 @@ fn is_keeper_missing(error: &DockerError, place: &Place) -> bool {
     matches!(error, DockerError::Refused { op: START, message, .. } if message.contains(&place.program()))
 }
 
-fn is_runtime_missing(error: &DockerError) -> bool {
+fn is_runtime_missing(error: &DockerError, runtime: &str) -> bool {
     matches!(error, DockerError::Refused { op: CREATE, status: 400, message, .. }
-        // Both names begin so.
-        if ["runtime name: ", "Unknown runtime specified "]
-            .iter()
-            .any(|unknown| message.contains(&format!("{unknown}{}", keeper::FORMER_RUNTIME))))
+    if ["runtime name: ", "Unknown runtime specified "].iter().any(|unknown| {
+        // One's name begins with the other's.
+        let named = message.split_once(unknown).map(|(_, rest)| rest.trim_end());
+        named.is_some_and(|named| named == runtime)
+    }))
 }
 
 /// What the daemon's runtime said, where it was ours that refused.
@@ -360,5 +367,21 @@ mod tests {
         let others =
             ["mcp-x-0a1b2c.starting", "mcp-x-1.starting", "mcp-y-1", "mcp-x-y-2.standby", "mcp-x-10"];
         assert_eq!(free(&others), ["mcp-x-1", "mcp-x-2", "mcp-x-3"]);
+    }
+
+    #[test]
+    fn a_missing_runtime_is_told_by_its_whole_name() {
+        let refused = |message: &str| DockerError::Refused {
+            op: CREATE,
+            object: String::new(),
+            status: 400,
+            message: message.to_owned(),
+        };
+        for said in ["unknown or invalid runtime name: ", "Unknown runtime specified "] {
+            for (name, other) in [("berth", "berth-gvisor"), ("berth-gvisor", "berth")] {
+                let error = refused(&format!("{said}{name}\n"));
+                assert!(is_runtime_missing(&error, name) && !is_runtime_missing(&error, other), "{error}");
+            }
+        }
     }
 }

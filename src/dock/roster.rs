@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::docker::{DockerError, Engine, Listed};
+use super::exec;
 use super::keeper;
 use super::labels;
 use super::labels::STANDBY;
 use super::owner::{self, Owner};
 use super::refused::List;
 use crate::failure::{Code, Failure};
-use crate::values::{Lookup, Span, ValueError};
+use crate::values::{Isolation, Lookup, Span, ValueError};
 
 /// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
 const GONE_WITHIN: Duration = Duration::from_secs(4);
@@ -20,6 +22,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// From the rename to the name that the keeper shows a claim takes a moment; its owner may stand still meanwhile, and
 /// after 4 s the keeper gives the container up.
 const CLAIM: Duration = Duration::from_secs(5);
+
+/// What a keeper shows, as its own kernel has it.
+const KEEPER_LINE: &str = "/proc/1/cmdline";
+/// A process in a container of a busy machine has said it by then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// A container that was created and doesn't run for this long (by the daemon's clock, which counts seconds) is nobody's:
 /// the daemon itself goes on from its creation to its start, a moment later.
@@ -78,6 +85,7 @@ pub struct Entry {
     pub server: String,
     /// Nobody's while it is on standby.
     pub owner: Owner,
+    pub isolation: Isolation,
     pub state: State,
     pub running: bool,
     /// Seconds since the epoch, by the daemon's clock.
@@ -136,7 +144,7 @@ pub async fn unclaimed(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
     let mut sure = Vec::new();
     for entry in found {
         // A keeper that gave no answer may have an owner.
-        if keeper_line(engine, &entry.id).await?.is_some_and(|line| Owner::parse(&line).is_none()) {
+        if keeper_line(engine, &entry).await?.is_some_and(|line| Owner::parse(&line).is_none()) {
             sure.push(entry);
         }
     }
@@ -144,7 +152,17 @@ pub async fn unclaimed(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
 }
 
 /// What the keeper of a running container shows.
-async fn keeper_line(engine: &Engine, id: &str) -> Result<Option<String>, DockerError> {
+async fn keeper_line(engine: &Engine, entry: &Entry) -> Result<Option<String>, DockerError> {
+    let id = entry.id.as_str();
+    if entry.isolation == Isolation::Gvisor {
+        // The daemon sees the container's kernel, and none of its processes.
+        let asked = exec::ask(engine.endpoint(), id, &["probe", "read", KEEPER_LINE]);
+        let said = tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Ok(Vec::new()))?;
+        let said: Option<Value> = serde_json::from_slice(&said).ok();
+        return Ok(
+            said.and_then(|said| Some(said["text"].as_str()?.trim_end_matches('\0').replace('\0', " ")))
+        );
+    }
     let pid = engine.inspect(id).await?.map(|container| container.pid).unwrap_or_default();
     engine.command_line(id, pid).await
 }
@@ -185,7 +203,7 @@ async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
     if !entry.running {
         return entry;
     }
-    match keeper_line(engine, &entry.id).await.ok().flatten().map(|shown| Owner::parse(&shown)) {
+    match keeper_line(engine, &entry).await.ok().flatten().map(|shown| Owner::parse(&shown)) {
         Some(Some(owner)) => Entry { owner, ..entry },
         Some(None) if entry.state == State::Active => Entry { owner: Owner::default(), ..entry },
         // One that ends in this moment is nobody's any more, and one that begins is somebody's soon.
@@ -208,6 +226,7 @@ fn entry(row: Listed) -> Option<Entry> {
             label(labels::LABEL_CLIENT_SESSION).as_deref(),
             label(labels::LABEL_PROJECT).as_deref(),
         ),
+        isolation: label(labels::LABEL_ISOLATION).and_then(|text| text.parse().ok()).unwrap_or_default(),
         state: State::of(&row.name),
         running: row.running,
         created: row.created,

@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::labels::{
-    LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_PROJECT, LABEL_RESERVED, LABEL_SERVER,
-    LABEL_SESSION, LABEL_SPEC, LABEL_VERSION, managed_by, of_container,
+    LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_ISOLATION, LABEL_PROJECT, LABEL_RESERVED,
+    LABEL_SERVER, LABEL_SESSION, LABEL_SPEC, LABEL_VERSION, managed_by, of_container,
 };
 use super::owner::{self, Owner};
 use super::place::Place;
 use super::{declared, keeper, refused, volume};
-use crate::config::{Mount, Server};
+use crate::config::{Mount, Server, Settings};
 use crate::human::hex;
-use crate::values::Network;
+use crate::values::{Isolation, Network};
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
@@ -27,6 +27,10 @@ const SLOW_START: u32 = 8;
 
 /// No claim is waited for longer. What waits longer is on standby.
 pub const LONGEST_CLAIM_MS: u32 = 30_000;
+
+/// Threads of gVisor's for each of the server's, and for itself, at the most.
+const THREADS_EACH: u32 = 3;
+const KERNEL_THREADS: u32 = 128;
 
 /// Where a user has a home whom the image doesn't know.
 const HOME: &str = "/tmp";
@@ -111,7 +115,40 @@ impl Spec {
     /// What the keeper sees to before it starts the server: that each mount is what it was taken for, and that whoever runs
     /// it has a place of his own.
     pub fn keeper_options(&self) -> Vec<String> {
-        self.identities().chain(self.plain_modes()).chain(self.home()).collect()
+        self.own_kernel().chain(self.identities()).chain(self.plain_modes()).chain(self.home()).collect()
+    }
+
+    /// The keeper cannot see what files really are.
+    fn own_kernel(&self) -> impl Iterator<Item = String> {
+        let has_one = self.server.settings.isolation == Isolation::Gvisor;
+        has_one.then(|| "--own-kernel".to_owned()).into_iter()
+    }
+
+    /// What the daemon's kernel allows the container. A kernel of its own is a process there, with threads for itself and
+    /// for each of the server's; without one more it ends with all that it has.
+    fn pids(&self) -> u32 {
+        let Settings { isolation, pids, .. } = self.server.settings;
+        match isolation {
+            Isolation::Container => pids,
+            Isolation::Gvisor => pids.saturating_mul(THREADS_EACH).saturating_add(KERNEL_THREADS),
+        }
+    }
+
+    /// Of these the container's own kernel refuses one more, as a server knows it.
+    fn limits_inside(&self) -> Value {
+        let Settings { isolation, pids, .. } = self.server.settings;
+        match isolation {
+            Isolation::Container => json!([]),
+            Isolation::Gvisor => json!([{ "Name": "nproc", "Soft": pids, "Hard": pids }]),
+        }
+    }
+
+    /// The runtime that makes its container; `None`: the daemon's usual one.
+    fn runtime(&self) -> Option<&'static str> {
+        match self.server.settings.isolation {
+            Isolation::Container => self.looked_at.then_some(keeper::RUNTIME),
+            Isolation::Gvisor => Some(keeper::RUNTIME_GVISOR),
+        }
     }
 
     /// Where a link in the image would lead what other sessions may write to, and nobody but us looks before it runs.
@@ -141,6 +178,7 @@ impl Spec {
             (&managed_by, &berth),
             (LABEL_CLIENT, &self.client),
             (LABEL_SERVER, &self.server.name),
+            (LABEL_ISOLATION, self.server.settings.isolation.as_str()),
             (LABEL_SPEC, &self.hash()),
             (LABEL_VERSION, env!("CARGO_PKG_VERSION")),
             (LABEL_CREATED, &jiff::Timestamp::now().to_string()),
@@ -172,7 +210,7 @@ impl Spec {
             })
             .collect();
         let mut mounts = vec![json!({
-            "Type": "volume", "Source": keeper::VOLUME, "Target": place.folder(), "ReadOnly": true,
+            "Type": "volume", "Source": keeper::volume(settings.isolation), "Target": place.folder(), "ReadOnly": true,
             "VolumeOptions": { "NoCopy": true },
         })];
         mounts.extend(self.mounts.iter().map(bind));
@@ -188,7 +226,7 @@ impl Spec {
         arguments
             .extend(volume::written(settings).flat_map(|kept| ["--lock".to_owned(), kept.target.clone()]));
         // For the runtime; for the keeper, too, where it starts the server.
-        arguments.extend(self.identities());
+        arguments.extend(self.own_kernel().chain(self.identities()));
         arguments.extend(refused::options(settings, place));
         let mut body = json!({
             "Image": self.server.image,
@@ -206,7 +244,7 @@ impl Spec {
             "StopSignal": "SIGTERM",
             "HostConfig": {
                 "AutoRemove": true,
-                "Runtime": self.looked_at.then_some(keeper::RUNTIME),
+                "Runtime": self.runtime(),
                 "CapDrop": ["ALL"],
                 "CapAdd": settings.cap_add,
                 "SecurityOpt": if settings.no_new_privileges { json!(["no-new-privileges=true"]) } else { json!([]) },
@@ -214,7 +252,8 @@ impl Spec {
                 // Equal to the memory: no swap on top of it.
                 "MemorySwap": settings.memory,
                 "NanoCpus": settings.nano_cpus,
-                "PidsLimit": settings.pids,
+                "PidsLimit": self.pids(),
+                "Ulimits": self.limits_inside(),
                 "ReadonlyRootfs": settings.read_only,
                 "Tmpfs": tmpfs,
                 "CgroupnsMode": "private",

@@ -14,6 +14,7 @@ use super::dial::{Endpoint, Stream};
 use super::docker::{DockerError, Listed, digests};
 use super::keeper;
 use super::place::Place;
+use crate::values::Isolation;
 
 /// Daemons answer these requests with a few hundred bytes, lists with a few hundred for each row; more than this is no
 /// such answer.
@@ -164,7 +165,10 @@ impl Wire {
             Request::get("inspect the container", container, format!("/containers/{container}/json"));
         let found = self.call(&inspect).await?;
         let mounts = found["Mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let volume = mounts.iter().find(|mount| mount["Name"] == keeper::VOLUME);
+        let volume = mounts.iter().find(|mount| {
+            let keepers = [Isolation::Container, Isolation::Gvisor].map(keeper::volume);
+            keepers.iter().any(|keeper| mount["Name"] == **keeper)
+        });
         let place = volume.and_then(|mount| mount["Destination"].as_str()).map(Place::at);
         place.ok_or_else(|| inspect.broken("it has no keeper of this berth's"))
     }

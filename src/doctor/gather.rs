@@ -7,6 +7,7 @@ mod daemon;
 mod disk;
 mod ids;
 mod images;
+mod kernel;
 mod leftovers;
 mod names;
 mod probes;
@@ -26,6 +27,8 @@ use crate::values::Lookup;
 const WITHIN: Duration = Duration::from_secs(20);
 /// For all that is tried in the probe container.
 const PROBES_WITHIN: Duration = Duration::from_mins(1);
+
+const LEFT_OUT: &str = "left out by `--quick`";
 
 /// Who can be asked.
 struct Asked<'a> {
@@ -67,10 +70,15 @@ pub(super) async fn gather(
     );
     drop(task);
     let probes = if options.quick {
-        Seen::NotApplicable("left out by `--quick`".to_owned())
+        Seen::NotApplicable(LEFT_OUT.to_owned())
     } else {
         let _task = progress.task("trying limits, end of input and lifeline in a container");
-        within(PROBES_WITHIN * options.patience, probes::look(&asked, &images)).await
+        within(PROBES_WITHIN * options.patience, Box::pin(probes::look(&asked, &images))).await
+    };
+    let kernel = if options.quick {
+        Seen::NotApplicable(LEFT_OUT.to_owned())
+    } else {
+        within(PROBES_WITHIN * options.patience, kernel::look(&asked, &images)).await
     };
     Facts {
         engine,
@@ -88,6 +96,7 @@ pub(super) async fn gather(
         leftovers,
         clients,
         probes,
+        kernel,
     }
 }
 

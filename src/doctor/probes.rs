@@ -125,6 +125,7 @@ mod tests {
         Probes {
             image: "time".into(),
             limits: Resources {
+                own_kernel: false,
                 wanted: wanted.clone(),
                 seen: Ok(wanted),
                 memory: proof("killed on the way to 96 MiB"),

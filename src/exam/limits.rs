@@ -7,6 +7,8 @@ use crate::exam::check::{Check, Question, Seen, UNEXAMINED};
 /// One session's limits.
 #[derive(Debug, Clone)]
 pub struct Resources {
+    /// Whether the container has a kernel of its own, which does not know the limits of the daemon's.
+    pub own_kernel: bool,
     pub wanted: Limits,
     pub seen: Seen<Limits>,
     pub memory: Proof,
@@ -46,7 +48,13 @@ impl Default for Resources {
     fn default() -> Self {
         let nothing = || Err(UNEXAMINED.to_owned());
         let proof = || Proof { under: nothing(), over: nothing() };
-        Self { wanted: Limits::default(), seen: Err(UNEXAMINED.to_owned()), memory: proof(), pids: proof() }
+        Self {
+            own_kernel: false,
+            wanted: Limits::default(),
+            seen: Err(UNEXAMINED.to_owned()),
+            memory: proof(),
+            pids: proof(),
+        }
     }
 }
 
@@ -68,6 +76,13 @@ pub(crate) fn judge(seen: &Resources) -> Vec<Check> {
     let read = |question: Question, judge: &dyn Fn(&Limits) -> Check| match found {
         Ok(found) => judge(found),
         Err(why) => question.failed(why.as_str()),
+    };
+    let unseen = |question: Question, check: Check| {
+        if seen.own_kernel {
+            question.not_applicable("the container's own kernel does not show the limit")
+        } else {
+            check
+        }
     };
     let memory = read(MEMORY, &|found| {
         MEMORY.holds(found.memory == wanted.memory, compared(&bytes(found.memory), &bytes(wanted.memory)))
@@ -101,6 +116,7 @@ pub(crate) fn judge(seen: &Resources) -> Vec<Check> {
     };
     let memory_holds = proven(MEMORY_HOLDS, &seen.memory);
     let pids_hold = proven(PIDS_HOLD, &seen.pids);
+    let (memory, pids, cpus) = (unseen(MEMORY, memory), unseen(PIDS, pids), unseen(CPUS, cpus));
     vec![memory, pids, cpus, memory_holds, pids_hold, capabilities, privileges, root]
 }
 

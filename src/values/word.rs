@@ -2,7 +2,34 @@
 
 use super::value::{Value, ValueError, from_str};
 
-from_str!(AbsolutePath, Address, Capability, ContainerName, Image, OnFailure, User);
+from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, User);
+
+/// What stands between a server and the daemon's kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Namespaces and filters of that kernel.
+    #[default]
+    Container,
+    /// A kernel of the server's own: gVisor.
+    Gvisor,
+}
+
+impl Isolation {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Gvisor => "gvisor",
+        }
+    }
+}
+
+impl Value for Isolation {
+    const EXPECTED: &'static str = "\"container\" or \"gvisor\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        [Self::Container, Self::Gvisor].into_iter().find(|isolation| isolation.as_str() == text)
+    }
+}
 
 /// What becomes of a session whose server is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,6 +137,7 @@ mod tests {
                 assert!(T::from_text(text).is_none(), "{text}");
             }
         }
+        valid::<Isolation>(&["container", "gvisor"], &["", "gVisor", "runsc", "none"]);
         valid::<Image>(&["a", "node:24", "ghcr.io/a/b@sha256:00"], &["", " a", "a b", "-a", "/a", "ä"]);
         valid::<User>(&["0", "1000:1000", "node", "a:b"], &["", ":", "a:", ":a", "a:b:c", "a b"]);
         valid::<AbsolutePath>(&["/", "/tmp/a b"], &["", "tmp", "/a:b", "/a,b"]);

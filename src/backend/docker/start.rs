@@ -14,7 +14,8 @@ use super::protect::protect;
 use super::reach::connect;
 
 use super::housekeeping::{Housekeeping, Made};
-use super::upstream::{DockerUpstream, Hold};
+use super::upstream::{DockerUpstream, Hold, Limits};
+use crate::config::Settings;
 use crate::dock::LeaseError;
 use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
@@ -272,8 +273,9 @@ impl Start {
         };
         self.trace
             .up(self.began, &Up { how, server: &server.name, client, container: &container, lost: *attempt });
-        let memory = server.settings.memory;
-        DockerUpstream::new(self.engine.clone(), container, streams, hold, memory, housekeeping.start(made))
+        let Settings { memory, isolation, .. } = server.settings;
+        let limits = Limits { memory, isolation };
+        DockerUpstream::new(self.engine.clone(), container, streams, hold, limits, housekeeping.start(made))
     }
 }
 

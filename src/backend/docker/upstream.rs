@@ -14,12 +14,20 @@ use crate::dock::lease::Lifeline;
 use crate::dock::owner::{self, Owner};
 use crate::dock::standby::End;
 use crate::session::upstream::{Exit, Output, Upstream};
+use crate::values::Isolation;
 
 /// An ended process's exit code is there a moment after its output has ended, if the daemon isn't busy.
 const EXIT_CODE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What `SIGKILL` makes of an exit code.
 const KILLED: i64 = 137;
+
+/// What gVisor gives as the exit code of a process that it cannot ask any more.
+const KERNEL_ENDED: i64 = 128;
+/// The container has ended then, and a busy daemon tells it late.
+const KERNEL_ENDS_WITHIN: Duration = Duration::from_secs(1);
+/// The daemon is asked for its reason, of which it hears late as well.
+const REASON_WITHIN: Duration = Duration::from_secs(5);
 
 /// Processes that were killed at once are seen to end within this time.
 const ENDS_TOGETHER: Duration = Duration::from_millis(200);
@@ -64,6 +72,14 @@ impl Hold {
     }
 }
 
+/// What the container may use, and how it is kept to that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// In bytes.
+    pub(super) memory: u64,
+    pub(super) isolation: Isolation,
+}
+
 /// The server's side of a session: a container that is its own, and the streams of the server in it.
 #[derive(Debug)]
 pub struct DockerUpstream {
@@ -72,8 +88,7 @@ pub struct DockerUpstream {
     input: Option<Input>,
     output: exec::Output,
     hold: Hold,
-    /// Its limit, in bytes.
-    memory: u64,
+    limits: Limits,
     housekeeper: Housekeeper,
     /// Set when the container has ended: until when its last output may come.
     ends_by: Option<Instant>,
@@ -88,7 +103,7 @@ impl DockerUpstream {
         container: String,
         (input, output): (Input, exec::Output),
         hold: Hold,
-        memory: u64,
+        limits: Limits,
         housekeeper: Housekeeper,
     ) -> Self {
         let input = Some(input);
@@ -98,7 +113,7 @@ impl DockerUpstream {
             input,
             output,
             hold,
-            memory,
+            limits,
             housekeeper,
             ends_by: None,
             exit: None,
@@ -111,10 +126,60 @@ impl DockerUpstream {
         Self { _guard: guard, ..self }
     }
 
+    /// How the server ended, as far as the container and the daemon tell.
+    async fn cause(&mut self) -> Exit {
+        if let Some(exit) = self.exit.clone() {
+            return exit;
+        }
+        if self.ends_by.is_some() {
+            // The server did not end by itself: its container was ended, or the daemon was.
+            return if self.hold.is_ended() { Exit::Ended } else { Exit::Lost };
+        }
+        let inspect = async {
+            let code = match &self.hold {
+                Hold::Container(_) => match self.hold.ended().await {
+                    Some(ended) => return self.container_exit(&ended),
+                    None => return Exit::Lost,
+                },
+                Hold::Lifeline { exec, .. } => exec_exit(&self.engine, exec).await,
+            };
+            // The keeper says so before it ends the server.
+            let _ = self.hold.ended().now_or_never();
+            if self.hold.is_ended() {
+                return Exit::Ended;
+            }
+            let Some(code) = code else { return Exit::Lost };
+            // The daemon's own word for a process whose kernel has ended.
+            if code == KERNEL_ENDED && self.limits.isolation == Isolation::Gvisor {
+                return match tokio::time::timeout(KERNEL_ENDS_WITHIN, self.hold.ended()).await {
+                    Ok(_) => Exit::Lost,
+                    Err(_) => Exit::Code(code),
+                };
+            }
+            if code != KILLED {
+                return Exit::Code(code);
+            }
+            match self.engine.inspect(&self.container).await {
+                Ok(Some(container)) if container.oom_killed => Exit::OutOfMemory(self.limits.memory),
+                // Who kills the container kills the keeper, too; the daemon may not know it yet.
+                Ok(Some(_)) => match tokio::time::timeout(ENDS_TOGETHER, self.hold.ended()).await {
+                    Ok(_) => Exit::Lost,
+                    Err(_) => Exit::Code(code),
+                },
+                Ok(None) | Err(_) => Exit::Lost,
+            }
+        };
+        let exit = tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await.unwrap_or(Exit::Lost);
+        if matches!(self.hold, Hold::Container(_)) {
+            self.ends_by = Some(Instant::now());
+        }
+        exit
+    }
+
     /// How a server ended that was its container's first process.
     fn container_exit(&self, ended: &Result<i64, DockerError>) -> Exit {
         match *ended {
-            Ok(keeper::OUT_OF_MEMORY) => Exit::OutOfMemory(self.memory),
+            Ok(keeper::OUT_OF_MEMORY) => Exit::OutOfMemory(self.limits.memory),
             Ok(keeper::ENDED) => Exit::Ended,
             // Somebody has killed the container.
             Ok(KILLED) | Err(_) => Exit::Lost,
@@ -192,45 +257,16 @@ impl Upstream for DockerUpstream {
     }
 
     async fn post_mortem(&mut self) -> Exit {
-        if let Some(exit) = self.exit.clone() {
+        let exit = self.cause().await;
+        if exit != Exit::Lost || self.limits.isolation == Isolation::Container {
             return exit;
         }
-        if self.ends_by.is_some() {
-            // The server did not end by itself: its container was ended, or the daemon was.
-            return if self.hold.is_ended() { Exit::Ended } else { Exit::Lost };
+        // A kernel of its own ends with all that it has, and nobody is left to say why.
+        let asked = self.engine.ran_out_of_memory(&self.container);
+        match tokio::time::timeout(REASON_WITHIN, asked).await {
+            Ok(Ok(true)) => Exit::OutOfMemory(self.limits.memory),
+            _ => exit,
         }
-        let inspect = async {
-            let code = match &self.hold {
-                Hold::Container(_) => match self.hold.ended().await {
-                    Some(ended) => return self.container_exit(&ended),
-                    None => return Exit::Lost,
-                },
-                Hold::Lifeline { exec, .. } => exec_exit(&self.engine, exec).await,
-            };
-            // The keeper says so before it ends the server.
-            let _ = self.hold.ended().now_or_never();
-            if self.hold.is_ended() {
-                return Exit::Ended;
-            }
-            let Some(code) = code else { return Exit::Lost };
-            if code != KILLED {
-                return Exit::Code(code);
-            }
-            match self.engine.inspect(&self.container).await {
-                Ok(Some(container)) if container.oom_killed => Exit::OutOfMemory(self.memory),
-                // Who kills the container kills the keeper, too; the daemon may not know it yet.
-                Ok(Some(_)) => match tokio::time::timeout(ENDS_TOGETHER, self.hold.ended()).await {
-                    Ok(_) => Exit::Lost,
-                    Err(_) => Exit::Code(code),
-                },
-                Ok(None) | Err(_) => Exit::Lost,
-            }
-        };
-        let exit = tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await.unwrap_or(Exit::Lost);
-        if matches!(self.hold, Hold::Container(_)) {
-            self.ends_by = Some(Instant::now());
-        }
-        exit
     }
 
     async fn release(mut self) {

@@ -11,19 +11,18 @@ use super::definition::{Change, DefaultValue, Setting, values};
 use crate::config::env::{EnvEntry, read_env};
 use crate::config::error::ConfigError;
 use crate::config::mount::{MountEntry, read_mounts};
-use crate::config::network;
 use crate::config::overrides::Overrides;
 use crate::config::protect::{self, Extent, ProtectedName};
 use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
 use crate::config::volume::{Volume, read_volumes};
 use crate::values::{
-    AbsolutePath, ByteSize, Capability, Cpus, LineLimit, Memory, OnFailure, Pids, Span, Standby, Timeout,
-    ToolPattern, User, Value,
+    AbsolutePath, ByteSize, LineLimit, OnFailure, Span, Standby, Timeout, ToolPattern, Value,
 };
 
+mod container;
+
 /// Headings of `berth run --help`.
-const CONTAINER: &str = "Container";
 const FILES: &str = "Files";
 const SESSION: &str = "Session";
 const TOOLS: &str = "Tools";
@@ -36,7 +35,10 @@ pub fn every_setting() -> &'static [Setting] {
 }
 
 fn table() -> Vec<Setting> {
-    [variables(), container(), files(), tools(), session(), standby()].into_iter().flatten().collect()
+    [variables(), container::container(), files(), tools(), session(), standby()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What the server finds in its environment.
@@ -62,55 +64,6 @@ fn variables() -> Vec<Setting> {
         )
         .option("secret", Many("NAME=VALUE"), VARIABLES)
         .help("the same; berth redacts the value wherever it would be shown"),
-    ]
-}
-
-/// What its container may use.
-fn container() -> Vec<Setting> {
-    vec![
-        network::setting(CONTAINER),
-        Setting::one::<Memory>(
-            "memory",
-            Is("\"512m\""),
-            "memory limit, such as 512m; there is no swap",
-            |settings, memory| {
-                settings.memory = memory.bytes();
-            },
-        )
-        .option("memory", One("SIZE"), CONTAINER),
-        Setting::one::<Cpus>("cpus", Is("1"), "processors' worth of time, such as 0.5", |settings, cpus| {
-            settings.nano_cpus = cpus.nanos();
-        })
-        .option("cpus", One("CPUS"), CONTAINER),
-        Setting::one::<Pids>("pids", Is("256"), "most processes and threads", |settings, pids| {
-            settings.pids = pids.count();
-        })
-        .option("pids", One("N"), CONTAINER),
-        Setting::one::<User>(
-            "user",
-            Words("the image's, or `\"caller\"` with mounts"),
-            "user (and group) of the server, such as 1000:1000; `caller` is whoever runs `berth`",
-            |settings, user| settings.user = Some(user.into_inner()),
-        )
-        .option("user", One("USER"), CONTAINER),
-        Setting::list::<Capability>(
-            "cap_add",
-            Words("none"),
-            "capabilities to keep; all others are dropped",
-            |settings, added| {
-                settings.cap_add = added.into_iter().map(Capability::into_inner).collect();
-            },
-        )
-        .option("cap-add", Many("CAPABILITY"), CONTAINER)
-        .help("a capability to keep, such as `NET_BIND_SERVICE`; all others are dropped"),
-        Setting::one::<bool>(
-            "no_new_privileges",
-            Is("true"),
-            "whether the server can never gain privileges",
-            |settings, never| {
-                settings.no_new_privileges = never;
-            },
-        ),
     ]
 }
 

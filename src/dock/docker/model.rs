@@ -125,6 +125,8 @@ pub struct Usage {
 pub struct Version {
     pub engine: String,
     pub api: String,
+    /// The release of the kernel under it.
+    pub kernel: String,
     /// Whether it is Podman behind an API like Docker's.
     pub is_podman: bool,
 }
@@ -221,6 +223,7 @@ pub(super) fn version(version: models::SystemVersion) -> Version {
         is_podman: components.any(|component| component.name == "Podman Engine"),
         engine: version.version.unwrap_or_default(),
         api: version.api_version.unwrap_or_default(),
+        kernel: version.kernel_version.unwrap_or_default(),
     }
 }
 

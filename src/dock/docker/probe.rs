@@ -1,13 +1,15 @@
 //! Looks into a container through its engine alone. One of the few files that name bollard.
 
+use std::collections::HashMap;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use bollard::exec::StartExecOptions;
 use bollard::models::ExecConfig;
 use bollard::query_parameters as query;
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::error::{absent, explain};
 use super::{DockerError, Engine};
@@ -26,6 +28,22 @@ pub struct Stat {
 const LINK: u32 = 1 << 27;
 
 impl Engine {
+    /// Whether a container, which may be gone, has used more memory than its limit. Takes a second, in which the daemon may
+    /// still hear of it.
+    pub async fn ran_out_of_memory(&self, id: &str) -> Result<bool, DockerError> {
+        let until = self.now().await? + 1;
+        let only = |key: &str, value: &str| (key.to_owned(), vec![value.to_owned()]);
+        let options = query::EventsOptions {
+            // The first second: all that the daemon remembers.
+            since: Some("1".to_owned()),
+            until: Some(until.to_string()),
+            filters: Some(HashMap::from([only("container", id), only("event", "oom")])),
+        };
+        let mut events = pin!(self.docker.events(Some(options)));
+        let first = events.next().await.transpose();
+        Ok(first.map_err(explain("ask for the events of", id))?.is_some())
+    }
+
     /// What is at `path` in a container, which needn't run; its mounts count. `None` where nothing is.
     pub async fn stat(&self, name: &str, path: &str) -> Result<Option<Stat>, DockerError> {
         const OP: &str = "look into";

@@ -26,6 +26,8 @@ pub enum LeaseError {
     /// A daemon that a former berth has made.
     #[error("the DinD daemon has no forwarder for `allow`: a former berth made it")]
     NoForwarder,
+    #[error("the DinD daemon cannot run `isolation = \"gvisor\"`: its image has no `runsc`")]
+    NoGvisor,
     #[error("the image `{image}` declares the volume `{volume}`, which no session can have: {why}")]
     ImageVolume { image: String, volume: String, why: String },
     #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
@@ -45,6 +47,7 @@ impl Explain for LeaseError {
             | Self::VolumeUnusable { .. }
             | Self::NotLetRun(_)
             | Self::NoForwarder
+            | Self::NoGvisor
             | Self::ImageVolume { .. } => Code::Configuration,
             Self::VolumeHeld { .. } | Self::NoName { .. } => Code::Unavailable,
         }
@@ -68,6 +71,9 @@ impl Explain for LeaseError {
                 "start it again; where it stays so, choose another place for the mount, or another image"
             }
             Self::NoForwarder => "end its sessions, and type `berth up`",
+            Self::NoGvisor => {
+                "name an image with `runsc` in [dind], then type `berth up`; `berth help isolation` shows how to make one"
+            }
             Self::ImageVolume { .. } => {
                 "choose another place for what is mounted there, or another image; `docker image inspect` shows its volumes"
             }

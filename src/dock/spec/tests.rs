@@ -220,3 +220,29 @@ fn a_list_of_names_takes_the_network_away_and_says_what_the_forwarder_lets_pass(
     let hashes = [egress, lan, list, of("allow=a.org"), of("none")].map(|spec| spec.hash());
     assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
 }
+
+#[test]
+fn a_kernel_of_its_own_is_another_runtime_and_counts_for_itself() {
+    let gvisor = spec(&Overrides::default().with("isolation", &["gvisor"]).with("pids", &["32"]));
+    let body = gvisor.create_body(&Place::example());
+    let host = &body["HostConfig"];
+    assert_eq!((&host["Runtime"], &host["PidsLimit"]), (&json!("berth-gvisor"), &json!(32 * 3 + 128)));
+    assert_eq!(host["Ulimits"], json!([{ "Name": "nproc", "Soft": 32, "Hard": 32 }]));
+    assert!(host["Mounts"][0]["Source"].as_str().unwrap().ends_with("-readable"), "{}", host["Mounts"]);
+    assert_eq!(body["Labels"]["io.mcp-berth.isolation"], "gvisor");
+    assert!(body["Cmd"].as_array().unwrap().contains(&json!("--own-kernel")), "{}", body["Cmd"]);
+    assert_eq!(gvisor.keeper_options(), ["--own-kernel"]);
+
+    let plain = spec(&Overrides::default().with("pids", &["32"]));
+    let body = plain.create_body(&Place::example());
+    let host = &body["HostConfig"];
+    assert_eq!((&host["Runtime"], &host["PidsLimit"]), (&json!("berth-2"), &json!(32)));
+    assert_eq!(
+        (&host["Ulimits"], &body["Labels"]["io.mcp-berth.isolation"]),
+        (&json!([]), &json!("container"))
+    );
+    assert_ne!(plain.hash(), gvisor.hash(), "neither is claimed for the other");
+    // Nobody gets less than was asked for where the daemon has no runtime of berth's.
+    let elsewhere = Spec { looked_at: false, ..gvisor }.create_body(&Place::example());
+    assert_eq!(elsewhere["HostConfig"]["Runtime"], "berth-gvisor");
+}

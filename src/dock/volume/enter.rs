@@ -98,8 +98,7 @@ pub(in crate::dock) async fn enter(
             Some(Answer::Ready) => return Ok(()),
             Some(Answer::Held { target }) => {
                 if let Some(volume) = volume(&target).filter(|_| Instant::now() >= until) {
-                    let holder = holder(engine, &name(volume, &spec.client), container).await?;
-                    return Err(LeaseError::VolumeHeld { volume: volume.name.clone(), holder });
+                    return Err(held_by(engine, spec, volume, container).await?);
                 }
                 tokio::time::sleep(ASK_EVERY).await;
             }
@@ -126,6 +125,28 @@ pub(in crate::dock) async fn enter(
 fn unusable(volume: Option<&Volume>, why: &str) -> LeaseError {
     let volume = volume.map(|volume| volume.name.clone()).unwrap_or_default();
     LeaseError::VolumeUnusable { volume, why: why.to_owned() }
+}
+
+/// The error of a session whose container was not made, since another session has the volume at `target`.
+pub(in crate::dock) async fn held(
+    engine: &Engine,
+    spec: &Spec,
+    target: &str,
+) -> Result<LeaseError, DockerError> {
+    match spec.server.settings.volumes.iter().find(|volume| volume.target == target) {
+        Some(volume) => held_by(engine, spec, volume, "").await,
+        None => Ok(LeaseError::VolumeHeld { volume: target.to_owned(), holder: None }),
+    }
+}
+
+async fn held_by(
+    engine: &Engine,
+    spec: &Spec,
+    volume: &Volume,
+    own: &str,
+) -> Result<LeaseError, DockerError> {
+    let holder = holder(engine, &name(volume, &spec.client), own).await?;
+    Ok(LeaseError::VolumeHeld { volume: volume.name.clone(), holder })
 }
 
 /// The container that most probably has the place: of those that may write, the one that has its number, or was first.

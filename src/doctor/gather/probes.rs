@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, failed, ids, names};
 use crate::config::{Server, Settings};
-use crate::dock::declared;
 use crate::dock::docker::Engine;
 use crate::dock::lease::Lease;
 use crate::dock::spec::Spec;
 use crate::dock::wire::Wire;
+use crate::dock::{LeaseError, declared};
 use crate::doctor::images::{Image, Presence};
 use crate::doctor::line::Seen;
 use crate::doctor::probes::{Eof, GONE_WITHIN, Probes};
 use crate::exam::inside::Inside;
 use crate::exam::limits::prove::prove;
 use crate::failure::Failure;
-use crate::values::{Image as ImageName, Network};
+use crate::values::{Image as ImageName, Isolation, Network};
 
 /// So little is overstepped at once, and costs the machine nothing.
 const MEMORY: u64 = 64 << 20;
@@ -39,16 +39,14 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     let Some(image) = images.iter().find(present) else {
         return Seen::NotApplicable("the daemon has no configured image to make a container of".to_owned());
     };
-    let Some(mut spec) = spec(&image.name, names::network(asked)) else {
+    let Some(mut spec) = spec(&image.name, names::network(asked), Isolation::Container) else {
         return Seen::NotApplicable(format!("`{}` cannot be named", image.name));
     };
     spec.looked_at = asked.config.dind.host.is_none();
     let settings = spec.server.settings.clone();
     let lease = async {
-        let mut wire = Wire::connect(daemon.endpoint()).await?;
-        let volumes = wire.image(&image.name, "").await?.map(|image| image.volumes).unwrap_or_default();
-        spec.declared = declared::places(&image.name, &volumes, &settings)?;
-        Lease::create(daemon, wire, &spec).await
+        let wire = Wire::connect(daemon.endpoint()).await?;
+        Lease::create(daemon, wire, &declared(daemon, spec).await?).await
     };
     let lease = match lease.await {
         Ok(lease) => lease,
@@ -72,10 +70,20 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     Seen::Found(Probes { image: image.name.clone(), limits, users, eof, names, gone_after })
 }
 
-fn spec(image: &str, network: Network) -> Option<Spec> {
+/// With what its image declares.
+pub(super) async fn declared(daemon: &Engine, mut spec: Spec) -> Result<Spec, LeaseError> {
+    let Server { image, settings, .. } = &spec.server;
+    let mut wire = Wire::connect(daemon.endpoint()).await?;
+    let volumes = wire.image(image, "").await?.map(|image| image.volumes).unwrap_or_default();
+    spec.declared = declared::places(image, &volumes, settings)?;
+    Ok(spec)
+}
+
+pub(super) fn spec(image: &str, network: Network, isolation: Isolation) -> Option<Spec> {
     let mut settings = Settings::default();
     (settings.memory, settings.pids, settings.nano_cpus) = (MEMORY, PIDS, NANO_CPUS);
     settings.network = network;
+    settings.isolation = isolation;
     let mut server = Server::from_image(image.parse::<ImageName>().ok()?, Vec::new(), &settings);
     "doctor".clone_into(&mut server.name);
     // Nobody else's: the name of the container is made of it.

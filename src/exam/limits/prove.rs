@@ -6,6 +6,7 @@ use super::{Limits, Proof, Resources, Went};
 use crate::config::Settings;
 use crate::exam::check::Seen;
 use crate::exam::inside::Inside;
+use crate::values::Isolation;
 
 /// Higher limits than these are not overstepped: that would take the machine's memory, or minutes. The session for
 /// it gets these instead.
@@ -18,6 +19,8 @@ const MORE_PIDS: u32 = 16;
 
 /// An exit code of a process that a signal ended: 128 and the signal's number, here `SIGKILL`.
 const KILLED: i64 = 137;
+/// What gVisor gives where the process's kernel has ended.
+const KERNEL_ENDED: i64 = 128;
 
 /// The kernel's names of the capabilities, by their numbers.
 const CAPABILITIES: [&str; 41] = [
@@ -75,7 +78,8 @@ pub(crate) async fn prove(
     examined: Option<&Inside>,
     spare: Option<&Inside>,
 ) -> Resources {
-    let mut resources = Resources { wanted: wanted(settings), ..Resources::default() };
+    let own_kernel = settings.isolation == Isolation::Gvisor;
+    let mut resources = Resources { own_kernel, wanted: wanted(settings), ..Resources::default() };
     if let Some(inside) = examined {
         resources.seen = inside.ask(&["limits"]).await.map(|answer| read(&answer));
     }
@@ -84,8 +88,8 @@ pub(crate) async fn prove(
         // The processes first: running out of memory may end the session.
         resources.pids = Proof { under: fork(inside, 2).await, over: fork(inside, pids + MORE_PIDS).await };
         resources.memory = Proof {
-            under: allocate(inside, memory / 8).await,
-            over: allocate(inside, memory + MORE_MEMORY).await,
+            under: allocate(inside, memory / 8, own_kernel).await,
+            over: allocate(inside, memory + MORE_MEMORY, own_kernel).await,
         };
     }
     resources
@@ -141,13 +145,16 @@ async fn fork(inside: &Inside, count: u32) -> Seen<Went> {
     })
 }
 
-async fn allocate(inside: &Inside, bytes: u64) -> Seen<Went> {
+async fn allocate(inside: &Inside, bytes: u64, own_kernel: bool) -> Seen<Went> {
     let ended = inside.run(&["allocate", &bytes.to_string()]).await?;
     let size = format!("{} MiB", bytes >> 20);
     let allocated =
         serde_json::from_str::<Value>(&ended.output).ok().and_then(|answer| answer["allocated"].as_u64());
     match (allocated, ended.code) {
         (Some(allocated), 0) if allocated >= bytes => Ok(Went::Through(format!("{size} could be allocated"))),
+        (None, KERNEL_ENDED) if own_kernel => {
+            Ok(Went::Stopped(format!("killed on the way to {size}, with the container's own kernel")))
+        }
         (None, KILLED) => Ok(Went::Stopped(format!("killed on the way to {size}"))),
         (_, code) => Err(format!("probe `allocate`: ended with {code} and said `{}`", ended.output)),
     }

@@ -134,7 +134,13 @@ fn resources() -> Resources {
     };
     let under: Seen<_> = Ok(Went::Through("16 MiB".to_owned()));
     let proof = Proof { under, over: Ok(Went::Stopped("killed".to_owned())) };
-    Resources { wanted: limits.clone(), seen: Ok(limits), memory: proof.clone(), pids: proof }
+    Resources {
+        own_kernel: false,
+        wanted: limits.clone(),
+        seen: Ok(limits),
+        memory: proof.clone(),
+        pids: proof,
+    }
 }
 
 fn tls() -> Tls {
