@@ -25,7 +25,17 @@ static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
     std::fs::create_dir_all(&home).expect("the tests' state folder");
     std::fs::create_dir_all(files_of(&home)).expect("the folder that is shared");
     let share = format!("[dind]\nshare = [\"{}\"]\n", files_of(&home).display());
-    let config = include_str!("berth.toml").replacen("[dind]\n", &share, 1);
+    let mut config = include_str!("berth.toml").replacen("[dind]\n", &share, 1);
+    if let Ok(image) = std::env::var("BERTH_TEST_IMAGE") {
+        config = config.replacen("\"berth-dind\"", &format!("\"{image}\""), 1);
+    }
+    if let Ok(defaults) = std::env::var("BERTH_TEST_DEFAULTS") {
+        config = config.replacen("[defaults]\n", &format!("[defaults]\n{defaults}\n"), 1);
+    }
+    if let Ok(name) = std::env::var("BERTH_TEST_DAEMON") {
+        config = config.replacen("berth-test-dind", &name, 1);
+        config = config.replacen("22376", &port(), 1);
+    }
     std::fs::write(home.join("berth.toml"), config).expect("the tests' configuration");
     home
 });
@@ -45,6 +55,16 @@ static DAEMON: LazyLock<()> = LazyLock::new(|| {
         String::from_utf8_lossy(&up.stderr)
     );
 });
+
+/// Where the daemon listens; `fixtures/matrix.sh` has one of its own.
+fn port() -> String {
+    std::env::var("BERTH_TEST_PORT").unwrap_or_else(|_| "22376".to_owned())
+}
+
+/// Whether `fixtures/matrix.sh` gives every container a kernel of its own.
+pub(crate) fn own_kernel() -> bool {
+    std::env::var("BERTH_TEST_DEFAULTS").is_ok_and(|defaults| defaults.contains("gvisor"))
+}
 
 /// Beside the home, which can't be shared.
 fn files_of(home: &Path) -> PathBuf {
@@ -91,7 +111,7 @@ pub(crate) fn docker_command(args: &[&str]) -> Command {
     let mut command = Command::new("docker");
     command
         .args(args)
-        .env("DOCKER_HOST", "tcp://127.0.0.1:22376")
+        .env("DOCKER_HOST", format!("tcp://127.0.0.1:{}", port()))
         .env("DOCKER_TLS_VERIFY", "1")
         .env("DOCKER_CERT_PATH", HOME.join("certs"));
     command

@@ -21,6 +21,7 @@ mod escapes;
 mod failures;
 mod files;
 mod flow;
+mod gvisor;
 mod hardening;
 mod harness;
 mod help;
