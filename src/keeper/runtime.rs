@@ -27,7 +27,6 @@ pub(super) use plan::Plan;
 #[cfg(test)]
 pub(super) use plan::read_only;
 
-
 use super::guard::Guard;
 use super::json::{self, Json};
 use super::{Failure, egress, gvisor, protocol, sys};
