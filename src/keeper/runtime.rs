@@ -104,6 +104,10 @@ pub(super) fn run(real: Real, words: &[OsString]) -> Result<u8, Failure> {
     let apart = create.set_apart(real, &mut config, &plan.foreign(), plan.network.told().is_some());
     let apart = apart.map_err(refused)?;
     let guard = real.guard(&plan).map_err(refused)?;
+    if real == Real::Gvisor {
+        // The gofer keeps them, and in a user namespace they are less than none: root's group may not enter the daemon's folders.
+        sys::net::leave_groups()?;
+    }
     let made = real.command().args(words).status()?;
     drop(apart);
     if !made.success() {

@@ -85,10 +85,15 @@ pub(in super::super) fn close_inherited() {
     };
 }
 
+/// From now on this thread, and all that it starts, is in no group but its own.
+pub(in super::super) fn leave_groups() -> io::Result<()> {
+    // SAFETY: no group is read where there are none.
+    checked(unsafe { setgroups(0, std::ptr::null()) }).map(drop)
+}
+
 /// Gives up all that root may do, for good, and for all threads.
 pub(in super::super) fn become_nobody() -> io::Result<()> {
-    // SAFETY: no group is read where there are none.
-    checked(unsafe { setgroups(0, std::ptr::null()) })?;
+    leave_groups()?;
     checked(setresgid(NOBODY, NOBODY, NOBODY))?;
     // With it go the capabilities.
     checked(setresuid(NOBODY, NOBODY, NOBODY))?;
