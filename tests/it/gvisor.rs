@@ -5,10 +5,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::dind::own::{OwnDaemon, host};
+use crate::hardening::world;
 use crate::harness::{Berth, GONE_WITHIN, PATIENCE, Session, berth_says, daemon, eventually, home};
 
 const SERVERS: &str = r#"
@@ -102,6 +104,13 @@ fn a_session_with_a_kernel_of_its_own_is_like_any_other() {
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!((&row["isolation"], &row["state"]), (&json!("gvisor"), &json!("active")));
     assert!(!row["session"].as_str().unwrap().is_empty(), "the keeper says whose it is: {row}");
+    let script = "for of in $(pgrep -f '^runsc-(sandbox|gofer)'); do stat -c %u /proc/$of; done; cut -d: -f1 /berth/ids";
+    let users = host(&["exec", &daemon.0.name, "sh", "-c", script]);
+    let users = String::from_utf8_lossy(&users.stdout).into_owned();
+    let users: Vec<u32> = users.lines().map(|user| user.parse().expect("a number")).collect();
+    let [processes @ .., first] = users.as_slice() else { panic!("{users:?}") };
+    let is_own = |user: &u32| (*first..first + 262_144).contains(user);
+    assert!(processes.len() == 2 && processes.iter().all(is_own), "nobody of the machine: {users:?}");
     let container = row["name"].as_str().unwrap();
     assert!(daemon.0.inner(&["inspect", container]).contains("\"Runtime\": \"berth-gvisor\""));
     let report: Value =
@@ -315,6 +324,33 @@ fn limits_hold_and_the_network_is_as_configured() {
         "it listens there"
     );
     refused(&mut other, "connect", json!({ "addr": own, "port": 8080 }));
+
+    // A container of the host's engine is the local network's.
+    let (mut world, address) = world();
+    world.call("listen", json!({ "port": 8080 }));
+    let mut lan = daemon.start("online", "gvisor-lan", &["--network", "lan"]);
+    let there = json!({ "addr": address, "port": 8080 });
+    assert_eq!(lan.call("connect", there.clone())["isError"], false, "it was asked for");
+    let said = refused(&mut one, "connect", there);
+    assert!(said.contains("No route"), "refused at once: {said}");
+    let closed = || host(&["exec", &daemon.0.name, "ls", "/run/berth/closed"]).stdout;
+    assert_eq!(
+        closed().split(|byte| *byte == b'\n').filter(|id| !id.is_empty()).count(),
+        2,
+        "both, and no third"
+    );
+    for mut session in [one, other, lan, world] {
+        session.close();
+        session.wait();
+    }
+    daemon.expect_empty();
+    assert!(closed().is_empty(), "{}", String::from_utf8_lossy(&closed()));
+    let pid = host(&["inspect", "--format", "{{.State.Pid}}", &daemon.0.name]).stdout;
+    let pid = String::from_utf8_lossy(&pid).trim().to_owned();
+    let rules =
+        Command::new("nsenter").args(["-t", &pid, "-n", "ip", "rule"]).output().expect("nsenter runs");
+    let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
+    assert!(rules.contains("main") && !rules.contains("117"), "its addresses are others' soon: {rules}");
 }
 
 #[test]
@@ -327,6 +363,11 @@ fn who_cannot_have_it_is_told_so() {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     assert_eq!(session.exit_code(), Some(78));
+
+    let (code, _, said) =
+        berth_says(&["run", "fixture", "--isolation", "gvisor", "--network", "allow=example.org"]);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("no forwarder listens in a kernel of its own"), "{said}");
 
     let folder = tempfile::tempdir().expect("a folder");
     let certs = home().join("certs");

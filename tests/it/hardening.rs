@@ -201,7 +201,7 @@ fn without_a_network_there_is_nothing_but_itself() {
 }
 
 /// The fixture in a plain container on the host's engine, beside the daemon: a part of the world. Ends with its input.
-fn world() -> (Session, String) {
+pub(crate) fn world() -> (Session, String) {
     let name = format!("berth-test-world-{}", std::process::id());
     let mut command = Command::new("docker");
     command.args(["run", "-i", "--rm", "--name", &name, "berth-fixture"]);
