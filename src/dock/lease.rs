@@ -293,7 +293,11 @@ impl Lifeline {
                      berth ended the server, which may have written there: look at it"
                 );
             }
-            self.is_ended |= memmem::find(&said[..length], ENDED_LINE.as_bytes()).is_some();
+            if memmem::find(&said[..length], ENDED_LINE.as_bytes()).is_some() {
+                self.is_ended = true;
+                // The keeper waits for it, so that we never hear of the server's end first.
+                let _ = self.terminate().await;
+            }
         }
     }
 

@@ -33,6 +33,10 @@ const OWNER_ASKS_FIRST: Duration = Duration::from_millis(500);
 /// more bytes than pipes hold, its end does not reach us: it stands behind them.
 const UNREAD_AT_MOST: Duration = Duration::from_mins(5);
 
+/// What an owner is told on the lifeline comes by another way than the end of its server, and may be overtaken by it: so the
+/// owner answers before anything is ended. One that does not has no more time than this.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+
 /// What an owner says of itself is shorter.
 const LINE: usize = 512;
 
@@ -50,8 +54,10 @@ pub(super) enum Event {
     /// Somebody is about to claim.
     Announced,
     Claimed,
-    /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon; or somebody else does by it (SIGUSR2).
+    /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon.
     StopAsked,
+    /// Somebody else does by the daemon (SIGUSR2), and the owner was told.
+    StopTold,
     /// The lifeline is at its end: the owner is dead or has left.
     OwnerGone,
     /// The server that was started ahead is no more.
@@ -66,6 +72,8 @@ pub(super) enum Event {
 pub(super) enum Phase {
     Unclaimed(Instant),
     Claimed,
+    /// The owner was told that it ends, and has not answered yet.
+    Telling(Instant),
     /// The server's stdin ended together with the lifeline; now it may end by itself.
     Draining(Instant),
     /// Everybody has had SIGTERM.
@@ -83,9 +91,12 @@ impl Phase {
             (Self::Unclaimed(_) | Self::Claimed, Event::OwnerGone) => Self::Draining(now + grace / 2),
             // Nobody closed the stdin of a server in an unclaimed container: no use to wait for it.
             (Self::Unclaimed(_) | Self::Draining(_), Event::TimeUp)
-            | (Self::Unclaimed(_) | Self::Claimed | Self::Draining(_), Event::StopAsked) => {
+            | (Self::Unclaimed(_) | Self::Claimed | Self::Draining(_), Event::StopAsked)
+            | (Self::Unclaimed(_) | Self::Draining(_), Event::StopTold)
+            | (Self::Telling(_), Event::StopAsked | Event::OwnerGone | Event::TimeUp) => {
                 Self::Stopping(now + grace / 2)
             }
+            (Self::Claimed, Event::StopTold) => Self::Telling(now + ANSWERED_WITHIN),
             // What a server that ended by itself leaves behind goes with it, as with any PID 1.
             (_, Event::ServerEnded | Event::Unprotected) | (Self::Stopping(_), Event::TimeUp) => Self::Over,
             (phase, _) => phase,
@@ -94,7 +105,9 @@ impl Phase {
 
     fn deadline(self) -> Option<Instant> {
         match self {
-            Self::Unclaimed(until) | Self::Draining(until) | Self::Stopping(until) => Some(until),
+            Self::Unclaimed(until) | Self::Telling(until) | Self::Draining(until) | Self::Stopping(until) => {
+                Some(until)
+            }
             Self::Claimed | Self::Over => None,
         }
     }
@@ -278,12 +291,19 @@ impl Lines {
                 if ended { Event::ServerEnded } else { Event::Nothing }
             }
             Some(Signal { number: sys::SIGUSR2, .. }) => {
-                if self.server.is_none() && !self.is_ended {
-                    // An owner who can't be told is gone.
-                    let _ = write!(io::stdout(), "{}", protocol::ENDED_LINE);
+                let was_ended = std::mem::replace(&mut self.is_ended, true);
+                // Who reads the server's own streams is told by the exit code.
+                if self.server.is_some() {
+                    return Event::StopAsked;
                 }
-                self.is_ended = true;
-                Event::StopAsked
+                if was_ended {
+                    return Event::Nothing;
+                }
+                match write!(io::stdout(), "{}", protocol::ENDED_LINE) {
+                    Ok(()) => Event::StopTold,
+                    // An owner who can't be told is gone.
+                    Err(_) => Event::StopAsked,
+                }
             }
             Some(_) => Event::StopAsked,
             None => Event::Nothing,

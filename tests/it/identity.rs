@@ -95,7 +95,8 @@ fn codex_says_who_it_is_with_its_first_call_and_the_next_server_knows() {
     docker_says(&["rm", "-f", &container]);
     session.expect_stderr("a new server");
     assert_eq!(session.call_text("echo", json!({ "text": "on" })), "on");
-    assert_eq!(known()["state"], "active");
+    // It gets its number beside the calls.
+    eventually("the new container's number", PATIENCE, || (known()["state"] == "active").then_some(()));
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn ps_tells_all_of_a_session() {
             "name",
             "client",
             "server",
+            "isolation",
             "session",
             "client_session",
             "project",
@@ -78,8 +79,19 @@ fn ps_tells_all_of_a_session() {
     assert_eq!(
         columns(lines.next().unwrap()),
         [
-            "NAME", "STATE", "SERVER", "SESSION", "CLIENT", "SESSION", "PROJECT", "AGE", "MEMORY", "CPU",
-            "HOST", "USER"
+            "NAME",
+            "STATE",
+            "SERVER",
+            "SESSION",
+            "CLIENT",
+            "SESSION",
+            "PROJECT",
+            "AGE",
+            "MEMORY",
+            "CPU",
+            "HOST",
+            "USER",
+            "ISOLATION"
         ]
     );
     let line = columns(lines.find(|line| line.starts_with("mcp-it-ps-1 ")).unwrap());

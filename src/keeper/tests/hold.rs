@@ -34,8 +34,16 @@ fn every_phase_knows_what_follows() {
     for phase in [Phase::Unclaimed(now), Phase::Claimed] {
         assert_eq!(follows(phase, Event::OwnerGone), Phase::Draining(half));
     }
-    for phase in [Phase::Unclaimed(now), Phase::Claimed, Phase::Draining(now)] {
+    for phase in [Phase::Unclaimed(now), Phase::Claimed, Phase::Telling(now), Phase::Draining(now)] {
         assert_eq!(follows(phase, Event::StopAsked), Phase::Stopping(half));
+    }
+    // The owner hears of it before the server's end.
+    assert_eq!(follows(Phase::Claimed, Event::StopTold), Phase::Telling(now + Duration::from_secs(1)));
+    for phase in [Phase::Unclaimed(now), Phase::Draining(now)] {
+        assert_eq!(follows(phase, Event::StopTold), Phase::Stopping(half), "there is no owner");
+    }
+    for event in [Event::OwnerGone, Event::TimeUp] {
+        assert_eq!(follows(Phase::Telling(now), event), Phase::Stopping(half));
     }
     for phase in [Phase::Unclaimed(now), Phase::Claimed, Phase::Draining(now), Phase::Stopping(now)] {
         assert_eq!(follows(phase, Event::ServerEnded), Phase::Over);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -239,9 +239,11 @@ impl Session {
 
     /// Waits until the standard error contains `text`.
     pub(crate) fn expect_stderr(&self, text: &str) {
-        eventually(&format!("{text:?} on standard error"), PATIENCE, || {
-            self.stderr().contains(text).then_some(())
-        });
+        let began = Instant::now();
+        while !self.stderr().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "no {text:?} on standard error: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until the client has exactly one container that has its number, and gives its name.

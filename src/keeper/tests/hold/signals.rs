@@ -19,7 +19,14 @@ fn somebody_elses_end_is_told_to_the_owner() {
     let mut berth = Berth::hold(MINUTE, MINUTE, OBEDIENT).send(CLAIM);
     assert_eq!(berth.line(), "ready");
     berth.signal("USR2");
-    let (code, printed, _) = berth.exit();
+    assert_eq!(berth.line(), "ended");
+    let (code, printed, _) = berth.send(b"t").exit();
+    assert_eq!((code, printed.as_str()), (Some(251), "term\n"));
+    // One that does not answer keeps it for a moment.
+    let mut silent = Berth::hold(MINUTE, MINUTE, OBEDIENT).send(CLAIM);
+    assert_eq!(silent.line(), "ready");
+    silent.signal("USR2");
+    let (code, printed, _) = silent.exit();
     assert_eq!((code, printed.as_str()), (Some(251), "ended\nterm\n"));
 }
 
