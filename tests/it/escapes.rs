@@ -110,7 +110,7 @@ fn the_kernels_switches_are_out_of_reach() {
         assert!(said.iter().any(refused), "{files:?} are nowhere: {said:?}");
     }
     let mounts = session.call_text("read", json!({ "path": "/proc/self/mounts" }));
-    for mount in mounts.lines().filter(|mount| mount.contains(" cgroup")) {
+    for mount in mounts.lines().filter(|mount| mount.contains(" cgroup") && !own_kernel()) {
         let [_, path, _, options, ..] = mount.split(' ').collect::<Vec<_>>()[..] else { panic!("{mount}") };
         let is_bare = path == "/sys/fs/cgroup" && mount.contains(" tmpfs ");
         assert!(is_bare || options.split(',').any(|option| option == "ro"), "{mount}");
