@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::dind::own::{OwnDaemon, host};
 use crate::hardening::world;
 use crate::harness::{Berth, GONE_WITHIN, PATIENCE, Session, berth_says, daemon, eventually, home};
+use crate::rewrite::roots_heard;
 
 const SERVERS: &str = r#"
 [servers.own]
@@ -193,6 +194,9 @@ fn files_are_as_safe_as_in_any_container() {
     for user in ["1000:1000", "0:0"] {
         let mut session = daemon.start("own", "gvisor-files", &[&mounts[..], &["--user", user]].concat());
         assert_eq!(session.call_text("read", json!({ "path": "/w/file" })), "here");
+        let roots = json!([{ "uri": format!("file://{}", project.display()) }, { "uri": "file:///etc" }]);
+        let heard = roots_heard(&mut session, &roots).to_string();
+        assert!(heard.contains(r#""file:///w""#) && !heard.contains("/etc"), "{heard}");
         if user == "1000:1000" {
             write(&mut session, "/w/new").unwrap();
             let found = fs::metadata(project.join("new")).unwrap();

@@ -119,7 +119,7 @@ fn in_the_newer_era_it_is_the_same() {
 }
 
 /// Has the server ask for the roots, answers, and gives what the server says that it has heard.
-fn roots_heard(session: &mut Session, roots: &Value) -> Value {
+pub(crate) fn roots_heard(session: &mut Session, roots: &Value) -> Value {
     session.send(&call("r", "ask", json!({ "method": "roots/list" })));
     let asked = session.expect(|message| message["method"] == "roots/list");
     session.send(&json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "roots": roots } }));
