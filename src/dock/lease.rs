@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use bytes::BytesMut;
+use futures::FutureExt;
 use memchr::memmem;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -295,8 +296,9 @@ impl Lifeline {
             }
             if memmem::find(&said[..length], ENDED_LINE.as_bytes()).is_some() {
                 self.is_ended = true;
-                // The keeper waits for it, so that we never hear of the server's end first.
-                let _ = self.terminate().await;
+                // The keeper waits half a second for it, so that we never hear of the server's end first. Nobody waits here
+                // where it cannot be sent at once.
+                let _ = self.terminate().now_or_never();
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::failure::{Code, Failure};
 use crate::values::{Isolation, Lookup, Span, ValueError};
 
 /// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
-const GONE_WITHIN: Duration = Duration::from_secs(4);
+const GONE_WITHIN: Duration = Duration::from_millis(4_500);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// From the rename to the name that the keeper shows a claim takes a moment; its owner may stand still meanwhile, and
 /// after 4 s the keeper gives the container up.
@@ -204,6 +204,14 @@ async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
         return entry;
     }
     match keeper_line(engine, &entry).await.ok().flatten().map(|shown| Owner::parse(&shown)) {
+        // Beside a hostile server a word from within is worth less than what the container was made with.
+        Some(Some(owner)) if entry.isolation == Isolation::Gvisor && !entry.owner.session.is_empty() => {
+            let Owner { client_session, project, .. } = owner;
+            let own = entry.owner.clone();
+            let client_session = own.client_session.or(client_session);
+            let project = own.project.or(project);
+            Entry { owner: Owner { client_session, project, ..own }, ..entry }
+        }
         Some(Some(owner)) => Entry { owner, ..entry },
         Some(None) if entry.state == State::Active => Entry { owner: Owner::default(), ..entry },
         // One that ends in this moment is nobody's any more, and one that begins is somebody's soon.

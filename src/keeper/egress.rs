@@ -19,12 +19,12 @@ pub(super) mod lookup;
 pub(super) mod names;
 #[path = "egress/netlink.rs"]
 pub(super) mod netlink;
-#[path = "egress/outside.rs"]
-pub(super) mod outside;
 #[path = "egress/pump.rs"]
 mod pump;
 #[path = "egress/reach.rs"]
 pub(super) mod reach;
+#[path = "egress/rules.rs"]
+pub(super) mod rules;
 #[path = "egress/tls.rs"]
 pub(super) mod tls;
 #[path = "egress/told.rs"]
@@ -69,9 +69,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const READY: &str = "ready";
 /// What was refused, in the folder that the session has for it.
 pub(super) const FILE: &str = "refused";
-/// A file for each container that was made and has not started: its first process, or that all is open to it.
+/// A file for each container that was made and has not started: its first process, and whether all is open to it.
 const PENDING: &str = "/run/berth/pending";
-const OPEN: &str = "open";
+const OPEN: &str = "open ";
 /// The keeper's program in the daemon's container.
 const PROGRAM: &str = "/berth/keeper";
 
@@ -123,7 +123,7 @@ impl Wanted {
             self.start_forwarder(pid, told)?;
         }
         // Routes are set when all interfaces are there, for the engine makes none that a route is in the way of.
-        let closed = if self.lan { OPEN.to_owned() } else { pid.to_string() };
+        let closed = format!("{}{pid}", if self.lan { OPEN } else { "" });
         fs::create_dir_all(PENDING)
             .and_then(|()| fs::write(Path::new(PENDING).join(id), closed))
             .map_err(|error| format!("what its network is to be cannot be written down: {error}"))
@@ -153,17 +153,18 @@ pub(super) fn close(id: &OsStr, from_outside: bool) -> Result<(), String> {
     let failed = |error: io::Error| format!("the local network cannot be closed to it: {error}");
     let text = fs::read_to_string(&pending).map_err(failed)?;
     fs::remove_file(&pending).map_err(failed)?;
-    if text == OPEN {
-        return Ok(());
+    let (is_open, pid) = text.strip_prefix(OPEN).map_or((false, &*text), |pid| (true, pid));
+    let pid: u32 = pid.parse().map_err(|_| failed(ErrorKind::InvalidData.into()))?;
+    if is_open {
+        return rules::clear(pid).map_err(failed);
     }
-    let pid: u32 = text.parse().map_err(|_| failed(ErrorKind::InvalidData.into()))?;
     // Where there is only the loopback, nothing leads anywhere.
     let interfaces = fs::read_to_string(format!("/proc/{pid}/net/dev")).map_err(failed)?;
     if interfaces.lines().filter_map(|line| line.split_once(':')).all(|(name, _)| name.trim() == "lo") {
         return Ok(());
     }
     if from_outside {
-        return outside::close(pid, id).map_err(failed);
+        return rules::close(pid, id).map_err(failed);
     }
     let closed = || netlink::set(&reach::LAN.map(|(network, _)| (Route::Prohibited, network)));
     namespace(pid).and_then(|namespace| netlink::inside(namespace, closed)).map_err(failed)
@@ -173,7 +174,7 @@ pub(super) fn close(id: &OsStr, from_outside: bool) -> Result<(), String> {
 pub(super) fn forget(id: &OsStr) {
     // Mostly it has started, and nothing is there.
     let _ = fs::remove_file(Path::new(PENDING).join(id));
-    outside::forget(id);
+    rules::forget(id);
 }
 
 fn namespace(pid: u32) -> io::Result<File> {

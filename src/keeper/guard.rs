@@ -6,6 +6,9 @@
 //! it is not. So a process of the daemon's container locks the volumes, makes the gofer's mounts read-only and watches
 //! them. It has the locks as long as the container has its kernel, and kills that when a protection is gone.
 //!
+//! Where it has to stay, a second one stands beside it. Each sees the other's end by a pipe and ends the container then:
+//! else nobody would.
+//!
 //! The runtime starts it before the container is made. Both speak in lines: `ready`, or why not; the numbers of the kernel
 //! and of the gofer; `on`. If the runtime dies, its end of the pipes closes and the guard leaves.
 
@@ -15,7 +18,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -26,6 +29,8 @@ use super::{Failure, Words, gvisor, locks};
 
 /// As [`Guard::post`] and [`Options::parse`] call it.
 pub(super) const NAME: &str = "guard";
+
+const SECOND: &str = "--second-of";
 
 const READY: &str = "ready";
 const ON: &str = "on";
@@ -43,6 +48,8 @@ pub(super) struct Options {
     within: Vec<Within>,
     /// What nobody may write.
     read_only: Vec<PathBuf>,
+    /// Whose kernel it ends after a first guard that is no more.
+    second_of: Option<u32>,
 }
 
 impl Options {
@@ -62,6 +69,7 @@ impl Options {
                         .within
                         .push(within.ok_or_else(|| Failure::usage(format_args!("`{word}` is no mount")))?);
                 }
+                Some(SECOND) => options.second_of = Some(words.parsed("a process")?),
                 Some("--read-only") => options.read_only.push(words.next("a folder")?.into()),
                 _ => return Err(Failure::usage(format_args!("unexpected `{}`", flag.display()))),
             }
@@ -70,13 +78,49 @@ impl Options {
         options.locks.sort_by(|(_, one), (_, other)| one.cmp(other));
         Ok(options)
     }
+
+    /// Whether anything is left to do once all is in place.
+    fn stays(&self) -> bool {
+        !self.within.is_empty() || !self.locks.is_empty()
+    }
+}
+
+/// Its end is the end of the output; ours is the end of its input.
+struct Second {
+    output: ChildStdout,
+    _input: Option<ChildStdin>,
+}
+
+impl Second {
+    fn post(kernel: u32) -> io::Result<Self> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg(NAME).arg(SECOND).arg(kernel.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.process_group(0).spawn()?;
+        let mut output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        // It has its hand on the kernel.
+        output.read_exact(&mut [0; READY.len() + 1])?;
+        Ok(Self { output, _input: child.stdin.take() })
+    }
+}
+
+fn stand_second(kernel: u32) -> Result<(), Failure> {
+    let kernel = sys::net::process(kernel)?;
+    writeln!(io::stdout(), "{READY}")?;
+    let input = io::stdin();
+    let [has_ended, _] =
+        sys::poll([kernel.as_fd(), input.as_fd()].map(|end| Some((end, Wanted::Input))), None)?;
+    if !has_ended {
+        sys::kill_process(&kernel);
+    }
+    Ok(())
 }
 
 /// One that is on its post.
 #[derive(Debug)]
 pub(super) struct Guard {
     child: Child,
-    said: BufReader<std::process::ChildStdout>,
+    said: BufReader<ChildStdout>,
 }
 
 impl Guard {
@@ -85,6 +129,7 @@ impl Guard {
         let cannot = |error: io::Error| format!("nobody stands guard over it: {error}");
         let mut command = Command::new(env::current_exe().map_err(cannot)?);
         command.arg(NAME).args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.env_clear().current_dir("/");
         // A signal to the runtime is not for it.
         let mut child = command.process_group(0).spawn().map_err(cannot)?;
         let said = child.stdout.take().map(BufReader::new).ok_or("nobody stands guard over it")?;
@@ -99,10 +144,13 @@ impl Guard {
     pub(super) fn begin(mut self, kernel: u32, gofer: u32) -> Result<(), String> {
         let input = self.child.stdin.take();
         let told = input.map(|mut input| writeln!(input, "{kernel} {gofer}"));
-        if !matches!(told, Some(Ok(()))) || self.hear()? != ON {
+        if !matches!(told, Some(Ok(()))) {
             return Err("nobody stands guard over it".to_owned());
         }
-        Ok(())
+        match self.hear()?.as_str() {
+            ON => Ok(()),
+            why => Err(why.to_owned()),
+        }
     }
 
     fn hear(&mut self) -> Result<String, String> {
@@ -118,6 +166,11 @@ impl Guard {
 
 /// Stands guard; ends with the container.
 pub(super) fn guard(options: &Options) -> Result<(), Failure> {
+    sys::net::close_inherited();
+    sys::forbid_dumping()?;
+    if let Some(kernel) = options.second_of {
+        return stand_second(kernel);
+    }
     let mut said = io::stdout();
     let held = match lock(options) {
         Ok(held) => held,
@@ -129,18 +182,28 @@ pub(super) fn guard(options: &Options) -> Result<(), Failure> {
     let Some((kernel, gofer)) = line.trim_end().split_once(' ') else { return Ok(()) };
     let number = |text: &str| text.parse::<u32>().map_err(|_| Failure::usage("a process is no number"));
     let (kernel, gofer) = (number(kernel)?, number(gofer)?);
+    let second = options.stays().then(|| Second::post(kernel)).transpose();
     let kernel = sys::net::process(kernel)?;
-    let watched = watch(options, &kernel, gofer, &mut said);
-    if watched.is_err() {
+    let watched =
+        second.map_err(Failure::from).and_then(|second| watch(options, &kernel, second, gofer, &mut said));
+    if let Err(why) = &watched {
         // Whatever it was: nobody would notice the next thing.
         sys::kill_process(&kernel);
+        // The first time the runtime hears of it.
+        let _ = writeln!(said, "{}", why.message);
     }
     drop(held);
     watched
 }
 
 /// Ends when the kernel has ended or needs no guard any more, and fails when it must end.
-fn watch(options: &Options, kernel: &File, gofer: u32, said: &mut impl Write) -> Result<(), Failure> {
+fn watch(
+    options: &Options,
+    kernel: &File,
+    second: Option<Second>,
+    gofer: u32,
+    said: &mut impl Write,
+) -> Result<(), Failure> {
     let mut list = File::open(format!("/proc/{gofer}/mountinfo"))?;
     let root = gvisor::root_of(gofer)?;
     // Only who has the mounts may change them. There is no `/proc` among them: all that is needed is open.
@@ -159,13 +222,15 @@ fn watch(options: &Options, kernel: &File, gofer: u32, said: &mut impl Write) ->
         }
         // Nobody listens after the first time.
         let _ = writeln!(said, "{ON}");
-        if !is_watched && options.locks.is_empty() {
-            return Ok(());
-        }
+        let Some(second) = &second else { return Ok(()) };
         let changes = is_watched.then_some((list.as_fd(), Wanted::Change));
-        let [has_ended, _] = sys::poll([Some((kernel.as_fd(), Wanted::Input)), changes], None)?;
+        let ends = [kernel.as_fd(), second.output.as_fd()].map(|end| Some((end, Wanted::Input)));
+        let [has_ended, is_alone, _] = sys::poll([ends[0], ends[1], changes], None)?;
         if has_ended {
             return Ok(());
+        }
+        if is_alone {
+            return Err(Failure::new(Failure::SYSTEM, "keeper: the second guard is gone"));
         }
     }
 }

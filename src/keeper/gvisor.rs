@@ -30,7 +30,7 @@ const FLAGS: [&str; 3] = [
 /// gVisor of before August 2024 takes a network for the machine's own where it finds `core/rmem_default` in here, and refuses
 /// it. Linux has the file in every network since version 6.9. Nothing in here matters to gVisor else. It has to be this
 /// folder: those below it are others in each network, and what is mounted over one hides no other's.
-const MISTAKEN: &CStr = c"/proc/sys/net";
+const NETWORK_SETTINGS: &CStr = c"/proc/sys/net";
 
 pub(super) fn command() -> Command {
     let mut command = Command::new(REAL);
@@ -41,8 +41,9 @@ pub(super) fn command() -> Command {
 /// Every request but `create`; gives the exit code.
 pub(super) fn run(words: &[OsString]) -> Result<u8, Failure> {
     match request(words) {
-        Some(("start", ..)) => sys::hide(MISTAKEN)?,
+        Some(("start", ..)) => sys::hide(NETWORK_SETTINGS)?,
         Some(("kill", options, of)) => return kill(words, options, of),
+        Some(("delete", ..)) => return Ok(exit_code(command().args(words).status()?)),
         _ => {}
     }
     Err(command().args(words).exec().into())
@@ -63,7 +64,7 @@ fn kill(words: &[OsString], options: &[OsString], of: &[OsString]) -> Result<u8,
     Ok(exit_code(done))
 }
 
-fn end(root: &Path, id: &OsString) -> Result<(), String> {
+pub(super) fn end(root: &Path, id: &OsString) -> Result<(), String> {
     let state = state(root, id)?;
     let pid = state.at("sandbox").at("pid").as_number().ok_or("it has no kernel")?;
     let Ok(kernel) = sys::net::process(pid) else { return Ok(()) };

@@ -35,7 +35,7 @@ const UNREAD_AT_MOST: Duration = Duration::from_mins(5);
 
 /// What an owner is told on the lifeline comes by another way than the end of its server, and may be overtaken by it: so the
 /// owner answers before anything is ended. One that does not has no more time than this.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 
 /// What an owner says of itself is shorter.
 const LINE: usize = 512;

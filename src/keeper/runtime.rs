@@ -82,12 +82,21 @@ pub(super) fn run(real: Real, words: &[OsString]) -> Result<u8, Failure> {
                 Failure::new(Failure::FAILED, why)
             })?;
         }
-        if let Some(("delete", _, [.., id])) = request(words) {
-            egress::forget(id);
-        }
-        return match real {
-            Real::Shared => Err(as_it_is(words)),
-            Real::Gvisor => gvisor::run(words),
+        return match (real, request(words)) {
+            (Real::Shared, asked) => {
+                if let Some(("delete", _, [.., id])) = asked {
+                    egress::forget(id);
+                }
+                Err(as_it_is(words))
+            }
+            (Real::Gvisor, asked) => {
+                let ended = gvisor::run(words);
+                // Behind its end: until then it can send by its addresses.
+                if let (Some(("delete", _, [.., id])), Ok(0)) = (asked, &ended) {
+                    egress::forget(id);
+                }
+                ended
+            }
         };
     };
     let refused = |why: String| {
@@ -106,7 +115,8 @@ pub(super) fn run(real: Real, words: &[OsString]) -> Result<u8, Failure> {
     let guard = real.guard(&plan).map_err(refused)?;
     if real == Real::Gvisor {
         // The gofer keeps them, and in a user namespace they are less than none: root's group may not enter the daemon's folders.
-        sys::net::leave_groups()?;
+        sys::net::leave_groups()
+            .map_err(|error| refused(format!("it cannot leave root's groups: {error}")))?;
     }
     let made = real.command().args(words).status()?;
     drop(apart);
@@ -243,7 +253,13 @@ impl Create {
         let mut remove = real.command();
         remove.args(&self.options).args(["delete", "--force"]).arg(&self.id);
         // Where it fails, its process still never goes on.
-        let _ = remove.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let removed = remove.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if let (Real::Gvisor, Some(root)) = (real, &self.root)
+            && !removed.is_ok_and(|removed| removed.success())
+        {
+            // That is more than a process that waits.
+            let _ = gvisor::end(root, &self.id);
+        }
     }
 }
 

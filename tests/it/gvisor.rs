@@ -226,6 +226,17 @@ fn files_are_as_safe_as_in_any_container() {
     session.wait();
     assert!(fs::read_dir(project.join(".git/hooks")).unwrap().next().is_none());
 
+    // Nobody ends one guard of a volume and has it beside its owner.
+    let volume = ["--volume", "guarded:/data", "--stop-grace", "100ms"];
+    let mut session = daemon.start("own", "gvisor-guarded", &volume);
+    write(&mut session, "/data/kept").unwrap();
+    host(&["exec", &daemon.0.name, "pkill", "-KILL", "-of", "keeper guard"]);
+    eventually("the end of the container", GONE_WITHIN, || {
+        daemon.0.inner(&["ps", "-aq"]).is_empty().then_some(())
+    });
+    session.close();
+    session.wait();
+
     // A volume is kept, and one session at a time has it, whatever its isolation.
     let volume = ["--volume", "memory:/data", "--stop-grace", "100ms"];
     let mut session = daemon.start("own", "gvisor-volume", &volume);

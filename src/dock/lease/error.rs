@@ -26,7 +26,9 @@ pub enum LeaseError {
     /// A daemon that a former berth has made.
     #[error("the DinD daemon has no forwarder for `allow`: a former berth made it")]
     NoForwarder,
-    #[error("the DinD daemon cannot run `isolation = \"gvisor\"`: its image has no `runsc`")]
+    #[error(
+        "the DinD daemon cannot run `isolation = \"gvisor\"`: a former berth made it, or its image has no `runsc`"
+    )]
     NoGvisor,
     #[error("the image `{image}` declares the volume `{volume}`, which no session can have: {why}")]
     ImageVolume { image: String, volume: String, why: String },
@@ -72,7 +74,7 @@ impl Explain for LeaseError {
             }
             Self::NoForwarder => "end its sessions, and type `berth up`",
             Self::NoGvisor => {
-                "name an image with `runsc` in [dind], then type `berth up`; `berth help isolation` shows how to make one"
+                "type `berth up`; where it stays so, name an image with `runsc` in [dind]: `berth help isolation` shows how to make one"
             }
             Self::ImageVolume { .. } => {
                 "choose another place for what is mounted there, or another image; `docker image inspect` shows its volumes"

@@ -81,14 +81,17 @@ impl Plan {
                 }
                 continue;
             }
-            if mount.at("options").items().any(|option| option.text() == Some("ro")) {
-                guarded.extend(["--read-only", path].map(OsString::from));
-            }
+            // `rro` as well, where the daemon knows that the kernel can make those below it read-only, too.
+            let is_read_only =
+                mount.at("options").items().any(|option| matches!(option.text(), Some("ro" | "rro")));
+            let read_only = is_read_only.then(|| ["--read-only", path].map(OsString::from));
             if let Some(at) = given.iter().position(|given| given.path == Path::new(path)) {
+                guarded.extend(read_only.into_iter().flatten());
                 places.push(Place::Given(given.swap_remove(at)));
             } else if !source.starts_with(DAEMONS_OWN) {
                 return Err(format!("nobody has asked for what is mounted at `{path}`"));
             } else if source.ends_with("/_data") {
+                guarded.extend(read_only.into_iter().flatten());
                 has_keeper |= path == folder;
                 if values("--lock").any(|target| target == path) {
                     guarded.extend(["--lock", path, source].map(OsString::from));

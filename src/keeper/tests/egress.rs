@@ -17,7 +17,7 @@ use crate::egress::lookup::{self, Missing};
 use crate::egress::names::{Names, OWN};
 use crate::egress::netlink::{self, Route, Rule};
 use crate::egress::told::Told;
-use crate::egress::{Forwarder, Wanted, count, outside, reach};
+use crate::egress::{Forwarder, Wanted, count, reach, rules};
 use crate::egress::{http, tls};
 use crate::resolve::message;
 use crate::{Subcommand, Words};
@@ -339,7 +339,7 @@ fn all_addresses_of_a_namespace_are_read_but_the_loopbacks() {
         \x20          /32 link BROADCAST\nLocal:\n        |-- 172.17.0.2\n           /32 host LOCAL\n";
     let ipv6 = "00000000000000000000000000000001 01 80 10 80       lo\n\
                 fd000000000000000000000000000002 05 40 00 80     eth0\n";
-    let found: Vec<_> = outside::addresses(routes, ipv6).into_iter().collect();
+    let found: Vec<_> = rules::addresses(routes, ipv6).into_iter().collect();
     assert_eq!(found, [address("172.17.0.2"), address("fd00::2")]);
-    assert!(outside::addresses("", "").is_empty());
+    assert!(rules::addresses("", "").is_empty());
 }

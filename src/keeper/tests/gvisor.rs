@@ -57,7 +57,8 @@ fn the_guard_is_told_of_all_that_the_kernel_inside_cannot_see_to() {
         ),
         r#",{"destination":"/data","type":"bind","source":"/var/lib/docker/volumes/d/_data","options":["rbind"]},
         {"destination":"/w","type":"bind","source":"/home/me","options":["bind"]},
-        {"destination":"/w/.git","type":"bind","source":"/home/me/.git","options":["bind","ro"]}"#,
+        {"destination":"/etc/resolv.conf","type":"bind","source":"/var/lib/docker/containers/c/resolv.conf","options":["ro"]},
+        {"destination":"/w/.git","type":"bind","source":"/home/me/.git","options":["bind","rro"]}"#,
     );
     let expected = format!(
         "--within ro:1:3:/w/.git {keeper} --lock /data /var/lib/docker/volumes/d/_data --read-only /w/.git --patience 2500"
@@ -155,6 +156,31 @@ fn what_is_read_only_is_so_for_the_gofer_and_the_kernel_dies_with_a_protection()
 }
 
 #[test]
+fn a_kernel_does_not_outlive_either_of_its_guards() {
+    let volume = tempfile::tempdir().unwrap();
+    let guards = |parent: u32| {
+        let found = Command::new("pgrep").args(["-P", &parent.to_string()]).output().unwrap();
+        String::from_utf8(found.stdout).unwrap().trim().to_owned()
+    };
+    for is_first in [true, false] {
+        let mut gofer = gofer("true");
+        let mut kernel = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut guard = Guard::post(&["--lock", "/data", volume.path().to_str().unwrap()]);
+        assert_eq!(guard.says(), "ready");
+        writeln!(guard.input.as_mut().unwrap(), "{} {}", kernel.id(), gofer.id()).unwrap();
+        assert_eq!(guard.says(), "on");
+        let second = guards(guard.child.id());
+        assert!(second.parse::<u32>().is_ok() && kernel.try_wait().unwrap().is_none(), "{second}");
+        let killed = if is_first { guard.child.id().to_string() } else { second };
+        assert!(Command::new("kill").args(["-KILL", &killed]).status().unwrap().success());
+        assert!(!kernel.wait().unwrap().success());
+        guard.leave();
+        drop(gofer.stdin.take());
+        gofer.wait().unwrap();
+    }
+}
+
+#[test]
 fn a_mount_that_is_not_as_asked_ends_the_kernel_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let shown = fs::canonicalize(folder.path()).unwrap();
@@ -164,7 +190,8 @@ fn a_mount_that_is_not_as_asked_ends_the_kernel_at_once() {
     let mut guard = Guard::post(&["--within", &format!("ro:1:1:{shown}")]);
     assert_eq!(guard.says(), "ready");
     writeln!(guard.input.as_mut().unwrap(), "{} {}", kernel.id(), gofer.id()).unwrap();
-    assert_eq!(guard.says(), "", "it is not on its post");
+    let said = guard.says();
+    assert!(said.contains("is not protected: it was replaced"), "it is not on its post: {said}");
     assert!(!kernel.wait().unwrap().success());
     guard.leave();
     drop(gofer.stdin.take());

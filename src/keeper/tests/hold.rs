@@ -38,7 +38,7 @@ fn every_phase_knows_what_follows() {
         assert_eq!(follows(phase, Event::StopAsked), Phase::Stopping(half));
     }
     // The owner hears of it before the server's end.
-    assert_eq!(follows(Phase::Claimed, Event::StopTold), Phase::Telling(now + Duration::from_secs(1)));
+    assert_eq!(follows(Phase::Claimed, Event::StopTold), Phase::Telling(now + Duration::from_millis(500)));
     for phase in [Phase::Unclaimed(now), Phase::Draining(now)] {
         assert_eq!(follows(phase, Event::StopTold), Phase::Stopping(half), "there is no owner");
     }
