@@ -96,7 +96,7 @@ impl Secrets {
         let begin = || {
             let (server, kept, redactor) = (server.clone(), kept.clone(), redactor.clone());
             let task = tokio::spawn(async move {
-                let values = read_all(&server, &kept).await?;
+                let values = read_all(&server, &kept, &redactor).await?;
                 // Nobody has them before the redactor knows them.
                 redactor.learn(values.values().cloned());
                 Ok(Arc::new(values))
@@ -118,12 +118,13 @@ fn is_in_keyring(kept: &Kept) -> bool {
 }
 
 /// At the same time, but for the keyring: it would ask a person for each.
-async fn read_all(server: &str, kept: &[(String, Kept)]) -> Result<Values, SecretError> {
+async fn read_all(server: &str, kept: &[(String, Kept)], redactor: &Redactor) -> Result<Values, SecretError> {
     let (keyring, others): (Vec<_>, Vec<_>) = kept.iter().partition(|(_, kept)| is_in_keyring(kept));
     let one = |(name, kept): &(String, Kept)| {
         let (name, kept) = (name.clone(), kept.clone());
         async move {
-            let value = read_one(&kept).await.map_err(|why| SecretError::new(server, &name, &kept, why))?;
+            let value =
+                read_one(&kept, redactor).await.map_err(|why| SecretError::new(server, &name, &kept, why))?;
             Ok::<_, SecretError>((name, value))
         }
     };
@@ -138,10 +139,10 @@ async fn read_all(server: &str, kept: &[(String, Kept)]) -> Result<Values, Secre
     Ok(one_by_one.into_iter().chain(at_once).collect())
 }
 
-async fn read_one(kept: &Kept) -> Result<String, error::Why> {
+async fn read_one(kept: &Kept, redactor: &Redactor) -> Result<String, error::Why> {
     let bytes = match &kept.keeper {
         SecretKeeper::File(path) => file::read(path, kept.within).await?,
-        SecretKeeper::Command(words) => command::output(words, &kept.folder, kept.within).await?,
+        SecretKeeper::Command(words) => command::output(words, &kept.folder, kept.within, redactor).await?,
         SecretKeeper::Keyring(name) => keyring::get(name, kept.within).await?,
     };
     as_value(bytes)

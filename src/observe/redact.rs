@@ -70,6 +70,15 @@ impl Redactor {
         self.late.get_or_init(|| Forms::of(secrets));
     }
 
+    /// The same, which hides these as well.
+    #[must_use]
+    pub fn and(&self, secrets: impl IntoIterator<Item = String>) -> Self {
+        let (known, more) = (&self.known, Forms::of(secrets));
+        let needles = known.needles.iter().chain(more.needles.iter()).cloned().collect();
+        let known = Forms { needles, longest: known.longest.max(more.longest) };
+        Self { known, late: Arc::clone(&self.late) }
+    }
+
     fn forms(&self) -> impl Iterator<Item = &Forms> {
         std::iter::once(&self.known).chain(self.late.get())
     }

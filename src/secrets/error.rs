@@ -92,6 +92,9 @@ impl Explain for SecretError {
             Why::Command(CommandError::Slow { .. }) => {
                 or_correct(&format!("type `{typed}` once to unlock what it reads, raise `timeout`"))
             }
+            Why::Command(CommandError::Asks) => or_correct(&format!(
+                "type `{typed}` once in a terminal to unlock what it reads, let it ask in a window"
+            )),
             Why::Command(CommandError::Failed { .. }) => or_correct(&format!("type `{typed}` to see why")),
             Why::Keyring(KeyringError::Missing) => or_correct(&format!("type `{typed}`")),
             Why::Keyring(error) => keyring::next(error),

@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use super::command::{self, CommandError, Ended};
 use crate::failure::{Code, Explain};
+use crate::observe::redact::Redactor;
 
 /// The attribute `service` of all that is kept for berth; `username` is the name.
 pub const SERVICE: &str = "mcp-berth";
@@ -76,7 +77,7 @@ pub async fn ask(words: &[&str], input: Option<&[u8]>, within: Duration) -> Resu
     let program = command::beside(PROGRAM).map_err(KeyringError::NoProgram)?;
     let mut command = Command::new(program);
     command.args(words).current_dir("/");
-    judge(command::run(command, input, within).await)
+    judge(command::run(command, input, within, &Redactor::new([])).await)
 }
 
 fn judge(ended: Result<Ended, CommandError>) -> Result<Vec<u8>, KeyringError> {

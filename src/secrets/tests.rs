@@ -18,7 +18,7 @@ fn kept(keeper: SecretKeeper, folder: &Path, within: Duration) -> Kept {
 
 async fn read(keeper: SecretKeeper, within: Duration) -> Result<String, String> {
     let kept = kept(keeper, Path::new("/"), within);
-    let read = read_one(&kept).await;
+    let read = read_one(&kept, &Redactor::new(["of-the-session".to_owned()])).await;
     read.map_err(|why| Failure::from(SecretError::new("s", "X", &kept, why)).to_string())
 }
 
@@ -90,7 +90,11 @@ async fn a_commands_output_is_read_and_it_is_asked_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let beside = kept(shell("pwd -P"), folder.path(), WITHIN);
     let here = fs::canonicalize(folder.path()).unwrap();
-    assert_eq!(read_one(&beside).await.unwrap(), here.to_string_lossy(), "no project of the client's");
+    assert_eq!(
+        read_one(&beside, &Redactor::new([])).await.unwrap(),
+        here.to_string_lossy(),
+        "no project of the client's"
+    );
 }
 
 #[tokio::test]
@@ -145,6 +149,70 @@ async fn a_slow_command_ends_with_all_that_it_has_started() {
     let error = read(keeper, Duration::from_secs(1)).await.unwrap_err();
     assert!(error.contains("gave no answer within 1s: unlock it; type `sh -c"), "{error}");
     until(|| lives(&pid) == Some(false)).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_what_a_command_leaves_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let leaving =
+        |rest: &str| format!("echo waits >&2; sleep 600 & echo $! >{}; echo a b; {rest}", pid.display());
+    let began = Instant::now();
+    // Its pipes are still held when it ends.
+    assert_eq!(command(&leaving("exit 0")).await.as_deref(), Ok("a b"));
+    assert!(began.elapsed() < WITHIN / 2);
+    assert_eq!(lives(&pid), Some(true), "it may be meant to stay");
+    kill(&pid);
+    let error = command(&leaving("exit 3")).await.unwrap_err();
+    assert!(error.contains("failed (exit status: 3): waits; type"), "{error}");
+    kill(&pid);
+    // One that closes its output and goes on has the time of one.
+    let closed = shell("exec >&- 2>&-; sleep 600");
+    let began = Instant::now();
+    let error = read(closed, Duration::from_secs(1)).await.unwrap_err();
+    assert!(error.contains("gave no answer within 1s"), "{error}");
+    assert!(began.elapsed() < WITHIN / 2);
+    let much = command("head -c 60000 /dev/zero | tr '\\0' x").await.unwrap();
+    assert_eq!(much.len(), 60_000);
+}
+
+fn kill(pid: &Path) {
+    let pid = fs::read_to_string(pid).unwrap().trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn no_secret_is_in_a_commands_last_words_however_they_are_cut() {
+    // By the session's own secrets, and by what it has printed before it waits.
+    let slow = shell("x=hunter; printf ${x}2-x; echo it is ${x}2-x, of-the-session >&2; sleep 600");
+    let error = read(slow, Duration::from_secs(1)).await.unwrap_err();
+    assert!(error.contains("within 1s: it is [redacted], [redacted]; type"), "{error}");
+    let failed = command("echo of-the-session >&2; exit 1 ").await.unwrap_err();
+    assert!(failed.contains(": [redacted]; type"), "{failed}");
+    // A line of which only the end is kept.
+    for before in [7_000, 8_100, 9_000] {
+        let script = format!(
+            "x=$(printf '%040d' 0 | tr 0 k); printf $x; (head -c {before} /dev/zero | tr '\\0' .; printf %s \
+             $x$x$x$x$x; head -c 1000 /dev/zero | tr '\\0' .) >&2; exit 1"
+        );
+        let error = command(&script).await.unwrap_err();
+        assert!(!error.split("; type").next().unwrap().contains("kkk"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_a_terminal_has_stopped_is_not_waited_for() {
+    let began = Instant::now();
+    let error = command("kill -TTIN $$; echo x").await.unwrap_err();
+    assert!(error.contains("asks on a terminal, where it is not heard; type `sh -c"), "{error}");
+    assert!(began.elapsed() < WITHIN / 2);
+}
+
+#[test]
+fn a_command_is_told_no_terminal() {
+    let command = command::prepared(&["gpg".to_owned()], Path::new("/")).unwrap();
+    let told: Vec<_> = command.as_std().get_envs().collect();
+    assert_eq!(told, [("GPG_TTY".as_ref(), None)]);
 }
 
 fn secrets(keepers: &[(&str, SecretKeeper)], redactor: &Redactor) -> Secrets {
