@@ -165,7 +165,10 @@ impl<'a> View<'a> {
         let follow = |project: &Path| if is_git { git::led(project) } else { Vec::new() };
         let roots: Vec<&Mount> = self.writable().filter(|mount| !opened(Path::new(&mount.source))).collect();
         for root in &roots {
-            let led = follow(Path::new(&root.source));
+            let mut led = follow(Path::new(&root.source));
+            if is_git {
+                led.extend(git::led_from_above(Path::new(&root.source)));
+            }
             let led = led.iter().filter_map(|path| path.strip_prefix(&root.source).ok());
             for name in names {
                 if let Some((path, found)) = self.find(root, Path::new(name.as_str()))? {

@@ -3,6 +3,7 @@
 //!
 //! Only what a project's own files say is looked at. What the person's configuration names belongs to the person.
 
+use std::collections::VecDeque;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -28,20 +29,38 @@ pub(super) fn led(project: &Path) -> Vec<PathBuf> {
         common = joined(&git, &folder);
         found.push(common.clone());
     }
-    for file in [common.join("config"), git.join("config.worktree")] {
+    // First what the repository says itself: what it includes may be a server's to fill.
+    let mut files = VecDeque::from([common.join("config"), git.join("config.worktree")]);
+    let mut read = Vec::new();
+    while let Some(file) = files.pop_front().filter(|_| read.len() < MOST) {
+        if read.contains(&file) {
+            continue;
+        }
         let folder = file.parent().unwrap_or(project);
         for (key, value) in text(&file).as_deref().map(values).unwrap_or_default() {
             match key {
-                Key::Included => found.push(joined(folder, &value)),
+                // Whatever its condition is: it may hold by then.
+                Key::Included => {
+                    let included = joined(folder, &value);
+                    found.push(included.clone());
+                    files.push_back(included);
+                }
                 Key::Hooks => found.push(joined(project, &value)),
-                Key::Monitor => found.extend(program(&value).map(|program| joined(project, program))),
+                Key::Command => found.extend(named(&value, project)),
             }
         }
+        read.push(file);
     }
     // The names have that.
     found.retain(|path| !path.starts_with(project.join(".git")));
     found.truncate(MOST);
     found
+}
+
+/// The same of each repository that `folder` lies in: it is run there, and may name something in here.
+pub(super) fn led_from_above(folder: &Path) -> Vec<PathBuf> {
+    let above = folder.ancestors().skip(1).filter(|above| above.join(".git").symlink_metadata().is_ok());
+    above.flat_map(led).collect()
 }
 
 fn text(file: &Path) -> Option<String> {
@@ -76,8 +95,29 @@ enum Key {
     Included,
     /// Relative to the project, where hooks run.
     Hooks,
-    /// A program with its arguments, there too; or whether git's own is to be used.
-    Monitor,
+    /// A program with its arguments, there too, which git starts unasked. It may be another word, for git's own.
+    Command,
+}
+
+impl Key {
+    /// git-config(1). A name between section and key is any.
+    fn of(section: &str, key: &str) -> Option<Self> {
+        Some(match (section, key) {
+            ("include" | "includeif", "path") => Self::Included,
+            ("core", "hookspath") => Self::Hooks,
+            ("core", "fsmonitor" | "sshcommand" | "editor" | "pager" | "askpass" | "gitproxy")
+            | ("sequence", "editor")
+            | ("filter", "clean" | "smudge" | "process")
+            | ("credential", "helper")
+            | ("diff", "command" | "textconv" | "external")
+            | ("merge", "driver")
+            | ("gpg", "program")
+            | ("interactive", "difffilter")
+            | ("uploadpack", "packobjectshook")
+            | ("pager" | "alias", _) => Self::Command,
+            _ => return None,
+        })
+    }
 }
 
 /// The keys that name files.
@@ -91,20 +131,24 @@ fn values(config: &str) -> Vec<(Key, String)> {
             line = rest.trim();
         }
         let Some((name, value)) = line.split_once('=') else { continue };
-        let key = match (section.as_str(), name.trim().to_ascii_lowercase().as_str()) {
-            ("include" | "includeif", "path") => Key::Included,
-            ("core", "hookspath") => Key::Hooks,
-            ("core", "fsmonitor") => Key::Monitor,
-            _ => continue,
-        };
+        let Some(key) = Key::of(&section, &name.trim().to_ascii_lowercase()) else { continue };
         found.push((key, plain(value)));
     }
     found
 }
 
-/// A program by its path; others are found elsewhere.
-fn program(value: &str) -> Option<&str> {
-    value.split_whitespace().next().filter(|word| word.contains('/'))
+/// What a command names in the project: a program by its path, for others are found elsewhere; and the files that it is given,
+/// for `sh` and its like run them.
+fn named(command: &str, project: &Path) -> Vec<PathBuf> {
+    let words = command.split(|c: char| c.is_whitespace() || "'\"!;&|()<>=".contains(c));
+    let words = words.filter(|word| !word.is_empty()).enumerate();
+    words
+        .filter_map(|(n, word)| {
+            let path = joined(project, word);
+            let is_file = || path.symlink_metadata().is_ok_and(|found| found.is_file());
+            (if n == 0 { word.contains('/') } else { is_file() }).then_some(path)
+        })
+        .collect()
 }
 
 /// Without quotes and comments.
@@ -186,8 +230,41 @@ mod tests {
         fs::remove_file(git.join("config")).unwrap();
         fs::write(git.join("config"), "[include]\n".to_owned() + &"path = ../x\n".repeat(1000)).unwrap();
         assert_eq!(led(project.path()).len(), MOST);
-        for (value, expected) in [("true", None), ("watchman", None), ("tools/w -x", Some("tools/w"))] {
-            assert_eq!(program(value), expected);
+        // Files that include one another, and more than anybody has.
+        for n in 0..100 {
+            let text = format!("[include]\npath = {}\npath = 0\n", n + 1);
+            fs::write(project.path().join(n.to_string()), text).unwrap();
         }
+        fs::write(git.join("config"), "[include]\npath = ../0\n").unwrap();
+        assert_eq!(led(project.path()).len(), MOST);
+    }
+
+    #[test]
+    fn what_is_included_names_more_and_each_command_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path();
+        let write = |path: &str, text: &str| {
+            let path = project.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("tools/clean.sh", "");
+        write("sh", "");
+        write(".git/config", "[include]\npath = ../tools/git.conf\n[core]\nfsmonitor = true\neditor = sh\n");
+        write(
+            "tools/git.conf",
+            "[includeIf \"onbranch:x\"]\npath = deep/more.conf\n[core]\nhooksPath = hooks\n",
+        );
+        write(
+            "tools/deep/more.conf",
+            "[filter \"f\"]\nclean = sh -c 'exec tools/clean.sh %f'\nrequired = true\n[credential \"https://x\"]\n\
+             helper = !./login x\n[core]\nsshCommand = bin/ssh -v\n[alias]\nst = status tools\n",
+        );
+        let led = led(project).into_iter();
+        let led: Vec<_> =
+            led.map(|path| path.strip_prefix(project).unwrap().to_str().unwrap().to_owned()).collect();
+        let expected =
+            ["tools/git.conf", "tools/deep/more.conf", "hooks", "tools/clean.sh", "login", "bin/ssh"];
+        assert_eq!(led, expected);
     }
 }

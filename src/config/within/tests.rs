@@ -226,6 +226,32 @@ fn where_git_goes_on_is_protected_too() {
 }
 
 #[test]
+fn a_repository_around_the_mount_is_followed_into_it() {
+    let around = folder(&[".git/config", "p/hooks/a", "p/.git/config", "p/src/deep/x", "q/git.conf"]);
+    let config = "[core]\nhooksPath = p/hooks\n[include]\npath = ../q/git.conf\n";
+    fs::write(around.path().join(".git/config"), config).unwrap();
+    fs::write(around.path().join("q/git.conf"), "[core]\nfsmonitor = sh p/src/deep/x\n").unwrap();
+    let of = |path: &str, protect: &str| {
+        let within = within(&server(&[protect]), &[mount(&around.path().join(path), "/w", true)]).unwrap();
+        inner(&within).into_iter().map(|(path, writable)| (path.to_owned(), writable)).collect::<Vec<_>>()
+    };
+    let owned = |paths: &[(&str, bool)]| {
+        paths.iter().map(|(path, writable)| ((*path).to_owned(), *writable)).collect::<Vec<_>>()
+    };
+    let expected = [
+        ("/w/.git", false),
+        ("/w/hooks", false),
+        ("/w/src", true),
+        ("/w/src/deep", true),
+        ("/w/src/deep/x", false),
+    ];
+    assert_eq!(of("p", ".git"), owned(&expected));
+    let expected = [("/w/.git", false), ("/w/deep", true), ("/w/deep/x", false)];
+    assert_eq!(of("p/src", ".git"), owned(&expected));
+    assert_eq!(of("p/src", ".vscode"), owned(&[("/w/.vscode", false)]), "nothing of git's is protected");
+}
+
+#[test]
 fn a_repository_that_a_server_made_opens_nothing() {
     let work =
         folder(&["team/proj/.git/config", "team/proj/src/", "x/.git/config", "a/data/", "a/.git/config"]);
