@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::lock::{self, Lock};
 use super::progress::Progress;
-use crate::config::{ChangedImage, Config};
-use crate::dock::docker::{DockerError, Engine};
+use crate::config::{ChangedImage, Config, Server};
+use crate::dock::docker::{DockerError, Engine, Image};
 use crate::docker_cli::{Credential, DockerCli, registry};
 use crate::failure::{Code, Explain, chain};
 use crate::human::hex;
@@ -114,7 +114,7 @@ pub async fn ensure_pinned<'a>(
     for image in config.foreign_images() {
         let placed = async {
             if let Some(host) = host {
-                is_pinned(config, host, image).await?;
+                may_be_pinned(config, host, daemon, image).await?;
             }
             let placed = ensure(state, host, daemon, [image], cli, progress).await.pop();
             let origin = placed.map_or(Ok(Origin::Present), |(_, placed)| placed)?;
@@ -134,6 +134,36 @@ async fn is_pinned(config: &Config, engine: &Engine, image: &str) -> Result<(), 
     let Some(found) = engine.image(image).await.map_err(failed)? else { return Ok(()) };
     let digests = found.digests();
     config.pinned(image).try_for_each(|server| server.accepts(&digests)).map_err(ImageError::from)
+}
+
+/// The same of the host's engine, from which the daemon may get it.
+async fn may_be_pinned(
+    config: &Config,
+    host: &Engine,
+    daemon: &Engine,
+    image: &str,
+) -> Result<(), ImageError> {
+    if config.pinned(image).next().is_none() {
+        return Ok(());
+    }
+    let failed = |source| ImageError::Copy { image: image.to_owned(), source };
+    let Some(here) = host.image(image).await.map_err(failed)? else { return Ok(()) };
+    let there = daemon.image(image).await.map_err(failed)?;
+    config.pinned(image).try_for_each(|server| accepts_here(server, &here, there.as_ref()))?;
+    Ok(())
+}
+
+/// Whether the host's image `here` is, or may be, what a server may run; the daemon has `there`. The two may have stores that
+/// know one image by different digests.
+fn accepts_here(server: &Server, here: &Image, there: Option<&Image>) -> Result<(), ChangedImage> {
+    let refused = |changed: ChangedImage| match there {
+        // Nothing else is copied.
+        Some(there) if there.is_same(here) => server.accepts(&there.digests()),
+        // What it is by the daemon's store is seen when it is there.
+        None if here.is_of_containerd() => Ok(()),
+        _ => Err(changed),
+    };
+    server.accepts(&here.digests()).or_else(refused)
 }
 
 /// One process fetches an image at a time. Without the lock the image comes twice, which is better than not at all.
@@ -308,51 +338,4 @@ impl Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_registry_says_tells_who_is_to_do_something() {
-        let refused = |image: &str, status, message: &str| {
-            let (op, object, message) = ("pull the image", image.to_owned(), message.to_owned());
-            Refusal::of(&DockerError::Refused { op, object, status, message }, image)
-        };
-        let unknown = "manifest for x:latest not found: manifest unknown";
-        assert_eq!(refused("x", 404, unknown), Refusal::Unknown);
-        let hub = "pull access denied for x, repository does not exist or may require 'docker login': denied: requested \
-                   access to the resource is denied";
-        assert_eq!(refused("x", 404, hub), Refusal::Unknown);
-        for denied in [
-            "Head \"http://box:5000/v2/x/manifests/latest\": no basic auth credentials",
-            "unauthorized: authentication required",
-            "failed to resolve reference \"box:5000/x:latest\": pull access denied, repository does not exist or may \
-             require authorization: authorization failed: no basic auth credentials",
-            "denied: requested access to the resource is denied",
-            "unexpected status from HEAD request to https://box/v2/x/manifests/latest: 401 Unauthorized",
-        ] {
-            assert_eq!(refused("box:5000/x", 500, denied), Refusal::Denied, "{denied}");
-        }
-        for other in [
-            "dial tcp: lookup registry on 10.0.0.1:53: no such host",
-            "net/http: TLS handshake timeout",
-            "http: server gave HTTP response to HTTPS client",
-            "x509: certificate signed by unknown authority",
-            "dial tcp 127.0.0.1:5000: connect: connection refused",
-            "proxyconnect tcp: dial tcp 10.0.0.9:3128: i/o timeout",
-        ] {
-            assert_eq!(refused("box:5000/x", 500, other), Refusal::Other, "{other}");
-        }
-    }
-
-    #[test]
-    fn whom_a_registry_does_not_know_is_told_to_log_in() {
-        let source = DockerError::broken("pull the image", "x", "told");
-        let error = ImageError::Denied { image: "box:5000/x".to_owned(), source };
-        assert_eq!(
-            error.to_string(),
-            "the image `box:5000/x` is not on the host's engine, and `box:5000` refuses access to it"
-        );
-        assert_eq!(error.next().as_deref(), Some("type `docker login box:5000`, then `berth up`"));
-        assert_eq!(error.code(), Code::Configuration);
-    }
-}
+mod tests;

@@ -29,6 +29,14 @@ impl Image {
         digests(&self.id, self.repo_digests.iter().map(String::as_str))
     }
 
+    /// Whether its id is its manifest's digest, as a containerd image store has it. By its configuration's digest, which is the
+    /// id elsewhere, nobody knows it there.
+    pub fn is_of_containerd(&self) -> bool {
+        self.repo_digests
+            .iter()
+            .any(|name| name.rsplit_once('@').is_some_and(|(_, digest)| digest == self.id))
+    }
+
     /// Whether both are one image, though two image stores may give it two ids.
     pub fn is_same(&self, other: &Self) -> bool {
         self.id == other.id
