@@ -144,7 +144,7 @@ impl<'a> Host<'a> {
                 (Need::Creation, _) => {
                     if self.create(&image).await? {
                         self.wait(READY_WITHIN).await?;
-                        return self.tell_of_users().await;
+                        return self.tell_of_users(0).await;
                     }
                 }
                 (Need::NotOurs, _) => return Err(DindError::Foreign(name.to_owned())),
@@ -158,15 +158,17 @@ impl<'a> Host<'a> {
                     }
                     self.replace("its settings have changed").await?;
                 }
-                (Need::Start, _) => {
-                    self.install().await?;
-                    self.start().await?;
-                    self.say(format!("started the container `{name}`"));
-                    return self.wait(READY_WITHIN).await;
-                }
-                (Need::Restart, _) => {
-                    self.restart("it was not running").await?;
-                    return self.wait(READY_WITHIN).await;
+                (need @ (Need::Start | Need::Restart), _) => {
+                    let known = self.said_of_users().await?.len();
+                    if matches!(need, Need::Start) {
+                        self.install().await?;
+                        self.start().await?;
+                        self.say(format!("started the container `{name}`"));
+                    } else {
+                        self.restart("it was not running").await?;
+                    }
+                    self.wait(READY_WITHIN).await?;
+                    return self.tell_of_users(known).await;
                 }
                 (Need::Thaw, _) => {
                     self.engine.unpause(name).await?;
@@ -225,12 +227,15 @@ impl<'a> Host<'a> {
     }
 
     /// Of its files, which a change of users has moved, and of what the engine has refused.
-    async fn tell_of_users(&mut self) -> Result<(), DindError> {
-        let log = self.engine.log_tail(&self.dind.name, ALL_LINES).await?;
-        for said in log.lines().filter_map(|line| line.trim().strip_prefix(OF_USERS)) {
-            self.say(said.to_owned());
-        }
+    /// `known` lines are of former starts.
+    async fn tell_of_users(&mut self, known: usize) -> Result<(), DindError> {
+        self.said_of_users().await?.into_iter().skip(known).for_each(|said| self.say(said));
         Ok(())
+    }
+
+    async fn said_of_users(&self) -> Result<Vec<String>, DindError> {
+        let log = self.engine.log_tail(&self.dind.name, ALL_LINES).await?;
+        Ok(log.lines().filter_map(|line| line.trim().strip_prefix(OF_USERS)).map(str::to_owned).collect())
     }
 
     /// Puts the certificates and the keeper into the container; a daemon that runs reads them at its next start.

@@ -36,7 +36,9 @@ pub(super) fn judge(seen: &Seen<Users>) -> Line {
             (None, Some(_)) => findings.fact("session users are the machine's: `userns` is false in [dind]"),
             _ => findings.fact("session users are the machine's, by that daemon's own configuration"),
         }
-        for (session, user) in &found.known {
+        // Without a namespace all have, and for another reason.
+        let is_apart = found.ids.is_some_and(|ids| ids.contains(outside));
+        for (session, user) in found.known.iter().filter(|_| is_apart) {
             findings.fact(format!(
                 "`{session}` has user {user} of the machine, for a mount of its is on a file system without id-mapped mounts"
             ));
@@ -83,6 +85,9 @@ mod tests {
         const WHOLE: &str = "         0          0 4294967295\n";
         let line = judged(users(WHOLE));
         assert_eq!((line.state, line.next.as_deref()), (State::Warning, Some("docker logs berth-dind")));
+        let known = vec![("mcp-x-1".to_owned(), "1000".to_owned())];
+        let line = judged(Users { known, ..users(WHOLE) });
+        assert!(!line.fact.contains("id-mapped"), "no mount is the cause: {}", line.fact);
         let line = judged(Users { ids: None, ..users(WHOLE) });
         assert!(line.state == State::Ok && line.fact.contains("`userns` is false"), "{}", line.fact);
         let line = judged(Users { ids: None, container: None, ..users(WHOLE) });
