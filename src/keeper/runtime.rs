@@ -85,7 +85,7 @@ pub(super) fn run(real: Real, words: &[OsString]) -> Result<u8, Failure> {
         return match (real, request(words)) {
             (Real::Shared, asked) => {
                 if let Some(("delete", _, [.., id])) = asked {
-                    egress::forget(id);
+                    forget(id);
                 }
                 Err(as_it_is(words))
             }
@@ -93,7 +93,7 @@ pub(super) fn run(real: Real, words: &[OsString]) -> Result<u8, Failure> {
                 let ended = gvisor::run(words);
                 // Behind its end: until then it can send by its addresses.
                 if let (Some(("delete", _, [.., id])), Ok(0)) = (asked, &ended) {
-                    egress::forget(id);
+                    forget(id);
                 }
                 ended
             }
@@ -127,6 +127,12 @@ pub(super) fn run(real: Real, words: &[OsString]) -> Result<u8, Failure> {
         create.undo(real);
         refused(why)
     })
+}
+
+/// What was made for a container goes with it.
+fn forget(id: &OsStr) {
+    egress::forget(id);
+    apart::forget(id);
 }
 
 /// The same for a container that is no session's.

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use super::Real;
 use crate::ids::{self, Extent, Namespace, Range};
@@ -205,8 +206,11 @@ impl Copy {
     fn attach(mount: &File, is_folder: bool, container: &OsStr, number: usize) -> io::Result<Self> {
         let folders = Path::new(COPIES);
         DirBuilder::new().recursive(true).mode(0o711).create(folders)?;
+        if number == 0 {
+            sweep(folders, |_, maker| !Path::new("/proc").join(maker.to_string()).exists());
+        }
         let mut name = container.to_owned();
-        name.push(format!("-{number}"));
+        name.push(format!("-{number}-{}", process::id()));
         let copy = Self(folders.join(name));
         if is_folder {
             fs::create_dir(&copy.0)?;
@@ -220,10 +224,34 @@ impl Copy {
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        // What stays there goes with the daemon's container.
-        let _ = userns::detach(&self.0);
-        let _ = fs::remove_dir(&self.0).or_else(|_| fs::remove_file(&self.0));
+        remove(&self.0);
     }
+}
+
+/// Of a container that goes, if its maker was killed.
+pub(super) fn forget(container: &OsStr) {
+    sweep(Path::new(COPIES), |of, _| OsStr::new(of) == container);
+}
+
+/// Removes the copies of which `is_over` says so: of a container, by a process.
+fn sweep(folder: &Path, is_over: impl Fn(&str, u32) -> bool) {
+    for copy in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = copy.file_name();
+        let mut parts = name.to_str().unwrap_or_default().rsplitn(3, '-');
+        let [maker, number, container] =
+            [parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default);
+        if let (Ok(maker), Ok(_)) = (maker.parse(), number.parse::<usize>())
+            && is_over(container, maker)
+        {
+            remove(&copy.path());
+        }
+    }
+}
+
+fn remove(copy: &Path) {
+    // What stays there goes with the daemon's container.
+    let _ = userns::detach(copy);
+    let _ = fs::remove_dir(copy).or_else(|_| fs::remove_file(copy));
 }
 
 #[cfg(test)]
@@ -258,6 +286,27 @@ mod tests {
         let after = r#""mounts":[{"type":"cgroup","options":["nosuid","ro"]},{"type":"cgroup","options":["ro"]},{"type":"tmpfs","options":[]}]"#;
         let groups = changed(groups, (0, 999)).unwrap();
         assert!(groups.contains(after), "{groups}");
+    }
+
+    #[test]
+    fn what_a_killed_runtime_has_left_goes_with_its_container_or_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = |name: &str| folder.path().join(name);
+        let left = || {
+            let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        for name in ["a1-0-7", "a1-1-7", "b2-0-8", "c3-0-9", "pending"] {
+            fs::create_dir(here(name)).unwrap();
+        }
+        fs::write(here("a1-2-7"), "").unwrap();
+        fs::write(here("c3-0-9/x"), "").unwrap();
+        sweep(folder.path(), |container, _| container == "a1");
+        assert_eq!(left(), ["b2-0-8", "c3-0-9", "pending"]);
+        sweep(folder.path(), |_, maker| maker >= 8);
+        assert_eq!(left(), ["c3-0-9", "pending"], "and nothing that somebody has filled");
     }
 
     #[test]
