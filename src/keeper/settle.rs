@@ -7,6 +7,9 @@
 //! all in it has been. A file tells in which direction it was going: what was begun is finished before anything else, also
 //! where the other direction is asked for by now.
 
+#[path = "settle/attributes.rs"]
+mod attributes;
+
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write};
@@ -14,6 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, lchow
 use std::path::{Path, PathBuf};
 
 use super::ids::Range;
+use super::sys::xattr;
 use super::{Failure, Words, range};
 
 /// Images are in all of these together; the last one names them. What the daemon knows of containers holds the paths of
@@ -172,7 +176,21 @@ impl Settle {
         let found = fs::symlink_metadata(path)?;
         let (uid, gid) = (self.id(found.uid()), self.id(found.gid()));
         if (uid, gid) != (found.uid(), found.gid()) {
+            let capabilities =
+                if found.is_file() { xattr::get(path, attributes::CAPABILITIES) } else { None };
+            // First what may be done twice: by its owner it is known whether a file has been seen to.
+            for name in attributes::LISTS.iter().filter(|_| !found.is_symlink()) {
+                if let Some(list) =
+                    xattr::get(path, name).and_then(|list| attributes::list(&list, |id| self.id(id)))
+                {
+                    xattr::set(path, name, &list)?;
+                }
+            }
             lchown(path, Some(uid), Some(gid))?;
+            let root = self.is_mapped.then_some(self.range.first);
+            if let Some(given) = capabilities.and_then(|value| attributes::capabilities(&value, root)) {
+                xattr::set(path, attributes::CAPABILITIES, &given)?;
+            }
             if found.is_file() && found.mode() & BITS != 0 {
                 fs::set_permissions(path, fs::Permissions::from_mode(found.mode() & 0o7777))?;
             }

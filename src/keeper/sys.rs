@@ -7,6 +7,8 @@ pub(super) mod net;
 mod outside;
 #[path = "sys/userns.rs"]
 pub(super) mod userns;
+#[path = "sys/xattr.rs"]
+pub(super) mod xattr;
 
 use std::ffi::{CString, c_char, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};
 use std::fs::{self, File, OpenOptions};

@@ -1,12 +1,13 @@
 //! The ids of containers, and the files of a daemon whose ids change.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
 use crate::ids::{Extent, Range, has_all, json, lines, owner};
+use crate::sys::xattr;
 use crate::tests::KEEPER;
 
 const RANGE: Range = Range { first: 2_000_000_000, count: 1001 };
@@ -92,6 +93,41 @@ fn settle(folder: &Path, kind: &str) -> String {
 fn owner_of(path: &Path) -> (u32, u32) {
     let found = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     (found.uid(), found.gid())
+}
+
+#[test]
+fn what_else_names_ids_comes_along_too() {
+    const LIST: &CStr = c"system.posix_acl_access";
+    const CAPABILITY: &CStr = c"security.capability";
+    let folder = tempfile::tempdir().unwrap();
+    if chown(folder.path(), Some(1), Some(1)).is_err() {
+        return;
+    }
+    let (plain, mapped) = (folder.path(), folder.path().join("2000000000.2000000000"));
+    let ping = "overlay2/1/diff/ping";
+    fs::create_dir_all(plain.join("overlay2/1/diff")).unwrap();
+    fs::create_dir_all(plain.join("image/overlay2/imagedb/content/sha256/1")).unwrap();
+    fs::write(plain.join(ping), "x").unwrap();
+    symlink("ping", plain.join("overlay2/1/diff/link")).unwrap();
+    // `cap_net_raw+ep`, and `u::rw- u:1000:r-- g::r-- g:5:r-- m::r-- o::---`.
+    let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    let capability = |magic: u32, root: &[u32]| [bytes(&[magic, 1 << 13, 0, 0, 0]), bytes(root)].concat();
+    let list = |user: u32, group: u32| {
+        let none = u32::MAX;
+        let entries = [(1, 6, none), (2, 4, user), (4, 4, none), (8, 4, group), (16, 4, none), (32, 0, none)];
+        let entries = entries.iter().flat_map(|(tag, mode, id)| bytes(&[tag | mode << 16, *id]));
+        [bytes(&[2]), entries.collect()].concat()
+    };
+    xattr::set(&plain.join(ping), LIST, &list(1000, 5)).unwrap();
+    xattr::set(&plain.join(ping), CAPABILITY, &capability(0x0200_0001, &[])).unwrap();
+    let found = |at: &Path| (xattr::get(&at.join(ping), CAPABILITY), xattr::get(&at.join(ping), LIST));
+    let before = found(plain);
+    settle(plain, "mapped");
+    let first = RANGE.first;
+    let expected = (Some(capability(0x0300_0001, &[first])), Some(list(first + 1000, first + 5)));
+    assert_eq!(found(&mapped), expected);
+    settle(plain, "plain");
+    assert_eq!(found(plain), before);
 }
 
 #[test]
