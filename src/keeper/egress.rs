@@ -196,11 +196,17 @@ struct Session {
     names: Names,
     told: Told,
     lookups: Arc<Slots>,
+    /// Whom the resolver takes it for: a loopback address of its own.
+    asker: Ipv4Addr,
+}
+
+/// Of the session whose first process that is: 127.64.0.0/10 has room for all process ids.
+fn asker(pid: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x7f40_0000 | pid & 0x3f_ffff)
 }
 
 impl Session {
-    /// Where a name leads to. The nameservers are asked for a few names of a session's at once, for all sessions' questions come
-    /// from one address.
+    /// Where a name leads to. The nameservers are asked for a few names of a session's at once.
     fn addresses(&self, name: &str, port: u16) -> Result<Vec<IpAddr>, Missing> {
         let until = Instant::now() + ASKED_WITHIN;
         let _slot = loop {
@@ -210,7 +216,7 @@ impl Session {
                 None => return Err(Missing::Busy),
             }
         };
-        lookup::choose(&lookup::ask_all(name), &self.allowed, port)
+        lookup::choose(&lookup::ask_all(name, self.asker), &self.allowed, port)
     }
 }
 
@@ -256,9 +262,12 @@ impl Forwarder {
         let local: Vec<Network> = local.into_iter().chain(allowed.networks()).collect();
         let (questions, listeners) = netlink::inside(namespace, move || open(&local, &ports))?;
         let (names, told) = (Names::new(allowed.clone()), Told::new(told.transpose()?));
-        let session = Session { names, allowed, told, lookups: Slots::new(LOOKUPS, LOOKUPS) };
+        let session =
+            Session { names, allowed, told, lookups: Slots::new(LOOKUPS, LOOKUPS), asker: asker(pid) };
         // Where memory is short it goes before the daemon does.
         let _ = fs::write("/proc/self/oom_score_adj", "500");
+        // Whatever a session has it do, the daemon is first.
+        sys::net::give_way()?;
         // From here on nothing is needed that only root may do, and no thread is there that would keep it.
         sys::net::become_nobody()?;
         sys::forbid_dumping()?;

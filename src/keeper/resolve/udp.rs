@@ -61,7 +61,16 @@ fn is_passing(error: &io::Error) -> bool {
 
 /// Asks one server after another, and takes the first answer of any that was asked.
 pub(in super::super) fn ask(question: &[u8], upstreams: &Upstreams) -> Option<Vec<u8>> {
-    let outward = Outward::open().ok()?;
+    ask_from(None, question, upstreams)
+}
+
+/// The same from an address of this machine's own, where all servers can be asked from that.
+pub(in super::super) fn ask_from(
+    own: Option<Ipv4Addr>,
+    question: &[u8],
+    upstreams: &Upstreams,
+) -> Option<Vec<u8>> {
+    let outward = own.and_then(|own| Outward::local(own, upstreams)).map_or_else(Outward::open, Ok).ok()?;
     let mut buffer = vec![0; LONGEST_ANSWER];
     let mut refusal = None;
     let mut waiting: VecDeque<SocketAddr> = upstreams.in_order().collect();
@@ -106,6 +115,12 @@ impl Outward {
             // A kernel without IPv6.
             Err(_) => Ok(Self { socket: UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?, is_dual: false }),
         }
+    }
+
+    fn local(own: Ipv4Addr, upstreams: &Upstreams) -> Option<Self> {
+        let is_near = |server| UdpSocket::bind((own, 0)).and_then(|socket| socket.connect(server)).is_ok();
+        let socket = upstreams.in_order().all(is_near).then(|| UdpSocket::bind((own, 0)))?.ok()?;
+        Some(Self { socket, is_dual: false })
     }
 
     fn send(&self, question: &[u8], to: SocketAddr) -> io::Result<()> {

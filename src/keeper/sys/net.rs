@@ -17,6 +17,8 @@ const SOCK_CLOEXEC: c_int = 0o2_000_000;
 const SYS_PIDFD_OPEN: c_long = 434;
 const SYS_CLOSE_RANGE: c_long = 436;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
+/// Half the way to the last.
+const NICE: c_int = 10;
 /// Nothing belongs to it, and no image has it: sessions run as `nobody`, too, which is the next one.
 const NOBODY: c_uint = 65_533;
 // On x86-64 and aarch64, as on most.
@@ -33,6 +35,7 @@ unsafe extern "C" {
     safe fn setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
     safe fn setresgid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int;
     fn setsockopt(fd: c_int, level: c_int, option: c_int, value: *const c_int, length: c_uint) -> c_int;
+    safe fn nice(more: c_int) -> c_int;
     fn setgroups(count: usize, groups: *const c_uint) -> c_int;
     fn recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
     fn send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
@@ -89,6 +92,12 @@ pub(in super::super) fn close_inherited() {
 pub(in super::super) fn leave_groups() -> io::Result<()> {
     // SAFETY: no group is read where there are none.
     checked(unsafe { setgroups(0, std::ptr::null()) }).map(drop)
+}
+
+/// Lets others have the processor first: this thread, and those that it starts from here on.
+pub(in super::super) fn give_way() -> io::Result<()> {
+    // What it gives is the new value, and an error only below zero.
+    if nice(NICE) < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Gives up all that root may do, for good, and for all threads.

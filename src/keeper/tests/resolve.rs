@@ -90,6 +90,28 @@ fn a_question_and_its_answer_pass_unchanged() {
 }
 
 #[test]
+fn one_sessions_questions_are_in_no_other_ones_way() {
+    let slots = Slots::new(16, 1);
+    let silent = here();
+    let forwarder = forwarder(vec![silent.local_addr().unwrap()], &slots);
+    let ask = move |own: [u8; 4], name: &str| {
+        let (question, upstreams) = (question(name), Upstreams::new(vec![forwarder]));
+        thread::spawn(move || udp::ask_from(Some(own.into()), &question, &upstreams))
+    };
+    let mut buffer = [0; 512];
+    let mut next = || silent.recv(&mut buffer).map(|length| buffer[..length].to_vec()).unwrap();
+    ask([127, 64, 0, 1], "one.test");
+    assert_eq!(next(), question("one.test"));
+    // It has as many open as it may; another session asks all the same.
+    ask([127, 64, 0, 1], "two.test");
+    ask([127, 64, 0, 2], "three.test");
+    assert_eq!(next(), question("three.test"));
+    // A server that is not on this machine is asked from wherever that can be done.
+    let far = Upstreams::new(vec!["192.0.2.1:53".parse().unwrap()]);
+    assert!(udp::ask_from(Some(Ipv4Addr::new(127, 64, 0, 3)), &question("x.test"), &far).is_some());
+}
+
+#[test]
 fn the_next_one_is_asked_when_one_is_silent_or_refuses_or_cannot_be_reached() {
     let question = question("one.test");
     let silent = here();
