@@ -96,6 +96,29 @@ fn a_secret_that_cannot_be_had_is_told_to_the_client() {
 }
 
 #[test]
+fn a_command_that_asks_on_the_clients_terminal_is_told_at_once() {
+    daemon();
+    let (folder, config) = with_secrets("C = { command = [\"sh\", \"-c\", \"read x </dev/tty; echo $x\"] }");
+    let here = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(here("input"), format!("{}\n", hello())).unwrap();
+    let script = format!(
+        "mkfifo {pipe}; exec 3<>{pipe}; cat {input} >&3; \
+         \"$BERTH\" run kept --client it-kept-tty --config {config} <{pipe} >{out} 2>&1 3>&-",
+        pipe = here("pipe"),
+        input = here("input"),
+        out = here("out"),
+    );
+    // A terminal of its own, in whose foreground berth is.
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &script, "/dev/null"]).env("BERTH", env!("CARGO_BIN_EXE_berth"));
+    let ended = terminal.env("BERTH_HOME", home()).stdin(Stdio::null()).output();
+    assert_eq!(ended.expect("`script` of util-linux").status.code(), Some(69));
+    let said = fs::read_to_string(here("out")).unwrap();
+    assert!(said.contains("asks on a terminal, where it is not heard; type `sh -c"), "{said}");
+    expect_gone("it-kept-tty");
+}
+
+#[test]
 fn a_command_that_waits_ends_with_its_client() {
     let (folder, config) = with_secrets(
         "C = { command = [\"sh\", \"-c\", \"sleep 600 & echo $! >FOLDER/part; mv FOLDER/part FOLDER/pid; wait\"] }",
