@@ -48,6 +48,7 @@ impl Place {
         let list = "{ allow = [\"api.test.example\"] }";
         let servers = server("named", list)
             + &server("ahead", &format!("{list}\nprestart = true\nstandby = 1\nstandby_ttl = \"1m\""))
+            + &server("other", "{ allow = [\"evil.example\"] }")
             + &server("lan", "\"lan\"")
             + &server("world", "\"egress\"");
         own.configure(&format!("port = {port}\n{servers}"));
@@ -130,6 +131,7 @@ fn of_all_ways_out_of_a_list_of_one_name_none_passes() {
     assert!(passed.is_empty(), "{} of {} pass:\n{}", passed.len(), WAYS.len(), passed.join("\n"));
     a_name_that_leads_home_is_refused(&place, &mut named);
     all_of_it_is_told(&place, &mut named);
+    another_list_is_another_sessions(&place, &mut named);
     nothing_stays(&place, named);
     a_server_that_was_started_ahead_has_the_same_list(&place);
     the_local_network_is_closed_unless_it_is_asked_for(&place, &mut open);
@@ -195,11 +197,46 @@ fn all_of_it_is_told(place: &Place, session: &mut Session) {
     assert!(history.contains(line), "{history}");
 }
 
+/// And a forwarder that has served hundreds has no more than before; with one that is killed, its session has no way out.
+fn another_list_is_another_sessions(place: &Place, named: &mut Session) {
+    let (ours, theirs) = ("http://evil.example/", "http://api.test.example/");
+    let mut other = place.session("other");
+    let reaches = |session: &mut Session, url: &str| runs(session, &["curl", "-sSf", url]);
+    for (session, open, closed) in [(&mut other, ours, theirs), (&mut *named, theirs, ours)] {
+        assert!(reaches(session, open).0 && !reaches(session, closed).0, "{open}, not {closed}");
+    }
+    let forwarder = place.daemon_says(
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q 'keeper [e]gress .*evil' && echo ${p#/proc/}; done",
+    );
+    let has =
+        || place.daemon_says(&format!("ls /proc/{forwarder}/task | wc -l; ls /proc/{forwarder}/fd | wc -l"));
+    let before = eventually("the end of its connections", SECONDS, || {
+        Some(has()).filter(|has| has.starts_with(char::is_numeric))
+    });
+    let script = format!("import urllib.request as u\nfor n in range(300): u.urlopen(\"{ours}\").read()");
+    let (out, said) = runs(&mut other, &["python3", "-c", &script]);
+    assert!(out, "{said}");
+    eventually("as many threads and files as before", SECONDS, || (has() == before).then_some(()));
+
+    place.daemon_says(&format!("kill -9 {forwarder}"));
+    place.world.notes.take();
+    let (out, said) = reaches(&mut other, ours);
+    assert!(!out, "{said}");
+    assert_eq!(place.world.notes.take(), Vec::<String>::new(), "nothing has gone out");
+    assert!(runs(&mut other, &["true"]).0, "the session goes on");
+    assert!(reaches(named, theirs).0, "and so does the other one");
+    drop(other);
+    eventually("its end", GONE_WITHIN, || place.try_row("other", "active").is_none().then_some(()));
+}
+
 fn nothing_stays(place: &Place, session: Session) {
     let forwarders = "ls -l /proc/[0-9]*/exe 2>/dev/null | grep -c /berth/keeper";
     let volumes =
         "ls -d /var/lib/docker/volumes/* /var/lib/docker/*/volumes/* 2>/dev/null | grep -cE '/[0-9a-f]{64}$'";
-    assert_eq!(place.daemon_says(volumes), "1", "what is refused is written there");
+    // The other session's volume goes a little after its container.
+    eventually("one volume, where it is written what is refused", GONE_WITHIN, || {
+        (place.daemon_says(volumes) == "1").then_some(())
+    });
     // The resolver is the other one.
     assert_eq!(place.daemon_says(forwarders), "2");
     drop(session);
