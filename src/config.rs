@@ -28,6 +28,7 @@ mod resolved;
 mod server;
 mod settings;
 mod share;
+mod verify;
 mod volume;
 pub mod within;
 
@@ -50,9 +51,9 @@ pub use pinned::ChangedImage;
 pub use recipe::Recipe;
 pub use resolved::Resolved;
 pub use server::{EnvVar, Server};
-pub use settings::Settings;
 pub use settings::definition::{DefaultValue, Opt, Setting, Takes};
 pub use settings::every::every_setting;
+pub use settings::{Policy, Settings};
 pub use share::{Apart, Shares};
 pub use volume::Volume;
 
@@ -128,6 +129,7 @@ impl Config {
         let mut defaults = Settings::default();
         if let Some(section) = root.take_section("defaults")? {
             defaults.apply(&read_defaults(section)?);
+            defaults.resolve_verify(home, file);
         }
         let mut servers = BTreeMap::new();
         for item in root.take_section("servers")?.map(Section::entries).unwrap_or_default() {
@@ -138,7 +140,9 @@ impl Config {
             }
             let name = item.name.clone();
             let title = format!("[servers.{name}]");
-            servers.insert(name.clone(), program::read_server(name, item.section(title)?, &defaults, &bake)?);
+            let mut server = program::read_server(name.clone(), item.section(title)?, &defaults, &bake)?;
+            server.settings.resolve_verify(home, file);
+            servers.insert(name, server);
         }
         root.finish()?;
         Ok(Self { dind, bake, defaults, servers, file: Some(file.to_owned()), expected: file.to_owned() })
@@ -181,6 +185,11 @@ impl Config {
     /// The servers of an image whose digests are pinned.
     pub fn pinned<'a>(&'a self, image: &'a str) -> impl Iterator<Item = &'a Server> {
         self.servers.values().filter(move |server| server.image == image && !server.digests.is_empty())
+    }
+
+    /// The servers of an image that needs a signature.
+    pub fn signed<'a>(&'a self, image: &'a str) -> impl Iterator<Item = &'a Server> {
+        self.servers.values().filter(move |server| server.image == image && server.verify().is_some())
     }
 
     /// The recipes of the servers, each once.

@@ -17,6 +17,7 @@
 //! | tools | [`backend`]: starts a session's server, and is its [`session::upstream::Upstream`]; [`exam`]: what examinations share; [`clients`]: the AI clients' configurations, read and edited; [`help`]: the manual |
 //! | images | [`bake`]: packages made into images |
 //! | the daemon | [`dind`]: the Docker-in-Docker daemon |
+//! | trust | [`signatures`]: whether an image has the signature that it needs |
 //! | two worlds | [`session`]: one client, its server, both directions, and no Docker; [`dock`]: leases, exec streams, volumes, and no MCP; [`history`]: what sessions left; [`secrets`]: read from where people keep them; [`logging`] |
 //! | configuration | [`config`]: `berth.toml` and flags; `config::settings` has each setting of a server once (`every`) |
 //! | what is read and written | [`docker_cli`]: the docker CLI's own files; [`observe`]: trace, journal, standard error; [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
@@ -24,6 +25,8 @@
 //! | the ground | [`failure`]: what an error means to others; [`human`]: sizes, times, tables; [`regular`]: files that may be anything |
 //!
 //! Modules of one floor do not know each other.
+//!
+//! `berth-verify` (`verifier/`) is a program and a workspace of its own; `signatures/protocol.rs` is a part of both.
 //!
 //! The keeper, PID 1 of every session container, is a program of its own (`keeper.rs`). What it shares with [`dock`] is std only
 //! and a part of both: `keeper/protocol.rs`, `keeper/resolv_conf.rs`.
@@ -55,5 +58,6 @@ pub mod rpc;
 pub mod runner;
 pub mod secrets;
 pub mod session;
+pub mod signatures;
 pub mod validate;
 pub mod values;

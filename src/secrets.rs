@@ -3,7 +3,7 @@
 //! They are read once in a session, beside the start of its container, and never stored. They reach the server's process
 //! and the redactor, nobody else. No message and no `Debug` output contains one. What reads them ends with its session.
 
-mod command;
+pub(crate) mod command;
 mod error;
 mod file;
 pub mod keyring;

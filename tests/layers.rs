@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// From the roof to the ground. Modules of one floor do not know each other.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["main"],
     &["commands"],
     &["chaos", "doctor", "validate"],
@@ -16,6 +16,7 @@ const FLOORS: [&[&str]; 12] = [
     &["backend", "clients", "exam", "help"],
     &["bake"],
     &["dind"],
+    &["signatures"],
     &["dock", "history", "logging", "secrets", "session"],
     &["config"],
     &["docker_cli", "observe", "runner"],
@@ -24,7 +25,7 @@ const FLOORS: [&[&str]; 12] = [
 ];
 
 /// Programs of their own, and the list of the modules.
-const APART: [&str; 4] = ["build", "keeper", "keyring", "lib"];
+const APART: [&str; 5] = ["build", "keeper", "keyring", "lib", "verifier"];
 
 /// A place where one file names another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -224,6 +224,7 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
         project: project(),
         env,
         mounts,
+        image: String::new(),
         declared: Vec::new(),
         looked_at: config.dind.host.is_none(),
         reserved: String::new(),

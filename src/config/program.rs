@@ -86,6 +86,11 @@ pub(super) fn read_server(
             .error("`digest` needs `image`")
             .with_hint("a package has a version and `integrity`; `berth bake --pin` writes both"));
     }
+    if recipe.is_some() && overrides.on_the_defaults().verify.is_some() {
+        return Err(section
+            .error("`verify` needs `image`")
+            .with_hint("a package has a version and `integrity`; `berth bake --pin` writes both"));
+    }
     if command.as_ref().is_some_and(Vec::is_empty) {
         return Err(section
             .error("`command` is empty")

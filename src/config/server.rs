@@ -9,7 +9,7 @@ use super::error::ConfigError;
 use super::kept::Kept;
 use super::mount::MountEntry;
 use super::overrides::Overrides;
-use super::settings::Settings;
+use super::settings::{Policy, Settings};
 use crate::config::Recipe;
 use crate::values::{Image, Lookup, Template, is_server_name, looks_secret};
 
@@ -43,6 +43,11 @@ impl Server {
         let command = (!command.is_empty()).then_some(command);
         let (digests, settings) = (Vec::new(), defaults.clone());
         Self { name, image, digests, command, args: None, recipe: None, settings }
+    }
+
+    /// Whose signature its image needs. What is baked here is of no registry: [defaults] says nothing of it.
+    pub fn verify(&self) -> Option<&Policy> {
+        self.settings.verify.as_ref().filter(|_| self.recipe.is_none())
     }
 
     /// The same server with what the flags change.

@@ -4,6 +4,7 @@ pub(super) mod definition;
 pub(super) mod every;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::env::EnvEntry;
@@ -11,6 +12,13 @@ use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
 use crate::values::{Isolation, Network, OnFailure, ToolPattern};
+
+/// Whose signature an image needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Policy {
+    /// The holder's of the key whose public half is in this file.
+    CosignKey(PathBuf),
+}
 
 /// What a server's container may use, and the limits of its sessions.
 #[expect(
@@ -34,6 +42,8 @@ pub struct Settings {
     /// Bytes by path.
     pub tmpfs: BTreeMap<String, u64>,
     pub no_new_privileges: bool,
+    /// Whose signature the image needs.
+    pub verify: Option<Policy>,
     /// Bytes, in each direction.
     pub max_line: usize,
     /// From the end of the server's stdin to SIGKILL.
@@ -87,6 +97,7 @@ impl Settings {
             workdir: None,
             tmpfs: BTreeMap::new(),
             no_new_privileges: false,
+            verify: None,
             max_line: 0,
             stop_grace: Duration::ZERO,
             connect_timeout: Duration::ZERO,

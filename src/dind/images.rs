@@ -16,6 +16,7 @@ use crate::dock::docker::{DockerError, Engine, Image};
 use crate::docker_cli::{Credential, DockerCli, registry};
 use crate::failure::{Code, Explain, chain};
 use crate::human::hex;
+use crate::signatures::{Held, Judge, SignatureError};
 
 /// How long one process waits for another that fetches the same image.
 const FETCHED_WITHIN: Duration = Duration::from_mins(10);
@@ -37,6 +38,8 @@ pub enum ImageError {
     /// `source` is what the daemon said, `host` what the engine of the host did.
     #[error(transparent)]
     Changed(#[from] ChangedImage),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     #[error("neither the DinD daemon nor the host's engine ({host}) can pull the image `{image}`")]
     PullTwice { image: String, source: DockerError, host: Box<DockerError> },
 }
@@ -44,6 +47,7 @@ pub enum ImageError {
 impl Explain for ImageError {
     fn code(&self) -> Code {
         match self {
+            Self::Signature(signature) => signature.code(),
             Self::NotFound { .. } | Self::Denied { .. } | Self::Changed(_) => Code::Configuration,
             Self::Copy { .. } | Self::Pull { .. } | Self::PullTwice { .. } => Code::Unavailable,
         }
@@ -52,6 +56,7 @@ impl Explain for ImageError {
     fn next(&self) -> Option<String> {
         let next = match self {
             Self::Changed(changed) => return changed.next(),
+            Self::Signature(signature) => return signature.next(),
             Self::Copy { .. } => "type `berth up` again, or see `berth status`".to_owned(),
             Self::NotFound { image, .. } => {
                 format!("build it (`docker build -t {image} .`) or correct `image`, then type `berth up`")
@@ -100,9 +105,9 @@ pub async fn ensure<'a>(
     results
 }
 
-/// The same for what the servers of a configuration need, but for an image that is not the one that was pinned: a build of
-/// the host's with that name is left where it is.
-pub async fn ensure_pinned<'a>(
+/// The same for what the servers of a configuration need, but for an image that is not the one that was pinned, or has not
+/// the signature that it needs: a build of the host's with that name is left where it is.
+pub async fn ensure_trusted<'a>(
     state: &Path,
     host: Option<&Engine>,
     daemon: &Engine,
@@ -111,14 +116,17 @@ pub async fn ensure_pinned<'a>(
     progress: &Progress,
 ) -> Vec<(&'a str, Result<Origin, ImageError>)> {
     let mut results = Vec::new();
+    let judge = Judge { state, cli };
     for image in config.foreign_images() {
         let placed = async {
             if let Some(host) = host {
                 may_be_pinned(config, host, daemon, image).await?;
+                is_signed(config, host, None, image, judge, progress).await?;
             }
             let placed = ensure(state, host, daemon, [image], cli, progress).await.pop();
             let origin = placed.map_or(Ok(Origin::Present), |(_, placed)| placed)?;
-            is_pinned(config, daemon, image).await.map(|()| origin)
+            is_pinned(config, daemon, image).await?;
+            is_signed(config, daemon, host, image, judge, progress).await.map(|()| origin)
         };
         results.push((image, placed.await));
     }
@@ -164,6 +172,41 @@ fn accepts_here(server: &Server, here: &Image, there: Option<&Image>) -> Result<
         _ => Err(changed),
     };
     server.accepts(&here.digests()).or_else(refused)
+}
+
+/// Whether an engine's image, if it has one, has the signatures that the servers of the configuration need. `from` is the
+/// engine that it may have been loaded from: on that way it loses what registries call it.
+async fn is_signed(
+    config: &Config,
+    engine: &Engine,
+    from: Option<&Engine>,
+    image: &str,
+    judge: Judge<'_>,
+    progress: &Progress,
+) -> Result<(), ImageError> {
+    if config.signed(image).next().is_none() {
+        return Ok(());
+    }
+    let failed = |source| ImageError::Copy { image: image.to_owned(), source };
+    let Some(found) = engine.image(image).await.map_err(failed)? else { return Ok(()) };
+    let repo_digests = registry_names(&found, from, image).await;
+    for server in config.signed(image) {
+        if !judge.knows(server, &found.id)? {
+            progress.say(&format!("looking for the signature of `{image}`"));
+            judge.accepts(server, Held { id: &found.id, repo_digests: &repo_digests }).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What registries call an image, by the engine that has it or by the one that it was loaded from. Whoever asks compares
+/// what a registry has with the image itself, so a wrong name does no harm.
+async fn registry_names(found: &Image, from: Option<&Engine>, image: &str) -> Vec<String> {
+    if !found.repo_digests.is_empty() {
+        return found.repo_digests.clone();
+    }
+    let Some(from) = from else { return Vec::new() };
+    from.image(image).await.ok().flatten().map(|found| found.repo_digests).unwrap_or_default()
 }
 
 /// One process fetches an image at a time. Without the lock the image comes twice, which is better than not at all.

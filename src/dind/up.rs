@@ -65,7 +65,7 @@ pub async fn up(
             changes.steps.push(step);
         }
     }
-    let placed = images::ensure_pinned(&home.state, engine.as_ref(), &daemon, config, &cli, progress).await;
+    let placed = images::ensure_trusted(&home.state, engine.as_ref(), &daemon, config, &cli, progress).await;
     // A container can only be made of an image; without any, the first session fills the volume itself.
     if let Some((image, _)) = placed.iter().find(|(_, result)| result.is_ok()) {
         keeper::fill(&daemon, image, Isolation::Container).await?;

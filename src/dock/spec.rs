@@ -50,6 +50,8 @@ pub struct Spec {
     /// `NAME=value`, of the server's process.
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
+    /// The id of the image that was judged: its name may lead to another by now. Empty until it is known.
+    pub image: String,
     /// Where its image has volumes (`declared::places`).
     pub declared: Vec<String>,
     /// Whether its daemon has berth's own runtime.
@@ -90,6 +92,7 @@ impl Spec {
         labels.extend(project.map(|project| (LABEL_PROJECT.to_owned(), project.into())));
         labels.insert(LABEL_RESERVED.to_owned(), self.reserved.as_str().into());
         body["Labels"] = labels.into();
+        body["Image"] = self.judged_image().into();
         body
     }
 
@@ -100,6 +103,7 @@ impl Spec {
         let wait = u32::try_from(settings.standby_ttl.as_millis()).unwrap_or(u32::MAX);
         let mut body = self.body(place, &self.declared, wait);
         body["Labels"] = self.labels().into();
+        body["Image"] = self.judged_image().into();
         if settings.prestart
             && let Some(arguments) = body["Cmd"].as_array_mut()
         {
@@ -110,6 +114,10 @@ impl Spec {
             body["Env"] = json!(self.env);
         }
         body
+    }
+
+    fn judged_image(&self) -> &str {
+        if self.image.is_empty() { &self.server.image } else { &self.image }
     }
 
     /// What the keeper sees to before it starts the server: that each mount is what it was taken for, and that whoever runs

@@ -79,6 +79,8 @@ pub struct Image {
     pub label: String,
     /// All digests that it is known by.
     pub digests: Vec<String>,
+    /// `NAME@DIGEST`, where it came from a registry.
+    pub repo_digests: Vec<String>,
 }
 
 /// A connection between requests.
@@ -151,6 +153,7 @@ impl Wire {
             digests(found["Id"].as_str().unwrap_or_default(), names.iter().filter_map(Value::as_str));
         Ok(Some(Image {
             digests,
+            repo_digests: names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
             id: found["Id"].as_str().unwrap_or_default().to_owned(),
             entrypoint: words("Entrypoint"),
             cmd: words("Cmd"),

@@ -78,16 +78,16 @@ pub(super) fn prepared(words: &[String], folder: &Path) -> Option<Command> {
 }
 
 /// A program that has come to its end.
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) out: Vec<u8>,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: Vec<u8>,
     /// The end of its standard error, in one line, as it may be shown.
-    pub(super) err: String,
+    pub(crate) err: String,
 }
 
 /// Runs a program to its own end: nobody waits for what it leaves behind, even if that holds its pipes. `input` is written
 /// to its standard input, which is closed otherwise.
-pub(super) async fn run(
+pub(crate) async fn run(
     mut command: Command,
     input: Option<&[u8]>,
     within: Duration,
@@ -261,6 +261,6 @@ impl Tail {
 }
 
 /// A program beside this one.
-pub(super) fn beside(name: impl AsRef<OsStr>) -> io::Result<std::path::PathBuf> {
+pub(crate) fn beside(name: impl AsRef<OsStr>) -> io::Result<std::path::PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name.as_ref()))
 }

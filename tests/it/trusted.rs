@@ -116,3 +116,48 @@ fn a_baked_images_packages_are_listed_without_running_it() {
     let (code, _, error) = list("fixture");
     assert_eq!(code, Some(64), "{error}");
 }
+
+#[test]
+fn a_container_is_made_of_the_image_that_was_judged() {
+    const IMAGE: &str = "berth-it-judged";
+    daemon();
+    docker_says(&["tag", "berth-fixture", IMAGE]);
+    let id = docker_says(&["inspect", "--format", "{{.Id}}", IMAGE]);
+    let (_folder, config) = with_servers(&format!("[servers.pinned]\nimage = \"{IMAGE}\"\n"));
+    let mut session = Berth::run("pinned").client("it-judged").args(["--config", &config]).start();
+    session.initialize();
+    let label = "label=io.mcp-berth.client=it-judged";
+    let containers = docker_says(&["ps", "--quiet", "--filter", label]);
+    assert!(!containers.is_empty());
+    for container in containers.lines() {
+        let made_of = docker_says(&["inspect", "--format", "{{.Config.Image}}", container]);
+        assert_eq!(made_of, id, "by its id, for its name may lead elsewhere");
+    }
+    docker(&["rmi", "--force", IMAGE]);
+}
+
+#[test]
+fn an_image_that_nobody_can_have_signed_is_refused() {
+    const IMAGE: &str = "berth-it-unsigned";
+    daemon();
+    docker_says(&["tag", "berth-fixture", IMAGE]);
+    let server = format!("[servers.pinned]\nimage = \"{IMAGE}\"\nverify = {{ cosign_key = \"key.pub\" }}\n");
+    let (folder, config) = with_servers(&server);
+    let refused = "has no digest of a registry, so nobody can have signed it";
+    let (code, _, error) = berth_says(&["up", "--config", &config]);
+    assert_eq!(code, Some(78), "{error}");
+    assert!(error.contains("the key cannot be read"), "{error}");
+    fs::write(folder.path().join("key.pub"), "a key").unwrap();
+    let (code, _, error) = berth_says(&["up", "--config", &config]);
+    assert_eq!(code, Some(78), "{error}");
+    assert!(error.contains(&format!("the image `{IMAGE}` {refused}")), "{error}");
+
+    let mut session = start(&config);
+    session.send(&json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {} }));
+    let answer = session.answer(0);
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains(refused) && message.contains("`verify = false` for `pinned`"), "{message}");
+    assert_eq!(session.exit_code(), Some(78));
+    expect_gone("it-pinned");
+    docker(&["rmi", "--force", IMAGE]);
+}

@@ -1,4 +1,4 @@
-//! The server's image: its command, and how a missing image gets into the daemon.
+//! The server's image: its command, whether it may be run, and how a missing image gets into the daemon.
 
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use crate::dock::wire::{self, Wire};
 use crate::dock::{LeaseError, declared};
 use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
+use crate::signatures::{Held, Judge};
 
 /// What is known of the server's image.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(super) struct Image {
     declared: Vec<String>,
     /// All that it is known by.
     digests: Vec<String>,
+    /// What registries call it.
+    repo_digests: Vec<String>,
 }
 
 impl Image {
@@ -40,6 +43,27 @@ impl Image {
             recipe.expects(&self.integrity)?;
         }
         Ok(server.accepts(&self.digests)?)
+    }
+
+    /// Whether its signature had to be looked for; most servers need none, and most images were found signed before.
+    async fn is_signed(&self, plan: &Plan) -> Result<bool, Failure> {
+        let Plan { spec: Spec { server, .. }, host, cli, progress, state, .. } = plan;
+        let judge = Judge { state, cli };
+        if judge.knows(server, &self.id)? {
+            return Ok(false);
+        }
+        progress.say(&format!("looking for the signature of `{}`", server.image));
+        let mut names = self.repo_digests.clone();
+        if names.is_empty()
+            && let Some(host) = host
+            && let Ok(host) = crate::dind::engine(host).await
+        {
+            // It was loaded from there, and has lost them on the way.
+            let there = host.image(&server.image).await.ok().flatten();
+            names = there.map(|image| image.repo_digests).unwrap_or_default();
+        }
+        judge.accepts(server, Held { id: &self.id, repo_digests: &names }).await?;
+        Ok(true)
     }
 
     /// What it runs: its ENTRYPOINT, and behind that its CMD or the server's own arguments.
@@ -74,29 +98,33 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
         let wire = connect(plan, trace, "connect for the server").await?;
         in_time(timeout, "image", &server.name, look(wire, plan, trace)).await
     };
-    let (wire, image) = looking().await?;
+    let (mut wire, mut image) = looking().await?;
+    let mut is_new = image.is_none() && (server.recipe.is_some() || plan.fetch);
+    if is_new {
+        drop(wire);
+        let began = Instant::now();
+        let oven = Oven { daemon: engine, host: host.as_ref(), cli, progress, state };
+        if let Some(recipe) = &server.recipe {
+            oven.bake(recipe, false).await.map_err(Failure::from)?;
+            trace.step("bake the image", began, &server.image);
+        } else {
+            let fetched = oven.fetch(&server.image).await;
+            fetched.map_err(Failure::from)?;
+            trace.step("fetch the image", began, &server.image);
+        }
+        (wire, image) = looking().await?;
+    }
     if let Some(image) = &image {
         image.is_pinned(server)?;
+        let began = Instant::now();
+        if image.is_signed(plan).await? {
+            trace.step("look for the image's signature", began, &server.image);
+            // That may have taken long; the container is made of the very image that was judged.
+            wire = connect(plan, trace, "connect again").await?;
+            is_new = true;
+        }
     }
-    if image.is_some() || (server.recipe.is_none() && !plan.fetch) {
-        return Ok(Found { wire, image, is_new: false });
-    }
-    drop(wire);
-    let began = Instant::now();
-    let oven = Oven { daemon: engine, host: host.as_ref(), cli, progress, state };
-    if let Some(recipe) = &server.recipe {
-        oven.bake(recipe, false).await.map_err(Failure::from)?;
-        trace.step("bake the image", began, &server.image);
-    } else {
-        let fetched = oven.fetch(&server.image).await;
-        fetched.map_err(Failure::from)?;
-        trace.step("fetch the image", began, &server.image);
-    }
-    let (wire, image) = looking().await?;
-    if let Some(image) = &image {
-        image.is_pinned(server)?;
-    }
-    Ok(Found { wire, image, is_new: true })
+    Ok(Found { wire, image, is_new })
 }
 
 /// Asks what the image is.
@@ -104,13 +132,8 @@ async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Optio
     let began = Instant::now();
     let image = wire.image(&plan.spec.server.image, LABEL_INTEGRITY).await?;
     trace.step("inspect the image", began, &plan.spec.server.image);
-    let image = image.map(|wire::Image { id, entrypoint, cmd, volumes, label, digests }| Image {
-        id,
-        entrypoint,
-        cmd,
-        integrity: label,
-        declared: volumes,
-        digests,
+    let image = image.map(|wire::Image { id, entrypoint, cmd, volumes, label, digests, repo_digests }| {
+        Image { id, entrypoint, cmd, integrity: label, declared: volumes, digests, repo_digests }
     });
     Ok((wire, image))
 }

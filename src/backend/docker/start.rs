@@ -85,6 +85,7 @@ async fn attempt(
         None => image.command(&plan.spec.server)?,
     };
     spec.declared = image.declared(&plan.spec.server)?;
+    spec.image.clone_from(&image.id);
     let tell_nameservers = plan.tell_nameservers;
     let (is_own, state, trace) = (plan.inquiry.is_some(), plan.state.clone(), trace.clone());
     let start = Start { began, engine, spec, secrets, argv, image, tell_nameservers, is_own, state, trace };

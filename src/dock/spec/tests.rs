@@ -12,6 +12,7 @@ fn spec(overrides: &Overrides) -> Spec {
         project: None,
         env: vec!["A=1".to_owned(), "B=2=3".to_owned()],
         mounts: Vec::new(),
+        image: String::new(),
         declared: Vec::new(),
         looked_at: true,
         reserved: String::new(),

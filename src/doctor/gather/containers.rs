@@ -98,6 +98,7 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
         project: None,
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         mounts,
+        image: String::new(),
         declared: Vec::new(),
         looked_at: asked.config.dind.host.is_none(),
         reserved: String::new(),

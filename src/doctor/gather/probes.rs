@@ -99,6 +99,7 @@ pub(super) fn spec(image: &str, network: Network, isolation: Isolation) -> Optio
         project: None,
         env: Vec::new(),
         mounts: Vec::new(),
+        image: String::new(),
         declared: Vec::new(),
         looked_at: true,
         reserved: String::new(),

@@ -63,5 +63,6 @@ pub(super) fn container() -> Vec<Setting> {
                 settings.no_new_privileges = never;
             },
         ),
+        crate::config::verify::setting(),
     ]
 }
