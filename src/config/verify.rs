@@ -10,7 +10,7 @@ use super::settings::definition::{Change, DefaultValue, Setting};
 use super::settings::{Policy, Settings};
 
 const ABOUT: &str = "whose signature `image` needs: `{ cosign_key = \"FILE\" }`, a public key in PEM; `false` takes that of \
-     `[defaults]` away; see [images](packages.md)";
+     `[defaults]` away; see [packages](packages.md)";
 
 const EXAMPLE: &str = "write verify = { cosign_key = \"~/keys/cosign.pub\" }";
 

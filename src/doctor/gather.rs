@@ -78,7 +78,7 @@ pub(super) async fn gather(
     let kernel = if options.quick {
         Seen::NotApplicable(LEFT_OUT.to_owned())
     } else {
-        within(PROBES_WITHIN * options.patience, kernel::look(&asked, &images)).await
+        Box::pin(within(PROBES_WITHIN * options.patience, kernel::look(&asked, &images))).await
     };
     Facts {
         engine,

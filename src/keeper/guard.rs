@@ -184,8 +184,9 @@ pub(super) fn guard(options: &Options) -> Result<(), Failure> {
     let (kernel, gofer) = (number(kernel)?, number(gofer)?);
     let second = options.stays().then(|| Second::post(kernel)).transpose();
     let kernel = sys::net::process(kernel)?;
-    let watched =
-        second.map_err(Failure::from).and_then(|second| watch(options, &kernel, second, gofer, &mut said));
+    let watched = second
+        .map_err(Failure::from)
+        .and_then(|second| watch(options, &kernel, second.as_ref(), gofer, &mut said));
     if let Err(why) = &watched {
         // Whatever it was: nobody would notice the next thing.
         sys::kill_process(&kernel);
@@ -200,7 +201,7 @@ pub(super) fn guard(options: &Options) -> Result<(), Failure> {
 fn watch(
     options: &Options,
     kernel: &File,
-    second: Option<Second>,
+    second: Option<&Second>,
     gofer: u32,
     said: &mut impl Write,
 ) -> Result<(), Failure> {
@@ -222,7 +223,7 @@ fn watch(
         }
         // Nobody listens after the first time.
         let _ = writeln!(said, "{ON}");
-        let Some(second) = &second else { return Ok(()) };
+        let Some(second) = second else { return Ok(()) };
         let changes = is_watched.then_some((list.as_fd(), Wanted::Change));
         let ends = [kernel.as_fd(), second.output.as_fd()].map(|end| Some((end, Wanted::Input)));
         let [has_ended, is_alone, _] = sys::poll([ends[0], ends[1], changes], None)?;

@@ -90,9 +90,8 @@ impl Phase {
             (Self::Unclaimed(_), Event::Claimed) => Self::Claimed,
             (Self::Unclaimed(_) | Self::Claimed, Event::OwnerGone) => Self::Draining(now + grace / 2),
             // Nobody closed the stdin of a server in an unclaimed container: no use to wait for it.
-            (Self::Unclaimed(_) | Self::Draining(_), Event::TimeUp)
-            | (Self::Unclaimed(_) | Self::Claimed | Self::Draining(_), Event::StopAsked)
-            | (Self::Unclaimed(_) | Self::Draining(_), Event::StopTold)
+            (Self::Unclaimed(_) | Self::Draining(_), Event::TimeUp | Event::StopAsked | Event::StopTold)
+            | (Self::Claimed, Event::StopAsked)
             | (Self::Telling(_), Event::StopAsked | Event::OwnerGone | Event::TimeUp) => {
                 Self::Stopping(now + grace / 2)
             }
