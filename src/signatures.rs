@@ -113,7 +113,10 @@ fn key(policy: &Policy) -> Result<String, Why> {
 fn read(path: &Path) -> io::Result<String> {
     let file = regular::open(path)?.ok_or_else(|| io::Error::other("it is not a regular file"))?;
     let mut text = String::new();
-    file.take(LONGEST_KEY).read_to_string(&mut text)?;
+    file.take(LONGEST_KEY + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST_KEY {
+        return Err(io::Error::other("it is too long for a key"));
+    }
     Ok(text)
 }
 

@@ -45,7 +45,7 @@ impl Server {
         Self { name, image, digests, command, args: None, recipe: None, settings }
     }
 
-    /// Whose signature its image needs. What is baked here is of no registry: [defaults] says nothing of it.
+    /// Whose signature its image needs. What is baked here is of no registry: `[defaults]` says nothing of it.
     pub fn verify(&self) -> Option<&Policy> {
         self.settings.verify.as_ref().filter(|_| self.recipe.is_none())
     }

@@ -100,7 +100,7 @@ impl Lease {
         // The keeper's volume is empty: nobody ran `berth up` with this version yet.
         if attempt.as_ref().is_err_and(|error| is_keeper_missing(error, &place)) {
             engine.remove(&spec.starting_name()).await?;
-            keeper::fill(engine, &spec.server.image, spec.server.settings.isolation).await?;
+            keeper::fill(engine, spec.judged_image(), spec.server.settings.isolation).await?;
             attempt = again(&spec, runtime).await;
         }
         Self::finish(engine, attempt, &spec).await

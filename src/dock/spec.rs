@@ -116,7 +116,8 @@ impl Spec {
         body
     }
 
-    fn judged_image(&self) -> &str {
+    /// What a container of it is made of.
+    pub(super) fn judged_image(&self) -> &str {
         if self.image.is_empty() { &self.server.image } else { &self.image }
     }
 

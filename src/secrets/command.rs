@@ -130,9 +130,10 @@ pub(crate) async fn run(
         Ok(status) => status?,
         Err(_) => return Err(CommandError::Slow { within, said: tail.shown(&out.0, session) }),
     };
+    // Its number may be somebody else's from here on.
+    group.forget();
     rest(stdout, &mut out)?;
     rest(stderr, &mut tail)?;
-    group.forget();
     let err = tail.shown(&out.0, session);
     Ok(Ended { status, out: out.0, err })
 }

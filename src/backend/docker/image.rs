@@ -1,6 +1,6 @@
 //! The server's image: its command, whether it may be run, and how a missing image gets into the daemon.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::again::Setback;
 use super::plan::{Plan, in_time};
@@ -14,6 +14,9 @@ use crate::dock::{LeaseError, declared};
 use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
 use crate::signatures::{Held, Judge};
+
+/// For what the host's engine calls an image; without that the registry is asked by what the daemon knows.
+const HOST_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is known of the server's image.
 #[derive(Debug, Clone)]
@@ -59,7 +62,8 @@ impl Image {
             && let Ok(host) = crate::dind::engine(host).await
         {
             // It was loaded from there, and has lost them on the way.
-            let there = host.image(&server.image).await.ok().flatten();
+            let asked = tokio::time::timeout(HOST_ANSWERS_WITHIN, host.image(&server.image)).await;
+            let there = asked.ok().and_then(Result::ok).flatten();
             names = there.map(|image| image.repo_digests).unwrap_or_default();
         }
         judge.accepts(server, Held { id: &self.id, repo_digests: &names }).await?;

@@ -162,7 +162,7 @@ async fn give(engine: &Engine, spec: &Spec, volume: &str, owner: (u64, u64)) -> 
     let (label, value) = labels::managed_by();
     let place = Place::new()?;
     let body = json!({
-        "Image": spec.server.image,
+        "Image": spec.judged_image(),
         "Entrypoint": [place.program()],
         "Labels": labels::of_container(&[(&label, &value)]),
         "HostConfig": { "AutoRemove": true, "NetworkMode": "none", "Mounts": [{
