@@ -137,7 +137,12 @@ fn a_slow_daemon_keeps_its_sessions_and_one_that_is_paused_is_not_swept() {
     let mut up =
         own.command().arg("up").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("berth runs");
     let mut said = BufReader::new(up.stderr.take().expect("piped")).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.contains("does not answer yet")), "it was asked in vain");
+    let mut before_that = Vec::new();
+    let is_told = said.any(|line| {
+        before_that.push(line);
+        before_that.last().is_some_and(|line| line.contains("does not answer yet"))
+    });
+    assert!(is_told, "it was asked in vain: {before_that:?}");
     own.signal("CONT");
     let said: Vec<String> = said.collect();
     assert!(up.wait().expect("a child").success(), "{said:?}");

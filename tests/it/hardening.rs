@@ -1,6 +1,7 @@
 //! What a server may see, use and touch, found out from inside its container.
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mcp_berth::dock::dial::Endpoint;
@@ -202,7 +203,9 @@ fn without_a_network_there_is_nothing_but_itself() {
 
 /// The fixture in a plain container on the host's engine, beside the daemon: a part of the world. Ends with its input.
 pub(crate) fn world() -> (Session, String) {
-    let name = format!("berth-test-world-{}", std::process::id());
+    // Tests run at once in one process.
+    static WORLDS: AtomicU32 = AtomicU32::new(0);
+    let name = format!("berth-test-world-{}-{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
     let mut command = Command::new("docker");
     command.args(["run", "-i", "--rm", "--name", &name, "berth-fixture"]);
     let mut session = Berth::instead(command).start();
