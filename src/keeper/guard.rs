@@ -35,6 +35,9 @@ const SECOND: &str = "--second-of";
 const READY: &str = "ready";
 const ON: &str = "on";
 
+/// What the runtime says where there is no guard.
+const NOBODY: &str = "nobody stands guard over it";
+
 /// How often a volume's lock is tried for while another session has it.
 const TRY_EVERY: Duration = Duration::from_millis(50);
 
@@ -126,13 +129,13 @@ pub(super) struct Guard {
 impl Guard {
     /// Starts one, which has the locks then. `words` are its options.
     pub(super) fn post(words: &[OsString]) -> Result<Self, String> {
-        let cannot = |error: io::Error| format!("nobody stands guard over it: {error}");
+        let cannot = |error: io::Error| format!("{NOBODY}: {error}");
         let mut command = Command::new(env::current_exe().map_err(cannot)?);
         command.arg(NAME).args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.env_clear().current_dir("/");
         // A signal to the runtime is not for it.
         let mut child = command.process_group(0).spawn().map_err(cannot)?;
-        let said = child.stdout.take().map(BufReader::new).ok_or("nobody stands guard over it")?;
+        let said = child.stdout.take().map(BufReader::new).ok_or(NOBODY)?;
         let mut guard = Self { child, said };
         match guard.hear()?.as_str() {
             READY => Ok(guard),
@@ -145,7 +148,7 @@ impl Guard {
         let input = self.child.stdin.take();
         let told = input.map(|mut input| writeln!(input, "{kernel} {gofer}"));
         if !matches!(told, Some(Ok(()))) {
-            return Err("nobody stands guard over it".to_owned());
+            return Err(NOBODY.to_owned());
         }
         match self.hear()?.as_str() {
             ON => Ok(()),
@@ -158,8 +161,8 @@ impl Guard {
         let heard = self.said.read_line(&mut line);
         match heard {
             Ok(1..) => Ok(line.trim_end().to_owned()),
-            Ok(0) => Err("nobody stands guard over it".to_owned()),
-            Err(error) => Err(format!("nobody stands guard over it: {error}")),
+            Ok(0) => Err(NOBODY.to_owned()),
+            Err(error) => Err(format!("{NOBODY}: {error}")),
         }
     }
 }

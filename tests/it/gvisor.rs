@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -392,11 +391,7 @@ fn who_cannot_have_it_is_told_so() {
     );
     fs::write(folder.path().join("berth.toml"), config).expect("a configuration");
     let file = folder.path().join("berth.toml");
-    let (code, _, said) = berth_says(&["run", "own", "--config", path(&file)]);
+    let (code, _, said) = berth_says(&["run", "own", "--config", file.to_str().expect("a plain path")]);
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("a daemon that berth did not make"), "{said}");
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("a plain path")
 }
