@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::dind::own::OwnDaemon;
 use crate::harness::{
     Berth, Session, berth, berth_says, containers_of, daemon, docker_says, expect_gone, inspect,
 };
@@ -180,29 +181,29 @@ fn what_an_image_says_does_not_pass_for_berths_words() {
     docker_says(&["rmi", "-f", "it-forged"]);
 }
 
+/// On a daemon of its own: each session that ends sweeps it, too, and so do other tests.
 #[test]
 fn gc_finds_nothing_and_spares_what_may_be_starting() {
-    let session = numbered("it-gc");
-    // What a run that was cut off has left is not this one's.
-    berth_says(&["gc"]);
+    let own = OwnDaemon::new("berth-test-dind-gc", 22433);
+    own.up();
+    // As an image's `VOLUME` makes one; and one that a person has named.
+    let volume = own.inner(&["volume", "create"]);
+    own.inner(&["volume", "create", "it-gc-named"]);
+    assert_eq!(own.succeeds(&["gc"]).trim(), format!("removed the volume {volume}"));
+    let left = own.inner(&["volume", "ls", "-q"]);
+    assert!(!left.contains(&volume) && left.contains("it-gc-named"), "{left}");
+
+    let _session = own.session("it-gc");
     // As a session that was created in this moment and is not started yet.
     let labels = ["io.mcp-berth.managed-by=berth", "io.mcp-berth.client=it-gc-young"];
-    let young = docker_says(&["create", "--label", labels[0], "--label", labels[1], "berth-fixture"]);
-    let (code, out, err) = berth_says(&["gc"]);
-    let left = containers_of("it-gc-young").len();
-    docker_says(&["rm", &young]);
-    assert_eq!((code, out.as_str()), (Some(0), "nothing was left behind"), "{err}");
-    assert_eq!(left, 1);
-    assert_eq!(session.containers().len(), 1, "it runs");
-
-    // As an image's `VOLUME` makes one; and one that a person has named.
-    let volume = docker_says(&["volume", "create"]);
-    docker_says(&["volume", "create", "it-gc-named"]);
-    let (code, out, err) = berth_says(&["gc"]);
-    let left = docker_says(&["volume", "ls", "-q"]);
-    docker_says(&["volume", "rm", "it-gc-named"]);
-    assert_eq!((code, out), (Some(0), format!("removed the volume {volume}")), "{err}");
-    assert!(!left.contains(&volume) && left.contains("it-gc-named"), "{left}");
+    own.inner(&["create", "--label", labels[0], "--label", labels[1], "berth-fixture"]);
+    assert_eq!(own.succeeds(&["gc"]).trim(), "nothing was left behind");
+    let of = |client: &str| {
+        let filter = format!("label=io.mcp-berth.client={client}");
+        own.inner(&["ps", "-aq", "--filter", &filter]).lines().count()
+    };
+    assert_eq!(of("it-gc-young"), 1);
+    assert_eq!(of("it-gc"), 1, "it runs");
 }
 
 #[test]
