@@ -1,7 +1,8 @@
 //! Whether an image has the signature that its server needs. A program of its own looks, `berth-verify`: registries and
 //! their cryptography are no part of `berth run`. Here is said what it is asked, and remembered what it found.
 //!
-//! A verdict is for an id, which no other content can have, and for a key. It is asked for once: at `berth up`, or when the
+//! A verdict is for an id, which no other content can have, and for a signer: a key, or an identity with what vouches for
+//! it. It is asked for once: at `berth up`, or when the
 //! image has changed. A verdict that is lost is asked for again; a refusal is never remembered.
 
 mod error;
@@ -23,18 +24,19 @@ use crate::human::hex;
 use crate::observe::redact::Redactor;
 use crate::regular;
 use crate::secrets::command::{self, CommandError, Ended};
-use protocol::{Answer, Login, Question};
+use protocol::{Answer, Identity, Login, Question, Signer};
 
 const PROGRAM: &str = "berth-verify";
 
 /// A registry answers in a second; one that does not has a session wait.
 const WITHIN: Duration = Duration::from_mins(1);
 
-/// A public key is a few lines (bytes).
-const LONGEST_KEY: u64 = 64 << 10;
+/// A public key is a few lines, a trust root some dozen certificates (bytes).
+const LONGEST_FILE: u64 = 256 << 10;
 
-/// The folder of the verdicts, in berth's state.
+/// The folder of the verdicts, in berth's state, and in it that of sigstore's own trust root.
 const FOLDER: &str = "signatures";
+const TRUST_ROOT: &str = "trust-root";
 
 /// An image of an engine.
 #[derive(Debug, Clone, Copy)]
@@ -55,11 +57,11 @@ impl Judge<'_> {
     /// Whether `server` may run the image; true where a verdict was remembered, or none is needed.
     ///
     /// # Errors
-    /// The key, or what is wrong with the key's file.
+    /// What is wrong with the policy's file.
     pub fn knows(&self, server: &Server, id: &str) -> Result<bool, SignatureError> {
         let Some(policy) = server.verify() else { return Ok(true) };
-        let key = key(policy).map_err(|why| refusal(server, policy, why))?;
-        Ok(self.verdict(server, id, &key).exists())
+        let signer = signer(policy).map_err(|why| refusal(server, policy, why))?;
+        Ok(self.verdict(server, id, &signer).exists())
     }
 
     /// Whether `server` may run the image, by a remembered verdict or by a new one.
@@ -69,8 +71,8 @@ impl Judge<'_> {
     pub async fn accepts(&self, server: &Server, held: Held<'_>) -> Result<(), SignatureError> {
         let Some(policy) = server.verify() else { return Ok(()) };
         let refused = |why| refusal(server, policy, why);
-        let key = key(policy).map_err(refused)?;
-        let verdict = self.verdict(server, held.id, &key);
+        let signer = signer(policy).map_err(refused)?;
+        let verdict = self.verdict(server, held.id, &signer);
         if verdict.exists() {
             return Ok(());
         }
@@ -83,7 +85,9 @@ impl Judge<'_> {
             password: credential.password,
             token: credential.registry_token,
         });
-        let question = Question { image: server.image.clone(), id: held.id.to_owned(), digests, key, login };
+        let cache = self.state.join(FOLDER).join(TRUST_ROOT);
+        let (image, id) = (server.image.clone(), held.id.to_owned());
+        let question = Question { image, id, digests, signer, login, cache };
         let answer = ask(&question).await.map_err(refused)?;
         if let Answer::Signed { digest } = &answer
             && let Err(error) = remember(&verdict, &server.image, digest)
@@ -94,28 +98,43 @@ impl Judge<'_> {
     }
 
     /// The file that stands for a verdict.
-    fn verdict(&self, server: &Server, id: &str, key: &str) -> PathBuf {
-        let of = Sha256::digest(format!("{id}\n{}\n{key}", repository(&server.image)));
-        self.state.join(FOLDER).join(hex(&of))
+    fn verdict(&self, server: &Server, id: &str, signer: &Signer) -> PathBuf {
+        let mut of = Sha256::new();
+        of.update(format!("{id}\n{}\n", repository(&server.image)));
+        match signer {
+            Signer::Key(key) => of.update(key),
+            Signer::Identity(Identity { name, issuer, trust_root }) => {
+                // A part never runs into the next.
+                for part in [Some(name), Some(issuer), trust_root.as_ref()] {
+                    of.update(format!("identity {:?}\n", part.map(|part| hex(&Sha256::digest(part)))));
+                }
+            }
+        }
+        self.state.join(FOLDER).join(hex(&of.finalize()))
     }
 }
 
 fn refusal(server: &Server, policy: &Policy, why: Why) -> SignatureError {
-    let Policy::CosignKey(key) = policy;
-    SignatureError { image: server.image.clone(), server: server.name.clone(), key: key.clone(), why }
+    SignatureError { image: server.image.clone(), server: server.name.clone(), policy: policy.clone(), why }
 }
 
-fn key(policy: &Policy) -> Result<String, Why> {
-    let Policy::CosignKey(path) = policy;
-    read(path).map_err(Why::NoKey)
+fn signer(policy: &Policy) -> Result<Signer, Why> {
+    Ok(match policy {
+        Policy::CosignKey(path) => Signer::Key(read(path).map_err(Why::NoKey)?),
+        Policy::Identity { identity, issuer, trust_root } => Signer::Identity(Identity {
+            name: identity.clone(),
+            issuer: issuer.clone(),
+            trust_root: trust_root.as_deref().map(read).transpose().map_err(Why::NoTrustRoot)?,
+        }),
+    })
 }
 
 fn read(path: &Path) -> io::Result<String> {
     let file = regular::open(path)?.ok_or_else(|| io::Error::other("it is not a regular file"))?;
     let mut text = String::new();
-    file.take(LONGEST_KEY + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST_KEY {
-        return Err(io::Error::other("it is too long for a key"));
+    file.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST_FILE {
+        return Err(io::Error::other("it is longer than 256 KiB"));
     }
     Ok(text)
 }

@@ -18,6 +18,8 @@ use crate::values::{Isolation, Network, OnFailure, ToolPattern};
 pub enum Policy {
     /// The holder's of the key whose public half is in this file.
     CosignKey(PathBuf),
+    /// An identity's, without a key of its own (keyless).
+    Identity { identity: String, issuer: String, trust_root: Option<PathBuf> },
 }
 
 /// What a server's container may use, and the limits of its sessions.

@@ -9,10 +9,12 @@ use super::reader::Section;
 use super::settings::definition::{Change, DefaultValue, Setting};
 use super::settings::{Policy, Settings};
 
-const ABOUT: &str = "whose signature `image` needs: `{ cosign_key = \"FILE\" }`, a public key in PEM; `false` takes that of \
-     `[defaults]` away; see [packages](packages.md)";
+const ABOUT: &str = "whose signature `image` needs: `{ cosign_key = \"FILE\" }`, a public key in PEM, or \
+     `{ identity = \"…\", issuer = \"URL\" }`, both compared whole, with `trust_root = \"FILE\"` for other authorities than \
+     sigstore's; `false` takes that of `[defaults]` away; see [packages](packages.md)";
 
-const EXAMPLE: &str = "write verify = { cosign_key = \"~/keys/cosign.pub\" }";
+const EXAMPLE: &str = "write verify = { cosign_key = \"~/keys/cosign.pub\" } or verify = { identity = \"me@example.org\", \
+     issuer = \"https://accounts.example.org\" }";
 
 pub(super) fn setting() -> Setting {
     Setting::custom("verify", DefaultValue::Words("none"), ABOUT, read, |_| {
@@ -31,18 +33,23 @@ fn read(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, 
         };
     }
     let mut table = item.section(format!("`{key}`"))?;
-    let of_identity = table.take_item("identity").is_some() | table.take_item("issuer").is_some();
-    let file = table.take::<String>("cosign_key")?;
+    let mut text = |name| table.take::<String>(name).map(|text| text.filter(|text| !text.is_empty()));
+    let (file, identity) = (text("cosign_key")?, text("identity")?);
+    let (issuer, trust_root) = (text("issuer")?, text("trust_root")?);
     table.finish()?;
-    if of_identity {
-        return Err(wrong(format!(
-            "`identity` and `issuer` in `{key}` are not supported: berth checks keys only"
-        )));
-    }
-    match file.filter(|file| !file.is_empty()) {
-        Some(file) => Ok(Some(change(Some(Policy::CosignKey(file.into()))))),
-        None => Err(wrong(format!("`{key}` has no `cosign_key`"))),
-    }
+    let policy = match (file, identity, issuer) {
+        (Some(file), None, None) if trust_root.is_none() => Policy::CosignKey(file.into()),
+        (None, Some(identity), Some(issuer)) => {
+            Policy::Identity { identity, issuer, trust_root: trust_root.map(Into::into) }
+        }
+        (Some(_), ..) => {
+            return Err(wrong(format!("`{key}` has a key and an identity, but takes one of them")));
+        }
+        (None, Some(_), None) => return Err(wrong(format!("`identity` in `{key}` needs `issuer`"))),
+        (None, None, Some(_)) => return Err(wrong(format!("`issuer` in `{key}` needs `identity`"))),
+        (None, None, None) => return Err(wrong(format!("`{key}` has no `cosign_key`, and no `identity`"))),
+    };
+    Ok(Some(change(Some(policy))))
 }
 
 fn change(policy: Option<Policy>) -> Change {
@@ -50,11 +57,13 @@ fn change(policy: Option<Policy>) -> Change {
 }
 
 impl Settings {
-    /// The key's file where the configuration's paths lead.
+    /// The policy's file where the configuration's paths lead.
     pub(super) fn resolve_verify(&mut self, home: &Home, file: &Path) {
-        if let Some(Policy::CosignKey(key)) = &mut self.verify {
-            *key = home.resolve(key, file);
-        }
+        let path = match &mut self.verify {
+            Some(Policy::CosignKey(path) | Policy::Identity { trust_root: Some(path), .. }) => path,
+            _ => return,
+        };
+        *path = home.resolve(path, file);
     }
 }
 
@@ -91,18 +100,40 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_is_taken_as_it_is_written_and_its_trust_root_is_a_file() {
+        let of = |trust_root: Option<&str>| {
+            let (identity, issuer) = ("me@example.org".to_owned(), "https://example.org".to_owned());
+            Some(Policy::Identity { identity, issuer, trust_root: trust_root.map(Into::into) })
+        };
+        let written = |rest: &str| {
+            let keys = "identity = \"me@example.org\", issuer = \"https://example.org\"";
+            policy(&format!("[servers.a]\nimage = \"i\"\nverify = {{ {keys}{rest} }}"))
+        };
+        assert_eq!(written(""), of(None));
+        assert_eq!(written(", trust_root = \"~/root.json\""), of(Some("/h/root.json")));
+        assert_eq!(written(", trust_root = \"root.json\""), of(Some("/etc/root.json")));
+    }
+
+    #[test]
     fn what_says_nobodys_signature_is_refused() {
         let error =
             |value: &str| parse(&format!("[servers.a]\nimage = \"i\"\nverify = {value}")).unwrap_err();
         for (value, expected) in [
             ("true", "`verify` does not say whose signature"),
             ("\"k.pub\"", "`verify` does not say whose signature"),
-            ("{}", "`verify` has no `cosign_key`"),
-            ("{ cosign_key = \"\" }", "`verify` has no `cosign_key`"),
+            ("{}", "`verify` has no `cosign_key`, and no `identity`"),
+            ("{ cosign_key = \"\" }", "`verify` has no `cosign_key`, and no `identity`"),
+            ("{ trust_root = \"r\" }", "`verify` has no `cosign_key`, and no `identity`"),
+            ("{ identity = \"me@example.org\" }", "`identity` in `verify` needs `issuer`"),
+            ("{ identity = \"me@example.org\", issuer = \"\" }", "`identity` in `verify` needs `issuer`"),
+            ("{ issuer = \"https://example.org\" }", "`issuer` in `verify` needs `identity`"),
             (
-                "{ identity = \"me@example.org\", issuer = \"https://example.org\" }",
-                "`identity` and `issuer` in `verify` are not supported",
+                "{ identity = \"\", issuer = \"https://example.org\" }",
+                "`issuer` in `verify` needs `identity`",
             ),
+            ("{ cosign_key = \"k\", identity = \"i\", issuer = \"u\" }", "a key and an identity"),
+            ("{ cosign_key = \"k\", issuer = \"u\" }", "a key and an identity"),
+            ("{ cosign_key = \"k\", trust_root = \"r\" }", "a key and an identity"),
         ] {
             let error = error(value);
             assert!(error.contains(expected) && error.ends_with(EXAMPLE), "{value}: {error}");

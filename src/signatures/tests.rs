@@ -67,7 +67,7 @@ async fn a_verdict_is_for_one_image_of_one_repository_and_one_key() {
     let judge = Judge { state: folder.path(), cli: &cli };
     let signed = server("box:5000/a:1", &key);
     assert!(!judge.knows(&signed, "sha256:1").unwrap());
-    let verdict = judge.verdict(&signed, "sha256:1", "one");
+    let verdict = judge.verdict(&signed, "sha256:1", &Signer::Key("one".to_owned()));
     remember(&verdict, &signed.image, DIGEST).unwrap();
     assert_eq!(fs::read_to_string(&verdict).unwrap(), "box:5000/a:1@sha256:00ff\n");
     assert!(judge.knows(&signed, "sha256:1").unwrap());
@@ -82,6 +82,60 @@ async fn a_verdict_is_for_one_image_of_one_repository_and_one_key() {
     assert!(judge.knows(&free, "sha256:2").unwrap(), "it needs no signature");
 }
 
+#[tokio::test]
+async fn a_verdict_is_for_one_identity_of_one_issuer_and_one_trust_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("trusted_root.json");
+    let cli = DockerCli::default();
+    let judge = Judge { state: folder.path(), cli: &cli };
+    let server = |identity: &str, issuer: &str, root: Option<&Path>| {
+        let (identity, issuer) = (identity.to_owned(), issuer.to_owned());
+        let mut settings = Settings::default();
+        settings.verify = Some(Policy::Identity { identity, issuer, trust_root: root.map(Into::into) });
+        Server::from_image("box:5000/a".parse().unwrap(), Vec::new(), &settings)
+    };
+    let signed = server("me", "them", Some(&root));
+    let held = Held { id: "sha256:1", repo_digests: &names(&["box:5000/a@sha256:2"]) };
+    let error = Failure::from(judge.accepts(&signed, held).await.unwrap_err());
+    let text = error.to_string();
+    assert!(text.contains("the trust root cannot be read (No such file"), "{text}");
+    assert!(text.ends_with(&format!("; correct `{}` or `trust_root` of `a`", root.display())), "{text}");
+    fs::write(&root, "{}").unwrap();
+    let verdict = judge.verdict(&signed, "sha256:1", &signer(signed.verify().unwrap()).unwrap());
+    remember(&verdict, &signed.image, DIGEST).unwrap();
+    judge.accepts(&signed, held).await.expect("nobody is asked again");
+    for (identity, issuer, root) in [
+        ("you", "them", Some(&*root)),
+        ("me", "us", Some(&*root)),
+        ("them", "me", Some(&*root)),
+        ("me", "them", None),
+        ("methem", "", Some(&*root)),
+    ] {
+        let other = server(identity, issuer, root);
+        assert!(!judge.knows(&other, "sha256:1").unwrap(), "{identity} {issuer} {root:?}");
+    }
+    fs::write(&root, "{ }").unwrap();
+    assert!(!judge.knows(&signed, "sha256:1").unwrap(), "other authorities in the same file");
+}
+
+#[test]
+fn a_refusal_says_whom_to_ask_and_what_to_type() {
+    let said = |trust_root: Option<PathBuf>, why: Why| {
+        let (identity, issuer) = ("me@example.org".to_owned(), "https://example.org".to_owned());
+        let policy = Policy::Identity { identity, issuer, trust_root };
+        Failure::from(SignatureError { image: "i".to_owned(), server: "s".to_owned(), policy, why })
+    };
+    let refused = said(None, Why::NotProved(DIGEST.to_owned(), "odd".to_owned()));
+    let next = "before its publisher confirms that `me@example.org` of `https://example.org` signs it";
+    assert!(refused.to_string().ends_with(next), "{refused}");
+    assert_eq!(refused.code, Code::Configuration);
+    let offline = said(None, Why::NoPublicRoot("refused".to_owned()));
+    assert!(offline.to_string().contains("; type `cosign trusted-root create"), "{offline}");
+    assert_eq!(offline.code, Code::Unavailable);
+    let bad = said(Some("/r.json".into()), Why::BadTrustRoot("odd".to_owned()));
+    assert!(bad.to_string().ends_with("; correct `/r.json` or `trust_root` of `s`"), "{bad}");
+}
+
 #[test]
 fn only_a_signature_is_no_reason_to_refuse() {
     let digest = DIGEST.to_owned();
@@ -89,9 +143,15 @@ fn only_a_signature_is_no_reason_to_refuse() {
     for (answer, expected) in [
         (Answer::Unsigned { digest: digest.clone() }, "is not signed"),
         (Answer::OtherKey { digest: digest.clone() }, "is signed by others"),
+        (
+            Answer::NotProved { digest: digest.clone(), why: "odd".to_owned() },
+            "has no signature for `sha256:00ff` that is proved to be the configured identity's (odd)",
+        ),
         (Answer::OtherImage { digest: digest.clone() }, "made for another image"),
         (Answer::NotTheImage { digest }, "is not what its registry has"),
         (Answer::BadKey { why: "odd".to_owned() }, "not a public key in PEM (odd)"),
+        (Answer::BadTrustRoot { why: "odd".to_owned() }, "the trust root is not one in JSON (odd)"),
+        (Answer::NoTrustRoot { why: "refused".to_owned() }, "trust root cannot be fetched (refused)"),
         (Answer::Unreachable { why: "refused".to_owned() }, "its registry gives no answer (refused)"),
     ] {
         let why = Why::of(answer).unwrap().to_string();

@@ -1,11 +1,16 @@
-//! Whether a signature is of a key and for a digest. Pure. What a signature says is read only once it is known to be the
-//! key's.
+//! Whether a signature is of a signer and for a digest. Pure. What a signature says is read only once it is known to be
+//! the signer's.
+
+mod identity;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 use sigstore::crypto::{CosignVerificationKey, Signature};
+
+use crate::registry::Simple;
+pub(crate) use identity::Identity;
 
 /// What a payload of cosign's says that it is.
 const TYPE: &str = "cosign container image signature";
@@ -15,13 +20,38 @@ const PAYLOAD: &str = "application/vnd.in-toto+json";
 const PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// What a signature is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
     Signed,
     OtherKey,
+    /// Why it is not proved to be the identity's.
+    NotProved(String),
     OtherImage,
     /// It is no signature of an image.
     Nothing,
+}
+
+/// Whose signatures count.
+#[derive(Debug)]
+pub(crate) enum Judge {
+    Key(Key),
+    Identity(Box<Identity>),
+}
+
+impl Judge {
+    pub(crate) fn simple(&self, found: &Simple, digest: &str) -> Finding {
+        match self {
+            Self::Key(key) => simple(&found.payload, &found.signature, digest, key),
+            Self::Identity(identity) => identity.simple(found, digest),
+        }
+    }
+
+    pub(crate) fn bundle(&self, bytes: &[u8], digest: &str) -> Finding {
+        match self {
+            Self::Key(key) => bundle(bytes, digest, key),
+            Self::Identity(identity) => identity.bundle(bytes, digest),
+        }
+    }
 }
 
 /// A public key.
@@ -40,11 +70,16 @@ impl Key {
 }
 
 /// The signature of a «simple signing» payload, encoded as its layer's annotation has it.
-pub(crate) fn simple(payload: &[u8], signature: &str, digest: &str, key: &Key) -> Finding {
+fn simple(payload: &[u8], signature: &str, digest: &str, key: &Key) -> Finding {
     let Ok(signature) = STANDARD.decode(signature) else { return Finding::Nothing };
     if !key.has_signed(&signature, payload) {
         return Finding::OtherKey;
     }
+    said(payload, digest)
+}
+
+/// What a payload says that its signer has signed.
+fn said(payload: &[u8], digest: &str) -> Finding {
     let Ok(said) = serde_json::from_slice::<Value>(payload) else { return Finding::Nothing };
     let critical = &said["critical"];
     if critical["type"] != TYPE {
@@ -74,7 +109,7 @@ struct Sealed {
 }
 
 /// The signature in a bundle.
-pub(crate) fn bundle(bytes: &[u8], digest: &str, key: &Key) -> Finding {
+fn bundle(bytes: &[u8], digest: &str, key: &Key) -> Finding {
     let Ok(Bundle { dsse_envelope: envelope }) = serde_json::from_slice(bytes) else {
         return Finding::Nothing;
     };

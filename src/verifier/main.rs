@@ -1,20 +1,23 @@
 //! `berth-verify`: looks for an image's signature for `berth`, in a process of its own. One question on standard input, one
 //! answer on standard output (`signatures/protocol.rs`). It decides nothing: what follows from an answer is `berth`'s.
 
+#[cfg(test)]
+mod forge;
 mod judge;
 #[expect(unreachable_pub, reason = "berth has it as a public module")]
 #[path = "../signatures/protocol.rs"]
 mod protocol;
 mod registry;
+mod trust;
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use judge::{Finding, Key};
-use protocol::{Answer, Question};
+use judge::{Finding, Identity, Judge, Key};
+use protocol::{Answer, Question, Signer};
 use registry::{Registry, Trouble};
 
-/// A question is a few names and a key (bytes).
+/// A question is a few names, and a key or a trust root (bytes).
 const LONGEST: u64 = 1 << 20;
 
 /// A signed image has a few signatures; who has more hides one.
@@ -45,13 +48,13 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
 
 /// The first digest with a signature; without any, what is known of the last.
 async fn answer(question: &Question) -> Answer {
-    let key = match Key::parse(&question.key) {
-        Ok(key) => key,
-        Err(why) => return Answer::BadKey { why },
+    let judge = match judge(question).await {
+        Ok(judge) => judge,
+        Err(answer) => return answer,
     };
     let mut answer = Answer::Unreachable { why: "there is no digest to ask for".to_owned() };
     for digest in &question.digests {
-        answer = match look(question, &key, digest).await {
+        answer = match look(question, &judge, digest).await {
             Ok(answer) => answer,
             Err(Trouble(why)) => Answer::Unreachable { why },
         };
@@ -62,7 +65,22 @@ async fn answer(question: &Question) -> Answer {
     answer
 }
 
-async fn look(question: &Question, key: &Key, digest: &str) -> Result<Answer, Trouble> {
+/// Who judges the signatures.
+async fn judge(question: &Question) -> Result<Judge, Answer> {
+    match &question.signer {
+        Signer::Key(pem) => Key::parse(pem).map(Judge::Key).map_err(|why| Answer::BadKey { why }),
+        Signer::Identity(wanted) => {
+            let root = match &wanted.trust_root {
+                Some(json) => trust::parse(json).map_err(|why| Answer::BadTrustRoot { why })?,
+                None => trust::public(&question.cache).await.map_err(|why| Answer::NoTrustRoot { why })?,
+            };
+            let identity = Identity::new(wanted, &root).map_err(|why| Answer::BadTrustRoot { why })?;
+            Ok(Judge::Identity(Box::new(identity)))
+        }
+    }
+}
+
+async fn look(question: &Question, judge: &Judge, digest: &str) -> Result<Answer, Trouble> {
     let digest = digest.to_owned();
     let (registry, manifest) =
         Registry::that_answers(&question.image, question.login.as_ref(), &digest).await?;
@@ -73,23 +91,35 @@ async fn look(question: &Question, key: &Key, digest: &str) -> Result<Answer, Tr
         return Ok(Answer::NotTheImage { digest });
     }
     let mut found = Vec::new();
-    let simple = registry.simple_signatures(&digest).await?;
-    found.extend(simple.iter().map(|(payload, signature)| judge::simple(payload, signature, &digest, key)));
+    found.extend(
+        registry.simple_signatures(&digest).await?.iter().map(|simple| judge.simple(simple, &digest)),
+    );
     if !found.contains(&Finding::Signed) {
         for bundle in registry.bundles(&digest).await? {
-            found.push(judge::bundle(&bundle, &digest, key));
+            found.push(judge.bundle(&bundle, &digest));
         }
     }
+    Ok(sum(&found, digest))
+}
+
+/// One signature that counts is enough: who can add others cannot take it away.
+fn sum(found: &[Finding], digest: String) -> Answer {
     let has = |finding| found.contains(&finding);
-    Ok(if has(Finding::Signed) {
+    let reason = found.iter().find_map(|finding| match finding {
+        Finding::NotProved(why) => Some(why.clone()),
+        _ => None,
+    });
+    if has(Finding::Signed) {
         Answer::Signed { digest }
     } else if has(Finding::OtherImage) {
         Answer::OtherImage { digest }
+    } else if let Some(why) = reason {
+        Answer::NotProved { digest, why }
     } else if has(Finding::OtherKey) {
         Answer::OtherKey { digest }
     } else {
         Answer::Unsigned { digest }
-    })
+    }
 }
 
 /// Whether the manifest is that of the image with this id: a store has its images by the digest of the configuration, of the
@@ -106,4 +136,29 @@ async fn leads_to(registry: &Registry, manifest: &[u8], digest: &str, id: &str) 
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_signature_that_counts_is_enough_and_otherwise_the_gravest_reason_is_told() {
+        let digest = || "sha256:00ff".to_owned();
+        let not_proved = || Finding::NotProved("odd".to_owned());
+        let found = [Finding::Nothing, not_proved(), Finding::OtherImage, Finding::Signed];
+        for (seen, expected) in [
+            (4, Answer::Signed { digest: digest() }),
+            (3, Answer::OtherImage { digest: digest() }),
+            (2, Answer::NotProved { digest: digest(), why: "odd".to_owned() }),
+            (1, Answer::Unsigned { digest: digest() }),
+            (0, Answer::Unsigned { digest: digest() }),
+        ] {
+            assert_eq!(sum(&found[..seen], digest()), expected, "{seen}");
+        }
+        assert_eq!(
+            sum(&[Finding::Nothing, Finding::OtherKey], digest()),
+            Answer::OtherKey { digest: digest() }
+        );
+    }
 }

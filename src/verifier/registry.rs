@@ -27,9 +27,11 @@ const MANIFESTS: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
-/// The type of a signature's layer, and the annotation that holds the signature.
+/// The type of a signature's layer, and the annotations that hold the signature and what proves whose it is.
 const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+const LOGGED: &str = "dev.sigstore.cosign/bundle";
 /// The type of a bundle's layer, without its version.
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 
@@ -47,6 +49,18 @@ impl From<Error> for Trouble {
         }
         Self(text)
     }
+}
+
+/// A signature as cosign 2 makes it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Simple {
+    /// What is signed.
+    pub(crate) payload: Vec<u8>,
+    pub(crate) signature: String,
+    /// In PEM. Keys sign without.
+    pub(crate) certificate: Option<String>,
+    /// What the log has promised.
+    pub(crate) logged: Option<String>,
 }
 
 /// One repository of it.
@@ -103,18 +117,18 @@ impl Registry {
         Ok(Some(bytes))
     }
 
-    /// Payload and signature of each under the tag that cosign 2 makes of a digest.
-    pub(crate) async fn simple_signatures(&self, digest: &str) -> Result<Vec<(Vec<u8>, String)>, Trouble> {
+    /// Those under the tag that cosign 2 makes of a digest.
+    pub(crate) async fn simple_signatures(&self, digest: &str) -> Result<Vec<Simple>, Trouble> {
         let Some(bytes) = self.manifest(&format!("{}.sig", digest.replace(':', "-"))).await? else {
             return Ok(Vec::new());
         };
         let Ok(OciManifest::Image(manifest)) = serde_json::from_slice(&bytes) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for layer in manifest.layers.iter().filter(|layer| layer.media_type == SIMPLE).take(MOST_SIGNATURES) {
-            let signature = layer.annotations.as_ref().and_then(|notes| notes.get(SIGNATURE));
-            if let Some(signature) = signature {
-                found.push((self.blob(layer).await?, signature.clone()));
-            }
+            let note = |name| layer.annotations.as_ref().and_then(|notes| notes.get(name)).cloned();
+            let Some(signature) = note(SIGNATURE) else { continue };
+            let payload = self.blob(layer).await?;
+            found.push(Simple { payload, signature, certificate: note(CERTIFICATE), logged: note(LOGGED) });
         }
         Ok(found)
     }
