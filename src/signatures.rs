@@ -115,7 +115,12 @@ impl Judge<'_> {
 }
 
 fn refusal(server: &Server, policy: &Policy, why: Why) -> SignatureError {
-    SignatureError { image: server.image.clone(), server: server.name.clone(), policy: policy.clone(), why }
+    SignatureError {
+        image: server.image.clone(),
+        server: server.name.clone(),
+        policy: policy.clone().into(),
+        why,
+    }
 }
 
 fn signer(policy: &Policy) -> Result<Signer, Why> {

@@ -59,9 +59,10 @@ fn change(policy: Option<Policy>) -> Change {
 impl Settings {
     /// The policy's file where the configuration's paths lead.
     pub(super) fn resolve_verify(&mut self, home: &Home, file: &Path) {
-        let path = match &mut self.verify {
-            Some(Policy::CosignKey(path) | Policy::Identity { trust_root: Some(path), .. }) => path,
-            _ => return,
+        let Some(Policy::CosignKey(path) | Policy::Identity { trust_root: Some(path), .. }) =
+            &mut self.verify
+        else {
+            return;
         };
         *path = home.resolve(path, file);
     }

@@ -13,7 +13,7 @@ use crate::failure::{Code, Explain};
 pub struct SignatureError {
     pub(super) image: String,
     pub(super) server: String,
-    pub(super) policy: Policy,
+    pub(super) policy: Box<Policy>,
     pub(super) why: Why,
 }
 
@@ -80,7 +80,7 @@ impl Explain for SignatureError {
 
     fn next(&self) -> Option<String> {
         let Self { image, server, policy, why } = self;
-        let (confirmed, file) = match policy {
+        let (confirmed, file) = match &**policy {
             Policy::CosignKey(key) => (format!("the key in `{}`", key.display()), Some(key)),
             Policy::Identity { identity, issuer, trust_root } => {
                 (format!("that `{identity}` of `{issuer}` signs it"), trust_root.as_ref())

@@ -122,7 +122,7 @@ async fn a_verdict_is_for_one_identity_of_one_issuer_and_one_trust_root() {
 fn a_refusal_says_whom_to_ask_and_what_to_type() {
     let said = |trust_root: Option<PathBuf>, why: Why| {
         let (identity, issuer) = ("me@example.org".to_owned(), "https://example.org".to_owned());
-        let policy = Policy::Identity { identity, issuer, trust_root };
+        let policy = Policy::Identity { identity, issuer, trust_root }.into();
         Failure::from(SignatureError { image: "i".to_owned(), server: "s".to_owned(), policy, why })
     };
     let refused = said(None, Why::NotProved(DIGEST.to_owned(), "odd".to_owned()));

@@ -27,10 +27,14 @@ pub(crate) enum Case {
     Good,
     /// The identity is an e-mail address.
     Email,
-    /// The issuer stands where it stood in Fulcio's first years.
+    /// The issuer stands only where it stood in Fulcio's first years.
     OldIssuer,
+    /// It stands only where Fulcio means to have it.
+    NewIssuer,
     OtherIdentity,
     OtherIssuer,
+    /// The right issuer is where it stood in Fulcio's first years, another where it counts.
+    TwoIssuers,
     NoIssuer,
     NotForSigning,
     ForeignAuthority,

@@ -70,15 +70,16 @@ impl Authority {
             _ => ExtendedKeyUsagePurpose::CodeSigning,
         }];
         let other = format!("{ISSUER}.example.net");
+        let old = |issuer: &str| extension(&OLD_ISSUER, issuer.as_bytes().to_vec());
+        let new = |issuer: &str| extension(&NEW_ISSUER, tagged(UTF8, issuer.as_bytes()));
         params.custom_extensions = match case {
             Case::NoIssuer => Vec::new(),
-            Case::OldIssuer => vec![extension(&OLD_ISSUER, ISSUER.as_bytes().to_vec())],
-            // What counts is the newer place.
-            Case::OtherIssuer => vec![
-                extension(&OLD_ISSUER, ISSUER.as_bytes().to_vec()),
-                extension(&NEW_ISSUER, tagged(UTF8, other.as_bytes())),
-            ],
-            _ => vec![extension(&NEW_ISSUER, tagged(UTF8, ISSUER.as_bytes()))],
+            Case::OldIssuer => vec![old(ISSUER)],
+            Case::NewIssuer => vec![new(ISSUER)],
+            Case::OtherIssuer => vec![old(&other), new(&other)],
+            Case::TwoIssuers => vec![old(ISSUER), new(&other)],
+            // As Fulcio does it.
+            _ => vec![old(ISSUER), new(ISSUER)],
         };
         let unseen = params.signed_by(&key, &self.issuer).unwrap();
         let mut seen = tbs(unseen.der()).to_vec();

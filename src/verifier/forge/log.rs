@@ -9,6 +9,9 @@ use sigstore_verify::crypto::KeyPair;
 use super::{Case, FOR, FROM, hex, spki};
 
 const NAME: &str = "log.example.org";
+/// By the tree's number behind its name, cosign tells Rekor's first version.
+const TREE: &str = "log.example.org - 1193050959916656506";
+/// Over all trees.
 const INDEX: i64 = 7;
 /// Seconds since 1970, in a hundred years.
 const FUTURE: i64 = 4_900_000_000;
@@ -85,13 +88,13 @@ impl Entry {
 fn proof(body: &[u8], log: &[u8; 32], signer: &KeyPair, case: Case) -> Value {
     let leaf = Sha256::digest([&[0], body].concat());
     let sibling = Sha256::digest("another entry");
-    let root = Sha256::digest([&[1][..], &leaf, &sibling].concat());
+    let root = Sha256::digest([&[1][..], &sibling, &leaf].concat());
     let told = if case == Case::ForgedProof { Sha256::digest("a third entry") } else { sibling };
-    let note = format!("{NAME}\n2\n{}\n", STANDARD.encode(root));
+    let note = format!("{TREE}\n2\n{}\n", STANDARD.encode(root));
     let signature = signer.sign(note.as_bytes()).unwrap();
     let sealed = STANDARD.encode([&log[..4], signature.as_bytes()].concat());
     json!({
-        "logIndex": "0", "rootHash": STANDARD.encode(root), "treeSize": "2", "hashes": [STANDARD.encode(told)],
+        "logIndex": "1", "rootHash": STANDARD.encode(root), "treeSize": "2", "hashes": [STANDARD.encode(told)],
         "checkpoint": { "envelope": format!("{note}\n— {NAME} {sealed}\n") },
     })
 }

@@ -33,7 +33,8 @@ fn bundle(world: &World, case: Case) -> Vec<u8> {
 #[test]
 fn an_identitys_signature_counts_in_both_forms() {
     let world = World::new();
-    for (case, identity) in [(Case::Good, IDENTITY), (Case::Email, EMAIL), (Case::OldIssuer, IDENTITY)] {
+    let old_and_new = [(Case::OldIssuer, IDENTITY), (Case::NewIssuer, IDENTITY)];
+    for (case, identity) in [(Case::Good, IDENTITY), (Case::Email, EMAIL)].into_iter().chain(old_and_new) {
         let judge = judge(&world, identity);
         assert_eq!(judge.simple(&simple(&world, case), &digest()), Finding::Signed, "{case:?}");
         assert_eq!(judge.bundle(&bundle(&world, case), &digest()), Finding::Signed, "{case:?}");
@@ -41,9 +42,10 @@ fn an_identitys_signature_counts_in_both_forms() {
 }
 
 /// What is said of a case in both forms; nothing where the form has no such case.
-const WRONG: [(Case, &str, &str); 21] = [
+const WRONG: [(Case, &str, &str); 22] = [
     (Case::OtherIdentity, "identity mismatch", "identity mismatch"),
     (Case::OtherIssuer, "issuer mismatch", "issuer mismatch"),
+    (Case::TwoIssuers, "issuer mismatch", "issuer mismatch"),
     (Case::NoIssuer, "issuer mismatch", "issuer mismatch"),
     (Case::NotForSigning, "RequiredEkuNotFound", "RequiredEkuNotFound"),
     (Case::ForeignAuthority, "InvalidSignatureForPublicKey", "InvalidSignatureForPublicKey"),
