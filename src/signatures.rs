@@ -2,8 +2,8 @@
 //! their cryptography are no part of `berth run`. Here is said what it is asked, and remembered what it found.
 //!
 //! A verdict is for an id, which no other content can have, and for a signer: a key, or an identity with what vouches for
-//! it. It is asked for once: at `berth up`, or when the
-//! image has changed. A verdict that is lost is asked for again; a refusal is never remembered.
+//! it. It is asked for once: at `berth up`, or when the image has changed. A verdict that is lost is asked for again; a
+//! refusal is never remembered.
 
 mod error;
 pub mod protocol;

@@ -16,7 +16,6 @@ pub(crate) use identity::Identity;
 const TYPE: &str = "cosign container image signature";
 /// Of what a bundle holds.
 const PAYLOAD: &str = "application/vnd.in-toto+json";
-/// An attestation is signed by the same key, and says something else.
 const PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// What a signature is worth.
@@ -119,7 +118,7 @@ fn bundle(bytes: &[u8], digest: &str, key: &Key) -> Finding {
     let is_the_keys =
         signatures.take(crate::MOST_SIGNATURES).any(|signature| key.has_signed(&signature, &message));
     let said: Value = serde_json::from_slice(&payload).unwrap_or_default();
-    if envelope.payload_type != PAYLOAD || said["predicateType"] != PREDICATE {
+    if !is_about_an_image(&envelope.payload_type, &said) {
         return Finding::Nothing;
     }
     if !is_the_keys {
@@ -129,6 +128,11 @@ fn bundle(bytes: &[u8], digest: &str, key: &Key) -> Finding {
     let hex = digest.strip_prefix("sha256:");
     let is_for = |subject: &Value| hex.is_some() && subject["digest"]["sha256"].as_str() == hex;
     if subjects.iter().any(is_for) { Finding::Signed } else { Finding::OtherImage }
+}
+
+/// Whether a bundle's payload is cosign's statement. An attestation is signed by the same signer, and says something else.
+fn is_about_an_image(kind: &str, statement: &Value) -> bool {
+    kind == PAYLOAD && statement["predicateType"] == PREDICATE
 }
 
 /// What a DSSE signature is made over.

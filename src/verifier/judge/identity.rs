@@ -11,7 +11,7 @@ use sigstore_verify::trust_root::TrustedRoot;
 use sigstore_verify::types::{Artifact, Bundle, DerCertificate, Sha256Hash};
 use sigstore_verify::{Error, VerificationPolicy, VerificationResult, Verifier};
 
-use super::{Finding, PAYLOAD, PREDICATE, said};
+use super::{Finding, is_about_an_image, said};
 use crate::protocol;
 use crate::registry::Simple;
 
@@ -112,13 +112,12 @@ fn is_complete(result: &VerificationResult) -> bool {
         && !result.verified_timestamps().is_empty()
 }
 
-/// An attestation is signed by the same identity, and says something else.
 fn is_signature_of_an_image(bundle: &Value) -> bool {
     let envelope = &bundle["dsseEnvelope"];
     let payload = envelope["payload"].as_str().and_then(|payload| STANDARD.decode(payload).ok());
     let statement = payload.and_then(|payload| serde_json::from_slice::<Value>(&payload).ok());
-    envelope["payloadType"] == PAYLOAD
-        && statement.is_some_and(|statement| statement["predicateType"] == PREDICATE)
+    let kind = envelope["payloadType"].as_str().unwrap_or_default();
+    statement.is_some_and(|statement| is_about_an_image(kind, &statement))
 }
 
 /// What cosign 2 keeps of a log's answer.
