@@ -7,10 +7,13 @@ mod berth;
 mod claude_code;
 mod cli;
 mod codex;
+mod credentials;
 mod draft;
 pub mod file;
 mod import;
 mod install;
+mod machine;
+mod meaning;
 mod place;
 mod translate;
 
@@ -22,11 +25,14 @@ use crate::failure::{Code, Failure};
 
 pub use berth::{is_berth, is_called_berth, of_berth};
 pub use cli::Cli;
+pub use credentials::secret_arguments;
 pub use draft::Draft;
 pub use import::Import;
 pub use install::{install, uninstall};
+pub use machine::Machine;
+pub use meaning::carry_over;
 pub use place::{Part, Place, Surroundings};
-pub use translate::{Translated, secret_arguments, translate};
+pub use translate::{Translated, translate};
 
 /// A client whose configuration berth can edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

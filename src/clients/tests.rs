@@ -7,6 +7,13 @@ fn entry(words: &str) -> Entry {
     Entry { command: words.next().unwrap(), args: words.collect(), ..Entry::default() }
 }
 
+/// On a machine that has none of what an entry could mean.
+fn taken_over(entry: &Entry, base: impl Fn(crate::runner::Runtime) -> String) -> Result<Translated, String> {
+    let around =
+        Surroundings { home: Some("/h".into()), folder: "/nowhere/p".into(), claude: None, codex: None };
+    translate(entry, &Machine { around: &around, lookup: &|_| None }, base)
+}
+
 fn place(kind: Kind) -> Place {
     Place { kind, scope: Scope::User, path: "/h/file".into(), project: None }
 }
@@ -172,7 +179,7 @@ fn a_secrets_value_never_comes_out_of_the_clients_file() {
     let mut docker =
         entry("docker run -i --rm -e GH_TOKEN=hunter2-hunter2 -e MODE=fast -e HOME=/data some/image");
     docker.env = vec![("API_KEY".to_owned(), "hunter3-hunter3".to_owned())];
-    let translated = translate(&docker, base).unwrap();
+    let translated = taken_over(&docker, base).unwrap();
     let table = translated.table.to_string();
     assert!(!table.contains("hunter"), "{table}");
     assert!(
@@ -202,7 +209,7 @@ fn a_secrets_value_never_comes_out_of_the_clients_file() {
     ] {
         let mut entry = entry(before);
         entry.args.push(last.to_owned());
-        let why = translate(&entry, base).unwrap_err();
+        let why = taken_over(&entry, base).unwrap_err();
         assert!(why.contains("credential") && !why.contains("hunter"), "{last}: {why}");
     }
     for line in [
@@ -214,7 +221,7 @@ fn a_secrets_value_never_comes_out_of_the_clients_file() {
         "uvx mcp-auth==1.2 sk-learn-and-nothing-else",
         "docker run -i --rm -v token-store:/data some/image --url ssh://git@h/a",
     ] {
-        assert!(translate(&entry(line), base).is_ok(), "{line}");
+        assert!(taken_over(&entry(line), base).is_ok(), "{line}");
     }
 }
 
@@ -225,7 +232,7 @@ fn what_is_of_this_machine_stays_here() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
     npx.env_vars = vec!["HOME".to_owned(), "V".to_owned()];
-    let translated = translate(&npx, |_| "base".to_owned()).unwrap();
+    let translated = taken_over(&npx, |_| "base".to_owned()).unwrap();
     let table = translated.table.to_string();
     assert!(table.contains("env = { PATHS = \"${PATHS}\", V = \"${V}\" }"), "{table}");
     let left_out: Vec<_> = translated.notes.iter().map(|note| note.split('`').nth(1).unwrap()).collect();
