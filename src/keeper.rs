@@ -136,7 +136,7 @@ struct Hold {
     /// Of no account in here: the runtime has seen to it.
     network: egress::Wanted,
     /// Folders of which one keeper at a time has each.
-    locks: Vec<PathBuf>,
+    locks: Vec<(locks::Mode, PathBuf)>,
     /// A server to start ahead of its session; empty for none.
     command: Vec<OsString>,
 }
@@ -163,6 +163,10 @@ impl Subcommand {
                 let (mut needs, mut network, mut locks) =
                     (Needs::default(), egress::Wanted::default(), Vec::new());
                 while let Some(flag) = words.0.next() {
+                    if let Some(mode) = flag.to_str().and_then(locks::Mode::of) {
+                        locks.push((mode, words.next("a folder")?.into()));
+                        continue;
+                    }
                     match flag.to_str() {
                         Some(flag)
                             if needs.takes(flag, &mut words)? || network.takes(flag, &mut words)? => {}
@@ -170,7 +174,6 @@ impl Subcommand {
                         Some("--room") => drop(words.next("room")?),
                         Some("--claim-within") => claim_within = Some(words.milliseconds("--claim-within")?),
                         Some("--grace") => grace = Some(words.milliseconds("--grace")?),
-                        Some("--lock") => locks.push(words.next("a folder")?.into()),
                         Some("--") => {
                             command.push(words.next("a command")?);
                             command.extend(words.0.by_ref());

@@ -17,12 +17,13 @@ pub struct Volume {
     pub writable: bool,
     /// All kinds of clients have one and the same.
     pub shared: bool,
+    /// Several sessions may write at once.
+    pub concurrent: bool,
     pub(super) place: Option<Place>,
 }
 
 impl Value for Volume {
-    const EXPECTED: &'static str =
-        "a volume such as \"memory:/data\", with \":ro\", \":shared\" or \":ro,shared\" behind it";
+    const EXPECTED: &'static str = "a volume such as \"memory:/data\", with \":ro\", \":shared\", \":concurrent\" or several of these behind it";
 
     fn from_text(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
@@ -30,12 +31,20 @@ impl Value for Volume {
         if !is_server_name(name) || parts.next().is_some() {
             return None;
         }
-        let mut volume = Self { name: name.to_owned(), target, writable: true, shared: false, place: None };
+        let mut volume = Self {
+            name: name.to_owned(),
+            target,
+            writable: true,
+            shared: false,
+            concurrent: false,
+            place: None,
+        };
         for option in options.into_iter().flat_map(|options| options.split(',')) {
             match option {
                 "ro" => volume.writable = false,
                 "rw" => volume.writable = true,
                 "shared" => volume.shared = true,
+                "concurrent" => volume.concurrent = true,
                 _ => return None,
             }
         }
@@ -76,6 +85,7 @@ mod tests {
     fn a_volume_is_ones_own_and_written_unless_it_is_said() {
         let read = |text: &str| {
             let volume = text.parse::<Volume>().unwrap();
+            assert!(!volume.concurrent, "{text}");
             (volume.name, volume.target, volume.writable, volume.shared)
         };
         let expected = |writable, shared| ("memory".to_owned(), "/data".to_owned(), writable, shared);
@@ -84,6 +94,8 @@ mod tests {
         assert_eq!(read("memory:/data:ro"), expected(false, false));
         assert_eq!(read("memory:/data:shared"), expected(true, true));
         assert_eq!(read("memory:/data:shared,ro"), expected(false, true));
+        let many: Volume = "memory:/data:shared,concurrent".parse().unwrap();
+        assert!(many.writable && many.shared && many.concurrent);
         for wrong in [
             "",
             "memory",

@@ -232,8 +232,9 @@ impl Spec {
             "--grace".to_owned(),
             settings.stop_grace.as_millis().to_string(),
         ];
-        arguments
-            .extend(volume::written(settings).flat_map(|kept| ["--lock".to_owned(), kept.target.clone()]));
+        arguments.extend(
+            volume::written(settings).flat_map(|kept| [volume::lock(kept).to_owned(), kept.target.clone()]),
+        );
         // For the runtime; for the keeper, too, where it starts the server.
         arguments.extend(self.own_kernel().chain(self.identities()));
         arguments.extend(refused::options(settings, place));

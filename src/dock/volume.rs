@@ -5,11 +5,17 @@ pub(super) mod enter;
 use serde_json::{Value, json};
 
 use super::labels::{self, LABEL_CLIENT, LABEL_VOLUME};
+use super::protocol::volumes;
 use crate::config::{Settings, Volume};
 
 /// The volumes that a server may write.
 pub(super) fn written(settings: &Settings) -> impl Iterator<Item = &Volume> {
     settings.volumes.iter().filter(|volume| volume.writable)
+}
+
+/// The keeper's option by which its session has it.
+pub(super) fn lock(volume: &Volume) -> &'static str {
+    if volume.concurrent { volumes::LOCK_TOGETHER } else { volumes::LOCK }
 }
 
 /// What the daemon calls a volume. No client's name has a `_`, so no two are called alike.
@@ -59,6 +65,12 @@ mod tests {
         assert_eq!(names[0], "berth-data-claude_memory");
         let shared = name(&volume("memory:/d:shared"), "another");
         assert_eq!(shared, names[5]);
+    }
+
+    #[test]
+    fn one_session_has_a_volume_unless_several_may() {
+        let locks = ["memory:/d", "memory:/d:concurrent"].map(|text| lock(&volume(text)));
+        assert_eq!(locks, ["--lock", "--lock-together"]);
     }
 
     #[test]

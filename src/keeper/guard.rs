@@ -47,7 +47,7 @@ pub(super) struct Options {
     /// How long another session's volume is waited for.
     patience: Duration,
     /// Where the container has each, and the folder.
-    locks: Vec<(String, PathBuf)>,
+    locks: Vec<(locks::Mode, String, PathBuf)>,
     within: Vec<Within>,
     /// What nobody may write.
     read_only: Vec<PathBuf>,
@@ -59,12 +59,13 @@ impl Options {
     pub(super) fn parse<I: Iterator<Item = OsString>>(words: &mut Words<I>) -> Result<Self, Failure> {
         let mut options = Self::default();
         while let Some(flag) = words.0.next() {
+            if let Some(mode) = flag.to_str().and_then(locks::Mode::of) {
+                let target = words.text("a place in the container")?;
+                options.locks.push((mode, target, words.next("a folder")?.into()));
+                continue;
+            }
             match flag.to_str() {
                 Some("--patience") => options.patience = words.milliseconds("--patience")?,
-                Some("--lock") => {
-                    let target = words.text("a place in the container")?;
-                    options.locks.push((target, words.next("a folder")?.into()));
-                }
                 Some("--within") => {
                     let word = words.text("a mount")?;
                     let within = Within::parse(&word);
@@ -78,7 +79,7 @@ impl Options {
             }
         }
         // In one order, so that two sessions never wait for each other.
-        options.locks.sort_by(|(_, one), (_, other)| one.cmp(other));
+        options.locks.sort_by(|(.., one), (.., other)| one.cmp(other));
         Ok(options)
     }
 
@@ -242,12 +243,12 @@ fn watch(
 /// All of them.
 fn lock(options: &Options) -> Result<Vec<File>, String> {
     let until = Instant::now() + options.patience;
-    options.locks.iter().map(|(target, folder)| lock_one(target, folder, until)).collect()
+    options.locks.iter().map(|(mode, target, folder)| lock_one(*mode, target, folder, until)).collect()
 }
 
-fn lock_one(target: &str, folder: &Path, until: Instant) -> Result<File, String> {
+fn lock_one(mode: locks::Mode, target: &str, folder: &Path, until: Instant) -> Result<File, String> {
     loop {
-        match locks::lock(folder) {
+        match locks::lock(mode, folder) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) if Instant::now() < until => thread::sleep(TRY_EVERY),
             Ok(None) => return Err(format!("{} {target}", volumes::HELD)),

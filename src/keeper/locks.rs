@@ -1,4 +1,5 @@
-//! Volumes that one session at a time may write: PID 1 locks the folder of each for its whole life.
+//! Volumes that a session may write: PID 1 locks the folder of each for its whole life, so that one session at a time
+//! has it. Where several may, each has the same lock with the others, so that none comes in that wants it alone.
 //!
 //! No process inherits the lock, and no server can open our files, so a server can neither keep it nor give it back.
 //! The kernel frees it when PID 1 ends, for any reason.
@@ -10,9 +11,28 @@ use std::{fmt, fs, io};
 use super::limits::{field, write_in};
 use super::protocol::volumes;
 
+/// How a folder is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Alone,
+    /// With others that say the same.
+    Together,
+}
+
+impl Mode {
+    /// Of the option that names the folder.
+    pub(super) fn of(flag: &str) -> Option<Self> {
+        match flag {
+            volumes::LOCK => Some(Self::Alone),
+            volumes::LOCK_TOGETHER => Some(Self::Together),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Locks {
-    folders: Vec<PathBuf>,
+    folders: Vec<(Mode, PathBuf)>,
     /// All of them or none, so that two sessions never wait for each other.
     held: Vec<File>,
 }
@@ -46,7 +66,7 @@ impl fmt::Display for Outcome<'_> {
 }
 
 impl Locks {
-    pub(super) fn new(folders: Vec<PathBuf>) -> Self {
+    pub(super) fn new(folders: Vec<(Mode, PathBuf)>) -> Self {
         Self { folders, held: Vec::new() }
     }
 
@@ -57,8 +77,8 @@ impl Locks {
     /// Tries to have them all; waits for nobody.
     pub(super) fn take(&mut self) -> Outcome<'_> {
         if self.held.is_empty() {
-            for folder in &self.folders {
-                let failed = match lock(folder) {
+            for (mode, folder) in &self.folders {
+                let failed = match lock(*mode, folder) {
                     Ok(Some(lock)) => {
                         self.held.push(lock);
                         continue;
@@ -70,7 +90,7 @@ impl Locks {
                 return failed;
             }
         }
-        for folder in &self.folders {
+        for (_, folder) in &self.folders {
             let Err(error) = write_in(folder) else { continue };
             // A volume that Docker has just made is root's.
             if is_empty(folder) {
@@ -89,9 +109,13 @@ impl Locks {
 }
 
 /// `None` where somebody else has the lock.
-pub(super) fn lock(folder: &Path) -> io::Result<Option<File>> {
+pub(super) fn lock(mode: Mode, folder: &Path) -> io::Result<Option<File>> {
     let file = File::open(folder)?;
-    match file.try_lock() {
+    let locked = match mode {
+        Mode::Alone => file.try_lock(),
+        Mode::Together => file.try_lock_shared(),
+    };
+    match locked {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),

@@ -39,4 +39,8 @@ pub(crate) mod volumes {
     pub(crate) const HELD: &str = "held";
     pub(crate) const FOREIGN: &str = "foreign";
     pub(crate) const UNUSABLE: &str = "unusable";
+
+    /// The option of a volume that one session at a time may write, and of one that several may.
+    pub(crate) const LOCK: &str = "--lock";
+    pub(crate) const LOCK_TOGETHER: &str = "--lock-together";
 }

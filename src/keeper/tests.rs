@@ -33,7 +33,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -72,10 +71,14 @@ fn command_lines_are_read() {
         panic!("a server to start ahead");
     };
     assert_eq!(ahead.command, ["npx", "--grace", "1"]);
-    let Ok(Subcommand::Hold(locking)) = parse("hold --claim-within 5 --lock /a --grace 7 --lock /b") else {
+    let Ok(Subcommand::Hold(locking)) = parse("hold --claim-within 5 --lock /a --grace 7 --lock-together /b")
+    else {
         panic!("a keeper that locks");
     };
-    assert_eq!(locking.locks, [Path::new("/a"), Path::new("/b")]);
+    assert_eq!(
+        locking.locks,
+        [(super::locks::Mode::Alone, "/a".into()), (super::locks::Mode::Together, "/b".into())]
+    );
     // What follows the command is the command's, dashes and all.
     let (program, arguments) = ("npx".into(), vec!["--".into(), "-y".into()]);
     let exec = Subcommand::Exec { needs: Needs::default(), program, arguments };

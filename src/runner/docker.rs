@@ -160,7 +160,8 @@ impl Run {
                 Ok(())
             }
             Ok(Mount::Volume { name, target, write }) => {
-                let mode = if write { "" } else { ":ro" };
+                // As with docker: whoever starts another container with it has it, too.
+                let mode = if write { ":concurrent" } else { ":ro" };
                 self.parsed.volumes.push(format!("{name}:{target}{mode}"));
                 self.parsed.notes.push(format!(
                     "the volume `{name}` begins empty: the other engine keeps its own volume of that name"

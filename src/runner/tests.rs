@@ -138,7 +138,7 @@ fn images() {
     );
     assert_eq!(
         table("docker run -i -v claude-memory:/app/dist --rm mcp/memory"),
-        ["image = \"mcp/memory\"", "volumes = [\"claude-memory:/app/dist\"]"]
+        ["image = \"mcp/memory\"", "volumes = [\"claude-memory:/app/dist:concurrent\"]"]
     );
     assert_eq!(
         table("docker run -i -v data:/data:ro --rm a/b"),

@@ -106,6 +106,23 @@ fn the_second_writer_is_told_who_has_it_and_is_let_in_after_whatever_death() {
 }
 
 #[test]
+fn several_sessions_write_at_once_where_the_volume_says_so() {
+    let _volume = Volume::new(&["berth-data-it-volume-many_many"]);
+    let option = ["--volume", "many:/data:concurrent"];
+    let mut first = run("it-volume-many", &option).started();
+    let mut second = run("it-volume-many", &option).started();
+    assert_eq!(write(&mut first, "/data/first", "one")["isError"], false);
+    assert_eq!(write(&mut second, "/data/second", "two")["isError"], false);
+    assert_eq!(read(&mut first, "/data/second"), "two");
+    // Who wants it alone waits, and is told.
+    let mut alone = run("it-volume-many", &["--volume", "many:/data", "--stop-grace", "1s"]).start();
+    let said = refused(&mut alone);
+    assert!(said.as_str().unwrap().contains("the volume `many` is in use by"), "{said}");
+    drop((first, second, alone));
+    expect_gone("it-volume-many");
+}
+
+#[test]
 fn each_kind_of_client_has_its_own_unless_it_is_shared() {
     let _volume = Volume::new(&[
         "berth-data-it-volume-a_own",

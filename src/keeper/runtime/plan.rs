@@ -12,6 +12,7 @@ use super::open;
 use crate::egress::{self, Wanted};
 use crate::json::Json;
 use crate::needs::{self, Expected};
+use crate::protocol::volumes;
 use crate::sys::{self, Links};
 
 /// Where the daemon has what is its own: nothing of a person's is mounted from there.
@@ -93,8 +94,10 @@ impl Plan {
             } else if source.ends_with("/_data") {
                 guarded.extend(read_only.into_iter().flatten());
                 has_keeper |= path == folder;
-                if values("--lock").any(|target| target == path) {
-                    guarded.extend(["--lock", path, source].map(OsString::from));
+                for lock in [volumes::LOCK, volumes::LOCK_TOGETHER] {
+                    if values(lock).any(|target| target == path) {
+                        guarded.extend([lock, path, source].map(OsString::from));
+                    }
                 }
                 places.push(Place::Own { path: path.into(), source: source.into() });
             }

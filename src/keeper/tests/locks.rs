@@ -108,3 +108,20 @@ fn a_new_folder_that_is_not_to_be_written_is_told_from_one_in_use() {
     let mut berth = hold(&[&none], MINUTE, "").send(CLAIM);
     assert_eq!(berth.line(), format!("unusable No such file or directory: {}", none.display()));
 }
+
+#[test]
+fn those_that_say_so_have_a_folder_together_and_keep_out_who_wants_it_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let together = ["--lock-together", folder.path().to_str().unwrap()];
+    let mut first = Berth::with(MINUTE, "", &together).send(CLAIM);
+    let mut second = Berth::with(MINUTE, "", &together).send(CLAIM);
+    assert_eq!((first.line(), second.line()), ("ready".to_owned(), "ready".to_owned()));
+    let mut alone = hold(&[folder.path()], MINUTE, "").send(CLAIM);
+    assert_eq!(alone.line(), format!("held {}", folder.path().display()));
+    first.let_go().end();
+    second.let_go().end();
+    let mut alone = alone.send(b"l");
+    assert_eq!(alone.line(), "ready");
+    let mut late = Berth::with(MINUTE, "", &together).send(CLAIM);
+    assert_eq!(late.line(), format!("held {}", folder.path().display()));
+}
