@@ -104,6 +104,25 @@ pub fn with_digests(text: &str, server: &str, digests: &[String]) -> Result<Stri
     Ok(like(text, document.to_string()))
 }
 
+/// The configuration's text with these folders shared; comments and order stay.
+pub fn with_share(text: &str, folders: &[String]) -> Result<String, String> {
+    let mut document = parsed(&text.replace("\r\n", "\n"))?;
+    let is_new = document.get("dind").is_none();
+    let dind = document.entry("dind").or_insert_with(|| Item::Table(Table::new()));
+    let dind = dind.as_table_like_mut().ok_or("`dind` is not a table")?;
+    let mut value = TomlValue::from(folders.iter().map(String::as_str).collect::<Array>());
+    if let Some(before) = dind.get("share").and_then(Item::as_value) {
+        *value.decor_mut() = before.decor().clone();
+    }
+    dind.insert("share", Item::Value(value));
+    if let Some(table) =
+        document.get_mut("dind").and_then(Item::as_table_mut).filter(|_| is_new && !text.is_empty())
+    {
+        table.decor_mut().set_prefix("\n");
+    }
+    Ok(like(text, document.to_string()))
+}
+
 fn table_of<'a>(document: &'a mut DocumentMut, server: &str) -> Result<&'a mut dyn TableLike, String> {
     document
         .get_mut("servers")
@@ -138,6 +157,18 @@ mod tests {
         let twice = with_digests(&commented, "a", &digests(&["sha256:2", "sha256:3"])).unwrap();
         assert!(twice.contains("\ndigest = [\"sha256:2\", \"sha256:3\"] # of May\n"), "{twice}");
         assert!(with_digests(text, "x", &[]).unwrap_err().contains("no [servers.x]"));
+    }
+
+    #[test]
+    fn what_is_shared_stands_in_its_own_section() {
+        let folders = ["~/src".to_owned(), "/srv/a".to_owned()];
+        let line = "share = [\"~/src\", \"/srv/a\"]";
+        assert_eq!(with_share("", &folders).unwrap(), format!("[dind]\n{line}\n"));
+        let text = "# mine\n[servers.a]\nimage = \"i\"\n";
+        assert_eq!(with_share(text, &folders).unwrap(), format!("{text}\n[dind]\n{line}\n"));
+        let text = "[dind] # here\nport = 1\nshare = [\"~/src\"] # work\n\n[servers.a]\nimage = \"i\"\n";
+        assert_eq!(with_share(text, &folders).unwrap(), text.replace("share = [\"~/src\"]", line));
+        assert!(with_share("dind = 1", &folders).is_err());
     }
 
     #[test]

@@ -3,12 +3,15 @@
 //! An entry is a text until its server starts; then `mount/source.rs` makes a [`Mount`] of it.
 
 mod source;
+mod unshared;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::error::{ConfigError, Place};
 use super::reader::Section;
-use crate::values::{Lookup, PathTemplate, Value, ValueError, from_str};
+use crate::values::{Lookup, PathTemplate, Template, Value, ValueError, from_str};
+
+pub use unshared::Unshared;
 
 from_str!(MountEntry);
 
@@ -16,7 +19,10 @@ from_str!(MountEntry);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountEntry {
     source: PathTemplate,
+    /// As it is written; a template where `is_open`.
     pub(super) target: String,
+    /// Its target begins with a variable, and is known when its server starts.
+    is_open: bool,
     pub(super) writable: bool,
     pub(super) place: Option<Place>,
 }
@@ -31,11 +37,25 @@ impl Value for MountEntry {
             Some((rest, "ro")) => (rest, false),
             _ => (text, false),
         };
-        let (source, target) = rest.rsplit_once(':')?;
-        let target = target_path(target)?;
+        let (source, target) = split(rest)?;
+        let is_open = target.starts_with("${");
+        let target = if is_open {
+            Template::parse(target).ok().map(|_| target.to_owned())
+        } else {
+            target_path(target)
+        };
         let source = PathTemplate::parse(source).ok()?;
-        Some(Self { source, target, writable, place: None })
+        Some(Self { source, target: target?, is_open, writable, place: None })
     }
+}
+
+/// The source and the target; a variable's default has a colon of its own.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let at = text.rfind("${").filter(|at| text[*at..].contains('}'));
+    let is_inside =
+        |colon: usize| at.is_some_and(|at| colon > at && colon < at + text[at..].find('}').unwrap_or(0));
+    let colon = text.rmatch_indices(':').map(|(colon, _)| colon).find(|colon| !is_inside(*colon))?;
+    Some((&text[..colon], &text[colon + 1..]))
 }
 
 /// A path in the container as Docker and the kernel will read it; `None` for what could mean another than it says.
@@ -57,6 +77,15 @@ pub(super) fn read_mounts(
         mount.place = Some(item.place());
     }
     Ok(Some(mounts))
+}
+
+/// An absolute path; what begins with `.` lies in the folder in which the client starts berth.
+pub(super) fn in_client(text: &str) -> Option<String> {
+    let path = Path::new(text);
+    if !path.is_absolute() && path.components().next() != Some(Component::CurDir) {
+        return None;
+    }
+    std::path::absolute(path).ok()?.to_str().map(str::to_owned)
 }
 
 /// A folder or a file of this machine in a server's container.
@@ -95,9 +124,36 @@ impl Mount {
 }
 
 impl MountEntry {
-    /// The variables that its source names.
-    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
-        self.source.variables()
+    /// The variables that it names.
+    pub(super) fn variables(&self) -> impl Iterator<Item = String> {
+        self.source.variables().map(str::to_owned).chain(
+            self.open()
+                .into_iter()
+                .flat_map(|target| target.variables().map(str::to_owned).collect::<Vec<_>>()),
+        )
+    }
+
+    fn open(&self) -> Option<Template> {
+        Template::parse(&self.target).ok().filter(|_| self.is_open)
+    }
+
+    /// Its target, where it is written out.
+    pub(super) fn known_target(&self) -> Option<&str> {
+        (!self.is_open).then_some(self.target.as_str())
+    }
+
+    /// Its target, with the variables put in; `.` is the folder in which the client starts berth. `Err` completes «because …».
+    pub(super) fn expand_target(&self, lookup: Lookup) -> Result<String, String> {
+        let Some(template) = self.open() else { return Ok(self.target.clone()) };
+        let target =
+            template.expand(lookup).map_err(|variable| format!("the variable `{variable}` is not set"))?;
+        let path = in_client(&target).ok_or("it is not an absolute path")?;
+        target_path(&path).ok_or_else(|| format!("`{path}` holds `..`, a `,` or a `:`"))
+    }
+
+    /// The same, with a target that is written out.
+    pub(super) fn settled(&self, lookup: Lookup) -> Result<Self, String> {
+        Ok(Self { target: self.expand_target(lookup)?, is_open: false, ..self.clone() })
     }
 
     /// `Err` is the name of a variable that is not set.

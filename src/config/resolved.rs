@@ -33,6 +33,7 @@ impl Config {
         caller: (u32, u32),
     ) -> Result<Resolved, ConfigError> {
         server.check()?;
+        server.settle_places(lookup)?;
         self.check_network(&server)?;
         let env = server.resolve_env(lookup)?;
         let secrets = server.resolve_args(lookup)?;

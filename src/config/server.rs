@@ -81,7 +81,10 @@ impl Server {
         let args = self.args.iter().flatten().filter_map(|arg| Template::parse(arg).ok());
         let args: Vec<String> =
             args.flat_map(|arg| arg.variables().map(str::to_owned).collect::<Vec<_>>()).collect();
-        env.chain(mounts).map(str::to_owned).chain(args).collect()
+        let places = self.settings.workdir.iter().filter_map(|folder| Template::parse(folder).ok());
+        let places: Vec<String> =
+            places.flat_map(|place| place.variables().map(str::to_owned).collect::<Vec<_>>()).collect();
+        env.map(str::to_owned).chain(mounts).chain(args).chain(places).collect()
     }
 
     /// The server's environment, in the order of the names, with the variables' values from `lookup` put in.

@@ -220,6 +220,19 @@ impl Shares {
         Some(format!("share = [{}]", all.join(", ")))
     }
 
+    /// What `share` would name with these folders, too: none that lies in another.
+    pub(super) fn written_with(&self, folders: &[PathBuf]) -> Vec<String> {
+        let mut all: Vec<String> = self.listed.iter().map(|share| share.written.clone()).collect();
+        for folder in folders {
+            let is_inner = folders.iter().any(|outer| folder != outer && folder.starts_with(outer));
+            let text = folder.to_string_lossy().into_owned();
+            if !is_inner && !all.contains(&text) {
+                all.push(text);
+            }
+        }
+        all
+    }
+
     fn resolve(&self, share: &Share) -> Result<PathBuf, ConfigError> {
         let found = std::fs::canonicalize(&share.path).and_then(|path| {
             if path.is_dir() { Ok(path) } else { Err(std::io::ErrorKind::NotADirectory.into()) }
@@ -246,7 +259,7 @@ impl Shares {
     }
 
     /// Why the daemon may not have `path`, if so.
-    fn obstacle(&self, path: &Path, real: impl Fn(&Path) -> PathBuf) -> Option<String> {
+    pub(super) fn obstacle(&self, path: &Path, real: impl Fn(&Path) -> PathBuf) -> Option<String> {
         let overlaps = |other: &Path| path.starts_with(other) || other.starts_with(path);
         if let Some(own) = DAEMONS_OWN.into_iter().find(|own| overlaps(Path::new(own))) {
             return Some(format!("the daemon's container has its own `{own}`"));

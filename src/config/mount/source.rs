@@ -104,7 +104,9 @@ impl Config {
         let inode = stat.st_ino;
         Ok(Mount {
             source: plain.to_owned(),
-            target: entry.target.clone(),
+            target: entry.expand_target(lookup).map_err(|why| {
+                wrong(format!("server `{server}` cannot have a mount at `{}`: {why}", entry.target))
+            })?,
             writable: entry.writable,
             device,
             inode,

@@ -12,6 +12,7 @@ use crate::config::env::{EnvEntry, read_env};
 use crate::config::error::ConfigError;
 use crate::config::mount::{MountEntry, read_mounts};
 use crate::config::overrides::Overrides;
+use crate::config::places::WorkFolder;
 use crate::config::protect::{self, Extent, ProtectedName};
 use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
@@ -84,7 +85,7 @@ fn files() -> Vec<Setting> {
         Setting::custom(
             "volumes",
             Words("none"),
-            "`[\"NAME:TARGET[:ro][:shared]\"]`: folders that are kept between sessions",
+            "`[\"NAME:TARGET[:OPTION,…]\"]`: folders that are kept between sessions; options: `ro`, `shared`, `concurrent`; see [files](files.md)",
             |section, key| Ok(read_volumes(section, key)?.map(|volumes| always(volumes, Settings::apply_volumes))),
             |texts| values::<Volume>(texts).map(|volumes| always(volumes, Settings::apply_volumes)),
         )
@@ -100,7 +101,7 @@ fn files() -> Vec<Setting> {
         )
         .option("protect", Many("NAME"), FILES)
         .help("a name that stays read-only in `:rw` mounts, instead of the usual ones; `true` for missing ones too, `false` for none"),
-        Setting::one::<AbsolutePath>("workdir", Words("the image's"), "the folder in which the server starts", |settings, path| {
+        Setting::one::<WorkFolder>("workdir", Words("the image's"), "the folder in which the server starts; may begin with `${VAR}` or `${VAR:-.}`", |settings, path| {
             settings.workdir = Some(path.into_inner());
         })
         .option("workdir", One("PATH"), FILES),
