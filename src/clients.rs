@@ -29,8 +29,8 @@ pub use credentials::secret_arguments;
 pub use draft::Draft;
 pub use import::Import;
 pub use install::{install, uninstall};
-pub use machine::Machine;
-pub use meaning::carry_over;
+pub use machine::{Asked, Machine};
+pub use meaning::{carry_over, refuse_placeholders};
 pub use place::{Part, Place, Surroundings};
 pub use translate::{Translated, translate};
 

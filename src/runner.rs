@@ -14,7 +14,7 @@ mod uvx;
 use toml_edit::{Array, InlineTable, Table, Value};
 
 use crate::values::looks_secret;
-use names::template;
+pub(crate) use names::template;
 pub use package::{Package, Runner, is_version};
 
 /// What is understood, for the messages about what isn't.

@@ -44,4 +44,13 @@ pub struct ImportArgs {
     /// Show what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Write into `share` what the servers mount of this machine.
+    #[arg(long)]
+    pub share: bool,
+    /// Mount the client's project, at its own path, for servers that work on it.
+    #[arg(long)]
+    pub project: bool,
+    /// Mount log-ins of the home folder (`~/.aws`, `~/.kube`), read-only, for packages that live on them.
+    #[arg(long)]
+    pub credentials: bool,
 }

@@ -2,17 +2,19 @@
 //!
 //! Planned as a whole before the first file is written.
 
+mod share;
 mod shown;
 
 use std::path::Path;
 
 use super::{
-    Draft, Entry, Found, Machine, Place, Surroundings, Translated, Wanted, check_name, is_berth, of_berth,
-    translate,
+    Asked, Draft, Entry, Found, Machine, Place, Scope, Surroundings, Translated, Wanted, check_name,
+    is_berth, of_berth, translate,
 };
 use crate::config::{Config, Home, Server, edit};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::values::Lookup;
+use share::Needed;
 use shown::{secrets, shown};
 
 /// What the files will be, and what is to be said.
@@ -29,6 +31,7 @@ impl Import {
     /// Reads the files, and changes none. `explicit` is the configuration that the command line names.
     pub fn plan(
         wanted: Wanted<'_>,
+        asked: Asked,
         config: &Config,
         home: &Home,
         explicit: Option<&Path>,
@@ -43,7 +46,8 @@ impl Import {
             home,
             path,
             explicit,
-            machine: Machine { around: &around, lookup },
+            machine: Machine { around: &around, lookup, asked: Asked { client: wanted.client, ..asked } },
+            needed: Needed::default(),
             text,
             said: Vec::new(),
             failed: 0,
@@ -59,6 +63,7 @@ impl Import {
             };
             drafts.push(takeover.place(&place, draft, wanted.servers)?);
         }
+        takeover.share()?;
         let Takeover { text, mut said, mut failed, found, .. } = takeover;
         own.after = text;
         for name in wanted.servers.iter().filter(|name| !found.contains(name)) {
@@ -83,6 +88,8 @@ struct Takeover<'a> {
     path: &'a Path,
     explicit: Option<&'a Path>,
     machine: Machine<'a>,
+    /// What has to be shared for its servers.
+    needed: Needed,
     /// berth's configuration as it grows.
     text: String,
     said: Vec<String>,
@@ -94,6 +101,7 @@ impl Takeover<'_> {
     /// Takes over what there is in one of a client's files.
     fn place(&mut self, place: &Place, mut draft: Draft, only: &[String]) -> Result<Draft, Failure> {
         let mut document = place.read(&draft.after)?;
+        self.machine.asked.foreign = place.scope == Scope::Project;
         for (name, found) in document.servers() {
             if !only.is_empty() && !only.contains(&name) {
                 continue;
@@ -138,6 +146,17 @@ impl Takeover<'_> {
         Ok(draft)
     }
 
+    /// Says what has to be shared for all of them, or writes it.
+    fn share(&mut self) -> Result<(), Failure> {
+        let wrong = |why: String| Failure { code: Code::Configuration, text: why, next: None };
+        let config =
+            Config::parse(&self.text, self.path, self.home).map_err(|error| wrong(error.to_string()))?;
+        let (file, write) = (self.path.display().to_string(), self.machine.asked.share);
+        let needed = std::mem::take(&mut self.needed);
+        self.said.extend(needed.settle(&config, &mut self.text, &file, write).map_err(wrong)?);
+        Ok(())
+    }
+
     /// Adds one server to berth's configuration, or finds that it is there.
     fn server(&mut self, name: &str, entry: &Entry) -> Result<(Server, Translated), String> {
         check_name(name).map_err(|failure| failure.text)?;
@@ -149,9 +168,7 @@ impl Takeover<'_> {
         };
         let config = Config::parse(&text, self.path, self.home).map_err(|error| error.to_string())?;
         let server = config.server(name).map_err(|error| error.to_string())?.clone();
-        if let Err(error) = config.mounts(&server, self.machine.lookup) {
-            translated.notes.push(format!("before it can start: {error}"));
-        }
+        translated.notes.extend(self.needed.add(&config, &server, self.machine.lookup));
         if server.recipe.is_none() {
             let note = format!("type `berth up` before it starts: that loads its image `{}`", server.image);
             translated.notes.push(note);

@@ -1,11 +1,33 @@
 //! What an entry means on the machine that it was written for, seen and carried over into a server's settings, or told.
+//!
+//! Nothing is given to a server that its line or what is known of its package does not name, and each mount is said.
+
+mod files;
+mod fit;
+mod home;
+mod inherited;
+mod known;
+mod memory;
+mod placeholders;
+mod project;
+mod words;
 
 use super::{Entry, Machine};
-use crate::runner::Parsed;
+use crate::runner::{Parsed, Program};
+
+pub use placeholders::refuse_placeholders;
 
 /// Adds what the entry takes for granted of its machine. `Err` says why it can't be taken over, and what to do.
-#[expect(clippy::unnecessary_wraps, clippy::needless_pass_by_ref_mut, reason = "its parts come one by one")]
 pub fn carry_over(parsed: &mut Parsed, entry: &Entry, machine: &Machine<'_>) -> Result<(), String> {
-    let (_, _, _) = (parsed, entry, machine.home());
+    // Its arguments, its variables and its folder are those of the image.
+    if matches!(parsed.program, Program::Image { .. }) {
+        return Ok(());
+    }
+    let known = known::known(parsed);
+    let has_places = files::carry_over(parsed, entry, machine, known)?;
+    project::offer(parsed, entry, machine, known, has_places);
+    memory::keep(parsed, machine, known);
+    home::offer(parsed, machine, known);
+    inherited::name(parsed, machine);
     Ok(())
 }

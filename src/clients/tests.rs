@@ -11,7 +11,14 @@ fn entry(words: &str) -> Entry {
 fn taken_over(entry: &Entry, base: impl Fn(crate::runner::Runtime) -> String) -> Result<Translated, String> {
     let around =
         Surroundings { home: Some("/h".into()), folder: "/nowhere/p".into(), claude: None, codex: None };
-    translate(entry, &Machine { around: &around, lookup: &|_| None }, base)
+    translate(entry, &Machine { around: &around, lookup: &|_| None, asked: Asked::default() }, base)
+}
+
+/// What is said on a machine that has nothing.
+pub(super) fn on_a_machine<T>(ask: impl FnOnce(&Machine<'_>) -> T) -> T {
+    let around =
+        Surroundings { home: Some("/h".into()), folder: "/nowhere/p".into(), claude: None, codex: None };
+    ask(&Machine { around: &around, lookup: &|_| None, asked: Asked::default() })
 }
 
 fn place(kind: Kind) -> Place {

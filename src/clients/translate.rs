@@ -3,7 +3,7 @@
 
 use toml_edit::Table;
 
-use super::{Entry, Machine, carry_over, secret_arguments};
+use super::{Entry, Machine, carry_over, refuse_placeholders, secret_arguments};
 use crate::runner::{self, Program, Runtime};
 use crate::values::looks_secret;
 
@@ -24,11 +24,7 @@ pub fn translate(
     machine: &Machine<'_>,
     base: impl Fn(Runtime) -> String,
 ) -> Result<Translated, String> {
-    if entry.cwd.is_some() {
-        return Err("it starts in a folder of this machine (`cwd`); write its [servers.NAME] by hand, with `mounts` and \
-                    `workdir`"
-            .to_owned());
-    }
+    refuse_placeholders(entry, machine)?;
     let argv: Vec<String> = std::iter::once(&entry.command).chain(&entry.args).cloned().collect();
     let mut parsed = runner::parse(&argv).map_err(|error| error.to_string())?;
     if let Some((what, _)) = secret_arguments(&words(&parsed.program)).into_iter().next() {

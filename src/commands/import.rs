@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::ImportArgs;
-use crate::clients::{Import, Wanted};
+use crate::clients::{Asked, Import, Wanted};
 use crate::config::{Config, Home};
 use crate::failure::{Code, Failure};
 use crate::human::Plain;
@@ -17,7 +17,9 @@ pub fn run(
     explicit: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
     let wanted = Wanted { client: args.client, scope: args.scope, servers: &args.servers };
-    let import = Import::plan(wanted, config, home, explicit, &super::variable)?;
+    let asked =
+        Asked { project: args.project, credentials: args.credentials, share: args.share, ..Asked::default() };
+    let import = Import::plan(wanted, asked, config, home, explicit, &super::variable)?;
     let mut out = std::io::stdout().lock();
     for diff in import.diffs() {
         for line in diff.lines() {

@@ -41,7 +41,7 @@ pub(super) fn server(parts: &[&str]) -> String {
 
 /// A text of a command line as one of the configuration: `${NAME}` and `${NAME:-default}`, which clients have for variables,
 /// stay what they are, and every other `$` is a plain one.
-pub(super) fn template(text: &str) -> String {
+pub(crate) fn template(text: &str) -> String {
     let mut template = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
