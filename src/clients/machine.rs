@@ -50,6 +50,11 @@ impl Machine<'_> {
         path.is_file()
     }
 
+    /// Whether a path leads to a file that holds anything.
+    pub fn is_file_with_content(&self, path: &Path) -> bool {
+        path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0)
+    }
+
     /// Whether a path leads to anything.
     pub fn has(&self, path: &Path) -> bool {
         path.exists()

@@ -235,13 +235,18 @@ impl Shares {
 
     fn resolve(&self, share: &Share) -> Result<PathBuf, ConfigError> {
         let found = std::fs::canonicalize(&share.path).and_then(|path| {
-            if path.is_dir() { Ok(path) } else { Err(std::io::ErrorKind::NotADirectory.into()) }
+            // A file alone, where its folder holds more than anybody is to have.
+            if path.is_dir() || path.is_file() {
+                Ok(path)
+            } else {
+                Err(std::io::ErrorKind::NotADirectory.into())
+            }
         });
         let path = found.map_err(|error| {
             let message = format!("`{}` in `share` cannot be used: {error}", share.written);
             ConfigError::new(message)
                 .at(Some(share.place.clone()))
-                .with_hint("name a folder that exists, or remove it")
+                .with_hint("name a folder or a file that exists, or remove it")
         })?;
         // They may be links themselves.
         self.check(share, &path, real)?;

@@ -2,6 +2,7 @@
 //! each way of quitting. The model that drives them is ours; see `model.rs`.
 
 mod import;
+mod meaning;
 mod model;
 mod person;
 

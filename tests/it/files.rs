@@ -113,6 +113,28 @@ fn the_projects_folder_is_the_clients_own() {
 }
 
 #[test]
+fn a_project_is_at_its_own_path_and_its_server_starts_there() {
+    let folder = shared("project-itself");
+    fs::write(folder.join("name"), "itself").unwrap();
+    let project = "${CLAUDE_PROJECT_DIR:-.}";
+    let mut session = Berth::run("fixture")
+        .client("it-files-itself")
+        .env("CLAUDE_PROJECT_DIR", folder.to_str().unwrap())
+        .args(["--mount", &format!("{project}:{project}:rw"), "--workdir", project])
+        .start();
+    session.initialize();
+    let own = folder.join("name");
+    assert_eq!(attempt(&mut session, "read", json!({ "path": own })).0, "itself");
+    assert_eq!(attempt(&mut session, "read", json!({ "path": "name" })).0, "itself");
+    assert!(!attempt(&mut session, "write", json!({ "path": "./made", "text": "here" })).1);
+    assert_eq!(fs::read_to_string(folder.join("made")).unwrap(), "here");
+    drop(session);
+    let said = refused("it-files-itself", &["--mount", "/x:${CLAUDE_PROJECT_DIR}"]);
+    assert!(said.contains("cannot have a mount at `${CLAUDE_PROJECT_DIR}`: the variable"), "{said}");
+    expect_gone("it-files-itself");
+}
+
+#[test]
 fn what_is_outside_is_refused_with_the_line_to_add() {
     let folder = shared("outside");
     let elsewhere = tempfile::tempdir().unwrap();

@@ -24,6 +24,7 @@ impl Needed {
             ))
         });
         let mut notes: Vec<String> = notes.collect();
+        notes.sort();
         notes.dedup();
         // What is wrong with a mount beside that.
         if unshared.is_empty()

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::fit;
-use super::known::Known;
+use super::known::{Known, Memory};
 use super::project;
 use super::words::{Begin, is_path_name, named, pieces};
 use crate::clients::{Entry, Machine};
@@ -29,6 +29,9 @@ struct Files<'a> {
     writes: bool,
     /// The folder that it starts in, where its entry names one.
     cwd: Option<PathBuf>,
+    /// The variable that names what it remembers, and whether berth finds another place for that.
+    memory: Option<&'static str>,
+    moved: bool,
     /// What is mounted already.
     mounted: Vec<PathBuf>,
     wishes: Vec<Wish>,
@@ -49,6 +52,11 @@ pub(super) fn carry_over(
         machine,
         writes: known.writes,
         cwd: None,
+        memory: match known.memory {
+            Some(Memory::Variable(name, _) | Memory::Folder(name)) => Some(name),
+            _ => None,
+        },
+        moved: false,
         mounted: parsed.mounts.iter().filter_map(source).collect(),
         wishes: Vec::new(),
         project: None,
@@ -85,6 +93,9 @@ pub(super) fn carry_over(
         if let Some(new) = files.word(value, Some(name))? {
             parsed.set_env(name, template(&new));
         }
+    }
+    if files.moved {
+        parsed.env.retain(|(name, _)| Some(name.as_str()) != files.memory);
     }
     Ok(files.finish(parsed))
 }
@@ -254,37 +265,48 @@ impl Files<'_> {
             self.wish(path, source, named, whose, None);
         } else if machine.is_file(&path) {
             let written = named || fit::is_written_file(&path);
-            match above(&path, &source)
-                .filter(|(folder, _)| written && fit::is_database(&path) && !fit::is_powerful(folder, home))
-            {
-                // A database writes files beside it.
+            match above(&path, &source).filter(|_| written) {
+                Some((folder, _)) if fit::is_powerful(&folder, home) => self.unfit(&path, &folder, whose)?,
+                // Who writes a file writes beside it: a journal, or what then takes its name.
                 Some((folder, source)) => self.wish(folder, source, true, whose, None),
-                None => self.wish(path, source, written, whose, None),
+                None => self.wish(path, source, false, whose, None),
             }
         } else if there {
             self.notes.push(format!("`{text}` is neither a folder nor a file, and is not mounted"));
         } else {
-            self.missing(text, path, source, whose, is_path);
+            self.missing(text, path, source, whose, is_path)?;
         }
         Ok(())
     }
 
     /// What is not there yet: the server makes it, or nobody does.
-    fn missing(&mut self, text: &str, path: PathBuf, source: String, whose: &str, is_path: bool) {
+    fn missing(
+        &mut self,
+        text: &str,
+        path: PathBuf,
+        source: String,
+        whose: &str,
+        is_path: bool,
+    ) -> Result<(), String> {
         let nearest = path.ancestors().find(|folder| self.machine.has(folder));
         if nearest == Some(Path::new("/tmp")) {
             self.notes.push(format!("`{text}` is in the container's own /tmp, and ends with the session"));
-            return;
+            return Ok(());
         }
         let first: PathBuf = path.components().take(2).collect();
         let is_likely = is_path || (path.components().count() > 2 && self.machine.has(&first));
         if !is_likely || self.mounted.iter().any(|folder| path.starts_with(folder)) {
-            return;
+            return Ok(());
         }
         let home = self.machine.home();
         if !fit::is_file_to_be(text, whose) {
             let step = format!("it is not there yet: `mkdir -p {}`", path.display());
-            return self.wish(path, source, true, whose, Some(step));
+            self.wish(path, source, true, whose, Some(step));
+            return Ok(());
+        }
+        if fit::is_read(whose) {
+            self.notes.push(format!("`{text}` is not on this machine, and is not mounted"));
+            return Ok(());
         }
         match above(&path, &source) {
             Some((folder, source)) if !fit::is_powerful(&folder, home) => {
@@ -292,16 +314,28 @@ impl Files<'_> {
                     .then(|| format!("it is not there yet: `mkdir -p {}`", folder.display()));
                 self.wish(folder, source, true, whose, step);
             }
-            Some((folder, _)) => {
-                let step = format!(
-                    "its folder `{}` holds more than a server may write: make the file first, with `touch {}`",
-                    folder.display(),
-                    path.display()
-                );
-                self.wish(path, source, true, whose, Some(step));
-            }
+            Some((folder, _)) => self.unfit(&path, &folder, whose)?,
             None => {}
         }
+        Ok(())
+    }
+
+    /// A file that is written where no server may write: what a package remembers goes into its volume, if nothing is
+    /// there yet.
+    fn unfit(&mut self, path: &Path, folder: &Path, whose: &str) -> Result<(), String> {
+        let (file, folder) = (path.display(), folder.display());
+        if self.memory == Some(whose) && !self.machine.is_file_with_content(path) {
+            self.moved = true;
+            self.notes.push(format!(
+                "`{whose}` is not `{file}` there: no server may write in `{folder}`, which says what runs on this machine"
+            ));
+            return Ok(());
+        }
+        Err(format!(
+            "{} names `{file}`, and no server may write in `{folder}`, which says what runs on this machine; keep the file in a \
+             folder of its own, such as `~/mcp`, and name it there",
+            quoted(whose)
+        ))
     }
 
     fn wish(&mut self, path: PathBuf, source: String, writable: bool, whose: &str, step: Option<String>) {

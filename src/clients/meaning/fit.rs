@@ -58,9 +58,8 @@ const WRITTEN: [&str; 33] = [
     "vault",
 ];
 
-/// Endings of files that are written, and of databases, which write beside themselves.
-const DATABASES: [&str; 4] = ["db", "duckdb", "sqlite", "sqlite3"];
-const WRITTEN_ENDINGS: [&str; 2] = ["jsonl", "log"];
+/// Endings of files that are written.
+const WRITTEN_ENDINGS: [&str; 6] = ["db", "duckdb", "jsonl", "log", "sqlite", "sqlite3"];
 
 /// Folders of the home whose files say what runs on this machine, and as whom.
 const POWERFUL: [&str; 13] = [
@@ -113,16 +112,19 @@ pub(super) fn is_written(name: &str) -> bool {
     parts(name).any(|part| WRITTEN.contains(&part.as_str()))
 }
 
+/// Whether what is called `name` is read and never made, by that name.
+pub(super) fn is_read(name: &str) -> bool {
+    const READ: [&str; 9] =
+        ["ca", "cert", "certificate", "config", "credentials", "key", "kubeconfig", "keys", "oauth"];
+    parts(name).any(|part| READ.contains(&part.as_str())) && !is_written(name)
+}
+
 fn ending(path: &Path) -> String {
     path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase()
 }
 
-pub(super) fn is_database(path: &Path) -> bool {
-    DATABASES.contains(&ending(path).as_str())
-}
-
 pub(super) fn is_written_file(path: &Path) -> bool {
-    is_database(path) || WRITTEN_ENDINGS.contains(&ending(path).as_str())
+    WRITTEN_ENDINGS.contains(&ending(path).as_str())
 }
 
 /// Whether what is not there yet is to be a file.
@@ -152,7 +154,10 @@ mod tests {
         ] {
             assert_eq!(is_written(name), written, "{name}");
         }
-        assert!(is_written_file(Path::new("/a.LOG")) && is_database(Path::new("a.sqlite3")));
+        assert!(
+            is_read("SSL_CERT_FILE") && is_read("--config") && !is_read("CONFIG_CACHE") && !is_read("FILE")
+        );
+        assert!(is_written_file(Path::new("/a.LOG")) && !is_written_file(Path::new("a.json")));
         assert!(is_file_to_be("/a/b.json", "X_PATH") && !is_file_to_be("/a/b.d", "LOG_DIR"));
         assert!(!is_file_to_be("/a/b", "X") && !is_file_to_be("/a/b.c/", "X"));
     }

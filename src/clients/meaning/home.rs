@@ -9,6 +9,12 @@ use crate::runner::{Parsed, Program};
 pub(super) fn offer(parsed: &mut Parsed, machine: &Machine<'_>, known: &Known) {
     // A package's image has its home there, whoever its user is.
     let (Program::Package(_), Some(home)) = (&parsed.program, machine.home()) else { return };
+    for folder in known.logins.iter().filter(|folder| !machine.is_folder(&home.join(folder))) {
+        parsed.notes.push(format!(
+            "it looks for its log-in in `~/{folder}`, which is not there; log in without berth first, then write \
+             `mounts = [\"~/{folder}:{HOME}/{folder}\"]` into its [servers.NAME]"
+        ));
+    }
     let logins = families(parsed).flat_map(|family| family.logins).chain(known.logins);
     let there: Vec<&str> = logins.copied().filter(|folder| machine.is_folder(&home.join(folder))).collect();
     for folder in there {

@@ -32,7 +32,7 @@ pub(super) fn name(parsed: &mut Parsed, machine: &Machine<'_>) {
                 if set.len() == 1 { "is" } else { "are" },
                 lines.join(", ")
             ));
-        } else if !family.variables.iter().any(|name| is_given(name)) {
+        } else if parsed.env.is_empty() {
             notes.push(format!(
                 "a package of this name may live on variables of your shell ({}); a server gets only what its [servers.NAME] names",
                 list(&unset)

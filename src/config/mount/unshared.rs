@@ -7,6 +7,9 @@ use crate::config::share::Shares;
 use crate::config::{Config, Server};
 use crate::values::Lookup;
 
+/// Folders of the home that are not shared for one file's sake.
+const POWERFUL: [&str; 6] = [".claude", ".codex", ".config", ".cursor", ".gnupg", ".ssh"];
+
 /// A mount whose source no shared folder holds yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unshared {
@@ -26,14 +29,24 @@ impl Config {
             Err(_) => self.dind.share.clone(),
         };
         let present = shares.present();
+        let home = lookup("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let holds_home = |folder: &Path| home.as_ref().is_some_and(|home| home.starts_with(folder));
         let sources = server.settings.mounts.iter().filter_map(|mount| mount.expand(lookup).ok());
         let unshared = sources.filter_map(|source| {
             let path = PathBuf::from(in_client(&source)?);
             let path = std::fs::canonicalize(&path).unwrap_or(path);
             let is_shared = present.iter().any(|share| path.starts_with(share)) || shares.names(&path);
             (!is_shared).then(|| {
-                let folder = folder(&path);
+                let is_fit = |folder: &Path| {
+                    let is_powerful = home
+                        .as_ref()
+                        .is_some_and(|home| POWERFUL.iter().any(|name| *folder == home.join(name)));
+                    !is_powerful && !holds_home(folder) && shares.obstacle_of(folder).is_none()
+                };
+                let folder = folder(&path, is_fit);
                 let obstacle = shares.obstacle_of(&folder);
+                let whole = || "it holds your whole home folder".to_owned();
+                let obstacle = obstacle.or_else(|| holds_home(&folder).then(whole));
                 Unshared { source, folder, obstacle }
             })
         });
@@ -46,10 +59,10 @@ impl Config {
     }
 }
 
-/// Of a file, its folder; what is not there is a file if it has an ending.
-fn folder(path: &Path) -> PathBuf {
+/// Of a file, its folder, unless that is unfit; what is not there is a file if it has an ending.
+fn folder(path: &Path, is_fit: impl Fn(&Path) -> bool) -> PathBuf {
     let is_file = path.is_file() || (!path.exists() && path.extension().is_some());
-    let above = path.parent().filter(|_| is_file);
+    let above = path.parent().filter(|above| is_file && is_fit(above));
     above.unwrap_or(path).to_owned()
 }
 
@@ -68,28 +81,38 @@ mod tests {
     fn what_is_missing_is_shared_as_narrowly_as_can_be() {
         let folder = tempfile::tempdir().unwrap();
         let root = std::fs::canonicalize(folder.path()).unwrap();
-        for name in ["shared/in", "a/b", "c"] {
+        for name in ["shared/in", "a/b", "c", "me/.ssh"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
         std::fs::write(root.join("c/file"), "").unwrap();
+        for name in ["me/file.txt", "me/.ssh/known"] {
+            std::fs::write(root.join(name), "").unwrap();
+        }
         let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
         let at = |name: &str| root.join(name).display().to_string();
-        let mounts: Vec<String> = ["shared/in", "a", "a/b", "c/file", "new", "no/x.json"]
-            .map(|name| format!("\"{}:/w/{name}\"", at(name)))
-            .to_vec();
+        let mounts: Vec<String> =
+            ["shared/in", "a", "a/b", "c/file", "new", "no/x.json", "me", "me/file.txt", "me/.ssh/known"]
+                .map(|name| format!("\"{}:/w/{name}\"", at(name)))
+                .to_vec();
         let text = format!(
             "[dind]\nshare = [{:?}]\n[servers.a]\nimage = \"i\"\nmounts = [{}, \"${{NONE}}:/n\", \"/etc/x:/e\"]\n",
             at("shared"),
             mounts.join(", ")
         );
         let config = Config::parse(&text, Path::new("/c/berth.toml"), &home).unwrap();
-        let found = config.unshared(config.server("a").unwrap(), &|_| None);
+        let me = at("me");
+        let found =
+            config.unshared(config.server("a").unwrap(), &|name| (name == "HOME").then(|| me.clone()));
         let (fit, unfit): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|unshared| unshared.obstacle.is_none());
         let folders: Vec<PathBuf> = fit.into_iter().map(|unshared| unshared.folder).collect();
-        assert_eq!(folders, ["a", "a/b", "c", "new", "no"].map(|name| root.join(name)));
-        assert_eq!((unfit.len(), unfit[0].source.as_str()), (1, "/etc/x"));
-        let expected = ["shared", "a", "c", "new", "no"].map(at);
+        assert_eq!(
+            folders,
+            ["a", "a/b", "c", "new", "no", "me/file.txt", "me/.ssh/known"].map(|name| root.join(name))
+        );
+        let unfit: Vec<String> = unfit.into_iter().map(|unshared| unshared.source).collect();
+        assert_eq!(unfit, [at("me"), "/etc/x".to_owned()]);
+        let expected = ["shared", "a", "c", "new", "no", "me/file.txt", "me/.ssh/known"].map(at);
         assert_eq!(config.shares_with(&folders), expected);
     }
 }

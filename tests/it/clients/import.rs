@@ -10,7 +10,7 @@ use super::person::{Person, succeeds};
 use crate::harness::{GONE_WITHIN, docker_says, eventually};
 
 /// With a configuration of the person's own, for the tests' daemon.
-fn newcomer(calls: Vec<super::model::Call>, servers: &str) -> Person {
+pub(super) fn newcomer(calls: Vec<super::model::Call>, servers: &str) -> Person {
     let person = Person::new(calls);
     let all = include_str!("../berth.toml");
     // Those of the daemon and of packages; no server of the tests.
@@ -21,7 +21,7 @@ fn newcomer(calls: Vec<super::model::Call>, servers: &str) -> Person {
 }
 
 /// `berth --config …`, as that person.
-fn berth(person: &Person, args: &[&str]) -> Command {
+pub(super) fn berth(person: &Person, args: &[&str]) -> Command {
     let mut command = person.berth();
     command.arg("--config").arg(person.home().join("berth.toml")).args(args);
     command

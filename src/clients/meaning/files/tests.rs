@@ -94,12 +94,11 @@ fn what_a_line_names_is_mounted_at_its_own_place() {
         ),
         ("npx -y p --dirs=@/notes,@/keys", &[], &["@/keys:@/keys", "@/notes:@/notes"]),
         ("npx -y p file://@/notes", &[], &["@/notes:@/notes"]),
-        // A database writes beside itself, and another file does not.
+        // Who writes a file writes beside it.
         ("uvx p --db sqlite:///@/data/old.db", &[], &["@/data:@/data:rw"]),
         ("uvx p --db-path @/data/new.db", &[], &["@/data:@/data:rw"]),
+        ("uvx p --output @/keys/key.json", &[], &["@/keys:@/keys:rw"]),
         ("uvx p --config @/keys/key.json", &[], &["@/keys/key.json:@/keys/key.json"]),
-        // Not the home for a database's sake.
-        ("uvx p --db-path @/loose.db", &[], &["@/loose.db:@/loose.db:rw"]),
         ("uvx chroma-mcp --data-dir @/chroma-data", &[], &["@/chroma-data:@/chroma-data:rw"]),
         (
             "npx p",
@@ -188,15 +187,31 @@ fn what_no_server_may_have_is_told() {
         let why = person.takes_over(&line.replace('#', &person.root), &[]).unwrap_err();
         assert!(why.contains("holds your whole home folder"), "{line}: {why}");
     }
-    // Who writes into ~/.claude says what Claude Code runs: the file alone.
-    let env = [("MEMORY_FILE_PATH", "@/.claude/memory.json")];
-    let (table, notes) = person.takes_over("npx -y @@modelcontextprotocol/server-memory", &env).unwrap();
-    assert_eq!(mounts(&table), ["@/.claude/memory.json:@/.claude/memory.json:rw"]);
+    // Who writes into ~/.claude says what Claude Code runs.
+    let (line, env) =
+        ("npx -y @@modelcontextprotocol/server-memory", [("MEMORY_FILE_PATH", "@/.claude/memory.json")]);
+    let (table, notes) = person.takes_over(line, &env).unwrap();
     assert!(
-        notes.contains("make the file first, with `touch @/.claude/memory.json`")
-            && !table.contains("volumes"),
+        mounts(&table).is_empty() && table.contains("volumes = [\"server-memory-data:/data:concurrent\"]"),
+        "{table}"
+    );
+    assert!(table.contains("env = { MEMORY_FILE_PATH = \"/data/memory.jsonl\" }"), "{table}");
+    assert!(
+        notes.contains(
+            "`MEMORY_FILE_PATH` is not `@/.claude/memory.json` there: no server may write in `@/.claude`"
+        ),
         "{notes}"
     );
+    // What is in it already would be lost.
+    fs::write(format!("{}/home/alex/.claude/memory.json", person.root), "{}").unwrap();
+    for (line, env) in
+        [(line, &env[..]), ("uvx p --db-path @/loose.db", &[]), ("npx p", &[("LOG_FILE", "@/new.log")])]
+    {
+        let why = person.takes_over(line, env).unwrap_err();
+        assert!(why.contains("no server may write in `@") && why.contains("such as `~/mcp`"), "{why}");
+    }
+    let (_, notes) = person.takes_over("npx p", &[("SSL_CERT_FILE", "@/no.pem")]).unwrap();
+    assert_eq!(notes, "`@/no.pem` is not on this machine, and is not mounted");
     let (table, notes) = person.takes_over("npx p --data @/.claude", &[]).unwrap();
     assert_eq!(mounts(&table), ["@/.claude:@/.claude"]);
     assert!(notes.contains("has a hand in what runs on this machine"), "{notes}");
@@ -300,6 +315,11 @@ fn log_ins_of_the_home_are_offered_and_mounted_where_that_is_asked_for() {
         assert!(mounts(&table).is_empty(), "{table}");
         assert!(notes.contains(&format!("`mounts = [\"~/{folder}:/tmp/{folder}\"]`")), "{notes}");
     }
+    let (_, notes) = person.takes_over("npx @@cocal/google-calendar-mcp", &[]).unwrap();
+    assert!(
+        notes.contains("`~/.config/google-calendar-mcp`, which is not there; log in without berth first"),
+        "{notes}"
+    );
     // There is none.
     assert!(!person.takes_over("npx @@azure/mcp server start", &[]).unwrap().1.contains(".azure"));
     let person = person.with(|asked| asked.credentials = true);
