@@ -1,6 +1,8 @@
 //! What an error means outside its module: the text for a person, the next command, the exit code. Each error
 //! implements [`Explain`] where it is defined.
 
+pub mod cause;
+
 use std::error::Error;
 use std::fmt;
 

@@ -75,7 +75,8 @@ impl Options {
         }
         let name = &self.server;
         // The client passes it on to its model.
-        let said = tail.last_lines(&self.redactor);
+        let at_once = !served.has_spoken;
+        let said = tail.words(at_once, &self.redactor);
         let said = if said.is_empty() { String::new() } else { format!("; its last words: {said}") };
         let text = match exit {
             Exit::Code(code) => format!("the server `{name}` exited with code {code}{said}"),
@@ -87,7 +88,7 @@ impl Options {
             Exit::Ended => format!("the session with the server `{name}` was ended by `berth kill`"),
         };
         let next = match exit {
-            Exit::Code(_) => "see its command with `berth run --dry-run`",
+            Exit::Code(_) => tail.next(at_once).unwrap_or("see its command with `berth run --dry-run`"),
             Exit::OutOfMemory(_) => "raise `memory` in the configuration",
             Exit::Lost => "look at the DinD daemon with `berth status`",
             Exit::Ended => "begin a new session if this was not intended",

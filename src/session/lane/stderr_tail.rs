@@ -1,9 +1,11 @@
-//! The server's standard error: passed on line by line, with the last lines kept to explain an end.
+//! The server's standard error: passed on line by line. What it said last is kept to explain an end, and of its beginning what
+//! looks like a reason.
 
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use crate::failure::cause;
 use crate::observe::Redactor;
 use crate::observe::stderr::StderrSink;
 
@@ -11,8 +13,13 @@ use crate::observe::stderr::StderrSink;
 const LONGEST_LINE: usize = 8 * 1024;
 
 /// What is kept for the explanation.
-const KEPT_LINES: usize = 5;
+const KEPT_LINES: usize = 12;
 const KEPT_LENGTH: usize = 300;
+/// So many of these are told.
+const TOLD: usize = 5;
+/// Of the beginning, so many lines are looked at, and so many of those that look like a reason are kept.
+const BEGINNING: usize = 200;
+const REASONS: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct StderrTail {
@@ -22,11 +29,21 @@ pub(super) struct StderrTail {
     continued: bool,
     /// Whole, for a cut one could end within a secret.
     last: VecDeque<String>,
+    /// Of the first lines, each with its number.
+    reasons: Vec<(usize, String)>,
+    lines: usize,
 }
 
 impl StderrTail {
     pub(super) fn new(sink: StderrSink) -> Self {
-        Self { sink, partial: BytesMut::new(), continued: false, last: VecDeque::new() }
+        Self {
+            sink,
+            partial: BytesMut::new(),
+            continued: false,
+            last: VecDeque::new(),
+            reasons: Vec::new(),
+            lines: 0,
+        }
     }
 
     /// Takes a piece of output, cut anywhere.
@@ -57,14 +74,42 @@ impl StderrTail {
                 self.last.pop_front();
             }
             self.last.push_back(line.clone());
+            self.lines += 1;
+            if self.lines <= BEGINNING && self.reasons.len() < REASONS && cause::is_telling(&line) {
+                self.reasons.push((self.lines, line.clone()));
+            }
         }
         self.sink.server_line(line);
     }
 
-    /// The beginnings of the last lines in one, without what `redactor` hides.
-    pub(super) fn last_lines(&self, redactor: &Redactor) -> String {
-        let shown = |line: &String| redactor.text(line).chars().take(KEPT_LENGTH).collect::<String>();
-        self.last.iter().map(shown).collect::<Vec<_>>().join(" | ")
+    /// The beginnings of its lines that explain an end, in one, without what `redactor` hides: the last ones, and before them
+    /// the first reasons of one that ended `at_once`.
+    pub(super) fn words(&self, at_once: bool, redactor: &Redactor) -> String {
+        let shown = |line: &str| redactor.text(line).chars().take(KEPT_LENGTH).collect::<String>();
+        self.chosen(at_once).into_iter().map(|(_, line)| shown(line)).collect::<Vec<_>>().join(" | ")
+    }
+
+    /// What mends the cause that it names, if that is well known.
+    pub(super) fn next(&self, at_once: bool) -> Option<&'static str> {
+        let reasons = self.reasons.iter().filter(|_| at_once).map(|(_, line)| line);
+        // Stacks are left out of the words, and may have it all the same.
+        reasons.chain(&self.last).find_map(|line| cause::next(line))
+    }
+
+    fn chosen(&self, at_once: bool) -> Vec<(usize, &str)> {
+        let first = self.lines + 1 - self.last.len();
+        let last = self.last.iter().enumerate().map(|(at, line)| (first + at, line.as_str()));
+        let says = last.clone().filter(|(_, line)| !cause::is_noise(line));
+        let mut last: Vec<_> = if says.clone().next().is_some() { says.collect() } else { last.collect() };
+        last.drain(..last.len().saturating_sub(TOLD));
+        let mut reasons: Vec<_> =
+            self.reasons.iter().filter(|_| at_once).map(|(at, line)| (*at, line.as_str())).collect();
+        reasons.retain(|(at, _)| last.first().is_none_or(|(first, _)| at < first));
+        // What is told is no longer for that.
+        let room = last.len().min(TOLD.saturating_sub(reasons.len()).max(2));
+        last.drain(..last.len() - room);
+        reasons.extend(last);
+        reasons
     }
 }
 
@@ -82,10 +127,43 @@ mod tests {
             text.as_bytes().chunks(size).for_each(|piece| tail.push(piece));
             tail.finish();
             assert_eq!(
-                tail.last_lines(&Redactor::new([])),
+                tail.words(true, &Redactor::new([])),
                 "line 16 | line 17 | line 18 | line 19 | unfinished"
             );
         }
+    }
+
+    #[test]
+    fn the_reason_at_the_beginning_is_told_of_one_that_ends_at_once() {
+        let mut tail = StderrTail::new(StderrSink::to(std::io::sink()));
+        let stack = "    at Module._compile (node:internal/modules/cjs/loader:1554:14)\n".repeat(20);
+        let said = format!(
+            "npm warn deprecated x\nstarting\nError: Cannot find module '/app/x.js'\n{stack}  code: 'MODULE_NOT_FOUND',\n\
+             Node.js v22.1.0\nbye\n"
+        );
+        tail.push(said.as_bytes());
+        let none = Redactor::new([]);
+        assert_eq!(
+            tail.words(true, &none),
+            "Error: Cannot find module '/app/x.js' |   code: 'MODULE_NOT_FOUND', | bye"
+        );
+        assert_eq!(
+            tail.words(false, &none),
+            "  code: 'MODULE_NOT_FOUND', | bye",
+            "what was said hours ago is no reason"
+        );
+        assert_eq!(tail.next(true), None);
+        let mut git = StderrTail::new(StderrSink::to(std::io::sink()));
+        git.push(format!("Error: spawn git ENOENT\n{stack}").as_bytes());
+        assert!(git.next(true).unwrap().contains("`git`"));
+        assert_eq!(git.next(false), None);
+    }
+
+    #[test]
+    fn where_all_is_noise_the_last_of_it_is_told() {
+        let mut tail = StderrTail::new(StderrSink::to(std::io::sink()));
+        tail.push(b"npm warn a\nnpm warn b\n");
+        assert_eq!(tail.words(true, &Redactor::new([])), "npm warn a | npm warn b");
     }
 
     #[test]
@@ -95,7 +173,7 @@ mod tests {
             tail.push(&[b'x'; 1000]);
         }
         assert!(tail.partial.capacity() <= 2 * LONGEST_LINE);
-        assert!(tail.last_lines(&Redactor::new([])).len() <= KEPT_LINES * (KEPT_LENGTH + 3));
+        assert!(tail.words(true, &Redactor::new([])).len() <= KEPT_LINES * (KEPT_LENGTH + 3));
     }
 
     #[test]
@@ -104,7 +182,7 @@ mod tests {
         for before in [KEPT_LENGTH - 4, LONGEST_LINE - 4] {
             let mut tail = StderrTail::new(StderrSink::to(std::io::sink()));
             tail.push(format!("{}correct-horse-battery\nthe end\n", "x".repeat(before)).as_bytes());
-            let said = tail.last_lines(&redactor);
+            let said = tail.words(true, &redactor);
             assert!(said.ends_with(" | the end"), "{said}");
             assert!(!said.contains("corr") && !said.contains("battery"), "{said}");
         }
