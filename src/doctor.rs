@@ -24,6 +24,7 @@ pub mod names;
 pub mod probes;
 pub mod proxies;
 pub mod report;
+pub mod servers;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -64,6 +65,7 @@ pub struct Facts {
     pub standby: Seen<Vec<containers::Waiting>>,
     pub orphans: Seen<containers::Orphans>,
     pub leftovers: Seen<leftovers::Leftovers>,
+    pub servers: Vec<servers::Server>,
     pub clients: Seen<Vec<clients::File>>,
     pub probes: Seen<probes::Probes>,
     pub kernel: Seen<kernel::Kernel>,
@@ -122,6 +124,7 @@ pub fn judge(facts: &Facts) -> Vec<Line> {
     lines.push(containers::standby(&facts.standby));
     lines.push(containers::orphans(&facts.orphans));
     lines.push(leftovers::judge(&facts.leftovers));
+    lines.extend(servers::judge(&facts.servers, &facts.clients, &facts.images));
     lines.extend(clients::judge(&facts.clients));
     lines.extend(probes::judge(&facts.probes));
     lines.push(kernel::judge(&facts.kernel));
@@ -152,6 +155,7 @@ mod tests {
             standby: silent(),
             orphans: silent(),
             leftovers: silent(),
+            servers: Vec::new(),
             clients: Seen::Found(Vec::new()),
             probes: silent(),
             kernel: silent(),

@@ -40,6 +40,8 @@ pub struct Start {
     pub server: Option<String>,
     pub program: Program,
     pub target: Target,
+    /// What mends the target, where the configuration says it.
+    pub mends: Option<String>,
 }
 
 impl Start {
@@ -153,7 +155,7 @@ fn target(findings: &mut Findings, kind: Kind, server: &Examined, start: &Start)
 }
 
 /// The command that writes the entry anew.
-fn install(kind: Kind, server: &Examined, start: &Start) -> String {
+pub(super) fn install(kind: Kind, server: &Examined, start: &Start) -> String {
     format!("berth install {} --scope {} {}", kind.id(), server.scope.as_str(), start.server())
 }
 
@@ -168,7 +170,7 @@ mod tests {
             project: None,
             name: "clock".into(),
             enabled: true,
-            berth: Some(Start { server: Some("time".into()), program, target }),
+            berth: Some(Start { server: Some("time".into()), program, target, mends: None }),
         };
         let other = Examined { name: "other".into(), berth: None, ..clock.clone() };
         let servers = vec![clock, other];

@@ -12,6 +12,7 @@ mod leftovers;
 mod names;
 mod probes;
 mod proxies;
+mod servers;
 
 use std::time::Duration;
 
@@ -94,6 +95,7 @@ pub(super) async fn gather(
         standby,
         orphans,
         leftovers,
+        servers: servers::look(&asked),
         clients,
         probes,
         kernel,

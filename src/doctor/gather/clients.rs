@@ -14,7 +14,7 @@ use futures::future::join_all;
 use super::Asked;
 use crate::cli::{Arguments, Subcommands};
 use crate::clients::{Entry, Found, Kind, Place, Scope, Surroundings, file, is_called_berth};
-use crate::config::{Config, Home};
+use crate::config::{Config, ConfigError, Home, Server};
 use crate::doctor::Options;
 use crate::doctor::clients::{Examined, File, Program, Start, Target};
 use crate::doctor::line::Seen;
@@ -91,13 +91,13 @@ async fn start(
         let here = || (name == "CLAUDE_PROJECT_DIR").then(|| options.folder.display().to_string());
         set(name).or_else(|| handed_on().then(|| (asked.lookup)(name).or_else(here)).flatten())
     };
-    let target = match (unknown, &parsed) {
-        (Some(why), _) => Target::Wrong(why.to_owned()),
+    let (target, mends) = match (unknown, &parsed) {
+        (Some(why), _) => (Target::Wrong(why.to_owned()), None),
         (None, Ok(arguments)) => target(arguments, &lookup, place.kind),
         (None, Err(error)) => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Target::Wrong(format!("its arguments are refused: {first}"))
+            (Target::Wrong(format!("its arguments are refused: {first}")), None)
         }
     };
     let server = match parsed {
@@ -108,31 +108,38 @@ async fn start(
     let is_own = own_path.is_none();
     let path = own_path.or_else(|| (asked.lookup)("PATH")).unwrap_or_default();
     let program = program(&entry.command, &path, is_own, place.scope, &options.folder).await;
-    Start { server, program, target }
+    Start { server, program, target, mends }
 }
 
-/// Whether the server that is named is configured where that client's berth would look.
-fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> Target {
+/// Whether the server that is named is configured where that client's berth would look, and what mends it.
+fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> (Target, Option<String>) {
     let Subcommands::Run(args) = &arguments.command else {
-        return Target::Wrong("it is not `berth run` that it starts".to_owned());
+        return (Target::Wrong("it is not `berth run` that it starts".to_owned()), None);
     };
+    let wrong = |error: ConfigError| (Target::Wrong(error.to_string()), error.hint().map(str::to_owned));
     let config = Home::from_env(lookup).and_then(|home| Config::load(&home, arguments.config.as_deref()));
     let config = match config {
         Ok(config) => config,
-        Err(error) => return Target::Wrong(error.to_string()),
+        Err(error) => return wrong(error),
     };
-    let Some(name) = &args.server else { return Target::Works };
+    let Some(name) = &args.server else { return (Target::Works, None) };
     let server = match config.server(name) {
         Ok(server) => server,
-        Err(error) => return Target::Wrong(error.to_string()),
+        Err(error) => return wrong(error),
     };
-    let resolved = server.resolve_env(lookup).and_then(|_| server.clone().resolve_args(lookup));
-    match resolved.and_then(|_| config.mounts(server, lookup)) {
-        Ok(_) => Target::Works,
+    match resolved(&config, server, lookup) {
+        Ok(()) => (Target::Works, None),
         // It hands on no more than its file says.
-        Err(error) if kind == Kind::Codex => Target::Wrong(error.to_string()),
-        Err(error) => Target::Doubtful(error.to_string()),
+        Err(error) if kind == Kind::Codex => wrong(error),
+        Err(error) => (Target::Doubtful(error.to_string()), error.hint().map(str::to_owned)),
     }
+}
+
+/// Whether a server has all that its variables, arguments and mounts need.
+pub(super) fn resolved(config: &Config, server: &Server, lookup: Lookup<'_>) -> Result<(), ConfigError> {
+    server.resolve_env(lookup)?;
+    server.clone().resolve_args(lookup)?;
+    config.mounts(server, lookup).map(drop)
 }
 
 /// `own_path`: `path` is this person's own, not the file's.
@@ -245,7 +252,7 @@ mod tests {
             set.or_else(|| (name == "BERTH_HOME").then(|| home.clone()))
         };
         let arguments = Arguments::try_parse_from(format!("berth {args}").split(' ')).unwrap();
-        target(&arguments, &lookup, kind)
+        target(&arguments, &lookup, kind).0
     }
 
     #[test]
