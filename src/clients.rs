@@ -10,12 +10,14 @@ mod codex;
 mod credentials;
 mod draft;
 pub mod file;
+mod handed;
 mod import;
 mod install;
 mod machine;
 mod meaning;
 mod place;
 mod translate;
+mod variables;
 
 use std::path::Path;
 
@@ -23,11 +25,12 @@ use clap::ValueEnum;
 
 use crate::failure::{Code, Failure};
 
-pub use berth::{is_berth, is_called_berth, of_berth};
+pub use berth::{is_berth, is_called_berth, of_berth, server_of};
 pub use cli::Cli;
 pub use credentials::secret_arguments;
 pub use draft::Draft;
-pub use import::Import;
+pub use handed::Handed;
+pub use import::{Check, Import, Reading, Taken, Trials, Which};
 pub use install::{install, uninstall};
 pub use machine::{Asked, Machine};
 pub use meaning::{carry_over, refuse_placeholders};
@@ -127,22 +130,16 @@ pub trait Document {
     fn put(&mut self, name: &str, entry: &Entry);
     /// Changes what is started, and adds variables; what else the entry has stays.
     fn rewire(&mut self, name: &str, entry: &Entry);
+    /// Takes variables out of an entry's `env`.
+    fn unset(&mut self, name: &str, variables: &[String]);
     fn remove(&mut self, name: &str);
     fn text(&self) -> String;
 }
 
-/// Both clients take fewer characters than berth does.
-pub fn check_name(name: &str) -> Result<(), Failure> {
-    if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
-        return Ok(());
-    }
-    Err(Failure {
-        code: Code::Configuration,
-        text: format!(
-            "no client accepts the server name `{name}`: clients allow only letters, digits, `-` and `_`"
-        ),
-        next: Some(format!("rename [servers.{name}] in the configuration")),
-    })
+/// A file's text without a byte order mark, which Windows' editors put before it, and the mark or nothing.
+fn without_mark(text: &str) -> (&'static str, &str) {
+    const MARK: &str = "\u{feff}";
+    text.strip_prefix(MARK).map_or(("", text), |rest| (MARK, rest))
 }
 
 fn broken(path: &Path, line: usize, what: &str) -> Failure {

@@ -78,7 +78,9 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Sbom(args) => sbom::run(&args, &config, &home).await,
         Subcommands::Install(args) => install::run(&args, &config, arguments.config.as_deref()),
         Subcommands::Uninstall(args) => uninstall::run(&args),
-        Subcommands::Import(args) => import::run(&args, &config, &home, arguments.config.as_deref()),
+        Subcommands::Import(args) => {
+            Box::pin(import::run(&args, &config, &home, arguments.config.as_deref())).await
+        }
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Logs(args) => logs::run(&args, &home).await,

@@ -11,3 +11,4 @@ pub mod limits;
 pub mod messages;
 pub mod process;
 pub mod times;
+pub mod trial;

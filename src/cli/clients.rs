@@ -53,4 +53,7 @@ pub struct ImportArgs {
     /// Mount log-ins of the home folder (`~/.aws`, `~/.kube`), read-only, for packages that live on them.
     #[arg(long)]
     pub credentials: bool,
+    /// Change the entries without trying whether their servers start.
+    #[arg(long)]
+    pub no_check: bool,
 }

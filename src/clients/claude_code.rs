@@ -6,7 +6,7 @@ use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode};
 use serde_json::Value;
 
-use super::{Entry, Found, broken};
+use super::{Entry, Found, broken, without_mark};
 use crate::failure::Failure;
 
 const SERVERS: &str = "mcpServers";
@@ -19,6 +19,8 @@ pub(super) struct Document {
     root: CstRootNode,
     /// The keys that lead to the servers.
     table: Vec<String>,
+    /// What editors of Windows put before the text, or nothing.
+    mark: &'static str,
 }
 
 /// As Claude Code reads it.
@@ -38,11 +40,12 @@ const STRICT: ParseOptions = ParseOptions {
 impl Document {
     /// The part of the file that is for `project`, else for its owner everywhere.
     pub(super) fn parse(text: &str, project: Option<&str>, path: &Path) -> Result<Self, Failure> {
+        let (mark, text) = without_mark(text);
         let text = if text.trim().is_empty() { "{\n}\n" } else { text };
         let root = CstRootNode::parse(text, &STRICT).map_err(|error| {
             broken(path, error.line_display(), &format!("invalid JSON: {}", error.kind()))
         })?;
-        Self::of(root, project, path)
+        Self::of(root, mark, project, path)
     }
 
     /// All parts that are for a project and have servers. What else stands there is no reason to leave the others unread.
@@ -53,10 +56,17 @@ impl Document {
             project.object_value().is_some_and(|project| project.object_value(SERVERS).is_some())
         };
         let names = projects.iter().filter(has_servers).filter_map(CstObjectProp::decoded_name);
-        names.map(|name| Ok((name.clone(), Self::of(self.root.clone(), Some(&name), path)?))).collect()
+        names
+            .map(|name| Ok((name.clone(), Self::of(self.root.clone(), self.mark, Some(&name), path)?)))
+            .collect()
     }
 
-    fn of(root: CstRootNode, project: Option<&str>, path: &Path) -> Result<Self, Failure> {
+    fn of(
+        root: CstRootNode,
+        mark: &'static str,
+        project: Option<&str>,
+        path: &Path,
+    ) -> Result<Self, Failure> {
         let table: Vec<&str> = project.map_or(vec![SERVERS], |project| vec![PROJECTS, project, SERVERS]);
         let mut object = root.object_value();
         if object.is_none() {
@@ -72,7 +82,7 @@ impl Document {
                 return Err(broken(path, 1, &format!("`{key}` is not a JSON object")));
             }
         }
-        Ok(Self { table: table.into_iter().map(str::to_owned).collect(), root })
+        Ok(Self { table: table.into_iter().map(str::to_owned).collect(), root, mark })
     }
 
     fn table(&self) -> Option<CstObject> {
@@ -116,6 +126,19 @@ impl super::Document for Document {
         }
     }
 
+    fn unset(&mut self, name: &str, variables: &[String]) {
+        let Some(server) = self.table().and_then(|table| table.object_value(name)) else { return };
+        let Some(env) = server.object_value("env") else { return };
+        for property in variables.iter().filter_map(|variable| env.get(variable)) {
+            property.remove();
+        }
+        if env.properties().is_empty()
+            && let Some(property) = server.get("env")
+        {
+            property.remove();
+        }
+    }
+
     fn remove(&mut self, name: &str) {
         if let Some(property) = self.table().and_then(|table| table.get(name)) {
             property.remove();
@@ -123,7 +146,7 @@ impl super::Document for Document {
     }
 
     fn text(&self) -> String {
-        self.root.to_string()
+        format!("{}{}", self.mark, self.root)
     }
 }
 

@@ -28,6 +28,11 @@ impl Cli {
         Some(Self { program, scope: place.scope })
     }
 
+    /// Whether it accepts a server's name. The client itself runs others, too.
+    pub fn takes(name: &str) -> bool {
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    }
+
     /// Adds an entry that is not there yet.
     pub fn add(&self, name: &str, entry: &Entry) -> Result<(), Failure> {
         let entry = json!({ "type": "stdio", "command": entry.command, "args": entry.args });

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
-use super::{Entry, Found, broken};
+use super::{Entry, Found, broken, without_mark};
 use crate::failure::Failure;
 
 const SERVERS: &str = "mcp_servers";
@@ -12,13 +12,16 @@ const SERVERS: &str = "mcp_servers";
 /// A TOML file whose layout and comments stay.
 #[derive(Debug)]
 pub(super) struct Document {
-    document: DocumentMut,
+    root: DocumentMut,
     /// Lines end as on Windows.
     crlf: bool,
+    /// What editors of Windows put before the text, or nothing.
+    mark: &'static str,
 }
 
 impl Document {
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        let (mark, text) = without_mark(text);
         let crlf = text.contains("\r\n");
         let document = text.replace("\r\n", "\n").parse::<DocumentMut>().map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -28,15 +31,15 @@ impl Document {
         if document.get(SERVERS).is_some_and(|servers| servers.as_table_like().is_none()) {
             return Err(broken(path, 1, &format!("`{SERVERS}` is not a table")));
         }
-        Ok(Self { document, crlf })
+        Ok(Self { root: document, crlf, mark })
     }
 
     fn table(&self) -> Option<&dyn TableLike> {
-        self.document.get(SERVERS)?.as_table_like()
+        self.root.get(SERVERS)?.as_table_like()
     }
 
     fn table_mut(&mut self) -> Option<&mut dyn TableLike> {
-        let servers = self.document.entry(SERVERS).or_insert_with(|| {
+        let servers = self.root.entry(SERVERS).or_insert_with(|| {
             let mut table = Table::new();
             // Only its entries have a header.
             table.set_implicit(true);
@@ -71,21 +74,34 @@ impl super::Document for Document {
         }
     }
 
+    fn unset(&mut self, name: &str, variables: &[String]) {
+        let server =
+            self.table_mut().and_then(|servers| servers.get_mut(name)).and_then(Item::as_table_like_mut);
+        let Some(server) = server else { return };
+        let Some(env) = server.get_mut("env").and_then(Item::as_table_like_mut) else { return };
+        for variable in variables {
+            env.remove(variable);
+        }
+        if env.is_empty() {
+            server.remove("env");
+        }
+    }
+
     fn remove(&mut self, name: &str) {
         if let Some(servers) = self.table_mut() {
             servers.remove(name);
         }
         // A table that never stood there.
         if self.table().is_some_and(TableLike::is_empty)
-            && self.document.get(SERVERS).and_then(Item::as_table).is_some_and(Table::is_implicit)
+            && self.root.get(SERVERS).and_then(Item::as_table).is_some_and(Table::is_implicit)
         {
-            self.document.remove(SERVERS);
+            self.root.remove(SERVERS);
         }
     }
 
     fn text(&self) -> String {
-        let text = self.document.to_string();
-        if self.crlf { text.replace('\n', "\r\n") } else { text }
+        let text = self.root.to_string();
+        format!("{}{}", self.mark, if self.crlf { text.replace('\n', "\r\n") } else { text })
     }
 }
 
@@ -93,11 +109,14 @@ fn wire(table: &mut dyn TableLike, entry: &Entry) {
     set(table, "command", entry.command.as_str().into());
     set(table, "args", Value::Array(entry.args.iter().collect::<Array>()));
     if !entry.env_vars.is_empty() {
-        let known = table.get("env_vars").and_then(Item::as_array);
-        let mut names: Vec<String> =
-            known.into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
-        names.extend(entry.env_vars.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
-        set(table, "env_vars", Value::Array(names.iter().collect::<Array>()));
+        match table.get_mut("env_vars").and_then(Item::as_array_mut) {
+            // One that stands there may be a table, which says more than its name.
+            Some(known) => {
+                let names: Vec<String> = known.iter().filter_map(variable).collect();
+                known.extend(entry.env_vars.iter().filter(|name| !names.contains(name)));
+            }
+            None => set(table, "env_vars", Value::Array(entry.env_vars.iter().collect::<Array>())),
+        }
     }
     if let (Some(seconds), false) = (entry.startup_timeout, table.contains_key("startup_timeout_ms")) {
         let known = table
@@ -116,6 +135,12 @@ fn wire(table: &mut dyn TableLike, entry: &Entry) {
             }
         }
     }
+}
+
+/// The name of a variable that is passed on: a text, or a table that has it as `name`.
+fn variable(value: &Value) -> Option<String> {
+    let name = value.as_inline_table().map_or(Some(value), |table| table.get("name"))?;
+    Some(name.as_str()?.to_owned())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds that a person has chosen")]
@@ -161,16 +186,23 @@ fn found(item: &Item) -> Found {
         None => Some(Vec::new()),
         Some(item) => item.as_array()?.iter().map(|value| Some(value.as_str()?.to_owned())).collect(),
     };
+    let env_vars = match table.get("env_vars") {
+        None => Some(Vec::new()),
+        Some(Item::ArrayOfTables(tables)) => {
+            tables.iter().map(|table| Some(table.get("name")?.as_str()?.to_owned())).collect()
+        }
+        Some(item) => item.as_array().and_then(|list| list.iter().map(variable).collect()),
+    };
     let env = match table.get("env") {
         None => Some(Vec::new()),
         Some(env) => env.as_table_like().and_then(|env| {
             env.iter().map(|(name, value)| Some((name.to_owned(), value.as_str()?.to_owned()))).collect()
         }),
     };
-    match (command.clone(), texts("args"), texts("env_vars"), env) {
+    match (command.clone(), texts("args"), env_vars, env) {
         (None, ..) => unknown("it has no `command`"),
         (_, None, ..) => unknown("its `args` are not a list of texts"),
-        (_, _, None, _) => unknown("its `env_vars` are not a list of texts"),
+        (_, _, None, _) => unknown("its `env_vars` are not a list of names"),
         (.., None) => unknown("its `env` is not a table of texts"),
         (Some(command), Some(args), Some(env_vars), Some(env)) => {
             let disabled = table.get("enabled").and_then(Item::as_bool) == Some(false);

@@ -1,21 +1,40 @@
 //! `berth import`: a client's servers, taken over into berth's configuration and wired to berth in the client's.
 //!
-//! Planned as a whole before the first file is written.
+//! Planned as a whole before the first file is written, from one reading of the files: once before the servers are tried, and
+//! once more without those that failed.
 
+mod names;
 mod share;
 mod shown;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{
-    Asked, Draft, Entry, Found, Machine, Place, Scope, Surroundings, Translated, Wanted, check_name,
-    is_berth, of_berth, translate,
+    Asked, Draft, Entry, Found, Handed, Machine, Place, Scope, Surroundings, Translated, Wanted, is_berth,
+    of_berth, translate,
 };
 use crate::config::{Config, Home, Server, edit};
 use crate::failure::{Code, Failure};
 use crate::values::Lookup;
+use names::candidates;
 use share::Needed;
 use shown::{secrets, shown};
+
+/// A server of one of the client's files: the place's title, and the client's own name.
+pub type Which = (String, String);
+
+/// What came of trying each server: how many tools it has, or why it does not start.
+pub type Trials = BTreeMap<Which, Result<usize, String>>;
+
+/// Whether the servers were tried before their entries are changed.
+#[derive(Debug, Clone, Copy)]
+pub enum Check<'a> {
+    /// Nothing is going to be changed.
+    DryRun,
+    LeftOut,
+    Made(&'a Trials),
+}
 
 /// What the files will be, and what is to be said.
 #[derive(Debug)]
@@ -25,55 +44,103 @@ pub struct Import {
     pub said: Vec<String>,
     /// How many could not be imported.
     pub failed: usize,
+    /// Those that could.
+    pub taken: Vec<Taken>,
+    /// berth's configuration as it will be.
+    pub config: String,
+    /// Whether it has folders to share that the daemon does not know yet.
+    pub shares: bool,
 }
 
-impl Import {
-    /// Reads the files, and changes none. `explicit` is the configuration that the command line names.
-    pub fn plan(
-        wanted: Wanted<'_>,
+/// A server that was taken over.
+#[derive(Debug)]
+pub struct Taken {
+    pub which: Which,
+    pub server: Server,
+    /// What its client will start berth with.
+    pub handed: Handed,
+}
+
+/// The files as they are, and what decides what becomes of them.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    wanted: Wanted<'a>,
+    config: &'a Config,
+    home: &'a Home,
+    /// berth's configuration.
+    path: &'a Path,
+    explicit: Option<&'a Path>,
+    asked: Asked,
+    around: Surroundings,
+    own: Draft,
+    places: Vec<(Place, Draft)>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads the files. `explicit` is the configuration that the command line names.
+    pub fn new(
+        wanted: Wanted<'a>,
         asked: Asked,
-        config: &Config,
-        home: &Home,
-        explicit: Option<&Path>,
+        config: &'a Config,
+        home: &'a Home,
+        explicit: Option<&'a Path>,
         lookup: Lookup<'_>,
     ) -> Result<Self, Failure> {
         let around = Surroundings::here(lookup)?;
         let path = explicit.unwrap_or(&home.config_file);
-        let mut own = Draft::of(path)?;
-        let text = own.before().to_owned();
+        let own = Draft::of(path)?;
+        let places = Place::chosen(wanted.client, wanted.scope, &around)?.into_iter();
+        let places = places.map(|place| Ok((place.clone(), Draft::of(&place.path)?)));
+        let places = places.collect::<Result<_, Failure>>()?;
+        Ok(Self { wanted, asked, config, home, path, explicit, around, own, places })
+    }
+
+    /// The folder that the client works in.
+    pub fn folder(&self) -> &Path {
+        &self.around.folder
+    }
+
+    /// Changes no file.
+    pub fn plan(&self, check: Check<'_>, lookup: Lookup<'_>) -> Result<Import, Failure> {
         let mut takeover = Takeover {
-            config,
-            home,
-            path,
-            explicit,
-            machine: Machine { around: &around, lookup, asked: Asked { client: wanted.client, ..asked } },
+            reading: self,
+            check,
+            machine: Machine {
+                around: &self.around,
+                lookup,
+                asked: Asked { client: self.wanted.client, ..self.asked },
+            },
             needed: Needed::default(),
-            text,
+            shares: false,
+            text: self.own.before().to_owned(),
             said: Vec::new(),
             failed: 0,
-            found: Vec::new(),
+            found: BTreeSet::new(),
+            taken: Vec::new(),
         };
         let mut drafts: Vec<Draft> = Vec::new();
-        for place in Place::chosen(wanted.client, wanted.scope, &around)? {
-            let draft = Draft::of(&place.path)?;
+        for (place, draft) in &self.places {
             // Two scopes can be parts of one file.
             let draft = match drafts.iter().position(|known| known.path() == draft.path()) {
                 Some(known) => drafts.remove(known),
-                None => draft,
+                None => draft.clone(),
             };
-            drafts.push(takeover.place(&place, draft, wanted.servers)?);
+            drafts.push(takeover.place(place, draft)?);
         }
         takeover.share()?;
-        let Takeover { text, mut said, mut failed, found, .. } = takeover;
-        own.after = text;
-        for name in wanted.servers.iter().filter(|name| !found.contains(name)) {
+        let Takeover { text, mut said, mut failed, found, taken, shares, .. } = takeover;
+        let mut own = self.own.clone();
+        own.after.clone_from(&text);
+        for name in self.wanted.servers.iter().filter(|name| !found.contains(*name)) {
             failed += 1;
-            said.push(format!("{}: there is no `{name}`", wanted.client.name()));
+            said.push(format!("{}: there is no `{name}`", self.wanted.client.name()));
         }
         let drafts = std::iter::once(own).chain(drafts).filter(Draft::changes).collect();
-        Ok(Self { drafts, said, failed })
+        Ok(Import { drafts, said, failed, taken, config: text, shares })
     }
+}
 
+impl Import {
     /// The differences of all files, without secrets.
     pub fn diffs(&self) -> Vec<String> {
         let secrets: Vec<String> = self.drafts.iter().flat_map(secrets).collect();
@@ -83,30 +150,31 @@ impl Import {
 
 /// An import on its way through the client's files.
 struct Takeover<'a> {
-    config: &'a Config,
-    home: &'a Home,
-    path: &'a Path,
-    explicit: Option<&'a Path>,
+    reading: &'a Reading<'a>,
+    check: Check<'a>,
     machine: Machine<'a>,
     /// What has to be shared for its servers.
     needed: Needed,
+    shares: bool,
     /// berth's configuration as it grows.
     text: String,
     said: Vec<String>,
     failed: usize,
-    found: Vec<String>,
+    found: BTreeSet<String>,
+    taken: Vec<Taken>,
 }
 
 impl Takeover<'_> {
     /// Takes over what there is in one of a client's files.
-    fn place(&mut self, place: &Place, mut draft: Draft, only: &[String]) -> Result<Draft, Failure> {
+    fn place(&mut self, place: &Place, mut draft: Draft) -> Result<Draft, Failure> {
         let mut document = place.read(&draft.after)?;
         self.machine.asked.foreign = place.scope == Scope::Project;
+        let only = self.reading.wanted.servers;
         for (name, found) in document.servers() {
             if !only.is_empty() && !only.contains(&name) {
                 continue;
             }
-            self.found.push(name.clone());
+            self.found.insert(name.clone());
             let title = place.title();
             let entry = match found {
                 Found::Stdio(entry) if is_berth(&entry) => {
@@ -119,27 +187,38 @@ impl Takeover<'_> {
                     continue;
                 }
                 Found::Unknown { why, .. } => {
-                    self.failed += 1;
-                    self.said.push(format!("{title}: `{name}` stays as it is: {why}"));
+                    self.refuse(&title, &name, why);
                     continue;
                 }
             };
-            match self.server(&name, &entry) {
-                Ok((server, translated)) => {
-                    let mut new = of_berth(place.kind, &server, self.explicit, self.machine.lookup);
-                    new.env = translated.env;
-                    // What the entry itself sets need not come from elsewhere.
-                    new.env_vars
-                        .retain(|name| entry.env.iter().chain(&new.env).all(|(known, _)| known != name));
-                    document.rewire(&name, &new);
-                    self.said.push(format!("{title}: `{name}` runs in a container now"));
-                    let notes = translated.notes.iter().map(|note| format!("  {note}"));
-                    self.said.extend(notes);
-                }
+            let which = (title.clone(), name.clone());
+            let (server, translated) = match self.server(&which, &entry) {
+                Ok(taken) => taken,
                 Err(why) => {
-                    self.failed += 1;
-                    self.said.push(format!("{title}: `{name}` stays as it is: {why}"));
+                    self.refuse(&title, &name, &why);
+                    continue;
                 }
+            };
+            let mut new =
+                of_berth((place.kind, place.scope), &server, self.reading.explicit, self.machine.lookup);
+            new.env = translated.env;
+            // What the entry itself sets need not come from elsewhere.
+            let is_set = |name: &String| {
+                let stays = entry.env.iter().filter(|(known, _)| !translated.without.contains(known));
+                stays.chain(&new.env).any(|(known, _)| known == name)
+            };
+            let env_vars: Vec<String> = new.env_vars.iter().filter(|name| !is_set(name)).cloned().collect();
+            new.env_vars = env_vars;
+            document.unset(&name, &translated.without);
+            document.rewire(&name, &new);
+            self.said.push(format!("{title}: `{name}` {}", self.outcome(&which)));
+            if server.name != name {
+                self.said.push(format!("  berth.toml has it as [servers.{}]", server.name));
+            }
+            self.said.extend(translated.notes.iter().map(|note| format!("  {note}")));
+            let now = document.servers().into_iter().find(|(known, _)| *known == name);
+            if let Some((_, Found::Stdio(entry))) = now {
+                self.taken.push(Taken { which, server, handed: Handed::of_entry(place, &entry) });
             }
         }
         draft.after = document.text();
@@ -148,32 +227,76 @@ impl Takeover<'_> {
 
     /// Says what has to be shared for all of them, or writes it.
     fn share(&mut self) -> Result<(), Failure> {
+        let Reading { home, path, .. } = self.reading;
         let wrong = |why: String| Failure { code: Code::Configuration, text: why, next: None };
-        let config =
-            Config::parse(&self.text, self.path, self.home).map_err(|error| wrong(error.to_string()))?;
-        let (file, write) = (self.path.display().to_string(), self.machine.asked.share);
+        let config = Config::parse(&self.text, path, home).map_err(|error| wrong(error.to_string()))?;
+        let write = self.machine.asked.share;
         let needed = std::mem::take(&mut self.needed);
-        self.said.extend(needed.settle(&config, &mut self.text, &file, write).map_err(wrong)?);
+        let is_up = matches!(self.check, Check::Made(_));
+        let before = self.text.clone();
+        self.said.extend(needed.settle(&config, &mut self.text, path, write, is_up).map_err(wrong)?);
+        self.shares = self.text != before;
         Ok(())
     }
 
+    fn refuse(&mut self, title: &str, name: &str, why: &str) {
+        self.failed += 1;
+        self.said.push(format!("{title}: `{name}` stays as it is: {why}"));
+    }
+
+    /// What has become of an entry that was taken over.
+    fn outcome(&self, which: &Which) -> String {
+        match self.check {
+            Check::DryRun => "would run in a container; not tried".to_owned(),
+            Check::LeftOut => "is taken over; not tried".to_owned(),
+            Check::Made(trials) => match trials.get(which) {
+                Some(Ok(1)) => "runs in a container now; it has 1 tool".to_owned(),
+                Some(Ok(tools)) => format!("runs in a container now; it has {tools} tools"),
+                _ => "is taken over; not tried".to_owned(),
+            },
+        }
+    }
+
     /// Adds one server to berth's configuration, or finds that it is there.
-    fn server(&mut self, name: &str, entry: &Entry) -> Result<(Server, Translated), String> {
-        check_name(name).map_err(|failure| failure.text)?;
+    fn server(&mut self, which: &Which, entry: &Entry) -> Result<(Server, Translated), String> {
+        let Reading { config, home, path, .. } = self.reading;
         let mut translated =
-            translate(entry, &self.machine, |runtime| self.config.bake.runtime(runtime).to_owned())?;
-        let Some(text) = edit::with_server(&self.text, name, &translated.table)? else {
-            let file = self.path.display();
-            return Err(format!("{file} has another [servers.{name}]; rename one of the two"));
+            translate(entry, &self.machine, |runtime| config.bake.runtime(runtime).to_owned())?;
+        let mut fit = None;
+        for name in candidates(&which.1) {
+            // One that is there already is the same server's, or has its name for itself.
+            if let Some(text) = edit::with_server(&self.text, &name, &translated.table)? {
+                fit = Some((name, text));
+                break;
+            }
+        }
+        let (name, text) = fit.ok_or("berth.toml has no name left for it")?;
+        let config = Config::parse(&text, path, home).map_err(|error| error.to_string())?;
+        let server = config.server(&name).map_err(|error| error.to_string())?.clone();
+        let tried = match self.check {
+            Check::Made(trials) => trials.get(which),
+            Check::DryRun | Check::LeftOut => None,
         };
-        let config = Config::parse(&text, self.path, self.home).map_err(|error| error.to_string())?;
-        let server = config.server(name).map_err(|error| error.to_string())?.clone();
-        translated.notes.extend(self.needed.add(&config, &server, self.machine.lookup));
-        if server.recipe.is_none() {
-            let note = format!("type `berth up` before it starts: that loads its image `{}`", server.image);
-            translated.notes.push(note);
+        // What a server would need that cannot start is told, and not written.
+        let notes = match tried {
+            Some(Err(_)) if self.machine.asked.share => Vec::new(),
+            _ => self.needed.add(&config, &server, self.machine.lookup),
+        };
+        if let Some(Err(why)) = tried {
+            return Err(why.clone());
+        }
+        if tried.is_none() {
+            translated.notes.extend(notes);
+            if server.recipe.is_none() {
+                let note =
+                    format!("type `berth up` before it starts: that loads its image `{}`", server.image);
+                translated.notes.push(note);
+            }
         }
         self.text = text;
         Ok((server, translated))
     }
 }
+
+#[cfg(test)]
+mod tests;

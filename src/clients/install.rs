@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    Cli, Document, Draft, Entry, Found, Place, Scope, Surroundings, Wanted, check_name, is_berth, of_berth,
-};
+use super::{Cli, Document, Draft, Entry, Found, Place, Scope, Surroundings, Wanted, is_berth, of_berth};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::values::Lookup;
@@ -37,14 +35,14 @@ pub fn install(
     let mut steps = Vec::new();
     for name in wanted.servers {
         let server = config.server(name)?;
-        check_name(name)?;
-        let entry = of_berth(wanted.client, server, explicit, lookup);
+        let entry = of_berth((wanted.client, place.scope), server, explicit, lookup);
         steps.push((name, step(&*document, name, entry, &place, force)?));
     }
     let cli = Cli::of(&place, lookup);
     let mut is_kept = false;
     for (name, step) in steps {
-        let done = match (step, &cli) {
+        let cli = cli.as_ref().filter(|_| Cli::takes(name));
+        let done = match (step, cli) {
             (Step::Nothing, _) => "is there already",
             (Step::Add(entry), Some(cli)) => {
                 // The client writes its own file; what it was is kept all the same.
@@ -117,7 +115,7 @@ pub fn uninstall(wanted: Wanted<'_>, lookup: Lookup<'_>, said: &mut Vec<String>)
         let keep = |said: &mut Vec<String>, backup: Option<PathBuf>| {
             said.extend(backup.map(|backup| format!("kept {}", backup.display())));
         };
-        let cli = Cli::of(&place, lookup);
+        let cli = Cli::of(&place, lookup).filter(|_| own.iter().all(|name| Cli::takes(name)));
         if cli.is_some() {
             keep(said, draft.backup()?);
         } else {

@@ -1,3 +1,5 @@
+mod entries;
+
 use std::path::Path;
 
 use super::*;
@@ -244,6 +246,7 @@ fn what_is_of_this_machine_stays_here() {
     assert!(table.contains("env = { PATHS = \"${PATHS}\", V = \"${V}\" }"), "{table}");
     let left_out: Vec<_> = translated.notes.iter().map(|note| note.split('`').nth(1).unwrap()).collect();
     assert_eq!(left_out, ["PATH", "NVM_DIR", "HOME"]);
+    assert_eq!(translated.without, ["PATH", "NVM_DIR"], "where berth would obey them");
 }
 
 #[test]

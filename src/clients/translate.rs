@@ -3,8 +3,9 @@
 
 use toml_edit::Table;
 
+use super::variables::{is_obeyed, is_of_machine, is_path, literal};
 use super::{Entry, Machine, carry_over, refuse_placeholders, secret_arguments};
-use crate::runner::{self, Program, Runtime};
+use crate::runner::{self, Parsed, Program, Runtime};
 use crate::values::looks_secret;
 
 /// A client's entry, as a server of the configuration.
@@ -14,6 +15,8 @@ pub struct Translated {
     pub table: Table,
     /// Values that stood in the arguments, and belong into the `env` of the client's entry.
     pub env: Vec<(String, String)>,
+    /// Variables that may not stay in the `env` of the client's entry, where berth itself would obey them.
+    pub without: Vec<String>,
     /// What is left out.
     pub notes: Vec<String>,
 }
@@ -42,7 +45,11 @@ pub fn translate(
         }
     }
     moved.retain(|(name, _)| entry.env.iter().all(|(known, _)| known != name));
+    let without = take_out(&mut parsed, entry)?;
     for name in entry.env.iter().map(|(name, _)| name).chain(&entry.env_vars) {
+        if without.contains(name) {
+            continue;
+        }
         if parsed.env.iter().any(|(known, _)| known == name) {
             continue;
         }
@@ -53,7 +60,42 @@ pub fn translate(
         }
     }
     carry_over(&mut parsed, entry, machine)?;
-    Ok(Translated { table: parsed.table(base), env: moved, notes: parsed.notes })
+    Ok(Translated { table: parsed.table(base), env: moved, without, notes: parsed.notes })
+}
+
+/// What the entry sets and berth itself would obey: it leaves the entry, and the server gets what it can use of it.
+fn take_out(parsed: &mut Parsed, entry: &Entry) -> Result<Vec<String>, String> {
+    let mut without = Vec::new();
+    for (name, value) in &entry.env {
+        if !is_of_machine(name) && !is_obeyed(name) {
+            continue;
+        }
+        without.push(name.clone());
+        // `docker run -e NAME` hands on this very value.
+        let handed_on =
+            parsed.env.iter().any(|(known, given)| known == name && *given == format!("${{{name}}}"));
+        let is_known = parsed.env.iter().any(|(known, _)| known == name);
+        let is_servers = handed_on || (!is_known && name.starts_with("DOCKER_") && !is_path(value));
+        if is_servers && (looks_secret(name) || !secret_arguments(std::slice::from_ref(value)).is_empty()) {
+            return Err(format!(
+                "`{name}` of its `env` looks like a credential, and berth itself would obey a variable of that name; \
+                 give the value to the server under another name"
+            ));
+        }
+        if is_servers {
+            parsed.set_env(name, literal(value));
+            parsed
+                .notes
+                .push(format!("`{name}` moves from the entry into berth.toml: berth itself would obey it"));
+        } else if is_of_machine(name) {
+            parsed.notes.push(format!(
+                "`{name}` is taken out of the entry: it describes this machine, not a container"
+            ));
+        } else {
+            parsed.notes.push(format!("`{name}` is taken out of the entry: berth itself would obey it"));
+        }
+    }
+    Ok(without)
 }
 
 /// Whether a variable of the server's can stand in the client's entry, where berth itself has it too.
@@ -63,11 +105,6 @@ fn can_move(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !is_of_machine(name)
         && !OF_BERTH.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// Whether a variable says where things are on this machine, or who is at it.
-fn is_of_machine(name: &str) -> bool {
-    ["HOME", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "USER"].contains(&name) || name.starts_with("NVM_")
 }
 
 /// What of a command line comes to stand in the configuration as it is.

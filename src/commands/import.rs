@@ -1,16 +1,19 @@
 //! `berth import`: moves a client's servers into berth's containers.
 
+mod trial;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::ImportArgs;
-use crate::clients::{Asked, Import, Wanted};
+use crate::clients::{Asked, Check, Import, Reading, Wanted};
 use crate::config::{Config, Home};
+use crate::dind::progress::Progress;
 use crate::failure::{Code, Failure};
 use crate::human::Plain;
 
-pub fn run(
+pub async fn run(
     args: &ImportArgs,
     config: &Config,
     home: &Home,
@@ -19,7 +22,38 @@ pub fn run(
     let wanted = Wanted { client: args.client, scope: args.scope, servers: &args.servers };
     let asked =
         Asked { project: args.project, credentials: args.credentials, share: args.share, ..Asked::default() };
-    let import = Import::plan(wanted, asked, config, home, explicit, &super::variable)?;
+    let reading = Reading::new(wanted, asked, config, home, explicit, &super::variable)?;
+    let check = if args.dry_run { Check::DryRun } else { Check::LeftOut };
+    let mut import = reading.plan(check, &super::variable)?;
+    if !args.dry_run && !args.no_check && !import.taken.is_empty() {
+        let progress = Progress::stderr();
+        let path = explicit.unwrap_or(&home.config_file);
+        let ground = trial::Ground { config, home, path, folder: reading.folder(), progress: &progress };
+        let trials = tokio::select! {
+            trials = Box::pin(trial::all(&import, &ground)) => trials?,
+            // The sessions are killed as they are dropped.
+            stopped = super::validate::stopped() => {
+                stopped?;
+                progress.say("interrupted; nothing was changed");
+                return Ok(ExitCode::from(super::validate::INTERRUPTED));
+            }
+        };
+        import = reading.plan(Check::Made(&trials), &super::variable)?;
+    }
+    write(args, &import)?;
+    if import.failed > 0 {
+        return Err(Failure {
+            code: Code::Configuration,
+            text: format!("cannot import {} of the servers, which stay as they were", import.failed),
+            next: Some("see the reasons above".to_owned()),
+        }
+        .into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the differences, makes them, and says what became of each server.
+fn write(args: &ImportArgs, import: &Import) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for diff in import.diffs() {
         for line in diff.lines() {
@@ -43,13 +77,5 @@ pub fn run(
         writeln!(out, "nothing to import")?;
     }
     out.flush()?;
-    if import.failed > 0 {
-        return Err(Failure {
-            code: Code::Configuration,
-            text: format!("cannot import {} of the servers, which stay as they were", import.failed),
-            next: Some("see the reasons above".to_owned()),
-        }
-        .into());
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -17,6 +17,7 @@ use crate::backend::docker::plan::{self, Plan};
 use crate::backend::docker::start::start;
 use crate::backend::docker::upstream::DockerUpstream;
 use crate::cli::RunArgs;
+use crate::clients::{Handed, Surroundings};
 use crate::config::within::within;
 use crate::config::{Config, ConfigError, Home, Resolved, Server, Settings};
 use crate::dind::progress::Progress;
@@ -42,13 +43,23 @@ pub async fn run(
     config: Result<(Config, Home), ConfigError>,
     stderr: &StderrSink,
 ) -> anyhow::Result<ExitCode> {
+    // A client's variables are in its environment, where it is the client that starts us.
+    let handed = args.dry_run.then(|| handed(&args)).flatten();
+    let lookup = |name: &str| {
+        let of_entry = handed.as_ref().and_then(|handed| handed.value(name, &variable));
+        of_entry.or_else(|| variable(name))
+    };
     let resolved = config.map_err(Failure::from).and_then(|(config, home)| {
-        let mut resolved = config.resolve(choose(&args, &config)?, &variable, caller())?;
+        let mut resolved = config.resolve(choose(&args, &config)?, &lookup, caller())?;
         resolved.hand_over(&proxies(&config, &home));
         Ok((config, home, resolved))
     });
     if args.dry_run {
         let (config, home, mut resolved) = resolved?;
+        if let Some(handed) = &handed {
+            tracing::info!("its variables are those of {}", handed.title);
+            resolved.hide(handed.env(&variable).into_iter().map(|(_, value)| value));
+        }
         resolved.redact_args();
         let env = resolved.env.clone();
         let daemon = crate::dind::daemon(&config, &home).address;
@@ -129,6 +140,12 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
         hangup: stdio::Hangup::of_output(),
         stop: stop_on_signal()?,
     })
+}
+
+/// What a client would hand to the server that the arguments name, by the entry that import has left there.
+fn handed(args: &RunArgs) -> Option<Handed> {
+    let around = Surroundings::new(std::env::current_dir().ok()?, &variable);
+    Handed::of_server(args.server.as_deref()?, &around)
 }
 
 /// The server that the arguments name.

@@ -7,6 +7,9 @@ use crate::docker_cli::Proxies;
 use crate::observe::redact::MARK;
 use crate::values::{Lookup, Network};
 
+/// A value of so many bytes stands for itself wherever it is found.
+const LONG: usize = 4;
+
 /// A server of one session.
 #[derive(Clone)]
 pub struct Resolved {
@@ -62,6 +65,19 @@ impl Resolved {
     pub fn secrets(&self) -> impl Iterator<Item = String> {
         let of_env = self.env.iter().filter(|var| var.secret).map(|var| var.value.clone());
         of_env.chain(self.secrets.iter().cloned())
+    }
+
+    /// Has these values hidden wherever they are shown: variables that are just that, and in arguments what is too long to be a
+    /// word of theirs by chance.
+    pub fn hide(&mut self, values: impl IntoIterator<Item = String>) {
+        for value in values {
+            for var in self.env.iter_mut().filter(|var| !value.is_empty() && var.value == value) {
+                var.secret = true;
+            }
+            if value.len() >= LONG {
+                self.secrets.push(value);
+            }
+        }
     }
 
     /// Hides the secrets among its arguments, for a person to read them.
@@ -136,6 +152,17 @@ mod tests {
         assert_eq!(env[..3], http);
         assert_eq!(env[3..], ["https_proxy=http://p:1", "NO_PROXY=a", "no_proxy=a"]);
         assert!(resolved.secrets.is_empty());
+    }
+
+    #[test]
+    fn what_a_client_hands_over_is_hidden() {
+        let mut resolved = resolved(&Overrides::default().with("env", &["A=plain-value", "B=7", "C=other"]));
+        resolved.server.args = Some(vec!["--of=plain-value".to_owned(), "--port=7".to_owned()]);
+        resolved.hide(["plain-value".to_owned(), "7".to_owned(), String::new()]);
+        resolved.redact_args();
+        let shown: Vec<String> = resolved.env.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["A=[redacted]", "B=[redacted]", "C=other"]);
+        assert_eq!(resolved.server.args.unwrap(), ["--of=[redacted]", "--port=7"]);
     }
 
     #[test]

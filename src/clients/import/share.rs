@@ -1,6 +1,6 @@
 //! The one line of `share` that all imported servers need together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Server, edit};
 use crate::values::Lookup;
@@ -36,20 +36,26 @@ impl Needed {
         notes
     }
 
-    /// Writes the line into the configuration's text, if it is to be written; gives what is to be said.
+    /// Writes the line into the configuration's text, if it is to be written; gives what is to be said. `is_up`: the daemon
+    /// has taken over what is written.
     pub(super) fn settle(
         self,
         config: &Config,
         text: &mut String,
-        file: &str,
+        file: &Path,
         write: bool,
+        is_up: bool,
     ) -> Result<Option<String>, String> {
         if self.folders.is_empty() {
             return Ok(None);
         }
         let shares = config.shares_with(&self.folders);
-        let then =
-            if config.dind.host.is_none() { "; then type `berth up`, which takes it over" } else { "" };
+        let file = file.display();
+        let then = if config.dind.host.is_none() && !(write && is_up) {
+            "; then type `berth up`, which takes it over"
+        } else {
+            ""
+        };
         if write {
             *text = edit::with_share(text, &shares)?;
             return Ok(Some(format!("`share` under [dind] in {file} holds what these servers mount{then}")));

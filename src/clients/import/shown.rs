@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::clients::{Draft, secret_arguments};
+use crate::clients::{Draft, secret_arguments, without_mark};
 use crate::observe::redact::{MARK, Redactor};
 use crate::values::looks_secret;
 
@@ -74,6 +74,7 @@ pub(super) fn secrets(draft: &Draft) -> Vec<String> {
     }
     let (mut secrets, mut words) = (Vec::new(), Vec::new());
     for text in [draft.before(), &draft.after] {
+        let (_, text) = without_mark(text);
         let read = serde_json::from_str(text).ok().or_else(|| toml::from_str(text).ok()).unwrap_or_default();
         walk(&read, false, &mut secrets);
         shown(&read, false, &mut words);
@@ -113,7 +114,14 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let mut draft = Draft::of(&path).unwrap();
         draft.after = String::new();
-        let diff = shown(&draft.diff(), &secrets(&draft));
+        let plain = secrets(&draft);
+        std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+        assert_eq!(
+            secrets(&Draft::of(&path).unwrap()),
+            [&plain[..], &plain[..]].concat(),
+            "a mark hides none"
+        );
+        let diff = shown(&draft.diff(), &plain);
         assert!(diff.contains(r#"-  "args": ["-y", "evil-package", "--api-key", ""#), "{diff}");
         assert!(diff.contains(r#"-  "command": "npx","#), "{diff}");
         assert!(!diff.contains("hunter2") && !diff.contains("sk-0123456789"), "{diff}");

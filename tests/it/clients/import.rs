@@ -51,7 +51,7 @@ fn an_installed_server_is_connected_and_taken_out_again_without_a_trace() {
     // By Claude Code's own command, into its own file.
     succeeds(berth(&person, &["install", "claude-code", "fixture"]));
     let entry: Value = serde_json::from_str(&person.read(".claude.json")).unwrap();
-    assert_eq!(entry["mcpServers"]["fixture"]["command"], "berth", "{entry}");
+    assert_eq!(entry["mcpServers"]["fixture"]["command"], env!("CARGO_BIN_EXE_berth"), "{entry}");
     let mut list = person.claude();
     list.args(["mcp", "list"]);
     assert!(succeeds(list).contains("Connected"));
@@ -134,6 +134,11 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
 
     let (code, said) = says(berth(&person, &["import", "claude-code"]));
     assert_eq!((code, said.contains("cannot import 1 of the servers")), (Some(78), true), "{said}");
+    for part in
+        ["`memory` runs in a container now; it has 9 tools", "`time` runs in a container now; it has 2 tools"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
     let imported = person.read("berth.toml");
     assert!(imported.starts_with(&config) && !imported.contains("hunter2"), "{imported}");
     assert!(imported.contains("secrets = { GH_TOKEN = \"${GH_TOKEN}\" }"), "{imported}");
@@ -146,12 +151,14 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
         assert_eq!(entries[name]["command"], "berth");
         assert_eq!(entries[name]["args"], json!(["run", name, "--config", own]));
     }
+    // The container of such a server is shown with its entry's variables, and none of their values.
+    let preview = succeeds(berth(&person, &["run", "--dry-run", "fixture"]));
+    assert!(preview.contains("\"GH_TOKEN=[redacted]\"") && !preview.contains("hunter2"), "{preview}");
     // Twice changes nothing.
     let (_, again) = says(berth(&person, &["import", "claude-code"]));
     assert!(again.contains("`memory` is berth's already"), "{again}");
     assert_eq!(person.read("berth.toml"), imported);
 
-    succeeds(berth(&person, &["bake", "memory", "time"]));
     let answered = |person: &Person| {
         let results = person.model.results();
         assert_eq!(results.len(), 3, "{results:?}");
@@ -175,7 +182,7 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
     let codex = other.read(".codex/config.toml");
     other.write(
         ".codex/config.toml",
-        &codex.replace("command = \"berth\"", "command = \"berth\"\nrequired = true"),
+        &codex.replace("\nargs = [\"run\"", "\nrequired = true\nargs = [\"run\""),
     );
     let mut prompt = other.codex_prompt();
     prompt.env("GH_TOKEN", "hunter2-hunter2");
@@ -211,14 +218,74 @@ fn two_scopes_in_one_file_are_imported_at_once_and_no_secret_is_shown() {
         },
     });
     person.write(".claude.json", &config.to_string());
-    let (code, said) = says(berth(&person, &["import", "claude-code"]));
+    let (code, said) = says(berth(&person, &["import", "claude-code", "--no-check"]));
     assert_eq!((code, said.contains("`kept` stays as it is")), (Some(78), true), "{said}");
+    assert!(said.contains("`near` is taken over; not tried") && !said.contains("runs in a"), "{said}");
     assert!(!said.contains("hunter"), "{said}");
     let after: Value = serde_json::from_str(&person.read(".claude.json")).unwrap();
-    assert_eq!(after["projects"][project.to_str().unwrap()]["mcpServers"]["near"]["command"], "berth");
-    assert_eq!(after["mcpServers"]["far"]["command"], "berth");
+    assert_eq!(
+        after["projects"][project.to_str().unwrap()]["mcpServers"]["near"]["command"],
+        env!("CARGO_BIN_EXE_berth")
+    );
+    assert_eq!(after["mcpServers"]["far"]["command"], env!("CARGO_BIN_EXE_berth"));
     assert_eq!(after["mcpServers"]["far"]["env"]["A_TOKEN"], "hunter3-hunter3");
     assert_eq!(after["mcpServers"]["kept"], config["mcpServers"]["kept"]);
     assert!(!person.read("berth.toml").contains("hunter"));
     assert_eq!(backups(&person, "."), 2);
+}
+
+#[test]
+fn a_server_that_does_not_start_stays_with_its_client_and_the_reason_is_told() {
+    let person = newcomer(Vec::new(), "");
+    let dies = "echo 'npm warn x' >&2; echo 'Error: spawn git ENOENT' >&2; for i in 1 2 3 4 5 6; do echo '    at f (x.js)' >&2; done; exit 3";
+    let full = "dd if=/dev/zero of=/tmp/full bs=1M count=2000 >&2; exit 4";
+    let shell = |script| json!({ "command": "docker", "args": ["run", "-i", "--rm", "--entrypoint", "/bin/sh", "berth-node", "-c", script] });
+    let mcp = json!({ "mcpServers": {
+        "@scope/the fixture": {
+            "command": "docker", "args": ["run", "-i", "--rm", "berth-fixture"],
+            "env": { "PATH": "/nowhere", "BERTH_HOME": "/nowhere" },
+        },
+        "dies": shell(dies),
+        "full": shell(full),
+    } });
+    person.write("project/.mcp.json", &mcp.to_string());
+    let config = person.read("berth.toml");
+
+    let (code, said) = says(berth(&person, &["import", "claude-code"]));
+    assert_eq!(code, Some(78), "{said}");
+    let why = "`dies` stays as it is: the server `dies` exited with code 3; its last words: Error: spawn git ENOENT; it needs `git`";
+    assert!(said.contains(why), "{said}");
+    assert!(said.contains("No space left on device") && said.contains("raise it with `tmpfs"), "{said}");
+    let after: Value = serde_json::from_str(&person.read("project/.mcp.json")).unwrap();
+    for name in ["dies", "full"] {
+        assert_eq!(after["mcpServers"][name], mcp["mcpServers"][name]);
+    }
+    let own = person.home().join("berth.toml");
+    let fixture = json!({ "command": "berth", "args": ["run", "scope-the-fixture", "--config", own] });
+    assert_eq!(after["mcpServers"]["@scope/the fixture"], fixture);
+    let table = "\n[servers.scope-the-fixture]\nimage = \"berth-fixture\"\n";
+    assert_eq!(person.read("berth.toml"), format!("{config}{table}"));
+    let names = std::fs::read_dir(person.home()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(".berth-import")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // What it has said comes true in the client.
+    let mut list = person.claude();
+    list.args(["mcp", "list"]);
+    let listed = succeeds(list);
+    assert!(listed.contains("@scope/the fixture"), "{listed}");
+}
+
+#[test]
+fn without_a_daemon_nothing_is_tried_and_nothing_is_changed() {
+    let person = newcomer(Vec::new(), "");
+    person.write("berth.toml", "[dind]\nname = \"berth-test-none\"\nport = 22495\n");
+    let mcp = r#"{ "mcpServers": { "a": { "command": "npx", "args": ["-y", "a"] } } }"#;
+    person.write("project/.mcp.json", mcp);
+    let (code, said) = says(berth(&person, &["import", "claude-code"]));
+    assert_eq!(code, Some(69), "{said}");
+    assert!(
+        said.contains("type `berth up` and import again, or leave the trial out with `--no-check`"),
+        "{said}"
+    );
+    assert_eq!((person.read("project/.mcp.json").as_str(), backups(&person, ".")), (mcp, 0));
 }

@@ -1,0 +1,147 @@
+//! Starts each server that was taken over, before its client's entry is changed. No file is changed for that but one of its
+//! own, which goes again.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::StreamExt;
+
+use super::super::{dind_engine, variable};
+use crate::bake::Oven;
+use crate::clients::{Import, Kind, Taken, Trials};
+use crate::config::{Config, Home};
+use crate::dind::progress::Progress;
+use crate::dind::up;
+use crate::docker_cli::DockerCli;
+use crate::exam::client;
+use crate::exam::environment::Berth;
+use crate::exam::process::{Launch, Scratch};
+use crate::exam::trial::Trial;
+use crate::failure::{Code, Failure};
+
+/// So many at once: each may bake a package.
+const AT_ONCE: usize = 3;
+/// The first answer of a package's server, which may have to be baked, and of an image's. berth's own limits end sooner.
+const BAKE_WITHIN: Duration = Duration::from_mins(20);
+const START_WITHIN: Duration = Duration::from_mins(3);
+
+/// What all trials have in common.
+pub(super) struct Ground<'a> {
+    pub(super) config: &'a Config,
+    pub(super) home: &'a Home,
+    /// berth's configuration.
+    pub(super) path: &'a Path,
+    /// The client's working folder.
+    pub(super) folder: &'a Path,
+    pub(super) progress: &'a Progress,
+}
+
+/// Tries all that was taken over.
+pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<Trials> {
+    let Ground { config, home, path, progress, .. } = ground;
+    let untried = |failure: Failure| Failure {
+        code: Code::Unavailable,
+        text: format!("the servers cannot be tried: {}", failure.text),
+        next: Some("type `berth up` and import again, or leave the trial out with `--no-check`".to_owned()),
+    };
+    if import.shares && config.dind.host.is_none() {
+        // What is mounted has to be there first.
+        let config = Config::parse(&import.config, path, home)?;
+        let report = up::up(&config, home, &variable, progress).await;
+        let report = report.map_err(|error| super::super::up::failure(&error, progress))?;
+        report.changes.deferred.iter().for_each(|deferred| progress.say(deferred));
+    }
+    let daemon = dind_engine(config, home).map_err(untried)?;
+    daemon.version().await.map_err(|error| untried(Failure::from(error)))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    // Beside the real one: what it names without a leading `/` lies there.
+    let mut file = tempfile::Builder::new()
+        .prefix(".berth-import-")
+        .suffix(".toml")
+        .tempfile_in(folder)
+        .with_context(|| format!("cannot write into `{}`", folder.display()))?;
+    file.write_all(import.config.as_bytes())?;
+    let scratch = Scratch::new("import").context("cannot make a folder for the sessions' files")?;
+    let host = config.dind.engine(&variable).ok();
+    let cli = DockerCli::from_env(&variable);
+    let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress, state: &home.state };
+    progress.say(&format!(
+        "trying {} before anything is changed; a package's first start can take minutes",
+        if import.taken.len() == 1 {
+            "the server".to_owned()
+        } else {
+            format!("{} servers", import.taken.len())
+        }
+    ));
+    let tried = async |number: usize, taken: &Taken| {
+        let name = &taken.which.1;
+        let task = progress.task(&format!("trying `{name}`"));
+        let tried = one(taken, ground, &oven, (scratch.path(), file.path()), number).await;
+        task.done(&match &tried {
+            Ok(_) => format!("`{name}` answers"),
+            Err(_) => format!("`{name}` does not start"),
+        });
+        (taken.which.clone(), tried)
+    };
+    // A volume is one session's at a time.
+    let numbered = import.taken.iter().enumerate();
+    let (in_turn, at_once): (Vec<_>, Vec<_>) =
+        numbered.partition(|(_, taken)| !taken.server.settings.volumes.is_empty());
+    let in_turn =
+        futures::stream::iter(in_turn).then(|(number, taken)| tried(number, taken)).collect::<Vec<_>>();
+    let at_once = futures::stream::iter(at_once).map(|(number, taken)| tried(number, taken));
+    let (in_turn, at_once) = tokio::join!(in_turn, at_once.buffer_unordered(AT_ONCE).collect::<Vec<_>>());
+    Ok(in_turn.into_iter().chain(at_once).collect())
+}
+
+async fn one(
+    taken: &Taken,
+    ground: &Ground<'_>,
+    oven: &Oven<'_>,
+    (scratch, config): (&Path, &Path),
+    number: usize,
+) -> Result<usize, String> {
+    let server = &taken.server;
+    if server.recipe.is_none() {
+        // As `berth up` would from then on.
+        oven.fetch(&server.image).await.map_err(|error| Failure::from(error).to_string())?;
+    }
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let name = format!("import-{number}");
+    let kind = match taken.handed.kind {
+        Kind::ClaudeCode => client::Kind::ClaudeCode,
+        Kind::Codex => client::Kind::Codex,
+    };
+    let trial = Trial {
+        launch: Launch { program: &program, config: Some(config), folder: scratch, name: &name },
+        server: &server.name,
+        kind,
+        environment: environment(taken, kind, ground, &name),
+        within: if server.recipe.is_some() { BAKE_WITHIN } else { START_WITHIN },
+    };
+    trial.run().await
+}
+
+/// What the client would start berth with.
+fn environment(
+    taken: &Taken,
+    kind: client::Kind,
+    ground: &Ground<'_>,
+    session: &str,
+) -> Vec<(OsString, OsString)> {
+    let named = taken.handed.env_vars.iter();
+    let variables = named.filter_map(|name| Some((name.clone(), std::env::var_os(name)?))).collect();
+    let berth = Berth { program: OsString::new().into(), config_file: None, variables };
+    let mut all = berth.environment(kind, std::env::vars_os(), session);
+    if kind == client::Kind::ClaudeCode {
+        all.push(("CLAUDE_PROJECT_DIR".into(), ground.folder.into()));
+    }
+    let own = taken.handed.env(&variable);
+    all.extend(own.into_iter().map(|(name, value)| (name.into(), value.into())));
+    all
+}
