@@ -71,6 +71,7 @@ fn a_healthy_system_has_no_failure_and_each_fault_is_found() {
     healthy.finds("end of input", "ok", "over mutual TLS: 27 of 27 bytes");
     healthy.finds("lifeline", "ok", "after its connection was dropped");
     healthy.finds("client", "not_applicable", "neither");
+    healthy.finds("server", "ok", "its image is there; no client starts it");
     assert_eq!(own.inner(&["ps", "-aq"]), "", "the probe container has gone");
 
     finds_orphans(&own, person);
@@ -151,6 +152,10 @@ fn finds_clients_that_start_nothing(own: &OwnDaemon, person: &Path) {
     found.finds("client", "failed", "did you mean `fixture`?");
     // Codex hands no BERTH_HOME on: that berth looks elsewhere.
     found.finds("client", "failed", "`cleared`: unknown server `fixture`: there is no");
+    // The server's own line says for whom it would not start.
+    let line = "Claude Code (user) as `lost` starts `/nowhere/berth`, which is not there";
+    assert_eq!(found.finds("server", "failed", line), "berth install claude-code --scope user fixture");
+    found.finds("server", "failed", "its image is there; started by Claude Code (user) as `lost`");
     for file in [".claude.json", ".mcp.json", ".codex/config.toml"] {
         std::fs::remove_file(person.join(file)).expect("a file");
     }

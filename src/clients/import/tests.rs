@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::clients::{Kind, Scope};
+use crate::clients::{Asked, Kind, Scope};
 
 /// A person's home folder with a client's file.
 struct Person {
@@ -39,7 +39,7 @@ impl Person {
         let home = Home::from_env(&lookup).unwrap();
         let config = Config::load(&home, None).unwrap();
         let wanted = Wanted { client: Kind::ClaudeCode, scope: Some(Scope::User), servers: &[] };
-        let reading = Reading::new(wanted, &config, &home, None, &lookup).unwrap();
+        let reading = Reading::new(wanted, Asked::default(), &config, &home, None, &lookup).unwrap();
         let untried = reading.plan(Check::LeftOut, &lookup).unwrap();
         let Some(failing) = failing else { return untried };
         let tried = untried.taken.iter().map(|taken| {

@@ -78,6 +78,23 @@ fn an_installed_server_is_connected_and_taken_out_again_without_a_trace() {
     let (code, said) = says(project("uninstall", "other"));
     assert_eq!((code, said.contains("not berth's")), (Some(78), true), "{said}");
 
+    // `claude mcp add-json` refuses a name with a dot; Claude Code runs it all the same.
+    let dotted = |command| berth(&person, &[command, "claude-code", "a.dot"]);
+    person.write(
+        "berth.toml",
+        &(person.read("berth.toml") + "\n[servers.\"a.dot\"]\nimage = \"berth-fixture\"\n"),
+    );
+    succeeds(dotted("install"));
+    let entry: Value = serde_json::from_str(&person.read(".claude.json")).unwrap();
+    assert_eq!(entry["mcpServers"]["a.dot"]["args"][1], "a.dot", "{entry}");
+    let mut list = person.claude();
+    list.args(["mcp", "list"]);
+    let said = succeeds(list);
+    assert!(said.lines().any(|line| line.starts_with("a.dot:") && line.ends_with("Connected")), "{said}");
+    succeeds(dotted("uninstall"));
+    let left: Value = serde_json::from_str(&person.read(".claude.json")).unwrap();
+    assert_eq!(left["mcpServers"].get("a.dot"), None, "{left}");
+
     // Codex, which would pass none of the variables.
     let before = person.read(".codex/config.toml");
     succeeds(berth(&person, &["install", "codex", "fixture"]));
@@ -273,6 +290,14 @@ fn a_server_that_does_not_start_stays_with_its_client_and_the_reason_is_told() {
     list.args(["mcp", "list"]);
     let listed = succeeds(list);
     assert!(listed.contains("@scope/the fixture"), "{listed}");
+    // A project's servers wait for their person's word there; as one's own, Claude Code connects to it.
+    person.write(".claude.json", &person.read("project/.mcp.json"));
+    std::fs::remove_file(person.project().join(".mcp.json")).unwrap();
+    let mut list = person.claude();
+    list.args(["mcp", "list"]);
+    let listed = succeeds(list);
+    let is_connected = |line: &str| line.starts_with("@scope/the fixture:") && line.ends_with("Connected");
+    assert!(listed.lines().any(is_connected), "{listed}");
 }
 
 #[test]
