@@ -32,6 +32,7 @@ pub struct UninstallArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct ImportArgs {
     /// Whose configuration.
     pub client: Kind,

@@ -16,6 +16,7 @@ pub struct Machine<'a> {
 
 /// What an import was asked for, beside its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option or a fact of its own")]
 pub struct Asked {
     pub client: Kind,
     /// The entry stands in a project's file, which others write, too.

@@ -137,13 +137,13 @@ impl Files<'_> {
         is_path: bool,
     ) -> Result<Option<String>, String> {
         match begin {
-            Begin::Root => self.at(text, PathBuf::from(text), template(text), whose, is_path)?,
+            Begin::Root => self.at(text, Path::new(text), template(text), whose, is_path)?,
             Begin::Home(length) => {
                 let Some(home) = self.machine.home() else { return Ok(None) };
                 let rest = &text[*length..];
                 let path = home.join(rest.trim_start_matches('/'));
                 let new = format!("${{HOME}}{rest}");
-                self.at(text, path, format!("${{HOME}}{}", template(rest)), whose, true)?;
+                self.at(text, &path, format!("${{HOME}}{}", template(rest)), whose, true)?;
                 if new != text {
                     self.notes.push(format!(
                         "`{text}` is written as `{new}`: without a shell nobody else puts your home there"
@@ -157,19 +157,13 @@ impl Files<'_> {
                 let value = (self.machine.lookup)(name).filter(|value| !value.is_empty()).or(default.clone());
                 match value {
                     _ if ["CLAUDE_PROJECT_DIR", "PWD"].contains(&name.as_str()) => {
-                        self.here(&format!(".{rest}"), whose)?
+                        self.here(&format!(".{rest}"), whose)?;
                     }
                     Some(value) if value.starts_with('/') => {
-                        self.at(
-                            text,
-                            PathBuf::from(format!("{value}{rest}")),
-                            template(text),
-                            whose,
-                            is_path,
-                        )?;
+                        self.at(text, Path::new(&format!("{value}{rest}")), template(text), whose, is_path)?;
                     }
                     Some(value) if value == "." || value.starts_with("./") => {
-                        self.here(&format!("{value}{rest}"), whose)?
+                        self.here(&format!("{value}{rest}"), whose)?;
                     }
                     // Claude Code sets them for what its plugins start.
                     None if name.starts_with("CLAUDE_PLUGIN_") => self.plugin(name, whose),
@@ -199,7 +193,7 @@ impl Files<'_> {
     fn here(&mut self, text: &str, whose: &str) -> Result<(), String> {
         if let Some(cwd) = &self.cwd {
             let path = cwd.join(text.strip_prefix("./").unwrap_or(text).trim_end_matches('.'));
-            return self.at(text, path.clone(), template(&path.to_string_lossy()), whose, true);
+            return self.at(text, &path, template(&path.to_string_lossy()), whose, true);
         }
         if Path::new(text).components().any(|part| part.as_os_str() == "..") {
             self.notes.push(format!(
@@ -219,7 +213,7 @@ impl Files<'_> {
     fn at(
         &mut self,
         text: &str,
-        path: PathBuf,
+        path: &Path,
         source: String,
         whose: &str,
         is_path: bool,
