@@ -26,15 +26,13 @@ const TELLING: [&str; 22] = [
     "can only run",
 ];
 
-/// Lines that hold for any failure, and the frames of stacks.
-const NOISE: [&str; 14] = [
+/// Lines that hold for any failure.
+const NOISE: [&str; 12] = [
     "npm warn",
     "npm notice",
     "npm error a complete log",
     "npm error path",
     "npm error errno",
-    "at ",
-    "file \"",
     "node:internal",
     "node.js v",
     "^",
@@ -43,11 +41,16 @@ const NOISE: [&str; 14] = [
     "throw ",
     "require stack",
 ];
+/// A stack's frames, which are indented.
+const FRAMES: [&str; 2] = ["at ", "file \""];
 
 /// Whether a line says no more than that something has failed.
 pub fn is_noise(line: &str) -> bool {
-    let line = line.trim_start().to_ascii_lowercase();
-    NOISE.iter().any(|noise| line.starts_with(noise)) || !line.contains(|c: char| c.is_alphanumeric())
+    let text = line.trim_start().to_ascii_lowercase();
+    let is_frame = text.len() < line.len() && FRAMES.iter().any(|frame| text.starts_with(frame));
+    is_frame
+        || NOISE.iter().any(|noise| text.starts_with(noise))
+        || !text.contains(|c: char| c.is_alphanumeric())
 }
 
 /// Whether a line looks like the reason of a failure.
@@ -254,9 +257,13 @@ mod tests {
 
     #[test]
     fn the_lines_that_say_why_are_told_from_the_others() {
-        for line in
-            ["Error: Cannot find module 'x'", "npm error code E404", "API_KEY is required", "panic: boom"]
-        {
+        for line in [
+            "at least one key is required",
+            "Error: Cannot find module 'x'",
+            "npm error code E404",
+            "API_KEY is required",
+            "panic: boom",
+        ] {
             assert!(is_telling(line), "{line}");
         }
         for line in [

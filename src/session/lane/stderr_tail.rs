@@ -85,7 +85,8 @@ impl StderrTail {
     /// The beginnings of its lines that explain an end, in one, without what `redactor` hides: the last ones, and before them
     /// the first reasons of one that ended `at_once`.
     pub(super) fn words(&self, at_once: bool, redactor: &Redactor) -> String {
-        let shown = |line: &str| redactor.text(line).chars().take(KEPT_LENGTH).collect::<String>();
+        let shown =
+            |line: &str| redactor.text(line).trim_start().chars().take(KEPT_LENGTH).collect::<String>();
         self.chosen(at_once).into_iter().map(|(_, line)| shown(line)).collect::<Vec<_>>().join(" | ")
     }
 
@@ -145,11 +146,11 @@ mod tests {
         let none = Redactor::new([]);
         assert_eq!(
             tail.words(true, &none),
-            "Error: Cannot find module '/app/x.js' |   code: 'MODULE_NOT_FOUND', | bye"
+            "Error: Cannot find module '/app/x.js' | code: 'MODULE_NOT_FOUND', | bye"
         );
         assert_eq!(
             tail.words(false, &none),
-            "  code: 'MODULE_NOT_FOUND', | bye",
+            "code: 'MODULE_NOT_FOUND', | bye",
             "what was said hours ago is no reason"
         );
         assert_eq!(tail.next(true), None);
