@@ -4,14 +4,17 @@
 //! It goes on after its berth has ended; the next berth waits for it and makes its result the image. The container's
 //! name is the lock. Any berth can do each step, and can repeat it. Nothing is kept outside the daemon.
 
+mod cause;
 mod container;
 pub mod cyclonedx;
+mod ground;
 pub mod packages;
 mod recipe;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::config::{Daemon, Recipe};
@@ -21,7 +24,9 @@ use crate::dock::docker::{Container, DockerError, Engine, Image};
 use crate::dock::labels::LABEL_BAKE;
 use crate::docker_cli::{DockerCli, Proxies};
 use crate::failure::{Code, Explain, chain};
+use cause::Cause;
 pub use container::sweep;
+use ground::Ground;
 
 const LABEL_PACKAGE: &str = "io.mcp-berth.package";
 pub(crate) const LABEL_PACKAGE_VERSION: &str = "io.mcp-berth.package-version";
@@ -45,9 +50,13 @@ pub enum BakeError {
     Base { package: String, source: Box<ImageError> },
     #[error("cannot bake `{package}`: cannot read `{}`, the `ca` of [bake]", path.display())]
     Ca { package: String, path: PathBuf, source: std::io::Error },
-    /// `log` is what the installation said last.
+    /// `log` is what the installation said of its failure, and what it said last.
     #[error("cannot bake `{package}`: {log}")]
-    Install { package: String, log: String },
+    Install { package: String, log: String, cause: Cause },
+    #[error("cannot bake `{package}`: it needs a compiler or git, and `{base}` took none: {log}")]
+    Tools { package: String, base: String, log: String },
+    #[error("the daemon has no image `{base}`")]
+    NoBase { base: String },
     #[error("cannot bake `{package}`: the installation takes longer than {after:?}")]
     TooLong { package: String, after: Duration },
     #[error("cannot bake `{package}`: the installation needs more than {bytes} bytes of memory")]
@@ -59,19 +68,9 @@ pub enum BakeError {
 }
 
 impl BakeError {
-    /// Whether the registry answered that there is no such package, version or program.
-    fn is_unknown(&self) -> bool {
-        const SAYINGS: [&str; 8] = [
-            "E404",
-            "is not in this registry",
-            "ETARGET",
-            "EINVALIDTAGNAME",
-            "not found in the package registry",
-            "there is no version of",
-            "has no program",
-            "have no program",
-        ];
-        matches!(self, Self::Install { log, .. } if SAYINGS.iter().any(|saying| log.contains(saying)))
+    /// An installation's failure; `log` is all that it said, `words` what is told of that.
+    fn failed(package: &str, log: &str, words: String) -> Self {
+        Self::Install { package: package.to_owned(), log: words, cause: Cause::of(log) }
     }
 }
 
@@ -83,7 +82,8 @@ impl Explain for BakeError {
                 Code::Configuration
             }
             Self::Base { source, .. } => source.code(),
-            error if error.is_unknown() => Code::Configuration,
+            Self::Install { cause, .. } => cause.code(),
+            Self::Tools { .. } => Code::Configuration,
             _ => Code::Unavailable,
         }
     }
@@ -93,16 +93,18 @@ impl Explain for BakeError {
             Self::Docker { source, .. } => return source.next(),
             Self::Base { source, .. } => format!("{}, or name another image in [bake]", source.next()?),
             Self::Ca { .. } => "correct `ca` in [bake]".to_owned(),
-            Self::Install { .. } if self.is_unknown() => "correct the package's name, version or program".to_owned(),
-            Self::Install { .. } => {
-                "check that the registry can be reached, or set `npm_registry`, `python_index`, `proxy` or `ca` in [bake]; \
-                 then type `berth bake`"
+            Self::Install { cause, .. } => cause.next().to_owned(),
+            Self::Tools { .. } => {
+                "name an image that has a compiler and git as the server's `base`, and type `berth bake`"
                     .to_owned()
             }
+            Self::NoBase { .. } => "type `berth up`".to_owned(),
             Self::TooLong { .. } => "raise `time` in [bake], and type `berth bake`".to_owned(),
             Self::Memory { .. } => "raise `memory` in [bake], and type `berth bake`".to_owned(),
             Self::Odd { .. } => "check the package's scripts before you trust it".to_owned(),
-            Self::Changed { .. } => "find out why it changed; `berth bake --pin` accepts the new digest".to_owned(),
+            Self::Changed { .. } => {
+                "find out why it changed; `berth bake --pin` accepts the new digest".to_owned()
+            }
         };
         Some(next)
     }
@@ -172,12 +174,27 @@ impl Oven<'_> {
         let title = format!("`{package}` with {}", recipe.package.runner.as_str());
         self.progress.say(&format!("baking {title}, once"));
         let task = self.progress.task(&format!("baking {title}"));
-        let mut looks = 0;
+        let (mut looks, mut ground) = (0, Ground::Git);
         loop {
             looks += 1;
-            let container = self.daemon.inspect(&recipe.container()).await.map_err(docker)?;
+            let container = match self.daemon.inspect(&recipe.container()).await.map_err(docker)? {
+                Some(container) => Some((Ground::Git, container)),
+                // Somebody else may have come that far.
+                None => {
+                    let other =
+                        self.daemon.inspect(&Ground::Compilers.container(recipe)).await.map_err(docker)?;
+                    other.map(|container| (Ground::Compilers, container))
+                }
+            };
             match container {
-                Some(container) => self.advance(recipe, &container, looks % LOOKS_A_CLOCK == 0).await?,
+                Some((on, container)) => {
+                    if self.advance(recipe, on, &container, looks % LOOKS_A_CLOCK == 0).await? == Step::Again
+                    {
+                        self.progress
+                            .say(&format!("{title} needs a compiler or git, and is baked with them"));
+                        ground = Ground::Compilers;
+                    }
+                }
                 // Somebody may have finished it in this moment.
                 None => match self.daemon.image(&recipe.image()).await.map_err(docker)? {
                     Some(image) if Some(&image.id) != former.as_ref() => {
@@ -189,19 +206,30 @@ impl Oven<'_> {
                         task.done(&format!("baked {title}: {}", baked.version));
                         return Ok(baked);
                     }
-                    _ => self.begin(recipe).await?,
+                    _ => self.begin(recipe, ground).await?,
                 },
             }
         }
     }
 
     /// Starts the installation; somebody else may be faster.
-    async fn begin(&self, recipe: &Recipe) -> Result<(), BakeError> {
+    async fn begin(&self, recipe: &Recipe, ground: Ground) -> Result<(), BakeError> {
+        let archive = container::archive(recipe, &self.proxies())?;
+        let base = self.ground(recipe, ground).await?;
+        self.launch(recipe, &ground.container(recipe), container::create_body(recipe, &base), archive).await
+    }
+
+    /// Makes and starts a container by a name that is a lock, with an archive unpacked at its root.
+    async fn launch(
+        &self,
+        recipe: &Recipe,
+        name: &str,
+        body: Value,
+        archive: Vec<u8>,
+    ) -> Result<(), BakeError> {
         let package = recipe.package.main();
         let docker = |source| BakeError::Docker { package: package.to_owned(), source };
-        let name = recipe.container();
-        let archive = container::archive(recipe, &self.proxies())?;
-        match self.daemon.create(&name, container::create_body(recipe)).await {
+        match self.daemon.create(name, body).await {
             Ok(_) => {}
             Err(error) if error.is_conflict() => return Ok(()),
             Err(error) if error.is_not_found() => return self.fetch_base(recipe).await,
@@ -209,8 +237,8 @@ impl Oven<'_> {
         }
         // Nobody but its creator puts files into it: they would come back after the installation has removed them.
         let started = async {
-            self.daemon.upload(&name, "/", archive).await?;
-            self.daemon.start(&name).await
+            self.daemon.upload(name, "/", archive).await?;
+            self.daemon.start(name).await
         };
         match started.await {
             // It took too long, and somebody else has given it up.
@@ -248,9 +276,18 @@ impl Oven<'_> {
     async fn advance(
         &self,
         recipe: &Recipe,
+        ground: Ground,
         found: &Container,
         look_at_clock: bool,
-    ) -> Result<(), BakeError> {
+    ) -> Result<Step, BakeError> {
+        if found.status == "exited" {
+            return self.finish(recipe, ground, found).await;
+        }
+        self.wait(recipe, found, look_at_clock).await.map(|()| Step::On)
+    }
+
+    /// Waits a little for a container that has not ended, and gives up one that takes too long.
+    async fn wait(&self, recipe: &Recipe, found: &Container, look_at_clock: bool) -> Result<(), BakeError> {
         let package = || recipe.package.main().to_owned();
         let docker = |source| BakeError::Docker { package: package(), source };
         match found.status.as_str() {
@@ -271,7 +308,6 @@ impl Oven<'_> {
                 }
                 Ok(())
             }
-            "exited" => self.finish(recipe, found).await,
             // It is being removed, or paused by somebody.
             _ => {
                 sleep(LOOK_EVERY).await;
@@ -281,12 +317,12 @@ impl Oven<'_> {
     }
 
     /// Makes the image of an installation that has ended, or says why it failed; the container goes in any case.
-    async fn finish(&self, recipe: &Recipe, ended: &Container) -> Result<(), BakeError> {
+    async fn finish(&self, recipe: &Recipe, ground: Ground, ended: &Container) -> Result<Step, BakeError> {
         let package = || recipe.package.main().to_owned();
         let docker = |source| BakeError::Docker { package: package(), source };
-        let log = match self.daemon.log_tail(&ended.id, 60).await {
+        let log = match self.daemon.log_tail(&ended.id, 400).await {
             // Somebody else has finished it.
-            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
+            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(Step::On),
             log => log.map_err(docker)?,
         };
         let result = container::Installed::find(&log).filter(|_| ended.exit_code == 0);
@@ -295,8 +331,14 @@ impl Oven<'_> {
             if ended.oom_killed {
                 return Err(BakeError::Memory { package: package(), bytes: recipe.bake.memory });
             }
-            let log = recipe.redact(&container::last_words(&log, ended.exit_code), &self.proxies());
-            return Err(BakeError::Install { package: package(), log });
+            let words = recipe.redact(&container::last_words(&log, ended.exit_code), &self.proxies());
+            let failed = BakeError::failed(&package(), &log, words);
+            if ground == Ground::Git
+                && matches!(&failed, BakeError::Install { cause, .. } if cause.needs_tools())
+            {
+                return Ok(Step::Again);
+            }
+            return Err(failed);
         };
         if let Some(what) = installed.odd() {
             self.daemon.remove(&ended.id).await.map_err(docker)?;
@@ -307,14 +349,31 @@ impl Oven<'_> {
             return Err(changed);
         }
         let image = recipe.image();
-        match self.daemon.commit(&ended.id, &image, installed.config(recipe)).await {
-            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
-            Err(error) => return Err(docker(error)),
+        let made = match ground {
+            Ground::Git => {
+                self.daemon.commit(&ended.id, &image, installed.config(recipe)).await.map_err(docker)
+            }
+            Ground::Compilers => self.copy(recipe, ended, &installed).await,
+        };
+        match made {
+            Err(BakeError::Docker { source, .. }) if source.is_not_found() || source.is_conflict() => {
+                return Ok(Step::On);
+            }
+            Err(error) => return Err(error),
             Ok(id) => {
                 // Whoever was at it at the same time has taken the name from ours.
                 self.daemon.remove_unnamed(&id).await.map_err(docker)?;
             }
         }
-        self.daemon.remove(&ended.id).await.map(drop).map_err(docker)
+        self.daemon.remove(&ended.id).await.map_err(docker)?;
+        Ok(Step::On)
     }
+}
+
+/// What an installation that has ended asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    On,
+    /// Once more, with compilers and git.
+    Again,
 }

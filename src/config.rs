@@ -49,7 +49,7 @@ pub use key::Key;
 pub use mount::{Mount, MountEntry, Unshared};
 pub use overrides::Overrides;
 pub use pinned::ChangedImage;
-pub use recipe::Recipe;
+pub use recipe::{Recipe, is_for_installation};
 pub use resolved::Resolved;
 pub use server::{EnvVar, Server};
 pub use settings::definition::{DefaultValue, Opt, Setting, Takes};

@@ -1,14 +1,18 @@
-//! Understands the command lines by which people start MCP servers today: `npx`, `uvx`, `docker run`, a script.
+//! Understands the command lines by which people start MCP servers today: `npx`, `uvx`, `uv run`, `docker run`, a script.
 //!
 //! Pure: it turns words into the keys of a `[servers.NAME]` table, which the configuration's own reader then reads. It
 //! looks nothing up. No message contains the value of a variable or an argument, because it may be a credential.
 
+mod deno;
 mod docker;
 mod flags;
+mod foreign;
 mod names;
 mod npx;
 mod package;
 mod script;
+mod shell;
+mod uv;
 mod uvx;
 
 use toml_edit::{Array, InlineTable, Table, Value};
@@ -16,10 +20,11 @@ use toml_edit::{Array, InlineTable, Table, Value};
 use crate::values::looks_secret;
 pub(crate) use names::template;
 pub use package::{Package, Runner, is_version};
+pub use script::project as project_of_script;
 
 /// What is understood, for the messages about what isn't.
-const UNDERSTOOD: &str = "berth understands `npx [-y] PACKAGE…`, `uvx PACKAGE…`, `docker run … IMAGE…`, and `node FILE…` or \
-                          `python FILE…` by the file's absolute path";
+const UNDERSTOOD: &str = "berth understands `npx [-y] PACKAGE…`, `uvx PACKAGE…`, `uv --directory FOLDER run …`, `docker run … IMAGE…`, \
+                          and `node FILE…`, `python FILE…` or `java -jar FILE…` by the file's absolute path";
 
 /// A command line that is understood. Its texts are templates, as in the configuration: `${NAME}` and `${NAME:-default}` are the
 /// client's variables, and any other `$` stands doubled.
@@ -62,6 +67,7 @@ pub enum Program {
 pub enum Runtime {
     Node,
     Python,
+    Java,
 }
 
 impl Runtime {
@@ -69,6 +75,7 @@ impl Runtime {
         match self {
             Self::Node => "node",
             Self::Python => "python3",
+            Self::Java => "java",
         }
     }
 }
@@ -89,7 +96,15 @@ impl RunnerError {
 
 /// Understands a command line, program first.
 pub fn parse(argv: &[String]) -> Result<Parsed, RunnerError> {
-    let mut parsed = understand(argv)?;
+    templated(understand(argv)?)
+}
+
+/// The same for a line that starts in a folder of this machine, by its absolute path or as a template.
+pub fn parse_in(folder: &str, argv: &[String]) -> Result<Parsed, RunnerError> {
+    templated(shell::within(folder, argv)?)
+}
+
+fn templated(mut parsed: Parsed) -> Result<Parsed, RunnerError> {
     if let Program::Package(package) = &mut parsed.program {
         package.args.iter_mut().for_each(|arg| *arg = template(arg));
     }
@@ -101,20 +116,20 @@ fn understand(argv: &[String]) -> Result<Parsed, RunnerError> {
     let Some((program, rest)) = argv.split_first() else {
         return Err(RunnerError::new("there is no command", UNDERSTOOD));
     };
+    if names::is_line(program) {
+        return Err(foreign::line());
+    }
     let second = rest.first().map_or("", String::as_str);
     let after = |n: usize| &rest[n.min(rest.len())..];
     match names::program(program).as_str() {
-        "npx" | "pnpx" => npx::parse("npx", rest),
-        "bunx" => npx::parse("bunx", rest),
-        "npm" if ["exec", "x"].contains(&second) => npx::parse_npm(after(1)),
-        "pnpm" | "yarn" if second == "dlx" => npx::parse("npx", after(1)),
-        "bun" if second == "x" => npx::parse("bunx", after(1)),
+        "npx" | "pnpx" => npx::parse("npx", rest).and_then(script::of_package),
+        "bunx" => npx::parse("bunx", rest).and_then(script::of_package),
+        "npm" if ["exec", "x"].contains(&second) => npx::parse_npm(after(1)).and_then(script::of_package),
+        "pnpm" | "yarn" if second == "dlx" => npx::parse("npx", after(1)).and_then(script::of_package),
+        "bun" if second == "x" => npx::parse("bunx", after(1)).and_then(script::of_package),
+        "deno" => deno::parse(rest),
         "uvx" => uvx::parse(rest),
-        "uv" if second == "tool" && rest.get(1).is_some_and(|word| word == "run") => uvx::parse(after(2)),
-        "uv" if second == "run" => Err(RunnerError::new(
-            "`uv run` works in a project's folder, with the packages of this machine",
-            "where the project is on PyPI use `uvx PACKAGE`, else build an image of it and name that as `image`",
-        )),
+        "uv" => uv::parse(rest),
         "pipx" if second == "run" => uvx::parse_pipx(after(1)),
         "docker" | "podman" if second == "run" => docker::parse(program, after(1)),
         "docker" | "podman" if second == "container" && rest.get(1).is_some_and(|word| word == "run") => {
@@ -123,10 +138,12 @@ fn understand(argv: &[String]) -> Result<Parsed, RunnerError> {
         engine @ ("docker" | "podman") => Err(docker::other(engine, second)),
         "node" | "nodejs" => script::node(rest),
         name if names::is_python(name) => script::python(rest),
+        "java" => script::java(rest),
+        "bash" | "sh" | "zsh" | "dash" | "ash" => shell::parse(rest),
         // What Windows needs before a script such as npx.
         "cmd" if second.eq_ignore_ascii_case("/c") => understand(after(1)),
         "env" => env(rest),
-        _ => Err(RunnerError::new(format!("`{program}` is no runner that berth knows"), UNDERSTOOD)),
+        name => Err(foreign::refused(name, rest)),
     }
 }
 
@@ -135,7 +152,14 @@ pub fn parse_words(runner: Runner, words: &[String]) -> Result<Package, RunnerEr
     let parsed = match runner {
         Runner::Npx => npx::parse("npx", words)?,
         Runner::Uvx => uvx::parse(words)?,
+        Runner::Uv => uv::project(words)?,
     };
+    if let Some((name, _)) = parsed.env.first() {
+        return Err(RunnerError::new(
+            format!("`{}` gives the server a variable", runner.as_str()),
+            format!("write `{name}` into the server's `env`"),
+        ));
+    }
     match parsed.program {
         Program::Package(package) => Ok(package),
         _ => Err(RunnerError::new("there is no package", UNDERSTOOD)),

@@ -30,11 +30,11 @@ const RESULT: &str = "berth-baked ";
 const ABANDONED: i64 = 600;
 
 /// The body of `POST /containers/create`.
-pub(super) fn create_body(recipe: &Recipe) -> Value {
+pub(super) fn create_body(recipe: &Recipe, base: &str) -> Value {
     let (_, arguments) = recipe.script();
     let bake = &recipe.bake;
     json!({
-        "Image": recipe.base(),
+        "Image": base,
         "Entrypoint": ["/bin/sh", format!("/{FOLDER}/tmp/install.sh")],
         "Cmd": arguments,
         "User": USER,
@@ -53,8 +53,33 @@ pub(super) fn create_body(recipe: &Recipe) -> Value {
     })
 }
 
+/// The body for the container that adds tools to a base image: as root, and with what a distribution's installer needs.
+pub(super) fn tools_body(recipe: &Recipe, base: &str, image: &str, tools: &str) -> Value {
+    let mut body = create_body(recipe, base);
+    body["Cmd"] = json!([tools]);
+    body["User"] = json!("0:0");
+    body["Labels"] = json!(labels::of_container(&[(LABEL_BAKE, image)]));
+    body["HostConfig"]["CapAdd"] = json!(["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"]);
+    body
+}
+
+/// What is unpacked in that container.
+pub(super) fn tools_archive(recipe: &Recipe, proxies: &Proxies) -> Result<Vec<u8>, BakeError> {
+    packed(recipe, include_str!("tools.sh"), &[], proxies)
+}
+
 /// What is unpacked at the root of the container before it starts. The temporary folder is gone from the image.
 pub(super) fn archive(recipe: &Recipe, proxies: &Proxies) -> Result<Vec<u8>, BakeError> {
+    let files: Vec<_> = recipe.files.iter().map(|(name, text)| (*name, text.as_slice())).collect();
+    packed(recipe, recipe.script().0, &files, proxies)
+}
+
+fn packed(
+    recipe: &Recipe,
+    script: &str,
+    files: &[(&str, &[u8])],
+    proxies: &Proxies,
+) -> Result<Vec<u8>, BakeError> {
     let mut env = recipe.env(proxies);
     let mut ca = None;
     if let Some(path) = &recipe.bake.ca {
@@ -65,7 +90,7 @@ pub(super) fn archive(recipe: &Recipe, proxies: &Proxies) -> Result<Vec<u8>, Bak
             let _ = writeln!(env, "export {name}={CA}");
         }
     }
-    let packed = pack(recipe.script().0, &env, ca.as_deref()).map_err(|error| BakeError::Docker {
+    let packed = pack(script, &env, files, ca.as_deref()).map_err(|error| BakeError::Docker {
         package: recipe.package.main().to_owned(),
         source: DockerError::broken("pack", "the installation", error),
     })?;
@@ -75,7 +100,7 @@ pub(super) fn archive(recipe: &Recipe, proxies: &Proxies) -> Result<Vec<u8>, Bak
 /// Node's, OpenSSL's with Python and uv, and that of Python's `requests`.
 const CA_VARIABLES: [&str; 3] = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"];
 
-fn pack(script: &str, env: &str, ca: Option<&[u8]>) -> std::io::Result<Vec<u8>> {
+fn pack(script: &str, env: &str, files: &[(&str, &[u8])], ca: Option<&[u8]>) -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut entry = |kind, path: &str, mode, content: &[u8]| {
         let mut header = tar::Header::new_gnu();
@@ -91,6 +116,12 @@ fn pack(script: &str, env: &str, ca: Option<&[u8]>) -> std::io::Result<Vec<u8>> 
     entry(tar::EntryType::Directory, &format!("{FOLDER}/tmp/"), 0o700, &[])?;
     entry(tar::EntryType::Regular, &format!("{FOLDER}/tmp/install.sh"), 0o600, script.as_bytes())?;
     entry(tar::EntryType::Regular, &format!("{FOLDER}/tmp/env"), 0o600, env.as_bytes())?;
+    if !files.is_empty() {
+        entry(tar::EntryType::Directory, &format!("{FOLDER}/tmp/project/"), 0o700, &[])?;
+    }
+    for (name, text) in files {
+        entry(tar::EntryType::Regular, &format!("{FOLDER}/tmp/project/{name}"), 0o600, text)?;
+    }
     if let Some(ca) = ca {
         entry(tar::EntryType::Regular, &format!("{FOLDER}/ca.pem"), 0o644, ca)?;
     }
@@ -172,7 +203,11 @@ pub(super) fn last_words(log: &str, exit_code: i64) -> String {
     if lines.is_empty() {
         return format!("the installation ended with exit code {exit_code}, and said nothing");
     }
-    let text = lines[lines.len().saturating_sub(6)..].join(" | ");
+    let last = lines.len().saturating_sub(6);
+    // What tells the cause may stand long before.
+    let first = super::Cause::of(log).line(log).map(bare).filter(|line| !lines[last..].contains(line));
+    let first = first.map(|line| line.chars().take(300).collect::<String>() + " | … | ").unwrap_or_default();
+    let text = first + &lines[last..].join(" | ");
     text.chars().filter(|c| !c.is_control()).take(1200).collect()
 }
 
@@ -208,7 +243,7 @@ mod tests {
 
     #[test]
     fn an_installation_has_no_privileges_and_its_container_no_credentials() {
-        let body = create_body(&recipe());
+        let body = create_body(&recipe(), "base");
         let host = &body["HostConfig"];
         assert_eq!(host["CapDrop"], json!(["ALL"]));
         assert_eq!(host["SecurityOpt"], json!(["no-new-privileges=true"]));
@@ -236,7 +271,7 @@ mod tests {
         }
         let expected = ["opt/berth/", "opt/berth/tmp/", "opt/berth/tmp/install.sh", "opt/berth/tmp/env"];
         assert_eq!(found, expected);
-        for script in [include_str!("npx.sh"), include_str!("uvx.sh")] {
+        for script in [include_str!("npx.sh"), include_str!("uvx.sh"), include_str!("uv.sh")] {
             assert!(script.contains(". \"$home/tmp/env\""), "{script}");
             assert!(
                 script.contains("rmSync(`${home}/tmp`") || script.contains("rmtree(f'{home}/tmp'"),
@@ -290,10 +325,37 @@ mod tests {
                    npm error 404\nnpm ERR! A complete log of this run can be found in: /x\n";
         assert_eq!(last_words(log, 1), "1 | 2 | 3 | code E404 | '@a/b@1' is not in this registry.");
         assert_eq!(last_words("\n", 3), "the installation ended with exit code 3, and said nothing");
-        let error = BakeError::Install { package: "a".to_owned(), log: last_words(log, 1) };
+        let failed = |log: &str| BakeError::failed("a", log, last_words(log, 1));
+        let error = failed(log);
         assert_eq!(error.code(), crate::failure::Code::Configuration);
         assert_eq!(error.next().as_deref(), Some("correct the package's name, version or program"));
-        let error = BakeError::Install { package: "a".to_owned(), log: "ECONNREFUSED".to_owned() };
+        let error = failed("ECONNREFUSED");
         assert_eq!(error.code(), crate::failure::Code::Unavailable);
+        let long = format!("error: command 'gcc' failed: No such file\n{}", "hint: a\nhint: b\n".repeat(20));
+        let said = last_words(&long, 1);
+        assert!(said.starts_with("error: command 'gcc' failed: No such file | … | hint: "), "{said}");
+    }
+
+    #[test]
+    fn a_project_brings_the_files_of_its_packages() {
+        let mut recipe = recipe();
+        recipe.files.insert("uv.lock", b"version = 1".to_vec());
+        let packed = archive(&recipe, &Proxies::default()).unwrap();
+        let mut tar = tar::Archive::new(&packed[..]);
+        let paths: Vec<String> = tar
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        assert!(paths.contains(&"opt/berth/tmp/project/uv.lock".to_owned()), "{paths:?}");
+    }
+
+    #[test]
+    fn tools_are_added_by_root_and_without_a_credential() {
+        let body = tools_body(&recipe(), "base", "image", "git");
+        assert_eq!((&body["User"], &body["Cmd"]), (&json!("0:0"), &json!(["git"])));
+        assert_eq!(body["HostConfig"]["CapDrop"], json!(["ALL"]));
+        assert!(!body["HostConfig"]["CapAdd"].to_string().contains("SYS_"), "{body}");
+        assert!(!body.to_string().contains("hunter2"));
     }
 }

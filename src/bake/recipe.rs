@@ -25,10 +25,23 @@ impl Recipe {
                 (include_str!("npx.sh"), [program].into_iter().chain(packages.iter().cloned()).collect())
             }
             Runner::Uvx => {
-                let program = program.clone().unwrap_or_else(|| self.package.bare().to_owned());
+                // Of a repository the only program, or the one that is called as its package.
+                let own = if self.package.main().starts_with("git+") { "" } else { self.package.bare() };
+                let program = program.clone().unwrap_or_else(|| own.to_owned());
                 let python = python.clone().unwrap_or_default();
                 let packages = packages.iter().map(|package| requirement(package));
                 (include_str!("uvx.sh"), [program, python].into_iter().chain(packages).collect())
+            }
+            Runner::Uv => {
+                let program = program.clone().unwrap_or_default();
+                let python = python.clone().unwrap_or_default();
+                let folder = self.package.main().to_owned();
+                let with = packages.iter().skip(1).map(|package| requirement(package));
+                let options = std::iter::once("--".to_owned()).chain(self.package.options.iter().cloned());
+                (
+                    include_str!("uv.sh"),
+                    [program, python, folder].into_iter().chain(with).chain(options).collect(),
+                )
             }
         }
     }
@@ -44,6 +57,15 @@ impl Recipe {
                 let _ = writeln!(env, "export {name}='{value}'");
             }
         };
+        // Those of [bake] go before the server's own.
+        let settled = |name: &str| match name.to_ascii_lowercase().as_str() {
+            "npm_config_registry" => bake.npm_registry.is_some(),
+            "uv_index_url" | "uv_default_index" | "pip_index_url" => bake.python_index.is_some(),
+            name => name.ends_with("_proxy") && bake.proxy.is_some(),
+        };
+        for (name, value) in self.env.iter().filter(|(name, _)| !settled(name)) {
+            set(&[name], Some(value));
+        }
         set(&["npm_config_registry"], bake.npm_registry.as_deref());
         set(&["UV_DEFAULT_INDEX"], bake.python_index.as_deref());
         let proxies = proxies.clone().or(Proxies::of(bake.proxy.as_deref(), bake.no_proxy.as_deref()));
@@ -73,7 +95,7 @@ impl Recipe {
 /// As uv installs it: `NAME@VERSION` is `uvx`'s own way to write `NAME==VERSION`.
 fn requirement(package: &str) -> String {
     match package.split_once('@') {
-        Some((name, _)) if name.contains("://") => package.to_owned(),
+        Some(_) if package.contains("://") => package.to_owned(),
         Some((name, "latest")) => name.to_owned(),
         Some((name, version)) => format!("{name}=={version}"),
         None => package.to_owned(),
@@ -107,6 +129,23 @@ mod tests {
         assert_eq!(uvx("--with c@2 a@latest -x"), ["a", "", "a", "c==2"]);
         assert_eq!(uvx("--python 3.12 --from a[x]@1 tool"), ["tool", "3.12", "a[x]==1"]);
         assert_eq!(uvx("--from git+https://h/x@v1 y")[2], "git+https://h/x@v1");
+        assert_eq!(uvx("y@git+https://h/x@v1")[2], "y @ git+https://h/x@v1");
+        assert_eq!(uvx("git+https://h/x")[0], "", "whichever it has");
+        let project = of_line(Runner::Uv, "--directory /d run --with c@2 --extra e server.py").script().1;
+        assert_eq!(project, ["python", "", "/d", "c==2", "--", "--extra", "e"]);
+        let told = |recipe: Recipe, name: &str, value: &str| {
+            recipe.with_env([(name.to_owned(), value.to_owned())].into()).env(&Proxies::default())
+        };
+        assert_eq!(
+            told(npx("a"), "PUPPETEER_SKIP_DOWNLOAD", "it's"),
+            "export PUPPETEER_SKIP_DOWNLOAD='it'\\''s'\n"
+        );
+        let mut recipe = npx("a");
+        recipe.bake.npm_registry = Some("https://r/".to_owned());
+        assert_eq!(
+            told(recipe, "NPM_CONFIG_REGISTRY", "https://evil"),
+            "export npm_config_registry='https://r/'\n"
+        );
         let mut recipe = npx("a");
         let none = Proxies::default();
         assert_eq!(recipe.env(&none), "");

@@ -1,4 +1,4 @@
-# Installs Python packages under /opt/berth. Arguments: the program, Python's version or an empty word, then the packages, the
+# Installs Python packages under /opt/berth. Arguments: the program or an empty word, Python's version or an empty word, then the packages, the
 # main one first.
 set -eu
 umask 022
@@ -20,6 +20,10 @@ for tool in "$home"/tools/*/; do
     PROGRAM="$program" "$tool/bin/python" - "$(basename "$tool")" <<'END'
 import hashlib, importlib.metadata, json, os, shutil, sys
 home, program, name = '/opt/berth', os.environ['PROGRAM'], sys.argv[1]
+if not program:
+    # The only program, or the one that is called as its package.
+    names = sorted(os.listdir(f'{home}/bin'))
+    program = names[0] if len(names) == 1 else name
 paths = [f'{home}/bin/{program}', f'{home}/tools/{name}/bin/{program}']
 path = next((path for path in paths if os.access(path, os.X_OK)), None)
 if path is None:

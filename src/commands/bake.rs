@@ -164,7 +164,7 @@ async fn pin(
         oven.progress.say(&format!("`{}` has no version that could be pinned", recipe.package.main()));
         return Ok(());
     };
-    let name = Recipe::new(&pinned, &config.bake).image();
+    let name = recipe.of(&pinned).image();
     if name != baked.image {
         oven.daemon.tag(&baked.image, &name).await.map_err(Failure::from)?;
     }

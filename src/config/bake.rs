@@ -21,6 +21,8 @@ pub struct Bake {
     pub node: String,
     /// The image with Python and uv.
     pub uv: String,
+    /// The image with a Java runtime.
+    pub java: String,
     /// Instead of npm's own.
     pub npm_registry: Option<String>,
     /// Instead of `PyPI`.
@@ -38,12 +40,17 @@ pub struct Bake {
 }
 
 /// The keys of the table.
-pub const KEYS: [Key; 10] = [
+pub const KEYS: [Key; 11] = [
     Key::new("node", DefaultValue::Value("\"node:22-slim\""), "the image with Node and npm"),
     Key::new(
         "uv",
         DefaultValue::Value("\"ghcr.io/astral-sh/uv:python3.13-bookworm-slim\""),
-        "the image with Python and uv; `git+https://` packages need an image with git",
+        "the image with Python and uv",
+    ),
+    Key::new(
+        "java",
+        DefaultValue::Value("\"eclipse-temurin:21-jre\""),
+        "the image with a Java runtime, for `java -jar FILE`",
     ),
     Key::new("npm_registry", DefaultValue::Words("the public registry"), "a mirror"),
     Key::new("python_index", DefaultValue::Words("the public index"), "a mirror"),
@@ -68,6 +75,7 @@ impl Default for Bake {
         Self {
             node: "node:22-slim".to_owned(),
             uv: "ghcr.io/astral-sh/uv:python3.13-bookworm-slim".to_owned(),
+            java: "eclipse-temurin:21-jre".to_owned(),
             npm_registry: None,
             python_index: None,
             proxy: None,
@@ -87,6 +95,7 @@ impl Bake {
         let bake = Self {
             node: section.take("node")?.map_or(default.node, Image::into_inner),
             uv: section.take("uv")?.map_or(default.uv, Image::into_inner),
+            java: section.take("java")?.map_or(default.java, Image::into_inner),
             npm_registry: url(section.take_quietly("npm_registry")?),
             python_index: url(section.take_quietly("python_index")?),
             proxy: url(section.take_quietly("proxy")?),
@@ -104,7 +113,7 @@ impl Bake {
     pub fn base(&self, runner: Runner) -> &str {
         match runner {
             Runner::Npx => &self.node,
-            Runner::Uvx => &self.uv,
+            Runner::Uvx | Runner::Uv => &self.uv,
         }
     }
 
@@ -113,6 +122,7 @@ impl Bake {
         match runtime {
             Runtime::Node => &self.node,
             Runtime::Python => &self.uv,
+            Runtime::Java => &self.java,
         }
     }
 
@@ -120,7 +130,7 @@ impl Bake {
     pub fn registry(&self, runner: Runner) -> Option<&str> {
         match runner {
             Runner::Npx => self.npm_registry.as_deref(),
-            Runner::Uvx => self.python_index.as_deref(),
+            Runner::Uvx | Runner::Uv => self.python_index.as_deref(),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::key::Key;
 use super::overrides::Overrides;
 use super::pinned::read_digests;
 use super::reader::{Item, Section};
+use super::recipe::of_server;
 use super::server::Server;
 use super::settings::Settings;
 use super::settings::definition::DefaultValue;
@@ -17,14 +18,24 @@ use crate::runner::{self, Package, Runner};
 use crate::values::{Image, Lookup, Template, looks_secret};
 
 /// The keys that say so; each server has its own.
-pub const KEYS: [Key; 7] = [
-    Key::new("image", DefaultValue::Words(""), "required, unless `npx` or `uvx` is set"),
+pub const KEYS: [Key; 9] = [
+    Key::new("image", DefaultValue::Words(""), "required, unless `npx`, `uvx` or `uv` is set"),
     Key::new(
         "npx",
         DefaultValue::Words(""),
         "instead of `image`: an npm package as behind `npx -y`, with its arguments; a text or a list",
     ),
     Key::new("uvx", DefaultValue::Words(""), "instead of `image`: a Python package as behind `uvx`"),
+    Key::new(
+        "uv",
+        DefaultValue::Words(""),
+        "instead of `image`: a project as behind `uv`, as in `--directory FOLDER run PROGRAM`",
+    ),
+    Key::new(
+        "base",
+        DefaultValue::Words("that of [bake]"),
+        "the image that the package is installed on, for one that needs more than a runtime, such as a browser",
+    ),
     Key::new("command", DefaultValue::Words("the image's"), "the program to run"),
     Key::new(
         "args",
@@ -50,8 +61,11 @@ pub(super) fn read_server(
     bake: &Bake,
 ) -> Result<Server, ConfigError> {
     let image = section.take::<Image>("image")?;
-    let npx = read_package(&mut section, "npx", Runner::Npx)?;
-    let uvx = read_package(&mut section, "uvx", Runner::Uvx)?;
+    let mut packages = Vec::new();
+    for runner in [Runner::Npx, Runner::Uvx, Runner::Uv] {
+        packages.extend(read_package(&mut section, runner)?);
+    }
+    let base = section.take::<Image>("base")?.map(Image::into_inner);
     let command = section.take_list::<String>("command")?;
     let args = section.take_item("args").map(|item| read_args(&item)).transpose()?;
     let integrity = section.take::<String>("integrity")?;
@@ -59,20 +73,23 @@ pub(super) fn read_server(
     let overrides = Overrides::read(&mut section, every_setting())?;
     // Before what is missing: `imgae` explains both.
     section.finish()?;
-    let (image, recipe, package_args) = match (image, npx.or(uvx.clone()), uvx) {
-        (Some(image), None, _) => (image.into_inner(), None, None),
-        (None, Some(package), uvx) if uvx.is_none() || uvx.as_ref() == Some(&package) => {
-            let recipe = Recipe { integrity: integrity.clone(), ..Recipe::new(&package, bake) };
-            (recipe.image(), Some(Arc::new(recipe)), Some(package.args))
+    let mut settings = defaults.clone();
+    settings.apply(&overrides);
+    let (image, recipe, package_args) = match (image, packages.as_slice()) {
+        (Some(image), []) => (image.into_inner(), None, None),
+        (None, [package]) => {
+            let recipe = Recipe::new(package, bake).with_env(of_server(settings.env.values()));
+            let recipe = Recipe { integrity: integrity.clone(), base: base.clone(), ..recipe };
+            (recipe.image(), Some(Arc::new(recipe)), Some(package.args.clone()))
         }
-        (None, None, _) => {
-            return Err(section
-                .error("`image` is missing")
-                .with_hint("a server needs an image, or the package that it is baked from: `npx` or `uvx`"));
+        (None, []) => {
+            return Err(section.error("`image` is missing").with_hint(
+                "a server needs an image, or the package that it is baked from: `npx`, `uvx` or `uv`",
+            ));
         }
         _ => {
             return Err(section
-                .error("`image`, `npx` and `uvx` exclude each other")
+                .error("`image`, `npx`, `uvx` and `uv` exclude each other")
                 .with_hint("keep one of them"));
         }
     };
@@ -80,6 +97,11 @@ pub(super) fn read_server(
         return Err(section
             .error("`integrity` needs `npx` or `uvx`")
             .with_hint("write `digest` for an image; `berth bake --pin` finds it"));
+    }
+    if recipe.is_none() && base.is_some() {
+        return Err(section
+            .error("`base` needs `npx`, `uvx` or `uv`")
+            .with_hint("a server with `image` is installed on nothing: remove `base`"));
     }
     if recipe.is_some() && digests.is_some() {
         return Err(section
@@ -98,13 +120,11 @@ pub(super) fn read_server(
     }
     if args.is_some() && recipe.is_some() {
         return Err(section
-            .error("`args` cannot be used with `npx` or `uvx`")
-            .with_hint("write the arguments after the package"));
+            .error("`args` cannot be used with a package")
+            .with_hint("write the arguments after the package, in `npx`, `uvx` or `uv`"));
     }
     // A package's image has no CMD that could stand for arguments.
     let args = args.or(package_args.filter(|_| command.is_none()));
-    let mut settings = defaults.clone();
-    settings.apply(&overrides);
     let server =
         Server { name, image, digests: digests.unwrap_or_default(), command, args, recipe, settings };
     server.check()?;
@@ -136,11 +156,8 @@ impl Server {
     }
 }
 
-fn read_package(
-    section: &mut Section,
-    key: &'static str,
-    runner: Runner,
-) -> Result<Option<Package>, ConfigError> {
+fn read_package(section: &mut Section, runner: Runner) -> Result<Option<Package>, ConfigError> {
+    let key = runner.as_str();
     let Some(item) = section.take_item(key) else { return Ok(None) };
     let words = item.words()?;
     let package = runner::parse_words(runner, &words)
@@ -198,6 +215,13 @@ mod tests {
         assert_eq!(everything, server("npx = [\"@a/b@1\", \"--port\", \"${PORT:-1}\"]\nmemory = \"64m\""));
         let time = server("uvx = \"time==1\"\nintegrity = \"sha256-x\"");
         assert_eq!(time.recipe.unwrap().integrity.as_deref(), Some("sha256-x"));
+        assert_eq!(server("npx = \"b\"\nbase = \"chrome:1\"").recipe.unwrap().base(), "chrome:1");
+        let told =
+            server("npx = \"b\"\nenv = { PUPPETEER_SKIP_DOWNLOAD = \"1\", A = \"2\" }").recipe.unwrap();
+        assert_eq!(told.env, [("PUPPETEER_SKIP_DOWNLOAD".to_owned(), "1".to_owned())].into());
+        let project = server("uv = \"--directory /d run -q --with c server.py --x\"");
+        assert_eq!(project.args.as_deref().unwrap(), ["/d/server.py", "--x"]);
+        assert_eq!(project.recipe.unwrap().package.words().join(" "), "--directory /d run --with c python");
         let own = server("npx = \"b\"\ncommand = [\"sh\"]");
         assert_eq!((own.args, own.command.unwrap()), (None, vec!["sh".to_owned()]));
     }
@@ -209,9 +233,10 @@ mod tests {
             "image = \"i\"\nuvx = \"a\"",
             "npx = \"a\"\nuvx = \"a\"",
             "npx = \"a\"\nuvx = \"b\"",
+            "uvx = \"b\"\nuv = \"--directory /d run x\"",
         ] {
             assert!(
-                error(text).contains("`image`, `npx` and `uvx` exclude each other"),
+                error(text).contains("`image`, `npx`, `uvx` and `uv` exclude each other"),
                 "{text}: {}",
                 error(text)
             );
@@ -220,8 +245,9 @@ mod tests {
             error("memory = \"1g\"")
                 .contains("`image` is missing in [servers.a]; a server needs an image, or")
         );
+        assert!(error("image = \"i\"\nbase = \"x\"").contains("`base` needs `npx`, `uvx` or `uv`"));
         assert!(error("image = \"i\"\nintegrity = \"x\"").contains("`integrity` needs `npx` or `uvx`"));
-        assert!(error("npx = \"a\"\nargs = []").contains("`args` cannot be used with `npx`"));
+        assert!(error("npx = \"a\"\nargs = []").contains("`args` cannot be used with a package"));
         assert!(parse("[defaults]\nnpx = \"a\"").unwrap_err().contains("`npx` is not allowed in [defaults]"));
     }
 
@@ -288,6 +314,6 @@ mod tests {
         assert_eq!((server.settings.memory, notes.len()), (64 << 20, 1));
         let error = line("docker run -e A img").unwrap().0.resolve_env(&|_| None).unwrap_err().to_string();
         assert!(error.starts_with("the command line: server `img` needs the variable `A`"), "{error}");
-        assert!(line("bash x").unwrap_err().to_string().contains("berth understands `npx"));
+        assert!(line("serve x").unwrap_err().to_string().contains("berth understands `npx"));
     }
 }

@@ -16,6 +16,12 @@ pub(super) fn program(word: &str) -> String {
     base
 }
 
+/// Whether a program's place holds a whole command line. A folder's name may hold a space.
+pub(super) fn is_line(program: &str) -> bool {
+    let first = program.split_whitespace().next().unwrap_or_default();
+    first.len() < program.trim().len() && !first.contains(['/', '\\'])
+}
+
 /// `python`, `python3`, `python3.13`
 pub(super) fn is_python(program: &str) -> bool {
     program
@@ -90,6 +96,10 @@ mod tests {
             [("/usr/bin/npx", "npx"), ("NPX.CMD", "npx"), (r"C:\node\npx.cmd", "npx"), ("uvx", "uvx")]
         {
             assert_eq!(program(word), name);
+        }
+        for (word, line) in [("npx -y a", true), ("npx ", false), ("/a b/npx", false), (r"C:\a b\npx", false)]
+        {
+            assert_eq!(is_line(word), line, "{word}");
         }
         for (word, python) in [("python", true), ("python3.13", true), ("pythonw", false), ("pypy", false)] {
             assert_eq!(is_python(word), python, "{word}");

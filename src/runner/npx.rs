@@ -1,12 +1,13 @@
 //! `npx`, `npm exec`, `bunx`, `pnpm dlx`: a package of an npm registry, and the program in it.
 
 use super::flags::{Flag, Line, Next};
-use super::names;
+use super::names::{self, template};
 use super::{Package, Parsed, Program, Runner, RunnerError};
 
 #[derive(Clone, Copy)]
 enum Meaning {
     Package,
+    NodeOptions,
 }
 
 fn flag(name: &str) -> Option<Flag<Meaning>> {
@@ -38,24 +39,24 @@ fn flag(name: &str) -> Option<Flag<Meaning>> {
         "--userconfig" | "--globalconfig" => {
             Flag::Refused(LOCAL, "set `npm_registry`, `proxy` or `ca` in [bake] instead")
         }
-        "--node-arg" | "--node-options" | "-n" => {
-            Flag::Refused("npx no longer has it", "set the variable NODE_OPTIONS for the server")
-        }
+        "--node-arg" | "--node-options" | "-n" => Flag::Takes(Meaning::NodeOptions),
         _ => return None,
     })
 }
 
 /// The words after `npx`.
 pub(super) fn parse(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
-    let (packages, first, rest, notes) = read(runner, words)?;
-    build(runner, packages, first, rest, notes)
+    let read = read(runner, words)?;
+    let rest = read.rest;
+    build(runner, read, rest)
 }
 
 /// The words after `npm exec`, which keeps flags behind the package for itself.
 pub(super) fn parse_npm(words: &[String]) -> Result<Parsed, RunnerError> {
     const RUNNER: &str = "npm exec";
     let dashes = words.iter().position(|word| word == "--");
-    let (packages, first, rest, notes) = read(RUNNER, words)?;
+    let read = read(RUNNER, words)?;
+    let rest = read.rest;
     let at = words.len() - rest.len();
     // The word itself is behind the dashes, or they are among what follows it.
     let rest = match dashes {
@@ -72,31 +73,34 @@ pub(super) fn parse_npm(words: &[String]) -> Result<Parsed, RunnerError> {
             rest.iter().take(own).chain(rest.iter().skip(own + 1)).cloned().collect()
         }
     };
-    build(RUNNER, packages, first, &rest, notes)
+    build(RUNNER, read, &rest)
 }
 
-type Read<'a> = (Vec<String>, Option<&'a str>, &'a [String], Vec<String>);
+/// A line up to its first word that is no flag.
+struct Read<'a> {
+    packages: Vec<String>,
+    node_options: Vec<&'a str>,
+    first: Option<&'a str>,
+    rest: &'a [String],
+    notes: Vec<String>,
+}
 
 fn read<'a>(runner: &'a str, words: &'a [String]) -> Result<Read<'a>, RunnerError> {
     let mut line = Line::new(runner, words);
-    let mut packages = Vec::new();
+    let (mut packages, mut node_options) = (Vec::new(), Vec::new());
     let first = loop {
         match line.next(flag)? {
             Next::Flag(_, Meaning::Package, value) => packages.push(package(runner, value)?),
+            Next::Flag(_, Meaning::NodeOptions, value) => node_options.push(value),
             Next::Word(word) => break Some(word),
             Next::End => break None,
         }
     };
-    Ok((packages, first, line.rest(), line.notes))
+    Ok(Read { packages, node_options, first, rest: line.rest(), notes: line.notes })
 }
 
-fn build(
-    runner: &str,
-    packages: Vec<String>,
-    first: Option<&str>,
-    rest: &[String],
-    notes: Vec<String>,
-) -> Result<Parsed, RunnerError> {
+fn build(runner: &str, read: Read<'_>, rest: &[String]) -> Result<Parsed, RunnerError> {
+    let Read { packages, node_options, first, notes, .. } = read;
     let Some(first) = first else {
         let (message, next) = if packages.is_empty() {
             ("names no package", "add it, as in `npx -y @modelcontextprotocol/server-everything`")
@@ -110,14 +114,25 @@ fn build(
     } else {
         (packages, Some(program(runner, first)?))
     };
-    let package = Package { runner: Runner::Npx, packages, program, python: None, args: rest.to_vec() };
+    let mut parsed = of_package(packages, program, rest.to_vec());
+    parsed.notes = notes;
+    if !node_options.is_empty() {
+        parsed.set_env("NODE_OPTIONS", template(&node_options.join(" ")));
+    }
+    Ok(parsed)
+}
+
+/// A server out of packages that are a registry's.
+pub(super) fn of_package(packages: Vec<String>, program: Option<String>, args: Vec<String>) -> Parsed {
+    let options = Vec::new();
+    let package = Package { runner: Runner::Npx, packages, options, program, python: None, args };
     let parts: Vec<&str> = package.bare().split('/').collect();
     let name = names::server(&parts);
-    Ok(Parsed { notes, ..Parsed::new(name, Program::Package(package)) })
+    Parsed::new(name, Program::Package(package))
 }
 
 /// A package of a registry: `[@SCOPE/]NAME[@VERSION]`. All else that npm takes (folders, archives, git) is refused.
-fn package(runner: &str, spec: &str) -> Result<String, RunnerError> {
+pub(super) fn package(runner: &str, spec: &str) -> Result<String, RunnerError> {
     let name = names::npm(spec);
     let version = spec[name.len()..].strip_prefix('@');
     let part = |part: &str| {
@@ -149,7 +164,7 @@ fn package(runner: &str, spec: &str) -> Result<String, RunnerError> {
 }
 
 /// A program of a package, by its name alone.
-fn program(runner: &str, name: &str) -> Result<String, RunnerError> {
+pub(super) fn program(runner: &str, name: &str) -> Result<String, RunnerError> {
     if name.is_empty() || name.starts_with('-') || name.contains(['/', '\\', ' ', '$']) {
         return Err(RunnerError::new(
             format!("`{runner}` names no program of its packages"),

@@ -7,6 +7,8 @@ use super::names;
 pub enum Runner {
     Npx,
     Uvx,
+    /// A project's folder with a `pyproject.toml`, baked from its `uv.lock`.
+    Uv,
 }
 
 impl Runner {
@@ -15,6 +17,7 @@ impl Runner {
         match self {
             Self::Npx => "npx",
             Self::Uvx => "uvx",
+            Self::Uv => "uv",
         }
     }
 }
@@ -23,8 +26,11 @@ impl Runner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     pub runner: Runner,
-    /// As they were written, versions included; the main one first, and there is one.
+    /// As they were written, versions included; the main one first, and there is one. Of `uv` the main one is the project's
+    /// folder.
     pub packages: Vec<String>,
+    /// Which of a project's extras and groups are installed, as flags.
+    pub options: Vec<String>,
     /// `None`: the one that the runner chooses.
     pub program: Option<String>,
     /// Python's version.
@@ -44,6 +50,7 @@ impl Package {
         match self.runner {
             Runner::Npx => names::npm(self.main()),
             Runner::Uvx => names::python(self.main()),
+            Runner::Uv => self.main().rsplit('/').next().unwrap_or_default(),
         }
     }
 
@@ -57,6 +64,15 @@ impl Package {
                 words.push(program.clone());
             }
             (Runner::Npx, None) => words.push(self.main().to_owned()),
+            (Runner::Uv, program) => {
+                push("--directory", self.main());
+                words.push("run".to_owned());
+                let mut push = |flag: &str, value: &str| words.extend([flag, value].map(str::to_owned));
+                self.packages.iter().skip(1).for_each(|with| push("--with", with));
+                self.python.iter().for_each(|python| push("--python", python));
+                words.extend(self.options.iter().cloned());
+                words.extend(program.clone());
+            }
             (Runner::Uvx, program) => {
                 self.packages.iter().skip(1).for_each(|with| push("--with", with));
                 self.python.iter().for_each(|python| push("--python", python));
@@ -77,13 +93,13 @@ impl Package {
     #[must_use]
     pub fn pinned(&self, version: &str) -> Option<Self> {
         let main = self.main();
-        if main.contains("://") || !is_version(version) {
+        if self.runner == Runner::Uv || main.contains("://") || !is_version(version) {
             return None;
         }
         let mut pinned = self.clone();
         pinned.packages[0] = match self.runner {
             Runner::Npx => format!("{}@{version}", self.bare()),
-            Runner::Uvx => {
+            Runner::Uvx | Runner::Uv => {
                 let extras = main.find('[').and_then(|at| Some(&main[at..=at + main[at..].find(']')?]));
                 format!("{}{}=={version}", self.bare(), extras.unwrap_or_default())
             }

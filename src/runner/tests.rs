@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod others;
+
 fn words(line: &str) -> Vec<String> {
     shlex::split(line).unwrap()
 }
@@ -110,6 +112,11 @@ fn the_words_of_a_key_give_the_key_again() {
         "npx pkg -- -y",
         "uvx --with a --python 3.12 --from b==1 tool -x",
         "uvx b@1 --with c",
+        "uvx 'b @ git+https://h/x' --with c",
+        "uvx --with c --from a python -m b",
+        "uv --directory /d run --with a --python 3.12 --extra x --no-dev server.py -x",
+        "uv --directory /d run -m a.b -x",
+        "uv --directory /d run tool --y",
     ] {
         let Program::Package(one) = parsed(line).program else { panic!("{line}") };
         assert_eq!(parse_words(one.runner, &one.words()).unwrap(), one, "{line}");
@@ -246,17 +253,23 @@ fn packages_of_this_machine_are_refused() {
         ("npx -p pkg", "names a package and no program"),
         ("npx -p pkg ../x", "names no program"),
         ("npm exec pkg --flag", "`npm exec` takes `--flag` for its own"),
-        ("npm install pkg", "`npm` is no runner"),
+        ("npm install pkg", "`npm` runs a script of a project"),
         ("uvx --from . tool", "a folder of this machine"),
         ("uvx ./x", "a folder of this machine"),
         ("uvx --index-url https://i pkg", "`python_index`"),
-        ("uvx git+https://github.com/a/b", "--from git+https://"),
+        ("uvx python -m mcp_server", "uvx --from PACKAGE python -m MODULE"),
+        ("pipx run python3 -m mcpgateway.wrapper", "names Python itself, which is no package"),
         ("uvx --from git+https://hunter2@github.com/a/b c", "a repository with a login"),
         ("uvx --with git+https://u:hunter2@github.com/a/b c", "a repository with a login"),
         ("uvx --python /usr/bin/python3 x", "a version such as 3.12"),
         ("uvx 'a;b'", "write it as NAME"),
-        ("uv run --directory /x server.py", "a project's folder"),
-        ("python -m mcp_server_git", "`uvx PACKAGE`"),
+        ("uv run server.py", "neither a project's folder nor packages"),
+        ("uv run /home/me/shop/server.py", "uv --directory /home/me/shop run server.py"),
+        ("uv --directory shop run server.py", "write the folder's absolute path"),
+        ("uv --project /home/me/shop run server.py", "names a file without its folder"),
+        ("uv run --with-editable . server.py", "name packages with `--with`"),
+        ("uv sync", "starts no server this way"),
+        ("python -m mcp_server_git", "which may be `mcp-server-git`"),
         ("python -c 'print()'", "names no file"),
         ("node", "names no file"),
         ("node -e 1", "names no file"),
@@ -264,7 +277,22 @@ fn packages_of_this_machine_are_refused() {
         ("node /usr/lib/x/server.js", "cannot be mounted"),
         ("node /server.js", "cannot be mounted"),
         ("node /home/me/../x/server.js", "cannot be mounted"),
-        ("bash -c npx", "is no runner that berth knows; berth understands `npx"),
+        ("bash -c npx", "names no package"),
+        ("bash /home/me/start.sh", "a shell runs a script of this machine"),
+        ("npx tsx src/index.ts", "its absolute path"),
+        ("npx tsx", "names no file"),
+        ("deno run -A server.ts", "denoland/deno"),
+        ("deno task start", "deno run npm:PACKAGE"),
+        (
+            "dnx Azure.Mcp --yes -- azmcp server start",
+            "args = [\"dnx\", \"Azure.Mcp\", \"--yes\", \"--\", …]",
+        ),
+        ("java -cp a.jar Main", "one jar"),
+        ("java -Dx=1", "names no jar"),
+        ("java -jar app.jar", "its absolute path"),
+        ("npm start", "dist/index.js"),
+        ("poetry run server", "uv --directory FOLDER run"),
+        ("serena start", "`serena` is no runner that berth knows; berth understands `npx"),
         ("", "there is no command; berth understands `npx"),
     ] {
         let said = refused(line);
@@ -315,6 +343,12 @@ fn a_credential_is_in_no_message() {
         "uvx --index https://hunter2@x y",
         "python hunter2",
         "env A=hunter2 -S=hunter2 npx pkg",
+        "bash -c 'A=hunter2 npx $(x)'",
+        "bash -c 'hunter2/x=y'",
+        "deno run hunter2",
+        "uv run --with a --project=hunter2 b.py",
+        "java -cp hunter2",
+        "dnx 'hunter2 x'",
     ] {
         let said = refused(line);
         assert!(!said.contains("hunter2"), "{line}: {said}");
@@ -324,9 +358,9 @@ fn a_credential_is_in_no_message() {
 proptest! {
     #[test]
     fn no_line_panics(
-        program in "(npx|npm|uvx|uv|docker|node|python|env|cmd|pipx)",
+        program in "(npx|npm|uvx|uv|docker|node|python|env|cmd|pipx|bash|deno|java|dnx)",
         words in prop::collection::vec(
-            r"(exec|run|tool|/c|--|-[a-zA-Z]{1,4}|--(package|from|with|mount|volume|env|tmpfs|memory)(=\PC{0,12})?|\PC{0,12}|/[a-z/.]{0,12})",
+            r"(exec|run|tool|/c|-c|--|tsx|cd|&&|-[a-zA-Z]{1,4}|--(package|from|with|mount|volume|env|tmpfs|memory)(=\PC{0,12})?|\PC{0,12}|/[a-z/.]{0,12})",
             0..8,
         ),
     ) {

@@ -2,6 +2,7 @@
 
 use super::flags::{Flag, Line, Next};
 use super::names::{self, is_python};
+use super::uv::commas;
 use super::{Package, Parsed, Program, Runner, RunnerError};
 
 #[derive(Clone, Copy)]
@@ -70,6 +71,15 @@ pub(super) fn parse_pipx(words: &[String]) -> Result<Parsed, RunnerError> {
     read("pipx run", words)
 }
 
+/// The value of a flag that chooses Python's version.
+pub(super) fn python_version(line: &Line<'_>, flag: &str, value: &str) -> Result<String, RunnerError> {
+    let version = value.strip_prefix("python").unwrap_or(value);
+    if version.is_empty() || !is_python(&format!("python{version}")) {
+        return Err(line.wrong(flag, "write a version such as 3.12"));
+    }
+    Ok(version.to_owned())
+}
+
 fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
     let mut line = Line::new(runner, words);
     let (mut from, mut with, mut python) = (None, Vec::new(), None);
@@ -77,16 +87,12 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
         match line.next(flag)? {
             Next::Flag(_, Meaning::From, value) => from = Some(requirement(runner, value)?),
             Next::Flag(_, Meaning::With, value) => {
-                for value in value.split(',').map(str::trim) {
+                for value in commas(value) {
                     with.push(requirement(runner, value)?);
                 }
             }
             Next::Flag(flag, Meaning::Python, value) => {
-                let version = value.strip_prefix("python").unwrap_or(value);
-                if version.is_empty() || !is_python(&format!("python{version}")) {
-                    return Err(line.wrong(&flag, "write a version such as 3.12"));
-                }
-                python = Some(version.to_owned());
+                python = Some(python_version(&line, &flag, value)?);
             }
             Next::Word(word) => break Some(word),
             Next::End => break None,
@@ -100,6 +106,16 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
         return Err(RunnerError::new(format!("`{runner}` {message}"), next));
     };
     let (main, program) = match from {
+        // Python itself, with the packages that it is to have.
+        None if is_python(first) => {
+            if with.is_empty() {
+                return Err(RunnerError::new(
+                    format!("`{runner}` names Python itself, which is no package"),
+                    "name the package that has the module: `uvx --from PACKAGE python -m MODULE`",
+                ));
+            }
+            (with.remove(0), Some("python".to_owned()))
+        }
         Some(_) if first.is_empty() || first.contains(['/', '\\', ' ', '$', '@']) => {
             let message = format!("`{runner}` names no program of its package");
             return Err(RunnerError::new(message, "write the program's name as the package has it"));
@@ -109,21 +125,26 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
         Some(from) => (from, Some(first.to_owned())),
         None => (requirement(runner, first)?, None),
     };
-    if program.is_none() && main.contains("://") {
-        let next = "write `uvx --from git+https://… PROGRAM`";
-        return Err(RunnerError::new(format!("`{runner}` names a repository and no program"), next));
-    }
     let name = match &program {
         Some(program) if main.contains("://") => names::server(&[program]),
+        _ if main.starts_with("git+") => names::server(&[repository(&main)]),
         _ => names::server(&[names::python(&main)]),
     };
     let packages = [main].into_iter().chain(with).collect();
-    let package = Package { runner: Runner::Uvx, packages, program, python, args: line.rest().to_vec() };
+    let (options, args) = (Vec::new(), line.rest().to_vec());
+    let package = Package { runner: Runner::Uvx, packages, options, program, python, args };
     Ok(Parsed { notes: line.notes, ..Parsed::new(name, Program::Package(package)) })
 }
 
+/// The last part of a repository's address.
+fn repository(address: &str) -> &str {
+    let address = address.split(['#', '?']).next().unwrap_or_default().trim_end_matches('/');
+    let last = address.rsplit('/').next().unwrap_or_default();
+    last.split('@').next().unwrap_or_default().trim_end_matches(".git")
+}
+
 /// What to install: `NAME[EXTRAS]`, with `@VERSION` or PEP 440's version specifiers behind it, or a git repository.
-fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
+pub(super) fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
     let name = names::python(spec);
     let (extras, version) = match spec[name.len()..].strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((extras, version)) => (Some(extras), version),
@@ -144,6 +165,13 @@ fn requirement(runner: &str, spec: &str) -> Result<String, RunnerError> {
     };
     if word(name, "._-") && extras_fit && version_fits {
         return Ok(spec.to_owned());
+    }
+    // `NAME @ git+https://…`
+    let named =
+        version.trim_start().strip_prefix('@').map(str::trim_start).filter(|url| url.starts_with("git+"));
+    if let Some(url) = named.filter(|_| word(name, "._-") && extras_fit) {
+        let before = spec[..spec.len() - version.len()].trim_end();
+        return Ok(format!("{before} @ {}", requirement(runner, url)?));
     }
     let git = spec.strip_prefix("git+https://");
     let is_login = |rest: &str| rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@'));

@@ -102,7 +102,7 @@ fn bad_values_say_what_is_right() {
     );
     assert_error(
         "[servers.a]",
-        "berth.toml:1: `image` is missing in [servers.a]; a server needs an image, or the package that it is baked from: `npx` or `uvx`",
+        "berth.toml:1: `image` is missing in [servers.a]; a server needs an image, or the package that it is baked from: `npx`, `uvx` or `uv`",
     );
     let long = "x".repeat(80);
     assert_server_error(
