@@ -12,10 +12,15 @@ mod placeholders;
 mod project;
 mod words;
 
+mod browsers;
+mod programs;
+
 use super::{Entry, Machine};
 use crate::runner::{Parsed, Program};
 
 pub use placeholders::refuse_placeholders;
+
+pub use programs::understand;
 
 /// Adds what the entry takes for granted of its machine. `Err` says why it can't be taken over, and what to do.
 pub fn carry_over(parsed: &mut Parsed, entry: &Entry, machine: &Machine<'_>) -> Result<(), String> {

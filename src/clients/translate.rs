@@ -4,8 +4,9 @@
 use toml_edit::Table;
 
 use super::variables::{is_obeyed, is_of_machine, is_path, literal};
-use super::{Entry, Machine, carry_over, refuse_placeholders, secret_arguments};
-use crate::runner::{self, Parsed, Program, Runtime};
+use super::{Entry, Machine, carry_over, refuse_placeholders, secret_arguments, understand};
+use crate::config::is_for_installation;
+use crate::runner::{Parsed, Program, Runtime};
 use crate::values::looks_secret;
 
 /// A client's entry, as a server of the configuration.
@@ -28,8 +29,7 @@ pub fn translate(
     base: impl Fn(Runtime) -> String,
 ) -> Result<Translated, String> {
     refuse_placeholders(entry, machine)?;
-    let argv: Vec<String> = std::iter::once(&entry.command).chain(&entry.args).cloned().collect();
-    let mut parsed = runner::parse(&argv).map_err(|error| error.to_string())?;
+    let mut parsed = understand(entry, machine)?;
     if let Some((what, _)) = secret_arguments(&words(&parsed.program)).into_iter().next() {
         return Err(format!(
             "{what} looks like a credential, which berth's configuration must not hold; put it into the entry's `env`, \
@@ -39,7 +39,7 @@ pub fn translate(
     let mut moved = Vec::new();
     for (name, template) in &mut parsed.env {
         // What the client's entry says of it already is what the server gets.
-        if !template.contains("${") && (looks_secret(name) || can_move(name)) {
+        if !template.contains("${") && !is_for_installation(name) && (looks_secret(name) || can_move(name)) {
             moved.push((name.clone(), template.replace("$$", "$")));
             *template = format!("${{{name}}}");
         }
