@@ -8,6 +8,7 @@ mod cause;
 mod container;
 pub mod cyclonedx;
 mod ground;
+mod owned;
 pub mod packages;
 mod recipe;
 
@@ -177,15 +178,14 @@ impl Oven<'_> {
         let (mut looks, mut ground) = (0, Ground::Git);
         loop {
             looks += 1;
-            let container = match self.daemon.inspect(&recipe.container()).await.map_err(docker)? {
-                Some(container) => Some((Ground::Git, container)),
-                // Somebody else may have come that far.
-                None => {
-                    let other =
-                        self.daemon.inspect(&Ground::Compilers.container(recipe)).await.map_err(docker)?;
-                    other.map(|container| (Ground::Compilers, container))
+            let mut container = None;
+            // Somebody else may have come as far as the second.
+            for on in [Ground::Git, Ground::Compilers] {
+                if container.is_none() {
+                    let found = self.daemon.inspect(&on.container(recipe)).await.map_err(docker)?;
+                    container = found.map(|found| (on, found));
                 }
-            };
+            }
             match container {
                 Some((on, container)) => {
                     if self.advance(recipe, on, &container, looks % LOOKS_A_CLOCK == 0).await? == Step::Again
@@ -206,7 +206,7 @@ impl Oven<'_> {
                         task.done(&format!("baked {title}: {}", baked.version));
                         return Ok(baked);
                     }
-                    _ => self.begin(recipe, ground).await?,
+                    _ => Box::pin(self.begin(recipe, ground)).await?,
                 },
             }
         }
@@ -353,7 +353,7 @@ impl Oven<'_> {
             Ground::Git => {
                 self.daemon.commit(&ended.id, &image, installed.config(recipe)).await.map_err(docker)
             }
-            Ground::Compilers => self.copy(recipe, ended, &installed).await,
+            Ground::Compilers => Box::pin(self.copy(recipe, ended, &installed)).await,
         };
         match made {
             Err(BakeError::Docker { source, .. }) if source.is_not_found() || source.is_conflict() => {

@@ -20,7 +20,7 @@ use toml_edit::{Array, InlineTable, Table, Value};
 use crate::values::looks_secret;
 pub(crate) use names::template;
 pub use package::{Package, Runner, is_version};
-pub use script::project as project_of_script;
+pub use script::{is_python as is_script, project as project_of_script};
 
 /// What is understood, for the messages about what isn't.
 const UNDERSTOOD: &str = "berth understands `npx [-y] PACKAGE…`, `uvx PACKAGE…`, `uv --directory FOLDER run …`, `docker run … IMAGE…`, \
@@ -96,15 +96,7 @@ impl RunnerError {
 
 /// Understands a command line, program first.
 pub fn parse(argv: &[String]) -> Result<Parsed, RunnerError> {
-    templated(understand(argv)?)
-}
-
-/// The same for a line that starts in a folder of this machine, by its absolute path or as a template.
-pub fn parse_in(folder: &str, argv: &[String]) -> Result<Parsed, RunnerError> {
-    templated(shell::within(folder, argv)?)
-}
-
-fn templated(mut parsed: Parsed) -> Result<Parsed, RunnerError> {
+    let mut parsed = understand(argv)?;
     if let Program::Package(package) = &mut parsed.program {
         package.args.iter_mut().for_each(|arg| *arg = template(arg));
     }
@@ -145,6 +137,12 @@ fn understand(argv: &[String]) -> Result<Parsed, RunnerError> {
         "env" => env(rest),
         name => Err(foreign::refused(name, rest)),
     }
+}
+
+/// Whether berth knows what a program by this name is for, even where it refuses its lines.
+pub fn is_known(program: &str) -> bool {
+    let nothing = [names::program(program)];
+    !understand(&nothing).is_err_and(|error| error.message.ends_with(foreign::UNKNOWN))
 }
 
 /// The words of a `npx` or `uvx` key, which are those after the runner; the arguments among them are templates already.

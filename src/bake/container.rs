@@ -14,7 +14,7 @@ use crate::runner::is_version;
 
 /// Nobody's own: neither the installation nor the server needs more, and the image's own files are not theirs.
 const USER: &str = "65534:65534";
-const UID: u64 = 65534;
+pub(super) const UID: u64 = 65534;
 
 /// Everything that is installed, and while it is being installed what is needed for it.
 const FOLDER: &str = "opt/berth";
@@ -30,11 +30,11 @@ const RESULT: &str = "berth-baked ";
 const ABANDONED: i64 = 600;
 
 /// The body of `POST /containers/create`.
-pub(super) fn create_body(recipe: &Recipe, base: &str) -> Value {
+pub(super) fn create_body(recipe: &Recipe, image: &str) -> Value {
     let (_, arguments) = recipe.script();
     let bake = &recipe.bake;
     json!({
-        "Image": base,
+        "Image": image,
         "Entrypoint": ["/bin/sh", format!("/{FOLDER}/tmp/install.sh")],
         "Cmd": arguments,
         "User": USER,

@@ -7,6 +7,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::container::{self, Installed};
+use super::owned;
+use super::packages::Pieces;
 use super::{BakeError, LABEL_BAKE, LOOKS_A_CLOCK, Oven};
 use crate::config::Recipe;
 use crate::dock::docker::{Container, DockerError};
@@ -51,14 +53,11 @@ impl Oven<'_> {
     /// The image to install on. Where git cannot be had, that is the base image itself.
     pub(super) async fn ground(&self, recipe: &Recipe, ground: Ground) -> Result<String, BakeError> {
         let docker = |source| BakeError::Docker { package: recipe.package.main().to_owned(), source };
-        let base = match self.daemon.image(recipe.base()).await.map_err(docker)? {
-            Some(base) => base,
-            None => {
-                self.fetch_base(recipe).await?;
-                let missing = || BakeError::NoBase { base: recipe.base().to_owned() };
-                self.daemon.image(recipe.base()).await.map_err(docker)?.ok_or_else(missing)?
-            }
-        };
+        if self.daemon.image(recipe.base()).await.map_err(docker)?.is_none() {
+            self.fetch_base(recipe).await?;
+        }
+        let missing = || BakeError::NoBase { base: recipe.base().to_owned() };
+        let base = self.daemon.image(recipe.base()).await.map_err(docker)?.ok_or_else(missing)?;
         let (image, name) = ground.names(&base.id);
         if self.daemon.image(&image).await.map_err(docker)?.is_some() {
             return Ok(image);
@@ -117,7 +116,7 @@ impl Oven<'_> {
     ) -> Result<String, BakeError> {
         let docker = |source| BakeError::Docker { package: recipe.package.main().to_owned(), source };
         let broken = |error: std::io::Error| docker(DockerError::broken("copy", "the installation", error));
-        let ground = self.ground(recipe, Ground::Git).await?;
+        let ground = Box::pin(self.ground(recipe, Ground::Git)).await?;
         let name =
             format!("berth-copy-{}", new_session().map_err(|error| broken(std::io::Error::other(error)))?);
         // `berth gc` finds it by its label, should this process end here.
@@ -125,18 +124,27 @@ impl Oven<'_> {
         let body = json!({ "Image": ground, "Labels": labels, "HostConfig": { "NetworkMode": "none" } });
         let copy = self.daemon.create(&name, body).await.map_err(docker)?;
         let made = async {
-            let (pieces, mut received) = tokio::sync::mpsc::channel(QUEUE);
+            let (pieces, read) = tokio::sync::mpsc::channel(QUEUE);
+            let (written, mut copied) = tokio::sync::mpsc::channel(QUEUE);
+            let copying = tokio::task::spawn_blocking(move || {
+                let failed = written.clone();
+                if let Err(error) = owned::copy(Pieces::new(read), owned::Queue(written)) {
+                    // Who unpacks it must not take a part for the whole.
+                    let _ = failed.blocking_send(Err(error));
+                }
+            });
             let mut archive = std::pin::pin!(self.daemon.download(&ended.id, "/opt/berth"));
             let sending = async move {
                 while let Some(piece) = archive.next().await {
-                    // Who unpacks it has told already why it reads no more.
+                    // Who copies it has told already why it reads no more.
                     if pieces.send(piece).await.is_err() {
                         break;
                     }
                 }
             };
-            let stream = futures::stream::poll_fn(move |context| received.poll_recv(context));
-            let (unpacked, ()) = tokio::join!(self.daemon.upload_stream(&copy, "/opt", stream), sending);
+            let stream = futures::stream::poll_fn(move |context| copied.poll_recv(context));
+            let (unpacked, (), _) =
+                tokio::join!(self.daemon.upload_stream(&copy, "/opt", stream), sending, copying);
             unpacked?;
             self.daemon.commit(&copy, &recipe.image(), installed.config(recipe)).await
         };

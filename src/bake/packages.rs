@@ -56,8 +56,7 @@ pub async fn of_image(daemon: &Engine, image: &str) -> Result<Vec<Installed>, Do
     let body = json!({ "Image": image, "Labels": labels, "HostConfig": { "NetworkMode": "none" } });
     let container = daemon.create(&name, body).await?;
     let (pieces, reader) = tokio::sync::mpsc::channel(QUEUE);
-    let reading =
-        tokio::task::spawn_blocking(move || read(Pieces { pieces: reader, piece: io::Cursor::default() }));
+    let reading = tokio::task::spawn_blocking(move || read(Pieces::new(reader)));
     let mut archive = std::pin::pin!(daemon.download(&container, FOLDER));
     while let Some(piece) = archive.next().await {
         // A reader that has found a fault reads no more.
@@ -72,9 +71,15 @@ pub async fn of_image(daemon: &Engine, image: &str) -> Result<Vec<Installed>, Do
 }
 
 /// The pieces of an archive as one reader, for a thread that may wait.
-struct Pieces<P> {
+pub(super) struct Pieces<P> {
     pieces: tokio::sync::mpsc::Receiver<io::Result<P>>,
     piece: io::Cursor<P>,
+}
+
+impl<P: Default> Pieces<P> {
+    pub(super) fn new(pieces: tokio::sync::mpsc::Receiver<io::Result<P>>) -> Self {
+        Self { pieces, piece: io::Cursor::default() }
+    }
 }
 
 impl<P: AsRef<[u8]>> Read for Pieces<P> {

@@ -65,7 +65,7 @@ pub(super) fn read_server(
     for runner in [Runner::Npx, Runner::Uvx, Runner::Uv] {
         packages.extend(read_package(&mut section, runner)?);
     }
-    let base = section.take::<Image>("base")?.map(Image::into_inner);
+    let installed_on = section.take::<Image>("base")?.map(Image::into_inner);
     let command = section.take_list::<String>("command")?;
     let args = section.take_item("args").map(|item| read_args(&item)).transpose()?;
     let integrity = section.take::<String>("integrity")?;
@@ -79,7 +79,7 @@ pub(super) fn read_server(
         (Some(image), []) => (image.into_inner(), None, None),
         (None, [package]) => {
             let recipe = Recipe::new(package, bake).with_env(of_server(settings.env.values()));
-            let recipe = Recipe { integrity: integrity.clone(), base: base.clone(), ..recipe };
+            let recipe = Recipe { integrity: integrity.clone(), base: installed_on.clone(), ..recipe };
             (recipe.image(), Some(Arc::new(recipe)), Some(package.args.clone()))
         }
         (None, []) => {
@@ -98,7 +98,7 @@ pub(super) fn read_server(
             .error("`integrity` needs `npx` or `uvx`")
             .with_hint("write `digest` for an image; `berth bake --pin` finds it"));
     }
-    if recipe.is_none() && base.is_some() {
+    if recipe.is_none() && installed_on.is_some() {
         return Err(section
             .error("`base` needs `npx`, `uvx` or `uv`")
             .with_hint("a server with `image` is installed on nothing: remove `base`"));

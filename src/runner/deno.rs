@@ -11,8 +11,7 @@ fn flag(name: &str) -> Option<Flag<Meaning>> {
     const BORDER: &str = "Node runs the package, and the container is its border";
     Some(match name {
         "-q" | "--quiet" | "--no-prompt" | "--no-check" | "--no-lock" | "--no-npm" | "--no-remote"
-        | "--no-config" | "--node-modules-dir" => Flag::Idle,
-        "-A" | "--allow-all" => Flag::Idle,
+        | "--no-config" | "--node-modules-dir" | "-A" | "--allow-all" => Flag::Idle,
         "-r" | "--reload" | "--cached-only" => Flag::Noted(
             "what is baked once is used from then on; `berth bake --update` looks for newer versions",
         ),

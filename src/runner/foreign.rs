@@ -2,6 +2,9 @@
 
 use super::{RunnerError, UNDERSTOOD};
 
+/// What is said of any other program.
+pub(super) const UNKNOWN: &str = "is no runner that berth knows";
+
 /// A whole line stands where a program's name should. It may hold a key, so no part of it is shown.
 pub(super) fn line() -> RunnerError {
     RunnerError::new(
@@ -48,7 +51,7 @@ pub(super) fn refused(program: &str, words: &[String]) -> RunnerError {
     let is_plain =
         program.len() <= 64 && program.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
     let shown = if is_plain { format!("`{program}`") } else { "its `command`".to_owned() };
-    RunnerError::new(format!("{shown} is no runner that berth knows"), UNDERSTOOD)
+    RunnerError::new(format!("{shown} {UNKNOWN}"), UNDERSTOOD)
 }
 
 /// A tool of `NuGet`'s: berth bakes none.

@@ -100,7 +100,7 @@ fn java_file(words: &[String]) -> Result<usize, RunnerError> {
                 ));
             }
             "--add-opens" | "--add-exports" | "--add-reads" | "--add-modules" | "--enable-native-access" => {
-                at += 2
+                at += 2;
             }
             file if file.starts_with('@') => {
                 return Err(RunnerError::new(
@@ -169,6 +169,11 @@ pub(super) fn of_package(mut parsed: Parsed) -> Result<Parsed, RunnerError> {
     parsed.name = name_of(&file);
     mount(&runner, &file, &mut parsed)?;
     Ok(parsed)
+}
+
+/// Whether a word is a file that Python runs.
+pub fn is_python(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|ending| ending == "py")
 }
 
 /// A server's name by its script.

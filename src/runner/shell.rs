@@ -158,10 +158,9 @@ fn tokens(line: &str) -> Result<Vec<Token>, RunnerError> {
                 let rest: String = chars.clone().collect();
                 let (name, length) =
                     variable(&rest).ok_or_else(|| refused("a `$` that is no plain variable"))?;
-                word.get_or_insert_default().push_str(&format!("${{{name}}}"));
+                word.get_or_insert_default().extend(["${", name, "}"]);
                 chars.by_ref().take(length).for_each(drop);
             }
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '&') if chars.peek() == Some(&'&') => {
                 chars.next();
                 tokens.extend(word.take().map(Token::Word));
@@ -178,7 +177,7 @@ fn tokens(line: &str) -> Result<Vec<Token>, RunnerError> {
             }
             (None, '~') if word.is_none() => return Err(refused("another user's home folder")),
             (None, c) if c.is_whitespace() => tokens.extend(word.take().map(Token::Word)),
-            (None, c) => word.get_or_insert_default().push(c),
+            (_, c) => word.get_or_insert_default().push(c),
         }
     }
     if quote.is_some() {

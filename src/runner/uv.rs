@@ -171,10 +171,12 @@ pub(super) fn project(words: &[String]) -> Result<Parsed, RunnerError> {
 }
 
 fn run(mut read: Read, words: &[String]) -> Result<Parsed, RunnerError> {
-    let Some((first, rest)) = (match read.module {
-        true => words.split_first().map(|(word, rest)| (word.as_str(), rest)),
-        false => read.flags(words)?,
-    }) else {
+    let found = if read.module {
+        words.split_first().map(|(word, rest)| (word.as_str(), rest))
+    } else {
+        read.flags(words)?
+    };
+    let Some((first, rest)) = found else {
         return Err(RunnerError::new(
             "`uv run` names no program",
             "write the program or the script after it",
@@ -186,7 +188,7 @@ fn run(mut read: Read, words: &[String]) -> Result<Parsed, RunnerError> {
         ("python", [&["-m".to_owned(), first.to_owned()], rest].concat())
     } else if is_python(&names::program(first)) {
         ("python", rest.to_vec())
-    } else if read.script || first.ends_with(".py") {
+    } else if read.script || script::is_python(first) {
         ("python", [&[first.to_owned()], rest].concat())
     } else {
         (first, rest.to_vec())
@@ -211,7 +213,7 @@ fn of_packages(read: Read, program: &str, mut args: Vec<String>) -> Result<Parse
     };
     let file = file.map(|file| {
         file.split(".py:").next().map_or(file.clone(), |file| {
-            if file.ends_with(".py") { file.to_owned() } else { format!("{file}.py") }
+            if script::is_python(file) { file.to_owned() } else { format!("{file}.py") }
         })
     });
     if read.with.is_empty() {
@@ -289,19 +291,19 @@ fn of_project(
     }
     // A file of the project's, by its place in it; what is elsewhere is an argument.
     let mut outside = None;
-    if program == "python" {
-        if let Some(file) = args.first_mut().filter(|arg| !arg.starts_with('-')) {
-            if !script::is_rooted(file) && !starts_there {
-                return Err(RunnerError::new(
-                    "`uv run --project` names a file without its folder",
-                    "write its absolute path, or `--directory` instead of `--project`",
-                ));
-            }
-            *file = script::joined(folder, file);
-            outside = Some(file.clone()).filter(|file| !file.starts_with(&format!("{folder}/")));
+    if program == "python"
+        && let Some(file) = args.first_mut().filter(|arg| !arg.starts_with('-'))
+    {
+        if !script::is_rooted(file) && !starts_there {
+            return Err(RunnerError::new(
+                "`uv run --project` names a file without its folder",
+                "write its absolute path, or `--directory` instead of `--project`",
+            ));
         }
+        *file = script::joined(folder, file);
+        outside = Some(file.clone()).filter(|file| !file.starts_with(&format!("{folder}/")));
     }
-    let name = match args.first().filter(|_| program == "python" && args[0].ends_with(".py")) {
+    let name = match args.first().filter(|_| program == "python" && script::is_python(&args[0])) {
         Some(file) => script::name_of(file),
         None if program == "python" => names::server(&folder.split('/').collect::<Vec<_>>()),
         None => names::server(&[folder.rsplit('/').next().unwrap_or_default(), program]),

@@ -342,3 +342,61 @@ fn what_nobody_understands_is_said_to_the_client() {
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains("does not take over `--privileged` of `docker run`"), "{message}");
 }
+
+#[test]
+fn a_project_is_baked_from_its_files_and_runs_where_it_is() {
+    const SERVER: &str = "import importlib.metadata, json, os, sys\n\
+        def main():\n    sys.stdin.readline()\n    \
+        name = f'{importlib.metadata.version(\"shop\")} {os.getcwd()} {sys.argv[1:]}'\n    \
+        print(json.dumps({'jsonrpc': '2.0', 'id': 1, 'result': {'serverInfo': name}}), flush=True)\n    \
+        sys.stdin.read()\n\
+        if __name__ == '__main__': main()\n";
+    let folder = shared().join("bake-project");
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    let about = |version: &str| {
+        format!(
+            "[project]\nname = \"shop\"\nversion = \"{version}\"\ndependencies = []\n[project.scripts]\nshop = \"shop:main\"\n"
+        )
+    };
+    let write = |file: &str, text: &str| std::fs::write(folder.join(file), text).unwrap();
+    write("pyproject.toml", &about("1.2.3"));
+    write("src/shop.py", SERVER);
+    let place = folder.to_str().unwrap();
+    let by_name = ["uv", "--directory", place, "run", "shop", "-x"];
+    let first = forget(&by_name);
+    let said = |client: &str, line: &[&str]| {
+        let mut session = Berth::line().client(client).args(["--"]).args(line).start();
+        let answer = first_answer(&mut session);
+        answer["result"]["serverInfo"].as_str().map(str::to_owned).unwrap_or_else(|| answer.to_string())
+    };
+    assert_eq!(said("bake-project", &by_name), format!("1.2.3 {place} ['-x']"));
+    let file = ["uv", "run", "--directory", place, "src/shop.py"];
+    forget(&file);
+    assert_eq!(said("bake-project-file", &file), format!("1.2.3 {place} []"));
+    // Another `pyproject.toml` is another image.
+    write("pyproject.toml", &about("1.2.4"));
+    assert_ne!(forget(&by_name), first);
+    assert_eq!(said("bake-project-new", &by_name), format!("1.2.4 {place} ['-x']"));
+}
+
+#[test]
+fn what_needs_a_compiler_is_baked_beside_one_and_runs_without() {
+    // Its wheels are refused by a variable that is for the installation.
+    const LINE: [&str; 7] = [
+        "env",
+        "UV_NO_BINARY_PACKAGE=ujson",
+        "uvx",
+        "--with",
+        "ujson==5.10.0",
+        "mcp-server-time==2026.10.19",
+        "--local-timezone=UTC",
+    ];
+    let image = forget(&LINE);
+    let mut session = Berth::line().client("bake-compiled").args(["--"]).args(LINE).start();
+    let answer = first_answer(&mut session);
+    assert_eq!(answer["result"]["serverInfo"]["version"], "2026.10.19", "{answer}");
+    session.expect_stderr("needs a compiler or git, and is baked with them");
+    let find = "command -v gcc make; find /opt/berth -name 'ujson*.so' | wc -l; command -v git";
+    let left = docker_says(&["run", "--rm", "--network", "none", "--entrypoint", "sh", &image, "-c", find]);
+    assert_eq!(left.split_whitespace().collect::<Vec<_>>(), ["1", "/usr/bin/git"]);
+}

@@ -54,7 +54,7 @@ fn of_line(argv: &[String], places: Places<'_>) -> Result<Parsed, String> {
                 })
             }
             Some(Err(why)) => Err(why),
-            None => Err(error.to_string()),
+            None => Err(unknown(argv, places).unwrap_or_else(|| error.to_string())),
         },
     };
     parsed.map(|mut parsed| {
@@ -63,14 +63,35 @@ fn of_line(argv: &[String], places: Places<'_>) -> Result<Parsed, String> {
     })
 }
 
+/// What is to be written for a program that is no runner and no package's that is known here.
+fn unknown(argv: &[String], places: Places<'_>) -> Option<String> {
+    let program = argv.first()?;
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let is_plain = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if !is_plain || runner::is_known(name) {
+        return None;
+    }
+    Some(match places.find(program) {
+        Some(path) => format!(
+            "`{}` is a program of this machine that neither npm, pip, pipx nor uv has installed; build an image with it, and \
+             write [servers.NAME] with `image`",
+            path.display()
+        ),
+        None => format!(
+            "`{name}` is not installed here, so berth cannot tell which package has it; write `npx -p PACKAGE {name}` or \
+             `uvx --from PACKAGE {name}` with the package that its instructions install"
+        ),
+    })
+}
+
 /// The package that has a program of this machine; `None` where nothing says so.
 fn instead(argv: &[String], places: Places<'_>) -> Option<Result<Instead, String>> {
-    let (program, args) = argv.split_first()?;
+    let (program, rest) = argv.split_first()?;
     let path = places.find(program)?;
-    if let Some(module) = python::module(program, args) {
+    if let Some(module) = python::module(program, rest) {
         return python::of_module(&path, module.0, module.1, places);
     }
-    npm::of_program(&path, args).map(Ok).or_else(|| python::of_program(&path, args, places))
+    npm::of_program(&path, rest).map(Ok).or_else(|| python::of_program(&path, rest, places))
 }
 
 impl Places<'_> {

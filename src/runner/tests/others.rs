@@ -192,7 +192,7 @@ fn a_whole_line_is_to_be_split_and_not_shown() {
 
 #[test]
 fn a_line_that_starts_in_a_folder_sees_it() {
-    let parsed = parse_in("/home/alex/shop", &words("npx pkg")).unwrap();
+    let parsed = shell::within("/home/alex/shop", &words("npx pkg")).unwrap();
     assert_eq!(parsed.mounts, ["/home/alex/shop:/home/alex/shop"]);
     assert!(
         parsed
@@ -201,6 +201,9 @@ fn a_line_that_starts_in_a_folder_sees_it() {
             .any(|(key, value)| *key == "workdir" && value.as_str() == Some("/home/alex/shop"))
     );
     assert!(
-        parse_in("/etc", &words("npx pkg")).unwrap_err().to_string().contains("the folder that it starts in")
+        shell::within("/etc", &words("npx pkg"))
+            .unwrap_err()
+            .to_string()
+            .contains("the folder that it starts in")
     );
 }

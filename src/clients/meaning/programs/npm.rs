@@ -25,12 +25,12 @@ pub(super) fn of_program(program: &Path, args: &[String]) -> Option<Instead> {
     let package = format!("{name}@{version}");
     let head =
         if program == own { vec![package] } else { vec!["-p".to_owned(), package, program.to_owned()] };
-    let argv =
+    let line =
         ["npx".to_owned(), "-y".to_owned()].into_iter().chain(head).chain(args.iter().cloned()).collect();
     let note = format!(
         "its program is npm's package `{name}` {version}, which runs instead of the one on this machine"
     );
-    Some(Instead { argv, note })
+    Some(Instead { argv: line, note })
 }
 
 /// The folder of the package that a file is in: the one behind the last `node_modules`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{Instead, Places, folder_of, text};
-use crate::runner::is_version;
+use crate::runner::{is_script, is_version};
 
 /// A distribution as it is installed.
 struct Distribution {
@@ -159,7 +159,7 @@ fn listed(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 pub(super) fn own_packages(argv: &[String]) -> Option<Instead> {
     let (uv, rest) = argv.split_first().filter(|(program, _)| program.rsplit('/').next() == Some("uv"))?;
     let run = rest.iter().position(|word| word == "run")?;
-    let at = rest.iter().position(|word| word.ends_with(".py")).filter(|at| *at > run)?;
+    let at = rest.iter().position(|word| is_script(word)).filter(|at| *at > run)?;
     let directory = rest.iter().position(|word| word == "--directory").filter(|directory| *directory < at);
     let folder = directory.and_then(|directory| rest.get(directory + 1));
     let file = match folder {

@@ -88,8 +88,15 @@ fn a_program_that_npm_installed_is_its_package() {
         ]
     );
     // A name that the package does not have, and none at all.
-    assert!(site.line("other").unwrap_err().contains("`other` is no runner"));
-    assert!(site.line("nowhere").unwrap_err().contains("`nowhere` is no runner"));
+    assert!(
+        site.line("other").unwrap_err().contains("bin/other` is a program of this machine that neither npm")
+    );
+    assert!(
+        site.line("nowhere -x")
+            .unwrap_err()
+            .contains("`npx -p PACKAGE nowhere` or `uvx --from PACKAGE nowhere`")
+    );
+    assert!(site.line("npm start").unwrap_err().contains("runs a script of a project"));
 }
 
 #[test]
