@@ -21,6 +21,7 @@ mod network;
 mod overrides;
 mod pinned;
 mod places;
+mod ports;
 pub mod program;
 pub mod protect;
 mod reader;
@@ -203,6 +204,9 @@ impl Config {
     pub fn server_of_line(&self, argv: &[String]) -> Result<(Server, Vec<String>), ConfigError> {
         let parsed = runner::parse(argv)
             .map_err(|error| ConfigError::new(error.message.clone()).with_hint(error.next))?;
+        if let Some(error) = parsed.host_access.refusal() {
+            return Err(ConfigError::new(error.message).with_hint(error.next));
+        }
         let table = parsed.table(|runtime| self.bake.runtime(runtime).to_owned()).to_string();
         // The same reader as for the file, so that both take and refuse the same.
         let source = Source::new(Path::new(COMMAND_LINE), &table);
@@ -212,7 +216,7 @@ impl Config {
 }
 
 fn read_defaults(mut section: Section) -> Result<Overrides, ConfigError> {
-    for Key { key, .. } in program::KEYS {
+    for key in program::KEYS.iter().map(|key| key.key).chain(ports::OF_ONE_SERVER) {
         if let Some(item) = section.remove(key) {
             return Err(item
                 .key_error(format!("`{key}` is not allowed in [defaults]"))

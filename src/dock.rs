@@ -7,11 +7,14 @@ pub mod declared;
 pub mod dial;
 pub mod docker;
 pub mod exec;
+#[path = "keeper/frames.rs"]
+mod frames;
 pub mod keeper;
 pub mod labels;
 pub mod lease;
 pub mod owner;
 pub mod place;
+pub mod ports;
 #[path = "keeper/protocol.rs"]
 mod protocol;
 pub mod refused;

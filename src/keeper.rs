@@ -3,7 +3,8 @@
 //! `hold` keeps the container while its owner holds the lifeline, the other end of its stdin. When the lifeline is let
 //! go, by any death, `hold` ends the container in order. `exec` becomes the MCP server, unless `hold` started the
 //! server ahead of its session. `ping` is the health check of the DinD daemon. `resolve` answers sessions' questions
-//! for names there, and `egress` forwards what a session with a list of names may reach. Called `runtime`, it is the
+//! for names there, and `egress` forwards what a session with a list of names may reach. `ports` joins ports of a session's
+//! container with ports of the person's loopback. Called `runtime`, it is the
 //! daemon's runtime for session containers, and looks at each before it runs; called `runtime-gvisor`, it has gVisor run
 //! them, and `guard` stands beside these; `plain` is the runtime of all others. `ids` and `settle` see to the daemon's range
 //! of ids before it starts. `probe` looks at a container's walls from inside for `berth validate`.
@@ -20,6 +21,8 @@ mod egress;
 mod exec;
 #[path = "keeper/filter.rs"]
 mod filter;
+#[path = "keeper/frames.rs"]
+mod frames;
 #[path = "keeper/guard.rs"]
 mod guard;
 #[path = "keeper/gvisor.rs"]
@@ -42,6 +45,8 @@ mod names;
 mod needs;
 #[path = "keeper/ping.rs"]
 mod ping;
+#[path = "keeper/ports.rs"]
+mod ports;
 #[path = "keeper/probe.rs"]
 mod probe;
 #[path = "keeper/protocol.rs"]
@@ -149,6 +154,7 @@ enum Subcommand {
     Guard(guard::Options),
     Ids(ids::Range),
     Ping { socket: OsString },
+    Ports(ports::Ports),
     Settle(settle::Settle),
     Probe(probe::Probe),
     Resolve(resolve::Resolve),
@@ -210,6 +216,7 @@ impl Subcommand {
             "ids" => Self::Ids(range(&mut words)?),
             "settle" => Self::Settle(settle::Settle::parse(&mut words)?),
             "ping" => Self::Ping { socket: words.next("a socket")? },
+            "ports" => Self::Ports(ports::Ports::parse(&mut words)?),
             "probe" => Self::Probe(probe::Probe::parse(&mut words)?),
             "resolve" => Self::Resolve(resolve::Resolve::parse(&mut words)?),
             other => return Err(Failure::usage(format_args!("unknown subcommand `{other}`"))),
@@ -228,6 +235,7 @@ impl Subcommand {
             Self::Exec { needs, program, arguments } => Err(exec::exec(&needs, &program, &arguments)),
             Self::Guard(options) => guard::guard(&options).map(|()| 0),
             Self::Ids(range) => ids::check(range).map(|()| 0),
+            Self::Ports(ports) => ports.execute().map(|()| 0),
             Self::Settle(settle) => settle.execute().map(|()| 0),
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),
             Self::Probe(probe) => probe.execute().map(|()| 0),

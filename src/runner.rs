@@ -18,6 +18,7 @@ mod uvx;
 use toml_edit::{Array, InlineTable, Table, Value};
 
 use crate::values::looks_secret;
+pub use docker::HostAccess;
 pub(crate) use names::template;
 pub use package::{Package, Runner, is_version};
 pub use script::{is_python as is_script, project as project_of_script};
@@ -39,6 +40,8 @@ pub struct Parsed {
     pub mounts: Vec<String>,
     /// `NAME:TARGET`
     pub volumes: Vec<String>,
+    /// What the line says of the machine, for whoever finds out what that means.
+    pub host_access: HostAccess,
     /// All other settings, by their keys.
     pub settings: Vec<(&'static str, Value)>,
     /// What of the line is left out, and why that changes nothing or something.
@@ -193,6 +196,7 @@ impl Parsed {
             env: Vec::new(),
             mounts: Vec::new(),
             volumes: Vec::new(),
+            host_access: HostAccess::default(),
             settings: Vec::new(),
             notes: Vec::new(),
         }

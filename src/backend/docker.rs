@@ -6,6 +6,7 @@ mod image;
 pub mod inquiry;
 pub mod plan;
 mod protect;
+pub mod publish;
 mod reach;
 mod refused;
 pub mod start;

@@ -2,6 +2,7 @@
 //!
 //! Nothing is given to a server that its line or what is known of its package does not name, and each mount is said.
 
+mod browsers;
 mod files;
 mod fit;
 mod home;
@@ -9,21 +10,20 @@ mod inherited;
 mod known;
 mod memory;
 mod placeholders;
-mod project;
-mod words;
-
-mod browsers;
 mod programs;
+mod project;
+mod services;
+mod words;
 
 use super::{Entry, Machine};
 use crate::runner::{Parsed, Program};
 
 pub use placeholders::refuse_placeholders;
-
 pub use programs::understand;
 
 /// Adds what the entry takes for granted of its machine. `Err` says why it can't be taken over, and what to do.
 pub fn carry_over(parsed: &mut Parsed, entry: &Entry, machine: &Machine<'_>) -> Result<(), String> {
+    services::services(parsed, entry, machine)?;
     // Its arguments, its variables and its folder are those of the image.
     if matches!(parsed.program, Program::Image { .. }) {
         return Ok(());

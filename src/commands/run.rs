@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::variable;
 use crate::backend::docker::inquiry::Inquiry;
 use crate::backend::docker::plan::{self, Plan};
+use crate::backend::docker::publish::Published;
 use crate::backend::docker::start::start;
 use crate::backend::docker::upstream::DockerUpstream;
 use crate::cli::RunArgs;
@@ -21,6 +22,7 @@ use crate::clients::{Handed, Surroundings};
 use crate::config::within::within;
 use crate::config::{Config, ConfigError, Home, Resolved, Server, Settings};
 use crate::dind::progress::Progress;
+use crate::dock::docker::Engine;
 use crate::dock::owner::new_session;
 use crate::dock::spec::Spec;
 use crate::docker_cli::{DockerCli, Proxies};
@@ -85,12 +87,14 @@ pub async fn run(
         let trace = open_trace(&args, redactor.clone(), stderr);
         options.trace =
             trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
-        let plan = plan(&args, &config, &home, resolved, (&redactor, stderr))?;
+        let mut plan = plan(&args, &config, &home, resolved, (&redactor, stderr))?;
         options.trace = options.trace.clone().with_journal(open_journal(&plan, &home, redactor, stderr));
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
         }
         options.trace.session(&plan.spec.session);
+        let (engine, state) = (Engine::new(plan.endpoint.clone()), home.state.clone());
+        plan.published = Published::of(&plan.spec, engine, state, options.trace.clone()).map(Arc::new);
         Ok(plan)
     });
     let trace = options.trace.clone();
@@ -213,6 +217,7 @@ fn plan(
         state: home.state.clone(),
         clear: clear(config),
         fetch: args.server.is_none() && args.image.is_none(),
+        published: None,
         spec,
         secrets,
     })

@@ -17,6 +17,7 @@ impl Server {
         self.settings.check_targets(&self.name)?;
         self.settings.check_volumes(&self.name)?;
         self.settings.check_isolation(&self.name)?;
+        self.settings.check_ports(&self.name)?;
         if !self.settings.prestart {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use super::env::EnvEntry;
 use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
-use crate::values::{Isolation, Network, OnFailure, ToolPattern};
+use crate::values::{HostService, Isolation, Network, OnFailure, PublishedPort, ToolPattern};
 
 /// Whose signature an image needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub enum Policy {
 pub struct Settings {
     pub isolation: Isolation,
     pub network: Network,
+    /// Of this machine's loopback.
+    pub host_services: Vec<HostService>,
+    /// Of the container, on this machine's loopback.
+    pub publish: Vec<PublishedPort>,
     /// Bytes.
     pub memory: u64,
     /// Billionths of a processor.
@@ -90,6 +94,8 @@ impl Settings {
         Self {
             isolation: Isolation::Container,
             network: Network::None,
+            host_services: Vec::new(),
+            publish: Vec::new(),
             memory: 0,
             nano_cpus: 0,
             pids: 0,

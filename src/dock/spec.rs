@@ -2,6 +2,8 @@
 //!
 //! Pure: from the configuration to the Engine API's JSON. It never contains an environment (see `dock::exec`).
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -31,6 +33,9 @@ pub const LONGEST_CLAIM_MS: u32 = 30_000;
 /// Threads of gVisor's for each of the server's, and for itself, at the most.
 const THREADS_EACH: u32 = 3;
 const KERNEL_THREADS: u32 = 128;
+
+/// By this name containers know the machine that they run on, wherever Docker Desktop is.
+const HOST_NAME: &str = "host.docker.internal";
 
 /// Where a user has a home whom the image doesn't know.
 const HOME: &str = "/tmp";
@@ -273,11 +278,21 @@ impl Spec {
                 "Mounts": mounts,
             },
         });
+        if !settings.host_services.is_empty() {
+            body["HostConfig"]["ExtraHosts"] = hosts(settings).into();
+        }
         if let Network::Allow(_) = settings.network {
             refused::ask_the_forwarder(&mut body["HostConfig"]);
         }
         body
     }
+}
+
+/// The names by which a server with services of this machine knows it: the forwarder listens at its own loopback.
+fn hosts(settings: &Settings) -> Vec<String> {
+    let names = settings.host_services.iter().filter_map(|service| service.name.as_deref());
+    let names: BTreeSet<&str> = names.chain([HOST_NAME]).collect();
+    names.into_iter().map(|name| format!("{name}:127.0.0.1")).collect()
 }
 
 /// Of one file system, without those that are mounted below: older daemons and kernels would leave them writable where

@@ -18,6 +18,8 @@ mod locks;
 mod modes;
 #[path = "tests/needs.rs"]
 mod needs;
+#[path = "tests/ports.rs"]
+mod ports;
 #[path = "tests/probe.rs"]
 mod probe;
 #[path = "tests/resolve.rs"]

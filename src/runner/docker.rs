@@ -2,6 +2,7 @@
 
 mod flag;
 mod mount;
+mod ports;
 
 use toml_edit::{InlineTable, Value};
 
@@ -13,6 +14,7 @@ use crate::values::{
 };
 use flag::{Meaning, flag};
 use mount::Mount;
+pub use ports::HostAccess;
 
 /// The words after `docker run`.
 pub(super) fn parse(engine: &str, words: &[String]) -> Result<Parsed, RunnerError> {
@@ -78,7 +80,9 @@ impl Run {
             Meaning::Env => self.env(line, flag, value)?,
             Meaning::Volume => self.mount(line, flag, mount::short(value))?,
             Meaning::Mount => self.mount(line, flag, mount::long(value))?,
+            Meaning::AddHost => ports::add_host(&mut self.parsed, line, flag, value)?,
             Meaning::Network => self.network(line, flag, value)?,
+            Meaning::Publish => ports::publish(&mut self.parsed, line, flag, value)?,
             Meaning::Own => own(line, flag, value)?,
             Meaning::Tmpfs => {
                 let (path, options) = value.split_once(':').unwrap_or((value, ""));
@@ -196,14 +200,7 @@ impl Run {
         match value {
             "none" => self.parsed.set("network", "none"),
             "bridge" | "default" => self.parsed.set("network", "egress"),
-            "host" => {
-                let next = "leave it out: a server reaches the world by `network = \"egress\"`, and the local network by `\"lan\"`";
-                return Err(line.refuse(
-                    flag,
-                    "the machine's own services would be open to the server",
-                    next,
-                ));
-            }
+            "host" => self.parsed.host_access.network = true,
             _ => {
                 let next = "leave it out: a server reaches the world by `network = \"egress\"`, and no other container";
                 return Err(line.refuse(flag, "sessions share no network", next));

@@ -213,7 +213,6 @@ fn what_is_left_out_is_said() {
 fn what_would_weaken_a_session_is_refused() {
     for (line, why) in [
         ("docker run --privileged img", "rules the machine"),
-        ("docker run --network host img", "the machine's own services"),
         ("docker run --net=mynet img", "sessions share no network"),
         ("docker run -v /var/run/docker.sock:/var/run/docker.sock img", "engine's socket rules"),
         ("docker run --mount type=bind,src=/run,dst=/r img", "engine's socket rules"),
@@ -225,7 +224,8 @@ fn what_would_weaken_a_session_is_refused() {
         ("docker run --device /dev/kvm img", "sessions share nothing"),
         ("docker run -d img", "input and output"),
         ("docker run --env-file .env img", "name each variable"),
-        ("docker run --add-host=host.docker.internal:host-gateway img", "no service of this machine"),
+        ("docker run --add-host=db:10.0.0.5 img", "no other machine"),
+        ("docker run --link db img", "no other container"),
         ("docker run -v ./data:/data img", "write an absolute path"),
         ("docker run --what img", "berth does not know `--what` of `docker run`"),
         ("docker run -i", "names no image"),

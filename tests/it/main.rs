@@ -31,6 +31,7 @@ mod identity;
 mod images;
 mod lifecycle;
 mod place;
+mod ports;
 mod prestart;
 mod protect;
 mod protocol;

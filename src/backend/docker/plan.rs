@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::again::Setback;
 use super::inquiry::Inquiry;
+use super::publish::Published;
 use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
@@ -48,6 +49,8 @@ pub struct Plan {
     pub clear: Vec<OsString>,
     /// Whether the daemon is to ask this machine's nameservers.
     pub tell_nameservers: bool,
+    /// The session's, over all of its servers; `None`: it publishes no port.
+    pub published: Option<Arc<Published>>,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
     pub fetch: bool,
 }

@@ -2,6 +2,7 @@
 //! possible.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::again::{self, Setback};
 use super::image::{self, Found, Image};
 use super::plan::{Plan, in_time};
 use super::protect::protect;
+use super::publish::Published;
 use super::reach::connect;
 
 use super::housekeeping::{Housekeeping, Made};
@@ -21,6 +23,7 @@ use crate::dock::docker::Engine;
 use crate::dock::exec::{self, Command};
 use crate::dock::lease::Lease;
 use crate::dock::place::Place;
+use crate::dock::ports::{self, Link};
 use crate::dock::refused::List;
 use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
@@ -88,7 +91,20 @@ async fn attempt(
     spec.image.clone_from(&image.id);
     let tell_nameservers = plan.tell_nameservers;
     let (is_own, state, trace) = (plan.inquiry.is_some(), plan.state.clone(), trace.clone());
-    let start = Start { began, engine, spec, secrets, argv, image, tell_nameservers, is_own, state, trace };
+    let published = plan.published.clone();
+    let start = Start {
+        began,
+        engine,
+        spec,
+        secrets,
+        argv,
+        image,
+        tell_nameservers,
+        is_own,
+        state,
+        trace,
+        published,
+    };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
 }
 
@@ -125,6 +141,7 @@ struct Start {
     is_own: bool,
     state: PathBuf,
     trace: Trace,
+    published: Option<Arc<Published>>,
 }
 
 impl Start {
@@ -191,14 +208,19 @@ impl Start {
         let began = Instant::now();
         let lease = Lease::create(&self.engine, wire, &self.spec).await?;
         self.trace.step("create, start and attach", began, lease.container());
+        let link = self.join_ports(lease.container(), lease.place()).await?;
         let exec = self.exec(exec_wire, lease.container(), lease.place()).await?;
-        Ok(self.up(lease, exec, Made::Now))
+        Ok(self.up(lease, exec, Made::Now).joined(link))
     }
 
     async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
         let taking = async { Ok::<_, Setback>(standby.take(wire, &self.spec.owner()).await?) };
-        let (lease, exec) = tokio::try_join!(taking, self.exec(exec_wire, standby.id(), standby.place()))?;
-        Ok(self.up(lease, exec, Made::Before))
+        let running = async {
+            let link = self.join_ports(standby.id(), standby.place()).await?;
+            Ok((link, self.exec(exec_wire, standby.id(), standby.place()).await?))
+        };
+        let (lease, (link, exec)) = tokio::try_join!(taking, running)?;
+        Ok(self.up(lease, exec, Made::Before).joined(link))
     }
 
     async fn take_server(
@@ -209,8 +231,26 @@ impl Start {
     ) -> Result<DockerUpstream, Setback> {
         let Prestarted { input, output, end } =
             standby.take_server(wire, waiting, &self.spec.owner()).await?;
+        let link = self.join_ports(standby.id(), standby.place()).await?;
         let hold = Hold::Container(end);
-        Ok(self.upstream(standby.id().to_owned(), standby.place(), (input, output), hold, Made::Before))
+        let streams = (input, output);
+        Ok(self.upstream(standby.id().to_owned(), standby.place(), streams, hold, Made::Before).joined(link))
+    }
+
+    /// Before the server, which may look for its services at once.
+    async fn join_ports(&self, container: &str, place: &Place) -> Result<Option<Link>, Setback> {
+        let server = &self.spec.server;
+        if !server.settings.has_ports() {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let whose = (server.name.as_str(), &server.settings);
+        let link = Box::pin(ports::join(&self.engine, container, place, whose, &self.trace)).await?;
+        self.trace.step("join its ports", began, &server.name);
+        if let Some(published) = &self.published {
+            published.lead_to(&link);
+        }
+        Ok(Some(link))
     }
 
     async fn exec(&self, wire: Wire, container: &str, place: &Place) -> Result<exec::Exec, Setback> {

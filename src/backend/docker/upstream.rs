@@ -12,6 +12,7 @@ use crate::dock::exec::{self, Chunk, Input};
 use crate::dock::keeper;
 use crate::dock::lease::Lifeline;
 use crate::dock::owner::{self, Owner};
+use crate::dock::ports::Link;
 use crate::dock::standby::End;
 use crate::session::upstream::{Exit, Output, Upstream};
 use crate::values::Isolation;
@@ -94,6 +95,8 @@ pub struct DockerUpstream {
     ends_by: Option<Instant>,
     /// What the container ended with, where that is the server's own end.
     exit: Option<Exit>,
+    /// The ports that it shares with this machine.
+    link: Option<Link>,
     _guard: Option<Guard>,
 }
 
@@ -117,6 +120,7 @@ impl DockerUpstream {
             housekeeper,
             ends_by: None,
             exit: None,
+            link: None,
             _guard: None,
         }
     }
@@ -124,6 +128,11 @@ impl DockerUpstream {
     /// Holds what was reserved for the container, until it is released.
     pub(super) fn guarded(self, guard: Option<Guard>) -> Self {
         Self { _guard: guard, ..self }
+    }
+
+    /// Joins its ports with this machine's, until it is released.
+    pub(super) fn joined(self, link: Option<Link>) -> Self {
+        Self { link, ..self }
     }
 
     /// How the server ended, as far as the container and the daemon tell.
@@ -270,6 +279,8 @@ impl Upstream for DockerUpstream {
     }
 
     async fn release(mut self) {
+        // The container ends when nobody is in it any more.
+        drop(self.link.take());
         // What is told of it goes with the container.
         self.housekeeper.last_look().await;
         let gone = async {

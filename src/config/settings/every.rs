@@ -13,6 +13,7 @@ use crate::config::error::ConfigError;
 use crate::config::mount::{MountEntry, read_mounts};
 use crate::config::overrides::Overrides;
 use crate::config::places::WorkFolder;
+use crate::config::ports;
 use crate::config::protect::{self, Extent, ProtectedName};
 use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
@@ -36,10 +37,18 @@ pub fn every_setting() -> &'static [Setting] {
 }
 
 fn table() -> Vec<Setting> {
-    [variables(), container::container(), files(), tools(), session(), standby()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        variables(),
+        container::container(),
+        Vec::from(ports::settings()),
+        files(),
+        tools(),
+        session(),
+        standby(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// What the server finds in its environment.

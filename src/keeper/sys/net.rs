@@ -7,7 +7,7 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::{checked, prctl, syscall};
+use super::{POLLIN, POLLOUT, PollFd, checked, poll_files, prctl, syscall};
 
 const CLONE_NEWNET: c_int = 0x4000_0000;
 const AF_NETLINK: c_int = 16;
@@ -24,6 +24,7 @@ const NOBODY: c_uint = 65_533;
 // On x86-64 and aarch64, as on most.
 const SOL_SOCKET: c_int = 1;
 const SO_KEEPALIVE: c_int = 9;
+const SO_LINGER: c_int = 13;
 const IPPROTO_TCP: c_int = 6;
 /// `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT` (tcp(7)): after a silence of a minute, four questions.
 const KEEP_ALIVE: [(c_int, c_int); 3] = [(4, 60), (5, 15), (6, 4)];
@@ -124,4 +125,38 @@ pub(in super::super) fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 /// Waits until a process has ended.
 pub(in super::super) fn wait_for(process: BorrowedFd<'_>) -> io::Result<()> {
     super::poll([Some((process, super::Wanted::Input))], None).map(drop)
+}
+
+/// A file, and what is waited for besides its end.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Watched<'a> {
+    pub(in super::super) file: BorrowedFd<'a>,
+    pub(in super::super) input: bool,
+    pub(in super::super) room: bool,
+}
+
+/// Waits until one of many has what is wanted of it, or is at its end. Of each: whether it can be read, and written.
+pub(in super::super) fn poll_each(watched: &[Watched<'_>]) -> io::Result<Vec<(bool, bool)>> {
+    let wanted = |watched: &Watched<'_>| {
+        let wants = |wanted: bool, event| if wanted { event } else { 0 };
+        wants(watched.input, POLLIN) | wants(watched.room, POLLOUT)
+    };
+    let mut fds: Vec<PollFd> = watched
+        .iter()
+        .map(|file| PollFd { fd: file.file.as_raw_fd(), events: wanted(file), revents: 0 })
+        .collect();
+    // SAFETY: as many follow the pointer as is said, and the call does not keep it.
+    checked(unsafe { poll_files(fds.as_mut_ptr(), fds.len() as c_ulong, -1) })?;
+    // An end shows as neither, and the next read or write tells of it.
+    let is = |fd: &PollFd, event: i16, other: i16| fd.revents & !other != 0 && fd.events & event != 0;
+    Ok(fds.iter().map(|fd| (is(fd, POLLIN, POLLOUT), is(fd, POLLOUT, POLLIN))).collect())
+}
+
+/// Has the connection end without order once it is closed: the other side gets an error.
+pub(in super::super) fn reset(stream: &TcpStream) -> io::Result<()> {
+    // `struct linger`: switched on, no time.
+    let linger: [c_int; 2] = [1, 0];
+    // SAFETY: two `int`s are there, and as long as is said; the call keeps no pointer.
+    let set = unsafe { setsockopt(stream.as_raw_fd(), SOL_SOCKET, SO_LINGER, linger.as_ptr(), 8) };
+    checked(set).map(drop)
 }

@@ -5,6 +5,7 @@ use super::super::flags::Flag;
 /// The setting that a flag is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
+    AddHost,
     CapAdd,
     Cpus,
     Entrypoint,
@@ -15,6 +16,7 @@ pub(super) enum Meaning {
     /// A namespace; the container has its own.
     Own,
     Pids,
+    Publish,
     ReadOnly,
     Security,
     Shm,
@@ -69,8 +71,8 @@ pub(super) fn flag(name: &str) -> Option<Flag<Meaning>> {
         | "--memory-swap"
         | "--memory-swappiness"
         | "--oom-score-adj" => IdleValue,
-        "-p" | "--publish" => NotedValue("sessions accept no connections"),
-        "-P" | "--publish-all" => Noted("sessions accept no connections"),
+        "-p" | "--publish" => Takes(Meaning::Publish),
+        "-P" | "--publish-all" => Noted("berth publishes what `publish` names, at 127.0.0.1"),
         "--platform" => NotedValue("the daemon's own is used"),
         "-c"
         | "--cpu-shares"
@@ -108,8 +110,9 @@ pub(super) fn flag(name: &str) -> Option<Flag<Meaning>> {
         "--env-file" => {
             Refused("berth reads no such file", "name each variable: `-e NAME`, its value from the client")
         }
-        "--add-host" | "--link" => Refused(
-            "a session reaches no container and no service of this machine",
+        "--add-host" => Takes(Meaning::AddHost),
+        "--link" => Refused(
+            "a session reaches no other container",
             "give the server the address of a service on the network",
         ),
         "--device" | "--gpus" | "--device-cgroup-rule" | "--volumes-from" | "--cgroup-parent" => {

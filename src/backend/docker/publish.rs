@@ -1,0 +1,208 @@
+//! `publish`: ports of a session's container on this machine's loopback, from its first server to its end.
+//!
+//! The listeners outlive a lost server: what is accepted while another takes its place waits for that. Nobody but this
+//! machine's own processes reaches them, and nothing of them is left when berth ends, however it does.
+
+mod holder;
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::dock::docker::Engine;
+use crate::dock::ports::{Caller, Link};
+use crate::dock::roster;
+use crate::dock::spec::Spec;
+use crate::observe::Trace;
+use crate::values::PublishedPort;
+use holder::Holder;
+
+/// How often a port is asked for that another has.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// For so long a connection waits for a server that takes a lost one's place.
+const SERVED_WITHIN: Duration = Duration::from_secs(30);
+/// Where the system has no more files for a connection.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The daemon is asked who has the port; the person is told without it, too.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
+
+/// A session's published ports.
+#[derive(Debug)]
+pub struct Published {
+    server: String,
+    ports: Vec<PublishedPort>,
+    engine: Engine,
+    /// The folder of berth's state.
+    state: PathBuf,
+    trace: Trace,
+    caller: watch::Sender<Option<Caller>>,
+    begun: AtomicBool,
+    over: CancellationToken,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.over.cancel();
+    }
+}
+
+impl Published {
+    /// Of a session whose settings have some.
+    pub fn of(spec: &Spec, engine: Engine, state: PathBuf, trace: Trace) -> Option<Self> {
+        let ports = spec.server.settings.publish.clone();
+        (!ports.is_empty()).then(|| Self {
+            server: spec.server.name.clone(),
+            ports,
+            engine,
+            state,
+            trace,
+            caller: watch::Sender::default(),
+            begun: AtomicBool::new(false),
+            over: CancellationToken::new(),
+        })
+    }
+
+    /// From now on, connections lead to this container. The first one begins to listen.
+    pub(super) fn lead_to(&self, link: &Link) {
+        self.caller.send_replace(Some(link.caller()));
+        if self.begun.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        for port in &self.ports {
+            let publication = Publication {
+                server: self.server.clone(),
+                port: *port,
+                engine: self.engine.clone(),
+                state: self.state.clone(),
+                trace: self.trace.clone(),
+                caller: self.caller.subscribe(),
+            };
+            let over = self.over.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = over.cancelled() => {}
+                    () = publication.serve() => {}
+                }
+            });
+        }
+    }
+}
+
+/// One port of them.
+struct Publication {
+    server: String,
+    port: PublishedPort,
+    engine: Engine,
+    state: PathBuf,
+    trace: Trace,
+    caller: watch::Receiver<Option<Caller>>,
+}
+
+impl Publication {
+    async fn serve(self) {
+        let Some(listener) = self.listen().await else { return };
+        self.trace.note(None, "port published", &format!("127.0.0.1:{}", self.port.host), 0);
+        // Whoever asks for `localhost` may mean this one. A machine without IPv6 has none.
+        let other = bind(Ipv6Addr::LOCALHOST.into(), self.port.host).await.ok();
+        loop {
+            let accepted = match &other {
+                Some(other) => tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    accepted = other.accept() => accepted,
+                },
+                None => listener.accept().await,
+            };
+            match accepted {
+                Ok((socket, _)) => self.lead(socket),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Asks for the port until it can be had. Who has it is told once.
+    async fn listen(&self) -> Option<TcpListener> {
+        let port = self.port.host;
+        let mut is_told = false;
+        loop {
+            match bind(Ipv4Addr::LOCALHOST.into(), port).await {
+                Ok(listener) => {
+                    if is_told {
+                        tracing::warn!(
+                            "port 127.0.0.1:{port} is free now, and leads to this session's server `{}`",
+                            self.server
+                        );
+                    }
+                    return Some(listener);
+                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    if !is_told {
+                        let holder = self.holder().await;
+                        self.trace.note(None, "port in use", &format!("127.0.0.1:{port}: {holder}"), 0);
+                        tracing::warn!(
+                            "server `{}` runs without its port 127.0.0.1:{port}, which {holder} has; berth publishes it \
+                             as soon as it is free",
+                            self.server
+                        );
+                        is_told = true;
+                    }
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        "server `{}` runs without its port 127.0.0.1:{port}: {error}; choose another in `publish`: \
+                         \"HOST:{}\"",
+                        self.server,
+                        self.port.container
+                    );
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Who has the port, in words.
+    async fn holder(&self) -> String {
+        let (port, state) = (self.port.host, self.state.clone());
+        let looked = tokio::task::spawn_blocking(move || Holder::of(port, &state)).await;
+        let Ok(Some(Holder { pid, program, session })) = looked else {
+            return "another program of this machine".to_owned();
+        };
+        let Some(session) = session else { return format!("`{program}` (pid {pid})") };
+        let listed = tokio::time::timeout(KNOWN_WITHIN, roster::list_with_owners(&self.engine)).await;
+        let entries = listed.ok().and_then(Result::ok).unwrap_or_default();
+        match entries.into_iter().find(|entry| entry.owner.session == session) {
+            Some(entry) => {
+                format!("berth's session `{}` of server `{}` (pid {pid})", entry.name, entry.server)
+            }
+            None => format!("berth's session {session} (pid {pid})"),
+        }
+    }
+
+    /// Beside the others: a connection that waits holds up none.
+    fn lead(&self, socket: TcpStream) {
+        let (mut caller, port) = (self.caller.clone(), self.port.container);
+        tokio::spawn(async move {
+            let Ok(Some(caller)) = tokio::time::timeout(SERVED_WITHIN, live(&mut caller)).await else {
+                return;
+            };
+            let _ = socket.set_nodelay(true);
+            caller.call(port, socket).await;
+        });
+    }
+}
+
+/// The way to the container that serves now; `None`: there will be none any more.
+async fn live(caller: &mut watch::Receiver<Option<Caller>>) -> Option<Caller> {
+    let is_live = |caller: &Option<Caller>| caller.as_ref().is_some_and(|caller| !caller.is_over());
+    caller.wait_for(is_live).await.ok()?.clone()
+}
+
+async fn bind(address: IpAddr, port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((address, port)).await
+}

@@ -1,0 +1,209 @@
+//! The real container's side, on this machine: what a process there connects to ends at a listener of the test's.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio_util::io::ReaderStream;
+
+use super::*;
+use crate::dock::keeper;
+
+const MANY: usize = 20 << 20;
+
+/// The stream, its process, and the folder with its program.
+struct Joined {
+    link: Link,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+/// Joins `inside`, which the process listens at, with `outside`; and `published`.
+async fn join(inside: u16, outside: u16, published: u16) -> Joined {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("keeper");
+    std::fs::write(&program, keeper::KEEPER).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let spawn = || {
+        let mut command = Command::new(&program);
+        command.args(["ports", "--listen", &inside.to_string(), "--connect", &published.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()
+    };
+    let mut child = loop {
+        match spawn() {
+            // Another test's child has the file open until it becomes its program.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+            spawned => break spawned.unwrap(),
+        }
+    };
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let services = BTreeMap::from([(inside, outside)]);
+    let side = Side { server: "s".to_owned(), services, trace: Trace::off() };
+    let (link, listens) = begin(ReaderStream::new(stdout), stdin, side);
+    listens.await.unwrap();
+    Joined { link, child, _folder: folder }
+}
+
+/// Random enough for a byte in another place to be seen.
+fn noise(seed: u8) -> Vec<u8> {
+    let mut state = u64::from(seed) + 0x9e37_79b9_7f4a_7c15;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..MANY).map(|_| next()).collect()
+}
+
+/// A client within the container, which says something, and what it hears to the end.
+async fn said_and_heard(port: u16, said: Vec<u8>) -> Vec<u8> {
+    let client = move || {
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut writer = socket.try_clone().unwrap();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&said).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut heard = Vec::new();
+        socket.read_to_end(&mut heard).unwrap();
+        writing.join().unwrap();
+        heard
+    };
+    tokio::task::spawn_blocking(client).await.unwrap()
+}
+
+/// Says back what it hears, and ends after the end.
+async fn echo(listener: TcpListener) {
+    while let Ok((mut socket, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let (mut read, mut write) = socket.split();
+            // Some clients of these tests never read.
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+            let _ = write.shutdown().await;
+        });
+    }
+}
+
+async fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[tokio::test]
+async fn bytes_pass_whole_both_ways_and_each_way_has_an_end_of_its_own() {
+    let (service, outside) = listener().await;
+    tokio::spawn(echo(service));
+    let joined = join(22481, outside, 1).await;
+    let said = noise(1);
+    assert!(said_and_heard(22481, said.clone()).await == said, "20 MB came back as they went");
+    let other = noise(2);
+    let (one, two) = tokio::join!(said_and_heard(22481, said.clone()), said_and_heard(22481, other.clone()));
+    assert!(one == said && two == other, "two at once");
+    drop(joined.link);
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_reads_holds_up_no_other() {
+    let (service, outside) = listener().await;
+    tokio::spawn(echo(service));
+    let joined = join(22482, outside, 1).await;
+    // Each says more than all buffers on the way can hold, and never reads what comes back.
+    let stall = || {
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", 22482)).unwrap();
+        socket.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        while socket.write_all(&[7; 1 << 16]).is_ok() {}
+        socket
+    };
+    let stalled = futures::future::join_all((0..3).map(|_| tokio::task::spawn_blocking(stall))).await;
+    let said: Vec<u8> = noise(3)[..200_000].to_vec();
+    let all = futures::future::join_all((0..50).map(|_| said_and_heard(22482, said.clone()))).await;
+    assert!(all.iter().all(|heard| *heard == said));
+    let waiting: Vec<usize> = {
+        let connections = joined.link.shared.connections();
+        connections.values().map(|connection| connection.waits()).collect()
+    };
+    assert!(waiting.len() >= 3 && waiting.iter().all(|bytes| *bytes <= frames::WINDOW), "{waiting:?}");
+    drop(stalled);
+}
+
+#[tokio::test]
+async fn where_nobody_listens_the_connection_is_reset() {
+    let (service, outside) = listener().await;
+    drop(service);
+    let joined = join(22483, outside, 1).await;
+    let client = || {
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", 22483)).unwrap();
+        socket.read(&mut [0; 1]).unwrap_err().kind()
+    };
+    assert_eq!(tokio::task::spawn_blocking(client).await.unwrap(), io::ErrorKind::ConnectionReset);
+    let told = joined.link.shared.told.lock().unwrap().clone();
+    assert_eq!(told, BTreeSet::from([Which::Service(outside)]));
+    assert!(joined.link.shared.connections().is_empty());
+}
+
+#[tokio::test]
+async fn what_this_machine_accepts_leads_to_the_containers_port_and_to_no_other() {
+    let (server, published) = listener().await;
+    tokio::spawn(echo(server));
+    let joined = join(22484, 1, published).await;
+    let caller = joined.link.caller();
+    let (front, port) = listener().await;
+    let (closed, closed_port) = listener().await;
+    tokio::spawn({
+        let caller = caller.clone();
+        async move {
+            while let Ok((socket, _)) = front.accept().await {
+                let caller = caller.clone();
+                tokio::spawn(async move { caller.call(published, socket).await });
+            }
+        }
+    });
+    tokio::spawn(async move {
+        // A port that the process was not told of.
+        let (socket, _) = closed.accept().await.unwrap();
+        caller.call(22484, socket).await;
+    });
+    let said = noise(4);
+    assert!(said_and_heard(port, said.clone()).await == said);
+    let refused = move || {
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", closed_port)).unwrap();
+        socket.read(&mut [0; 1]).unwrap_err().kind()
+    };
+    assert_eq!(tokio::task::spawn_blocking(refused).await.unwrap(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn the_streams_end_is_the_end_of_all_on_both_sides() {
+    let (service, outside) = listener().await;
+    tokio::spawn(echo(service));
+    let mut joined = join(22485, outside, 1).await;
+    let mut client = tokio::net::TcpStream::connect("127.0.0.1:22485").await.unwrap();
+    client.write_all(b"x").await.unwrap();
+    tokio::io::AsyncReadExt::read_exact(&mut client, &mut [0; 1]).await.unwrap();
+    let caller = joined.link.caller();
+    drop(joined.link);
+    caller.over().await;
+    assert!(joined.child.wait().await.unwrap().success(), "the process ends with its input");
+    assert!(tokio::net::TcpStream::connect("127.0.0.1:22485").await.is_err());
+}
+
+#[tokio::test]
+async fn what_the_containers_side_may_not_say_ends_the_stream() {
+    let refuse = |number: u32, frame: Frame<'static>| async move {
+        let mut said = Vec::new();
+        frames::encode(&mut said, number, &frame);
+        let services = BTreeMap::from([(5432, 1)]);
+        let side = Side { server: "s".to_owned(), services, trace: Trace::off() };
+        let stream = futures::stream::iter([Ok(Bytes::from(said))]).chain(futures::stream::pending());
+        let (link, _listens) = begin(stream, tokio::io::sink(), side);
+        tokio::time::timeout(Duration::from_secs(5), link.caller().over()).await.is_ok()
+    };
+    assert!(refuse(1, Frame::Open { port: 22 }).await, "a port that the settings don't name");
+    assert!(refuse(2, Frame::Open { port: 5432 }).await, "a number of ours");
+}
