@@ -33,7 +33,7 @@ pub use handed::Handed;
 pub use import::{Check, Import, Reading, Taken, Trials, Which};
 pub use install::{install, uninstall};
 pub use machine::{Asked, Machine};
-pub use meaning::{carry_over, refuse_placeholders, understand};
+pub use meaning::{carry_over, of_a_bridge, refuse_placeholders, understand};
 pub use place::{Part, Place, Surroundings};
 pub use translate::{Translated, translate};
 

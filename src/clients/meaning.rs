@@ -15,6 +15,8 @@ mod project;
 mod services;
 mod words;
 
+pub use services::of_a_bridge;
+
 use super::{Entry, Machine};
 use crate::runner::{Parsed, Program};
 

@@ -4,7 +4,9 @@
 use toml_edit::Table;
 
 use super::variables::{is_obeyed, is_of_machine, is_path, literal};
-use super::{Entry, Machine, carry_over, refuse_placeholders, secret_arguments, understand};
+use super::{
+    Entry, Machine, carry_over, of_a_bridge, refuse_placeholders, secret_arguments, understand,
+};
 use crate::config::is_for_installation;
 use crate::runner::{Parsed, Program, Runtime};
 use crate::values::looks_secret;
@@ -30,6 +32,10 @@ pub fn translate(
 ) -> Result<Translated, String> {
     refuse_placeholders(entry, machine)?;
     let mut parsed = understand(entry, machine)?;
+    // Before its key is moved to where nobody needs it.
+    if let Some(why) = of_a_bridge(&parsed.program) {
+        return Err(why);
+    }
     if let Some((what, _)) = secret_arguments(&words(&parsed.program)).into_iter().next() {
         return Err(format!(
             "{what} looks like a credential, which berth's configuration must not hold; put it into the entry's `env`, \

@@ -125,7 +125,7 @@ fn a_service_of_this_machine_is_reached_by_the_server_that_names_it_and_by_no_ot
     let (_folder, config) = configured(&[
         ("reaching", &format!("host_services = [\"{port}\", \"their-db:{port}\"]")),
         ("plain", ""),
-        ("online", "network = \"lan\""),
+        ("networked", "network = \"lan\""),
     ]);
     let mut reaching = started("reaching", "it-ports-reaching", &config);
     for host in ["127.0.0.1", "localhost", "host.docker.internal", "their-db"] {
@@ -134,7 +134,7 @@ fn a_service_of_this_machine_is_reached_by_the_server_that_names_it_and_by_no_ot
     assert_eq!(exchange(&mut reaching, "127.0.0.1", port, 20 << 20), "same");
     let network = python(&mut reaching, "import os; print(sorted(os.listdir('/sys/class/net')))");
     assert_eq!(network, "['lo']", "`network` is what it was");
-    for (server, client) in [("plain", "it-ports-plain"), ("online", "it-ports-online")] {
+    for (server, client) in [("plain", "it-ports-plain"), ("networked", "it-ports-networked")] {
         let mut other = started(server, client, &config);
         assert_eq!(exchange(&mut other, "127.0.0.1", port, 1), "ConnectionRefusedError", "{server}");
         assert_eq!(exchange(&mut other, "host.docker.internal", port, 1), "gaierror", "{server}");
@@ -223,7 +223,7 @@ fn a_published_port_leads_to_its_session_and_a_second_one_is_told_who_has_it() {
         first.pid()
     ));
     assert_eq!(
-        python(&mut second, &format!("{ECHO}\nbegin(\"::\", 22486)\nprint(2)")).lines().last(),
+        python(&mut second, &format!("{ECHO}\nbegin(\"0.0.0.0\", 22486)\nprint(2)")).lines().last(),
         Some("2"),
         "it goes on"
     );
@@ -231,7 +231,6 @@ fn a_published_port_leads_to_its_session_and_a_second_one_is_told_who_has_it() {
     assert_eq!(first.exit_code(), Some(0));
     second.expect_stderr("port 127.0.0.1:22486 is free now");
     assert!(echoes(22486));
-    // A client that speaks to whom nobody listens for.
     second.kill();
     expect_gone("it-ports-second");
     assert!(TcpListener::bind(("127.0.0.1", 22486)).is_ok(), "nothing is left of it");

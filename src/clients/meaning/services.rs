@@ -8,6 +8,8 @@ mod bridge;
 mod known;
 mod said;
 
+pub use bridge::refusal as of_a_bridge;
+
 use std::collections::BTreeSet;
 
 use crate::clients::{Entry, Machine};
@@ -38,9 +40,6 @@ struct Seen {
 
 /// Adds the lines for services and log-ins. `Err` says why the entry can't be taken over, and what to do.
 pub(super) fn services(parsed: &mut Parsed, entry: &Entry, machine: &Machine<'_>) -> Result<(), String> {
-    if let Some(why) = bridge::refusal(&parsed.program) {
-        return Err(why);
-    }
     let said = said(parsed, entry, machine.lookup);
     let mut seen = look(&said, parsed);
     let words = package_words(&parsed.program);

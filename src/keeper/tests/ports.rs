@@ -13,12 +13,7 @@ fn parse(line: &str) -> Result<Subcommand, u8> {
 fn it_is_told_its_ports_and_nothing_else() {
     let parsed = parse("ports --listen 5432 --connect 8085 --listen 6379").unwrap();
     assert_eq!(format!("{parsed:?}"), "Ports(Ports { listen: [5432, 6379], connect: [8085] })");
-    for line in [
-        "ports 5432",
-        "ports --listen",
-        "ports --listen x",
-        "ports --listen 65536",
-    ] {
+    for line in ["ports 5432", "ports --listen", "ports --listen x", "ports --listen 65536"] {
         assert_eq!(parse(line).unwrap_err(), 64, "{line}");
     }
 }

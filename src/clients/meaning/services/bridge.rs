@@ -15,7 +15,7 @@ const SOMETIMES: [(&str, &[&str]); 2] =
     [("supergateway", &["--sse", "--streamableHttp"]), ("mcp-proxy", &[])];
 
 /// Why the server is better left to its client; no address is shown, for it may hold a key.
-pub(super) fn refusal(program: &Program) -> Option<String> {
+pub fn refusal(program: &Program) -> Option<String> {
     let Program::Package(package) = program else { return None };
     let name = package.packages.iter().find_map(|spec| {
         let at =
