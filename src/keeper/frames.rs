@@ -88,25 +88,28 @@ pub(crate) fn encode(out: &mut Vec<u8>, number: u32, frame: &Frame<'_>) {
 
 /// The first frame of `input`, its connection's number, and its length; `None` until all of it is there.
 pub(crate) fn decode(input: &[u8]) -> Result<Option<(usize, u32, Frame<'_>)>, Broken> {
-    let Some(&[kind, zero, high, low, a, b, c, d]) = input.first_chunk::<HEADER>() else { return Ok(None) };
+    let Some((&[kind, zero, high, low], rest)) = input.split_first_chunk() else { return Ok(None) };
+    let Some((number, rest)) = rest.split_first_chunk() else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([high, low]));
     if zero != 0 || length > LONGEST {
         return Err(Broken);
     }
-    let Some(text) = input.get(HEADER..HEADER + length) else { return Ok(None) };
+    let Some(text) = rest.get(..length) else { return Ok(None) };
     let frame = match (kind, text) {
         (READY, []) => Frame::Ready,
-        (TAKEN, &[high, low, e, f, g, h]) => {
-            Frame::Taken { port: u16::from_be_bytes([high, low]), errno: u32::from_be_bytes([e, f, g, h]) }
+        (TAKEN, text) => {
+            let (port, errno) = text.split_first_chunk().ok_or(Broken)?;
+            let errno = <[u8; 4]>::try_from(errno).map_err(|_| Broken)?;
+            Frame::Taken { port: u16::from_be_bytes(*port), errno: u32::from_be_bytes(errno) }
         }
         (OPEN, &[high, low]) => Frame::Open { port: u16::from_be_bytes([high, low]) },
         (DATA, data) => Frame::Data(data),
-        (ROOM, &[e, f, g, h]) => Frame::Room(u32::from_be_bytes([e, f, g, h])),
+        (ROOM, text) => Frame::Room(u32::from_be_bytes(text.try_into().map_err(|_| Broken)?)),
         (FINISH, []) => Frame::Finish,
         (RESET, &[refused]) => Frame::Reset { refused: refused != 0 },
         _ => return Err(Broken),
     };
-    Ok(Some((HEADER + length, u32::from_be_bytes([a, b, c, d]), frame)))
+    Ok(Some((HEADER + length, u32::from_be_bytes(*number), frame)))
 }
 
 /// One connection's account of bytes, on one of the two sides.

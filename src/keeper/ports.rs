@@ -235,12 +235,11 @@ impl<'a> Forwarder<'a> {
         while let Some((number, made)) = self.dialler.made() {
             // berth may have given it up.
             let Some(connection) = self.connections.get_mut(&number) else { continue };
-            match made.and_then(connection::prepared) {
-                Ok(socket) => connection.begin(socket),
-                Err(_) => {
-                    frames::encode(&mut self.out, number, &Frame::Reset { refused: true });
-                    self.connections.remove(&number);
-                }
+            if let Ok(socket) = made.and_then(connection::prepared) {
+                connection.begin(socket);
+            } else {
+                frames::encode(&mut self.out, number, &Frame::Reset { refused: true });
+                self.connections.remove(&number);
             }
         }
     }

@@ -227,7 +227,7 @@ impl Reader {
 
     /// A process of the container has connected to one of the ports.
     fn open(&self, number: u32, port: u16) -> Result<(), Broken> {
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             return Err(Broken);
         }
         let port = *self.shared.side.services.get(&port).ok_or(Broken)?;
@@ -239,16 +239,15 @@ impl Reader {
                 () = shared.over.cancelled() => return,
                 connected = connect(port) => connected,
             };
-            match connected {
-                Ok(socket) => carry(shared, number, connection, socket).await,
-                Err(_) => {
-                    shared.refused(which);
-                    shared.forget(number);
-                    let mut reset = Vec::new();
-                    frames::encode(&mut reset, number, &Frame::Reset { refused: true });
-                    // Where that fails, the stream has ended with all that went over it.
-                    let _ = shared.to_container.send(reset).await;
-                }
+            if let Ok(socket) = connected {
+                carry(shared, number, connection, socket).await;
+            } else {
+                shared.refused(which);
+                shared.forget(number);
+                let mut reset = Vec::new();
+                frames::encode(&mut reset, number, &Frame::Reset { refused: true });
+                // Where that fails, the stream has ended with all that went over it.
+                let _ = shared.to_container.send(reset).await;
             }
         });
         Ok(())

@@ -7,6 +7,15 @@ use std::os::fd::AsFd;
 use crate::frames::{self, Account, Broken, Frame, LONGEST};
 use crate::sys::net::{Watched, reset};
 
+/// How far berth is with what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    More,
+    All,
+    /// All, and the socket knows it.
+    Told,
+}
+
 #[derive(Debug)]
 pub(super) struct Connection {
     /// `None` while it is being made.
@@ -16,10 +25,7 @@ pub(super) struct Connection {
     waiting: Vec<u8>,
     /// The socket says no more, and berth knows it.
     said_all: bool,
-    /// berth says no more.
-    heard_all: bool,
-    /// The socket knows that.
-    told: bool,
+    heard: Heard,
     is_reset: bool,
 }
 
@@ -39,8 +45,7 @@ impl Connection {
             account: Account::new(),
             waiting: Vec::new(),
             said_all: false,
-            heard_all: false,
-            told: false,
+            heard: Heard::More,
             is_reset: false,
         }
     }
@@ -50,21 +55,21 @@ impl Connection {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.is_reset || (self.said_all && self.told)
+        self.is_reset || (self.said_all && self.heard == Heard::Told)
     }
 
     /// What to wait for; `None` where berth is to speak first.
     pub(super) fn watched(&self) -> Option<Watched<'_>> {
         let socket = self.socket.as_ref()?;
         let input = !self.said_all && self.account.may_send() > 0;
-        let room = !self.waiting.is_empty() || (self.heard_all && !self.told);
+        let room = !self.waiting.is_empty() || self.heard == Heard::All;
         (input || room).then(|| Watched { file: socket.as_fd(), input, room })
     }
 
     /// What berth says of it.
     pub(super) fn obey(&mut self, number: u32, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
         match *frame {
-            Frame::Data(_) if self.heard_all => return Err(Broken),
+            Frame::Data(_) if self.heard != Heard::More => return Err(Broken),
             Frame::Data(data) => {
                 self.account.received(data.len())?;
                 self.waiting.extend_from_slice(data);
@@ -72,7 +77,7 @@ impl Connection {
             }
             Frame::Room(bytes) => self.account.granted(bytes)?,
             Frame::Finish => {
-                self.heard_all = true;
+                self.heard = Heard::All;
                 self.pass_on(number, out);
             }
             Frame::Reset { .. } => self.abort(),
@@ -121,8 +126,8 @@ impl Connection {
                 Err(error) => return self.failed(number, &error, out),
             }
         }
-        if self.heard_all && !self.told {
-            self.told = true;
+        if self.heard == Heard::All {
+            self.heard = Heard::Told;
             // Where the other end is gone, reading tells.
             let _ = socket.shutdown(Shutdown::Write);
         }

@@ -22,7 +22,7 @@ fn frame() -> impl Strategy<Value = (u32, u8, Vec<u8>, u32)> {
     (any::<u32>(), 0..7u8, proptest::collection::vec(any::<u8>(), 0..300), any::<u32>())
 }
 
-fn made<'a>(kind: u8, data: &'a [u8], number: u32) -> Frame<'a> {
+fn made(kind: u8, data: &[u8], number: u32) -> Frame<'_> {
     let port = u16::try_from(number & 0xffff).unwrap();
     match kind {
         0 => Frame::Ready,

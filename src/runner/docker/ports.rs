@@ -39,8 +39,8 @@ impl HostAccess {
 /// `-p [[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]`
 pub(super) fn publish(parsed: &mut Parsed, line: &Line, flag: &str, value: &str) -> Result<(), RunnerError> {
     let wrong = || line.wrong(flag, "write 127.0.0.1:PORT:PORT");
-    let (ports, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
-    let mut parts = ports.rsplitn(3, ':');
+    let (places, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
+    let mut parts = places.rsplitn(3, ':');
     let container = range(parts.next().unwrap_or_default()).ok_or_else(wrong)?;
     let host = parts.next().unwrap_or_default();
     let address = parts.next().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');

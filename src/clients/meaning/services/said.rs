@@ -128,7 +128,7 @@ pub(super) fn said(parsed: &Parsed, entry: &Entry, lookup: Lookup<'_>) -> Vec<Sa
         let word = word.replace("$$", "$");
         match word.split_once('=') {
             Some((flag, value)) if flag.starts_with('-') && !flag.contains("://") => {
-                said.push(Said::flag(flag, value))
+                said.push(Said::flag(flag, value));
             }
             _ if word.starts_with('-') => {
                 let value = words.peek().filter(|next| !next.starts_with('-'));

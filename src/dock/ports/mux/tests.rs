@@ -117,7 +117,8 @@ async fn a_connection_that_nobody_reads_holds_up_no_other() {
     let stall = || {
         let mut socket = std::net::TcpStream::connect(("127.0.0.1", 22482)).unwrap();
         socket.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-        while socket.write_all(&[7; 1 << 16]).is_ok() {}
+        let much = vec![7; 1 << 16];
+        while socket.write_all(&much).is_ok() {}
         socket
     };
     let stalled = futures::future::join_all((0..3).map(|_| tokio::task::spawn_blocking(stall))).await;
