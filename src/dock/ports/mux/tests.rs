@@ -14,6 +14,7 @@ use super::*;
 use crate::dock::keeper;
 
 const MANY: usize = 20 << 20;
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The stream, its process, and the folder with its program.
 struct Joined {
@@ -64,6 +65,9 @@ fn noise(seed: u8) -> Vec<u8> {
 async fn said_and_heard(port: u16, said: Vec<u8>) -> Vec<u8> {
     let client = move || {
         let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // Only a defect waits so long.
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
         let mut writer = socket.try_clone().unwrap();
         let writing = std::thread::spawn(move || {
             writer.write_all(&said).unwrap();
