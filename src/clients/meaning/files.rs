@@ -1,5 +1,7 @@
 //! Folders and files of this machine in an entry's arguments and variables: mounted at the same place, or told.
 
+mod wish;
+
 use std::path::{Path, PathBuf};
 
 use super::fit;
@@ -9,19 +11,7 @@ use super::words::{Begin, is_path_name, named, pieces};
 use crate::clients::{Entry, Machine};
 use crate::runner::{Parsed, Program, template};
 use crate::values::looks_secret;
-
-/// What is to be mounted at its own place.
-#[derive(Debug)]
-struct Wish {
-    /// As a template.
-    source: String,
-    path: PathBuf,
-    writable: bool,
-    /// Whose it is: a flag, a variable, or the arguments.
-    whose: String,
-    /// What a person has to do first.
-    step: Option<String>,
-}
+use wish::{Wish, above, quoted};
 
 struct Files<'a> {
     machine: &'a Machine<'a>,
@@ -390,17 +380,6 @@ impl Files<'_> {
         }
         any
     }
-}
-
-/// The folder of a file, and its source.
-fn above(path: &Path, source: &str) -> Option<(PathBuf, String)> {
-    let folder = path.parent().filter(|folder| *folder != Path::new("/"))?;
-    Some((folder.to_owned(), source.rsplit_once('/')?.0.to_owned()))
-}
-
-/// `--flag`, or the arguments.
-fn quoted(whose: &str) -> String {
-    if whose.contains(' ') { whose.to_owned() } else { format!("`{whose}`") }
 }
 
 #[cfg(test)]
