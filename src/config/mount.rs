@@ -3,15 +3,12 @@
 //! An entry is a text until its server starts; then `mount/source.rs` makes a [`Mount`] of it.
 
 mod source;
-mod unshared;
 
 use std::path::{Component, Path, PathBuf};
 
 use super::error::{ConfigError, Place};
 use super::reader::Section;
 use crate::values::{Lookup, PathTemplate, Template, Value, ValueError, from_str};
-
-pub use unshared::Unshared;
 
 from_str!(MountEntry);
 
