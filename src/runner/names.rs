@@ -73,6 +73,16 @@ fn variable(text: &str) -> Option<usize> {
     (posix && !default.contains('$')).then_some(inside.len() + 2)
 }
 
+/// What commas separate outside of brackets.
+pub(super) fn commas(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0;
+    let split = move |c: char| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        c == ',' && depth == 0
+    };
+    text.split(split).map(str::trim)
+}
+
 /// A package of an npm registry without its version.
 pub(super) fn npm(spec: &str) -> &str {
     // The first character may be the scope's own `@`.

@@ -104,7 +104,7 @@ impl Read {
                 }
                 Next::Flag(_, Meaning::With, value) => {
                     // The commas within `[…]` belong to a name.
-                    for value in commas(value) {
+                    for value in names::commas(value) {
                         self.with.push(requirement(RUNNER, value)?);
                     }
                 }
@@ -133,16 +133,6 @@ impl Read {
         self.notes.append(&mut line.notes);
         Ok(found)
     }
-}
-
-/// What commas separate outside of brackets.
-pub(super) fn commas(text: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0;
-    let split = move |c: char| {
-        depth += i32::from(c == '[') - i32::from(c == ']');
-        c == ',' && depth == 0
-    };
-    text.split(split).map(str::trim)
 }
 
 /// The words after `uv`.

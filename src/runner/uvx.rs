@@ -2,7 +2,6 @@
 
 use super::flags::{Flag, Line, Next};
 use super::names::{self, is_python};
-use super::uv::commas;
 use super::{Package, Parsed, Program, Runner, RunnerError};
 
 #[derive(Clone, Copy)]
@@ -87,7 +86,7 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
         match line.next(flag)? {
             Next::Flag(_, Meaning::From, value) => from = Some(requirement(runner, value)?),
             Next::Flag(_, Meaning::With, value) => {
-                for value in commas(value) {
+                for value in names::commas(value) {
                     with.push(requirement(runner, value)?);
                 }
             }

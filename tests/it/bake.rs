@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::dind::own::host;
 use crate::harness::{
     Berth, PATIENCE, Session, berth_says, docker, docker_command, docker_says, eventually, home, inspect,
+    shared,
 };
 
 /// An installation downloads what it needs, and shares the machine with all other tests.
@@ -351,7 +352,7 @@ fn a_project_is_baked_from_its_files_and_runs_where_it_is() {
         print(json.dumps({'jsonrpc': '2.0', 'id': 1, 'result': {'serverInfo': name}}), flush=True)\n    \
         sys.stdin.read()\n\
         if __name__ == '__main__': main()\n";
-    let folder = shared().join("bake-project");
+    let folder = shared("bake-project");
     std::fs::create_dir_all(folder.join("src")).unwrap();
     let about = |version: &str| {
         format!(
@@ -365,7 +366,8 @@ fn a_project_is_baked_from_its_files_and_runs_where_it_is() {
     let by_name = ["uv", "--directory", place, "run", "shop", "-x"];
     let first = forget(&by_name);
     let said = |client: &str, line: &[&str]| {
-        let mut session = Berth::line().client(client).args(["--"]).args(line).start();
+        let run = line.iter().fold(Berth::line().client(client).args(["--"]), |run, word| run.args([*word]));
+        let mut session = run.start();
         let answer = first_answer(&mut session);
         answer["result"]["serverInfo"].as_str().map(str::to_owned).unwrap_or_else(|| answer.to_string())
     };
