@@ -4,8 +4,10 @@
 //! What the container's side opens leads to the ports that the settings name on this machine's loopback, and nowhere else,
 //! whatever it says. Dropping the [`Link`] ends every connection.
 
+mod carry;
 mod connection;
 mod mux;
+mod shared;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use crate::observe::Trace;
 
 pub use mux::{Caller, Link};
 
-use mux::Side;
+use shared::Side;
 
 /// The container's side has said by then that it listens.
 const LISTENS_WITHIN: Duration = Duration::from_secs(10);

@@ -1,20 +1,16 @@
-//! One connection on the stream, and its socket on this machine.
+//! One connection on the stream: its account, and what waits for its socket.
 
 use std::fmt;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::mux::Shared;
-use crate::dock::frames::{self, Account, Broken, Frame, HEADER, LONGEST};
+use crate::dock::frames::{Account, Broken, Frame};
 
 /// Which port a connection leads to, and on which side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,26 +32,26 @@ impl fmt::Display for Which {
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    which: Which,
+    pub(super) which: Which,
     state: Mutex<State>,
     /// Something waits for the socket, or nothing more will.
-    arrived: Notify,
+    pub(super) arrived: Notify,
     /// The other side has room again.
-    granted: Notify,
+    pub(super) granted: Notify,
     /// The other side has ended it without order.
-    gone: CancellationToken,
-    refused: CancellationToken,
-    said: AtomicU64,
-    heard: AtomicU64,
+    pub(super) gone: CancellationToken,
+    pub(super) refused: CancellationToken,
+    pub(super) said: AtomicU64,
+    pub(super) heard: AtomicU64,
 }
 
 #[derive(Debug)]
-struct State {
-    account: Account,
+pub(super) struct State {
+    pub(super) account: Account,
     /// For the socket.
-    waiting: BytesMut,
+    pub(super) waiting: BytesMut,
     /// The other side says no more.
-    heard_all: bool,
+    pub(super) heard_all: bool,
 }
 
 impl Connection {
@@ -73,7 +69,7 @@ impl Connection {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,106 +110,8 @@ impl Connection {
     }
 }
 
-/// Passes both directions on until both have ended, or one has failed.
-pub(super) async fn carry(
-    shared: Arc<Shared>,
-    number: u32,
-    connection: Arc<Connection>,
-    mut socket: TcpStream,
-) {
-    let which = connection.which;
-    shared.side.trace.note(None, "connection opened", &which.to_string(), 0);
-    let ended = {
-        let (read, write) = socket.split();
-        let both = async {
-            tokio::try_join!(
-                to_container(&shared, number, &connection, read),
-                from_container(&shared, number, &connection, write)
-            )
-        };
-        tokio::select! {
-            biased;
-            () = shared.over.cancelled() => Err(None),
-            () = connection.gone.cancelled() => Err(None),
-            ended = both => ended.map(drop).map_err(Some),
-        }
-    };
-    shared.forget(number);
-    if let Err(failed) = ended {
-        abort(&socket);
-        drop(socket);
-        if failed.is_some() {
-            // The container's side doesn't know it yet.
-            send(&shared, number, &Frame::Reset { refused: false }).await.unwrap_or_default();
-        }
-    }
-    if connection.refused.is_cancelled() {
-        shared.refused(which);
-    }
-    let (said, heard) = (connection.said.load(Ordering::Relaxed), connection.heard.load(Ordering::Relaxed));
-    let detail = format!("{which}: {heard} bytes from the container, {said} bytes to it");
-    shared.side.trace.note(None, "connection closed", &detail, said + heard);
-}
-
 /// Has the other end see that this was no end in order.
 pub(super) fn abort(socket: &TcpStream) {
     // It fails for what is closed already.
     let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
-}
-
-async fn send(shared: &Shared, number: u32, frame: &Frame<'_>) -> io::Result<()> {
-    let mut out = Vec::new();
-    frames::encode(&mut out, number, frame);
-    shared.to_container.send(out).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
-}
-
-async fn to_container(
-    shared: &Shared,
-    number: u32,
-    connection: &Connection,
-    mut socket: ReadHalf<'_>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; LONGEST];
-    loop {
-        let most = connection.state().account.may_send();
-        if most == 0 {
-            connection.granted.notified().await;
-            continue;
-        }
-        let length = socket.read(&mut buffer[..most]).await?;
-        if length == 0 {
-            return send(shared, number, &Frame::Finish).await;
-        }
-        connection.state().account.sent(length);
-        connection.said.fetch_add(length as u64, Ordering::Relaxed);
-        let mut out = Vec::with_capacity(HEADER + length);
-        frames::encode(&mut out, number, &Frame::Data(&buffer[..length]));
-        shared.to_container.send(out).await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-    }
-}
-
-async fn from_container(
-    shared: &Shared,
-    number: u32,
-    connection: &Connection,
-    mut socket: WriteHalf<'_>,
-) -> io::Result<()> {
-    loop {
-        let (waiting, heard_all) = {
-            let mut state = connection.state();
-            (state.waiting.split(), state.heard_all)
-        };
-        if waiting.is_empty() {
-            if heard_all {
-                return socket.shutdown().await;
-            }
-            connection.arrived.notified().await;
-            continue;
-        }
-        socket.write_all(&waiting).await?;
-        let room = connection.state().account.passed_on(waiting.len());
-        if let Some(bytes) = room {
-            send(shared, number, &Frame::Room(bytes)).await?;
-        }
-    }
 }

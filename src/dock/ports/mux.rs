@@ -2,12 +2,10 @@
 //!
 //! The reading task never waits for a connection or for the writing one, so nothing can hold up the container's side.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
@@ -16,23 +14,15 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::connection::{Connection, Which, abort, carry};
-use crate::dock::frames::{self, Broken, CONNECTIONS, Frame};
-use crate::observe::Trace;
+use super::carry::carry;
+use super::connection::{Which, abort};
+use super::shared::{Shared, Side};
+use crate::dock::frames::{self, Broken, Frame};
 
 /// Frames that wait to be written; who has more waits.
 const FRAMES: usize = 16;
 /// So much is written at once (bytes).
 const AT_ONCE: usize = 64 << 10;
-
-/// Whose stream it is, and where its connections may lead.
-#[derive(Debug)]
-pub(super) struct Side {
-    pub(super) server: String,
-    /// Ports of the container, and those of this machine's loopback that they lead to.
-    pub(super) services: BTreeMap<u16, u16>,
-    pub(super) trace: Trace,
-}
 
 /// The stream. Dropping it ends all that goes over it.
 #[derive(Debug)]
@@ -44,18 +34,6 @@ pub struct Link {
 /// Opens connections to the container's ports for as long as the stream lasts.
 #[derive(Debug, Clone)]
 pub struct Caller(Arc<Shared>);
-
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) side: Side,
-    pub(super) to_container: mpsc::Sender<Vec<u8>>,
-    /// The stream has ended, or nobody wants it any more.
-    pub(super) over: CancellationToken,
-    connections: Mutex<HashMap<u32, Arc<Connection>>>,
-    next: AtomicU32,
-    /// Of what a person has been told already.
-    told: Mutex<BTreeSet<Which>>,
-}
 
 /// Begins. The receiver hears when the container's side listens, or fails.
 pub(super) fn begin<R, W>(from_container: R, to_container: W, side: Side) -> (Link, oneshot::Receiver<()>)
@@ -124,47 +102,6 @@ impl Caller {
         } else {
             shared.forget(number);
             abort(&socket);
-        }
-    }
-}
-
-impl Shared {
-    fn connections(&self) -> MutexGuard<'_, HashMap<u32, Arc<Connection>>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A new connection; `None` where there are too many, or it is there already.
-    fn admit(&self, number: u32, which: Which) -> Option<Arc<Connection>> {
-        let mut connections = self.connections();
-        if connections.len() >= CONNECTIONS {
-            return None;
-        }
-        match connections.entry(number) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(place) => Some(Arc::clone(place.insert(Arc::new(Connection::new(which))))),
-        }
-    }
-
-    pub(super) fn forget(&self, number: u32) {
-        self.connections().remove(&number);
-    }
-
-    /// Nobody listens where a connection was to lead.
-    pub(super) fn refused(&self, which: Which) {
-        let Side { server, trace, .. } = &self.side;
-        trace.note(None, "connection refused", &which.to_string(), 0);
-        if !self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(which) {
-            return;
-        }
-        match which {
-            Which::Service(port) => tracing::warn!(
-                "nothing listens at 127.0.0.1:{port} of this machine, which server `{server}` has just asked for; \
-                 start the service, or correct `host_services`"
-            ),
-            Which::Published(port) => tracing::warn!(
-                "nothing listens at port {port} in the container of server `{server}`; correct `publish`, or let the \
-                 server listen"
-            ),
         }
     }
 }

@@ -10,8 +10,11 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio_util::io::ReaderStream;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
 use crate::dock::keeper;
+use crate::observe::Trace;
 
 const MANY: usize = 20 << 20;
 const PATIENCE: Duration = Duration::from_mins(1);
