@@ -369,7 +369,7 @@ fn a_project_is_baked_from_its_files_and_runs_where_it_is() {
         let run = line.iter().fold(Berth::line().client(client).args(["--"]), |run, word| run.args([*word]));
         let mut session = run.start();
         let answer = first_answer(&mut session);
-        answer["result"]["serverInfo"].as_str().map(str::to_owned).unwrap_or_else(|| answer.to_string())
+        answer["result"]["serverInfo"].as_str().map_or_else(|| answer.to_string(), str::to_owned)
     };
     assert_eq!(said("bake-project", &by_name), format!("1.2.3 {place} ['-x']"));
     let file = ["uv", "run", "--directory", place, "src/shop.py"];
