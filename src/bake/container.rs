@@ -331,8 +331,9 @@ mod tests {
         assert_eq!(error.next().as_deref(), Some("correct the package's name, version or program"));
         let error = failed("ECONNREFUSED");
         assert_eq!(error.code(), crate::failure::Code::Unavailable);
-        let long = format!("error: command 'gcc' failed: No such file\n{}", "hint: a\nhint: b\n".repeat(20));
-        let said = last_words(&long, 1);
+        let verbose =
+            format!("error: command 'gcc' failed: No such file\n{}", "hint: a\nhint: b\n".repeat(20));
+        let said = last_words(&verbose, 1);
         assert!(said.starts_with("error: command 'gcc' failed: No such file | … | hint: "), "{said}");
     }
 

@@ -35,7 +35,7 @@ impl Site {
     /// What of a line is understood here.
     fn line(&self, line: &str) -> Result<Parsed, String> {
         let (home, bin) = (self.path("home"), self.path("bin").display().to_string());
-        let line = line.replace("SITE", &self.path("").display().to_string().trim_end_matches('/'));
+        let line = line.replace("SITE", self.path("").display().to_string().trim_end_matches('/'));
         of_line(
             &shlex::split(&line).unwrap(),
             Places { home: Some(&home), lookup: &|name| (name == "PATH").then(|| bin.clone()) },
