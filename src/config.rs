@@ -12,6 +12,7 @@ pub mod dind;
 pub mod edit;
 mod engine;
 mod env;
+mod env_file;
 mod error;
 mod home;
 mod kept;
@@ -194,6 +195,20 @@ impl Config {
     /// The servers of an image that needs a signature.
     pub fn signed<'a>(&'a self, image: &'a str) -> impl Iterator<Item = &'a Server> {
         self.servers.values().filter(move |server| server.image == image && server.verify().is_some())
+    }
+
+    /// Whether a registry is asked for an image that is there: for a server of it that says so, unless another's pin is to
+    /// hold.
+    pub fn renews(&self, image: &str) -> bool {
+        let mut of_image = self.servers.values().filter(|server| server.image == image);
+        of_image.clone().any(Server::wants_newest) && of_image.all(|server| server.digests.is_empty())
+    }
+
+    /// Whether a session of `server` may have the daemon's image replaced: nobody else wants more of it than it does itself.
+    pub fn may_renew(&self, server: &Server) -> bool {
+        let mut others = self.servers.values().filter(|other| other.image == server.image);
+        server.wants_newest()
+            && others.all(|other| other.digests.is_empty() && other.verify() == server.verify())
     }
 
     /// The recipes of the servers, each once.

@@ -36,6 +36,8 @@ pub struct Parsed {
     pub program: Program,
     /// The server's variables, by name.
     pub env: Vec<(String, String)>,
+    /// Variables that it gets of the client's environment, where they are there.
+    pub env_vars: Vec<String>,
     /// `SOURCE:TARGET[:rw]`
     pub mounts: Vec<String>,
     /// `NAME:TARGET`
@@ -194,6 +196,7 @@ impl Parsed {
             name,
             program,
             env: Vec::new(),
+            env_vars: Vec::new(),
             mounts: Vec::new(),
             volumes: Vec::new(),
             host_access: HostAccess::default(),
@@ -204,8 +207,32 @@ impl Parsed {
 
     /// Gives the server a variable, instead of any other value it may have; `value` is a template.
     pub fn set_env(&mut self, name: &str, value: String) {
-        self.env.retain(|(known, _)| known != name);
+        self.forget_env(name);
         self.env.push((name.to_owned(), value));
+    }
+
+    /// Gives the server the client's variable of that name, if there is one, instead of any other value it may have.
+    pub fn pass_env(&mut self, name: &str) {
+        self.forget_env(name);
+        self.env_vars.push(name.to_owned());
+    }
+
+    /// Whether anything is said of a variable.
+    pub fn has_env(&self, name: &str) -> bool {
+        self.env.iter().any(|(known, _)| known == name) || self.env_vars.iter().any(|known| known == name)
+    }
+
+    fn forget_env(&mut self, name: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env_vars.retain(|known| known != name);
+    }
+
+    /// Adds to one of the other settings, which is a list.
+    pub fn add(&mut self, key: &'static str, value: impl Into<Value>) {
+        let known = self.settings.iter().find(|(known, _)| *known == key);
+        let mut list = known.and_then(|(_, list)| list.as_array()).cloned().unwrap_or_default();
+        list.push(value);
+        self.set(key, Value::Array(list));
     }
 
     /// Sets one of the other settings.
@@ -238,7 +265,9 @@ impl Parsed {
                 table["args"] = list(args).into();
             }
         }
-        for (key, list_of) in [("mounts", &self.mounts), ("volumes", &self.volumes)] {
+        for (key, list_of) in
+            [("mounts", &self.mounts), ("volumes", &self.volumes), ("env_vars", &self.env_vars)]
+        {
             if !list_of.is_empty() {
                 table[key] = list(list_of).into();
             }

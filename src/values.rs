@@ -25,8 +25,16 @@ pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
 pub use word::{
-    AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, User, is_server_name,
+    AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, Pull, User, is_server_name,
 };
 
-/// Where every server has memory to write to, in bytes, unless its settings say otherwise.
-pub const DEFAULT_TMPFS: [(&str, u64); 1] = [("/tmp", 64 << 20)];
+/// Where every server has memory to write to, and how much, unless its settings say otherwise.
+pub const DEFAULT_TMPFS: [(&str, &str); 1] = [("/tmp", "256m")];
+
+/// A folder in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tmpfs {
+    pub bytes: u64,
+    /// Whether programs in it can be run.
+    pub exec: bool,
+}

@@ -4,6 +4,7 @@ mod again;
 mod housekeeping;
 mod image;
 pub mod inquiry;
+mod newest;
 pub mod plan;
 mod protect;
 pub mod publish;

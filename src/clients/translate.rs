@@ -56,7 +56,7 @@ pub fn translate(
         if without.contains(name) {
             continue;
         }
-        if parsed.env.iter().any(|(known, _)| known == name) {
+        if parsed.has_env(name) {
             continue;
         }
         if is_of_machine(name) {

@@ -218,6 +218,7 @@ fn plan(
         clear: clear(config),
         fetch: args.server.is_none() && args.image.is_none(),
         published: None,
+        renew: config.may_renew(&spec.server),
         spec,
         secrets,
     })

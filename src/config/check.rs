@@ -29,13 +29,25 @@ impl Server {
             };
             Some((entry, why))
         });
-        let Some((entry, why)) = wrong else { return self.check_args() };
+        let Some((entry, why)) = wrong else {
+            return self.check_env_files().and_then(|()| self.check_args());
+        };
         Err(ConfigError::new(format!(
             "server `{}` cannot be prestarted: its variable `{}` {why}",
             self.name, entry.name
         ))
         .at(entry.place.clone())
         .with_hint("set `prestart = false` for this server; its containers still wait on standby"))
+    }
+
+    /// A file's values would stand in the container's configuration, as they were when it was made.
+    fn check_env_files(&self) -> Result<(), ConfigError> {
+        let Some(file) = self.settings.env_files.first() else { return Ok(()) };
+        let message =
+            format!("server `{}` cannot be prestarted: it has variables from an `env_file`", self.name);
+        Err(ConfigError::new(message)
+            .at(file.place.clone())
+            .with_hint("set `prestart = false` for this server; its containers still wait on standby"))
     }
 
     /// Whether a prestarted server's arguments are known before its session.

@@ -1,4 +1,4 @@
-//! `env` and `secrets`: the variables of a server.
+//! `env`, `env_vars` and `secrets`: the variables of a server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,16 +23,19 @@ pub struct EnvEntry {
 pub(super) enum Given {
     Template(Template),
     Kept(KeptEntry),
+    /// The client's variable of the same name; without that the server has none.
+    Passed,
 }
 
 impl EnvEntry {
     /// The variables of the client's environment that it takes something from.
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
-        let (text, path) = match &self.given {
-            Given::Template(template) => (Some(template.variables()), None),
-            Given::Kept(kept) => (None, Some(kept.variables())),
+        let (text, path, own) = match &self.given {
+            Given::Template(template) => (Some(template.variables()), None, None),
+            Given::Kept(kept) => (None, Some(kept.variables()), None),
+            Given::Passed => (None, None, Some(self.name.as_str())),
         };
-        text.into_iter().flatten().chain(path.into_iter().flatten())
+        text.into_iter().flatten().chain(path.into_iter().flatten()).chain(own)
     }
 
     /// Hides the value wherever it would be shown, whatever its name.
@@ -108,6 +111,21 @@ pub(super) fn read_env(section: &mut Section) -> Result<Vec<EnvEntry>, ConfigErr
             entries.push(EnvEntry { name, given, secret, place });
         }
     }
+    let Some(item) = section.take_item("env_vars") else { return Ok(entries) };
+    for name in item.list::<String>()? {
+        // What else is there may be a credential.
+        if !is_env_name(&name) {
+            return Err(item
+                .error("each of `env_vars` must be a variable's name".to_owned())
+                .with_hint("write `env = { NAME = \"value\" }` for a value of its own"));
+        }
+        if entries.iter().any(|entry| entry.name == name) {
+            return Err(item
+                .error(format!("`{name}` has a value, and stands in `env_vars` as well"))
+                .with_hint("keep one of the two"));
+        }
+        entries.push(EnvEntry { name, given: Given::Passed, secret: false, place: Some(item.place()) });
+    }
     Ok(entries)
 }
 
@@ -142,7 +160,7 @@ mod tests {
     fn a_flag_without_a_value_names_the_clients_variable() {
         let expanded = |text: &str| match text.parse::<EnvEntry>().unwrap().given {
             Given::Template(template) => template.expand(&|name| Some(format!("<{name}>"))).unwrap(),
-            Given::Kept(_) => panic!("a flag has a text"),
+            Given::Kept(_) | Given::Passed => panic!("a flag has a text"),
         };
         assert_eq!(expanded("A_1"), "<A_1>");
         assert_eq!(expanded("A=b=c"), "b=c");

@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::env::{EnvEntry, Given};
+use super::env_file::EnvFile;
 use super::error::ConfigError;
 use super::kept::Kept;
 use super::mount::MountEntry;
 use super::overrides::Overrides;
 use super::settings::{Policy, Settings};
 use crate::config::Recipe;
-use crate::values::{Image, Lookup, Template, is_server_name, looks_secret};
+use crate::values::{Image, Lookup, Pull, Template, is_server_name, looks_secret};
 
 /// The `user` that is whoever runs berth.
 const CALLER: &str = "caller";
@@ -50,6 +51,14 @@ impl Server {
         self.settings.verify.as_ref().filter(|_| self.recipe.is_none())
     }
 
+    /// Whether a registry is asked for what it calls the image now. What is named by its digest is one and the same for ever.
+    pub fn wants_newest(&self) -> bool {
+        self.settings.pull == Pull::Always
+            && self.recipe.is_none()
+            && self.digests.is_empty()
+            && !self.image.contains('@')
+    }
+
     /// The same server with what the flags change.
     #[must_use]
     pub fn with_overrides(&self, overrides: &Overrides) -> Self {
@@ -78,17 +87,19 @@ impl Server {
     pub fn variables(&self) -> BTreeSet<String> {
         let env = self.settings.env.values().flat_map(EnvEntry::variables);
         let mounts = self.settings.mounts.iter().flat_map(MountEntry::variables);
+        let files = self.settings.env_files.iter().flat_map(EnvFile::variables);
         let args = self.args.iter().flatten().filter_map(|arg| Template::parse(arg).ok());
         let args: Vec<String> =
             args.flat_map(|arg| arg.variables().map(str::to_owned).collect::<Vec<_>>()).collect();
         let places = self.settings.workdir.iter().filter_map(|folder| Template::parse(folder).ok());
         let places: Vec<String> =
             places.flat_map(|place| place.variables().map(str::to_owned).collect::<Vec<_>>()).collect();
-        env.map(str::to_owned).chain(mounts).chain(args).chain(places).collect()
+        env.chain(files).map(str::to_owned).chain(mounts).chain(args).chain(places).collect()
     }
 
-    /// The server's environment, in the order of the names, with the variables' values from `lookup` put in.
+    /// The server's environment, in the order of the names, with the variables' values from `lookup` put in. Reads its files.
     pub fn resolve_env(&self, lookup: Lookup) -> Result<Vec<EnvVar>, ConfigError> {
+        let mut env = self.read_env_files(lookup)?;
         let resolve = |entry: &EnvEntry| {
             let missing = |variable: &str| {
                 ConfigError::new(format!(
@@ -107,11 +118,22 @@ impl Server {
                     let kept = kept.expand(lookup, entry.place.as_ref());
                     (String::new(), Some(kept.map_err(|variable| missing(&variable))?))
                 }
+                Given::Passed => match lookup(&entry.name) {
+                    Some(value) => (value, None),
+                    None => return Ok(None),
+                },
             };
             let looks_secret = looks_secret(&entry.name) || entry.variables().any(looks_secret);
-            Ok(EnvVar { name: entry.name.clone(), value, secret: entry.secret || looks_secret, kept })
+            Ok(Some(EnvVar { name: entry.name.clone(), value, secret: entry.secret || looks_secret, kept }))
         };
-        self.settings.env.values().map(resolve).collect()
+        for entry in self.settings.env.values() {
+            if let Some(mut var) = resolve(entry)? {
+                // Another value of the same thing is as secret.
+                var.secret |= env.contains_key(&var.name);
+                env.insert(var.name.clone(), var);
+            }
+        }
+        Ok(env.into_values().collect())
     }
 }
 

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::env::EnvEntry;
+use super::env::{EnvEntry, Given};
+use super::env_file::EnvFile;
 use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
-use crate::values::{HostService, Isolation, Network, OnFailure, PublishedPort, ToolPattern};
+use crate::values::{HostService, Isolation, Network, OnFailure, PublishedPort, Pull, Tmpfs, ToolPattern};
 
 /// Whose signature an image needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +46,12 @@ pub struct Settings {
     pub read_only: bool,
     pub user: Option<String>,
     pub workdir: Option<String>,
-    /// Bytes by path.
-    pub tmpfs: BTreeMap<String, u64>,
+    /// By path.
+    pub tmpfs: BTreeMap<String, Tmpfs>,
     pub no_new_privileges: bool,
     /// Whose signature the image needs.
     pub verify: Option<Policy>,
+    pub pull: Pull,
     /// Bytes, in each direction.
     pub max_line: usize,
     /// From the end of the server's stdin to SIGKILL.
@@ -86,6 +88,8 @@ pub struct Settings {
     pub journal: bool,
     /// By the variable's name; expanded by [`Server::resolve_env`](super::Server::resolve_env) alone.
     pub(super) env: BTreeMap<String, EnvEntry>,
+    /// Read by [`Server::resolve_env`](super::Server::resolve_env), the later over the former.
+    pub(super) env_files: Vec<EnvFile>,
 }
 
 impl Settings {
@@ -106,6 +110,7 @@ impl Settings {
             tmpfs: BTreeMap::new(),
             no_new_privileges: false,
             verify: None,
+            pull: Pull::Missing,
             max_line: 0,
             stop_grace: Duration::ZERO,
             connect_timeout: Duration::ZERO,
@@ -125,6 +130,7 @@ impl Settings {
             reserve: false,
             journal: false,
             env: BTreeMap::new(),
+            env_files: Vec::new(),
         }
     }
 
@@ -141,6 +147,11 @@ impl Settings {
             entry.secret |= self.env.get(&entry.name).is_some_and(|below| below.secret);
             self.env.insert(entry.name.clone(), entry);
         }
+    }
+
+    /// Whether the client's variable of that name is handed on where there is one.
+    pub fn passes(&self, name: &str) -> bool {
+        self.env.get(name).is_some_and(|entry| entry.given == Given::Passed)
     }
 
     /// Adds a layer's mounts, target by target; an empty list takes away those of the layers below.

@@ -9,7 +9,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::values::{Network, OnFailure, ToolPattern};
+use crate::values::{Network, OnFailure, Tmpfs, ToolPattern};
+
+/// A folder in memory in which nothing can be run.
+fn plain(bytes: u64) -> Tmpfs {
+    Tmpfs { bytes, exec: false }
+}
 
 fn home() -> Home {
     Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap()
@@ -45,7 +50,7 @@ fn nothing_written_is_the_hardened_default() {
     assert_eq!(settings.network, Network::Egress);
     assert_eq!((settings.memory, settings.nano_cpus, settings.pids), (536_870_912, 1_000_000_000, 256));
     assert!(settings.no_new_privileges && settings.cap_add.is_empty() && !settings.read_only);
-    assert_eq!(settings.tmpfs, BTreeMap::from([("/tmp".to_owned(), 67_108_864)]));
+    assert_eq!(settings.tmpfs, BTreeMap::from([("/tmp".to_owned(), plain(256 << 20))]));
     assert_eq!(settings.max_line, 16_777_216);
     assert_eq!(settings.stop_grace, Duration::from_secs(3));
     assert!(settings.journal);
@@ -84,7 +89,7 @@ fn every_key_arrives() {
         read_only = true
         user = "1000:1000"
         workdir = "/w"
-        tmpfs = { "/x" = 4096 }
+        tmpfs = { "/x" = 4096, "/y" = { size = "8k", exec = true } }
         no_new_privileges = false
         max_line = "1m"
         stop_grace = 1.5
@@ -123,7 +128,13 @@ fn every_key_arrives() {
     assert_eq!(settings.cap_add, ["NET_RAW"]);
     assert!(settings.read_only && !settings.no_new_privileges);
     assert_eq!((settings.user.as_deref(), settings.workdir.as_deref()), (Some("1000:1000"), Some("/w")));
-    assert_eq!(settings.tmpfs, BTreeMap::from([("/x".to_owned(), 4096)]));
+    assert_eq!(
+        settings.tmpfs,
+        BTreeMap::from([
+            ("/x".to_owned(), plain(4096)),
+            ("/y".to_owned(), Tmpfs { bytes: 8192, exec: true })
+        ])
+    );
     assert_eq!(settings.max_line, 1 << 20);
     assert_eq!(settings.stop_grace, Duration::from_millis(1500));
     assert_eq!(settings.connect_timeout, Duration::from_millis(500));

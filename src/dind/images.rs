@@ -1,6 +1,10 @@
 //! The images that the configuration names: from the host's engine if it has them, else from a registry.
 //!
-//! The host's engine comes first: an image that was built there is in no registry, and is newer.
+//! The host's engine comes first: an image that was built there is in no registry, and is newer. Of a server with `pull =
+//! "always"` the registry does (`images/newest.rs`).
+
+pub(crate) mod newest;
+mod refusal;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,12 +13,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
+pub(super) use refusal::Refusal;
+
 use super::lock::{self, Lock};
 use super::progress::Progress;
 use crate::config::{ChangedImage, Config, Server};
 use crate::dock::docker::{DockerError, Engine, Image};
 use crate::docker_cli::{Credential, DockerCli, registry};
-use crate::failure::{Code, Explain, chain};
+use crate::failure::{Code, Explain, Failure, chain};
 use crate::human::hex;
 use crate::signatures::{Held, Judge, SignatureError};
 
@@ -119,12 +125,26 @@ pub async fn ensure_trusted<'a>(
     let judge = Judge { state, cli };
     for image in config.foreign_images() {
         let placed = async {
-            if let Some(host) = host {
-                may_be_pinned(config, host, daemon, image).await?;
-                is_signed(config, host, None, image, judge, progress).await?;
-            }
-            let placed = ensure(state, host, daemon, [image], cli, progress).await.pop();
-            let origin = placed.map_or(Ok(Origin::Present), |(_, placed)| placed)?;
+            let newest = if config.renews(image) {
+                let at = newest::Site { state, host, daemon, cli, progress };
+                let accepted = async {
+                    let signed = is_signed(config, daemon, host, image, judge, progress).await;
+                    signed.map_err(|error| Failure::of(&error))
+                };
+                Box::pin(newest::keep(&at, image, accepted)).await?
+            } else {
+                None
+            };
+            let origin = if let Some(origin) = newest {
+                origin
+            } else {
+                if let Some(host) = host {
+                    may_be_pinned(config, host, daemon, image).await?;
+                    is_signed(config, host, None, image, judge, progress).await?;
+                }
+                let placed = ensure(state, host, daemon, [image], cli, progress).await.pop();
+                placed.map_or(Ok(Origin::Present), |(_, placed)| placed)?
+            };
             is_pinned(config, daemon, image).await?;
             is_signed(config, daemon, host, image, judge, progress).await.map(|()| origin)
         };
@@ -252,6 +272,18 @@ async fn put(
     } else if there.is_some() {
         return Ok(Origin::Present);
     }
+    from_registry(host, daemon, image, cli, progress).await
+}
+
+/// Pulls it, or has the host's engine pull it.
+async fn from_registry(
+    host: Option<&Engine>,
+    daemon: &Engine,
+    image: &str,
+    cli: &DockerCli,
+    progress: &Progress,
+) -> Result<Origin, ImageError> {
+    let copy = |source| ImageError::Copy { image: image.to_owned(), source };
     let named = || image.to_owned();
     let credential = login(image, cli, progress).await;
     let pulled = pull_as(credential.as_ref(), daemon, image, progress).await;
@@ -340,44 +372,6 @@ async fn pull_as(
     pulled.await?;
     task.done(&format!("pulled `{image}`"));
     Ok(())
-}
-
-/// Why a registry gave no image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// It has none of that name.
-    Unknown,
-    /// It wants to know who asks, or does not give it to whoever did.
-    Denied,
-    /// It could not be asked, or not like this.
-    Other,
-}
-
-impl Refusal {
-    pub(super) fn of(error: &DockerError, image: &str) -> Self {
-        const DENIED: [&str; 8] = [
-            "unauthorized",
-            "no basic auth credentials",
-            "authentication required",
-            "authorization failed",
-            "401 Unauthorized",
-            "403 Forbidden",
-            "access denied",
-            "requested access to the resource is denied",
-        ];
-        const UNKNOWN: [&str; 3] = ["manifest unknown", "not found", "does not exist"];
-        let DockerError::Refused { message, status, .. } = error else { return Self::Other };
-        let says = |sayings: &[&str]| sayings.iter().any(|saying| message.contains(saying));
-        // Docker Hub denies access to what is not there as well, and says so.
-        let is_hubs = registry(image) == "docker.io" && message.contains("does not exist");
-        if says(&DENIED) && !is_hubs {
-            Self::Denied
-        } else if *status == 404 || says(&UNKNOWN) {
-            Self::Unknown
-        } else {
-            Self::Other
-        }
-    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,10 @@ pub fn places(image: &str, declared: &[String], settings: &Settings) -> Result<V
         if taken.contains(&path) {
             continue;
         }
+        // The daemon knows no such mount, and makes a volume of its own where there is none.
+        if settings.tmpfs.iter().any(|(at, tmpfs)| tmpfs.exec && is_at(at, text)) {
+            return refused(volume, "`exec` in `tmpfs` has no effect there".to_owned());
+        }
         // What is missing there the daemon would make, as root, in the person's own folder; or follow a link in it.
         if let Some(above) = taken.iter().find(|above| path.starts_with(above)) {
             return refused(volume, format!("it lies in what is mounted at `{}`", above.display()));
@@ -57,7 +61,7 @@ pub fn places(image: &str, declared: &[String], settings: &Settings) -> Result<V
 /// The mount at `place`. As large as the person wants it, where the settings say so.
 pub(super) fn mount(place: &str, settings: &Settings) -> Value {
     let wanted = settings.tmpfs.iter().find(|(path, _)| is_at(path, place));
-    let bytes = wanted.map_or(BYTES, |(_, bytes)| *bytes);
+    let bytes = wanted.map_or(BYTES, |(_, tmpfs)| tmpfs.bytes);
     json!({ "Type": "tmpfs", "Target": place, "TmpfsOptions": { "SizeBytes": bytes, "Mode": 0o1777 } })
 }
 
@@ -83,6 +87,7 @@ fn clean(path: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::config::{Overrides, Server};
+    use crate::values::Tmpfs;
 
     fn settings(overrides: &Overrides) -> Settings {
         let image = "image".parse().unwrap();
@@ -107,8 +112,12 @@ mod tests {
     #[test]
     fn the_persons_own_size_counts() {
         let mut sized = Settings::default();
-        sized.tmpfs.insert("/data/".to_owned(), 4096);
+        sized.tmpfs.insert("/data/".to_owned(), Tmpfs { bytes: 4096, exec: false });
         assert_eq!(mount("/data", &sized)["TmpfsOptions"]["SizeBytes"], 4096);
+        sized.tmpfs.insert("/data/".to_owned(), Tmpfs { bytes: 4096, exec: true });
+        let said = settled(&["/data"], &sized).unwrap_err();
+        assert!(said.contains("`exec` in `tmpfs` has no effect there"), "{said}");
+        assert!(settled(&["/other"], &sized).is_ok());
         assert!(is_at("/data/", "/data") && !is_at("/dat", "/data"));
     }
 

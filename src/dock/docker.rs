@@ -113,6 +113,15 @@ impl Engine {
         }
     }
 
+    /// Gives an image, by its id, a name that another has at the moment.
+    pub async fn tag_image(&self, id: &str, name: &str) -> Result<(), DockerError> {
+        let options = query::TagImageOptions { repo: Some(model::tagged(name)), tag: None };
+        self.docker
+            .tag_image(id, Some(options))
+            .await
+            .map_err(explain("give back its name to the image", name))
+    }
+
     /// Removes an image nobody uses any more; one in use stays.
     pub async fn remove_image(&self, id: &str) -> Result<(), DockerError> {
         let removed = self.docker.remove_image(id, None::<query::RemoveImageOptions>, None).await;

@@ -16,7 +16,7 @@ use super::place::Place;
 use super::{declared, keeper, refused, volume};
 use crate::config::{Mount, Server, Settings};
 use crate::human::hex;
-use crate::values::{Isolation, Network};
+use crate::values::{Isolation, Network, Tmpfs};
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
@@ -204,7 +204,9 @@ impl Spec {
         let Server { name, command, args, settings, .. } = &self.server;
         // A server that runs already has its variables' values, too.
         let known = |var: &str| if settings.prestart { var.len() } else { var.find('=').unwrap_or_default() };
-        let env: Vec<&str> = self.env.iter().map(|var| &var[..known(var)]).collect();
+        let env = self.env.iter().map(|var| &var[..known(var)]);
+        // No container differs by what a client happens to have set.
+        let env: Vec<&str> = env.filter(|name| !settings.passes(name)).collect();
         let options = self.keeper_options();
         // The image alone says what it declares.
         let body = self.body(&Place::example(), &[], CLAIM_WITHIN_MS);
@@ -219,8 +221,9 @@ impl Spec {
             .iter()
             // The daemon makes a volume of its own where the mount is not among its `Mounts`.
             .filter(|(path, _)| !declared.iter().any(|place| declared::is_at(path, place)))
-            .map(|(path, bytes)| {
-                (path.clone(), format!("rw,nosuid,nodev,noexec,mode=1777,size={bytes}").into())
+            .map(|(path, Tmpfs { bytes, exec })| {
+                let exec = if *exec { "exec" } else { "noexec" };
+                (path.clone(), format!("rw,nosuid,nodev,{exec},mode=1777,size={bytes}").into())
             })
             .collect();
         let mut mounts = vec![json!({

@@ -71,13 +71,16 @@ pub(super) fn other(engine: &str, command: &str) -> RunnerError {
 struct Run {
     parsed: Parsed,
     entrypoint: Option<String>,
-    tmpfs: Vec<(String, String)>,
+    /// Path, size, and whether programs in it can be run.
+    tmpfs: Vec<(String, String, bool)>,
 }
 
 impl Run {
     fn take(&mut self, line: &Line, flag: &str, meaning: Meaning, value: &str) -> Result<(), RunnerError> {
         match meaning {
             Meaning::Env => self.env(line, flag, value)?,
+            Meaning::EnvFile => self.env_file(line, flag, value)?,
+            Meaning::Pull => self.pull(line, flag, value)?,
             Meaning::Volume => self.mount(line, flag, mount::short(value))?,
             Meaning::Mount => self.mount(line, flag, mount::long(value))?,
             Meaning::AddHost => ports::add_host(&mut self.parsed, line, flag, value)?,
@@ -136,14 +139,47 @@ impl Run {
     }
 
     fn env(&mut self, line: &Line, flag: &str, value: &str) -> Result<(), RunnerError> {
-        let (name, value) = match value.split_once('=') {
-            Some((name, value)) => (name, template(value)),
-            None => (value, format!("${{{value}}}")),
+        let (name, given) = match value.split_once('=') {
+            Some((name, value)) => (name, Some(template(value))),
+            None => (value, None),
         };
-        if !names::is_variable(name) || (value == format!("${{{name}}}") && name.contains(['.', '-'])) {
+        if !names::is_variable(name) {
             return Err(line.wrong(flag, "write NAME=VALUE, or NAME for the client's variable"));
         }
-        self.parsed.set_env(name, value);
+        match given {
+            Some(value) => self.parsed.set_env(name, value),
+            None => self.parsed.pass_env(name),
+        }
+        Ok(())
+    }
+
+    fn env_file(&mut self, line: &Line, flag: &str, path: &str) -> Result<(), RunnerError> {
+        if !mount::is_path(path) {
+            let next = "write the file's absolute path: each client starts its servers somewhere else";
+            return Err(line.wrong(flag, next));
+        }
+        self.parsed.notes.push(format!("the server gets the variables in `{path}`, read at each start"));
+        self.parsed.add("env_file", template(path));
+        Ok(())
+    }
+
+    fn pull(&mut self, line: &Line, flag: &str, value: &str) -> Result<(), RunnerError> {
+        match value {
+            "always" => {
+                self.parsed.notes.push(format!(
+                    "`{flag}`: the registry is asked at each `berth up` and behind a session's start, never in its way"
+                ));
+                self.parsed.set("pull", "always");
+            }
+            "missing" => {}
+            // Sessions of a configured server pull nothing anyway.
+            "never" => {
+                self.parsed
+                    .notes
+                    .push(format!("`{flag}` is left out: `berth up` fetches an image that is missing"));
+            }
+            _ => return Err(line.wrong(flag, "write `always`, or leave it out")),
+        }
         Ok(())
     }
 
@@ -168,7 +204,8 @@ impl Run {
                 let mode = if write { ":concurrent" } else { ":ro" };
                 self.parsed.volumes.push(format!("{name}:{target}{mode}"));
                 self.parsed.notes.push(format!(
-                    "the volume `{name}` begins empty: the other engine keeps its own volume of that name"
+                    "the volume `{name}` begins empty, as the other engine keeps its own of that name; \
+                     `berth volume import {name}` copies that"
                 ));
                 Ok(())
             }
@@ -189,10 +226,14 @@ impl Run {
         let size = |option: &str| {
             option.strip_prefix("size=").or(option.strip_prefix("tmpfs-size=")).map(str::to_owned)
         };
-        let size = options.split(',').find_map(size).unwrap_or_else(|| "64m".to_owned());
+        let (_, usual) = DEFAULT_TMPFS[0];
+        let size = options.split(',').find_map(size).unwrap_or_else(|| usual.to_owned());
         checked::<ByteSize>(line, flag, &size, "write a size such as 64m")?;
-        self.tmpfs.retain(|(known, _)| known != path);
-        self.tmpfs.push((path.to_owned(), size));
+        // The last word counts, as for mount(8).
+        let mut words = options.split(',').filter(|word| ["exec", "noexec"].contains(word));
+        let exec = words.next_back() == Some("exec");
+        self.tmpfs.retain(|(known, ..)| known != path);
+        self.tmpfs.push((path.to_owned(), size, exec));
         Ok(())
     }
 
@@ -219,15 +260,7 @@ impl Run {
                 "name the one that it needs",
             ));
         }
-        let known = self
-            .parsed
-            .settings
-            .iter()
-            .find(|(key, _)| *key == "cap_add")
-            .and_then(|(_, list)| list.as_array());
-        let mut list = known.cloned().unwrap_or_default();
-        list.push(name);
-        self.parsed.set("cap_add", Value::Array(list));
+        self.parsed.add("cap_add", name);
         Ok(())
     }
 
@@ -252,10 +285,15 @@ impl Run {
             // The setting replaces the one that holds otherwise.
             let mut table = InlineTable::new();
             for (path, size) in DEFAULT_TMPFS {
-                table.insert(path, size.to_string().into());
+                table.insert(path, size.into());
             }
-            for (path, size) in tmpfs {
-                table.insert(&path, size.into());
+            for (path, size, exec) in tmpfs {
+                let folder = if exec {
+                    InlineTable::from_iter([("size", Value::from(size)), ("exec", true.into())]).into()
+                } else {
+                    Value::from(size)
+                };
+                table.insert(&path, folder);
             }
             parsed.set("tmpfs", Value::InlineTable(table));
         }

@@ -74,7 +74,26 @@ impl<'a> Line<'a> {
                 let cluster = self.cluster;
                 Self::short(cluster)
             };
+            let words = name.split_once(char::is_whitespace);
+            let is_blank = |value: &str| value.starts_with(char::is_whitespace);
+            let has_value =
+                |name| matches!(known(name), Some(Flag::IdleValue | Flag::NotedValue(_) | Flag::Takes(_)));
+            let whole = match words {
+                Some((flag, _)) if has_value(flag) => Some(flag),
+                None if !name.starts_with("--") && has_value(&name) && inline.is_some_and(is_blank) => {
+                    Some(name.as_str())
+                }
+                _ => None,
+            };
+            if let Some(flag) = whole {
+                return Err(RunnerError::new(
+                    format!("`{flag}` of `{}` and its value stand in one word", self.runner),
+                    format!("make two words of them: \"{flag}\", \"VALUE\""),
+                ));
+            }
             let Some(flag) = known(&name) else {
+                // Behind a blank there may be a credential.
+                let name = words.map_or(name.as_str(), |(flag, _)| flag);
                 return Err(RunnerError::new(
                     format!("berth does not know `{name}` of `{}`", self.runner),
                     "leave it out, or write the server's settings into [servers.NAME] yourself",
@@ -177,6 +196,26 @@ mod tests {
         assert_eq!(found("-- -s x"), "-s x");
         assert_eq!(found("-i --"), "END");
         assert_eq!(found("-n -"), "- END `-n` is left out: it changes nothing");
+    }
+
+    #[test]
+    fn a_flag_and_its_value_in_one_word_are_told_to_be_two() {
+        for word in ["-v hunter2", "--value hunter2", "-v\thunter2"] {
+            let words = [word.to_owned(), "w".to_owned()];
+            let said = Line::new("it", &words).next(known).unwrap_err().to_string();
+            let flag = word.split(char::is_whitespace).next().unwrap();
+            let expected = format!(
+                "`{flag}` of `it` and its value stand in one word; make two words of them: \"{flag}\", \"VALUE\""
+            );
+            assert_eq!(said, expected);
+        }
+        let words = ["--what hunter2".to_owned()];
+        let said = Line::new("it", &words).next(known).unwrap_err().to_string();
+        assert!(said.starts_with("berth does not know `--what` of `it`;"), "{said}");
+        let words = ["--value= a b".to_owned()];
+        let next = Line::new("it", &words);
+        let mut next = next;
+        assert_eq!(next.next(known).unwrap(), Next::Flag("--value".to_owned(), 'v', " a b"));
     }
 
     #[test]

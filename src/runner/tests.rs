@@ -127,10 +127,7 @@ fn the_words_of_a_key_give_the_key_again() {
 fn images() {
     assert_eq!(
         table("docker run -i --rm -e GITHUB_PERSONAL_ACCESS_TOKEN ghcr.io/github/github-mcp-server"),
-        [
-            "image = \"ghcr.io/github/github-mcp-server\"",
-            "secrets = { GITHUB_PERSONAL_ACCESS_TOKEN = \"${GITHUB_PERSONAL_ACCESS_TOKEN}\" }",
-        ]
+        ["image = \"ghcr.io/github/github-mcp-server\"", "env_vars = [\"GITHUB_PERSONAL_ACCESS_TOKEN\"]",]
     );
     assert_eq!(
         table(
@@ -155,7 +152,7 @@ fn images() {
     assert!(matches!(&notes[..], [note] if note.contains("`data` begins empty")), "{notes:?}");
     assert_eq!(
         table("docker run -i --rm --init --pull=always mcr.microsoft.com/playwright/mcp"),
-        ["image = \"mcr.microsoft.com/playwright/mcp\""]
+        ["image = \"mcr.microsoft.com/playwright/mcp\"", "pull = \"always\""]
     );
     assert_eq!(
         table(
@@ -174,12 +171,14 @@ fn images() {
     );
     assert_eq!(
         table(
-            "docker container run --tmpfs /x:rw,size=8m --shm-size 1g --cap-add net_raw --cap-add SYS_PTRACE i"
+            "docker container run --tmpfs /x:rw,size=8m --tmpfs /y:exec,size=1m --tmpfs /z:exec,noexec --shm-size 1g \
+             --mount type=tmpfs,dst=/w --cap-add net_raw --cap-add SYS_PTRACE i"
         ),
         [
             "image = \"i\"",
             "cap_add = [\"NET_RAW\", \"SYS_PTRACE\"]",
-            "tmpfs = { \"/tmp\" = \"67108864\", \"/x\" = \"8m\", \"/dev/shm\" = \"1g\" }",
+            "tmpfs = { \"/tmp\" = \"256m\", \"/x\" = \"8m\", \"/y\" = { size = \"1m\", exec = true }, \"/z\" = \"256m\", \
+             \"/dev/shm\" = \"1g\", \"/w\" = \"256m\" }",
         ]
     );
     assert_eq!(
@@ -193,6 +192,21 @@ fn images() {
     );
     assert_eq!(parsed("docker run mcr.microsoft.com/playwright/mcp:v1@sha256:00ff").name, "playwright");
     assert_eq!(parsed("docker run localhost:5000/time").name, "time");
+}
+
+#[test]
+fn variables_of_a_docker_line_mean_what_they_mean_there() {
+    assert_eq!(
+        table("docker run -e A -e B=1 -e C=2 -e C -e D -e D=3 -e a.b img"),
+        ["image = \"img\"", "env_vars = [\"A\", \"C\", \"a.b\"]", "env = { B = \"1\", D = \"3\" }"]
+    );
+    assert_eq!(
+        table("docker run --env-file /etc/a.env --env-file=~/b.env --env-file '${X:-/c}/c$.env' img"),
+        ["image = \"img\"", "env_file = [\"/etc/a.env\", \"~/b.env\", \"${X:-/c}/c$$.env\"]"]
+    );
+    let notes = parsed("docker run --env-file /etc/a.env --pull=always img").notes.join("\n");
+    assert!(notes.contains("the variables in `/etc/a.env`, read at each start"), "{notes}");
+    assert!(notes.contains("`--pull`: the registry is asked at each `berth up`"), "{notes}");
 }
 
 #[test]
@@ -223,7 +237,10 @@ fn what_would_weaken_a_session_is_refused() {
         ("docker run --security-opt seccomp=unconfined img", "protects the machine"),
         ("docker run --device /dev/kvm img", "sessions share nothing"),
         ("docker run -d img", "input and output"),
-        ("docker run --env-file .env img", "name each variable"),
+        ("docker run --env-file .env img", "write the file's absolute path"),
+        ("docker run --pull sometimes img", "write `always`, or leave it out"),
+        ("docker run '-v ~/.aws:/root/.aws' img", "make two words of them: \"-v\", \"VALUE\""),
+        ("docker run '--env A=b' img", "make two words of them: \"--env\", \"VALUE\""),
         ("docker run --add-host=db:10.0.0.5 img", "no other machine"),
         ("docker run --link db img", "no other container"),
         ("docker run -v ./data:/data img", "write an absolute path"),

@@ -2,7 +2,7 @@
 
 use super::value::{Value, ValueError, from_str};
 
-from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, User);
+from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, Pull, User);
 
 /// What stands between a server and the daemon's kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +48,28 @@ impl Value for OnFailure {
         match text {
             "restart" => Some(Self::Restart),
             "exit" => Some(Self::Exit),
+            _ => None,
+        }
+    }
+}
+
+/// When a registry is asked for an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pull {
+    /// Where neither the daemon nor the host's engine has it.
+    #[default]
+    Missing,
+    /// At each `berth up`, and when a container is put on standby.
+    Always,
+}
+
+impl Value for Pull {
+    const EXPECTED: &'static str = "\"missing\" or \"always\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "missing" => Some(Self::Missing),
+            "always" => Some(Self::Always),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::newest::{Newest, Next};
 use super::refused::Watch;
 use crate::dock::docker::Engine;
 use crate::dock::refused::List;
@@ -50,6 +51,8 @@ pub(super) struct Housekeeping {
     pub(super) is_own: bool,
     /// The folder of berth's state.
     pub(super) state: PathBuf,
+    /// Who asks the registry for a newer image.
+    pub(super) newest: Option<Newest>,
     pub(super) trace: Trace,
     /// Where it is told what its network refuses.
     pub(super) refused: Option<List>,
@@ -95,7 +98,7 @@ impl Housekeeping {
                 if let Some(journal) = self.trace.journal() {
                     journal.tidy();
                 }
-                self.sweep().await;
+                tokio::join!(self.sweep(), self.renew());
             };
             // To the end of the session. A server that answers nothing may be waiting for a name.
             let follow = async {
@@ -146,13 +149,29 @@ impl Housekeeping {
 
     /// Starts what the next session may claim.
     async fn replenish(&self) {
-        if self.spec.server.settings.standby == 0 {
-            return;
+        if self.spec.server.settings.standby > 0 {
+            self.put_on_standby(&self.spec, &self.image, &self.argv).await;
         }
+    }
+
+    async fn put_on_standby(&self, spec: &Spec, image: &str, argv: &[String]) {
         let began = Instant::now();
-        match standby::replenish(&self.engine, &self.spec, &self.image, &self.argv).await {
+        match standby::replenish(&self.engine, spec, image, argv).await {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(error) => tracing::warn!("cannot put a container on standby: {}", Failure::from(error)),
+        }
+    }
+
+    /// The next session has the registry's image. Until that is here, one of the image that is there stands by.
+    async fn renew(&self) {
+        let Some(newest) = &self.newest else { return };
+        match Box::pin(newest.fetch(&self.engine, &self.trace)).await {
+            Ok(Some(Next { image, declared, argv })) if self.spec.server.settings.standby > 0 => {
+                let spec = Spec { image: image.clone(), declared, ..self.spec.clone() };
+                self.put_on_standby(&spec, &image, &argv).await;
+            }
+            Ok(_) => {}
+            Err(why) => tracing::warn!("there is no newer `{}`: {why}", self.spec.server.image),
         }
     }
 }

@@ -1,16 +1,19 @@
 //! The server's image: its command, whether it may be run, and how a missing image gets into the daemon.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::again::Setback;
 use super::plan::{Plan, in_time};
 use super::reach::connect;
 use crate::bake::{LABEL_INTEGRITY, Oven};
-use crate::config::Server;
+use crate::config::{Daemon, Server};
+use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
 use crate::dock::spec::Spec;
 use crate::dock::wire::{self, Wire};
 use crate::dock::{LeaseError, declared};
+use crate::docker_cli::DockerCli;
 use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
 use crate::signatures::{Held, Judge};
@@ -49,8 +52,8 @@ impl Image {
     }
 
     /// Whether its signature had to be looked for; most servers need none, and most images were found signed before.
-    async fn is_signed(&self, plan: &Plan) -> Result<bool, Failure> {
-        let Plan { spec: Spec { server, .. }, host, cli, progress, state, .. } = plan;
+    async fn is_signed(&self, bench: &Bench<'_>) -> Result<bool, Failure> {
+        let Bench { server, host, cli, progress, state } = bench;
         let judge = Judge { state, cli };
         if judge.knows(server, &self.id)? {
             return Ok(false);
@@ -82,6 +85,33 @@ impl Image {
             });
         }
         Ok(command)
+    }
+}
+
+/// What an image is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bench<'a> {
+    pub(super) server: &'a Server,
+    pub(super) host: Option<&'a Daemon>,
+    pub(super) cli: &'a DockerCli,
+    pub(super) progress: &'a Progress,
+    pub(super) state: &'a Path,
+}
+
+/// The image that the daemon has now, if `bench` lets it run.
+pub(super) async fn judged(engine: &Engine, bench: &Bench<'_>) -> Result<Image, Failure> {
+    let name = &bench.server.image;
+    let found = Wire::connect(engine.endpoint()).await?.image(name, LABEL_INTEGRITY).await?;
+    let image = found.map(Image::from).ok_or_else(|| LeaseError::NoImage(name.clone()))?;
+    image.is_pinned(bench.server)?;
+    image.is_signed(bench).await?;
+    Ok(image)
+}
+
+impl From<wire::Image> for Image {
+    fn from(found: wire::Image) -> Self {
+        let wire::Image { id, entrypoint, cmd, volumes, label, digests, repo_digests } = found;
+        Self { id, entrypoint, cmd, integrity: label, declared: volumes, digests, repo_digests }
     }
 }
 
@@ -121,7 +151,8 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
     if let Some(image) = &image {
         image.is_pinned(server)?;
         let began = Instant::now();
-        if image.is_signed(plan).await? {
+        let bench = Bench { server, host: host.as_ref(), cli, progress, state };
+        if image.is_signed(&bench).await? {
             trace.step("look for the image's signature", began, &server.image);
             // That may have taken long; the container is made of the very image that was judged.
             wire = connect(plan, trace, "connect again").await?;
@@ -136,8 +167,5 @@ async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Optio
     let began = Instant::now();
     let image = wire.image(&plan.spec.server.image, LABEL_INTEGRITY).await?;
     trace.step("inspect the image", began, &plan.spec.server.image);
-    let image = image.map(|wire::Image { id, entrypoint, cmd, volumes, label, digests, repo_digests }| {
-        Image { id, entrypoint, cmd, integrity: label, declared: volumes, digests, repo_digests }
-    });
-    Ok((wire, image))
+    Ok((wire, image.map(Image::from)))
 }

@@ -22,6 +22,7 @@ use crate::secrets::Secrets;
 use crate::session::client::identity::Client;
 
 /// All that a start needs.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered once")]
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The container. Whose it is only holds where `client` is known.
@@ -53,6 +54,8 @@ pub struct Plan {
     pub published: Option<Arc<Published>>,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
     pub fetch: bool,
+    /// Whether a registry is asked for a newer image once the session runs (`Config::may_renew`).
+    pub renew: bool,
 }
 
 impl Plan {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::again::{self, Setback};
 use super::image::{self, Found, Image};
+use super::newest::Newest;
 use super::plan::{Plan, in_time};
 use super::protect::protect;
 use super::publish::Published;
@@ -92,6 +93,7 @@ async fn attempt(
     let tell_nameservers = plan.tell_nameservers;
     let (is_own, state, trace) = (plan.inquiry.is_some(), plan.state.clone(), trace.clone());
     let published = plan.published.clone();
+    let newest = plan.renew.then(|| Newest::of(plan));
     let start = Start {
         began,
         engine,
@@ -102,6 +104,7 @@ async fn attempt(
         tell_nameservers,
         is_own,
         state,
+        newest,
         trace,
         published,
     };
@@ -140,6 +143,7 @@ struct Start {
     tell_nameservers: bool,
     is_own: bool,
     state: PathBuf,
+    newest: Option<Newest>,
     trace: Trace,
     published: Option<Arc<Published>>,
 }
@@ -303,6 +307,7 @@ impl Start {
             tell_nameservers: self.tell_nameservers,
             is_own: self.is_own,
             state: self.state.clone(),
+            newest: self.newest.clone(),
             trace: self.trace.clone(),
             refused: List::new(&self.spec.server.settings, place),
         };

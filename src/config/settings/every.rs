@@ -9,6 +9,7 @@ use super::definition::DefaultValue::{Value as Is, Words};
 use super::definition::Takes::{Many, Nothing, One};
 use super::definition::{Change, DefaultValue, Setting, values};
 use crate::config::env::{EnvEntry, read_env};
+use crate::config::env_file::{EnvFile, read_env_files};
 use crate::config::error::ConfigError;
 use crate::config::mount::{MountEntry, read_mounts};
 use crate::config::overrides::Overrides;
@@ -19,7 +20,7 @@ use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
 use crate::config::volume::{Volume, read_volumes};
 use crate::values::{
-    AbsolutePath, ByteSize, LineLimit, OnFailure, Span, Standby, Timeout, ToolPattern, Value,
+    AbsolutePath, ByteSize, LineLimit, OnFailure, Span, Standby, Timeout, Tmpfs, ToolPattern, Value,
 };
 
 mod container;
@@ -74,7 +75,29 @@ fn variables() -> Vec<Setting> {
         )
         .option("secret", Many("NAME=VALUE"), VARIABLES)
         .help("the same; berth redacts the value wherever it would be shown"),
+        Setting::custom(
+            "env_vars",
+            Words("none"),
+            "`[\"NAME\"]`: variables of the client's environment that the server gets where they are set; see [secrets](secrets.md)",
+            // `env` has read them, too.
+            |_, _| Ok(None),
+            |_| Err("expected a list in the configuration".to_owned()),
+        ),
+        Setting::custom(
+            "env_file",
+            Words("none"),
+            "`[\"/path\"]`: files of `NAME=value` lines, as `docker run --env-file` reads them, read at each start; `env` goes \
+             before; the lists of all layers add up",
+            |section, key| Ok(read_env_files(section, key)?.map(|files| always(files, add_env_files))),
+            |texts| values::<EnvFile>(texts).map(|files| always(files, add_env_files)),
+        )
+        .option("env-file", Many("FILE"), VARIABLES)
+        .help("a file of the server's variables, as `docker run --env-file` reads it"),
     ]
+}
+
+fn add_env_files(settings: &mut Settings, files: &[EnvFile]) {
+    settings.env_files.extend_from_slice(files);
 }
 
 /// What it sees of files.
@@ -121,8 +144,9 @@ fn files() -> Vec<Setting> {
         .help("make the container's root file system read-only"),
         Setting::custom(
             "tmpfs",
-            Is("{ \"/tmp\" = \"64m\" }"),
-            "folders in memory, with their sizes; a layer replaces those below it",
+            Is("{ \"/tmp\" = \"256m\" }"),
+            "folders in memory, with their sizes; nothing in them can be run unless it is `{ size = \"64m\", exec = true }`; a \
+             layer replaces those below it",
             read_tmpfs,
             |_| Err("expected a table in the configuration".to_owned()),
         ),
@@ -290,19 +314,25 @@ fn usual(extent: Extent) -> Change {
 
 fn read_tmpfs(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, ConfigError> {
     let Some(table) = section.take_section(key)? else { return Ok(None) };
-    let mut tmpfs = BTreeMap::<String, u64>::new();
+    let mut tmpfs = BTreeMap::<String, Tmpfs>::new();
     for item in table.entries() {
         let path = AbsolutePath::from_text(&item.name).ok_or_else(|| {
             item.key_error(format!("`{}` in `tmpfs` is not an absolute path such as \"/tmp\"", item.name))
         })?;
-        let size: ByteSize = item.read()?;
-        if size.bytes() == 0 {
-            // The kernel takes 0 for «no limit».
-            return Err(item
-                .error(format!("`{}` in `tmpfs` has no size", item.name))
-                .with_hint("write \"64m\""));
-        }
-        tmpfs.insert(path.into_inner(), size.bytes());
+        // The kernel takes 0 for «no limit».
+        let no_size = format!("`{}` in `tmpfs` has no size", item.name);
+        let (size, exec, sizeless) = if item.is_table() {
+            let mut table = item.section(format!("[tmpfs.\"{}\"]", path.as_str()))?;
+            let (size, exec) = (table.take::<ByteSize>("size")?, table.take::<bool>("exec")?);
+            table.finish()?;
+            (size, exec.unwrap_or_default(), table.error(no_size))
+        } else {
+            (Some(item.read::<ByteSize>()?), false, item.error(no_size))
+        };
+        let Some(bytes) = size.map(ByteSize::bytes).filter(|bytes| *bytes > 0) else {
+            return Err(sizeless.with_hint("write \"64m\", or { size = \"64m\", exec = true }"));
+        };
+        tmpfs.insert(path.into_inner(), Tmpfs { bytes, exec });
     }
     Ok(Some(Arc::new(move |settings| settings.tmpfs.clone_from(&tmpfs))))
 }

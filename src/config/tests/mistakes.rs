@@ -95,7 +95,31 @@ fn bad_values_say_what_is_right() {
         "tmpfs = { tmp = \"1m\" }",
         "3: `tmp` in `tmpfs` is not an absolute path such as \"/tmp\"",
     );
-    assert_server_error("tmpfs = { \"/tmp\" = 0 }", "3: `/tmp` in `tmpfs` has no size; write \"64m\"");
+    assert_server_error(
+        "tmpfs = { \"/tmp\" = 0 }",
+        "3: `/tmp` in `tmpfs` has no size; write \"64m\", or { size = \"64m\", exec = true }",
+    );
+    assert_server_error(
+        "tmpfs = { \"/x\" = { exec = true } }",
+        "3: `/x` in `tmpfs` has no size in [tmpfs.\"/x\"]; write \"64m\", or { size = \"64m\", exec = true }",
+    );
+    assert_server_error(
+        "tmpfs = { \"/x\" = { size = 1, exe = true } }",
+        "3: unknown key `exe` in [tmpfs.\"/x\"]; did you mean `exec`?",
+    );
+    assert_server_error("pull = \"never\"", "3: `pull` must be \"missing\" or \"always\", not `\"never\"`");
+    assert_server_error(
+        "env_vars = [\"A=hunter2\"]",
+        "3: each of `env_vars` must be a variable's name; write `env = { NAME = \"value\" }` for a value of its own",
+    );
+    assert_server_error(
+        "env = { A = \"1\" }\nenv_vars = [\"A\"]",
+        "4: `A` has a value, and stands in `env_vars` as well; keep one of the two",
+    );
+    assert_server_error(
+        "env_vars = [\"A\"]\nprestart = true",
+        "3: server `a` cannot be prestarted: its variable `A` takes `A` from its client's environment; set `prestart = false` for this server; its containers still wait on standby",
+    );
     assert_server_error(
         "command = []",
         "1: `command` is empty in [servers.a]; remove it to run the image's own ENTRYPOINT and CMD, or put the program first",

@@ -100,7 +100,7 @@ fn a_mount_is_of_one_file_system_and_the_keeper_knows_it() {
 #[test]
 fn an_images_volumes_are_mounts_of_the_sessions_own() {
     let mut spec = plain();
-    spec.server.settings.tmpfs.insert("/data".to_owned(), 1 << 20);
+    spec.server.settings.tmpfs.insert("/data".to_owned(), Tmpfs { bytes: 1 << 20, exec: false });
     spec.declared = vec!["/data".to_owned(), "/other".to_owned()];
     let body = spec.create_body(&Place::example());
     let host = &body["HostConfig"];

@@ -10,6 +10,7 @@ pub(super) enum Meaning {
     Cpus,
     Entrypoint,
     Env,
+    EnvFile,
     Memory,
     Mount,
     Network,
@@ -17,6 +18,7 @@ pub(super) enum Meaning {
     Own,
     Pids,
     Publish,
+    Pull,
     ReadOnly,
     Security,
     Shm,
@@ -46,7 +48,6 @@ pub(super) fn flag(name: &str) -> Option<Flag<Meaning>> {
         | "--replace"
         | "--tls-verify" => Idle,
         "--name"
-        | "--pull"
         | "-l"
         | "--label"
         | "--label-file"
@@ -86,6 +87,8 @@ pub(super) fn flag(name: &str) -> Option<Flag<Meaning>> {
         | "--ulimit" => NotedValue("`memory`, `cpus` and `pids` are the limits of a session"),
         "--oom-kill-disable" => Noted("`memory` is a limit"),
         "-e" | "--env" => Takes(Meaning::Env),
+        "--env-file" => Takes(Meaning::EnvFile),
+        "--pull" => Takes(Meaning::Pull),
         "-v" | "--volume" => Takes(Meaning::Volume),
         "--mount" => Takes(Meaning::Mount),
         "--network" | "--net" => Takes(Meaning::Network),
@@ -107,9 +110,6 @@ pub(super) fn flag(name: &str) -> Option<Flag<Meaning>> {
             "leave it out, or name the one capability that it needs with `--cap-add`",
         ),
         "-d" | "--detach" => Refused("a server speaks over its input and output", OUT),
-        "--env-file" => {
-            Refused("berth reads no such file", "name each variable: `-e NAME`, its value from the client")
-        }
         "--add-host" => Takes(Meaning::AddHost),
         "--link" => Refused(
             "a session reaches no other container",

@@ -91,7 +91,7 @@ fn make(source: &str, target: &str, write: bool) -> Result<Mount, Option<Wrong>>
 }
 
 /// Whether a source is a folder of the machine.
-fn is_path(source: &str) -> bool {
+pub(super) fn is_path(source: &str) -> bool {
     source.starts_with('/') || source == "~" || source.starts_with("~/") || source.starts_with("${")
 }
 

@@ -4,7 +4,7 @@ use crate::config::network;
 use crate::config::settings::definition::DefaultValue::{Value as Is, Words};
 use crate::config::settings::definition::Setting;
 use crate::config::settings::definition::Takes::{Many, One};
-use crate::values::{Capability, Cpus, Isolation, Memory, Pids, User};
+use crate::values::{Capability, Cpus, Isolation, Memory, Pids, Pull, User};
 
 /// A heading of `berth run --help`.
 const CONTAINER: &str = "Container";
@@ -64,5 +64,12 @@ pub(super) fn container() -> Vec<Setting> {
             },
         ),
         crate::config::verify::setting(),
+        Setting::one::<Pull>(
+            "pull",
+            Is("\"missing\""),
+            "when a registry is asked for `image`: `missing`, or `always` for each `berth up` and behind a session's start; see \
+             [packages](packages.md)",
+            |settings, pull| settings.pull = pull,
+        ),
     ]
 }

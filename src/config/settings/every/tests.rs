@@ -9,8 +9,9 @@ use crate::values::Pids;
 fn every_default_is_a_value_of_its_setting() {
     defaults(every_setting()).unwrap();
     assert_ne!(Settings::default(), Settings::blank());
-    let tmpfs: BTreeMap<String, u64> =
-        crate::values::DEFAULT_TMPFS.map(|(path, size)| (path.to_owned(), size)).into();
+    let memory = |size: &str| Tmpfs { bytes: size.parse::<ByteSize>().unwrap().bytes(), exec: false };
+    let tmpfs: BTreeMap<String, Tmpfs> =
+        crate::values::DEFAULT_TMPFS.map(|(path, size)| (path.to_owned(), memory(size))).into();
     assert_eq!(Settings::default().tmpfs, tmpfs, "`docker run` lines add to it");
 }
 
@@ -53,7 +54,7 @@ fn the_defaults_are_these() {
         memory: 512 << 20,
         nano_cpus: 1_000_000_000,
         pids: 256,
-        tmpfs: BTreeMap::from([("/tmp".to_owned(), 64 << 20)]),
+        tmpfs: BTreeMap::from([("/tmp".to_owned(), Tmpfs { bytes: 256 << 20, exec: false })]),
         no_new_privileges: true,
         max_line: 16 << 20,
         stop_grace: Duration::from_secs(3),
