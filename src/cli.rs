@@ -9,6 +9,7 @@ mod run;
 mod secret;
 mod sessions;
 mod shell;
+mod volume;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
 pub use sessions::{GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, TraceArgs, TraceCommand};
 pub use shell::{CompletionsArgs, HelpArgs, ManArgs};
+pub use volume::{VolumeArgs, VolumeCommand, VolumeImportArgs};
 
 /// Gives every AI client session its own MCP server containers.
 #[derive(Debug, Parser)]
@@ -58,6 +60,8 @@ pub enum Subcommands {
     Import(ImportArgs),
     /// Keep secrets in your keyring for servers' `secrets`.
     Secret(SecretArgs),
+    /// Bring volumes of your own engine to berth's servers.
+    Volume(VolumeArgs),
     /// List the sessions.
     Ps(PsArgs),
     /// End a session, or all that belong to one session of a client.

@@ -23,6 +23,7 @@ pub mod trace;
 pub mod uninstall;
 pub mod up;
 pub mod validate;
+pub mod volume;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Import(args) => {
             Box::pin(import::run(&args, &config, &home, arguments.config.as_deref())).await
         }
+        Subcommands::Volume(args) => volume::run(&args, &config, &home).await,
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Logs(args) => logs::run(&args, &home).await,

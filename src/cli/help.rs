@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 22] = [
+const EXAMPLES: [(&str, &str); 23] = [
     (
         "up",
         "\
@@ -108,6 +108,14 @@ Reads the image in the daemon; asks no registry. The same image gives the same d
   berth secret remove github
 
 A server gets it by `secrets = { GITHUB_TOKEN = { keyring = \"github\" } }`. See `berth help secrets`.",
+    ),
+    (
+        "volume",
+        "\
+  berth volume import claude-memory                   # for Claude Code, as `volumes` of a server calls it
+  berth volume import notes --from old_notes --shared # for all clients, under another name
+
+`volumes = [\"claude-memory:/data\"]` of a server names it. See `berth help files`.",
     ),
     (
         "ps",

@@ -3,6 +3,7 @@
 //! Every method is one operation of the Engine API, and fails as a [`DockerError`] that names the operation and its
 //! object. Only this file and its folder name bollard; none of its types leaves them.
 
+mod archive;
 mod bake;
 mod error;
 mod file;

@@ -1,6 +1,7 @@
 //! Volumes that outlive their sessions: their names, and their owners.
 
 pub(super) mod enter;
+pub mod import;
 
 use serde_json::{Value, json};
 
