@@ -178,6 +178,8 @@ impl Subcommand {
                             if needs.takes(flag, &mut words)? || network.takes(flag, &mut words)? => {}
                         // What stands there is of no account: it is room for what is shown.
                         Some("--room") => drop(words.next("room")?),
+                        // The daemon's runtime has seen to it.
+                        Some("--caller") => drop(words.next("a user and a group")?),
                         Some("--claim-within") => claim_within = Some(words.milliseconds("--claim-within")?),
                         Some("--grace") => grace = Some(words.milliseconds("--grace")?),
                         Some("--") => {

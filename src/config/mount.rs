@@ -2,6 +2,7 @@
 //!
 //! An entry is a text until its server starts; then `mount/source.rs` makes a [`Mount`] of it.
 
+mod lent;
 mod source;
 
 use std::path::{Component, Path, PathBuf};

@@ -41,7 +41,7 @@ impl Config {
         let env = server.resolve_env(lookup)?;
         let secrets = server.resolve_args(lookup)?;
         let mounts = self.mounts(&server, lookup)?;
-        server.settle(caller);
+        server.settle(caller, server.settings.user.is_none() && self.lends(&mounts));
         Ok(Resolved { server, env, mounts, secrets })
     }
 }

@@ -12,7 +12,7 @@ use super::mount::MountEntry;
 use super::overrides::Overrides;
 use super::settings::{Policy, Settings};
 use crate::config::Recipe;
-use crate::values::{Image, Lookup, Pull, Template, is_server_name, looks_secret};
+use crate::values::{Image, Isolation, Lookup, Pull, Template, is_server_name, looks_secret};
 
 /// The `user` that is whoever runs berth.
 const CALLER: &str = "caller";
@@ -68,12 +68,20 @@ impl Server {
     }
 
     /// What follows from the settings when all layers are there. The server runs as whoever runs berth (`caller`: user and
-    /// group) where `user` says so, and by default where it has mounts; nothing is on standby that would hold a volume.
-    pub fn settle(&mut self, caller: (u32, u32)) {
+    /// group) where `user` says so. With mounts the image's own user has the caller's rights on them, where the daemon lends
+    /// these (`lends`, by [`Config::lends`](super::Config::lends)); where nobody does, the caller is the user, but for root:
+    /// then it is the image's, as with `docker run`. Nothing is on standby that would hold a volume.
+    pub fn settle(&mut self, caller: (u32, u32), lends: bool) {
         let settings = &mut self.settings;
+        let can_lend = lends && settings.isolation == Isolation::Container;
         let chosen = match settings.user.as_deref() {
             Some(user) => user == CALLER,
-            None => !settings.mounts.is_empty(),
+            None if settings.mounts.is_empty() => false,
+            None if can_lend => {
+                settings.caller = Some(caller);
+                false
+            }
+            None => caller.0 != 0,
         };
         if chosen {
             settings.user = Some(format!("{}:{}", caller.0, caller.1));
@@ -181,6 +189,32 @@ mod tests {
             |command| Server::from_image("a".parse().unwrap(), command, &Settings::default()).command;
         assert_eq!(command(Vec::new()), None);
         assert_eq!(command(vec!["/bin/cat".to_owned()]), Some(vec!["/bin/cat".to_owned()]));
+    }
+
+    #[test]
+    fn a_registry_is_asked_for_what_nobody_has_pinned() {
+        let home =
+            crate::config::Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let asked = |keys: &str, other: &str| {
+            let digest = "sha256:".to_owned() + &"0".repeat(64);
+            let text = format!("[servers.a]\nimage = \"i\"\n{keys}\n[servers.b]\nimage = \"i\"\n{other}")
+                .replace("DIGEST", &digest);
+            let config =
+                crate::config::Config::parse(&text, std::path::Path::new("/c/b.toml"), &home).unwrap();
+            (config.renews("i"), config.may_renew(config.server("a").unwrap()))
+        };
+        let (always, pinned) = ("pull = \"always\"", "digest = \"DIGEST\"");
+        let signed = "verify = { cosign_key = \"/k.pub\" }";
+        assert_eq!(asked("", ""), (false, false));
+        assert_eq!(asked(always, ""), (true, true));
+        assert_eq!(asked("", always), (true, false), "the other's session asks");
+        assert_eq!(asked(always, pinned), (false, false), "what is pinned stays");
+        assert_eq!(asked(&format!("{always}\n{pinned}"), ""), (false, false));
+        assert_eq!(asked(always, signed), (true, false), "only `berth up` judges for both");
+        assert_eq!(asked(&format!("{always}\n{signed}"), signed), (true, true));
+        let mut named = Server::from_image("a@sha256:00".parse().unwrap(), Vec::new(), &Settings::default());
+        named.settings.pull = Pull::Always;
+        assert!(!named.wants_newest(), "that is one and the same for ever");
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Settings {
     pub cap_add: Vec<String>,
     pub read_only: bool,
     pub user: Option<String>,
+    /// Whose rights on its mounts the image's own user has, as user and group; by [`Server::settle`](super::Server::settle).
+    pub caller: Option<(u32, u32)>,
     pub workdir: Option<String>,
     /// By path.
     pub tmpfs: BTreeMap<String, Tmpfs>,
@@ -106,6 +108,7 @@ impl Settings {
             cap_add: Vec::new(),
             read_only: false,
             user: None,
+            caller: None,
             workdir: None,
             tmpfs: BTreeMap::new(),
             no_new_privileges: false,
@@ -146,6 +149,13 @@ impl Settings {
             // A flag over a secret is as secret: it is another value of the same thing.
             entry.secret |= self.env.get(&entry.name).is_some_and(|below| below.secret);
             self.env.insert(entry.name.clone(), entry);
+        }
+    }
+
+    /// For a daemon that lends nobody's rights: the person is the server's user.
+    pub fn be_the_caller(&mut self) {
+        if let Some((uid, gid)) = self.caller.take() {
+            self.user = Some(format!("{uid}:{gid}"));
         }
     }
 

@@ -120,7 +120,7 @@ mod tests {
     fn a_server_with_volumes_waits_for_nobody() {
         let config = parse("volumes = [\"memory:/data\"]\nstandby = 3").unwrap();
         let mut server = config.server("a").unwrap().clone();
-        server.settle((1, 1));
+        server.settle((1, 1), true);
         assert_eq!((server.settings.standby, server.settings.user), (0, None));
         let said = error("prestart = true");
         let expected = "berth.toml:2: server `a` cannot be prestarted: its volume `all` allows one session at a time; \

@@ -32,11 +32,11 @@ pub fn volume(isolation: Isolation) -> &'static str {
 }
 
 /// What the daemon calls it as its runtime, where it looks at each container before that runs (`keeper/runtime.rs`). Another
-/// name whenever it looks at more: a daemon of before then gets it with the next `berth up`.
-pub const RUNTIME: &str = "berth-2";
+/// name whenever it sees to more: a daemon of before then gets it with the next `berth up`.
+pub const RUNTIME: &str = "berth-3";
 
-/// What a former berth calls it: it looks at mounts, and knows of no networks.
-pub const FORMER_RUNTIME: &str = "berth";
+/// What former berths call it, the latest first, and whether it knows of networks. None of them lends anybody's rights.
+pub const FORMER_RUNTIMES: [(&str, bool); 2] = [("berth-2", true), ("berth", false)];
 
 /// The same, where it has gVisor run the container (`keeper/gvisor.rs`); a daemon has it if its image has `runsc`.
 pub const RUNTIME_GVISOR: &str = "berth-gvisor";

@@ -60,6 +60,18 @@ pub struct Lifeline {
     is_ended: bool,
 }
 
+/// Of a daemon whose runtime knows of no networks.
+fn not_without_networks(network: &Network) -> Result<(), LeaseError> {
+    match network {
+        Network::Allow(_) => return Err(LeaseError::NoForwarder),
+        Network::Egress => tracing::warn!(
+            "a former berth made the DinD daemon: this server can reach the local network until `berth up`"
+        ),
+        _ => {}
+    }
+    Ok(())
+}
+
 impl Lease {
     /// Creates, starts and attaches to a container of `spec`, which nobody else can claim.
     pub async fn create(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
@@ -81,21 +93,24 @@ impl Lease {
         let mut runtime = None;
         let mut spec = Cow::Borrowed(spec);
         // A daemon that a former berth has made: its sessions may go on for long. Nobody gets less isolation than was asked for.
-        if attempt.as_ref().is_err_and(|error| is_runtime_missing(error, keeper::RUNTIME)) {
-            if let Network::Allow(_) = spec.server.settings.network {
-                return Err(LeaseError::NoForwarder);
+        let mut missing = keeper::RUNTIME;
+        for (former, knows_networks) in keeper::FORMER_RUNTIMES {
+            if !attempt.as_ref().is_err_and(|error| is_runtime_missing(error, missing)) {
+                break;
             }
-            if spec.server.settings.network == Network::Egress {
-                tracing::warn!(
-                    "a former berth made the DinD daemon: this server can reach the local network until `berth up`"
-                );
+            runtime = Some(former);
+            if !knows_networks {
+                not_without_networks(&spec.server.settings.network)?;
             }
-            runtime = Some(keeper::FORMER_RUNTIME);
+            spec.to_mut().server.settings.be_the_caller();
             attempt = again(&spec, runtime).await;
-            if attempt.as_ref().is_err_and(|error| is_runtime_missing(error, keeper::FORMER_RUNTIME)) {
-                (runtime, spec.to_mut().looked_at) = (None, false);
-                attempt = again(&spec, runtime).await;
-            }
+            missing = former;
+        }
+        if attempt.as_ref().is_err_and(|error| is_runtime_missing(error, missing))
+            && missing != keeper::RUNTIME
+        {
+            (runtime, spec.to_mut().looked_at) = (None, false);
+            attempt = again(&spec, runtime).await;
         }
         // The keeper's volume is empty: nobody ran `berth up` with this version yet.
         if attempt.as_ref().is_err_and(|error| is_keeper_missing(error, &place)) {
@@ -347,47 +362,4 @@ fn not_let_run(error: &DockerError) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_is_taken_by_whoever_will_have_it_too() {
-        let free = |names: &[&str]| {
-            let row = |name: &&str| Listed {
-                id: String::new(),
-                name: (*name).to_owned(),
-                labels: std::collections::HashMap::new(),
-                image: String::new(),
-                command: String::new(),
-                running: true,
-                stopped: false,
-                created: 0,
-            };
-            let taken: Vec<Listed> = names.iter().map(row).collect();
-            free_names("x", &taken).take(3).collect::<Vec<_>>()
-        };
-        assert_eq!(free(&[]), ["mcp-x-1", "mcp-x-2", "mcp-x-3"]);
-        assert_eq!(free(&["mcp-x-1", "mcp-x-3.standby"]), ["mcp-x-2", "mcp-x-4", "mcp-x-5"]);
-        assert_eq!(free(&["mcp-x-2.standby", "mcp-x-2"]), ["mcp-x-1", "mcp-x-3", "mcp-x-4"]);
-        // None of these is a number of this client's.
-        let others =
-            ["mcp-x-0a1b2c.starting", "mcp-x-1.starting", "mcp-y-1", "mcp-x-y-2.standby", "mcp-x-10"];
-        assert_eq!(free(&others), ["mcp-x-1", "mcp-x-2", "mcp-x-3"]);
-    }
-
-    #[test]
-    fn a_missing_runtime_is_told_by_its_whole_name() {
-        let refused = |message: &str| DockerError::Refused {
-            op: CREATE,
-            object: String::new(),
-            status: 400,
-            message: message.to_owned(),
-        };
-        for said in ["unknown or invalid runtime name: ", "Unknown runtime specified "] {
-            for (name, other) in [("berth", "berth-gvisor"), ("berth-gvisor", "berth")] {
-                let error = refused(&format!("{said}{name}\n"));
-                assert!(is_runtime_missing(&error, name) && !is_runtime_missing(&error, other), "{error}");
-            }
-        }
-    }
-}
+mod tests;

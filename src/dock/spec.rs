@@ -243,7 +243,10 @@ impl Spec {
         arguments.extend(
             volume::written(settings).flat_map(|kept| [volume::lock(kept).to_owned(), kept.target.clone()]),
         );
-        // For the runtime; for the keeper, too, where it starts the server.
+        // For the runtime.
+        let caller = settings.caller.map(|(uid, gid)| ["--caller".to_owned(), format!("{uid}:{gid}")]);
+        arguments.extend(caller.into_iter().flatten());
+        // For the keeper, too, where it starts the server.
         arguments.extend(self.own_kernel().chain(self.identities()));
         arguments.extend(refused::options(settings, place));
         let mut body = json!({

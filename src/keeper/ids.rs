@@ -37,6 +37,9 @@ pub(super) struct Extent {
 }
 
 impl Range {
+    /// The machine's own ids, for containers that have them.
+    pub(super) const MACHINE: Self = Self { first: 0, count: u32::MAX };
+
     /// `FIRST:COUNT`
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (first, count) = text.trim().split_once(':')?;
@@ -70,21 +73,46 @@ impl Range {
         map
     }
 
-    /// The same, with this id as it is.
-    pub(super) fn map_keeping(self, id: u32) -> Vec<Extent> {
-        self.split(id, 0)
+    /// The same, where this id is `real` on the machine.
+    pub(super) fn map_keeping(self, id: u32, real: u32) -> Vec<Extent> {
+        self.split(id, real, 0)
     }
 
     /// What shows a volume's files in such a container as they are shown in any other.
-    pub(super) fn map_kept(self, id: u32) -> Vec<Extent> {
-        self.split(id, self.first)
+    pub(super) fn map_kept(self, id: u32, real: u32) -> Vec<Extent> {
+        self.split(id, real, self.first)
     }
 
-    /// All of the range, beginning inside at `base`; `id` of it is the machine's.
-    fn split(self, id: u32, base: u32) -> Vec<Extent> {
+    /// What shows the files of `caller` in a mount as those of the container's `own`, and those of `own` as the caller's.
+    pub(super) fn map_lent(self, own: u32, caller: u32) -> Vec<Extent> {
+        if own == caller {
+            return self.map(own);
+        }
+        let here = |id: u32| self.first + id.min(self.common());
+        let mut apart = [own.min(self.common()), caller.min(self.common())];
+        apart.sort_unstable();
+        let (mut map, mut from) = (Vec::new(), 0);
+        for at in apart.into_iter().chain([self.common()]) {
+            if at > from {
+                map.push(Extent { inside: from, outside: self.first + from, count: at - from });
+            }
+            from = from.max(at.saturating_add(1));
+        }
+        map.push(Extent { inside: caller, outside: here(own), count: 1 });
+        // Of those beyond the range there is but one place.
+        map.extend((own < self.common() && caller < self.common()).then(|| Extent {
+            inside: own,
+            outside: here(caller),
+            count: 1,
+        }));
+        map
+    }
+
+    /// All of the range, beginning inside at `base`; `id` of it is the machine's `real`.
+    fn split(self, id: u32, real: u32, base: u32) -> Vec<Extent> {
         let at = id.min(self.common());
         let before = Extent { inside: base, outside: self.first, count: at };
-        let own = Extent { inside: if base == 0 { id } else { base + at }, outside: id, count: 1 };
+        let own = Extent { inside: if base == 0 { id } else { base + at }, outside: real, count: 1 };
         let rest = self.common().saturating_sub(at + 1);
         let behind = Extent {
             inside: base.saturating_add(at + 1),

@@ -51,7 +51,7 @@ fn what_a_server_writes_belongs_to_the_caller() {
     let (file, ours) = (fs::metadata(&made).unwrap(), fs::metadata("/proc/self").unwrap());
     assert_eq!((file.uid(), file.gid()), (ours.uid(), ours.gid()));
     assert_eq!(fs::read_to_string(&made).unwrap(), "by the server");
-    assert_eq!(inspect(&session.container())["Config"]["User"], format!("{}:{}", ours.uid(), ours.gid()));
+    assert_eq!(inspect(&session.container())["Config"]["User"], "", "it is the image's user");
 }
 
 #[test]
@@ -195,5 +195,12 @@ fn a_dry_run_shows_mounts_and_user() {
     let shown: Value = serde_json::from_str(&out).unwrap();
     let mount = &shown["container"]["HostConfig"]["Mounts"][1];
     assert_eq!((&mount["Source"], &mount["ReadOnly"]), (&json!(folder), &json!(false)), "{shown}");
-    assert_ne!(shown["container"]["User"], "");
+    assert_eq!(shown["container"]["User"], "");
+    let words: Vec<&str> =
+        shown["container"]["Cmd"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let ours = fs::metadata("/proc/self").unwrap();
+    assert!(
+        words.windows(2).any(|pair| pair == ["--caller", &format!("{}:{}", ours.uid(), ours.gid())]),
+        "{shown}"
+    );
 }

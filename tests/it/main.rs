@@ -13,6 +13,7 @@ mod chaos;
 mod clients;
 mod dind;
 mod dns;
+mod docker_line;
 mod doctor;
 mod egress;
 mod engine;

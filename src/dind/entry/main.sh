@@ -74,7 +74,7 @@ main() {
     # Session containers: the keeper looks at each before it runs, and has this one do the rest.
     { ln -sf "$real" /berth/oci && ln -sf keeper /berth/runtime; } || die "cannot give berth's runtime its path"
     # Former berths ask for it by the first name.
-    set -- "$@" --add-runtime berth=/berth/runtime --add-runtime berth-2=/berth/runtime
+    set -- "$@" --add-runtime berth=/berth/runtime --add-runtime berth-2=/berth/runtime --add-runtime berth-3=/berth/runtime
     # All others: each has a user namespace, too, with a count of its own for what the kernel counts.
     if [ -n "$ids" ]; then
         ln -sf keeper /berth/plain || die "cannot give berth's runtime its path"

@@ -98,6 +98,16 @@ fn a_mount_is_of_one_file_system_and_the_keeper_knows_it() {
 }
 
 #[test]
+fn the_runtime_is_told_whose_rights_the_images_user_is_lent() {
+    let mut lent = mounted((1, 2), true);
+    lent.server.settings.caller = Some((1000, 100));
+    let arguments = lent.create_body(&Place::example())["Cmd"].take();
+    assert_eq!(arguments.as_array().unwrap()[4..6], ["--caller", "1000:100"]);
+    assert_eq!(lent.keeper_options(), mounted((1, 2), true).keeper_options(), "the server's own is not");
+    assert_ne!(lent.hash(), mounted((1, 2), true).hash());
+}
+
+#[test]
 fn an_images_volumes_are_mounts_of_the_sessions_own() {
     let mut spec = plain();
     spec.server.settings.tmpfs.insert("/data".to_owned(), Tmpfs { bytes: 1 << 20, exec: false });
@@ -237,7 +247,7 @@ fn a_kernel_of_its_own_is_another_runtime_and_counts_for_itself() {
     let plain = spec(&Overrides::default().with("pids", &["32"]));
     let body = plain.create_body(&Place::example());
     let host = &body["HostConfig"];
-    assert_eq!((&host["Runtime"], &host["PidsLimit"]), (&json!("berth-2"), &json!(32)));
+    assert_eq!((&host["Runtime"], &host["PidsLimit"]), (&json!("berth-3"), &json!(32)));
     assert_eq!(
         (&host["Ulimits"], &body["Labels"]["io.mcp-berth.isolation"]),
         (&json!([]), &json!("container"))

@@ -88,7 +88,8 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
     let Ok(mounts) = asked.config.mounts(&server, asked.lookup) else { return Fit::Unknown };
     let Ok(Within { mounts, .. }) = within(&server, &mounts) else { return Fit::Unknown };
     let of_the_client = server.args.is_some() || !mounts.is_empty();
-    server.settle((rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()));
+    let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    server.settle(caller, server.settings.user.is_none() && asked.config.lends(&mounts));
     let spec = Spec {
         server,
         client: row.labels.get(labels::LABEL_CLIENT).cloned().unwrap_or_default(),

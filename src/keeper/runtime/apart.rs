@@ -41,6 +41,8 @@ pub(super) struct Foreign<'a> {
     pub(super) given: Vec<&'a Expected>,
     /// Volumes, whose files belong to ids of the range.
     pub(super) volumes: Vec<&'a Path>,
+    /// The person on the machine, as user and group, if the container's own user is to have the person's rights there.
+    pub(super) caller: Option<(u32, u32)>,
 }
 
 /// Changes the configuration of a container. `None` where it is to have the ids of the machine.
@@ -50,15 +52,15 @@ pub(super) fn prepare(
     container: &OsStr,
     foreign: &Foreign<'_>,
 ) -> Result<Option<Apart>, String> {
-    let Some(range) = Range::of_daemon() else { return Ok(None) };
     let is_asked = |namespace: &Json| {
         namespace.at("type").text() == Some("user") && namespace.at("path").text().is_none()
     };
-    if !config.at("linux").at("namespaces").items().any(is_asked) {
-        return Ok(None);
-    }
-    let user = config.at("process").at("user");
-    let [uid, gid] = ["uid", "gid"].map(|id| user.at(id).as_number().unwrap_or_default());
+    let is_asked = config.at("linux").at("namespaces").items().any(is_asked);
+    let Some(range) = Range::of_daemon().filter(|_| is_asked) else {
+        return lend(config, container, foreign);
+    };
+    let (uid, gid) = user_of(config);
+    let caller = foreign.caller.unwrap_or((uid, gid));
     let owner = ids::owner(container);
     let make = |users: &[Extent], groups: &[Extent]| {
         Namespace::make(owner, users, groups)
@@ -68,26 +70,39 @@ pub(super) fn prepare(
     let mut namespace = make(&users, &groups)?;
     let mut ping = (0, if gid < range.common() { range.common() - 1 } else { gid });
     let mut copies = Copies { container, sources: Vec::new(), made: Vec::new() };
-    let mapped = foreign
-        .given
-        .iter()
-        .try_for_each(|given| copies.add(config, &given.path, Some((given.device, given.inode)), &namespace));
-    match mapped {
+    let lent = match foreign.caller {
+        Some(caller) if caller != (uid, gid) && !foreign.given.is_empty() => {
+            Some(make(&range.map_lent(uid, caller.0), &range.map_lent(gid, caller.1))?)
+        }
+        _ => None,
+    };
+    match copies.add_given(config, foreign, lent.as_ref().unwrap_or(&namespace)) {
         Ok(()) => {}
         Err(Failed::Open(why)) => return Err(why),
-        // Its file system knows no such mounts: then the server has its user's number on the machine, and that alone.
-        Err(Failed::Map(why)) if uid == 0 => return Err(why),
+        // Its file system knows no such mounts: then the server has the person's number on the machine, and that alone.
+        Err(Failed::Map(why)) if caller.0 == 0 => {
+            return Err(format!(
+                "{why}, which a server needs that would be root on the machine; `userns = false` in [dind] does without"
+            ));
+        }
+        // Nor is its root another's: the real runtime would not find the image.
+        Err(Failed::Map(why)) if uid == 0 => {
+            return Err(format!("{why}; `user = \"caller\"` for this server does without"));
+        }
         Err(Failed::Map(_)) => {
             copies.clear();
-            users = range.map_keeping(uid);
-            if gid != 0 {
-                groups = range.map_keeping(gid);
+            users = range.map_keeping(uid, caller.0);
+            if caller.1 != 0 {
+                groups = range.map_keeping(gid, caller.1);
                 ping = (gid, gid);
             }
             namespace = make(&users, &groups)?;
             if !foreign.volumes.is_empty() {
-                let groups = if gid == 0 { range.map_kept(range.common()) } else { range.map_kept(gid) };
-                let kept = make(&range.map_kept(uid), &groups)?;
+                let groups = match caller.1 {
+                    0 => range.map_kept(range.common(), range.common()),
+                    real => range.map_kept(gid, real),
+                };
+                let kept = make(&range.map_kept(uid, caller.0), &groups)?;
                 for path in &foreign.volumes {
                     // Else its files are nobody's, as the server will say.
                     let _ = copies.add(config, path, None, &kept);
@@ -101,6 +116,33 @@ pub(super) fn prepare(
     let path = (real == Real::Shared).then(|| namespace.path());
     change(config, path, &users, &groups, ping).ok_or("its configuration lacks a part")?;
     Ok(Some(Apart { _namespace: namespace, _copies: copies.made }))
+}
+
+/// Where a container has the machine's ids, its user is lent the person's rights on what is mounted, and nothing else
+/// changes.
+fn lend(config: &mut Json, container: &OsStr, foreign: &Foreign<'_>) -> Result<Option<Apart>, String> {
+    let own = user_of(config);
+    let Some(caller) = foreign.caller.filter(|caller| *caller != own && !foreign.given.is_empty()) else {
+        return Ok(None);
+    };
+    let map = |own, caller| Range::MACHINE.map_lent(own, caller);
+    let namespace = Namespace::make(ids::owner(container), &map(own.0, caller.0), &map(own.1, caller.1));
+    let next = "`user = \"caller\"` for this server does without";
+    let namespace = namespace.map_err(|error| format!("no mount can be mapped ({error}); {next}"))?;
+    let mut copies = Copies { container, sources: Vec::new(), made: Vec::new() };
+    copies.add_given(config, foreign, &namespace).map_err(|failed| match failed {
+        Failed::Open(why) => why,
+        Failed::Map(why) => format!("{why}; {next}"),
+    })?;
+    copies.name_in(config);
+    Ok(Some(Apart { _namespace: namespace, _copies: copies.made }))
+}
+
+/// Whom the container's first process runs as.
+fn user_of(config: &Json) -> (u32, u32) {
+    let user = config.at("process").at("user");
+    let id = |id| user.at(id).as_number().unwrap_or_default();
+    (id("uid"), id("gid"))
 }
 
 fn change(
@@ -149,6 +191,18 @@ struct Copies<'a> {
 }
 
 impl Copies<'_> {
+    /// Of all that is the person's.
+    fn add_given(
+        &mut self,
+        config: &Json,
+        foreign: &Foreign<'_>,
+        namespace: &Namespace,
+    ) -> Result<(), Failed> {
+        let mut given = foreign.given.iter();
+        given
+            .try_for_each(|given| self.add(config, &given.path, Some((given.device, given.inode)), namespace))
+    }
+
     /// Of what `config` mounts at `path`, with the ids of `namespace`; if `expected` says so, only of that.
     fn add(
         &mut self,
@@ -169,10 +223,7 @@ impl Copies<'_> {
             return Err(Failed::Open(needs::not_as_asked(path)));
         }
         userns::map_ids(mount.as_fd(), namespace.as_fd()).map_err(|error| {
-            Failed::Map(format!(
-                "`{source}` is on a file system without id-mapped mounts ({error}), which a server that runs as root \
-                 needs; `userns = false` in [dind] does without"
-            ))
+            Failed::Map(format!("`{source}` is on a file system without id-mapped mounts ({error})"))
         })?;
         let copy = Copy::attach(&mount, found.is_dir(), self.container, self.made.len())
             .map_err(|error| Failed::Open(failed(error)))?;

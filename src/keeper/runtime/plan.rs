@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     /// The options of its guard, where it has one.
     pub(super) guarded: Vec<OsString>,
     pub(super) network: Wanted,
+    /// Whose rights on what is given its user has.
+    caller: Option<(u32, u32)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +116,14 @@ impl Plan {
         guarded.extend(["--patience".into(), patience.as_millis().to_string().into()]);
         let root = config.at("root").at("path").text().ok_or("it has no root")?.into();
         let network = Wanted::of(&options[..until]);
-        Ok(Self { root, places, memory, guarded, network })
+        let pair = |caller: &str| {
+            let (uid, gid) = caller.split_once(':')?;
+            Some((uid.parse().ok()?, gid.parse().ok()?))
+        };
+        let caller = values("--caller").next();
+        let caller = caller.map(|caller| pair(caller).ok_or_else(|| format!("`{caller}` is nobody")));
+        let caller = caller.transpose()?;
+        Ok(Self { root, places, memory, guarded, network, caller })
     }
 
     /// The folder in which it is told what its network refuses.
@@ -187,7 +196,7 @@ impl Plan {
     }
 
     pub(super) fn foreign(&self) -> Foreign<'_> {
-        let mut foreign = Foreign::default();
+        let mut foreign = Foreign { caller: self.caller, ..Foreign::default() };
         for place in &self.places {
             match place {
                 Place::Given(given) => foreign.given.push(given),

@@ -56,18 +56,58 @@ fn each_id_of_a_container_is_one_on_the_machine() {
 #[test]
 fn a_kept_id_is_the_machines_own_and_all_others_are_not() {
     for id in [1, 500, 999, 1000, 5000] {
-        let map = RANGE.map_keeping(id);
+        let map = RANGE.map_keeping(id, id);
         assert_eq!(outside(&map, id), Some(id));
         for other in [0, 2, 499, 501, 998] {
             assert_eq!(outside(&map, other), Some(2_000_000_000 + other), "{other} beside {id}");
         }
         assert!(map.iter().all(|extent| extent.count > 0), "{map:?}");
         // A volume's files are the range's, and this one's are its user's.
-        let kept = RANGE.map_kept(id);
+        let kept = RANGE.map_kept(id, id);
         let on_disk = |id: u32| 2_000_000_000 + id.min(1000);
         assert_eq!(outside(&kept, on_disk(id)), Some(id), "{kept:?}");
         assert_eq!((outside(&kept, 2_000_000_000), outside(&kept, 0)), (Some(2_000_000_000), None));
     }
+}
+
+#[test]
+fn a_mount_lends_the_callers_rights_to_the_images_user() {
+    // Whom a file of the machine's belongs to in the container.
+    let shown = |own, caller, file| {
+        let of_container = RANGE.map(own);
+        let outside = outside(&RANGE.map_lent(own, caller), file)?;
+        let of = |extent: &&Extent| (extent.outside..extent.outside + extent.count).contains(&outside);
+        of_container.iter().find(of).map(|extent| extent.inside + (outside - extent.outside))
+    };
+    for (own, caller) in [(0, 0), (0, 500), (500, 0), (7, 500), (500, 7), (6, 7), (0, 999), (998, 999)] {
+        assert_eq!(shown(own, caller, caller), Some(own), "{own} {caller}");
+        assert_eq!(shown(own, caller, own), Some(caller), "{own} {caller}");
+        for other in [1, 8, 100, 997] {
+            assert_eq!(shown(own, caller, other), Some(other), "{own} {caller}");
+        }
+    }
+    // One of them has no number in the range.
+    assert_eq!(
+        (shown(0, 70_000, 70_000), shown(0, 70_000, 0), shown(0, 70_000, 5)),
+        (Some(0), None, Some(5))
+    );
+    assert_eq!((shown(70_000, 5, 5), shown(70_000, 5, 6)), (Some(70_000), Some(6)));
+    assert_eq!(shown(70_000, 80_000, 80_000), Some(70_000));
+    for (own, caller) in [(0, 500), (500, 0), (0, 70_000), (70_000, 0), (0, 999), (999, 1000)] {
+        let map = RANGE.map_lent(own, caller);
+        let apart = |from: fn(&Extent) -> u32| {
+            let mut ids: Vec<_> = map.iter().map(|extent| (from(extent), extent.count)).collect();
+            ids.sort_unstable();
+            ids.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0)
+        };
+        assert!(apart(|extent| extent.inside) && apart(|extent| extent.outside), "{map:?}");
+    }
+    let machine = Range::MACHINE.map_lent(0, 1000);
+    assert_eq!(outside(&machine, 1000), Some(0));
+    assert_eq!((outside(&machine, 0), outside(&machine, 4_000_000_000)), (Some(1000), Some(4_000_000_000)));
+    // Where no mount can be mapped, the user itself is the caller on the machine.
+    let kept = RANGE.map_keeping(0, 500);
+    assert_eq!((outside(&kept, 0), outside(&kept, 1)), (Some(500), Some(2_000_000_001)));
 }
 
 #[test]

@@ -212,17 +212,32 @@ fn layers_add_their_mounts_target_by_target() {
 }
 
 #[test]
-fn a_server_with_mounts_runs_as_the_caller_by_default() {
-    let user = |keys: &str| {
+fn with_mounts_the_images_user_is_lent_the_callers_rights_where_somebody_can() {
+    let settled = |keys: &str, caller: (u32, u32), is_own: bool| {
         let config = parse(&format!("[servers.a]\nimage = \"i\"\n{keys}")).unwrap();
         let mut server = config.server("a").unwrap().clone();
-        server.settle((1234, 100));
-        server.settings.user.unwrap_or_default()
+        server.settle(caller, is_own);
+        (server.settings.user.unwrap_or_default(), server.settings.caller)
     };
-    assert_eq!(user(""), "");
-    assert_eq!(user("user = \"caller\""), "1234:100");
-    assert_eq!(user("mounts = [\"/x:/w\"]"), "1234:100");
-    assert_eq!(user("mounts = [\"/x:/w\"]\nuser = \"node\""), "node");
+    let (me, root) = ((1234, 100), (0, 0));
+    let (as_me, images) = (("1234:100".to_owned(), None), (String::new(), None));
+    let mounts = "mounts = [\"/x:/w\"]";
+    assert_eq!(settled("", me, true), images);
+    assert_eq!(settled("user = \"caller\"", me, true), as_me);
+    assert_eq!(settled(mounts, me, true), (String::new(), Some(me)));
+    assert_eq!(settled(mounts, root, true), (String::new(), Some(root)));
+    assert_eq!(settled(&format!("{mounts}\nuser = \"caller\""), me, true), as_me);
+    assert_eq!(settled(&format!("{mounts}\nuser = \"node\""), me, true), ("node".to_owned(), None));
+    // Nobody lends them there: as with `docker run`, but for a person whose files nobody else could write.
+    for (keys, is_own) in [(mounts.to_owned(), false), (format!("{mounts}\nisolation = \"gvisor\""), true)] {
+        assert_eq!(settled(&keys, me, is_own), as_me, "{keys}");
+        assert_eq!(settled(&keys, root, is_own), images, "{keys}");
+    }
+    let mut former =
+        parse(&format!("[servers.a]\nimage = \"i\"\n{mounts}")).unwrap().server("a").unwrap().clone();
+    former.settle(me, true);
+    former.settings.be_the_caller();
+    assert_eq!((former.settings.user.as_deref(), former.settings.caller), (Some("1234:100"), None));
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub(super) fn container() -> Vec<Setting> {
         .option("pids", One("N"), CONTAINER),
         Setting::one::<User>(
             "user",
-            Words("the image's, or `\"caller\"` with mounts"),
-            "user (and group) of the server, such as 1000:1000; `caller` is whoever runs `berth`",
+            Words("the image's"),
+            "user (and group) of the server, such as 1000:1000; `caller` is whoever runs `berth`; see [files](files.md)",
             |settings, user| settings.user = Some(user.into_inner()),
         )
         .option("user", One("USER"), CONTAINER),
