@@ -27,7 +27,8 @@ use crate::failure::{Code, Failure};
 
 pub use berth::{is_berth, is_called_berth, of_berth, server_of};
 pub use cli::Cli;
-pub use credentials::secret_arguments;
+pub use credentials::Moving;
+use credentials::{can_move, fit_name, move_out};
 pub use draft::Draft;
 pub use handed::Handed;
 pub use import::{Check, Import, Reading, Taken, Trials, Which};
@@ -91,6 +92,8 @@ pub struct Wanted<'a> {
     pub scope: Option<Scope>,
     /// For an import, none are all.
     pub servers: &'a [String],
+    /// Whether an import moves credentials among arguments into the entries' `env`.
+    pub move_secrets: bool,
 }
 
 /// A server on standard input and output, as a client has it.

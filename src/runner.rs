@@ -15,9 +15,11 @@ mod shell;
 mod uv;
 mod uvx;
 
+use std::collections::BTreeMap;
+
 use toml_edit::{Array, InlineTable, Table, Value};
 
-use crate::values::looks_secret;
+use crate::values::{looks_secret, without_credentials};
 pub use docker::HostAccess;
 pub(crate) use names::template;
 pub use package::{Package, Runner, is_version};
@@ -46,6 +48,8 @@ pub struct Parsed {
     pub host_access: HostAccess,
     /// All other settings, by their keys.
     pub settings: Vec<(&'static str, Value)>,
+    /// Variables whose values are known to be secrets, or known to be none.
+    pub judged: BTreeMap<String, bool>,
     /// What of the line is left out, and why that changes nothing or something.
     pub notes: Vec<String>,
 }
@@ -95,7 +99,9 @@ pub struct RunnerError {
 
 impl RunnerError {
     fn new(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { message: message.into(), next: next.into() }
+        // A line that is not understood may hold a credential anywhere.
+        let message = without_credentials(&message.into()).into_owned();
+        Self { message, next: next.into() }
     }
 }
 
@@ -201,6 +207,7 @@ impl Parsed {
             volumes: Vec::new(),
             host_access: HostAccess::default(),
             settings: Vec::new(),
+            judged: BTreeMap::new(),
             notes: Vec::new(),
         }
     }
@@ -276,7 +283,9 @@ impl Parsed {
             table[*key] = value.clone().into();
         }
         for (key, secret) in [("env", false), ("secrets", true)] {
-            let of_kind = self.env.iter().filter(|(name, _)| looks_secret(name) == secret);
+            let is_secret =
+                |name: &String| self.judged.get(name).copied().unwrap_or_else(|| looks_secret(name));
+            let of_kind = self.env.iter().filter(|(name, _)| is_secret(name) == secret);
             let variables: InlineTable = of_kind.map(|(name, value)| (name, value.as_str())).collect();
             if !variables.is_empty() {
                 table[key] = variables.into();

@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::{EnvVar, Kept, SecretKeeper};
 use crate::failure::{Code, Failure};
 use crate::observe::redact::Redactor;
+use crate::values::parts;
 
 pub use command::CommandError;
 pub use error::SecretError;
@@ -98,7 +99,7 @@ impl Secrets {
             let task = tokio::spawn(async move {
                 let values = read_all(&server, &kept, &redactor).await?;
                 // Nobody has them before the redactor knows them.
-                redactor.learn(values.values().cloned());
+                redactor.learn(values.values().flat_map(|value| parts(value)));
                 Ok(Arc::new(values))
             });
             // With the session's end the last clone of it ends, too, and what it waits for is killed.

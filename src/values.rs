@@ -19,7 +19,11 @@ pub use network::{AllowedName, Network};
 pub use pattern::ToolPattern;
 pub use port::{HostService, PublishedPort};
 pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
-pub use secret::looks_secret;
+pub(crate) use secret::words;
+pub use secret::{
+    Credential, MARK, SecretArgument, credentials, hidden, is_everyday, is_secret, looks_secret,
+    may_be_secret, parts, secret_arguments, spelt, without_credentials,
+};
 pub use subnet::{AddressPool, BridgeAddress};
 pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;

@@ -42,6 +42,9 @@ pub struct ImportArgs {
     /// Only of this scope, instead of wherever they stand.
     #[arg(long)]
     pub scope: Option<Scope>,
+    /// Move credentials among a server's arguments into the `env` of its entry.
+    #[arg(long)]
+    pub move_secrets: bool,
     /// Show what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

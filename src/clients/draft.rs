@@ -44,11 +44,12 @@ impl Draft {
         self.before() != self.after
     }
 
-    /// As a unified diff.
-    pub fn diff(&self) -> String {
+    /// As a unified diff of the texts as they are `shown`.
+    pub fn diff(&self, shown: impl Fn(&str) -> String) -> String {
         let name = self.path.display().to_string();
         let old = if self.before.is_some() { &name } else { "/dev/null" };
-        TextDiff::from_lines(self.before(), &self.after).unified_diff().header(old, &name).to_string()
+        let (before, after) = (shown(self.before()), shown(&self.after));
+        TextDiff::from_lines(&before, &after).unified_diff().header(old, &name).to_string()
     }
 
     /// Writes the file, if there is a change; the path of the backup, if there was a file. A file that is new is its

@@ -11,15 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{
-    Asked, Draft, Entry, Found, Handed, Machine, Place, Scope, Surroundings, Translated, Wanted, is_berth,
-    of_berth, translate,
+    Asked, Draft, Entry, Found, Handed, Machine, Moving, Place, Scope, Surroundings, Translated, Wanted,
+    is_berth, of_berth, translate,
 };
 use crate::config::{Config, Home, Server, edit};
 use crate::failure::{Code, Failure};
 use crate::values::Lookup;
 use names::candidates;
 use share::Needed;
-use shown::{secrets, shown};
+use shown::shown;
 
 /// A server of one of the client's files: the place's title, and the client's own name.
 pub type Which = (String, String);
@@ -143,8 +143,7 @@ impl<'a> Reading<'a> {
 impl Import {
     /// The differences of all files, without secrets.
     pub fn diffs(&self) -> Vec<String> {
-        let secrets: Vec<String> = self.drafts.iter().flat_map(secrets).collect();
-        self.drafts.iter().map(|draft| shown(&draft.diff(), &secrets)).collect()
+        self.drafts.iter().map(|draft| draft.diff(shown)).collect()
     }
 }
 
@@ -257,11 +256,26 @@ impl Takeover<'_> {
         }
     }
 
+    /// What a person types to have the credentials of a server moved.
+    fn moving_command(&self, name: &str) -> String {
+        let mut words = vec!["berth", "import", self.reading.wanted.client.id(), name, "--move-secrets"];
+        words.extend(self.reading.wanted.scope.iter().flat_map(|scope| ["--scope", scope.as_str()]));
+        let config = self.reading.explicit.map(|path| path.display().to_string());
+        words.extend(config.iter().flat_map(|config| ["--config", config]));
+        shlex::try_join(words).unwrap_or_else(|_| "berth import --move-secrets".to_owned())
+    }
+
     /// Adds one server to berth's configuration, or finds that it is there.
     fn server(&mut self, which: &Which, entry: &Entry) -> Result<(Server, Translated), String> {
         let Reading { config, home, path, .. } = self.reading;
-        let mut translated =
-            translate(entry, &self.machine, |runtime| config.bake.runtime(runtime).to_owned())?;
+        let command = self.moving_command(&which.1);
+        let moving = if self.reading.wanted.move_secrets {
+            Moving::Moved
+        } else {
+            Moving::Refused { command: &command }
+        };
+        let base = |runtime| config.bake.runtime(runtime).to_owned();
+        let mut translated = translate(entry, &self.machine, moving, base)?;
         let mut fit = None;
         for name in candidates(&which.1) {
             // One that is there already is the same server's, or has its name for itself.

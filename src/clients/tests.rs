@@ -13,7 +13,8 @@ fn entry(words: &str) -> Entry {
 fn taken_over(entry: &Entry, base: impl Fn(crate::runner::Runtime) -> String) -> Result<Translated, String> {
     let around =
         Surroundings { home: Some("/h".into()), folder: "/nowhere/p".into(), claude: None, codex: None };
-    translate(entry, &Machine { around: &around, lookup: &|_| None, asked: Asked::default() }, base)
+    let moving = Moving::Refused { command: "berth import codex a --move-secrets" };
+    translate(entry, &Machine { around: &around, lookup: &|_| None, asked: Asked::default() }, moving, base)
 }
 
 /// What is said on a machine that has nothing.
@@ -261,7 +262,7 @@ fn a_file_is_replaced_as_a_whole_with_its_mode_behind_its_link_and_its_backup_be
     let mut draft = Draft::of(&link).unwrap();
     assert_eq!(draft.write(true).unwrap(), None, "nothing changes, nothing is written");
     draft.after = "new\n".to_owned();
-    let diff = draft.diff();
+    let diff = draft.diff(str::to_owned);
     assert!(diff.contains("-old\n+new\n"), "{diff}");
     let backup = draft.write(true).unwrap().unwrap();
     assert!(link.is_symlink());
@@ -278,14 +279,6 @@ fn a_file_is_replaced_as_a_whole_with_its_mode_behind_its_link_and_its_backup_be
     new.after = "x".to_owned();
     assert_eq!(new.write(true).unwrap(), None);
     assert_eq!(mode(&folder.path().join("a/b")), 0o600);
-}
-
-#[test]
-fn secrets_among_arguments_are_found_to_be_hidden() {
-    let words = ["--token=hunter2", "--api-key", "hunter3", "postgres://u:hunter4@h/d", "--port", "80"];
-    let found: Vec<String> =
-        secret_arguments(&words.map(str::to_owned)).into_iter().map(|(_, value)| value).collect();
-    assert_eq!(found, ["hunter2", "hunter3", "hunter4"]);
 }
 
 /// All servers of a file: the project that each is for, its name, and what it is.

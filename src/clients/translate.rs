@@ -5,11 +5,12 @@ use toml_edit::Table;
 
 use super::variables::{is_obeyed, is_of_machine, is_path, literal};
 use super::{
-    Entry, Machine, carry_over, of_a_bridge, refuse_placeholders, secret_arguments, understand,
+    Entry, Machine, Moving, can_move, carry_over, fit_name, move_out, of_a_bridge, refuse_placeholders,
+    understand,
 };
 use crate::config::is_for_installation;
-use crate::runner::{Parsed, Program, Runtime};
-use crate::values::looks_secret;
+use crate::runner::{Parsed, Runtime};
+use crate::values::{is_secret, looks_secret, secret_arguments};
 
 /// A client's entry, as a server of the configuration.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct Translated {
 pub fn translate(
     entry: &Entry,
     machine: &Machine<'_>,
+    moving: Moving<'_>,
     base: impl Fn(Runtime) -> String,
 ) -> Result<Translated, String> {
     refuse_placeholders(entry, machine)?;
@@ -36,19 +38,24 @@ pub fn translate(
     if let Some(why) = of_a_bridge(&parsed.program) {
         return Err(why);
     }
-    if let Some((what, _)) = secret_arguments(&words(&parsed.program)).into_iter().next() {
-        return Err(format!(
-            "{what} looks like a credential, which berth's configuration must not hold; put it into the entry's `env`, \
-             where the server can read it"
-        ));
-    }
     let mut moved = Vec::new();
     for (name, template) in &mut parsed.env {
+        let value = template.replace("$$", "$");
         // What the client's entry says of it already is what the server gets.
-        if !template.contains("${") && !is_for_installation(name) && (looks_secret(name) || can_move(name)) {
-            moved.push((name.clone(), template.replace("$$", "$")));
-            *template = format!("${{{name}}}");
+        if template.contains("${") {
+            continue;
         }
+        let secret = is_secret(name, &value);
+        // An installation has no client.
+        if can_move(name) && (secret || !is_for_installation(name)) {
+            *template = format!("${{{name}}}");
+            moved.push((name.clone(), value));
+        } else if secret {
+            let fit = fit_name(name);
+            *template = format!("${{{fit}}}");
+            moved.push((fit, value));
+        }
+        parsed.judged.insert(name.clone(), secret);
     }
     moved.retain(|(name, _)| entry.env.iter().all(|(known, _)| known != name));
     let without = take_out(&mut parsed, entry)?;
@@ -65,6 +72,10 @@ pub fn translate(
             parsed.set_env(name, format!("${{{name}}}"));
         }
     }
+    for (name, value) in entry.env.iter().filter(|(_, value)| !value.contains("${")) {
+        parsed.judged.insert(name.clone(), is_secret(name, value));
+    }
+    moved.extend(move_out(&mut parsed, entry, moving)?);
     carry_over(&mut parsed, entry, machine)?;
     Ok(Translated { table: parsed.table(base), env: moved, without, notes: parsed.notes })
 }
@@ -102,26 +113,4 @@ fn take_out(parsed: &mut Parsed, entry: &Entry) -> Result<Vec<String>, String> {
         }
     }
     Ok(without)
-}
-
-/// Whether a variable of the server's can stand in the client's entry, where berth itself has it too.
-fn can_move(name: &str) -> bool {
-    const OF_BERTH: [&str; 5] = ["BERTH_", "DOCKER_", "LD_", "RUST_", "XDG_"];
-    // Others cannot be named in a template.
-    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !is_of_machine(name)
-        && !OF_BERTH.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// What of a command line comes to stand in the configuration as it is.
-fn words(program: &Program) -> Vec<String> {
-    match program {
-        Program::Package(package) => [&package.packages[..], &package.args].concat(),
-        Program::Image { image, command, args } => std::iter::once(image)
-            .chain(command.iter().flatten())
-            .chain(args.iter().flatten())
-            .cloned()
-            .collect(),
-        Program::Script { args, .. } => args.clone(),
-    }
 }

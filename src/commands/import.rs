@@ -19,7 +19,12 @@ pub async fn run(
     home: &Home,
     explicit: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
-    let wanted = Wanted { client: args.client, scope: args.scope, servers: &args.servers };
+    let wanted = Wanted {
+        client: args.client,
+        scope: args.scope,
+        servers: &args.servers,
+        move_secrets: args.move_secrets,
+    };
     let asked =
         Asked { project: args.project, credentials: args.credentials, share: args.share, ..Asked::default() };
     let reading = Reading::new(wanted, asked, config, home, explicit, &super::variable)?;

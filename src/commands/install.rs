@@ -8,7 +8,8 @@ use crate::clients::{Wanted, install};
 use crate::config::Config;
 
 pub fn run(args: &InstallArgs, config: &Config, explicit: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let wanted = Wanted { client: args.client, scope: args.scope, servers: &args.servers };
+    let wanted =
+        Wanted { client: args.client, scope: args.scope, servers: &args.servers, move_secrets: false };
     let mut said = Vec::new();
     let done = install(wanted, args.force, config, explicit, &super::variable, &mut said);
     super::print(&said)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::{ConfigError, Place};
 use super::server::Server;
 use super::settings::Settings;
-use crate::values::{Isolation, Network, Template, looks_secret};
+use crate::values::{Isolation, Network, Template, is_secret};
 
 /// Where nothing of a person's may be mounted, nor below.
 const CLOSED: [&str; 4] = ["/.berth", "/dev", "/proc", "/sys"];
@@ -24,7 +24,11 @@ impl Server {
         let wrong = self.settings.env.values().find_map(|entry| {
             let why = match entry.variables().next() {
                 Some(variable) => format!("takes `{variable}` from its client's environment"),
-                None if entry.secret || looks_secret(&entry.name) => "is a secret".to_owned(),
+                None if entry.secret
+                    || entry.literal().is_some_and(|value| is_secret(&entry.name, &value)) =>
+                {
+                    "is a secret".to_owned()
+                }
                 None => return None,
             };
             Some((entry, why))

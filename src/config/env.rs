@@ -38,6 +38,14 @@ impl EnvEntry {
         text.into_iter().flatten().chain(path.into_iter().flatten()).chain(own)
     }
 
+    /// The value, where it needs no variable of the client's.
+    pub(super) fn literal(&self) -> Option<String> {
+        match &self.given {
+            Given::Template(template) => template.expand(&|_| None).ok(),
+            Given::Kept(_) | Given::Passed => None,
+        }
+    }
+
     /// Hides the value wherever it would be shown, whatever its name.
     #[must_use]
     pub fn secret(mut self) -> Self {

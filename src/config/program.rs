@@ -1,5 +1,6 @@
 //! What a server runs: an image, or packages that become an image; and its arguments.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::bake::Bake;
@@ -10,12 +11,12 @@ use super::overrides::Overrides;
 use super::pinned::read_digests;
 use super::reader::{Item, Section};
 use super::recipe::of_server;
-use super::server::Server;
+use super::server::{Server, secret_of};
 use super::settings::Settings;
 use super::settings::definition::DefaultValue;
 use crate::config::Recipe;
 use crate::runner::{self, Package, Runner};
-use crate::values::{Image, Lookup, Template, looks_secret};
+use crate::values::{Image, Lookup, MARK, Template, hidden, secret_arguments, without_credentials};
 
 /// The keys that say so; each server has its own.
 pub const KEYS: [Key; 9] = [
@@ -131,10 +132,27 @@ pub(super) fn read_server(
     Ok(server)
 }
 
+/// What of a server's command line must not be shown.
+#[derive(Clone, Default)]
+pub struct SecretWords {
+    pub secrets: Vec<String>,
+    /// Its program without them.
+    pub command: Vec<String>,
+    /// Its arguments without them.
+    pub shown: Vec<String>,
+}
+
+impl fmt::Debug for SecretWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretWords").field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
 impl Server {
-    /// Puts the variables' values from `lookup` into the arguments; gives those values that look like secrets.
-    pub fn resolve_args(&mut self, lookup: Lookup) -> Result<Vec<String>, ConfigError> {
-        let mut secrets = Vec::new();
+    /// Puts the variables' values from `lookup` into the arguments; finds the secrets among these.
+    pub fn resolve_args(&mut self, lookup: Lookup) -> Result<SecretWords, ConfigError> {
+        let mut words = SecretWords::default();
+        let mut marked = Vec::new();
         for arg in self.args.iter_mut().flatten() {
             let template = Template::parse(arg).map_err(|error| {
                 ConfigError::new(format!("an argument of the server `{}` {error}", self.name))
@@ -148,12 +166,38 @@ impl Server {
                     format!("set it for the client that starts berth, or write `${{{variable}:-default}}`");
                 ConfigError::new(message).with_hint(next)
             })?;
-            let values = template.variables().filter(|name| looks_secret(name)).filter_map(lookup);
-            secrets.extend(values.filter(|value| !value.is_empty()));
+            words.secrets.extend(template.variables().filter_map(|name| secret_of(name, lookup)));
+            let in_its_place =
+                |name: &str| secret_of(name, lookup).map(|_| MARK.to_owned()).or_else(|| lookup(name));
+            marked.push(template.expand(&in_its_place).unwrap_or_else(|_| MARK.to_owned()));
             *arg = value;
         }
-        Ok(secrets)
+        // Those that stand in the configuration itself.
+        let (args, command) = (self.args.as_deref().unwrap_or_default(), self.command.as_deref());
+        words.command = literal(command.unwrap_or_default(), &mut words.secrets);
+        let shown = literal(args, &mut words.secrets);
+        let all = std::iter::zip(args, shown).zip(&marked);
+        words.shown = all
+            .map(
+                |((arg, shown), marked)| {
+                    if arg == marked { shown } else { without_credentials(marked).into_owned() }
+                },
+            )
+            .collect();
+        Ok(words)
     }
+}
+
+/// Words as they are shown; the credentials among them become `secrets`.
+fn literal(words: &[String], secrets: &mut Vec<String>) -> Vec<String> {
+    let found = secret_arguments(words);
+    let values = found.iter().filter_map(|found| words[found.word].get(found.range.clone()));
+    secrets.extend(values.map(str::to_owned));
+    let shown = words.iter().enumerate().map(|(n, word)| {
+        let of_this = found.iter().filter(|found| found.word == n);
+        hidden(word, of_this.map(|found| found.range.clone()))
+    });
+    shown.collect()
 }
 
 fn read_package(section: &mut Section, runner: Runner) -> Result<Option<Package>, ConfigError> {
@@ -273,14 +317,47 @@ mod tests {
     #[test]
     fn arguments_take_the_clients_variables() {
         let mut server = server("image = \"i\"\nargs = [\"--key=${API_KEY}\", \"$$x\", \"${N:-1}\"]");
-        let secrets = server.resolve_args(&|name| (name == "API_KEY").then(|| "hunter2".to_owned())).unwrap();
+        let words = server.resolve_args(&|name| (name == "API_KEY").then(|| "hunter2".to_owned())).unwrap();
         assert_eq!(server.args.unwrap(), ["--key=hunter2", "$x", "1"]);
-        assert_eq!(secrets, ["hunter2"]);
+        assert_eq!(words.shown, ["--key=[redacted]", "$x", "1"]);
+        let mut server = self::server("image = \"i\"\ncommand = [\"serve\", \"--token=sesame\"]");
+        assert_eq!(server.resolve_args(&|_| None).unwrap().command, ["serve", "--token=[redacted]"]);
+        assert_eq!(words.secrets, ["hunter2"; 2]);
         let mut server = self::server("image = \"i\"\nargs = [\"${X}\"]");
         let error = server.resolve_args(&|_| None).unwrap_err().to_string();
         assert!(error.starts_with("server `a` needs the variable `X` for an argument"), "{error}");
         let refused = self::error("image = \"i\"\nargs = [\"${X}\"]\nprestart = true");
         assert!(refused.contains("its arguments take `X` from its client's environment"), "{refused}");
+    }
+
+    #[test]
+    fn secrets_among_arguments_are_hidden_at_their_own_place() {
+        let text = "image = \"i\"\nargs = [\"--password\", \"${DB_PASS}\", \"/root/x\", \"--url\", \"${U}\", \
+                    \"--api-key\", \"sesame\", \"--mode=root\"]";
+        let mut server = server(text);
+        let words = server
+            .resolve_args(&|name| match name {
+                "DB_PASS" => Some("root".to_owned()),
+                "U" => Some("postgres://u:sesame2@h".to_owned()),
+                _ => None,
+            })
+            .unwrap();
+        assert_eq!(
+            words.shown,
+            [
+                "--password",
+                "[redacted]",
+                "/root/x",
+                "--url",
+                "[redacted]",
+                "--api-key",
+                "[redacted]",
+                "--mode=root"
+            ]
+        );
+        for secret in ["root", "postgres://u:sesame2@h", "sesame2", "sesame"] {
+            assert!(words.secrets.iter().any(|known| known == secret), "{secret}: {:?}", words.secrets);
+        }
     }
 
     #[test]

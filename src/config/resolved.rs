@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use super::program::SecretWords;
 use super::{Config, ConfigError, EnvVar, Mount, Server};
 use crate::docker_cli::Proxies;
-use crate::observe::redact::MARK;
-use crate::values::{Lookup, Network};
+use crate::values::{Lookup, MARK, Network, parts};
 
 /// A value of so many bytes stands for itself wherever it is found.
 const LONG: usize = 4;
@@ -18,6 +18,8 @@ pub struct Resolved {
     pub mounts: Vec<Mount>,
     /// What of its arguments, and of its proxies' addresses, is secret.
     secrets: Vec<String>,
+    /// Its program and its arguments, for people.
+    shown: (Vec<String>, Vec<String>),
 }
 
 impl fmt::Debug for Resolved {
@@ -39,10 +41,11 @@ impl Config {
         server.settle_places(lookup)?;
         self.check_network(&server)?;
         let env = server.resolve_env(lookup)?;
-        let secrets = server.resolve_args(lookup)?;
+        let SecretWords { mut secrets, command, shown } = server.resolve_args(lookup)?;
+        secrets.extend(server.secrets_in_env(lookup));
         let mounts = self.mounts(&server, lookup)?;
         server.settle(caller, server.settings.user.is_none() && self.lends(&mounts));
-        Ok(Resolved { server, env, mounts, secrets })
+        Ok(Resolved { server, env, mounts, secrets, shown: (command, shown) })
     }
 }
 
@@ -64,7 +67,7 @@ impl Resolved {
     /// All that nobody is to read.
     pub fn secrets(&self) -> impl Iterator<Item = String> {
         let of_env = self.env.iter().filter(|var| var.secret).map(|var| var.value.clone());
-        of_env.chain(self.secrets.iter().cloned())
+        of_env.chain(self.secrets.iter().cloned()).flat_map(|secret| parts(&secret))
     }
 
     /// Has these values hidden wherever they are shown: variables that are just that, and in arguments what is too long to be a
@@ -75,15 +78,21 @@ impl Resolved {
                 var.secret = true;
             }
             if value.len() >= LONG {
+                for word in self.shown.0.iter_mut().chain(&mut self.shown.1) {
+                    *word = word.replace(&value, MARK);
+                }
                 self.secrets.push(value);
             }
         }
     }
 
-    /// Hides the secrets among its arguments, for a person to read them.
+    /// Hides the secrets on its command line, for a person to read them.
     pub fn redact_args(&mut self) {
-        for arg in self.server.args.iter_mut().flatten() {
-            *arg = self.secrets.iter().fold(arg.clone(), |arg, secret| arg.replace(secret, MARK));
+        if let Some(args) = &mut self.server.args {
+            args.clone_from(&self.shown.1);
+        }
+        if let Some(command) = &mut self.server.command {
+            command.clone_from(&self.shown.0);
         }
     }
 
@@ -135,7 +144,7 @@ mod tests {
         let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
         let server = server.with_overrides(over);
         let env = server.resolve_env(&|_| None).unwrap();
-        Resolved { server, env, mounts: Vec::new(), secrets: Vec::new() }
+        Resolved { server, env, mounts: Vec::new(), secrets: Vec::new(), shown: Default::default() }
     }
 
     fn handed(proxies: &Proxies, over: &Overrides) -> (Vec<String>, Resolved) {
@@ -157,7 +166,9 @@ mod tests {
     #[test]
     fn what_a_client_hands_over_is_hidden() {
         let mut resolved = resolved(&Overrides::default().with("env", &["A=plain-value", "B=7", "C=other"]));
-        resolved.server.args = Some(vec!["--of=plain-value".to_owned(), "--port=7".to_owned()]);
+        let args = vec!["--of=plain-value".to_owned(), "--port=7".to_owned()];
+        resolved.server.args = Some(args.clone());
+        resolved.shown = (Vec::new(), args);
         resolved.hide(["plain-value".to_owned(), "7".to_owned(), String::new()]);
         resolved.redact_args();
         let shown: Vec<String> = resolved.env.iter().map(ToString::to_string).collect();

@@ -12,7 +12,7 @@ use super::mount::MountEntry;
 use super::overrides::Overrides;
 use super::settings::{Policy, Settings};
 use crate::config::Recipe;
-use crate::values::{Image, Isolation, Lookup, Pull, Template, is_server_name, looks_secret};
+use crate::values::{Image, Isolation, Lookup, MARK, Pull, Template, is_secret, is_server_name};
 
 /// The `user` that is whoever runs berth.
 const CALLER: &str = "caller";
@@ -131,8 +131,9 @@ impl Server {
                     None => return Ok(None),
                 },
             };
-            let looks_secret = looks_secret(&entry.name) || entry.variables().any(looks_secret);
-            Ok(Some(EnvVar { name: entry.name.clone(), value, secret: entry.secret || looks_secret, kept }))
+            let of_secrets = entry.variables().any(|name| secret_of(name, lookup).is_some());
+            let secret = entry.secret || of_secrets || is_secret(&entry.name, &value);
+            Ok(Some(EnvVar { name: entry.name.clone(), value, secret, kept }))
         };
         for entry in self.settings.env.values() {
             if let Some(mut var) = resolve(entry)? {
@@ -143,6 +144,17 @@ impl Server {
         }
         Ok(env.into_values().collect())
     }
+
+    /// The values of the client's variables that are secrets, and parts of this server's.
+    pub fn secrets_in_env(&self, lookup: Lookup) -> Vec<String> {
+        let variables = self.settings.env.values().flat_map(EnvEntry::variables);
+        variables.filter_map(|name| secret_of(name, lookup)).collect()
+    }
+}
+
+/// The value of a variable of the client's, if it is a secret.
+pub(super) fn secret_of(name: &str, lookup: Lookup) -> Option<String> {
+    lookup(name).filter(|value| !value.is_empty() && is_secret(name, value))
 }
 
 /// A variable of a server's environment. A secret's value is for the server alone: `Debug` and `Display`
@@ -158,7 +170,7 @@ pub struct EnvVar {
 
 impl fmt::Display for EnvVar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, if self.secret { "[redacted]" } else { &self.value })
+        write!(f, "{}={}", self.name, if self.secret { MARK } else { &self.value })
     }
 }
 
@@ -224,6 +236,19 @@ mod tests {
             .with_overrides(&overrides);
         let env = server.resolve_env(&|name| (name == "X").then(|| "1".to_owned())).unwrap();
         assert_eq!(format!("{env:?}"), "[A=1, B=[redacted]]");
+        let by_value = Overrides::default().with(
+            "env",
+            &["DATABASE_URI=${U}", "REDIS_PWD=root", "X=${TOKEN}", "TOKEN_LIMIT=5000", "AUTH_MODE=none"],
+        );
+        let server = Server::from_image("a".parse().unwrap(), Vec::new(), &Settings::default())
+            .with_overrides(&by_value);
+        let lookup =
+            |name: &str| Some(if name == "U" { "postgres://u:sesame@h/d" } else { "barley" }.to_owned());
+        assert_eq!(
+            format!("{:?}", server.resolve_env(&lookup).unwrap()),
+            "[AUTH_MODE=none, DATABASE_URI=[redacted], REDIS_PWD=[redacted], TOKEN_LIMIT=5000, X=[redacted]]"
+        );
+        assert_eq!(server.secrets_in_env(&lookup), ["postgres://u:sesame@h/d", "barley"]);
         let error = server.resolve_env(&|_| None).unwrap_err();
         assert_eq!(error.line(), None);
         assert_eq!(error.message(), "server `a` needs the variable `X`, which is not set");

@@ -267,17 +267,6 @@ impl Engine {
         uploaded.map_err(explain("copy files into", name))
     }
 
-    /// The same for an archive that comes in pieces.
-    pub async fn upload_stream<S>(&self, name: &str, folder: &str, tar: S) -> Result<(), DockerError>
-    where
-        S: FutureStream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
-    {
-        let options = query::UploadToContainerOptions { path: folder.to_owned(), ..Default::default() };
-        let uploaded =
-            self.docker.upload_to_container(name, Some(options), bollard::body_try_stream(tar)).await;
-        uploaded.map_err(explain("copy files into", name))
-    }
-
     /// Whether a container's file system has `path`; the container needn't run.
     pub async fn has_path(&self, name: &str, path: &str) -> Result<bool, DockerError> {
         let options = query::ContainerArchiveInfoOptions { path: path.to_owned() };

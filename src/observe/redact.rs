@@ -1,14 +1,16 @@
 //! Removes from a trace what it must not show.
 //!
-//! Two things are replaced by [`MARK`]:
+//! Three things are replaced by [`MARK`]:
 //! - the values of configured secrets, anywhere: as they are, with any of JSON's escapes (and JSON
 //!   within JSON's strings, three levels deep), percent-encoded, and as part of base64;
-//! - the values of keys that look like those of credentials ([`looks_secret`](crate::values::looks_secret)), at any
-//!   depth of a body; in text that is not JSON, anything that looks like such a key and its value.
+//! - the values of keys that are secrets with them ([`is_secret`](crate::values::is_secret)), at any
+//!   depth of a body; in text that is not JSON, anything that looks like such a key and its value;
+//! - what looks like a credential by itself ([`spelt`](crate::values::spelt)): logins in addresses, bearers, tokens.
 //!
-//! Secrets of fewer than four bytes are left alone: they would blacken every third line and hide nothing. Base64 is
-//! searched for secrets of eight bytes and more. All other text stays unchanged, byte for byte; nothing is parsed and
-//! written anew.
+//! Everyday secrets (`true`, `8085`, `root`) are left alone: they would blacken every third line and hide nothing. Base64
+//! is searched for secrets of eight bytes and more. All other text stays unchanged, byte for byte; nothing is written
+//! anew. A body that is JSON stays JSON.
+mod json;
 mod layer;
 mod lookalike;
 
@@ -23,11 +25,9 @@ use memchr::memmem::Finder;
 
 use layer::Layer;
 
-/// What stands for what is hidden.
-pub const MARK: &str = "[redacted]";
+pub use crate::values::MARK;
+use crate::values::{is_everyday, spelt};
 
-/// Shorter secrets are ignored (bytes).
-const SHORTEST: usize = 4;
 /// A base64 form is looked for from this length of the secret on (bytes).
 const SHORTEST_ENCODED: usize = 8;
 /// A line of a secret of several lines (a private key) is hidden by itself from this length on (bytes).
@@ -88,7 +88,7 @@ impl Redactor {
         self.hide(text, text.len(), false)
     }
 
-    /// For a message, whole or cut, valid or not. A body that is valid JSON mostly stays so.
+    /// For a message, whole or cut, valid or not. A body that is valid JSON stays so.
     pub fn body(&self, body: &[u8]) -> String {
         self.hide(&String::from_utf8_lossy(body), usize::MAX, true)
     }
@@ -105,6 +105,9 @@ impl Redactor {
         let mut hidden = self.find(text, body);
         hidden.sort_by_key(|hidden| (hidden.range.start, !hidden.quoted));
         let limit = text.floor_char_boundary(limit);
+        if body && limit == text.len() && !hidden.is_empty() && json::is_valid(text) {
+            return json::shown(text, &hidden);
+        }
         let mut shown = String::with_capacity(limit.min(text.len()));
         let mut at = 0;
         for Hidden { range, quoted } in hidden {
@@ -136,6 +139,7 @@ impl Redactor {
         let known: Vec<_> = hidden.iter().filter(|_| json).map(|hidden| hidden.range.clone()).collect();
         let rules = lookalike::Rules { free: true, quoted: false, known: &known };
         self.needles_in(&source, &mut hidden);
+        spelt_in(&source, &mut hidden);
         if text.contains('%') {
             self.needles_in(&source.percent_decoded(), &mut hidden);
         }
@@ -147,6 +151,7 @@ impl Redactor {
             }
             layer = layer.unescaped();
             self.needles_in(&layer, &mut hidden);
+            spelt_in(&layer, &mut hidden);
             lookalike::find(&layer, rules, &mut hidden);
         }
         hidden
@@ -166,10 +171,17 @@ impl Redactor {
     }
 }
 
+/// What is a credential by its look alone.
+fn spelt_in(layer: &Layer, hidden: &mut Vec<Hidden>) {
+    let Ok(text) = std::str::from_utf8(&layer.bytes) else { return };
+    let found = spelt(text).into_iter().map(|found| found.range);
+    hidden.extend(found.map(|range| Hidden { range: layer.source(range), quoted: false }));
+}
+
 impl Forms {
     fn of(secrets: impl IntoIterator<Item = String>) -> Self {
         let mut forms: Vec<Vec<u8>> = Vec::new();
-        for secret in secrets {
+        for secret in secrets.into_iter().filter(|secret| !is_everyday(secret)) {
             forms.push(secret.trim().into());
             // Only where a line is a part of it: the whole is trimmed above.
             let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
@@ -178,7 +190,6 @@ impl Forms {
                 forms.extend(base64_forms(secret.trim().as_bytes()));
             }
         }
-        forms.retain(|form| form.len() >= SHORTEST);
         forms.sort();
         forms.dedup();
         let longest = forms.iter().map(Vec::len).max().unwrap_or(0);

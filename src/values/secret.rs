@@ -1,89 +1,85 @@
-//! Which names look like those of credentials. Configuration and trace share this rule, so neither shows a value that
-//! the other hides.
+//! What is a credential: by its name, by its look, and by both together. Configuration, import, trace, history and messages
+//! share this judgement, so none shows a value that another hides.
+//!
+//! It errs on neither side. `--token-limit`, `AUTH_MODE` and `TOKEN_FILE` are not credentials by their names. A variable
+//! of any name is one by its value: a login in an address, a header with a bearer, a well-known kind of token.
 
-/// Parts of names of credentials, without separators and in lower case.
-const WORDS: [&str; 11] = [
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "passphrase",
-    "apikey",
-    "accesskey",
-    "privatekey",
-    "credential",
-    "cookie",
-    "bearer",
-];
+mod arguments;
+mod everyday;
+mod look;
+mod name;
 
-/// Names that contain a word of [`WORDS`] and are everyday parts of MCP messages.
-const HARMLESS: [&str; 2] = ["progresstoken", "maxtokens"];
+use std::borrow::Cow;
 
-/// Whether `name` (of a variable, a JSON key, a header) looks like that of a credential: `GITHUB_TOKEN`,
-/// `apiKey`, `X-Api-Key`, `Authorization`. Case and separators do not count.
+pub use arguments::{SecretArgument, secret_arguments};
+pub use everyday::is_everyday;
+pub use look::{Credential, credentials, spelt};
+pub(crate) use name::words;
+use name::{Naming, naming};
+
+/// What stands for what is hidden.
+pub const MARK: &str = "[redacted]";
+
+/// Whether `name` (of a variable, a JSON key, a header, a flag) looks like that of a credential, whatever its value:
+/// `GITHUB_TOKEN`, `apiKey`, `X-Api-Key`, `Authorization`. Case and separators do not count.
 pub fn looks_secret(name: &str) -> bool {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    let plain = plain.to_ascii_lowercase();
-    if HARMLESS.contains(&plain.as_str()) {
-        return false;
-    }
-    WORDS.iter().any(|word| plain.contains(word)) || plain.split("auth").skip(1).any(is_no_author)
+    matches!(naming(name), Naming::Credential | Naming::Likely)
 }
 
-/// Tells `auth`, `oauth2`, `authorization` from `author` and `authority` by what follows the `auth`.
-fn is_no_author(rest: &str) -> bool {
-    !rest.starts_with("or") || rest.starts_with("oriz") || rest.starts_with("oris")
+/// Whether some value of `name` is a secret by that name.
+pub fn may_be_secret(name: &str) -> bool {
+    naming(name) != Naming::Other
+}
+
+/// Whether the value of `name` is a secret at its own place. A path is not the secret that lies there.
+pub fn is_secret(name: &str, value: &str) -> bool {
+    let by_name = match naming(name) {
+        Naming::Credential => !everyday::is_path(value),
+        Naming::Likely => !everyday::is_path(value) && !everyday::is_choice(value),
+        Naming::Perhaps => everyday::is_random(value),
+        Naming::Other => false,
+    };
+    by_name || !credentials(value).is_empty()
+}
+
+/// Both of a value that is a secret: the whole, and the credentials in it. Percent-encoded parts are decoded as well.
+pub fn parts(value: &str) -> Vec<String> {
+    let mut parts = vec![value.to_owned()];
+    for found in credentials(value) {
+        let Some(part) = value.get(found.range) else { continue };
+        let decoded = percent_encoding::percent_decode_str(part).decode_utf8_lossy();
+        for part in [part, &decoded] {
+            if parts.iter().all(|known| known != part) {
+                parts.push(part.to_owned());
+            }
+        }
+    }
+    parts
+}
+
+/// A text without what looks like a credential in it, for messages.
+pub fn without_credentials(text: &str) -> Cow<'_, str> {
+    let found = credentials(text);
+    if found.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(hidden(text, found.into_iter().map(|found| found.range)))
+}
+
+/// A text with its ranges hidden.
+pub fn hidden(text: &str, ranges: impl IntoIterator<Item = std::ops::Range<usize>>) -> String {
+    let mut ranges: Vec<_> = ranges.into_iter().collect();
+    ranges.sort_by_key(|range| range.start);
+    let (mut shown, mut at) = (String::new(), 0);
+    for range in ranges.into_iter().filter(|range| !range.is_empty()) {
+        if range.start >= at {
+            shown += text.get(at..range.start).unwrap_or_default();
+            shown += MARK;
+        }
+        at = at.max(range.end);
+    }
+    shown + text.get(at..).unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::looks_secret;
-
-    #[test]
-    fn names_of_credentials_are_known_in_any_spelling() {
-        for name in [
-            "GITHUB_TOKEN",
-            "token",
-            "accessToken",
-            "CLIENT_SECRET",
-            "PGPASSWORD",
-            "db-passwd",
-            "OPENAI_API_KEY",
-            "apiKey",
-            "x-api-key",
-            "API KEY",
-            "private_key",
-            "privateKey",
-            "GOOGLE_APPLICATION_CREDENTIALS",
-            "Authorization",
-            "authorisation",
-            "oauth2",
-            "NPM_CONFIG__AUTH",
-            "auth",
-            "author_auth",
-            "Set-Cookie",
-        ] {
-            assert!(looks_secret(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn ordinary_names_are_not_hidden() {
-        for name in [
-            "HOME",
-            "PATH",
-            "GIT_AUTHOR_NAME",
-            "authority",
-            "author",
-            "progressToken",
-            "maxTokens",
-            "MAX_TOKENS",
-            "key",
-            "monkey",
-            "name",
-            "",
-        ] {
-            assert!(!looks_secret(name), "{name}");
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 mod import;
 mod meaning;
 mod model;
+mod moved;
 mod person;
 
 use std::process::{Child, Command, Stdio};

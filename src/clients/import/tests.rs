@@ -38,7 +38,8 @@ impl Person {
         let lookup = |name: &str| self.lookup(name);
         let home = Home::from_env(&lookup).unwrap();
         let config = Config::load(&home, None).unwrap();
-        let wanted = Wanted { client: Kind::ClaudeCode, scope: Some(Scope::User), servers: &[] };
+        let wanted =
+            Wanted { client: Kind::ClaudeCode, scope: Some(Scope::User), servers: &[], move_secrets: false };
         let reading = Reading::new(wanted, Asked::default(), &config, &home, None, &lookup).unwrap();
         let untried = reading.plan(Check::LeftOut, &lookup).unwrap();
         let Some(failing) = failing else { return untried };

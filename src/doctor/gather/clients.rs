@@ -19,7 +19,7 @@ use crate::doctor::Options;
 use crate::doctor::clients::{Examined, File, Program, Start, Target};
 use crate::doctor::line::Seen;
 use crate::exam::environment::CODEX_LEAVES;
-use crate::values::Lookup;
+use crate::values::{Lookup, without_credentials};
 
 /// A program that hasn't said its version by then is no berth that works.
 const VERSION_WITHIN: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ async fn start(
         (None, Err(error)) => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            (Target::Wrong(format!("its arguments are refused: {first}")), None)
+            (Target::Wrong(format!("its arguments are refused: {}", without_credentials(&first))), None)
         }
     };
     let server = match parsed {

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{Hidden, Layer};
-use crate::values::looks_secret;
+use crate::values::{is_secret, looks_secret, may_be_secret};
 
 /// How far before its separator a key may begin (bytes).
 const LONGEST_KEY: usize = 256;
@@ -30,11 +30,19 @@ pub(super) fn find(layer: &Layer<'_>, rules: Rules<'_>, hidden: &mut Vec<Hidden>
     while let Some(at) = text.get(from..).and_then(|rest| memchr::memchr2(b':', b'=', rest)) {
         let separator = from + at;
         from = separator + 1;
-        let key = match key_before(text, separator) {
-            Some(key) if (rules.free || key.quoted) && is_secret(&key) => key,
-            _ => continue,
+        let Some(key) = key_before(text, separator).filter(|key| rules.free || key.quoted) else { continue };
+        let name = Layer::of(key.name).unescaped();
+        let Some(name) = std::str::from_utf8(&name.bytes).ok().filter(|name| may_be_secret(name)) else {
+            continue;
         };
+        // «pass: 3 of 4», in a report.
+        if !key.quoted && text.get(separator) == Some(&b':') && ["pass", "pwd"].contains(&name) {
+            continue;
+        }
         let Some((start, shape)) = value_after(text, separator, key.quoted) else { continue };
+        if !hides(name, text.get(start..).unwrap_or_default(), shape) {
+            continue;
+        }
         let source = layer.source(start..start).start;
         let before = rules.known.partition_point(|known| known.start <= source);
         if rules.known.get(..before).and_then(<[_]>::last).is_some_and(|known| source < known.end) {
@@ -82,9 +90,15 @@ fn slashes_before(text: &[u8]) -> usize {
     text.iter().rev().take_while(|byte| **byte == b'\\').count()
 }
 
-fn is_secret(key: &Key<'_>) -> bool {
-    let name = Layer::of(key.name).unescaped();
-    std::str::from_utf8(&name.bytes).is_ok_and(looks_secret)
+/// Whether the value that `rest` begins with is a secret. A long one is judged by its name.
+fn hides(name: &str, rest: &[u8], shape: Shape) -> bool {
+    let near = rest.get(..=LONGEST_SCALAR).unwrap_or(rest);
+    let length = if matches!(shape, Shape::Container) { near.len() } else { length(near, shape) };
+    if matches!(shape, Shape::Container) || length > LONGEST_SCALAR {
+        return looks_secret(name);
+    }
+    let value = Layer::of(&near[..length]).unescaped();
+    is_secret(name, &String::from_utf8_lossy(&value.bytes))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +163,11 @@ fn string_length(text: &[u8], quote: u8) -> usize {
         closes
     });
     end.unwrap_or(text.len())
+}
+
+/// Where the container that begins at `at` ends.
+pub(super) fn container_end(text: &[u8], at: usize) -> usize {
+    at + container_length(text.get(at..).unwrap_or_default())
 }
 
 /// Up to the bracket that closes the first one.

@@ -28,7 +28,7 @@ pub(super) fn berth(person: &Person, args: &[&str]) -> Command {
 }
 
 /// Exit code, and all that is said.
-fn says(mut command: Command) -> (Option<i32>, String) {
+pub(super) fn says(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().expect("it runs");
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())

@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::clients::{Asked, Entry, Kind, Machine, Surroundings, translate};
+use crate::clients::{Asked, Entry, Kind, Machine, Moving, Surroundings, translate};
 
 /// A person's machine, with some folders and files.
 struct Person {
@@ -67,7 +67,8 @@ impl Person {
         };
         let machine = Machine { around: &self.around, lookup: &lookup, asked: self.asked };
         let hide = |text: String| text.replace(&home, "@").replace(&self.root, "#");
-        let taken = translate(entry, &machine, |_| "base".to_owned()).map_err(hide)?;
+        let taken = translate(entry, &machine, Moving::Refused { command: "m" }, |_| "base".to_owned())
+            .map_err(hide)?;
         Ok((hide(taken.table.to_string()), hide(taken.notes.join("\n"))))
     }
 

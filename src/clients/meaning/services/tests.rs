@@ -1,7 +1,7 @@
 //! What entries as people have them come to.
 
 use super::*;
-use crate::clients::Surroundings;
+use crate::clients::{Asked, Surroundings};
 
 /// What comes of an entry: its services, its published ports, its volumes, and what is said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ fn meant_among(line: &str, env: &[(&str, &str)], lookup: crate::values::Lookup<'
     }
     parsed.notes.clear();
     let around = Surroundings::new("/work".into(), lookup);
-    services(&mut parsed, &entry, &Machine { around: &around, lookup })?;
+    services(&mut parsed, &entry, &Machine { around: &around, lookup, asked: Asked::default() })?;
     let list = |key: &str| -> Vec<String> {
         let found = parsed.settings.iter().find(|(known, _)| *known == key);
         let list = found.and_then(|(_, list)| list.as_array());
