@@ -222,7 +222,11 @@ fn a_secrets_value_never_comes_out_of_the_clients_file() {
         let why = taken_over(&entry, base).unwrap_err();
         assert!(why.contains("credential") && !why.contains("hunter"), "{last}: {why}");
     }
+    let odd = Entry { command: "/opt/odd?apiKey=hunter2".to_owned(), ..Entry::default() };
+    let why = taken_over(&odd, base).unwrap_err();
+    assert!(why.contains("`/opt/odd?apiKey=[redacted]`"), "{why}");
     for line in [
+        "npx -y p --authentication azcli --auth-mode none --token-limit 5000 --token-file F --auth-server https://a.org",
         "npx -y p --token ${TOKEN}",
         "npx -y p --header Authorization:${AUTH}",
         "npx -y p postgres://u:${PASSWORD}@h/d?sslmode=require",

@@ -240,15 +240,15 @@ mod tests {
             "env",
             &["DATABASE_URI=${U}", "REDIS_PWD=root", "X=${TOKEN}", "TOKEN_LIMIT=5000", "AUTH_MODE=none"],
         );
-        let server = Server::from_image("a".parse().unwrap(), Vec::new(), &Settings::default())
+        let other = Server::from_image("a".parse().unwrap(), Vec::new(), &Settings::default())
             .with_overrides(&by_value);
         let lookup =
             |name: &str| Some(if name == "U" { "postgres://u:sesame@h/d" } else { "barley" }.to_owned());
         assert_eq!(
-            format!("{:?}", server.resolve_env(&lookup).unwrap()),
+            format!("{:?}", other.resolve_env(&lookup).unwrap()),
             "[AUTH_MODE=none, DATABASE_URI=[redacted], REDIS_PWD=[redacted], TOKEN_LIMIT=5000, X=[redacted]]"
         );
-        assert_eq!(server.secrets_in_env(&lookup), ["postgres://u:sesame@h/d", "barley"]);
+        assert_eq!(other.secrets_in_env(&lookup), ["postgres://u:sesame@h/d", "barley"]);
         let error = server.resolve_env(&|_| None).unwrap_err();
         assert_eq!(error.line(), None);
         assert_eq!(error.message(), "server `a` needs the variable `X`, which is not set");

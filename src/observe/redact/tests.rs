@@ -141,7 +141,11 @@ fn a_body_that_is_json_stays_json() {
     body(&redactor(&[r#"b","c"#]), r#"{"a":["ab","cd"]}"#, r#"{"a":["a[redacted]","[redacted]d"]}"#);
     body(&redactor(&["nabc1"]), r#"{"a":"x\nabc1"}"#, r#"{"a":"x[redacted]"}"#);
     body(&redactor(&[r#"{"k": "v"}"#]), r#"{"a":{"k": "v"}}"#, r#"{"a":{"[redacted]": "[redacted]"}}"#);
-    body(&none(), r#"{"a":"'token': {x","b":"}"}"#, r#"{"a":"'token': [redacted]","b":"[redacted]"}"#);
+    body(
+        &none(),
+        r#"{"a":"'token': {x","b":"}"}"#,
+        r#"{"a":"'token': [redacted]","[redacted]":"[redacted]"}"#,
+    );
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn assigned(text: &str, found: &mut Vec<Credential>) {
         let is_parameter = around.ends_with(['?', '&', ';']);
         let is_pair = sign == "=" && (around.contains(';') || value.contains(';'));
         let ends: &[char] = match (is_parameter, is_pair) {
-            (true, _) => &['&', '"', '\'', '#', ' ', ';', '\n'],
+            (true, _) => &['&', '"', '\'', '`', '#', ' ', ';', '\n'],
             (false, true) => &[';', '"', '\'', '\n'],
             (false, false) if sign == "=" && !is_first => &['&', '"', '\'', '\n', ' '],
             (false, false) => &['&', '"', '\'', '\n'],
