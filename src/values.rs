@@ -42,3 +42,12 @@ pub struct Tmpfs {
     /// Whether programs in it can be run.
     pub exec: bool,
 }
+
+impl Tmpfs {
+    /// As `docker run --tmpfs` takes them.
+    pub fn options(self) -> String {
+        let Self { bytes, exec } = self;
+        let exec = if exec { "exec" } else { "noexec" };
+        format!("rw,nosuid,nodev,{exec},mode=1777,size={bytes}")
+    }
+}

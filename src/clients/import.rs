@@ -92,7 +92,7 @@ impl<'a> Reading<'a> {
         let places = Place::chosen(wanted.client, wanted.scope, &around)?.into_iter();
         let places = places.map(|place| Ok((place.clone(), Draft::of(&place.path)?)));
         let places = places.collect::<Result<_, Failure>>()?;
-        Ok(Self { wanted, asked, config, home, path, explicit, around, own, places })
+        Ok(Self { wanted, config, home, path, explicit, asked, around, own, places })
     }
 
     /// The folder that the client works in.

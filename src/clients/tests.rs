@@ -186,14 +186,15 @@ fn files_are_where_their_clients_look() {
 #[test]
 fn a_secrets_value_never_comes_out_of_the_clients_file() {
     let base = |_| "base".to_owned();
-    let mut docker =
-        entry("docker run -i --rm -e GH_TOKEN=hunter2-hunter2 -e MODE=fast -e HOME=/data some/image");
+    let mut docker = entry(
+        "docker run -i --rm -e GH_TOKEN=hunter2-hunter2 -e MODE=fast -e HOME=/data -e API_KEY some/image",
+    );
     docker.env = vec![("API_KEY".to_owned(), "hunter3-hunter3".to_owned())];
     let translated = taken_over(&docker, base).unwrap();
     let table = translated.table.to_string();
     assert!(!table.contains("hunter"), "{table}");
     assert!(
-        table.contains("GH_TOKEN = \"${GH_TOKEN}\"") && table.contains("API_KEY = \"${API_KEY}\""),
+        table.contains("GH_TOKEN = \"${GH_TOKEN}\"") && table.contains("env_vars = [\"API_KEY\"]"),
         "{table}"
     );
     assert!(table.contains("MODE = \"${MODE}\"") && table.contains("HOME = \"/data\""), "{table}");
@@ -224,7 +225,7 @@ fn a_secrets_value_never_comes_out_of_the_clients_file() {
     }
     let odd = Entry { command: "/opt/odd?apiKey=hunter2".to_owned(), ..Entry::default() };
     let why = taken_over(&odd, base).unwrap_err();
-    assert!(why.contains("`/opt/odd?apiKey=[redacted]`"), "{why}");
+    assert!(why.contains("`command`") && !why.contains("hunter2"), "{why}");
     for line in [
         "npx -y p --authentication azcli --auth-mode none --token-limit 5000 --token-file F --auth-server https://a.org",
         "npx -y p --token ${TOKEN}",

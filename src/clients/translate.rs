@@ -9,7 +9,7 @@ use super::{
     understand,
 };
 use crate::config::is_for_installation;
-use crate::runner::{Parsed, Runtime};
+use crate::runner::{Parsed, Program, Runtime};
 use crate::values::{is_secret, looks_secret, secret_arguments};
 
 /// A client's entry, as a server of the configuration.
@@ -68,6 +68,11 @@ pub fn translate(
         }
         if is_of_machine(name) {
             parsed.notes.push(format!("`{name}` is left out: it describes this machine, not a container"));
+        } else if matches!(parsed.program, Program::Image { .. }) {
+            parsed.notes.push(format!(
+                "`{name}` is left out: `docker run` hands on only what its `-e` names; where the server needs it, write \
+                 `env_vars = [\"{name}\"]`"
+            ));
         } else {
             parsed.set_env(name, format!("${{{name}}}"));
         }
@@ -89,10 +94,10 @@ fn take_out(parsed: &mut Parsed, entry: &Entry) -> Result<Vec<String>, String> {
         }
         without.push(name.clone());
         // `docker run -e NAME` hands on this very value.
-        let handed_on =
-            parsed.env.iter().any(|(known, given)| known == name && *given == format!("${{{name}}}"));
-        let is_known = parsed.env.iter().any(|(known, _)| known == name);
-        let is_servers = handed_on || (!is_known && name.starts_with("DOCKER_") && !is_path(value));
+        let handed_on = parsed.env_vars.contains(name)
+            || parsed.env.iter().any(|(known, given)| known == name && *given == format!("${{{name}}}"));
+        let is_servers =
+            handed_on || (!parsed.has_env(name) && name.starts_with("DOCKER_") && !is_path(value));
         if is_servers && (looks_secret(name) || !secret_arguments(std::slice::from_ref(value)).is_empty()) {
             return Err(format!(
                 "`{name}` of its `env` looks like a credential, and berth itself would obey a variable of that name; \

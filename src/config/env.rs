@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::error::{ConfigError, Place};
-use super::kept::KeptEntry;
+use super::kept::{Kept, KeptEntry};
 use super::reader::{Item, Section};
-use crate::values::Template;
+use crate::values::{MARK, Template};
 
 /// A variable for a server, its value not yet expanded. As a flag: `NAME=VALUE`, or `NAME` for `${NAME}`.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,6 +58,29 @@ impl fmt::Debug for EnvEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let variables: Vec<&str> = self.variables().collect();
         write!(f, "{}=${variables:?}", self.name)
+    }
+}
+
+/// A variable of a server's environment. A secret's value is for the server alone: `Debug` and `Display`
+/// hide it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnvVar {
+    pub name: String,
+    /// Empty until it is read, where it is `kept` elsewhere.
+    pub value: String,
+    pub secret: bool,
+    pub kept: Option<Kept>,
+}
+
+impl fmt::Display for EnvVar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, if self.secret { MARK } else { &self.value })
+    }
+}
+
+impl fmt::Debug for EnvVar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -8,9 +8,9 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::env::EnvVar;
 use super::error::{ConfigError, Place};
 use super::reader::Section;
-use super::server::{EnvVar, Server};
 use crate::regular;
 use crate::values::{Lookup, PathTemplate, Value, ValueError, from_str};
 
@@ -67,35 +67,36 @@ impl EnvFile {
     }
 }
 
-impl Server {
-    /// What its files say, the later over the former.
-    pub(super) fn read_env_files(&self, lookup: Lookup) -> Result<BTreeMap<String, EnvVar>, ConfigError> {
-        let mut env = BTreeMap::new();
-        for file in &self.settings.env_files {
-            let wrong = |message: String| ConfigError::new(message).at(file.place.clone());
-            let path = file.expand(lookup).map_err(|variable| {
-                wrong(format!(
-                    "server `{}` needs the variable `{variable}` for its `env_file`, but it is not set",
-                    self.name
-                ))
-                .with_hint("set it for the client that starts berth, or write the path out")
-            })?;
-            let shown = path.display();
-            let text = read(&path).map_err(|why| {
-                wrong(format!("server `{}` cannot read its `env_file` {shown}: {why}", self.name))
-                    .with_hint("write the file, or remove it from `env_file`")
-            })?;
-            let found = parse(&text, lookup).map_err(|Wrong { line, why }| {
-                wrong(format!("line {line} of the `env_file` {shown} {why}"))
-                    .with_hint("write NAME=VALUE, or NAME for the client's own variable")
-            })?;
-            env.extend(found.into_iter().map(|(name, value)| {
-                let var = EnvVar { name: name.clone(), value, secret: true, kept: None };
-                (name, var)
-            }));
-        }
-        Ok(env)
+/// What the files of a server say, the later over the former.
+pub(super) fn read_all(
+    server: &str,
+    files: &[EnvFile],
+    lookup: Lookup,
+) -> Result<BTreeMap<String, EnvVar>, ConfigError> {
+    let mut env = BTreeMap::new();
+    for file in files {
+        let wrong = |message: String| ConfigError::new(message).at(file.place.clone());
+        let path = file.expand(lookup).map_err(|variable| {
+            wrong(format!(
+                "server `{server}` needs the variable `{variable}` for its `env_file`, but it is not set"
+            ))
+            .with_hint("set it for the client that starts berth, or write the path out")
+        })?;
+        let shown = path.display();
+        let text = read(&path).map_err(|why| {
+            wrong(format!("server `{server}` cannot read its `env_file` {shown}: {why}"))
+                .with_hint("write the file, or remove it from `env_file`")
+        })?;
+        let found = parse(&text, lookup).map_err(|Wrong { line, why }| {
+            wrong(format!("line {line} of the `env_file` {shown} {why}"))
+                .with_hint("write NAME=VALUE, or NAME for the client's own variable")
+        })?;
+        env.extend(found.into_iter().map(|(name, value)| {
+            let var = EnvVar { name: name.clone(), value, secret: true, kept: None };
+            (name, var)
+        }));
     }
+    Ok(env)
 }
 
 /// Nothing that blocks, and nothing without an end.
@@ -147,7 +148,7 @@ fn parse(text: &str, lookup: Lookup) -> Result<Vec<(String, String)>, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Home};
+    use crate::config::{Config, Home, Server};
 
     fn lookup(name: &str) -> Option<String> {
         match name {

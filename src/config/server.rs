@@ -1,18 +1,16 @@
 //! A server: its image, its limits, and its environment.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
-use super::env::{EnvEntry, Given};
-use super::env_file::EnvFile;
+use super::env::{EnvEntry, EnvVar, Given};
+use super::env_file::{EnvFile, read_all};
 use super::error::ConfigError;
-use super::kept::Kept;
 use super::mount::MountEntry;
 use super::overrides::Overrides;
 use super::settings::{Policy, Settings};
 use crate::config::Recipe;
-use crate::values::{Image, Isolation, Lookup, MARK, Pull, Template, is_secret, is_server_name};
+use crate::values::{Image, Isolation, Lookup, Pull, Template, is_secret, is_server_name};
 
 /// The `user` that is whoever runs berth.
 const CALLER: &str = "caller";
@@ -107,7 +105,7 @@ impl Server {
 
     /// The server's environment, in the order of the names, with the variables' values from `lookup` put in. Reads its files.
     pub fn resolve_env(&self, lookup: Lookup) -> Result<Vec<EnvVar>, ConfigError> {
-        let mut env = self.read_env_files(lookup)?;
+        let mut env = read_all(&self.name, &self.settings.env_files, lookup)?;
         let resolve = |entry: &EnvEntry| {
             let missing = |variable: &str| {
                 ConfigError::new(format!(
@@ -155,29 +153,6 @@ impl Server {
 /// The value of a variable of the client's, if it is a secret.
 pub(super) fn secret_of(name: &str, lookup: Lookup) -> Option<String> {
     lookup(name).filter(|value| !value.is_empty() && is_secret(name, value))
-}
-
-/// A variable of a server's environment. A secret's value is for the server alone: `Debug` and `Display`
-/// hide it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EnvVar {
-    pub name: String,
-    /// Empty until it is read, where it is `kept` elsewhere.
-    pub value: String,
-    pub secret: bool,
-    pub kept: Option<Kept>,
-}
-
-impl fmt::Display for EnvVar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, if self.secret { MARK } else { &self.value })
-    }
-}
-
-impl fmt::Debug for EnvVar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::place::Place;
 use super::{declared, keeper, refused, volume};
 use crate::config::{Mount, Server, Settings};
 use crate::human::hex;
-use crate::values::{Isolation, Network, Tmpfs};
+use crate::values::{Isolation, Network};
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
@@ -221,10 +221,7 @@ impl Spec {
             .iter()
             // The daemon makes a volume of its own where the mount is not among its `Mounts`.
             .filter(|(path, _)| !declared.iter().any(|place| declared::is_at(path, place)))
-            .map(|(path, Tmpfs { bytes, exec })| {
-                let exec = if *exec { "exec" } else { "noexec" };
-                (path.clone(), format!("rw,nosuid,nodev,{exec},mode=1777,size={bytes}").into())
-            })
+            .map(|(path, tmpfs)| (path.clone(), tmpfs.options().into()))
             .collect();
         let mut mounts = vec![json!({
             "Type": "volume", "Source": keeper::volume(settings.isolation), "Target": place.folder(), "ReadOnly": true,

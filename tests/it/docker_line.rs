@@ -29,8 +29,8 @@ fn image(name: &str, lines: &str) -> String {
     let dockerfile = format!("FROM berth-base\nUSER root\n{lines}\n");
     fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
     let mut build = docker_command(&["build", "--quiet", "--network", "none", "--tag", &image]);
-    let built = build.arg(context.path()).env("DOCKER_BUILDKIT", "0").output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let output = build.arg(context.path()).env("DOCKER_BUILDKIT", "0").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     image
 }
 

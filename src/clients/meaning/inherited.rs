@@ -11,7 +11,7 @@ pub(super) fn name(parsed: &mut Parsed, machine: &Machine<'_>) {
     if machine.asked.client == Kind::Codex || !matches!(parsed.program, Program::Package(_)) {
         return;
     }
-    let is_given = |name: &str| parsed.env.iter().any(|(known, _)| known == name);
+    let is_given = |name: &str| parsed.has_env(name);
     let mut notes = Vec::new();
     for family in families(parsed) {
         let is_set = |name: &&&str| (machine.lookup)(name).is_some_and(|value| !value.is_empty());

@@ -17,9 +17,7 @@ pub(super) fn keep(parsed: &mut Parsed, machine: &Machine<'_>, known: &Known) {
     let volume = |target: &str| format!("{}-data:{target}:concurrent", parsed.name);
     let file = |name: &str| if name.is_empty() { FOLDER.to_owned() } else { format!("{FOLDER}/{name}") };
     let said = match memory {
-        Memory::Variable(variable, _) | Memory::Folder(variable) => {
-            parsed.env.iter().any(|(name, _)| name == variable)
-        }
+        Memory::Variable(variable, _) | Memory::Folder(variable) => parsed.has_env(variable),
         Memory::Flag(flag, _) => {
             let Program::Package(package) = &parsed.program else { return };
             package.args.iter().any(|arg| arg == flag || arg.starts_with(&format!("{flag}=")))

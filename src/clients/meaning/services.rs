@@ -186,7 +186,7 @@ fn write(parsed: &mut Parsed, seen: &Seen) {
 
 /// The next session need not log in again.
 fn keep_login(parsed: &mut Parsed) {
-    let has_home = parsed.env.iter().any(|(name, _)| name == "HOME");
+    let has_home = parsed.has_env("HOME");
     if matches!(parsed.program, Program::Package(_)) && !has_home && parsed.volumes.is_empty() {
         let volume = format!("{}-login", parsed.name);
         parsed.volumes.push(format!("{volume}:{LOGIN_HOME}"));

@@ -29,9 +29,12 @@ fn what_berth_itself_would_obey_leaves_the_entry_and_the_server_gets_what_it_can
     );
     assert!(!table.contains("evil") && !table.contains("${CLAUDE_PROJECT_DIR}"), "{table}");
     let handed_on =
-        with("docker run -i --rm -e HOME -e LEVEL i", &[("HOME", "/$data"), ("LEVEL", "1")]).unwrap();
+        with("docker run -i --rm -e HOME -e LEVEL i", &[("HOME", "/$data"), ("LEVEL", "1"), ("OTHER", "2")])
+            .unwrap();
+    assert!(handed_on.notes.iter().any(|note| note.contains("`OTHER` is left out")), "{:?}", handed_on.notes);
     let table = handed_on.table.to_string();
-    assert!(table.contains("HOME = \"/$$data\"") && table.contains("LEVEL = \"${LEVEL}\""), "{table}");
+    assert!(table.contains("HOME = \"/$$data\"") && table.contains("env_vars = [\"LEVEL\"]"), "{table}");
+    assert!(!table.contains("OTHER"), "docker would not hand it on: {table}");
     assert_eq!(handed_on.without, ["HOME"]);
     let why = with("docker run -i -e BERTH_TOKEN i", &[("BERTH_TOKEN", "hunter2-hunter2")]).unwrap_err();
     assert!(why.contains("under another name") && !why.contains("hunter"), "{why}");

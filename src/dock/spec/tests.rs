@@ -110,7 +110,10 @@ fn the_runtime_is_told_whose_rights_the_images_user_is_lent() {
 #[test]
 fn an_images_volumes_are_mounts_of_the_sessions_own() {
     let mut spec = plain();
-    spec.server.settings.tmpfs.insert("/data".to_owned(), Tmpfs { bytes: 1 << 20, exec: false });
+    spec.server
+        .settings
+        .tmpfs
+        .insert("/data".to_owned(), crate::values::Tmpfs { bytes: 1 << 20, exec: false });
     spec.declared = vec!["/data".to_owned(), "/other".to_owned()];
     let body = spec.create_body(&Place::example());
     let host = &body["HostConfig"];

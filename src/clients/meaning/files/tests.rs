@@ -332,7 +332,7 @@ fn what_a_package_finds_in_the_shell_is_named_and_never_its_value() {
     let person = Person::new().set("MYSQL_HOST", "hunter2").set("MYSQL_PASSWORD", "hunter3");
     let line = "uvx --from mysql-mcp-server mysql_mcp_server";
     let (_, notes) = person.takes_over(line, &[("MYSQL_USER", "me")]).unwrap();
-    assert!(notes.starts_with("`MYSQL_HOST`, `MYSQL_PASSWORD` are set in this shell"), "{notes}");
+    assert!(notes.contains("`MYSQL_HOST`, `MYSQL_PASSWORD` are set in this shell"), "{notes}");
     assert!(
         notes.contains("`env = { MYSQL_HOST = \"${MYSQL_HOST}\" }`, `secrets = { MYSQL_PASSWORD ="),
         "{notes}"
@@ -342,7 +342,8 @@ fn what_a_package_finds_in_the_shell_is_named_and_never_its_value() {
     assert!(notes.contains("may live on variables of your shell (`MYSQL_HOST`"), "{notes}");
     assert_eq!(Person::new().takes_over(line, &[("MYSQL_HOST", "h")]).unwrap().1, "");
     let codex = Person::new().set("MYSQL_HOST", "h").with(|asked| asked.client = Kind::Codex);
-    assert_eq!(codex.takes_over(line, &[]).unwrap().1, "");
+    let (_, notes) = codex.takes_over(line, &[]).unwrap();
+    assert!(!notes.contains("MYSQL_"), "its client has never passed any: {notes}");
 }
 
 #[test]

@@ -120,7 +120,9 @@ pub(super) fn said(parsed: &Parsed, entry: &Entry, lookup: Lookup<'_>) -> Vec<Sa
             Some(Said::variable(name, value))
         })
         .collect();
-    let unknown = entry.env.iter().filter(|(name, _)| parsed.env.iter().all(|(known, _)| known != name));
+    let handed_on = parsed.env_vars.iter().filter_map(|name| Some(Said::variable(name, of_entry(name)?)));
+    said.extend(handed_on);
+    let unknown = entry.env.iter().filter(|(name, _)| !parsed.has_env(name));
     said.extend(unknown.map(|(name, value)| Said::variable(name, value.clone())));
     let args = arguments(&parsed.program);
     let mut words = args.iter().peekable();
