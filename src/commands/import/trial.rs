@@ -88,10 +88,13 @@ pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<
         });
         (taken.which.clone(), tried)
     };
-    // A volume is one session's at a time.
+    // A volume is one session's at a time, and so is a port of this machine.
+    let is_alone = |taken: &Taken| {
+        let settings = &taken.server.settings;
+        !settings.volumes.is_empty() || !settings.publish.is_empty()
+    };
     let numbered = import.taken.iter().enumerate();
-    let (in_turn, at_once): (Vec<_>, Vec<_>) =
-        numbered.partition(|(_, taken)| !taken.server.settings.volumes.is_empty());
+    let (in_turn, at_once): (Vec<_>, Vec<_>) = numbered.partition(|(_, taken)| is_alone(taken));
     let in_turn =
         futures::stream::iter(in_turn).then(|(number, taken)| tried(number, taken)).collect::<Vec<_>>();
     let at_once = futures::stream::iter(at_once).map(|(number, taken)| tried(number, taken));
