@@ -68,13 +68,16 @@ impl Server {
     /// What follows from the settings when all layers are there. The server runs as whoever runs berth (`caller`: user and
     /// group) where `user` says so. With mounts the image's own user has the caller's rights on them, where the daemon lends
     /// these (`lends`, by [`Config::lends`](super::Config::lends)); where nobody does, the caller is the user, but for root:
-    /// then it is the image's, as with `docker run`. Nothing is on standby that would hold a volume.
+    /// then it is the image's, as with `docker run`. A package's image has no user of its own that matters: with mounts it is
+    /// the caller, who reaches what lies below `/root`, too. Nothing is on standby that would hold a volume.
     pub fn settle(&mut self, caller: (u32, u32), lends: bool) {
         let settings = &mut self.settings;
+        let is_package = self.recipe.is_some();
         let can_lend = lends && settings.isolation == Isolation::Container;
         let chosen = match settings.user.as_deref() {
             Some(user) => user == CALLER,
             None if settings.mounts.is_empty() => false,
+            None if is_package => true,
             None if can_lend => {
                 settings.caller = Some(caller);
                 false

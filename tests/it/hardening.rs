@@ -45,7 +45,7 @@ fn privileges_are_dropped_and_limits_set_by_default() {
     let tmp: Vec<&str> = mounts.lines().filter(|mount| mount.split(' ').nth(1) == Some("/tmp")).collect();
     let options: Vec<&str> = tmp[0].split(' ').nth(3).unwrap().split(',').collect();
     assert!(tmp.len() == 1 && tmp[0].starts_with("tmpfs "), "{tmp:?}");
-    for option in ["size=65536k", "nosuid", "nodev", "noexec"] {
+    for option in ["size=262144k", "nosuid", "nodev", "noexec"] {
         assert!(options.contains(&option), "no {option} in {options:?}");
     }
     assert!(!mounts.contains("docker.sock"), "{mounts}");

@@ -21,6 +21,8 @@ use crate::exam::environment::Berth;
 use crate::exam::process::{Launch, Scratch};
 use crate::exam::trial::Trial;
 use crate::failure::{Code, Failure};
+use crate::observe::Redactor;
+use crate::values::{is_secret, parts};
 
 /// So many at once: each may bake a package.
 const AT_ONCE: usize = 3;
@@ -127,7 +129,10 @@ async fn one(
         environment: environment(taken, kind, ground, &name),
         within: if server.recipe.is_some() { BAKE_WITHIN } else { START_WITHIN },
     };
-    trial.run().await
+    // What it prints may hold what berth itself has just taken out of its arguments.
+    let handed = taken.handed.env(&variable).into_iter().filter(|(name, value)| is_secret(name, value));
+    let redactor = Redactor::new(handed.flat_map(|(_, value)| parts(&value)));
+    trial.run().await.map_err(|why| redactor.text(&why))
 }
 
 /// What the client would start berth with.

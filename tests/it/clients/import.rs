@@ -146,7 +146,7 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    assert!(!shown.contains("hunter2") && shown.contains("+secrets = { GH_TOKEN"), "{shown}");
+    assert!(!shown.contains("hunter2") && shown.contains("+env_vars = [\"GH_TOKEN\"]"), "{shown}");
     assert_eq!((person.read("project/.mcp.json"), person.read("berth.toml")), (mcp, config.clone()));
 
     let (code, said) = says(berth(&person, &["import", "claude-code"]));
@@ -158,7 +158,7 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
     }
     let imported = person.read("berth.toml");
     assert!(imported.starts_with(&config) && !imported.contains("hunter2"), "{imported}");
-    assert!(imported.contains("secrets = { GH_TOKEN = \"${GH_TOKEN}\" }"), "{imported}");
+    assert!(imported.contains("env_vars = [\"GH_TOKEN\"]"), "{imported}");
     let entries: Value = serde_json::from_str(&person.read("project/.mcp.json")).unwrap();
     let entries = &entries["mcpServers"];
     assert_eq!(entries["fixture"]["env"]["GH_TOKEN"], "hunter2-hunter2");

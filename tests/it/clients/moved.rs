@@ -7,10 +7,13 @@ use super::import::{berth, newcomer, says};
 use super::person::succeeds;
 use crate::harness::{Berth, berth_says, expect_gone, home, inspect};
 
-/// Answers with its own arguments, and prints them on its standard error.
-const SERVER: &str = r#"while read -r line; do case "$line" in *'"id":0'*)
+/// Answers with its own arguments, and prints them on its standard error. With `ENDS` it does not answer.
+const SERVER: &str = r#"while read -r line; do case "$line" in *'"initialize"'*)
 echo "started with $*" >&2
-printf '{"jsonrpc":"2.0","id":0,"result":{"argv":"%s"}}\n' "$*";; esac; done"#;
+[ "$ENDS" ] && exit 3
+printf '{"jsonrpc":"2.0","id":0,"result":{"argv":"%s"}}\n' "$*";;
+*tools/list*) printf '{"jsonrpc":"2.0","id":"trial-tools","result":{"tools":[]}}\n';;
+esac; done"#;
 
 const KEY: &str = "sesame-of-the-key";
 const LOGIN: &str = "sesame-of-the-login";
@@ -33,6 +36,16 @@ fn a_key_among_the_arguments_moves_into_the_entry_and_reaches_the_server_alone()
         "{said}"
     );
     assert!(!shows(&said), "{said}");
+
+    // What a server prints that does not start is said without them, too.
+    let mut ends = entry.clone();
+    let words = ends["mcpServers"]["keyed"]["args"].as_array_mut().unwrap();
+    words.splice(1..1, [json!("-e"), json!("ENDS=1")]);
+    person.write("project/.mcp.json", &format!("{ends:#}\n"));
+    let (code, said) = says(berth(&person, &["import", "claude-code", "--move-secrets"]));
+    assert_eq!(code, Some(78), "{said}");
+    assert!(!shows(&said) && said.contains("started with --api-key [redacted]"), "{said}");
+    person.write("project/.mcp.json", &format!("{entry:#}\n"));
 
     let said = succeeds(berth(&person, &["import", "claude-code", "--move-secrets"]));
     assert!(!shows(&said) && said.contains("\"MCP_BERTH_BASE_API_KEY\": \"[redacted]\""), "{said}");

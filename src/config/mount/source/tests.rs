@@ -233,6 +233,10 @@ fn with_mounts_the_images_user_is_lent_the_callers_rights_where_somebody_can() {
         assert_eq!(settled(&keys, me, is_own), as_me, "{keys}");
         assert_eq!(settled(&keys, root, is_own), images, "{keys}");
     }
+    let mut package =
+        parse(&format!("[servers.a]\nuvx = \"p\"\n{mounts}")).unwrap().server("a").unwrap().clone();
+    package.settle(root, true);
+    assert_eq!((package.settings.user.as_deref(), package.settings.caller), (Some("0:0"), None));
     let mut former =
         parse(&format!("[servers.a]\nimage = \"i\"\n{mounts}")).unwrap().server("a").unwrap().clone();
     former.settle(me, true);
