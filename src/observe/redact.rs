@@ -5,7 +5,7 @@
 //!   within JSON's strings, three levels deep), percent-encoded, and as part of base64;
 //! - the values of keys that are secrets with them ([`is_secret`](crate::values::is_secret)), at any
 //!   depth of a body; in text that is not JSON, anything that looks like such a key and its value;
-//! - what looks like a credential by itself ([`spelt`](crate::values::spelt)): logins in addresses, bearers, tokens.
+//! - what looks like a credential by itself ([`spelt`]): logins in addresses, bearers, tokens.
 //!
 //! Everyday secrets (`true`, `8085`, `root`) are left alone: they would blacken every third line and hide nothing. Base64
 //! is searched for secrets of eight bytes and more. All other text stays unchanged, byte for byte; nothing is written
