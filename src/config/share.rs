@@ -10,6 +10,9 @@ use super::error::{ConfigError, Place};
 use super::reader::{Item, Section};
 use crate::values::Value;
 
+/// Folders of the home that are not shared for one file's sake.
+const POWERFUL: [&str; 6] = [".claude", ".codex", ".config", ".cursor", ".gnupg", ".ssh"];
+
 /// What the daemon's own container lives on; a share may not lie there, nor hide any of it.
 const DAEMONS_OWN: [&str; 17] = [
     "/berth",
@@ -207,6 +210,24 @@ impl Shares {
     /// Whether `path` lies in a share by its name alone.
     pub(super) fn names(&self, path: &Path) -> bool {
         self.listed.iter().any(|share| path.starts_with(&share.path))
+    }
+
+    /// The narrowest that has to be shared for `path`. Of a file that is its folder, unless that is the home, holds it, or has
+    /// a hand in what runs on this machine; what is not there is a file if it has an ending.
+    pub(super) fn narrowest(&self, path: &Path, home: Option<&Path>) -> PathBuf {
+        let is_file = path.is_file() || (!path.exists() && path.extension().is_some());
+        let is_powerful =
+            |folder: &Path| home.is_some_and(|home| POWERFUL.iter().any(|name| *folder == home.join(name)));
+        let holds_home = |folder: &Path| home.is_some_and(|home| home.starts_with(folder));
+        let above = path.parent().filter(|above| {
+            is_file && !is_powerful(above) && !holds_home(above) && self.obstacle_of(above).is_none()
+        });
+        above.unwrap_or(path).to_owned()
+    }
+
+    /// Why a folder cannot be shared, where it cannot.
+    pub(super) fn obstacle_of(&self, folder: &Path) -> Option<String> {
+        self.obstacle(folder, Path::to_owned)
     }
 
     /// The line that shares `folder`, too; `None` for what can't be shared.

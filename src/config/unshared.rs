@@ -3,12 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::mount::in_client;
-use crate::config::share::Shares;
 use crate::config::{Config, Server};
 use crate::values::Lookup;
-
-/// Folders of the home that are not shared for one file's sake.
-const POWERFUL: [&str; 6] = [".claude", ".codex", ".config", ".cursor", ".gnupg", ".ssh"];
 
 /// A mount whose source no shared folder holds yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +33,7 @@ impl Config {
             let path = std::fs::canonicalize(&path).unwrap_or(path);
             let is_shared = present.iter().any(|share| path.starts_with(share)) || shares.names(&path);
             (!is_shared).then(|| {
-                let is_fit = |folder: &Path| {
-                    let is_powerful = home
-                        .as_ref()
-                        .is_some_and(|home| POWERFUL.iter().any(|name| *folder == home.join(name)));
-                    !is_powerful && !holds_home(folder) && shares.obstacle_of(folder).is_none()
-                };
-                let folder = folder(&path, is_fit);
+                let folder = shares.narrowest(&path, home.as_deref());
                 let obstacle = shares.obstacle_of(&folder);
                 let whole = || "it holds your whole home folder".to_owned();
                 let obstacle = obstacle.or_else(|| holds_home(&folder).then(whole));
@@ -56,19 +46,6 @@ impl Config {
     /// All that `share` would name, with these folders: the outermost alone where one holds another.
     pub fn shares_with(&self, folders: &[PathBuf]) -> Vec<String> {
         self.dind.share.written_with(folders)
-    }
-}
-
-/// Of a file, its folder, unless that is unfit; what is not there is a file if it has an ending.
-fn folder(path: &Path, is_fit: impl Fn(&Path) -> bool) -> PathBuf {
-    let is_file = path.is_file() || (!path.exists() && path.extension().is_some());
-    let above = path.parent().filter(|above| is_file && is_fit(above));
-    above.unwrap_or(path).to_owned()
-}
-
-impl Shares {
-    fn obstacle_of(&self, folder: &Path) -> Option<String> {
-        self.obstacle(folder, Path::to_owned)
     }
 }
 

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use super::super::{dind_engine, variable};
 use crate::bake::Oven;
 use crate::clients::{Import, Kind, Taken, Trials};
-use crate::config::{Config, Home};
+use crate::config::{Config, Home, Server, Unshared};
 use crate::dind::progress::Progress;
 use crate::dind::up;
 use crate::docker_cli::DockerCli;
@@ -22,7 +22,7 @@ use crate::exam::process::{Launch, Scratch};
 use crate::exam::trial::Trial;
 use crate::failure::{Code, Failure};
 use crate::observe::Redactor;
-use crate::values::{is_secret, parts};
+use crate::values::{Lookup, is_secret, parts};
 
 /// So many at once: each may bake a package.
 const AT_ONCE: usize = 3;
@@ -83,7 +83,7 @@ pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<
     let tried = async |number: usize, taken: &Taken| {
         let name = &taken.which.1;
         let task = progress.task(&format!("trying `{name}`"));
-        let tried = one(taken, ground, &oven, (scratch.path(), file.path()), number).await;
+        let tried = one(taken, ground, &oven, (scratch.path(), file.path(), &import.config), number).await;
         task.done(&match &tried {
             Ok(_) => format!("`{name}` answers"),
             Err(_) => format!("`{name}` does not start"),
@@ -108,10 +108,20 @@ async fn one(
     taken: &Taken,
     ground: &Ground<'_>,
     oven: &Oven<'_>,
-    (scratch, config): (&Path, &Path),
+    (scratch, config, planned): (&Path, &Path, &str),
     number: usize,
 ) -> Result<usize, String> {
     let server = &taken.server;
+    let handed = taken.handed.env(&variable);
+    let lookup = |name: &str| {
+        let own = handed.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let here = || (name == "CLAUDE_PROJECT_DIR").then(|| ground.folder.display().to_string());
+        own.or_else(|| variable(name)).or_else(here)
+    };
+    let planned = Config::parse(planned, config, ground.home).map_err(|error| error.to_string())?;
+    if let Some(unshared) = unshared(&planned, server, &lookup) {
+        return Err(unshared);
+    }
     if server.recipe.is_none() {
         // As `berth up` would from then on.
         oven.fetch(&server.image).await.map_err(|error| Failure::from(error).to_string())?;
@@ -130,9 +140,29 @@ async fn one(
         within: if server.recipe.is_some() { BAKE_WITHIN } else { START_WITHIN },
     };
     // What it prints may hold what berth itself has just taken out of its arguments.
-    let handed = taken.handed.env(&variable).into_iter().filter(|(name, value)| is_secret(name, value));
-    let redactor = Redactor::new(handed.flat_map(|(_, value)| parts(&value)));
-    trial.run().await.map_err(|why| redactor.text(&why))
+    let secrets = handed.iter().filter(|(name, value)| is_secret(name, value));
+    let redactor = Redactor::new(secrets.flat_map(|(_, value)| parts(value)));
+    // What it was tried with is not what its person knows.
+    let (tried, known) = (config.display().to_string(), ground.path.display().to_string());
+    trial.run().await.map_err(|why| redactor.text(&why).replace(&tried, &known))
+}
+
+/// Why a server whose mounts the daemon does not know yet need not be tried.
+fn unshared(config: &Config, server: &Server, lookup: Lookup<'_>) -> Option<String> {
+    let unshared = config.unshared(server, lookup);
+    let quoted = |one: &Unshared| format!("`{}`", one.source);
+    let what = unshared.iter().map(quoted).collect::<Vec<_>>().join(", ");
+    match unshared.iter().find_map(|one| Some((one, one.obstacle.as_ref()?))) {
+        Some((one, why)) => Some(format!(
+            "it mounts {}, which cannot be shared with the daemon: {why}; keep what it needs in a folder of its own, such as `~/mcp`, \
+             and correct the entry",
+            quoted(one)
+        )),
+        None if unshared.is_empty() => None,
+        None => Some(format!(
+            "it mounts {what}, which the daemon is not to see yet; import it with `--share`, or share that by hand (below)"
+        )),
+    }
 }
 
 /// What the client would start berth with.

@@ -82,9 +82,10 @@ impl Config {
                 return Err(refused("a link leads out of the shared folders")
                     .with_hint("check the links in its path; their targets must be shared, too"));
             }
-            let folder = if path.is_dir() { &path } else { path.parent().unwrap_or(&path) };
+            let home = lookup("HOME").map(PathBuf::from);
+            let folder = share.narrowest(&path, home.as_deref());
             let file = self.expected.display();
-            let hint = match share.line_with(folder) {
+            let hint = match share.line_with(&folder) {
                 Some(line) if self.dind.host.is_none() => {
                     format!("write `{line}` under [dind] in {file}, then type `berth up`")
                 }

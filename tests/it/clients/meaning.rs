@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::import::{berth, newcomer};
+use super::import::{berth, newcomer, says};
 use super::model::{Call, Model, call};
 use super::person::{Person, succeeds};
 use crate::harness::{Berth, docker};
@@ -66,4 +66,25 @@ fn the_second_session_of_claude_code_knows_what_the_first_remembered() {
     assert!(succeeds(list).contains("Connected"));
     let answer: Value = window.call("read_graph", json!({}));
     assert!(answer.to_string().contains("has two masts"), "{answer}");
+}
+
+#[test]
+fn what_the_daemon_does_not_see_yet_is_told_and_nothing_is_tried() {
+    let person = newcomer(Vec::new(), "");
+    let notes = tempfile::tempdir().unwrap();
+    let notes = notes.path();
+    let mount = format!("{}:/notes", notes.display());
+    let entry = json!({ "command": "docker", "args": ["run", "-i", "--rm", "-v", mount, "berth-fixture"] });
+    let text = json!({ "mcpServers": { "notes": entry } }).to_string();
+    person.write("project/.mcp.json", &text);
+    let (code, said) = says(berth(&person, &["import", "claude-code"]));
+    assert_eq!(code, Some(78), "{said}");
+    let told = format!(
+        "`notes` stays as it is: it mounts `{}`, which the daemon is not to see yet",
+        notes.display()
+    );
+    assert!(said.contains(&told) && said.contains("`berth import --share` writes it"), "{said}");
+    // The file that servers are tried with is nobody's to correct.
+    assert!(!said.contains(".berth-import-"), "{said}");
+    assert_eq!(person.read("project/.mcp.json"), text);
 }

@@ -104,6 +104,11 @@ fn what_is_not_shared_is_refused_with_the_line_to_add() {
          `share = [\"{root}/link/share\", \"{root}/secret\"]` under [dind] in /c/berth.toml, then type `berth up`"
     );
     assert_eq!(said, expected);
+    // Not the whole home for a file in it.
+    fs::write(place.root.join("secret.pem"), "").unwrap();
+    let home = place.root.display().to_string();
+    let said = place.mounts(&format!("[\"{root}/secret.pem:/w\"]"), &[("HOME", &home)]).unwrap_err();
+    assert!(said.to_string().contains(&format!("\"{root}/secret.pem\"]`")), "{said}");
     assert!(
         place.refused("shared-too").contains("it is not shared"),
         "a name that begins alike is another folder"
