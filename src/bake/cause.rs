@@ -22,8 +22,11 @@ pub enum Cause {
     Other,
 }
 
+/// How a line begins that tells of something which stops nothing, in lower case.
+const WARNINGS: [&str; 4] = ["npm warn", "npm notice", "warning:", "warn:"];
+
 /// By what each is known, in lower case; the first that is found holds.
-const SAYINGS: [(Cause, &[&str]); 14] = [
+const SAYINGS: [(Cause, &[&str]); 15] = [
     (Cause::Space, &["enospc", "no space left on device"]),
     (Cause::Memory, &["heap out of memory", "cannot allocate memory", "memoryerror"]),
     (
@@ -35,6 +38,32 @@ const SAYINGS: [(Cause, &[&str]); 14] = [
             "git: command not found",
             "no such file or directory: 'git'",
             "syscall spawn git",
+        ],
+    ),
+    (
+        Cause::Compiler,
+        &[
+            "not found: make",
+            "make: not found",
+            "gcc: not found",
+            "g++: not found",
+            "cc: not found",
+            "gcc' failed",
+            "g++' failed",
+            "cc' failed",
+            "cc: command not found",
+            "no such file or directory: 'gcc'",
+            "no such file or directory: 'cc'",
+            "python.h: no such file",
+            "linker `cc` not found",
+            "cmake_c_compiler",
+            "unknown compiler",
+            "compiler cannot create executables",
+            "no acceptable c compiler",
+            "could not find compiler",
+            "pkg-config: not found",
+            "rust compiler",
+            "cargo, the rust package manager",
         ],
     ),
     (
@@ -78,33 +107,12 @@ const SAYINGS: [(Cause, &[&str]); 14] = [
             "could not find a suitable python",
         ],
     ),
+    // A build may end so by another cause, which stands before.
     (
         Cause::Compiler,
         &[
             "gyp err!",
             "node-gyp",
-            "not found: make",
-            "make: not found",
-            "gcc: not found",
-            "g++: not found",
-            "cc: not found",
-            "gcc' failed",
-            "g++' failed",
-            "cc' failed",
-            "cc: command not found",
-            "no such file or directory: 'gcc'",
-            "no such file or directory: 'cc'",
-            "python.h: no such file",
-            "linker `cc` not found",
-            "no cmake_c_compiler",
-            "cmake_c_compiler",
-            "unknown compiler",
-            "compiler cannot create executables",
-            "no acceptable c compiler",
-            "could not find compiler",
-            "pkg-config: not found",
-            "rust compiler",
-            "cargo, the rust package manager",
             "the build backend returned an error",
             "failed to build wheel",
             "failed building wheel",
@@ -159,21 +167,32 @@ const SAYINGS: [(Cause, &[&str]); 14] = [
     ),
 ];
 
+/// The lines of a log that may tell why it ended.
+fn telling(log: &str) -> impl Iterator<Item = &str> {
+    let is_warning = |line: &str| {
+        let line = line.trim_start().to_ascii_lowercase();
+        WARNINGS.iter().any(|warning| line.starts_with(warning))
+    };
+    log.lines().filter(move |line| !is_warning(line))
+}
+
 impl Cause {
     pub(super) fn of(log: &str) -> Self {
-        let log = log.to_ascii_lowercase();
-        let told = |(_, sayings): &&(Self, &[&str])| sayings.iter().any(|saying| log.contains(saying));
-        SAYINGS.iter().find(told).map_or(Self::Other, |(cause, _)| *cause)
+        let lines: Vec<String> = telling(log).map(str::to_ascii_lowercase).collect();
+        let is_there = |saying: &&str| lines.iter().any(|line| line.contains(saying));
+        let told = SAYINGS.iter().find(|(_, sayings)| sayings.iter().any(|saying| is_there(&saying)));
+        told.map_or(Self::Other, |(cause, _)| *cause)
     }
 
     /// The first line of a log that tells it.
     pub(super) fn line(self, log: &str) -> Option<&str> {
-        let (_, sayings) = SAYINGS.iter().find(|(cause, _)| *cause == self)?;
+        let sayings = SAYINGS.iter().filter(|(cause, _)| *cause == self);
+        let sayings: Vec<&str> = sayings.flat_map(|(_, sayings)| sayings.iter().copied()).collect();
         let tells = |line: &&str| {
             let line = line.to_ascii_lowercase();
             sayings.iter().any(|saying| line.contains(saying))
         };
-        log.lines().find(tells)
+        telling(log).find(tells)
     }
 
     /// Whether compilers and git would help.
@@ -278,6 +297,24 @@ mod tests {
             ),
             ("fatal: could not read Username for 'https://github.com'", Cause::Repository),
             ("npm error code ELIFECYCLE", Cause::Other),
+            // What is only warned of has stopped nothing.
+            ("npm warn EBADENGINE Unsupported engine\nsh: 1: make: not found", Cause::Compiler),
+            ("npm WARN deprecated yanked@1.0.0\nnpm ERR! code E404", Cause::Unknown),
+            (
+                "warning: `a==1` is yanked (reason: \"broken\")\nerror: command 'gcc' failed: No such file",
+                Cause::Compiler,
+            ),
+            ("warning: The `requires-python` of `a` is unusual\nerror: Git executable not found", Cause::Git),
+            ("npm notice a tunneling socket\nnpm error code ELIFECYCLE", Cause::Other),
+            // A compiler that is not there stands before whatever else was said.
+            ("Reason for being yanked: broken\nerror: command 'gcc' failed: No such file", Cause::Compiler),
+            ("fatal error: Python.h: No such file or directory\nhint: depends on python", Cause::Compiler),
+            // A build may fail by another cause, too.
+            (
+                "The build backend returned an error\nRuntimeError: x requires a different Python: 3.9",
+                Cause::Python,
+            ),
+            ("npm error gyp ERR! stack FetchError: self-signed certificate", Cause::Certificate),
         ] {
             assert_eq!(Cause::of(log), cause, "{log}");
             let speaks_of_registry = cause.next().contains("registry can be reached");
@@ -285,5 +322,8 @@ mod tests {
         }
         let log = "added\nerror: command 'gcc' failed: No such file\nhint: a\nhint: b";
         assert_eq!(Cause::Compiler.line(log), Some("error: command 'gcc' failed: No such file"));
+        let log = "npm warn ENOTFOUND\nnpm error ENOTFOUND x";
+        assert_eq!(Cause::Network.line(log), Some("npm error ENOTFOUND x"));
+        assert_eq!(Cause::Compiler.line("failed to build wheel"), Some("failed to build wheel"));
     }
 }
