@@ -63,24 +63,23 @@ pub(super) fn tools_body(recipe: &Recipe, base: &str, image: &str, tools: &str) 
     body
 }
 
-/// What is unpacked in that container.
+/// What is unpacked in that container. Nothing of the package's or the server's is told to root.
 pub(super) fn tools_archive(recipe: &Recipe, proxies: &Proxies) -> Result<Vec<u8>, BakeError> {
-    packed(recipe, include_str!("tools.sh"), &[], proxies)
+    packed(recipe, include_str!("tools.sh"), recipe.way_out(proxies), &[])
 }
 
 /// What is unpacked at the root of the container before it starts. The temporary folder is gone from the image.
 pub(super) fn archive(recipe: &Recipe, proxies: &Proxies) -> Result<Vec<u8>, BakeError> {
     let files: Vec<_> = recipe.files.iter().map(|(name, text)| (*name, text.as_slice())).collect();
-    packed(recipe, recipe.script().0, &files, proxies)
+    packed(recipe, recipe.script().0, recipe.env(proxies), &files)
 }
 
 fn packed(
     recipe: &Recipe,
     script: &str,
+    mut env: String,
     files: &[(&str, &[u8])],
-    proxies: &Proxies,
 ) -> Result<Vec<u8>, BakeError> {
-    let mut env = recipe.env(proxies);
     let mut ca = None;
     if let Some(path) = &recipe.bake.ca {
         let failed =
@@ -358,5 +357,23 @@ mod tests {
         assert_eq!(body["HostConfig"]["CapDrop"], json!(["ALL"]));
         assert!(!body["HostConfig"]["CapAdd"].to_string().contains("SYS_"), "{body}");
         assert!(!body.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn roots_container_has_the_way_out_and_nothing_of_the_servers() {
+        let bundle = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(bundle.path(), "bundle").unwrap();
+        let mut recipe = recipe().with_env([("npm_config_x".to_owned(), "theirs".to_owned())].into());
+        recipe.bake.ca = Some(bundle.path().to_owned());
+        recipe.bake.proxy = Some("http://proxy:1".to_owned());
+        recipe.bake.python_index = Some("https://me:hunter2@i/".to_owned());
+        let packed = tools_archive(&recipe, &Proxies::default()).unwrap();
+        let mut tar = tar::Archive::new(&packed[..]);
+        let env =
+            tar.entries().unwrap().map(Result::unwrap).find(|entry| entry.path().unwrap().ends_with("env"));
+        let env = std::io::read_to_string(env.unwrap()).unwrap();
+        assert!(env.contains("export HTTPS_PROXY='http://proxy:1'\n"), "{env}");
+        assert!(env.contains("export SSL_CERT_FILE=/opt/berth/ca.pem\n"), "{env}");
+        assert!(!env.contains("hunter2") && !env.contains("theirs"), "{env}");
     }
 }

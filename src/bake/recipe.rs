@@ -51,12 +51,6 @@ impl Recipe {
     pub(super) fn env(&self, proxies: &Proxies) -> String {
         let bake = &self.bake;
         let mut env = String::new();
-        let mut set = |names: &[&str], value: Option<&str>| {
-            for name in names.iter().filter(|_| value.is_some()) {
-                let value = value.unwrap_or_default().replace('\'', r"'\''");
-                let _ = writeln!(env, "export {name}='{value}'");
-            }
-        };
         // Those of [bake] go before the server's own.
         let settled = |name: &str| match name.to_ascii_lowercase().as_str() {
             "npm_config_registry" => bake.npm_registry.is_some(),
@@ -64,13 +58,25 @@ impl Recipe {
             name => name.ends_with("_proxy") && bake.proxy.is_some(),
         };
         for (name, value) in self.env.iter().filter(|(name, _)| !settled(name)) {
-            set(&[name], Some(value));
+            export(&mut env, name, value);
         }
-        set(&["npm_config_registry"], bake.npm_registry.as_deref());
-        set(&["UV_DEFAULT_INDEX"], bake.python_index.as_deref());
-        let proxies = proxies.clone().or(Proxies::of(bake.proxy.as_deref(), bake.no_proxy.as_deref()));
+        let registries =
+            [("npm_config_registry", &bake.npm_registry), ("UV_DEFAULT_INDEX", &bake.python_index)];
+        for (name, registry) in registries {
+            if let Some(registry) = registry {
+                export(&mut env, name, registry);
+            }
+        }
+        env + &self.way_out(proxies)
+    }
+
+    /// Those of them that say how the world outside is reached.
+    pub(super) fn way_out(&self, proxies: &Proxies) -> String {
+        let Bake { proxy, no_proxy, .. } = &self.bake;
+        let proxies = proxies.clone().or(Proxies::of(proxy.as_deref(), no_proxy.as_deref()));
+        let mut env = String::new();
         for (name, value) in proxies.variables() {
-            set(&[name], Some(value));
+            export(&mut env, name, value);
         }
         env
     }
@@ -90,6 +96,12 @@ impl Recipe {
             if credentials.is_empty() { text } else { text.replace(credentials, "[redacted]") }
         })
     }
+}
+
+fn export(env: &mut String, name: &str, value: &str) {
+    let value = value.replace('\'', r"'\''");
+    // Writing to a string cannot fail.
+    let _ = writeln!(env, "export {name}='{value}'");
 }
 
 /// As uv installs it: `NAME@VERSION` is `uvx`'s own way to write `NAME==VERSION`.
