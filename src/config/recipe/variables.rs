@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::env::{EnvEntry, Given};
-use crate::values::looks_secret;
+use crate::values::{is_secret, looks_secret};
 
 /// What npm, pip and uv take their settings from, and the packages that download a browser or a binary.
 const PREFIXES: [&str; 12] = [
@@ -61,7 +61,7 @@ pub(in crate::config) fn of_server<'a>(
         let value = template.expand(&|_| None).ok()?;
         let fits = !entry.secret
             && is_for_installation(&entry.name)
-            && !holds_login(&value)
+            && !is_secret(&entry.name, &value)
             && !value.contains('\n');
         fits.then(|| (entry.name.clone(), value))
     };
@@ -74,13 +74,6 @@ pub fn is_for_installation(name: &str) -> bool {
     let known = PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) || upper.ends_with("_SKIP_DOWNLOAD");
     let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     known && fits && !NOT.contains(&upper.as_str()) && !looks_secret(name) && !upper.contains("AUTH")
-}
-
-/// An address with somebody's login.
-fn holds_login(value: &str) -> bool {
-    value
-        .split_once("://")
-        .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
 }
 
 #[cfg(test)]
@@ -116,6 +109,9 @@ mod tests {
             "UV_PUBLISH_TOKEN=hunter2",
             "NPM_CONFIG__AUTH=hunter2",
             "UV_INDEX=https://me:hunter2@x/",
+            "UV_INDEX=https://x/ https://me:hunter2@y/",
+            "PIP_EXTRA_INDEX_URL=https://x/ https://ghp_0123456789abcdefABCD@y/",
+            "NPM_CONFIG_HEADER=Bearer hunter2hunter2",
             "PUPPETEER_SKIP_DOWNLOAD=${PUPPETEER_SKIP_DOWNLOAD}",
             "PIP_X=a\nb",
         ];
