@@ -52,6 +52,15 @@ impl Settings {
                 "keep one of the two in `publish`",
             );
         }
+        let forwarded = self.network.forwarded();
+        let services = self.host_services.iter().map(|service| ("host_services", service.port));
+        let mut ports = services.chain(self.publish.iter().map(|port| ("publish", port.container)));
+        if let Some((key, port)) = ports.find(|(_, port)| forwarded.contains(port)) {
+            return refused(
+                format!("cannot have port {port} in `{key}` with `network = {{ allow = [...] }}`"),
+                "the list's forwarder listens there: take the port out, or choose another `network`",
+            );
+        }
         let services: BTreeSet<u16> = self.host_services.iter().map(|service| service.port).collect();
         if let Some(port) = self.publish.iter().find(|port| services.contains(&port.container)) {
             return refused(
@@ -108,6 +117,22 @@ mod tests {
             let error = error.unwrap_err();
             assert!(error.contains(&format!("`{key}` is not allowed in [defaults]")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_list_of_names_has_its_own_ports() {
+        let list = "network = { allow = [\"api.example.org\", \"db.example.org:5432\"] }";
+        for port in [80, 443, 3128, 5432] {
+            let said = server(&format!("{list}\nhost_services = [{port}]")).unwrap_err();
+            assert!(
+                said.contains(&format!("server `a` cannot have port {port} in `host_services`")),
+                "{said}"
+            );
+            let said = server(&format!("{list}\npublish = [\"8080:{port}\"]")).unwrap_err();
+            assert!(said.contains(&format!("server `a` cannot have port {port} in `publish`")), "{said}");
+            assert!(server(&format!("network = \"none\"\nhost_services = [{port}]")).is_ok());
+        }
+        assert!(server(&format!("{list}\nhost_services = [6379]\npublish = [\"443:8080\"]")).is_ok());
     }
 
     #[test]

@@ -32,6 +32,9 @@ const ENTRIES: usize = 64;
 /// Each port is a socket of its own in each session.
 const PORTS: usize = 16;
 
+/// Where a list's forwarder listens whatever the list says (`keeper/egress.rs`).
+const FORWARDED: [u16; 3] = [80, 443, 3128];
+
 /// How a list stands in one text.
 const ALLOW: &str = "allow=";
 
@@ -49,6 +52,12 @@ impl Network {
             return Err(format!("`allow` has {} ports, and {PORTS} are the most", ports.len()));
         }
         Ok(Self::Allow(entries))
+    }
+
+    /// The ports at which a list's forwarder listens in the container; none without a list.
+    pub fn forwarded(&self) -> BTreeSet<u16> {
+        let Self::Allow(entries) = self else { return BTreeSet::new() };
+        entries.iter().flat_map(|entry| entry.0.ports()).chain(FORWARDED).collect()
     }
 
     /// Whether a container has a network of the daemon's.
