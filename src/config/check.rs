@@ -131,10 +131,13 @@ impl Settings {
     fn check_volumes(&self, server: &str) -> Result<(), ConfigError> {
         let Some(first) = self.volumes.first() else { return Ok(()) };
         if self.prestart {
-            let message = format!(
-                "server `{server}` cannot be prestarted: its volume `{}` allows one session at a time",
-                first.name
-            );
+            let exclusive = self.volumes.iter().find(|volume| volume.writable && !volume.concurrent);
+            let (first, why) = match exclusive {
+                Some(volume) => (volume, "allows one session at a time"),
+                None => (first, "is mounted for a session alone"),
+            };
+            let message =
+                format!("server `{server}` cannot be prestarted: its volume `{}` {why}", first.name);
             return Err(ConfigError::new(message)
                 .at(first.place.clone())
                 .with_hint("set `prestart = false` for this server"));

@@ -126,6 +126,14 @@ mod tests {
         let expected = "berth.toml:2: server `a` cannot be prestarted: its volume `all` allows one session at a time; \
                         set `prestart = false` for this server";
         assert_eq!(said, expected);
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let keys = "volumes = [\"notes:/n:concurrent\", \"seen:/s:ro\"]\nprestart = true";
+        let text = format!("[servers.a]\nimage = \"i\"\n{keys}\n");
+        let said = Config::parse(&text, Path::new("berth.toml"), &home).unwrap_err().to_string();
+        assert!(
+            said.contains("cannot be prestarted: its volume `notes` is mounted for a session alone"),
+            "{said}"
+        );
     }
 
     #[test]
