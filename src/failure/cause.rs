@@ -80,7 +80,7 @@ fn is_there(said: &str, sign: &str) -> bool {
 }
 
 /// The signs of each cause, in small letters, and its step. A cause that another one looks like stands before it.
-const CAUSES: [(&[&str], &str); 13] = [
+const CAUSES: [(&[&str], &str); 16] = [
     (
         &["can only run as pid 1", "must be run as pid 1", "s6-overlay*pid 1"],
         "the image begins with an init that wants to be PID 1, which berth's own is: set `command` to the server's own \
@@ -131,8 +131,7 @@ const CAUSES: [(&[&str], &str); 13] = [
             "permission denied*\"/home/",
             "/home/*permission denied",
         ],
-        "that folder is another user's alone: set `user` to the image's own user (with mounts it is yours), or set HOME in \
-         `env` to a folder that it can reach",
+        "that folder is another user's alone: leave `user` out of its table, or set HOME in `env` to a folder that it can reach",
     ),
     (
         &[
@@ -147,6 +146,20 @@ const CAUSES: [(&[&str], &str); 13] = [
             "unable to locate git",
         ],
         "it needs `git`, which its image lacks: use an image that has it (for a package: `node` or `uv` in [bake])",
+    ),
+    (
+        &["cannot find module '/", "cannot find module 'file:/"],
+        "that file is not in its container: build the server where that is due, and name its folder in `mounts`",
+    ),
+    (
+        &["cannot find module '", "cannot find package '"],
+        "a package that it needs is not in its container: type `npm install` in the folder that is mounted, or use an image that \
+         has the package",
+    ),
+    (
+        &["no module named"],
+        "a package that it imports is not in its container: write it as `uv --directory FOLDER run FILE` where it has a \
+         `pyproject.toml`, or as `uv run --with PACKAGE FILE`, or use an image that has the package",
     ),
     (
         &[
@@ -220,7 +233,7 @@ mod tests {
             ("OSError: [Errno 28] No space left on device: '/tmp/x'", "tmpfs"),
             ("write /tmp/x: no space left on device", "tmpfs"),
             ("Error: EROFS: read-only file system, open '/app/db'", ":rw"),
-            ("Error: EACCES: permission denied, mkdir '/root/.cache'", "`user`"),
+            ("Error: EACCES: permission denied, mkdir '/root/.cache'", "leave `user` out"),
             ("PermissionError: [Errno 13] Permission denied: '/home/app/.config'", "`user`"),
             ("open /root/.config: permission denied", "`user`"),
             ("Git executable not found. Ensure that Git is installed and available.", "`git`"),
@@ -235,6 +248,15 @@ mod tests {
             ("    npx playwright install", "browser"),
             ("Error: connect ECONNREFUSED 127.0.0.1:5432", "host_services"),
             ("exec /app: exec format error", "another processor"),
+            ("ModuleNotFoundError: No module named 'mcp'", "uv --directory"),
+            ("/usr/local/bin/python3: No module named my_server", "uv --directory"),
+            ("Error: Cannot find module '@modelcontextprotocol/sdk'", "npm install"),
+            ("Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'zod' imported from /w/s.js", "npm install"),
+            ("Error: Cannot find module '/w/dist/index.js'", "its folder"),
+            (
+                "Error [ERR_MODULE_NOT_FOUND]: Cannot find module '/w/dist/x.js' imported from /w/s.js",
+                "its folder",
+            ),
         ] {
             let next = next(&format!("starting\n{said}\nbye")).unwrap_or_else(|| panic!("{said}"));
             assert!(next.contains(part), "{said}: {next}");
