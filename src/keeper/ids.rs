@@ -20,6 +20,9 @@ const RANGE: &str = "/berth/ids";
 /// Numbers that nobody assigns (systemd, `docs/UIDS-GIDS.md`): of them we take owners, and `dind/ids.rs` ranges.
 const OWNERS: u32 = 0x7000_0000;
 const OWNERS_BITS: u32 = 0x07ff_ffff;
+/// Where the users and groups below `OWNERS` are who have nothing to do with a container. No tool makes such numbers, and Docker
+/// takes none from an image.
+const STRANGERS: u32 = 0x8000_0000;
 
 /// Ids that follow one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,29 +86,16 @@ impl Range {
         self.split(id, real, self.first)
     }
 
-    /// What shows the files of `caller` in a mount as those of the container's `own`, and those of `own` as the caller's.
+    /// What shows the files of `caller` in a mount as those of the container's `own`. All others' are somebody's whom no
+    /// process of it can be, by a group of its image's neither: what is closed to the caller stays so.
     pub(super) fn map_lent(self, own: u32, caller: u32) -> Vec<Extent> {
-        if own == caller {
-            return self.map(own);
-        }
-        let here = |id: u32| self.first + id.min(self.common());
-        let mut apart = [own.min(self.common()), caller.min(self.common())];
-        apart.sort_unstable();
-        let (mut map, mut from) = (Vec::new(), 0);
-        for at in apart.into_iter().chain([self.common()]) {
-            if at > from {
-                map.push(Extent { inside: from, outside: self.first + from, count: at - from });
-            }
-            from = from.max(at.saturating_add(1));
-        }
-        map.push(Extent { inside: caller, outside: here(own), count: 1 });
-        // Of those beyond the range there is but one place.
-        map.extend((own < self.common() && caller < self.common()).then(|| Extent {
-            inside: own,
-            outside: here(caller),
-            count: 1,
-        }));
-        map
+        let lent = Extent { inside: caller, outside: self.first + own.min(self.common()), count: 1 };
+        let strangers = |from: u32, to: u32| {
+            let count = to.min(OWNERS).saturating_sub(from);
+            Extent { inside: from, outside: STRANGERS.saturating_add(from), count }
+        };
+        let extents = [strangers(0, caller), lent, strangers(caller.saturating_add(1), OWNERS)];
+        extents.into_iter().filter(|extent| extent.count > 0).collect()
     }
 
     /// All of the range, beginning inside at `base`; `id` of it is the machine's `real`.

@@ -84,6 +84,51 @@ fn the_images_user_reaches_its_home_and_has_the_callers_rights_on_what_is_mounte
 }
 
 #[test]
+fn neither_a_group_of_the_images_nor_another_user_of_it_has_what_the_caller_has_not() {
+    // Whoever may give files away can tell theirs from the caller's.
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    let lines = "RUN echo 'theirs:x:1777:appuser' >>/etc/group && echo 'root:x:0:appuser' >>/etc/group && \
+                 echo 'appuser:x:1500:1501::/home/appuser:/bin/sh' >>/etc/passwd\nUSER appuser";
+    let image = image("line-groups", lines);
+    let project = shared("line-groups");
+    for (name, uid, gid) in [("group", 1778, 1777), ("own", 1500, 1500), ("owngroup", 1777, 1501)] {
+        fs::write(project.join(name), "theirs").unwrap();
+        chown(project.join(name), Some(uid), Some(gid)).unwrap();
+        fs::set_permissions(project.join(name), fs::Permissions::from_mode(0o660)).unwrap();
+    }
+    fs::set_permissions(project.join("own"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&project, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(project.join("mine"), "mine").unwrap();
+    chown(project.join("mine"), Some(0), Some(1777)).unwrap();
+    let mount = format!("{}:/w:rw", project.display());
+    let berth = Berth::image(&image).client("it-line-groups").args(["--mount", &mount]);
+    let script = "exec >&2; id -G; cd /w; for file in group own owngroup; do cat $file; echo over >$file; done; \
+                  echo more >>mine && cat mine; stat -c '%n %u' *; echo all done; exec cat";
+    let mut session = berth.args(["--", "sh", "-c", script]).start();
+    session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+    session.expect_stderr("all done");
+    let said = session.stderr();
+    assert!(said.contains("1777"), "the image's groups are there: {said}");
+    assert_eq!(said.matches("ermission denied").count(), 6, "{said}");
+    assert!(said.contains("minemore"), "a file of the caller's is the server's, whatever its group: {said}");
+    assert!(said.contains("mine 1500\n") && said.contains("own 65534\n"), "{said}");
+    // Nor is the container's own root the machine's 1500, or anybody else.
+    let container = session.container();
+    for (user, file) in [("0:0", "own"), ("0:1777", "group"), ("1777:1777", "owngroup"), ("0:0", "mine")] {
+        let read = docker(&["exec", "--user", user, &container, "cat", &format!("/w/{file}")]);
+        let said = String::from_utf8_lossy(&read.stderr);
+        let is_open = file == "mine";
+        assert_eq!(read.status.success(), is_open, "{user} {file}: {said}");
+    }
+    let made = docker(&["exec", "--user", "0:0", &container, "sh", "-c", "echo x >/w/new"]);
+    assert!(!made.status.success() && !project.join("new").exists(), "nobody else makes a file");
+    session.close();
+    expect_gone("it-line-groups");
+}
+
+#[test]
 fn variables_come_from_the_client_and_from_files_at_each_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("server.env");

@@ -71,7 +71,7 @@ pub(super) fn prepare(
     let mut ping = (0, if gid < range.common() { range.common() - 1 } else { gid });
     let mut copies = Copies { container, sources: Vec::new(), made: Vec::new() };
     let lent = match foreign.caller {
-        Some(caller) if caller != (uid, gid) && !foreign.given.is_empty() => {
+        Some(caller) if !foreign.given.is_empty() => {
             Some(make(&range.map_lent(uid, caller.0), &range.map_lent(gid, caller.1))?)
         }
         _ => None,
@@ -122,9 +122,7 @@ pub(super) fn prepare(
 /// changes.
 fn lend(config: &mut Json, container: &OsStr, foreign: &Foreign<'_>) -> Result<Option<Apart>, String> {
     let own = user_of(config);
-    let Some(caller) = foreign.caller.filter(|caller| *caller != own && !foreign.given.is_empty()) else {
-        return Ok(None);
-    };
+    let Some(caller) = foreign.caller.filter(|_| !foreign.given.is_empty()) else { return Ok(None) };
     let map = |own, caller| Range::MACHINE.map_lent(own, caller);
     let namespace = Namespace::make(ids::owner(container), &map(own.0, caller.0), &map(own.1, caller.1));
     let next = "`user = \"caller\"` for this server does without";

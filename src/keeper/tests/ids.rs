@@ -71,7 +71,7 @@ fn a_kept_id_is_the_machines_own_and_all_others_are_not() {
 }
 
 #[test]
-fn a_mount_lends_the_callers_rights_to_the_images_user() {
+fn a_mount_lends_the_callers_rights_to_the_images_user_and_nobody_elses() {
     // Whom a file of the machine's belongs to in the container.
     let shown = |own, caller, file| {
         let of_container = RANGE.map(own);
@@ -79,32 +79,38 @@ fn a_mount_lends_the_callers_rights_to_the_images_user() {
         let of = |extent: &&Extent| (extent.outside..extent.outside + extent.count).contains(&outside);
         of_container.iter().find(of).map(|extent| extent.inside + (outside - extent.outside))
     };
-    for (own, caller) in [(0, 0), (0, 500), (500, 0), (7, 500), (500, 7), (6, 7), (0, 999), (998, 999)] {
+    let pairs = [(0, 0), (0, 500), (500, 0), (7, 500), (500, 7), (6, 7), (0, 999), (998, 999), (5, 70_000)];
+    for (own, caller) in
+        [(70_000, 5), (70_000, 80_000), (1000, 1000), (0, 2_147_483_000)].into_iter().chain(pairs)
+    {
         assert_eq!(shown(own, caller, caller), Some(own), "{own} {caller}");
-        assert_eq!(shown(own, caller, own), Some(caller), "{own} {caller}");
-        for other in [1, 8, 100, 997] {
-            assert_eq!(shown(own, caller, other), Some(other), "{own} {caller}");
+        // A file that has no number cannot be written, also by its owner: it is whoever's of the group.
+        for other in
+            [0, 1, 7, 8, 100, 500, 999, 65_534, 1_000_000_000].into_iter().filter(|other| *other != caller)
+        {
+            assert_eq!(shown(own, caller, other), None, "{own} {caller}");
+            assert!(outside(&RANGE.map_lent(own, caller), other).is_some(), "{own} {caller}");
         }
     }
-    // One of them has no number in the range.
-    assert_eq!(
-        (shown(0, 70_000, 70_000), shown(0, 70_000, 0), shown(0, 70_000, 5)),
-        (Some(0), None, Some(5))
-    );
-    assert_eq!((shown(70_000, 5, 5), shown(70_000, 5, 6)), (Some(70_000), Some(6)));
-    assert_eq!(shown(70_000, 80_000, 80_000), Some(70_000));
-    for (own, caller) in [(0, 500), (500, 0), (0, 70_000), (70_000, 0), (0, 999), (999, 1000)] {
-        let map = RANGE.map_lent(own, caller);
-        let apart = |from: fn(&Extent) -> u32| {
-            let mut ids: Vec<_> = map.iter().map(|extent| (from(extent), extent.count)).collect();
-            ids.sort_unstable();
-            ids.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0)
-        };
-        assert!(apart(|extent| extent.inside) && apart(|extent| extent.outside), "{map:?}");
+    for (own, caller) in
+        [(0, 500), (500, 0), (0, 70_000), (70_000, 0), (0, 999), (999, 1000), (0, u32::MAX - 1)]
+    {
+        for range in [RANGE, Range::MACHINE] {
+            let map = range.map_lent(own, caller);
+            let apart = |from: fn(&Extent) -> u32| {
+                let mut ids: Vec<_> = map.iter().map(|extent| (from(extent), extent.count)).collect();
+                ids.sort_unstable();
+                ids.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0)
+            };
+            assert!(apart(|extent| extent.inside) && apart(|extent| extent.outside), "{map:?}");
+        }
     }
+    // No number that an image can name is anybody of the machine's.
     let machine = Range::MACHINE.map_lent(0, 1000);
     assert_eq!(outside(&machine, 1000), Some(0));
-    assert_eq!((outside(&machine, 0), outside(&machine, 4_000_000_000)), (Some(1000), Some(4_000_000_000)));
+    for other in [0, 999, 1001, 65_534] {
+        assert!(outside(&machine, other).is_some_and(|id| id > 0x7fff_ffff), "{other}");
+    }
     // Where no mount can be mapped, the user itself is the caller on the machine.
     let kept = RANGE.map_keeping(0, 500);
     assert_eq!((outside(&kept, 0), outside(&kept, 1)), (Some(500), Some(2_000_000_001)));
