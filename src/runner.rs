@@ -103,6 +103,11 @@ impl RunnerError {
         let message = without_credentials(&message.into()).into_owned();
         Self { message, next: next.into() }
     }
+
+    /// Whether the line's program is none that berth knows.
+    pub fn is_unknown(&self) -> bool {
+        self.message.ends_with(foreign::UNKNOWN)
+    }
 }
 
 /// Understands a command line, program first.
@@ -146,6 +151,8 @@ fn understand(argv: &[String]) -> Result<Parsed, RunnerError> {
         // What Windows needs before a script such as npx.
         "cmd" if second.eq_ignore_ascii_case("/c") => understand(after(1)),
         "env" => env(rest),
+        // It may be a line behind a path, with a key in it.
+        _ if program.contains(char::is_whitespace) => Err(foreign::refused("", rest)),
         name => Err(foreign::refused(name, rest)),
     }
 }
@@ -153,7 +160,7 @@ fn understand(argv: &[String]) -> Result<Parsed, RunnerError> {
 /// Whether berth knows what a program by this name is for, even where it refuses its lines.
 pub fn is_known(program: &str) -> bool {
     let nothing = [names::program(program)];
-    !understand(&nothing).is_err_and(|error| error.message.ends_with(foreign::UNKNOWN))
+    !understand(&nothing).is_err_and(|error| error.is_unknown())
 }
 
 /// The words of a `npx` or `uvx` key, which are those after the runner; the arguments among them are templates already.

@@ -33,6 +33,12 @@ pub(super) fn refused(program: &str, words: &[String]) -> RunnerError {
                 "write what the script in its `package.json` runs, as in `node /ABSOLUTE/PATH/TO/dist/index.js`",
             );
         }
+        "pipx" => {
+            return RunnerError::new(
+                "`pipx` starts no server this way",
+                "write `pipx run PACKAGE`, or `uvx PACKAGE`",
+            );
+        }
         "poetry" | "pdm" | "hatch" | "rye" | "pipenv" | "conda" => {
             return RunnerError::new(
                 format!("`{program}` runs a project with the packages of this machine"),
@@ -48,8 +54,8 @@ pub(super) fn refused(program: &str, words: &[String]) -> RunnerError {
         _ => {}
     }
     // A word that is no plain name may hold anything.
-    let is_plain =
-        program.len() <= 64 && program.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
+    let is_plain = (1..=64).contains(&program.len())
+        && program.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
     let shown = if is_plain { format!("`{program}`") } else { "its `command`".to_owned() };
     RunnerError::new(format!("{shown} {UNKNOWN}"), UNDERSTOOD)
 }

@@ -54,7 +54,10 @@ fn of_line(argv: &[String], places: Places<'_>) -> Result<Parsed, String> {
                 })
             }
             Some(Err(why)) => Err(why),
-            None => Err(unknown(argv, places).unwrap_or_else(|| error.to_string())),
+            None => Err(Some(&error)
+                .filter(|error| error.is_unknown())
+                .and_then(|_| unknown(argv, places))
+                .unwrap_or_else(|| error.to_string())),
         },
     };
     parsed.map(|mut parsed| {
@@ -68,7 +71,7 @@ fn unknown(argv: &[String], places: Places<'_>) -> Option<String> {
     let program = argv.first()?;
     let name = program.rsplit('/').next().unwrap_or(program);
     let is_plain = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if !is_plain || runner::is_known(name) {
+    if !is_plain || program.contains(char::is_whitespace) {
         return None;
     }
     Some(match places.find(program) {
@@ -90,6 +93,10 @@ fn instead(argv: &[String], places: Places<'_>) -> Option<Result<Instead, String
     let path = places.find(program)?;
     if let Some(module) = python::module(program, rest) {
         return python::of_module(&path, module.0, module.1, places);
+    }
+    // A runner whose line is refused is not the package that brings it: `npx` itself is of npm's package `npm`.
+    if runner::is_known(program) {
+        return None;
     }
     npm::of_program(&path, rest).map(Ok).or_else(|| python::of_program(&path, rest, places))
 }

@@ -199,3 +199,65 @@ fn a_script_of_nodes_has_the_folder_of_its_packages() {
     site.write("home/package.json", "{}");
     assert_eq!(mounts("node SITE/home/scripts/run.js"), folder("home/scripts"));
 }
+
+#[test]
+fn a_runner_is_not_the_package_that_brings_it() {
+    let site = Site::new();
+    for (name, bin) in [
+        ("npm", r#"{ "npm": "bin/npm-cli.js", "npx": "bin/npx-cli.js" }"#),
+        ("pnpm", r#"{ "pnpm": "bin/pnpm.cjs" }"#),
+        ("bun", r#"{ "bun": "bin/bun.exe", "bunx": "bin/bunx.exe" }"#),
+        ("deno", r#"{ "deno": "bin.cjs" }"#),
+    ] {
+        let manifest = format!(r#"{{ "name": "{name}", "version": "1.2.3", "bin": {bin} }}"#);
+        site.write(&format!("lib/node_modules/{name}/package.json"), &manifest);
+        let programs: serde_json::Value = serde_json::from_str(bin).unwrap();
+        for (program, file) in programs.as_object().unwrap() {
+            let file = site.write(
+                &format!("lib/node_modules/{name}/{}", file.as_str().unwrap()),
+                "#!/usr/bin/env node\n",
+            );
+            site.link(&format!("bin/{program}"), &file);
+        }
+    }
+    let tool = "home/.local/share/uv/tools/pipx";
+    let text = format!("#!{}\nx\n", site.path(&format!("{tool}/bin/python")).display());
+    let script = site.write(&format!("{tool}/bin/pipx"), &text);
+    site.distribution(&format!("{tool}/lib/python3.12/site-packages"), "pipx", "pipx");
+    site.link("home/.local/bin/pipx", &script);
+    for line in [
+        "npx --prefix /x foo",
+        "npx -c 'foo --x'",
+        "npx ./local",
+        "npx -y github:o/r",
+        "npm run mcp",
+        "SITE/bin/npx ./local",
+        "pnpm run mcp",
+        "bun run mcp",
+        "bunx ./local",
+        "deno task mcp",
+        "pipx install foo",
+    ] {
+        let own = runner::parse(&shlex::split(line).unwrap()).unwrap_err().to_string();
+        assert_eq!(site.line(line).map(|parsed| parsed.program).unwrap_err(), own, "{line}");
+    }
+    assert!(site.line("pipx install foo").unwrap_err().contains("`pipx run PACKAGE`"));
+}
+
+#[test]
+fn a_whole_line_as_the_command_is_called_that_and_shows_none_of_its_words() {
+    let site = Site::new();
+    for command in [
+        "npx -y mcp-remote https://h/v1/tvly-FAKE",
+        "docker run -i --rm -e KEY=tvly-FAKE some/img",
+        "/usr/bin/npx -y mcp-remote https://h/v1/tvly-FAKE",
+        "/usr/bin/docker run h/tvly-FAKE",
+    ] {
+        let places = Places { home: None, lookup: &|_| None };
+        let why = of_line(&[command.to_owned()], places).unwrap_err();
+        assert!(why.contains("its `command`") && !why.to_lowercase().contains("fake"), "{why}");
+        assert!(site.line(&shlex::try_join([command]).unwrap()).is_err());
+    }
+    // What is known to be no server's start keeps its own words.
+    assert!(site.line("go run .").unwrap_err().contains("needs an image of its own"));
+}
