@@ -111,8 +111,8 @@ impl Search<'_> {
             }
             Node::List(nodes) if LINES.contains(&key) && !hides => self.words(nodes),
             Node::List(nodes) => nodes.iter().for_each(|node| self.look(key, node, hides)),
-            // A template is the name of a variable.
-            Node::Text(_, value) if hides && value.starts_with("${") && !value.contains(":-") => {}
+            // The name of a variable, and nothing beside it.
+            Node::Text(_, value) if hides && is_variable(value) => {}
             Node::Text(place, value) if hides || is_secret_key(key, value) => {
                 let inside = self.inside(place, value);
                 self.found.push(inside);
@@ -178,6 +178,12 @@ impl Search<'_> {
     }
 }
 
+/// `${NAME}`
+fn is_variable(value: &str) -> bool {
+    let name = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
 fn is_group(node: &Node) -> bool {
     matches!(node, Node::Table(_) | Node::List(_))
 }
@@ -202,7 +208,8 @@ mod tests {
     "args": "args",
     "D_TOKEN": "\"-y\", \"evil-package\"",
     "PORT": "8085",
-    "F": "${F_TOKEN}"
+    "F": "${F_TOKEN}",
+    "G": "${ADMIN}:hunter2"
   },
   "apiKey": "a\"b"
 } }, "port": 8085, "tokens": 17, "command": "npx -y mcp-remote https://h/?tavilyApiKey=tvly-FAKE" }"#;
@@ -215,7 +222,8 @@ mod tests {
     "args": "[redacted]",
     "D_TOKEN": "[redacted]",
     "PORT": "[redacted]",
-    "F": "${F_TOKEN}"
+    "F": "${F_TOKEN}",
+    "G": "[redacted]"
   },
   "apiKey": "[redacted]"
 } }, "port": 8085, "tokens": [redacted], "command": "npx -y mcp-remote https://h/?tavilyApiKey=[redacted]" }"#;
