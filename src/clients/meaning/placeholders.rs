@@ -2,6 +2,7 @@
 //! them as they are written.
 
 use crate::clients::{Entry, Machine};
+use crate::runner::is_known;
 
 /// Variables of Windows in `%NAME%`.
 const OF_WINDOWS: [&str; 12] = [
@@ -38,10 +39,14 @@ pub fn refuse_placeholders(entry: &Entry, machine: &Machine<'_>) -> Result<(), S
     let is_set =
         |name: &str| entry.env.iter().any(|(known, _)| known == name) || (machine.lookup)(name).is_some();
     let values = entry.env.iter().map(|(_, value)| value);
-    for text in entry.args.iter().chain(values).chain(entry.cwd.iter()) {
+    // A runner is known by its last part, wherever Windows has it.
+    let program = (&entry.command, is_known(&entry.command));
+    let others = entry.args.iter().chain(values).chain(entry.cwd.iter()).map(|text| (text, false));
+    for (text, is_runner) in std::iter::once(program).chain(others) {
         let in_braces =
             inside(text, "${", "}").filter_map(|name| Some((format!("${{{name}}}"), meaning(name, is_set)?)));
         let in_percent = inside(text, "%", "%")
+            .filter(|_| !is_runner)
             .filter(|name| OF_WINDOWS.iter().any(|known| known.eq_ignore_ascii_case(name)))
             .map(|name| (format!("%{name}%"), ("Windows'", "the path on this machine".to_owned())));
         if let Some((written, (whose, instead))) = in_braces.chain(in_percent).next() {
@@ -49,7 +54,7 @@ pub fn refuse_placeholders(entry: &Entry, machine: &Machine<'_>) -> Result<(), S
                 "`{written}` is {whose}, and a server would get it as it stands; write {instead}"
             ));
         }
-        if is_of_windows(text) {
+        if is_of_windows(text) && !is_runner {
             return Err(
                 "it names a path of Windows, such as `C:\\…`; write the path on this machine".to_owned()
             );
@@ -168,6 +173,10 @@ mod tests {
         ] {
             assert_eq!(refused(&[text], &[]), Ok(()), "{text}");
         }
+        // The program, too.
+        let entry = Entry { command: "${workspaceFolder}/.venv/bin/python".to_owned(), ..Entry::default() };
+        let why = on_a_machine(|machine| refuse_placeholders(&entry, machine)).unwrap_err();
+        assert!(why.contains("`${workspaceFolder}` is VS Code's or Cursor's"), "{why}");
         // A variable of that name that there is.
         assert_eq!(refused(&["${cwd}"], &[("cwd", "/x")]), Ok(()));
     }
