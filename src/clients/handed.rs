@@ -32,13 +32,12 @@ impl Handed {
     /// The first entry that runs `server` by berth, in the files of clients that are started here; what is for another
     /// project comes last.
     pub fn of_server(server: &str, around: &Surroundings) -> Option<Self> {
-        let here = around.folder.to_string_lossy();
         let mut elsewhere = None;
         for place in Place::of_clients(around) {
             let Ok(text) = file::read(&place.path) else { continue };
             for (place, document) in place.read_all(&text).unwrap_or_default() {
                 let Some(handed) = find(&place, &*document, server) else { continue };
-                if place.project().is_none_or(|project| here.starts_with(project)) {
+                if place.project().is_none_or(|project| around.folder.starts_with(project)) {
                     return Some(handed);
                 }
                 elsewhere.get_or_insert(handed);
@@ -125,5 +124,15 @@ mod tests {
         assert_eq!(value("d"), None);
         let handed = Handed::of_server("a", &around).unwrap();
         assert!(!format!("{handed:?}").contains("user\""), "{handed:?}");
+        // A project's name may begin as another's does.
+        let claude = format!(
+            r#"{{ "projects": {{ "{0}/p": {{ "mcpServers": {{ "s": {{ "command": "berth", "args": ["run", "s"], "env": {{ "T": "p" }} }} }} }},
+                "{0}/p2": {{ "mcpServers": {{ "s": {{ "command": "berth", "args": ["run", "s"], "env": {{ "T": "p2" }} }} }} }} }} }}"#,
+            home.path().display()
+        );
+        std::fs::write(path(".claude.json"), claude).unwrap();
+        let around = Surroundings { folder: path("p2/src"), ..around };
+        let value = |server: &str| Handed::of_server(server, &around)?.value("T", &|_| None);
+        assert_eq!(value("s").as_deref(), Some("p2"));
     }
 }
