@@ -109,13 +109,20 @@ fn wire(table: &mut dyn TableLike, entry: &Entry) {
     set(table, "command", entry.command.as_str().into());
     set(table, "args", Value::Array(entry.args.iter().collect::<Array>()));
     if !entry.env_vars.is_empty() {
-        match table.get_mut("env_vars").and_then(Item::as_array_mut) {
+        match table.get_mut("env_vars") {
             // One that stands there may be a table, which says more than its name.
-            Some(known) => {
+            Some(Item::Value(Value::Array(known))) => {
                 let names: Vec<String> = known.iter().filter_map(variable).collect();
                 known.extend(entry.env_vars.iter().filter(|name| !names.contains(name)));
             }
-            None => set(table, "env_vars", Value::Array(entry.env_vars.iter().collect::<Array>())),
+            Some(Item::ArrayOfTables(known)) => {
+                let name_of = |table: &Table| table.get("name").and_then(Item::as_str).map(str::to_owned);
+                let names: Vec<String> = known.iter().filter_map(name_of).collect();
+                for name in entry.env_vars.iter().filter(|name| !names.contains(name)) {
+                    known.push(Table::from_iter([("name", name.as_str())]));
+                }
+            }
+            _ => set(table, "env_vars", Value::Array(entry.env_vars.iter().collect::<Array>())),
         }
     }
     if let (Some(seconds), false) = (entry.startup_timeout, table.contains_key("startup_timeout_ms")) {

@@ -67,6 +67,13 @@ fn codexs_tables_of_variables_stay_as_they_are() {
     let vars = "env_vars = [\"A\", { name = \"B\", source = \"remote\" }, \"C\"]\n";
     assert!(rewired.ends_with(vars), "{rewired}");
     assert_eq!(edited(Kind::Codex, &rewired, |document| document.rewire("a", &new)), rewired);
+    let tables = "[mcp_servers.a]\ncommand = \"npx\"\nargs = [\"p\"]\n\n[[mcp_servers.a.env_vars]]\nname = \"A\"\nsource = \"remote\"\n";
+    let rewired = edited(Kind::Codex, tables, |document| document.rewire("a", &new));
+    assert!(rewired.contains("name = \"A\"\nsource = \"remote\"\n"), "{rewired}");
+    let servers = place(Kind::Codex).read(&rewired).unwrap().servers();
+    let Found::Stdio(found) = &servers[0].1 else { panic!("{servers:?}") };
+    assert_eq!(found.env_vars, ["A", "B", "C"], "{rewired}");
+    assert_eq!(edited(Kind::Codex, &rewired, |document| document.rewire("a", &new)), rewired);
     let odd = "[mcp_servers.a]\ncommand = \"npx\"\nenv_vars = [1]\n";
     let servers = place(Kind::Codex).read(odd).unwrap().servers();
     assert!(matches!(servers[0].1, Found::Unknown { .. }), "{servers:?}");
