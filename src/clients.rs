@@ -28,13 +28,13 @@ use crate::failure::{Code, Failure};
 pub use berth::{is_berth, is_called_berth, of_berth, server_of};
 pub use cli::Cli;
 pub use credentials::Moving;
-use credentials::{can_move, fit_name, move_out};
+use credentials::{can_move, fit_name, free, move_out, refusal};
 pub use draft::Draft;
 pub use handed::Handed;
 pub use import::{Check, Import, Reading, Taken, Trials, Which};
 pub use install::{install, uninstall};
 pub use machine::{Asked, Machine};
-pub use meaning::{carry_over, of_a_bridge, refuse_placeholders, understand};
+pub use meaning::{Stated, carry_over, of_a_bridge, refuse_placeholders, understand};
 pub use place::{Part, Place, Surroundings};
 pub use translate::{Translated, translate};
 

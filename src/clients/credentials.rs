@@ -2,7 +2,7 @@
 //! The server is started with the same words as before.
 
 use super::Entry;
-use super::variables::is_of_machine;
+use super::variables::{is_berths, is_of_machine};
 use crate::runner::{Parsed, Program};
 use crate::values::{SecretArgument, Template, credentials, secret_arguments, words};
 
@@ -85,7 +85,7 @@ pub(super) fn move_out(
     Ok(moved)
 }
 
-fn refusal(what: &str, next: &str) -> String {
+pub(super) fn refusal(what: &str, next: &str) -> String {
     format!("{what} looks like a credential, which berth's configuration must not hold; {next}")
 }
 
@@ -151,18 +151,15 @@ pub(super) fn fit_name(name: &str) -> String {
 }
 
 /// The name itself, or with a number behind it.
-fn free(name: &str, is_taken: impl Fn(&String) -> bool) -> String {
+pub(super) fn free(name: &str, is_taken: impl Fn(&String) -> bool) -> String {
     let numbered = (2..).map(|n| format!("{name}_{n}"));
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !is_taken(name)).unwrap_or_default()
 }
 
 /// Whether a variable of the server's can stand in the client's entry, where berth itself has it too.
 pub(super) fn can_move(name: &str) -> bool {
-    const OF_BERTH: [&str; 5] = ["BERTH_", "DOCKER_", "LD_", "RUST_", "XDG_"];
     // Others cannot be named in a template.
-    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !is_of_machine(name)
-        && !OF_BERTH.iter().any(|prefix| name.starts_with(prefix))
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !is_of_machine(name) && !is_berths(name)
 }
 
 #[cfg(test)]

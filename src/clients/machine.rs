@@ -1,7 +1,7 @@
 //! What of this machine a client's entry can mean: its folders, its variables, its programs.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::{Kind, Surroundings};
 use crate::values::Lookup;
@@ -39,6 +39,41 @@ impl Machine<'_> {
     /// The person's home folder.
     pub fn home(&self) -> Option<&Path> {
         self.around.home.as_deref()
+    }
+
+    /// Where a path leads: links followed, and no `..` in it. What is not there lies where its folder leads.
+    pub fn real(&self, path: &Path) -> PathBuf {
+        let mut plain = PathBuf::new();
+        for part in path.components() {
+            if part == Component::ParentDir {
+                // A link's folder is not the one above what it leads to.
+                plain = plain.canonicalize().unwrap_or(plain);
+                plain.pop();
+            } else {
+                plain.push(part);
+            }
+        }
+        for folder in plain.ancestors() {
+            if let (Ok(real), Ok(rest)) = (folder.canonicalize(), plain.strip_prefix(folder)) {
+                return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+            }
+        }
+        plain
+    }
+
+    /// The hidden folder of the home that a path lies in, or leads to.
+    pub fn hidden(&self, path: &Path) -> Option<String> {
+        let home = self.home()?;
+        let of = |path: &Path, home: &Path| {
+            let first = path.strip_prefix(home).ok()?.components().next()?;
+            first.as_os_str().to_str().filter(|first| first.starts_with('.')).map(str::to_owned)
+        };
+        of(path, home).filter(|folder| folder != "..").or_else(|| of(&self.real(path), &self.real(home)))
+    }
+
+    /// Whether a path holds the whole home folder.
+    pub fn holds_home(&self, path: &Path) -> bool {
+        self.home().is_some_and(|home| home.starts_with(path) || self.real(home).starts_with(self.real(path)))
     }
 
     /// Whether a path leads to a folder, links followed.

@@ -2,6 +2,7 @@
 //!
 //! Nothing is given to a server that its line or what is known of its package does not name, and each mount is said.
 
+mod bounds;
 mod browsers;
 mod files;
 mod fit;
@@ -13,9 +14,11 @@ mod placeholders;
 mod programs;
 mod project;
 mod services;
+mod stated;
 mod words;
 
 pub use services::of_a_bridge;
+pub use stated::Stated;
 
 use super::{Entry, Machine};
 use crate::runner::{Parsed, Program};
@@ -24,17 +27,22 @@ pub use placeholders::refuse_placeholders;
 pub use programs::understand;
 
 /// Adds what the entry takes for granted of its machine. `Err` says why it can't be taken over, and what to do.
-pub fn carry_over(parsed: &mut Parsed, entry: &Entry, machine: &Machine<'_>) -> Result<(), String> {
-    services::services(parsed, entry, machine)?;
+pub fn carry_over(
+    parsed: &mut Parsed,
+    entry: &Entry,
+    stated: &Stated,
+    machine: &Machine<'_>,
+) -> Result<(), String> {
+    services::services(parsed, stated, machine)?;
     // Its arguments, its variables and its folder are those of the image.
     if matches!(parsed.program, Program::Image { .. }) {
-        return Ok(());
+        return bounds::check(parsed, stated, machine);
     }
     let known = known::known(parsed);
-    let has_places = files::carry_over(parsed, entry, machine, known)?;
+    let has_places = files::carry_over(parsed, (entry, stated), machine, known)?;
     project::offer(parsed, entry, machine, known, has_places);
     memory::keep(parsed, machine, known);
     home::offer(parsed, machine, known);
     inherited::name(parsed, machine);
-    Ok(())
+    bounds::check(parsed, stated, machine)
 }

@@ -5,12 +5,12 @@ use toml_edit::Table;
 
 use super::variables::{is_obeyed, is_of_machine, is_path, literal};
 use super::{
-    Entry, Machine, Moving, can_move, carry_over, fit_name, move_out, of_a_bridge, refuse_placeholders,
-    understand,
+    Entry, Machine, Moving, Stated, can_move, carry_over, fit_name, free, move_out, of_a_bridge, refusal,
+    refuse_placeholders, understand,
 };
 use crate::config::is_for_installation;
 use crate::runner::{Parsed, Program, Runtime};
-use crate::values::{is_secret, looks_secret, secret_arguments};
+use crate::values::{credentials, is_secret, looks_secret, secret_arguments};
 
 /// A client's entry, as a server of the configuration.
 #[derive(Debug)]
@@ -38,26 +38,9 @@ pub fn translate(
     if let Some(why) = of_a_bridge(&parsed.program) {
         return Err(why);
     }
-    let mut moved = Vec::new();
-    for (name, template) in &mut parsed.env {
-        let value = template.replace("$$", "$");
-        // What the client's entry says of it already is what the server gets.
-        if template.contains("${") {
-            continue;
-        }
-        let secret = is_secret(name, &value);
-        // An installation has no client.
-        if can_move(name) && (secret || !is_for_installation(name)) {
-            *template = format!("${{{name}}}");
-            moved.push((name.clone(), value));
-        } else if secret {
-            let fit = fit_name(name);
-            *template = format!("${{{fit}}}");
-            moved.push((fit, value));
-        }
-        parsed.judged.insert(name.clone(), secret);
-    }
-    moved.retain(|(name, _)| entry.env.iter().all(|(known, _)| known != name));
+    leave_out(&mut parsed);
+    let stated = Stated::of(&parsed, entry, machine.lookup);
+    let mut moved = move_variables(&mut parsed, entry)?;
     let without = take_out(&mut parsed, entry)?;
     for name in entry.env.iter().map(|(name, _)| name).chain(&entry.env_vars) {
         if without.contains(name) {
@@ -73,16 +56,91 @@ pub fn translate(
                 "`{name}` is left out: `docker run` hands on only what its `-e` names; where the server needs it, write \
                  `env_vars = [\"{name}\"]`"
             ));
-        } else {
+        } else if entry.env.iter().any(|(known, _)| known == name) {
             parsed.set_env(name, format!("${{{name}}}"));
+        } else {
+            // Codex starts its server without those that it has not.
+            parsed.pass_env(name);
         }
     }
     for (name, value) in entry.env.iter().filter(|(_, value)| !value.contains("${")) {
-        parsed.judged.insert(name.clone(), is_secret(name, value));
+        // Where the line has another value, that has been judged.
+        let is_entrys = |(known, given): &(String, String)| known == name && is_variable(given, name);
+        if parsed.env.iter().any(is_entrys) {
+            parsed.judged.insert(name.clone(), is_secret(name, value));
+        }
     }
     moved.extend(move_out(&mut parsed, entry, moving)?);
-    carry_over(&mut parsed, entry, machine)?;
+    carry_over(&mut parsed, entry, &stated, machine)?;
     Ok(Translated { table: parsed.table(base), env: moved, without, notes: parsed.notes })
+}
+
+/// A line's own `PATH` and its like: a package and a script have their image's.
+fn leave_out(parsed: &mut Parsed) {
+    if matches!(parsed.program, Program::Image { .. }) {
+        return;
+    }
+    let all = std::mem::take(&mut parsed.env);
+    let (of_machine, env): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| is_of_machine(name));
+    parsed.env = env;
+    for (name, _) in of_machine {
+        parsed.notes.push(format!("`{name}` is left out: it describes this machine, not a container"));
+    }
+}
+
+/// Moves the values that the line gives to variables into the entry's `env`, where they can stand there; gives them by their
+/// names. What berth's configuration may not hold has to.
+fn move_variables(parsed: &mut Parsed, entry: &Entry) -> Result<Vec<(String, String)>, String> {
+    let mut moved: Vec<(String, String)> = Vec::new();
+    let others: Vec<String> = parsed.env.iter().map(|(name, _)| name.clone()).collect();
+    for (name, template) in &mut parsed.env {
+        let value = template.replace("$$", "$");
+        let is_plain = !template.contains("${");
+        let secret = if is_plain { is_secret(name, &value) } else { holds_secret(name, &value) };
+        // What the client's entry says of a variable already is what the server gets.
+        if !is_plain && !secret {
+            continue;
+        }
+        if !is_plain && !entry.args.iter().any(|word| word.ends_with(&value)) {
+            return Err(refusal(
+                &format!("the value of `{name}`"),
+                "write it into the entry's `env`, with the value of each variable in it",
+            ));
+        }
+        parsed.judged.insert(name.clone(), secret);
+        // An installation has no client.
+        let movable = can_move(name) && (secret || !is_for_installation(name));
+        if !movable && !secret {
+            continue;
+        }
+        let fit = if movable { name.clone() } else { fit_name(name) };
+        if entry.env.iter().any(|(known, given)| *known == fit && *given == value) {
+            *template = format!("${{{fit}}}");
+            continue;
+        }
+        // The line's own value counts before the entry's.
+        let is_taken = |free: &String| {
+            entry.env.iter().chain(&moved).any(|(known, _)| known == free)
+                || entry.env_vars.contains(free)
+                || (free != name && others.contains(free))
+        };
+        let free = free(&fit, is_taken);
+        *template = format!("${{{free}}}");
+        moved.push((free, value));
+    }
+    Ok(moved)
+}
+
+/// Whether a text with variables in it holds a credential beside them, or for the case that one is not set.
+fn holds_secret(name: &str, text: &str) -> bool {
+    let defaults = text.split("${").skip(1).filter_map(|rest| rest.split_once('}')?.0.split_once(":-"));
+    let mut defaults = defaults.map(|(_, default)| default).filter(|default| !default.is_empty());
+    !credentials(text).is_empty() || defaults.any(|default| is_secret(name, default))
+}
+
+/// Whether a template is that variable, and nothing beside it.
+fn is_variable(template: &str, name: &str) -> bool {
+    template.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) == Some(name)
 }
 
 /// What the entry sets and berth itself would obey: it leaves the entry, and the server gets what it can use of it.
@@ -95,7 +153,7 @@ fn take_out(parsed: &mut Parsed, entry: &Entry) -> Result<Vec<String>, String> {
         without.push(name.clone());
         // `docker run -e NAME` hands on this very value.
         let handed_on = parsed.env_vars.contains(name)
-            || parsed.env.iter().any(|(known, given)| known == name && *given == format!("${{{name}}}"));
+            || parsed.env.iter().any(|(known, given)| known == name && is_variable(given, name));
         let is_servers =
             handed_on || (!parsed.has_env(name) && name.starts_with("DOCKER_") && !is_path(value));
         if is_servers && (looks_secret(name) || !secret_arguments(std::slice::from_ref(value)).is_empty()) {

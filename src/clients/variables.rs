@@ -30,6 +30,11 @@ pub(super) fn is_path(value: &str) -> bool {
     value.starts_with(['/', '~', '.']) || value.starts_with("unix:") || value.contains(":/home/")
 }
 
+/// Whether a name is better none of a variable that is put into an entry, where berth itself has it, too.
+pub(super) fn is_berths(name: &str) -> bool {
+    is_obeyed(name) || ["DOCKER_", "RUST_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// A value as a template that gives just that.
 pub(super) fn literal(value: &str) -> String {
     value.replace('$', "$$")

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use super::fit;
 use super::known::{Known, Memory};
 use super::project;
+use super::stated::Stated;
 use super::words::{Begin, is_path_name, named, pieces};
 use crate::clients::{Entry, Machine};
 use crate::runner::{Parsed, Program, template};
 use crate::values::looks_secret;
 use wish::{Wish, above, quoted};
+
+/// Whose a path is that stands under no name.
+const ARGUMENTS: &str = "its arguments";
 
 struct Files<'a> {
     machine: &'a Machine<'a>,
@@ -33,7 +37,7 @@ struct Files<'a> {
 /// Whether there are any that the entry names.
 pub(super) fn carry_over(
     parsed: &mut Parsed,
-    entry: &Entry,
+    (entry, stated): (&Entry, &Stated),
     machine: &Machine<'_>,
     known: &Known,
 ) -> Result<bool, String> {
@@ -76,8 +80,8 @@ pub(super) fn carry_over(
         }
         flag = (plain.starts_with('-') && named(&plain).is_none()).then_some(plain);
     }
-    for (name, value) in &entry.env {
-        if parsed.env.iter().all(|(known, _)| known != name) {
+    for (name, value) in &stated.variables {
+        if !parsed.has_env(name) {
             continue;
         }
         if let Some(new) = files.word(value, Some(name))? {
@@ -106,12 +110,9 @@ impl Files<'_> {
         // From behind, so that what stands before keeps its place.
         for piece in found.into_iter().rev() {
             let text = &word[piece.at.clone()];
-            if let Some(text) = self.place(
-                text,
-                &piece.begin,
-                name.unwrap_or("its arguments"),
-                name.is_some_and(is_path_name),
-            )? {
+            if let Some(text) =
+                self.place(text, &piece.begin, name.unwrap_or(ARGUMENTS), name.is_some_and(is_path_name))?
+            {
                 new.replace_range(piece.at, &text);
             }
         }
@@ -213,12 +214,9 @@ impl Files<'_> {
         let path: PathBuf = path.components().collect();
         let source = if source.len() > 1 { source.trim_end_matches('/').to_owned() } else { source };
         let there = machine.has(&path);
-        if fit::is_containers_own(&path) {
-            if there && ["/etc", "/usr", "/opt/berth"].iter().any(|own| path.starts_with(own)) {
-                self.notes.push(format!(
-                    "`{text}` is the container's own, not this machine's; what the server needs of it goes into a folder of yours"
-                ));
-            }
+        let is_all = path == Path::new("/") && (whose == ARGUMENTS || fit::is_folder_name(whose));
+        if fit::is_containers_own(&path) && !is_all {
+            self.notes.extend(wish::containers_own(text, &path, is_path, machine));
             return Ok(());
         }
         if !fit::is_plain(&path) {
@@ -228,7 +226,7 @@ impl Files<'_> {
             }
             return Ok(());
         }
-        if there && home.is_some_and(|home| home.starts_with(&path)) {
+        if there && machine.holds_home(&path) {
             return Err(format!(
                 "{} names `{text}`, which holds your whole home folder, and berth gives that to no server; name the folders \
                  that it is for",
@@ -236,7 +234,7 @@ impl Files<'_> {
             ));
         }
         if machine.asked.foreign
-            && let Some(folder) = fit::hidden(&path, home)
+            && let Some(folder) = machine.hidden(&path)
         {
             self.notes.push(format!(
                 "`{text}` is not mounted: `~/{folder}` is yours alone, and this entry comes from a project's file; write \

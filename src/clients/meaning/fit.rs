@@ -78,10 +78,56 @@ const POWERFUL: [&str; 13] = [
     ".zsh",
 ];
 
+/// Folders below those, and others, that hold programs, or say which are started and when.
+const PROGRAMS: [&str; 17] = [
+    ".cargo/bin",
+    ".config/autostart",
+    ".config/berth",
+    ".config/environment.d",
+    ".config/fish",
+    ".config/git",
+    ".config/nvim",
+    ".config/systemd",
+    ".local/bin",
+    ".local/lib",
+    ".local/share/applications",
+    ".local/share/berth",
+    ".local/share/systemd",
+    ".local/share/uv",
+    ".npm-global",
+    "bin",
+    "go/bin",
+];
+
 /// Whether it means what the container has there, whatever this machine has.
 pub(super) fn is_containers_own(path: &Path) -> bool {
     [Path::new("/"), Path::new("/tmp"), Path::new("/var/tmp")].contains(&path)
         || CONTAINERS_OWN.iter().any(|own| path.starts_with(own))
+}
+
+/// Whether each container has the very same: a device without anything behind it.
+pub(super) fn is_every_containers(path: &Path) -> bool {
+    const PLAIN: [&str; 8] = ["fd", "full", "null", "random", "stderr", "stdout", "urandom", "zero"];
+    PLAIN.iter().any(|name| path.strip_prefix("/dev").is_ok_and(|rest| rest.starts_with(name)))
+}
+
+/// Whether what is called `name` is a folder, by that name.
+pub(super) fn is_folder_name(name: &str) -> bool {
+    const FOLDERS: [&str; 12] = [
+        "dir",
+        "directories",
+        "directory",
+        "dirs",
+        "folder",
+        "folders",
+        "home",
+        "repo",
+        "repository",
+        "root",
+        "vault",
+        "workspace",
+    ];
+    parts(name).last().is_some_and(|last| FOLDERS.contains(&last.as_str()))
 }
 
 /// Whether it is made of nothing but names, so that it is the same place in a container.
@@ -91,12 +137,6 @@ pub(super) fn is_plain(path: &Path) -> bool {
         && path.components().all(|part| matches!(part, Normal(_) | RootDir))
 }
 
-/// The hidden folder of the home that a path lies in.
-pub(super) fn hidden<'a>(path: &'a Path, home: Option<&Path>) -> Option<&'a str> {
-    let first = path.strip_prefix(home?).ok()?.components().next()?.as_os_str().to_str()?;
-    first.starts_with('.').then_some(first)
-}
-
 /// Whether who writes to this folder has a hand in what runs on this machine.
 pub(super) fn is_powerful(folder: &Path, home: Option<&Path>) -> bool {
     let Some(home) = home else { return false };
@@ -104,7 +144,9 @@ pub(super) fn is_powerful(folder: &Path, home: Option<&Path>) -> bool {
         let settings = home.join(name);
         settings == folder || (folder.starts_with(&settings) && ![".config", ".local"].contains(&name))
     };
-    home.starts_with(folder) || POWERFUL.iter().any(|name| is_settings(name))
+    home.starts_with(folder)
+        || PROGRAMS.iter().any(|name| folder.starts_with(home.join(name)))
+        || POWERFUL.iter().any(|name| is_settings(name))
 }
 
 /// Whether what is called `name` is written, by that name.
@@ -174,12 +216,16 @@ mod tests {
             ("/home/me/.config/app", false),
             ("/home/me/.local/share/x", false),
             ("/home/me/notes", false),
+            ("/home/me/bin", true),
+            ("/home/me/.local/bin", true),
+            ("/home/me/.local/bin/x", true),
+            ("/home/me/.config/systemd/user", true),
+            ("/home/me/.config/autostart", true),
+            ("/home/me/.config/fish/conf.d", true),
             ("/srv", false),
         ] {
             assert_eq!(is_powerful(Path::new(folder), home), powerful, "{folder}");
         }
-        assert_eq!(hidden(Path::new("/home/me/.aws/config"), home), Some(".aws"));
-        assert_eq!(hidden(Path::new("/home/me/a/.aws"), home), None);
         for path in ["/", "/tmp", "/usr/bin/git", "/dev/null", "/etc/ssl/certs/x.pem"] {
             assert!(is_containers_own(Path::new(path)), "{path}");
         }

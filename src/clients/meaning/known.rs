@@ -1,7 +1,7 @@
 //! What is known of packages: where they keep what they remember, whether they work on a project, which log-ins and
 //! variables they live on. From their own code and manuals; a package that is not here gets what its line says.
 
-use crate::runner::{Package, Parsed, Program};
+use crate::runner::{Package, Parsed, Program, Runner};
 
 /// Where a package keeps what it remembers, if nobody says another place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +205,8 @@ fn name(package: &Package) -> &str {
 /// The package that runs, if one does.
 fn package(parsed: &Parsed) -> Option<&Package> {
     match &parsed.program {
-        Program::Package(package) => Some(package),
+        // A project's folder is called as its person likes.
+        Program::Package(package) => Some(package).filter(|package| package.runner != Runner::Uv),
         Program::Image { .. } | Program::Script { .. } => None,
     }
 }

@@ -8,8 +8,11 @@ use crate::runner::{Parsed, Program};
 /// Where the volume is in the container.
 const FOLDER: &str = "/data";
 
-/// The home of a package's container.
-pub(super) const HOME: &str = "/tmp";
+/// Where the home of a package's container is: its image's, or the one that keeps a log-in.
+pub(super) fn home_of(parsed: &Parsed) -> String {
+    let own = parsed.env.iter().find(|(name, value)| name == "HOME" && value.starts_with('/'));
+    own.map_or_else(|| "/tmp".to_owned(), |(_, value)| value.clone())
+}
 
 /// Gives the package a volume, unless the entry says where it keeps what it remembers.
 pub(super) fn keep(parsed: &mut Parsed, machine: &Machine<'_>, known: &Known) {
@@ -45,15 +48,16 @@ pub(super) fn keep(parsed: &mut Parsed, machine: &Machine<'_>, known: &Known) {
             (line, format!("`{flag}`"))
         }
         Memory::Home(folder) => {
+            let at = home_of(parsed);
             let own = machine.home().map(|home| home.join(folder));
             if own.is_some_and(|own| machine.is_folder(&own)) && !machine.asked.foreign {
-                parsed.mounts.push(format!("~/{folder}:{HOME}/{folder}:rw"));
+                parsed.mounts.push(format!("~/{folder}:{at}/{folder}:rw"));
                 parsed.notes.push(format!(
                     "`~/{folder}`, where it keeps what it remembers, is mounted `:rw` at the server's HOME"
                 ));
                 return;
             }
-            (volume(&format!("{HOME}/{folder}")), "its home".to_owned())
+            (volume(&format!("{at}/{folder}")), "its home".to_owned())
         }
     };
     let name = line.split(':').next().unwrap_or_default().to_owned();

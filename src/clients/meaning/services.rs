@@ -6,14 +6,17 @@
 mod address;
 mod bridge;
 mod known;
+mod lan;
 mod said;
 
 pub use bridge::refusal as of_a_bridge;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::clients::{Entry, Machine};
-use crate::runner::{Parsed, Program};
+use super::stated::Stated;
+use super::words::pieces;
+use crate::clients::Machine;
+use crate::runner::{Parsed, Program, Runner};
 use address::{Mention, mentions};
 use known::{app, default_of_product, is_own_listener, is_web, redirects};
 use said::{Said, said};
@@ -34,17 +37,27 @@ struct Seen {
     portless: BTreeSet<String>,
     /// What may be a port of this machine.
     doubtful: BTreeSet<String>,
+    /// What names a machine of the local network, and whether by a name that no container finds.
+    local: BTreeMap<String, bool>,
     /// Some address stands there, of whatever machine.
     has_address: bool,
 }
 
 /// Adds the lines for services and log-ins. `Err` says why the entry can't be taken over, and what to do.
-pub(super) fn services(parsed: &mut Parsed, entry: &Entry, machine: &Machine<'_>) -> Result<(), String> {
-    let said = said(parsed, entry, machine.lookup);
+pub(super) fn services(parsed: &mut Parsed, stated: &Stated, machine: &Machine<'_>) -> Result<(), String> {
+    let said = said(stated, machine.lookup);
     let mut seen = look(&said, parsed);
     let words = package_words(&parsed.program);
-    if let Some((app, port)) = app(&words).filter(|_| !seen.has_address) {
-        seen.service(port.to_string(), format!("{app} waits there for its server"));
+    // Who names a folder may have no need of the program; and a project's file may name any package.
+    let is_certain = !machine.asked.foreign && stated.args.iter().all(|word| pieces(word, None).is_empty());
+    match app(&words).filter(|_| !seen.has_address) {
+        Some((app, port)) if is_certain => {
+            seen.service(port.to_string(), format!("{app} waits there for its server"));
+        }
+        Some((app, port)) => parsed.notes.push(format!(
+            "where it speaks with {app} on this machine, write `host_services = [\"{port}\"]` into its [servers.NAME]"
+        )),
+        None => {}
     }
     let access = std::mem::take(&mut parsed.host_access);
     let is_without = seen.services.is_empty() && seen.published.is_empty();
@@ -102,6 +115,9 @@ fn look(said: &[Said], parsed: &Parsed) -> Seen {
         seen.has_address |= !found.is_empty() || one.value.contains("://") || one.names_a_host();
         for mention in found {
             take(&mut seen, said, one, &mention, &words);
+        }
+        if let Some(unfound) = lan::names(&one.value, one.names_a_host(), &parsed.host_access.names) {
+            *seen.local.entry(one.place()).or_default() |= unfound;
         }
         if let Some(port) = one.callback_port() {
             seen.publish(port, one.place());
@@ -175,6 +191,19 @@ fn write(parsed: &mut Parsed, seen: &Seen) {
             "{place} names this machine, and no port is known: write `host_services = [\"PORT\"]` for it"
         ));
     }
+    let network =
+        parsed.settings.iter().find(|(key, _)| *key == "network").and_then(|(_, value)| value.as_str());
+    for (place, unfound) in seen.local.iter().filter(|_| network != Some("none")) {
+        let address = if *unfound {
+            ", and write its address instead of the name: no container finds a name that ends in `.local`"
+        } else {
+            ""
+        };
+        parsed.notes.push(format!(
+            "{place} names a machine of the local network, which is closed to servers; write `network = \"lan\"` into its \
+             [servers.NAME]{address}"
+        ));
+    }
     if seen.services.is_empty() {
         for place in &seen.doubtful {
             parsed.notes.push(format!(
@@ -205,7 +234,10 @@ fn keep_login(parsed: &mut Parsed) {
 /// What a server's package, image or file is called, in words.
 fn package_words(program: &Program) -> Vec<String> {
     let names: Vec<&String> = match program {
-        Program::Package(package) => package.packages.iter().collect(),
+        // The first of `uv`'s is a folder.
+        Program::Package(package) => {
+            package.packages.iter().skip(usize::from(package.runner == Runner::Uv)).collect()
+        }
         Program::Image { image, .. } => vec![image],
         Program::Script { .. } => Vec::new(),
     };

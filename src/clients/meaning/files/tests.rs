@@ -1,3 +1,5 @@
+mod lines;
+
 use std::fs;
 
 use crate::clients::{Asked, Entry, Kind, Machine, Moving, Surroundings, translate};
@@ -129,7 +131,7 @@ fn what_a_line_names_is_mounted_at_its_own_place() {
         ("node @/server/build/index.js --data @/server", &[], &["@/server:@/server:rw"]),
         ("node @/server/build/index.js @/notes", &[], &["@/server:@/server", "@/notes:@/notes"]),
         // What is no path of this machine.
-        ("npx p /usr/bin/env /tmp /dev/null /mcp https://h/a / -x", &[("A", "/api/v1")], &[]),
+        ("npx p /usr/bin/env /tmp /dev/null /mcp https://h/a -x", &[("A", "/api/v1")], &[]),
         // An image's paths are its own.
         ("docker run -i --rm -v @/notes:/n:ro i @/notes", &[("A", "@/notes")], &["@/notes:/n"]),
     ] {
@@ -340,7 +342,7 @@ fn what_a_package_finds_in_the_shell_is_named_and_never_its_value() {
     assert!(!notes.contains("hunter"), "{notes}");
     let (_, notes) = Person::new().takes_over(line, &[]).unwrap();
     assert!(notes.contains("may live on variables of your shell (`MYSQL_HOST`"), "{notes}");
-    assert_eq!(Person::new().takes_over(line, &[("MYSQL_HOST", "h")]).unwrap().1, "");
+    assert_eq!(Person::new().takes_over(line, &[("MYSQL_HOST", "h.example")]).unwrap().1, "");
     let codex = Person::new().set("MYSQL_HOST", "h").with(|asked| asked.client = Kind::Codex);
     let (_, notes) = codex.takes_over(line, &[]).unwrap();
     assert!(!notes.contains("MYSQL_"), "its client has never passed any: {notes}");

@@ -1,6 +1,9 @@
-//! A mount that an entry asks for, before it is known whether another holds it.
+//! A mount that an entry asks for, before it is known whether another holds it; and what is said of paths that have none.
 
 use std::path::{Path, PathBuf};
+
+use super::super::fit;
+use crate::clients::Machine;
 
 /// What is to be mounted at its own place.
 #[derive(Debug)]
@@ -24,4 +27,25 @@ pub(super) fn above(path: &Path, source: &str) -> Option<(PathBuf, String)> {
 /// `--flag`, or the arguments.
 pub(super) fn quoted(whose: &str) -> String {
     if whose.contains(' ') { whose.to_owned() } else { format!("`{whose}`") }
+}
+
+/// What is said of a place where a container has something of its own.
+pub(super) fn containers_own(
+    text: &str,
+    path: &Path,
+    is_path: bool,
+    machine: &Machine<'_>,
+) -> Option<String> {
+    if ["/tmp", "/var/tmp"].iter().any(|own| path == Path::new(own)) {
+        return Some(format!(
+            "`{text}` is the container's own: it begins empty, and ends with the session; for files that stay, name a folder of \
+             yours"
+        ));
+    }
+    let is_said = machine.has(path) && !fit::is_every_containers(path) && (is_path || path != Path::new("/"));
+    is_said.then(|| {
+        format!(
+            "`{text}` is the container's own, not this machine's; what the server needs of it goes into a folder of yours"
+        )
+    })
 }

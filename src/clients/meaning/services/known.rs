@@ -107,10 +107,8 @@ pub(super) fn default_of_scheme(scheme: &str) -> Option<u16> {
 /// Whether it is an address that a browser is sent back to.
 pub(super) fn redirects(name: &str, path: &str) -> bool {
     let (name, path) = (name.to_ascii_uppercase(), path.to_ascii_lowercase());
-    ["REDIRECT", "CALLBACK"].iter().any(|word| name.contains(word))
-        || ["/callback", "/redirect", "callback/", "/oauth2callback", "/oauth/"]
-            .iter()
-            .any(|word| path.contains(word))
+    let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    ["REDIRECT", "CALLBACK"].iter().any(|word| name.contains(word)) || path.ends_with("callback")
 }
 
 /// Whether a `HOST` with this in front is of what the server itself listens at.

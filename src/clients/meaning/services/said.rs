@@ -1,7 +1,6 @@
 //! All that an entry says, each with the name it stands under: variables, flags with their values, words.
 
-use crate::clients::Entry;
-use crate::runner::{Parsed, Program};
+use super::super::stated::{Stated, whole_variable};
 use crate::values::Lookup;
 
 /// Endings of names of hosts, and of their ports.
@@ -101,67 +100,34 @@ fn stem(name: &str, endings: &[&str]) -> Option<String> {
     })
 }
 
-/// All that the server will be told, and what the client's file has in its place.
-pub(super) fn said(parsed: &Parsed, entry: &Entry, lookup: Lookup<'_>) -> Vec<Said> {
-    let of_entry = |name: &str| {
-        let set = entry.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let assigned = || entry.args.iter().find_map(|word| assigned(word, name));
-        set.or_else(assigned).or_else(|| lookup(name))
-    };
-    let mut said: Vec<Said> = parsed
-        .env
+/// All that the server will be told.
+pub(super) fn said(stated: &Stated, lookup: Lookup<'_>) -> Vec<Said> {
+    let mut said: Vec<Said> = stated
+        .variables
         .iter()
-        .filter_map(|(name, template)| {
-            let variable = template.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-            let value = match variable {
-                Some(variable) if !variable.contains([':', '$', '{']) => of_entry(variable)?,
-                _ => template.replace("$$", "$"),
+        .filter_map(|(name, value)| {
+            let value = match whole_variable(value) {
+                Some(variable) => lookup(variable)?,
+                None => value.clone(),
             };
             Some(Said::variable(name, value))
         })
         .collect();
-    let handed_on = parsed.env_vars.iter().filter_map(|name| Some(Said::variable(name, of_entry(name)?)));
-    said.extend(handed_on);
-    let unknown = entry.env.iter().filter(|(name, _)| !parsed.has_env(name));
-    said.extend(unknown.map(|(name, value)| Said::variable(name, value.clone())));
-    let args = arguments(&parsed.program);
-    let mut words = args.iter().peekable();
+    let mut words = stated.args.iter().peekable();
     while let Some(word) = words.next() {
-        let word = word.replace("$$", "$");
         match word.split_once('=') {
             Some((flag, value)) if flag.starts_with('-') && !flag.contains("://") => {
                 said.push(Said::flag(flag, value));
             }
             _ if word.starts_with('-') => {
                 let value = words.peek().filter(|next| !next.starts_with('-'));
-                said.extend(value.map(|value| Said::flag(&word, &value.replace("$$", "$"))));
+                said.extend(value.map(|value| Said::flag(word, value)));
                 if value.is_some() {
                     words.next();
                 }
             }
-            _ => said.push(Said::word(&word)),
+            _ => said.push(Said::word(word)),
         }
     }
-    // What has become a variable on the way is still an address in the client's file.
-    let moved = entry.args.iter().filter(|word| word.contains("://") && !args.contains(word));
-    let moved = moved
-        .filter(|word| !said.iter().any(|known| word.ends_with(&known.value)))
-        .map(|word| Said::word(word));
-    let moved: Vec<Said> = moved.collect();
-    said.extend(moved);
     said
-}
-
-/// `NAME=VALUE`, as docker's `-e` has it, in a word of its own or behind the flag.
-fn assigned(word: &str, name: &str) -> Option<String> {
-    let word = word.strip_prefix("--env=").or(word.strip_prefix("-e")).unwrap_or(word);
-    Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned())
-}
-
-fn arguments(program: &Program) -> Vec<String> {
-    match program {
-        Program::Package(package) => package.args.clone(),
-        Program::Image { command, args, .. } => command.iter().chain(args).flatten().cloned().collect(),
-        Program::Script { args, .. } => args.clone(),
-    }
 }

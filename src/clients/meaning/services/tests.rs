@@ -1,7 +1,7 @@
 //! What entries as people have them come to.
 
 use super::*;
-use crate::clients::{Asked, Surroundings};
+use crate::clients::{Asked, Entry, Surroundings};
 
 /// What comes of an entry: its services, its published ports, its volumes, and what is said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,7 @@ fn meant_among(line: &str, env: &[(&str, &str)], lookup: crate::values::Lookup<'
     let env: Vec<(String, String)> =
         env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let entry = Entry { command: argv[0].clone(), args: argv[1..].to_vec(), env, ..Entry::default() };
+    let stated = Stated::of(&parsed, &entry, lookup);
     for (name, _) in &entry.env {
         parsed.set_env(name, format!("${{{name}}}"));
     }
@@ -33,7 +34,7 @@ fn meant_among(line: &str, env: &[(&str, &str)], lookup: crate::values::Lookup<'
     }
     parsed.notes.clear();
     let around = Surroundings::new("/work".into(), lookup);
-    services(&mut parsed, &entry, &Machine { around: &around, lookup, asked: Asked::default() })?;
+    services(&mut parsed, &stated, &Machine { around: &around, lookup, asked: Asked::default() })?;
     let list = |key: &str| -> Vec<String> {
         let found = parsed.settings.iter().find(|(known, _)| *known == key);
         let list = found.and_then(|(_, list)| list.as_array());
@@ -222,4 +223,72 @@ fn programs_of_the_screen_are_known_and_databases_only_hinted_at() {
     );
     let found = meant("docker run -i -e SONARQUBE_IDE_PORT a/b", &[("SONARQUBE_IDE_PORT", "64120")]).unwrap();
     assert!(found.notes[0].contains("`SONARQUBE_IDE_PORT` (64120)"), "{found:?}");
+}
+
+#[test]
+fn a_machine_of_the_local_network_is_told_with_the_line_that_opens_it() {
+    let said = |line: &str, env: &[(&str, &str)]| meant(line, env).unwrap().notes.join("\n");
+    for (line, env, place) in [
+        ("npx x", &[("HA_URL", "http://homeassistant.local:8123")][..], "`HA_URL`"),
+        ("npx x", &[("NAS_HOST", "nas")], "`NAS_HOST`"),
+        ("npx x", &[("NAS_URL", "http://nas:5000/x")], "`NAS_URL`"),
+        ("npx x", &[("DSN", "postgres://u:hunter2@192.168.1.20:5432/x")], "`DSN`"),
+        ("npx x", &[("DSN", "u:hunter2@tcp(10.0.0.5:3306)/x")], "`DSN`"),
+        ("npx x --url=https://printer.lan/x", &[], "`--url`"),
+        ("npx x http://box.home.arpa", &[], "an argument"),
+        ("docker run -i -e U=http://172.20.0.3 a/b", &[], "`U`"),
+        ("npx x --host 192.168.1.7 --port 1", &[], "`--host`"),
+        ("npx x", &[("U", "http://[fd00::1]:80/")], "`U`"),
+    ] {
+        let said = said(line, env);
+        assert!(
+            said.contains(&format!("{place} names a machine of the local network")),
+            "{line} {env:?}: {said}"
+        );
+        assert!(said.contains("`network = \"lan\"`") && !said.contains("hunter2"), "{said}");
+        assert_eq!(said.contains("write its address"), said.contains("HA_URL"), "{said}");
+    }
+    for (line, env) in [
+        ("npx x", &[("U", "https://api.example.org/192.168.1.1")][..]),
+        ("npx x", &[("U", "https://172.32.0.1/x"), ("V", "http://192.167.0.1"), ("W", "http://11.0.0.1")]),
+        ("npx x --version 10.0.0.1.2 --allow 10.0.0.0/8", &[]),
+        ("npx x", &[("NO_PROXY", "10.0.0.5,nas.lan")]),
+        ("npx x", &[("U", "memory://notes"), ("V", "${NAS}"), ("W", "http://${NAS}:80")]),
+        ("npx x --name nas.local", &[]),
+        ("docker run -i --network none -e U=http://10.0.0.1 a/b", &[]),
+    ] {
+        assert!(!said(line, env).contains("local network"), "{line} {env:?}: {}", said(line, env));
+    }
+}
+
+#[test]
+fn an_interface_of_a_service_is_no_way_back_of_a_browser() {
+    let found = meant("npx x", &[("TOKEN_URL", "http://localhost:9000/oauth/token")]).unwrap();
+    assert_eq!((found.services, found.published), (vec!["9000".to_owned()], vec![]));
+    let found = meant("npx x", &[("U", "http://localhost:9000/callbacks/list")]).unwrap();
+    assert!(found.published.is_empty());
+    for (name, url) in [
+        ("U", "http://localhost:9000/oauth/callback"),
+        ("U", "http://localhost:9000/oauth2callback?x=1"),
+        ("REDIRECT_URI", "http://localhost:9000/"),
+    ] {
+        assert_eq!(meant("npx x", &[(name, url)]).unwrap().published, ["9000"], "{url}");
+    }
+}
+
+#[test]
+fn a_packages_name_alone_opens_no_port_where_its_arguments_say_another_way() {
+    assert_eq!(services_of("npx -y mcp-obsidian /home/alex/vault", &[]), [""; 0]);
+    assert_eq!(services_of("npx -y obsidian-mcp --vault ./notes", &[]), [""; 0]);
+    assert_eq!(services_of("uvx mcp-obsidian", &[("OBSIDIAN_API_KEY", "x")]), ["27124"]);
+}
+
+#[test]
+fn a_variable_in_a_line_of_a_shell_is_looked_at_by_its_name() {
+    let found = meant("bash -c 'export X_REDIRECT_URI=http://localhost:8912/cb && npx x'", &[]).unwrap();
+    assert_eq!((found.services, found.published), (vec![], vec!["8912".to_owned()]));
+    let found = meant("env MYSQL_HOST=localhost MYSQL_PORT=3399 npx x", &[("EMPTY", "")]).unwrap();
+    assert_eq!(found.services, ["3399"]);
+    // An empty value hides no address.
+    assert_eq!(services_of("npx x http://localhost:4444/x", &[("EMPTY", "")]), ["4444"]);
 }
