@@ -18,6 +18,8 @@ pub enum Cause {
     Lock,
     Conflict,
     Login,
+    Browser,
+    Interpreter,
     Network,
     Other,
 }
@@ -26,7 +28,7 @@ pub enum Cause {
 const WARNINGS: [&str; 4] = ["npm warn", "npm notice", "warning:", "warn:"];
 
 /// By what each is known, in lower case; the first that is found holds.
-const SAYINGS: [(Cause, &[&str]); 15] = [
+const SAYINGS: [(Cause, &[&str]); 17] = [
     (Cause::Space, &["enospc", "no space left on device"]),
     (Cause::Memory, &["heap out of memory", "cannot allocate memory", "memoryerror"]),
     (
@@ -144,6 +146,18 @@ const SAYINGS: [(Cause, &[&str]); 15] = [
     (Cause::Conflict, &["eresolve", "no solution found when resolving", "conflicting dependencies"]),
     (Cause::Login, &["e401", "e403", "eneedauth", "401 unauthorized", "403 forbidden"]),
     (
+        Cause::Browser,
+        &[
+            "playwright.dev",
+            "playwright.azureedge.net",
+            "playwright.download",
+            "failed to download chrom",
+            "failed to set up chrome",
+            "chrome-for-testing",
+        ],
+    ),
+    (Cause::Interpreter, &["python-build-standalone"]),
+    (
         Cause::Network,
         &[
             "enotfound",
@@ -180,7 +194,7 @@ impl Cause {
     pub(super) fn of(log: &str) -> Self {
         let lines: Vec<String> = telling(log).map(str::to_ascii_lowercase).collect();
         let is_there = |saying: &&str| lines.iter().any(|line| line.contains(saying));
-        let told = SAYINGS.iter().find(|(_, sayings)| sayings.iter().any(|saying| is_there(&saying)));
+        let told = SAYINGS.iter().find(|(_, sayings)| sayings.iter().any(&is_there));
         told.map_or(Self::Other, |(cause, _)| *cause)
     }
 
@@ -202,7 +216,7 @@ impl Cause {
 
     pub(super) fn code(self) -> Code {
         match self {
-            Self::Network | Self::Other => Code::Unavailable,
+            Self::Browser | Self::Interpreter | Self::Network | Self::Other => Code::Unavailable,
             _ => Code::Configuration,
         }
     }
@@ -241,6 +255,14 @@ impl Cause {
             }
             Self::Login => {
                 "the registry wants a login: write one into `npm_registry` or `python_index` in [bake]"
+            }
+            Self::Browser => {
+                "leave its browser out with `PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD = \"1\"` or `PUPPETEER_SKIP_DOWNLOAD = \"1\"` in the \
+                 server's `env`, and name an image that has one as its `base`"
+            }
+            Self::Interpreter => {
+                "uv cannot download that Python: leave `--python` out, name an image that has it as the server's `base`, or set \
+                 `proxy` or `ca` in [bake]"
             }
             Self::Network => {
                 "check that the registry can be reached, or set `npm_registry`, `python_index`, `proxy` or `ca` in [bake]; \
@@ -289,6 +311,15 @@ mod tests {
             ("npm error code SELF_SIGNED_CERT_IN_CHAIN", Cause::Certificate),
             ("error: invalid peer certificate: UnknownIssuer", Cause::Certificate),
             ("npm error network getaddrinfo EAI_AGAIN registry", Cause::Network),
+            ("npm error Error: getaddrinfo ENOTFOUND cdn.playwright.dev", Cause::Browser),
+            (
+                "ERROR: Failed to set up chrome v131.0! Set \"PUPPETEER_SKIP_DOWNLOAD\" env variable",
+                Cause::Browser,
+            ),
+            (
+                "cause: Failed to download `https://h/python-build-standalone/cpython.tar.gz`: dns error",
+                Cause::Interpreter,
+            ),
             ("error sending request for url: dns error: failed to lookup address", Cause::Network),
             ("npm error code ENOSPC", Cause::Space),
             (

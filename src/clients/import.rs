@@ -163,6 +163,19 @@ struct Takeover<'a> {
     taken: Vec<Taken>,
 }
 
+/// Why an entry stays as it is, and what there is to say of a server that was tried in vain: often the cause is among it.
+#[derive(Debug)]
+struct Stays {
+    why: String,
+    notes: Vec<String>,
+}
+
+impl<T: Into<String>> From<T> for Stays {
+    fn from(why: T) -> Self {
+        Self { why: why.into(), notes: Vec::new() }
+    }
+}
+
 impl Takeover<'_> {
     /// Takes over what there is in one of a client's files.
     fn place(&mut self, place: &Place, mut draft: Draft) -> Result<Draft, Failure> {
@@ -193,8 +206,12 @@ impl Takeover<'_> {
             let which = (title.clone(), name.clone());
             let (server, translated) = match self.server(&which, &entry) {
                 Ok(taken) => taken,
-                Err(why) => {
+                Err(Stays { why, notes }) => {
                     self.refuse(&title, &name, &why);
+                    if !notes.is_empty() {
+                        self.said.push("  what would be so in its container:".to_owned());
+                    }
+                    self.said.extend(notes.iter().map(|note| format!("    {note}")));
                     continue;
                 }
             };
@@ -266,7 +283,7 @@ impl Takeover<'_> {
     }
 
     /// Adds one server to berth's configuration, or finds that it is there.
-    fn server(&mut self, which: &Which, entry: &Entry) -> Result<(Server, Translated), String> {
+    fn server(&mut self, which: &Which, entry: &Entry) -> Result<(Server, Translated), Stays> {
         let Reading { config, home, path, .. } = self.reading;
         let command = self.moving_command(&which.1);
         let moving = if self.reading.wanted.move_secrets {
@@ -297,7 +314,7 @@ impl Takeover<'_> {
             _ => self.needed.add(&config, &server, self.machine.lookup),
         };
         if let Some(Err(why)) = tried {
-            return Err(why.clone());
+            return Err(Stays { why: why.clone(), notes: translated.notes });
         }
         if tried.is_none() {
             translated.notes.extend(notes);

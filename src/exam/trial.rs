@@ -23,7 +23,7 @@ pub struct Trial<'a> {
     pub kind: Kind,
     /// All that the client would hand on.
     pub environment: Vec<(OsString, OsString)>,
-    /// For the first answer; what has to be baked first takes minutes.
+    /// For the first answer.
     pub within: Duration,
 }
 

@@ -26,8 +26,7 @@ use crate::values::{Lookup, is_secret, parts};
 
 /// So many at once: each may bake a package.
 const AT_ONCE: usize = 3;
-/// The first answer of a package's server, which may have to be baked, and of an image's. berth's own limits end sooner.
-const BAKE_WITHIN: Duration = Duration::from_mins(20);
+/// A server's first answer. berth's own limits end sooner.
 const START_WITHIN: Duration = Duration::from_mins(3);
 
 /// What all trials have in common.
@@ -122,10 +121,14 @@ async fn one(
     if let Some(unshared) = unshared(&planned, server, &lookup) {
         return Err(unshared);
     }
-    if server.recipe.is_none() {
+    match &server.recipe {
+        // First: Claude Code asks by two protocols in turn where the first answer takes more than seconds, and a server may
+        // take the one that comes too late.
+        Some(recipe) => oven.bake(recipe, false).await.map(drop).map_err(Failure::from),
         // As `berth up` would from then on.
-        oven.fetch(&server.image).await.map_err(|error| Failure::from(error).to_string())?;
+        None => oven.fetch(&server.image).await.map_err(Failure::from),
     }
+    .map_err(|failure| failure.to_string())?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let name = format!("import-{number}");
     let kind = match taken.handed.kind {
@@ -137,7 +140,7 @@ async fn one(
         server: &server.name,
         kind,
         environment: environment(taken, kind, ground, &name),
-        within: if server.recipe.is_some() { BAKE_WITHIN } else { START_WITHIN },
+        within: START_WITHIN,
     };
     // What it prints may hold what berth itself has just taken out of its arguments.
     let secrets = handed.iter().filter(|(name, value)| is_secret(name, value));
