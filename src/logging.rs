@@ -25,7 +25,7 @@ pub fn init(stderr: &StderrSink) {
     _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-fn subscriber(filter: Option<&str>, stderr: &StderrSink) -> impl Subscriber + Send + Sync + use<> {
+pub(crate) fn subscriber(filter: Option<&str>, stderr: &StderrSink) -> impl Subscriber + Send + Sync + use<> {
     // Not `EnvFilter`: it brings the regex crates, which are a twentieth of the whole program, for spans alone.
     // Of an empty part `Targets` would make a default of its own.
     let parts = filter.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());

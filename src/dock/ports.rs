@@ -22,6 +22,7 @@ use super::wire::Wire;
 use crate::config::Settings;
 use crate::observe::Trace;
 
+pub(crate) use super::frames::CONNECTIONS;
 pub use mux::{Caller, Link};
 
 use shared::Side;

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::frames::{self, CONNECTIONS, Frame};
-use super::sys::net::{Watched, poll_each};
+use super::sys::net::{Come, Watched, poll_each};
 use super::{Failure, Words, sys};
 use connection::Connection;
 use dial::Dialler;
@@ -72,8 +72,7 @@ struct Ready {
     input: bool,
     dialled: bool,
     listeners: Vec<usize>,
-    /// With something to read, with room to write.
-    connections: Vec<(u32, bool, bool)>,
+    connections: Vec<(u32, Come)>,
 }
 
 struct Forwarder<'a> {
@@ -133,9 +132,9 @@ impl<'a> Forwarder<'a> {
             if ready.dialled {
                 self.dialled();
             }
-            for (number, input, room) in ready.connections {
+            for (number, come) in ready.connections {
                 if let Some(connection) = self.connections.get_mut(&number) {
-                    connection.go_on(number, input, room, &mut self.out);
+                    connection.go_on(number, come, &mut self.out);
                     if connection.is_over() {
                         self.connections.remove(&number);
                     }
@@ -150,6 +149,10 @@ impl<'a> Forwarder<'a> {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.connections.len() < CONNECTIONS
+    }
+
     /// berth reads whatever comes, at once: that is never waited for by what berth says.
     fn say(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
@@ -162,7 +165,7 @@ impl<'a> Forwarder<'a> {
     }
 
     fn wait(&self) -> io::Result<Ready> {
-        let has_room = self.connections.len() < CONNECTIONS;
+        let has_room = self.has_room();
         let listeners = self.listeners.iter().filter(|_| has_room).map(|(_, listener)| listener.as_fd());
         let connections: Vec<_> = self
             .connections
@@ -181,12 +184,12 @@ impl<'a> Forwarder<'a> {
         };
         let connections = connections.iter().zip(&found[first..]);
         Ok(Ready {
-            input: found[0].0,
-            dialled: found[1].0,
-            listeners: (2..first).filter(|at| found[*at].0).map(|at| at - 2).collect(),
+            input: found[0].input,
+            dialled: found[1].input,
+            listeners: (2..first).filter(|at| found[*at].input).map(|at| at - 2).collect(),
             connections: connections
-                .filter(|(_, (input, room))| *input || *room)
-                .map(|((number, _), (input, room))| (*number, *input, *room))
+                .filter(|(_, come)| come.is_any())
+                .map(|((number, _), come)| (*number, *come))
                 .collect(),
         })
     }
@@ -213,8 +216,10 @@ impl<'a> Forwarder<'a> {
 
     fn obey(&mut self, number: u32, frame: &Frame<'_>) -> Result<(), Failure> {
         if let Frame::Open { port } = *frame {
-            if !self.allowed.contains(&port) || self.connections.len() >= CONNECTIONS {
-                frames::encode(&mut self.out, number, &Frame::Reset { refused: true });
+            let is_allowed = self.allowed.contains(&port);
+            // Those that berth has given up are being dialled all the same.
+            if !is_allowed || !self.has_room() || self.dialler.dials() >= CONNECTIONS {
+                frames::encode(&mut self.out, number, &Frame::Reset { refused: !is_allowed });
             } else {
                 self.connections.insert(number, Connection::expected());
                 self.dialler.dial(number, port);
@@ -245,7 +250,8 @@ impl<'a> Forwarder<'a> {
     }
 
     fn accept(&mut self, at: usize) {
-        let Some((port, listener)) = self.listeners.get(at) else { return };
+        // Another listener may have had the last place. Who waits keeps waiting.
+        let Some((port, listener)) = self.listeners.get(at).filter(|_| self.has_room()) else { return };
         match listener.accept() {
             Ok((socket, _)) => {
                 let Ok(socket) = connection::prepared(socket) else { return };

@@ -4,31 +4,35 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::carry::carry;
 use super::connection::{Which, abort};
-use super::shared::{Shared, Side};
-use crate::dock::frames::{self, Broken, Frame};
+use super::shared::{NotAdmitted, Shared, Side};
+use crate::dock::frames::{self, Broken, CONNECTIONS, Frame};
 
 /// Frames that wait to be written; who has more waits.
 const FRAMES: usize = 16;
 /// So much is written at once (bytes).
 const AT_ONCE: usize = 64 << 10;
 
+/// A session that ends has its stream end with it, and lets go of it by then.
+const SESSION_ENDS_WITHIN: Duration = Duration::from_secs(15);
+
 /// The stream. Dropping it ends all that goes over it.
 #[derive(Debug)]
 pub struct Link {
     shared: Arc<Shared>,
-    _over: DropGuard,
+    _left: DropGuard,
 }
 
 /// Opens connections to the container's ports for as long as the stream lasts.
@@ -42,32 +46,51 @@ where
     W: AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, frames) = mpsc::channel(FRAMES);
-    let over = CancellationToken::new();
+    let left = CancellationToken::new();
     let shared = Arc::new(Shared {
         side,
         to_container: sender,
-        over: over.clone(),
+        over: left.child_token(),
         connections: Mutex::default(),
         next: AtomicU32::new(2),
         told: Mutex::default(),
+        is_full_told: AtomicBool::new(false),
+        sent_away: Arc::new(Semaphore::new(CONNECTIONS)),
     });
     let (listens, listening) = oneshot::channel();
     let reader = Reader { shared: Arc::clone(&shared), listens: Some(listens) };
+    let mut writing = tokio::spawn(write(frames, to_container));
+    let (is_left, of) = (left.clone(), Arc::clone(&shared));
     tokio::spawn(async move {
-        let over = reader.shared.over.clone();
-        tokio::select! {
-            () = over.cancelled() => {}
-            () = reader.run(from_container) => over.cancel(),
+        let why = tokio::select! {
+            () = of.over.cancelled() => None,
+            why = reader.run(from_container) => why,
+            written = &mut writing => Some(match written {
+                Ok(Err(error)) => error.to_string(),
+                Ok(Ok(())) | Err(_) => "nothing can be told to it".to_owned(),
+            }),
+        };
+        of.over.cancel();
+        writing.abort();
+        if let Some(why) = why {
+            // It has no more connections to hold, and waits for nobody but the session.
+            let server = of.side.server.clone();
+            drop(of);
+            tell_end(&server, &why, is_left).await;
         }
     });
-    let ended = over.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = ended.cancelled() => {}
-            _ = write(frames, to_container) => ended.cancel(),
-        }
-    });
-    (Link { shared, _over: over.drop_guard() }, listening)
+    (Link { shared, _left: left.drop_guard() }, listening)
+}
+
+/// The session's own end is no news.
+async fn tell_end(server: &str, why: &str, left: CancellationToken) {
+    tokio::select! {
+        () = left.cancelled() => {}
+        () = tokio::time::sleep(SESSION_ENDS_WITHIN) => tracing::warn!(
+            "server `{server}` has lost its `host_services` and `publish`: the forwarder in its container ended: {why}; they \
+             come back with its next start"
+        ),
+    }
 }
 
 impl Link {
@@ -92,7 +115,9 @@ impl Caller {
         let shared = &self.0;
         // The container's own numbers are the odd ones.
         let number = shared.next.fetch_add(2, Ordering::Relaxed);
-        let Some(connection) = shared.admit(number, Which::Published(port)) else {
+        let which = Which::Published(port);
+        let Ok(connection) = shared.admit(number, which) else {
+            shared.full(which);
             return abort(&socket);
         };
         let mut open = Vec::new();
@@ -113,31 +138,35 @@ struct Reader {
 }
 
 impl Reader {
-    /// To the end of the stream, or to what it should not say.
-    async fn run(mut self, mut from_container: impl Stream<Item = io::Result<Bytes>> + Unpin) {
+    /// To the end of the stream, or to what it should not say. Gives why it has ended, where that may be the session's end.
+    async fn run(
+        mut self,
+        mut from_container: impl Stream<Item = io::Result<Bytes>> + Unpin,
+    ) -> Option<String> {
         let mut heard = BytesMut::new();
-        while let Some(Ok(bytes)) = from_container.next().await {
-            heard.extend_from_slice(&bytes);
-            loop {
-                match frames::decode(&heard) {
-                    Ok(Some((length, number, frame))) => {
-                        if self.obey(number, &frame).is_err() {
-                            return self.broken();
-                        }
-                        heard.advance(length);
-                    }
-                    Ok(None) => break,
-                    Err(Broken) => return self.broken(),
-                }
+        loop {
+            match from_container.next().await {
+                None => return Some("its process is gone".to_owned()),
+                Some(Err(error)) => return Some(error.to_string()),
+                Some(Ok(bytes)) => heard.extend_from_slice(&bytes),
+            }
+            if self.take(&mut heard).is_err() {
+                tracing::warn!(
+                    "the forwarder of ports of server `{}` ended: it says what it must not",
+                    self.shared.side.server
+                );
+                return None;
             }
         }
     }
 
-    fn broken(&self) {
-        tracing::warn!(
-            "the forwarder of ports of server `{}` ended: it says what it must not",
-            self.shared.side.server
-        );
+    /// All frames that are there as a whole.
+    fn take(&mut self, heard: &mut BytesMut) -> Result<(), Broken> {
+        while let Some((length, number, frame)) = frames::decode(heard)? {
+            self.obey(number, &frame)?;
+            heard.advance(length);
+        }
+        Ok(())
     }
 
     fn obey(&mut self, number: u32, frame: &Frame<'_>) -> Result<(), Broken> {
@@ -169,8 +198,12 @@ impl Reader {
         }
         let port = *self.shared.side.services.get(&port).ok_or(Broken)?;
         let which = Which::Service(port);
-        let connection = self.shared.admit(number, which).ok_or(Broken)?;
         let shared = Arc::clone(&self.shared);
+        let connection = match shared.admit(number, which) {
+            Ok(connection) => connection,
+            Err(NotAdmitted::Known) => return Err(Broken),
+            Err(NotAdmitted::Full) => return self.send_away(number, which),
+        };
         tokio::spawn(async move {
             let connected = tokio::select! {
                 () = shared.over.cancelled() => return,
@@ -186,6 +219,22 @@ impl Reader {
                 // Where that fails, the stream has ended with all that went over it.
                 let _ = shared.to_container.send(reset).await;
             }
+        });
+        Ok(())
+    }
+
+    /// What has ended here may still be on its way there, so that is nothing that it must not say. It says so of no more
+    /// connections than it has.
+    fn send_away(&self, number: u32, which: Which) -> Result<(), Broken> {
+        let shared = Arc::clone(&self.shared);
+        let place = Arc::clone(&shared.sent_away).try_acquire_owned().map_err(|_| Broken)?;
+        shared.full(which);
+        tokio::spawn(async move {
+            let mut reset = Vec::new();
+            frames::encode(&mut reset, number, &Frame::Reset { refused: false });
+            // Where that fails, the stream has ended with all that went over it.
+            let _ = shared.to_container.send(reset).await;
+            drop(place);
         });
         Ok(())
     }

@@ -2,10 +2,10 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Which};
@@ -31,6 +31,17 @@ pub(super) struct Shared {
     pub(super) next: AtomicU32,
     /// Of what a person has been told already.
     pub(super) told: Mutex<BTreeSet<Which>>,
+    pub(super) is_full_told: AtomicBool,
+    /// Connections of the container that are sent away, and don't know it yet. It has no more of them under way.
+    pub(super) sent_away: Arc<Semaphore>,
+}
+
+/// Why there is no new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotAdmitted {
+    Full,
+    /// Its number is in use.
+    Known,
 }
 
 impl Shared {
@@ -38,15 +49,26 @@ impl Shared {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new connection; `None` where there are too many, or it is there already.
-    pub(super) fn admit(&self, number: u32, which: Which) -> Option<Arc<Connection>> {
+    /// A new connection.
+    pub(super) fn admit(&self, number: u32, which: Which) -> Result<Arc<Connection>, NotAdmitted> {
         let mut connections = self.connections();
-        if connections.len() >= CONNECTIONS {
-            return None;
-        }
+        let is_full = connections.len() >= CONNECTIONS;
         match connections.entry(number) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(place) => Some(Arc::clone(place.insert(Arc::new(Connection::new(which))))),
+            Entry::Occupied(_) => Err(NotAdmitted::Known),
+            Entry::Vacant(_) if is_full => Err(NotAdmitted::Full),
+            Entry::Vacant(place) => Ok(Arc::clone(place.insert(Arc::new(Connection::new(which))))),
+        }
+    }
+
+    /// There is no room for a connection.
+    pub(super) fn full(&self, which: Which) {
+        let Side { server, trace, .. } = &self.side;
+        trace.note(None, "too many connections", &which.to_string(), 0);
+        if !self.is_full_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "server `{server}` has {CONNECTIONS} connections by `host_services` and `publish` at once, and more are reset; \
+                 have it keep fewer"
+            );
         }
     }
 

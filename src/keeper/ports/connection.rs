@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 
 use crate::frames::{self, Account, Broken, Frame, LONGEST};
-use crate::sys::net::{Watched, reset};
+use crate::sys::net::{Come, Watched, reset};
 
 /// How far berth is with what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +58,12 @@ impl Connection {
         self.is_reset || (self.said_all && self.heard == Heard::Told)
     }
 
-    /// What to wait for; `None` where berth is to speak first.
+    /// What to wait for: where berth is to speak first, for the end alone. `None` while it is being made.
     pub(super) fn watched(&self) -> Option<Watched<'_>> {
         let socket = self.socket.as_ref()?;
         let input = !self.said_all && self.account.may_send() > 0;
         let room = !self.waiting.is_empty() || self.heard == Heard::All;
-        (input || room).then(|| Watched { file: socket.as_fd(), input, room })
+        Some(Watched { file: socket.as_fd(), input, room })
     }
 
     /// What berth says of it.
@@ -86,13 +86,16 @@ impl Connection {
         Ok(())
     }
 
-    /// The socket has something to read, or room.
-    pub(super) fn go_on(&mut self, number: u32, input: bool, room: bool, out: &mut Vec<u8>) {
-        if room {
+    /// The socket has something to read, or room, or nothing any more.
+    pub(super) fn go_on(&mut self, number: u32, come: Come, out: &mut Vec<u8>) {
+        if come.room {
             self.pass_on(number, out);
         }
-        if input && !self.is_reset {
+        if come.input && !self.is_reset {
             self.read(number, out);
+        }
+        if come.gone && !self.is_reset {
+            self.failed(number, &ErrorKind::ConnectionReset.into(), out);
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Dialler {
     /// Written to when one is made.
     bell: UnixStream,
     heard: UnixStream,
+    /// Begun, and not come to anything yet; each has a thread.
+    dials: usize,
 }
 
 impl Dialler {
@@ -35,11 +37,12 @@ impl Dialler {
         // A full bell rings already.
         bell.set_nonblocking(true)?;
         let (sender, made) = channel();
-        Ok(Self { sender, made, bell, heard })
+        Ok(Self { sender, made, bell, heard, dials: 0 })
     }
 
     /// Begins; the number comes back with what came of it.
-    pub(super) fn dial(&self, number: u32, port: u16) {
+    pub(super) fn dial(&mut self, number: u32, port: u16) {
+        self.dials += 1;
         let (sender, bell) = (self.sender.clone(), self.bell.try_clone());
         let ring = move |made| {
             // Whoever does not listen any more has ended.
@@ -59,7 +62,13 @@ impl Dialler {
     pub(super) fn made(&mut self) -> Option<Made> {
         let mut rung = [0; CONNECTIONS];
         let _ = (&self.heard).read(&mut rung);
-        self.made.try_recv().ok()
+        let made = self.made.try_recv().ok()?;
+        self.dials -= 1;
+        Some(made)
+    }
+
+    pub(super) fn dials(&self) -> usize {
+        self.dials
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {

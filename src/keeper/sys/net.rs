@@ -135,8 +135,23 @@ pub(in super::super) struct Watched<'a> {
     pub(in super::super) room: bool,
 }
 
-/// Waits until one of many has what is wanted of it, or is at its end. Of each: whether it can be read, and written.
-pub(in super::super) fn poll_each(watched: &[Watched<'_>]) -> io::Result<Vec<(bool, bool)>> {
+/// What has come of a file that was waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in super::super) struct Come {
+    pub(in super::super) input: bool,
+    pub(in super::super) room: bool,
+    /// Nothing was wanted of it, and it is over in both directions.
+    pub(in super::super) gone: bool,
+}
+
+impl Come {
+    pub(in super::super) const fn is_any(self) -> bool {
+        self.input || self.room || self.gone
+    }
+}
+
+/// Waits until one of many has what is wanted of it, or is at its end.
+pub(in super::super) fn poll_each(watched: &[Watched<'_>]) -> io::Result<Vec<Come>> {
     let wanted = |watched: &Watched<'_>| {
         let wants = |wanted: bool, event| if wanted { event } else { 0 };
         wants(watched.input, POLLIN) | wants(watched.room, POLLOUT)
@@ -149,7 +164,12 @@ pub(in super::super) fn poll_each(watched: &[Watched<'_>]) -> io::Result<Vec<(bo
     checked(unsafe { poll_files(fds.as_mut_ptr(), fds.len() as c_ulong, -1) })?;
     // An end shows as neither, and the next read or write tells of it.
     let is = |fd: &PollFd, event: i16, other: i16| fd.revents & !other != 0 && fd.events & event != 0;
-    Ok(fds.iter().map(|fd| (is(fd, POLLIN, POLLOUT), is(fd, POLLOUT, POLLIN))).collect())
+    let come = |fd: &PollFd| Come {
+        input: is(fd, POLLIN, POLLOUT),
+        room: is(fd, POLLOUT, POLLIN),
+        gone: fd.events == 0 && fd.revents != 0,
+    };
+    Ok(fds.iter().map(come).collect())
 }
 
 /// Has the connection end without order once it is closed: the other side gets an error.

@@ -15,9 +15,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::dock::keeper;
 use crate::observe::Trace;
+use crate::observe::stderr::StderrSink;
+use crate::observe::stderr::tests::Caught;
 
 const MANY: usize = 20 << 20;
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a person is told while this lives.
+struct Warnings {
+    stderr: StderrSink,
+    caught: Caught,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Warnings {
+    fn begin() -> Self {
+        let (stderr, caught) = Caught::sink();
+        let guard = tracing::subscriber::set_default(crate::logging::subscriber(None, &stderr));
+        Self { stderr, caught, _guard: guard }
+    }
+
+    fn text(&self) -> String {
+        self.caught.text(&self.stderr)
+    }
+}
+
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let waited = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.unwrap_or_else(|_| panic!("{what}"));
+}
 
 /// The stream, its process, and the folder with its program.
 struct Joined {
@@ -26,8 +56,8 @@ struct Joined {
     _folder: tempfile::TempDir,
 }
 
-/// Joins `inside`, which the process listens at, with `outside`; and `published`.
-async fn join(inside: u16, outside: u16, published: u16) -> Joined {
+/// The container's side, as a process.
+fn container(inside: u16, published: u16) -> (Child, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("keeper");
     std::fs::write(&program, keeper::KEEPER).unwrap();
@@ -37,13 +67,19 @@ async fn join(inside: u16, outside: u16, published: u16) -> Joined {
         command.args(["ports", "--listen", &inside.to_string(), "--connect", &published.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()
     };
-    let mut child = loop {
+    let child = loop {
         match spawn() {
             // Another test's child has the file open until it becomes its program.
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
             spawned => break spawned.unwrap(),
         }
     };
+    (child, folder)
+}
+
+/// Joins `inside`, which the process listens at, with `outside`; and `published`.
+async fn join(inside: u16, outside: u16, published: u16) -> Joined {
+    let (mut child, folder) = container(inside, published);
     let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let services = BTreeMap::from([(inside, outside)]);
     let side = Side { server: "s".to_owned(), services, trace: Trace::off() };
@@ -214,4 +250,154 @@ async fn what_the_containers_side_may_not_say_ends_the_stream() {
     };
     assert!(refuse(1, Frame::Open { port: 22 }).await, "a port that the settings don't name");
     assert!(refuse(2, Frame::Open { port: 5432 }).await, "a number of ours");
+}
+
+/// A stream whose container's side says what the test says.
+fn told(services: &[(u16, u16)]) -> (mpsc::Sender<Vec<u8>>, tokio::io::DuplexStream, Link) {
+    let (container, mut said) = mpsc::channel::<Vec<u8>>(1024);
+    let (to_container, heard) = tokio::io::duplex(1 << 20);
+    let side =
+        Side { server: "s".to_owned(), services: services.iter().copied().collect(), trace: Trace::off() };
+    let stream = futures::stream::poll_fn(move |context| said.poll_recv(context));
+    let (link, _listens) = begin(stream.map(|said| Ok(Bytes::from(said))), to_container, side);
+    (container, heard, link)
+}
+
+fn frame(number: u32, frame: &Frame<'_>) -> Vec<u8> {
+    let mut said = Vec::new();
+    frames::encode(&mut said, number, frame);
+    said
+}
+
+#[tokio::test]
+async fn more_connections_than_there_is_room_for_are_reset_and_the_stream_goes_on() {
+    let (service, outside) = listener().await;
+    let warnings = Warnings::begin();
+    let (container, mut heard, link) = told(&[(5432, outside)]);
+    for at in 0..300 {
+        container.send(frame(2 * at + 1, &Frame::Open { port: 5432 })).await.unwrap();
+    }
+    let mut accepted = Vec::new();
+    for _ in 0..CONNECTIONS {
+        accepted.push(service.accept().await.unwrap().0);
+    }
+    let (mut bytes, mut reset) = (vec![0; 44 * (frames::HEADER + 1)], BTreeSet::new());
+    let read = tokio::io::AsyncReadExt::read_exact(&mut heard, &mut bytes);
+    tokio::time::timeout(PATIENCE, read).await.expect("44 are told").unwrap();
+    let mut rest = &bytes[..];
+    while let Some((length, number, frame)) = frames::decode(rest).unwrap() {
+        assert_eq!(frame, Frame::Reset { refused: false });
+        reset.insert(number);
+        rest = &rest[length..];
+    }
+    assert_eq!(reset, (CONNECTIONS as u32..300).map(|at| 2 * at + 1).collect());
+    assert!(!link.caller().is_over());
+    let said = warnings.text();
+    assert_eq!(said.matches("has 256 connections").count(), 1, "{said}");
+    assert!(!said.contains("nothing listens"), "{said}");
+    // One that ends makes room.
+    drop(accepted.pop());
+    container.send(frame(2 * (CONNECTIONS as u32 - 1) + 1, &Frame::Reset { refused: false })).await.unwrap();
+    until("there is room", || link.shared.connections().len() < CONNECTIONS).await;
+    container.send(frame(1001, &Frame::Open { port: 5432 })).await.unwrap();
+    tokio::time::timeout(PATIENCE, service.accept()).await.unwrap().unwrap();
+    // A number in use is what it must not say.
+    container.send(frame(1, &Frame::Open { port: 5432 })).await.unwrap();
+    tokio::time::timeout(PATIENCE, link.caller().over()).await.unwrap();
+}
+
+#[tokio::test]
+async fn three_hundred_clients_in_a_container_are_served_or_reset_and_those_after_them_served() {
+    let (service, outside) = listener().await;
+    tokio::spawn(echo(service));
+    let joined = join(22442, outside, 1).await;
+    let mut clients = Vec::new();
+    for _ in 0..300 {
+        let mut client = tokio::net::TcpStream::connect("127.0.0.1:22442").await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        clients.push(client);
+    }
+    for client in &mut clients[..200] {
+        tokio::io::AsyncReadExt::read_exact(client, &mut [0; 1]).await.unwrap();
+    }
+    until("all places are taken", || joined.link.shared.connections().len() == CONNECTIONS).await;
+    drop(clients);
+    until("all have ended", || joined.link.shared.connections().is_empty()).await;
+    assert!(said_and_heard(22442, b"after them".to_vec()).await == b"after them");
+}
+
+/// The next frame that the container's side says.
+async fn next_frame(stdout: &mut tokio::process::ChildStdout, heard: &mut BytesMut) -> (u32, Vec<u8>) {
+    loop {
+        if let Some((length, number, _)) = frames::decode(heard).unwrap() {
+            return (number, heard.split_to(length).to_vec());
+        }
+        let read = tokio::io::AsyncReadExt::read_buf(stdout, heard);
+        assert_ne!(tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap(), 0, "its end");
+    }
+}
+
+#[tokio::test]
+async fn the_containers_side_dials_no_more_than_it_has_room_for() {
+    // It accepts nothing, and the kernel keeps none for it but the first.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 22443)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let _first = tokio::net::TcpStream::connect("127.0.0.1:22443").await.unwrap();
+    let (mut child, _folder) = container(22444, 22443);
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut said = Vec::new();
+    for at in 1..=600 {
+        frames::encode(&mut said, 2 * at, &Frame::Open { port: 22443 });
+        frames::encode(&mut said, 2 * at, &Frame::Reset { refused: false });
+    }
+    frames::encode(&mut said, 4000, &Frame::Open { port: 1 });
+    stdin.write_all(&said).await.unwrap();
+    let (mut heard, mut full) = (BytesMut::new(), 0);
+    loop {
+        let (number, said) = next_frame(&mut stdout, &mut heard).await;
+        match frames::decode(&said).unwrap().unwrap().2 {
+            Frame::Reset { refused: true } if number == 4000 => break,
+            Frame::Reset { refused: false } => full += 1,
+            frame => assert_eq!((number, frame), (0, Frame::Ready), "nobody says that nobody listens"),
+        }
+    }
+    let threads = std::fs::read_dir(format!("/proc/{}/task", child.id().unwrap())).unwrap().count();
+    assert!(threads <= CONNECTIONS + 1 && full >= 600 - CONNECTIONS, "{threads} threads, {full} sent away");
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_and_goes_leaves_its_place() {
+    let (service, outside) = listener().await;
+    let joined = join(22445, outside, 1).await;
+    let mut client = tokio::net::TcpStream::connect("127.0.0.1:22445").await.unwrap();
+    client.shutdown().await.unwrap();
+    let (mut silent, _) = service.accept().await.unwrap();
+    assert_eq!(tokio::io::AsyncReadExt::read(&mut silent, &mut [0; 1]).await.unwrap(), 0);
+    abort(&client);
+    drop(client);
+    until("its place is free", || joined.link.shared.connections().is_empty()).await;
+    drop(silent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_streams_end_is_told_unless_it_is_the_sessions() {
+    for is_left in [false, true] {
+        let warnings = Warnings::begin();
+        let (container, _heard, link) = told(&[]);
+        drop(container);
+        link.caller().over().await;
+        let link = if is_left {
+            drop(link);
+            None
+        } else {
+            Some(link)
+        };
+        tokio::time::sleep(2 * SESSION_ENDS_WITHIN).await;
+        let said = warnings.text();
+        let expected = "server `s` has lost its `host_services` and `publish`: the forwarder in its container ended: its \
+                        process is gone";
+        assert_eq!(said.matches(expected).count(), usize::from(!is_left), "{said}");
+        drop(link);
+    }
 }
