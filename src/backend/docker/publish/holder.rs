@@ -9,6 +9,14 @@ use crate::observe::journal;
 /// The state of a listening socket in the kernel's lists (`proc_net_tcp`).
 const LISTENS: &str = "0A";
 
+/// Where it has the port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Any,
+    /// At an address of IPv6.
+    Six,
+}
+
 /// The process that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Holder {
@@ -20,9 +28,10 @@ pub(super) struct Holder {
 
 impl Holder {
     /// `None`: of another user, or gone by now. It reads files, and blocks.
-    pub(super) fn of(port: u16, state: &Path) -> Option<Self> {
+    pub(super) fn of(port: u16, family: Family, state: &Path) -> Option<Self> {
         let list = |name: &str| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
-        let inodes: Vec<u64> = ["tcp", "tcp6"].iter().flat_map(|name| listening(&list(name), port)).collect();
+        let lists: &[&str] = if family == Family::Six { &["tcp6"] } else { &["tcp", "tcp6"] };
+        let inodes: Vec<u64> = lists.iter().flat_map(|name| listening(&list(name), port)).collect();
         fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let sockets = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect::<Vec<_>>();
@@ -98,7 +107,8 @@ mod tests {
     #[test]
     fn a_listener_of_this_process_is_found() {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let holder = Holder::of(listener.local_addr().unwrap().port(), Path::new("/nowhere")).unwrap();
+        let holder =
+            Holder::of(listener.local_addr().unwrap().port(), Family::Any, Path::new("/nowhere")).unwrap();
         assert_eq!((holder.pid, holder.session), (std::process::id(), None));
         assert!(!holder.program.is_empty());
     }
