@@ -136,7 +136,7 @@ fn understand(argv: &[String]) -> Result<Parsed, RunnerError> {
         "pnpm" | "yarn" if second == "dlx" => npx::parse("npx", after(1)).and_then(script::of_package),
         "bun" if second == "x" => npx::parse("bunx", after(1)).and_then(script::of_package),
         "deno" => deno::parse(rest),
-        "uvx" => uvx::parse(rest),
+        "uvx" => uvx::as_project(rest).map_or_else(|| uvx::parse(rest), |words| uv::parse(&words)),
         "uv" => uv::parse(rest),
         "pipx" if second == "run" => uvx::parse_pipx(after(1)),
         "docker" | "podman" if second == "run" => docker::parse(program, after(1)),

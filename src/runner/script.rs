@@ -72,7 +72,7 @@ fn python_file(words: &[String]) -> Result<usize, RunnerError> {
 }
 
 /// A module's name says what package it is of only often.
-fn module(name: Option<&String>) -> RunnerError {
+pub(super) fn module(name: Option<&String>) -> RunnerError {
     let is_module = |name: &&String| name.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c));
     let next = match name.filter(is_module) {
         Some(name) => {

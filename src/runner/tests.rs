@@ -274,7 +274,7 @@ fn packages_of_this_machine_are_refused() {
         ("uvx --from . tool", "a folder of this machine"),
         ("uvx ./x", "a folder of this machine"),
         ("uvx --index-url https://i pkg", "`python_index`"),
-        ("uvx python -m mcp_server", "uvx --from PACKAGE python -m MODULE"),
+        ("uvx python -m mcp_server", "uvx --from PACKAGE python -m mcp_server"),
         ("pipx run python3 -m mcpgateway.wrapper", "names Python itself, which is no package"),
         ("uvx --from git+https://hunter2@github.com/a/b c", "a repository with a login"),
         ("uvx --with git+https://u:hunter2@github.com/a/b c", "a repository with a login"),

@@ -50,6 +50,13 @@ fn flag(name: &str) -> Option<Flag<Meaning>> {
         "--color" | "--cache-dir" | "--python-preference" | "--link-mode" => Flag::IdleValue,
         "--refresh" | "-n" | "--no-cache" | "-U" | "--upgrade" | "--reinstall" => Flag::Noted(ONCE),
         "--refresh-package" | "-P" | "--upgrade-package" | "--reinstall-package" => Flag::NotedValue(ONCE),
+        "--prerelease" => Flag::NotedValue(
+            "what is baked has no pre-releases unless they are named, as in `PACKAGE==1.0rc1`",
+        ),
+        "--resolution" | "--fork-strategy" | "--exclude-newer" => {
+            Flag::NotedValue("the newest versions that fit are baked; name others, as in `PACKAGE==1.0`")
+        }
+        "--torch-backend" => Flag::NotedValue("all packages come from the index of [bake]"),
         "--directory" => Flag::Takes(Meaning::Directory),
         "--project" => Flag::Takes(Meaning::Project),
         "-w" | "--with" => Flag::Takes(Meaning::With),
@@ -139,7 +146,9 @@ impl Read {
 pub(super) fn parse(words: &[String]) -> Result<Parsed, RunnerError> {
     let mut read = Read::default();
     match read.flags(words)? {
-        Some(("tool", rest)) if rest.first().is_some_and(|word| word == "run") => uvx::parse(&rest[1..]),
+        Some(("tool", rest)) if rest.first().is_some_and(|word| word == "run") => {
+            uvx::as_project(&rest[1..]).map_or_else(|| uvx::parse(&rest[1..]), |words| parse(&words))
+        }
         Some(("run", rest)) => run(read, rest),
         _ => Err(RunnerError::new(
             "`uv` starts no server this way",

@@ -2,7 +2,7 @@
 
 use super::flags::{Flag, Line, Next};
 use super::names::{self, is_python};
-use super::{Package, Parsed, Program, Runner, RunnerError};
+use super::{Package, Parsed, Program, Runner, RunnerError, script};
 
 #[derive(Clone, Copy)]
 enum Meaning {
@@ -34,6 +34,13 @@ fn flag(name: &str) -> Option<Flag<Meaning>> {
         "--refresh-package" | "-P" | "--upgrade-package" => Flag::NotedValue(
             "what is baked once is used from then on; `berth bake --update` looks for newer versions",
         ),
+        "--prerelease" => Flag::NotedValue(
+            "what is baked has no pre-releases unless they are named, as in `PACKAGE==1.0rc1`",
+        ),
+        "--resolution" | "--fork-strategy" | "--exclude-newer" => {
+            Flag::NotedValue("the newest versions that fit are baked; name others, as in `PACKAGE==1.0`")
+        }
+        "--torch-backend" => Flag::NotedValue("all packages come from the index of [bake]"),
         "--from" | "--spec" => Flag::Takes(Meaning::From),
         "-w" | "--with" => Flag::Takes(Meaning::With),
         "-p" | "--python" => Flag::Takes(Meaning::Python),
@@ -63,6 +70,30 @@ fn flag(name: &str) -> Option<Flag<Meaning>> {
 /// The words after `uvx`.
 pub(super) fn parse(words: &[String]) -> Result<Parsed, RunnerError> {
     read("uvx", words)
+}
+
+/// The words after `uv` that do the same, where the program is of a project's folder on this machine.
+pub(super) fn as_project(words: &[String]) -> Option<Vec<String>> {
+    let mut line = Line::new("uvx", words);
+    let (mut folder, mut options) = (None, Vec::new());
+    let program = loop {
+        match line.next(flag).ok()? {
+            Next::Flag(_, Meaning::From, value) => folder = Some(local(value)?),
+            Next::Flag(_, Meaning::With, value) => options.extend(["--with", value]),
+            Next::Flag(_, Meaning::Python, value) => options.extend(["--python", value]),
+            Next::Word(word) => break word,
+            Next::End => return None,
+        }
+    };
+    let head = ["--project", folder?, "run"].into_iter().chain(options).chain([program]);
+    Some(head.map(str::to_owned).chain(line.rest().iter().cloned()).collect())
+}
+
+/// A folder by its absolute path. An archive is none.
+fn local(spec: &str) -> Option<&str> {
+    let folder = spec.strip_prefix("file://").unwrap_or(spec);
+    let is_archive = [".whl", ".gz", ".zip"].iter().any(|ending| folder.ends_with(ending));
+    (folder.starts_with('/') && !is_archive).then_some(folder)
 }
 
 /// The words after `pipx run`; what it has in common with `uvx`.
@@ -108,10 +139,16 @@ fn read(runner: &str, words: &[String]) -> Result<Parsed, RunnerError> {
         // Python itself, with the packages that it is to have.
         None if is_python(first) => {
             if with.is_empty() {
-                return Err(RunnerError::new(
-                    format!("`{runner}` names Python itself, which is no package"),
-                    "name the package that has the module: `uvx --from PACKAGE python -m MODULE`",
-                ));
+                let module = line.rest().split_first().filter(|(flag, _)| *flag == "-m");
+                let next = module.map_or_else(
+                    || {
+                        "name the package that has the module: `uvx --from PACKAGE python -m MODULE`"
+                            .to_owned()
+                    },
+                    |(_, rest)| script::module(rest.first()).next,
+                );
+                let message = format!("`{runner}` names Python itself, which is no package");
+                return Err(RunnerError::new(message, next));
             }
             (with.remove(0), Some("python".to_owned()))
         }
@@ -184,7 +221,8 @@ pub(super) fn requirement(runner: &str, spec: &str) -> Result<String, RunnerErro
         return Ok(spec.to_owned());
     }
     let next = if spec.starts_with(['.', '/', '~', '\\']) || spec.starts_with("file:") {
-        "a folder of this machine cannot be baked: start its script with `python /ABSOLUTE/PATH/TO/FILE`, or build an image"
+        "a folder of this machine cannot be baked this way: write `uv --directory /ABSOLUTE/FOLDER run PROGRAM` where it is a \
+         project's (it has a `pyproject.toml`), or `python /ABSOLUTE/PATH/TO/FILE` for a script"
     } else {
         "write it as NAME[EXTRAS]@VERSION, NAME==VERSION or git+https://…"
     };

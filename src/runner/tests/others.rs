@@ -207,3 +207,54 @@ fn a_line_that_starts_in_a_folder_sees_it() {
             .contains("the folder that it starts in")
     );
 }
+
+#[test]
+fn what_uv_is_told_of_choosing_versions_is_left_out_with_a_word() {
+    for runner in ["uvx", "uv run --with a"] {
+        for flag in ["--prerelease=allow", "--resolution lowest", "--torch-backend auto"] {
+            let parsed = parsed(&format!("{runner} {flag} b"));
+            let name = flag.split(['=', ' ']).next().unwrap();
+            assert!(parsed.notes[0].contains(&format!("`{name}` is left out")), "{:?}", parsed.notes);
+        }
+    }
+    assert!(parsed("uvx --prerelease allow b").notes[0].contains("`PACKAGE==1.0rc1`"));
+}
+
+#[test]
+fn a_program_of_a_folder_is_its_projects() {
+    for line in [
+        "uvx --from /home/alex/bookshop books --x",
+        "uvx --from file:///home/alex/bookshop books --x",
+        "uv tool run --from /home/alex/bookshop books --x",
+    ] {
+        assert_eq!(
+            table(line),
+            [
+                "uv = \"--directory /home/alex/bookshop run books --x\"",
+                "mounts = [\"/home/alex/bookshop:/home/alex/bookshop\"]",
+            ],
+            "{line}"
+        );
+    }
+    assert!(
+        table("uvx --with b -p 3.12 --from /home/alex/bookshop books")[0]
+            .contains("--directory /home/alex/bookshop run --with b --python 3.12 books")
+    );
+    // A folder without its place is nobody's.
+    assert!(parse(&["uvx", "--from", ".", "books"].map(str::to_owned)).is_err());
+    assert!(parse_words(Runner::Uvx, &["--from", "/home/alex/b", "books"].map(str::to_owned)).is_err());
+}
+
+#[test]
+fn a_module_without_its_package_is_guessed_at() {
+    for line in ["pipx run python3 -m mcpgateway.wrapper", "uvx python -m mcpgateway.wrapper"] {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let error = parse(&words).unwrap_err();
+        assert!(error.message.contains("Python itself"), "{error}");
+        assert!(
+            error.next.contains("`uvx --from PACKAGE python -m mcpgateway.wrapper`")
+                && error.next.contains("may be `mcpgateway`"),
+            "{error}"
+        );
+    }
+}
