@@ -40,7 +40,8 @@ pub fn understand(entry: &Entry, machine: &Machine<'_>) -> Result<Parsed, String
 }
 
 fn of_line(argv: &[String], places: Places<'_>) -> Result<Parsed, String> {
-    let own = python::own_packages(argv);
+    let own = python::own_packages(argv).map(Ok).or_else(|| python::of_environment(argv, places));
+    let own = own.transpose()?;
     let parsed = match runner::parse(own.as_ref().map_or(argv, |instead| &instead.argv)) {
         Ok(mut parsed) => {
             parsed.notes.extend(own.map(|own| own.note));

@@ -126,11 +126,60 @@ pub(super) fn of_module(
     Some(found.line(&["python", "-m", module], args))
 }
 
+/// `.venv/bin/python FILE`: with its project, else with the packages that somebody installed beside that interpreter.
+pub(super) fn of_environment(argv: &[String], places: Places<'_>) -> Option<Result<Instead, String>> {
+    let (program, rest) = argv.split_first()?;
+    let is_python = program.rsplit_once('/').is_some_and(|(_, name)| name.starts_with("python"));
+    let interpreter = places.find(program).filter(|_| is_python)?;
+    let root = interpreter.parent()?.parent().filter(|root| root.join("pyvenv.cfg").is_file())?;
+    let at = rest.iter().position(|word| !word.starts_with('-'))?;
+    let (file, behind) = (Path::new(&rest[at]), &rest[at + 1..]);
+    // Other flags mean no file, or one that is another's value.
+    let is_file = file.is_absolute() && is_script(&rest[at]);
+    if !is_file || !rest[..at].iter().all(|flag| ["-u", "-B", "-I", "-s", "-E"].contains(&flag.as_str())) {
+        return None;
+    }
+    let words = |head: &[&str], with: &[String]| -> Vec<String> {
+        let head = head.iter().map(|word| (*word).to_owned()).chain(with.iter().cloned());
+        head.chain(["python".to_owned(), rest[at].clone()]).chain(behind.iter().cloned()).collect()
+    };
+    let may_be = |folder: &&Path| places.home.is_none_or(|home| !home.starts_with(folder));
+    let mut projects = file.ancestors().skip(1).take_while(may_be).chain(root.parent());
+    if let Some(project) = projects.find(|folder| folder.join("pyproject.toml").is_file()) {
+        let folder = project.to_str()?;
+        let note = format!("its packages are those of the project in `{folder}`, and not of its environment");
+        return Some(Ok(Instead { argv: words(&["uv", "--directory", folder, "run"], &[]), note }));
+    }
+    let mut found = of_roots(std::iter::once(root.to_owned()));
+    found.retain(|one| !["pip", "setuptools", "wheel"].contains(&one.name.as_str()));
+    if found.is_empty() {
+        return None;
+    }
+    found.retain(|one| one.about.join("REQUESTED").is_file());
+    if found.is_empty() || found.iter().any(|one| one.about.join("direct_url.json").is_file()) {
+        return Some(Err(format!(
+            "`{}` has packages that no container has; write `uv run --with PACKAGE {}` with those that the script imports",
+            interpreter.display(),
+            file.display()
+        )));
+    }
+    let names: Vec<String> = found.iter().map(|one| format!("`{}`", one.name)).collect();
+    let with = found.iter().flat_map(|one| ["--with".to_owned(), format!("{}=={}", one.name, one.version)]);
+    let note = format!(
+        "its packages are those of this machine's environment, at their versions: {}; import it again when they change",
+        names.join(", ")
+    );
+    Some(Ok(Instead { argv: words(&["uv", "run"], &with.collect::<Vec<_>>()), note }))
+}
+
 /// The distributions of an environment, or of the system and its user.
 fn distributions(roots: impl IntoIterator<Item = PathBuf>, places: Places<'_>) -> Vec<Distribution> {
-    let of_user = places.home.map(|home| home.join(".local"));
+    of_roots(roots.into_iter().chain(places.home.map(|home| home.join(".local"))))
+}
+
+fn of_roots(roots: impl Iterator<Item = PathBuf>) -> Vec<Distribution> {
     let mut found = Vec::new();
-    for root in roots.into_iter().chain(of_user) {
+    for root in roots {
         for lib in ["lib", "local/lib", "lib64"] {
             for python in listed(&root.join(lib), "python3") {
                 for packages in ["site-packages", "dist-packages"] {

@@ -261,3 +261,39 @@ fn a_whole_line_as_the_command_is_called_that_and_shows_none_of_its_words() {
     // What is known to be no server's start keeps its own words.
     assert!(site.line("go run .").unwrap_err().contains("needs an image of its own"));
 }
+
+#[test]
+fn a_script_in_an_environment_has_the_packages_of_that() {
+    let site = Site::new();
+    site.write("shop/server.py", "import mcp\n");
+    site.write("shop/.venv/pyvenv.cfg", "home = /usr/bin\n");
+    site.write("shop/.venv/bin/python", "");
+    let line = "SITE/shop/.venv/bin/python -u SITE/shop/server.py --x";
+    let folder = site.path("shop").display().to_string();
+    // There is nothing in it.
+    let parsed = site.line(line).unwrap();
+    assert!(matches!(parsed.program, Program::Script { .. }), "{parsed:?}");
+    // Somebody has installed a package, and that another.
+    let packages = "shop/.venv/lib/python3.12/site-packages";
+    site.distribution(packages, "pip", "pip");
+    site.distribution(packages, "mcp", "mcp");
+    site.distribution(packages, "httpx-sse", "x");
+    let why = site.line(line).unwrap_err();
+    assert!(
+        why.contains("has packages that no container has")
+            && why.contains(&format!("`uv run --with PACKAGE {folder}/server.py`")),
+        "{why}"
+    );
+    site.write(&format!("{packages}/mcp-1.2.3.dist-info/REQUESTED"), "");
+    assert_eq!(site.words(line), format!("uvx --from mcp==1.2.3 python {folder}/server.py --x"));
+    let notes = site.line(line).unwrap().notes.join("\n");
+    assert!(notes.contains("of this machine's environment, at their versions: `mcp`;"), "{notes}");
+    // A project says itself what it needs.
+    site.write("shop/pyproject.toml", "[project]");
+    assert_eq!(site.words(line), format!("uv --directory {folder} run python {folder}/server.py --x"));
+    // Another's environment, and the system's own Python.
+    site.write("plain/x.py", "");
+    let words = site.words("SITE/shop/.venv/bin/python SITE/plain/x.py");
+    assert_eq!(words, format!("uv --directory {folder} run python {}/x.py", site.path("plain").display()));
+    assert!(matches!(site.line("/usr/bin/python3 SITE/plain/x.py").unwrap().program, Program::Script { .. }));
+}
