@@ -15,6 +15,7 @@ mod programs;
 mod project;
 mod services;
 mod stated;
+mod tools;
 mod words;
 
 pub use services::of_a_bridge;
@@ -44,5 +45,6 @@ pub fn carry_over(
     memory::keep(parsed, machine, known);
     home::offer(parsed, machine, known);
     inherited::name(parsed, machine);
+    tools::tell(parsed);
     bounds::check(parsed, stated, machine)
 }

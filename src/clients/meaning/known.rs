@@ -220,10 +220,12 @@ pub(super) fn known(parsed: &Parsed) -> &'static Known {
 }
 
 /// The services that the package lives on, by its name.
-pub(super) fn families(parsed: &Parsed) -> impl Iterator<Item = &'static Family> {
+pub(super) fn families(parsed: &Parsed) -> impl Iterator<Item = &'static Family> + use<'_> {
+    FAMILIES.iter().filter(|family| names_any(parsed, family.words))
+}
+
+/// Whether the name of the package has one of these words.
+pub(super) fn names_any(parsed: &Parsed, words: &[&str]) -> bool {
     let name = package(parsed).map(name).unwrap_or_default().to_ascii_lowercase();
-    let words: Vec<String> = name.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned).collect();
-    FAMILIES
-        .iter()
-        .filter(move |family| family.words.iter().any(|word| words.iter().any(|part| part == word)))
+    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| words.contains(&part))
 }

@@ -117,6 +117,28 @@ fn a_log_in_of_a_browser_and_of_the_home_have_one_home() {
 }
 
 #[test]
+fn a_program_that_no_image_has_is_named() {
+    let person = Person::new();
+    for (line, program) in [
+        ("npx -y @@azure-devops/mcp org", "`az`"),
+        ("npx -y @@azure/mcp@@latest server start", "`az`"),
+        ("npx mcp-server-kubernetes", "`kubectl`"),
+        ("npx helm-mcp", "`helm`"),
+    ] {
+        let (_, notes) = person.line(line, &[]).unwrap();
+        assert!(notes.contains(&format!("may call {program}, which no image of berth's has")), "{notes}");
+    }
+    for line in ["npx -y podman-mcp-server@@latest", "uvx mcp-server-docker"] {
+        let (_, notes) = person.line(line, &[]).unwrap();
+        assert!(notes.contains("gives no server an engine"), "{notes}");
+    }
+    for line in ["npx p", "docker run -i mcp/kubernetes", "uv --directory @/keys run podman.py"] {
+        let notes = person.line(line, &[]).unwrap().1;
+        assert!(!notes.contains("may call") && !notes.contains("an engine"), "{line}: {notes}");
+    }
+}
+
+#[test]
 fn a_projects_folder_is_no_packages_name() {
     let person = Person::new();
     fs::create_dir_all(format!("{}/home/alex/aws-notes", person.root)).unwrap();
