@@ -139,17 +139,51 @@ fn a_service_of_this_machine_is_reached_by_the_server_that_names_it_and_by_no_ot
         let mut other = started(server, client, &config);
         assert_eq!(exchange(&mut other, "127.0.0.1", port, 1), "ConnectionRefusedError", "{server}");
         assert_eq!(exchange(&mut other, "host.docker.internal", port, 1), "gaierror", "{server}");
-        // Nor is it where the first one's container is.
-        let route =
-            "import socket; s = socket.socket(2, 2); s.connect(('192.0.2.1', 9)); print(s.getsockname()[0])";
-        let own = python(&mut other, route);
-        if let Some((network, _)) = own.rsplit_once('.') {
-            assert_ne!(exchange(&mut other, &format!("{network}.1"), port, 1), "same", "{server}");
-        }
     }
     // Another port of this machine is no more in reach than before.
     let unnamed = service();
     assert_eq!(exchange(&mut reaching, "127.0.0.1", unnamed, 1), "ConnectionRefusedError");
+}
+
+/// Whether something can be connected to, and if so what it says back to `on`.
+const REACH: &str = r#"
+import socket
+def reach(host, port):
+    try:
+        with socket.create_connection((host, port), 2) as peer:
+            peer.sendall(b"on")
+            print(peer.recv(2).decode())
+    except OSError as error:
+        print(type(error).__name__)
+"#;
+
+#[test]
+fn a_services_port_is_at_its_containers_loopback_and_no_other_session_reaches_that_container() {
+    let port = service();
+    let lines = format!("network = \"lan\"\nhost_services = [{port}]\npublish = [\"22445:8080\"]");
+    let (_folder, config) = configured(&[("reaching", &lines), ("networked", "network = \"lan\"")]);
+    let mut reaching = started("reaching", "it-ports-own", &config);
+    let route =
+        "import socket; s = socket.socket(2, 2); s.connect(('192.0.2.1', 9)); print(s.getsockname()[0])";
+    let address = python(&mut reaching, route);
+    assert!(address.parse::<std::net::Ipv4Addr>().is_ok(), "{address}");
+    assert_eq!(python(&mut reaching, &format!("{ECHO}\nbegin(\"0.0.0.0\", 8080)")), "listens");
+    let mut other = started("networked", "it-ports-other", &config);
+    assert!(python(&mut other, route).parse::<std::net::Ipv4Addr>().is_ok(), "it has a network, too");
+    let reach = |session: &mut Session, host: &str, port: u16| {
+        python(session, &format!("{REACH}\nreach({host:?}, {port})"))
+    };
+    for (host, port) in [("127.0.0.1", port), (&address, 8080)] {
+        assert_eq!(reach(&mut reaching, host, port), "on", "{host}:{port} of its own");
+    }
+    assert_eq!(reach(&mut reaching, &address, port), "ConnectionRefusedError", "at the loopback alone");
+    assert!(echoes(22445));
+    let (network, _) = address.rsplit_once('.').unwrap();
+    let gateway = format!("{network}.1");
+    for (host, port) in [(&*address, port), (&address, 8080), (&gateway, port), (&gateway, 22445)] {
+        let said = reach(&mut other, host, port);
+        assert!(said.ends_with("Error"), "{host}:{port}: {said}");
+    }
 }
 
 #[test]
