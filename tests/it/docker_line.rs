@@ -172,6 +172,8 @@ struct Volumes;
 
 impl Volumes {
     const NAMES: [&'static str; 2] = ["it-line-notes", "berth-data-it-line-import_it-line-notes"];
+    /// Of the person's engine: what it stands for is nowhere.
+    const BROKEN: &'static str = "it-line-broken";
 
     fn new() -> Self {
         Self::remove();
@@ -179,7 +181,7 @@ impl Volumes {
     }
 
     fn remove() {
-        host(&["volume", "rm", "-f", Self::NAMES[0]]);
+        host(&["volume", "rm", "-f", Self::NAMES[0], Self::BROKEN]);
         docker(&["volume", "rm", "-f", Self::NAMES[1]]);
     }
 }
@@ -219,8 +221,24 @@ fn a_volume_of_the_engines_is_copied_once_and_again_only_by_force() {
         err.contains("holds something already; type `berth volume import --force it-line-notes`"),
         "{err}"
     );
+    // Nothing of it goes for a source that cannot be read.
+    let broken =
+        ["type=none", "o=bind", "device=/nowhere/of/a/test"].map(|option| ["--opt", option]).concat();
+    let made = host(&[&["volume", "create"], &broken[..], &[Volumes::BROKEN]].concat());
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (code, _, err) = import(&["--force", "--from", Volumes::BROKEN]);
+    assert!(code != Some(0) && err.contains("/nowhere/of/a/test"), "{err}");
+    let seen = look();
+    assert!(seen.contains("kept\n") && seen.contains("more\n"), "{seen}");
     let (code, _, err) = import(&["--force"]);
     assert_eq!(code, Some(0), "{err}");
+    // A single file without a byte is something, too.
+    said(Berth::run("notes").client("it-line-import"), "rm -r /data/*; : >/data/empty; ls -A /data");
+    let (code, _, err) = import(&[]);
+    assert!(code == Some(78) && err.contains("holds something already"), "{err}");
+    said(Berth::run("notes").client("it-line-import"), "rm /data/empty");
+    let (code, _, err) = import(&[]);
+    assert_eq!(code, Some(0), "an empty one is filled: {err}");
     assert!(
         docker_says(&["ps", "-a", "--format", "{{.Names}}"])
             .lines()

@@ -4,10 +4,12 @@
 //! other, and never held as a whole.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
 use serde_json::json;
 
 use crate::config::Volume;
@@ -19,8 +21,8 @@ use crate::failure::{Code, Explain, chain};
 /// Where the volume is in such a container, below a place that no image knows.
 const ENTRY: &str = "volume";
 
-/// The folder's own entry, and the end of an archive (bytes).
-const EMPTY: u64 = 4 * 512;
+/// The folder's own entry is no longer, with all attributes that it can have (bytes).
+const OWN_ENTRY: usize = 256 << 10;
 
 /// Why a volume was not copied.
 #[derive(Debug, thiserror::Error)]
@@ -95,27 +97,35 @@ pub async fn import(
     if let Some(holder) = daemon.writers(&to).await?.into_iter().next() {
         return Err(ImportError::Held { name: volume.name.clone(), holder: holder.name });
     }
-    if daemon.volume_labels(&to).await?.is_some() {
-        let there = Room::at(daemon, "the daemon", &to).await?;
-        let holds_something = there.holds_something().await;
-        there.leave().await?;
-        if holds_something? && !force {
-            let whose = if volume.shared { "all clients".to_owned() } else { format!("`{client}`") };
-            return Err(ImportError::NotEmpty { name: volume.name.clone(), whose });
-        }
-        daemon.remove_volume(&to).await?;
-    }
-    daemon.create_volume(&to, labels_of(volume, client)).await?;
     let source = Room::at(host, engine, from).await?;
     let copied = async {
+        // Nothing of the other goes before this one can be read.
+        let archive = source.open().await?;
+        if daemon.volume_labels(&to).await?.is_some() {
+            let there = Room::at(daemon, "the daemon", &to).await?;
+            let holds_something = there.holds_something().await;
+            let left = there.leave().await;
+            if holds_something? && !force {
+                let whose = if volume.shared { "all clients".to_owned() } else { format!("`{client}`") };
+                return Err(ImportError::NotEmpty { name: volume.name.clone(), whose });
+            }
+            left?;
+            daemon.remove_volume(&to).await?;
+        }
+        daemon.create_volume(&to, labels_of(volume, client)).await?;
         let target = Room::at(daemon, "the daemon", &to).await?;
-        let copied = source.copy_to(&target).await;
-        target.leave().await?;
-        copied.map_err(|source| ImportError::Unfinished { name: volume.name.clone(), source })
+        let copied = source.copy_to(archive, &target).await;
+        let left = target.leave().await;
+        let bytes = copied.map_err(|source| ImportError::Unfinished { name: volume.name.clone(), source })?;
+        left?;
+        Ok(bytes)
     };
     let copied = copied.await;
-    source.leave().await?;
-    Ok(Imported { volume: to, bytes: copied? })
+    let left = source.leave().await;
+    // Why nothing was copied tells more than what stays behind.
+    let bytes = copied?;
+    left?;
+    Ok(Imported { volume: to, bytes })
 }
 
 /// As the daemon would have labelled it for a session.
@@ -154,29 +164,41 @@ impl<'a> Room<'a> {
         Ok(Self { engine, container, place })
     }
 
-    fn archive(&self) -> impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + use<> {
+    fn archive(&self) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         self.engine.download(&self.container, &format!("{}/{ENTRY}", self.place.folder()))
     }
 
     /// Whether more than the folder itself is there. No more is read than tells it; whoever packs the rest holds the container.
     async fn holds_something(&self) -> Result<bool, DockerError> {
         let mut chunks = std::pin::pin!(self.archive());
-        let mut bytes = 0;
+        let mut begin = Vec::new();
         while let Some(chunk) = chunks.next().await {
             let broken = |error| DockerError::broken("look into the volume through", &self.container, error);
-            bytes += chunk.map_err(broken)?.len() as u64;
-            if bytes > EMPTY {
+            begin.extend_from_slice(&chunk.map_err(broken)?);
+            if begin.len() > OWN_ENTRY || has_second_entry(&begin) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// Its archive, of which the first part is there.
+    async fn open(&self) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, DockerError> {
+        let broken = |why| DockerError::broken("read the volume through", &self.container, why);
+        let mut archive = Box::pin(self.archive());
+        let first = archive.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+        Ok(stream::iter([Ok(first.map_err(broken)?)]).chain(archive))
+    }
+
     /// Gives the bytes of the archive.
-    async fn copy_to(&self, target: &Room<'_>) -> Result<u64, DockerError> {
+    async fn copy_to(
+        &self,
+        archive: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        target: &Room<'_>,
+    ) -> Result<u64, DockerError> {
         let (sent, broken) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, failed) = (Arc::clone(&sent), Arc::clone(&broken));
-        let archive = self.archive().inspect(move |chunk| match chunk {
+        let archive = archive.inspect(move |chunk| match chunk {
             Ok(chunk) => drop(counted.fetch_add(chunk.len() as u64, Ordering::Relaxed)),
             Err(_) => failed.store(true, Ordering::Relaxed),
         });
@@ -189,5 +211,41 @@ impl<'a> Room<'a> {
 
     async fn leave(self) -> Result<(), DockerError> {
         self.engine.remove(&self.container).await.map(drop)
+    }
+}
+
+/// Of an archive that may go on.
+fn has_second_entry(begin: &[u8]) -> bool {
+    tar::Archive::new(begin).entries().is_ok_and(|mut entries| matches!(entries.nth(1), Some(Ok(_))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_empty_file_is_something_and_a_folder_alone_is_nothing() {
+        let archive = |names: &[&str]| {
+            let mut archive = tar::Builder::new(Vec::new());
+            for name in names {
+                let mut header = tar::Header::new_ustar();
+                let is_folder = name.ends_with('/');
+                header.set_entry_type(if is_folder {
+                    tar::EntryType::Directory
+                } else {
+                    tar::EntryType::Regular
+                });
+                header.set_size(0);
+                archive.append_pax_extensions([("SCHILY.xattr.user.x", &b"y"[..])]).unwrap();
+                archive.append_data(&mut header, name, io::empty()).unwrap();
+            }
+            archive.into_inner().unwrap()
+        };
+        let (nothing, something) = (archive(&["volume/"]), archive(&["volume/", "volume/empty"]));
+        for length in 0..nothing.len() {
+            assert!(!has_second_entry(&nothing[..length]), "{length}");
+        }
+        assert!(has_second_entry(&something));
+        assert!(!has_second_entry(&something[..nothing.len() - 1024]), "not before it is there");
     }
 }
