@@ -281,23 +281,24 @@ async fn more_connections_than_there_is_room_for_are_reset_and_the_stream_goes_o
     for _ in 0..CONNECTIONS {
         accepted.push(service.accept().await.unwrap().0);
     }
-    let (mut bytes, mut reset) = (vec![0; 44 * (frames::HEADER + 1)], BTreeSet::new());
+    let (mut bytes, mut sent_away) = (vec![0; 44 * (frames::HEADER + 1)], BTreeSet::new());
     let read = tokio::io::AsyncReadExt::read_exact(&mut heard, &mut bytes);
     tokio::time::timeout(PATIENCE, read).await.expect("44 are told").unwrap();
     let mut rest = &bytes[..];
     while let Some((length, number, frame)) = frames::decode(rest).unwrap() {
         assert_eq!(frame, Frame::Reset { refused: false });
-        reset.insert(number);
+        sent_away.insert(number);
         rest = &rest[length..];
     }
-    assert_eq!(reset, (CONNECTIONS as u32..300).map(|at| 2 * at + 1).collect());
+    let most = u32::try_from(CONNECTIONS).unwrap();
+    assert_eq!(sent_away, (most..300).map(|at| 2 * at + 1).collect());
     assert!(!link.caller().is_over());
     let said = warnings.text();
     assert_eq!(said.matches("has 256 connections").count(), 1, "{said}");
     assert!(!said.contains("nothing listens"), "{said}");
     // One that ends makes room.
     drop(accepted.pop());
-    container.send(frame(2 * (CONNECTIONS as u32 - 1) + 1, &Frame::Reset { refused: false })).await.unwrap();
+    container.send(frame(2 * (most - 1) + 1, &Frame::Reset { refused: false })).await.unwrap();
     until("there is room", || link.shared.connections().len() < CONNECTIONS).await;
     container.send(frame(1001, &Frame::Open { port: 5432 })).await.unwrap();
     tokio::time::timeout(PATIENCE, service.accept()).await.unwrap().unwrap();
@@ -341,6 +342,8 @@ async fn next_frame(stdout: &mut tokio::process::ChildStdout, heard: &mut BytesM
 async fn the_containers_side_dials_no_more_than_it_has_room_for() {
     // It accepts nothing, and the kernel keeps none for it but the first.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // A former run's connections may linger there.
+    socket.set_reuse_address(true).unwrap();
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 22443)).into()).unwrap();
     socket.listen(0).unwrap();
     let _first = tokio::net::TcpStream::connect("127.0.0.1:22443").await.unwrap();
