@@ -70,6 +70,7 @@ const ESRCH: c_int = 3;
 const POLLIN: c_short = 1;
 const POLLPRI: c_short = 2;
 const POLLOUT: c_short = 4;
+const POLLERR: c_short = 8;
 /// The size of `signalfd_siginfo`: a read takes whole ones only.
 pub(super) const SIGNAL_RECORD: usize = 128;
 const SI_USER: c_int = 0;

@@ -58,12 +58,13 @@ impl Connection {
         self.is_reset || (self.said_all && self.heard == Heard::Told)
     }
 
-    /// What to wait for: where berth is to speak first, for the end alone. `None` while it is being made.
+    /// What to wait for: where berth is to speak first, for a failure alone. `None` while it is being made, and where a socket
+    /// with its end told waits for berth to take what it has said: that it is over says nothing of what lies there unread.
     pub(super) fn watched(&self) -> Option<Watched<'_>> {
         let socket = self.socket.as_ref()?;
         let input = !self.said_all && self.account.may_send() > 0;
         let room = !self.waiting.is_empty() || self.heard == Heard::All;
-        Some(Watched { file: socket.as_fd(), input, room })
+        (input || room || self.heard != Heard::Told).then(|| Watched { file: socket.as_fd(), input, room })
     }
 
     /// What berth says of it.

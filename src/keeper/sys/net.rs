@@ -7,7 +7,7 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::{POLLIN, POLLOUT, PollFd, checked, poll_files, prctl, syscall};
+use super::{POLLERR, POLLIN, POLLOUT, PollFd, checked, poll_files, prctl, syscall};
 
 const CLONE_NEWNET: c_int = 0x4000_0000;
 const AF_NETLINK: c_int = 16;
@@ -140,7 +140,7 @@ pub(in super::super) struct Watched<'a> {
 pub(in super::super) struct Come {
     pub(in super::super) input: bool,
     pub(in super::super) room: bool,
-    /// Nothing was wanted of it, and it is over in both directions.
+    /// Nothing was wanted of it, and it has failed.
     pub(in super::super) gone: bool,
 }
 
@@ -167,7 +167,7 @@ pub(in super::super) fn poll_each(watched: &[Watched<'_>]) -> io::Result<Vec<Com
     let come = |fd: &PollFd| Come {
         input: is(fd, POLLIN, POLLOUT),
         room: is(fd, POLLOUT, POLLIN),
-        gone: fd.events == 0 && fd.revents != 0,
+        gone: fd.events == 0 && fd.revents & POLLERR != 0,
     };
     Ok(fds.iter().map(come).collect())
 }

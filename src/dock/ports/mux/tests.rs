@@ -370,6 +370,51 @@ async fn the_containers_side_dials_no_more_than_it_has_room_for() {
 }
 
 #[tokio::test]
+async fn what_a_server_says_before_it_goes_waits_for_whoever_reads_slowly() {
+    let (service, published) = listener().await;
+    let (mut child, _folder) = container(22491, published);
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut said = Vec::new();
+    frames::encode(&mut said, 2, &Frame::Open { port: published });
+    frames::encode(&mut said, 2, &Frame::Finish);
+    stdin.write_all(&said).await.unwrap();
+    let (mut server, _) = service.accept().await.unwrap();
+    assert_eq!(tokio::io::AsyncReadExt::read(&mut server, &mut [0; 1]).await.unwrap(), 0, "it has heard all");
+    // More than may be under way, and less than the kernel takes at once.
+    let all = noise(6)[..frames::WINDOW + 4096].to_vec();
+    server.write_all(&all).await.unwrap();
+    drop(server);
+    let (mut heard, mut read, mut is_told) = (BytesMut::new(), Vec::new(), false);
+    loop {
+        let (_, frame) = next_frame(&mut stdout, &mut heard).await;
+        match frames::decode(&frame).unwrap().unwrap().2 {
+            Frame::Ready => {}
+            Frame::Data(data) => read.extend_from_slice(data),
+            Frame::Finish => break,
+            frame => panic!("{frame:?} after {} bytes", read.len()),
+        }
+        if read.len() == frames::WINDOW && !is_told {
+            is_told = true;
+            // It looks at all of its connections in between.
+            let mut others = Vec::new();
+            for number in [4, 6, 8] {
+                frames::encode(&mut others, number, &Frame::Open { port: 1 });
+            }
+            stdin.write_all(&others).await.unwrap();
+            for _ in 0..3 {
+                let (number, frame) = next_frame(&mut stdout, &mut heard).await;
+                let frame = frames::decode(&frame).unwrap().unwrap().2;
+                assert_eq!((number == 2, frame), (false, Frame::Reset { refused: true }));
+            }
+            let mut room = Vec::new();
+            frames::encode(&mut room, 2, &Frame::Room(u32::try_from(frames::WINDOW).unwrap()));
+            stdin.write_all(&room).await.unwrap();
+        }
+    }
+    assert!(read == all && is_told, "{} of {} bytes", read.len(), all.len());
+}
+
+#[tokio::test]
 async fn a_client_that_has_said_all_and_goes_leaves_its_place() {
     let (service, outside) = listener().await;
     let joined = join(22445, outside, 1).await;
