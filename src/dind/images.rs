@@ -127,8 +127,8 @@ pub async fn ensure_trusted<'a>(
         let placed = async {
             let newest = if config.renews(image) {
                 let at = newest::Site { state, host, daemon, cli, progress };
-                let accepted = async {
-                    let signed = is_signed(config, daemon, host, image, judge, progress).await;
+                let accepted = async |held: &str| {
+                    let signed = is_signed(config, daemon, host, (image, held), judge, progress).await;
                     signed.map_err(|error| Failure::of(&error))
                 };
                 Box::pin(newest::keep(&at, image, accepted)).await?
@@ -140,13 +140,13 @@ pub async fn ensure_trusted<'a>(
             } else {
                 if let Some(host) = host {
                     may_be_pinned(config, host, daemon, image).await?;
-                    is_signed(config, host, None, image, judge, progress).await?;
+                    is_signed(config, host, None, (image, image), judge, progress).await?;
                 }
                 let placed = ensure(state, host, daemon, [image], cli, progress).await.pop();
                 placed.map_or(Ok(Origin::Present), |(_, placed)| placed)?
             };
             is_pinned(config, daemon, image).await?;
-            is_signed(config, daemon, host, image, judge, progress).await.map(|()| origin)
+            is_signed(config, daemon, host, (image, image), judge, progress).await.map(|()| origin)
         };
         results.push((image, placed.await));
     }
@@ -194,13 +194,14 @@ fn accepts_here(server: &Server, here: &Image, there: Option<&Image>) -> Result<
     server.accepts(&here.digests()).or_else(refused)
 }
 
-/// Whether an engine's image, if it has one, has the signatures that the servers of the configuration need. `from` is the
+/// Whether an engine's image, if it has one, has the signatures that the servers of the configuration need; the engine has it as
+/// `held`. `from` is the
 /// engine that it may have been loaded from: on that way it loses what registries call it.
 async fn is_signed(
     config: &Config,
     engine: &Engine,
     from: Option<&Engine>,
-    image: &str,
+    (image, held): (&str, &str),
     judge: Judge<'_>,
     progress: &Progress,
 ) -> Result<(), ImageError> {
@@ -208,7 +209,7 @@ async fn is_signed(
         return Ok(());
     }
     let failed = |source| ImageError::Copy { image: image.to_owned(), source };
-    let Some(found) = engine.image(image).await.map_err(failed)? else { return Ok(()) };
+    let Some(found) = engine.image(held).await.map_err(failed)? else { return Ok(()) };
     let repo_digests = registry_names(&found, from, image).await;
     for server in config.signed(image) {
         if !judge.knows(server, &found.id)? {

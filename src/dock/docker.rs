@@ -100,6 +100,17 @@ impl Engine {
         .await
     }
 
+    /// The digest that a registry has under a name now.
+    pub async fn registry_digest(
+        &self,
+        name: &str,
+        credential: Option<&Credential>,
+    ) -> Result<Option<String>, DockerError> {
+        let asked =
+            self.docker.inspect_registry_image(&model::tagged(name), credential.map(model::credential)).await;
+        Ok(asked.map_err(explain("ask the registry for the image", name))?.descriptor.digest)
+    }
+
     /// Removes an image that has lost its names to a newer one; false if it has some, is in use, or is gone.
     pub async fn remove_unnamed(&self, id: &str) -> Result<bool, DockerError> {
         let found = absent(self.docker.inspect_image(id).await.map_err(explain("inspect the image", id)))?;

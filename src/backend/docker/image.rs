@@ -98,11 +98,10 @@ pub(super) struct Bench<'a> {
     pub(super) state: &'a Path,
 }
 
-/// The image that the daemon has now, if `bench` lets it run.
-pub(super) async fn judged(engine: &Engine, bench: &Bench<'_>) -> Result<Image, Failure> {
-    let name = &bench.server.image;
+/// The image that the daemon has now as `name`, if `bench` lets it run.
+pub(super) async fn judged(engine: &Engine, name: &str, bench: &Bench<'_>) -> Result<Image, Failure> {
     let found = Wire::connect(engine.endpoint()).await?.image(name, LABEL_INTEGRITY).await?;
-    let image = found.map(Image::from).ok_or_else(|| LeaseError::NoImage(name.clone()))?;
+    let image = found.map(Image::from).ok_or_else(|| LeaseError::NoImage(name.to_owned()))?;
     image.is_pinned(bench.server)?;
     image.is_signed(bench).await?;
     Ok(image)

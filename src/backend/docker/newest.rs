@@ -50,8 +50,8 @@ impl Newest {
         let progress = Progress::silent();
         let site = Site { state, host: host_engine.as_ref(), daemon: engine, cli, progress: &progress };
         let bench = Bench { server, host: host.as_ref(), cli, progress: &progress, state };
-        let look = async {
-            let image = image::judged(engine, &bench).await?;
+        let look = async |held: &str| {
+            let image = image::judged(engine, held, &bench).await?;
             let argv = match &server.command {
                 Some(command) => [command.as_slice(), server.args.as_deref().unwrap_or_default()].concat(),
                 None => image.command(server)?,

@@ -1,11 +1,12 @@
 //! What a registry has under an image's name by now: `pull = "always"`.
 //!
-//! The name leads to the new image while that is judged, and back to the former where it is not accepted. Sessions judge
-//! what they start for themselves.
+//! The new image comes by its digest, and gets the name once it is accepted: whoever ends before that leaves the former one. A
+//! registry that the daemon cannot ask for a digest is pulled from by the name, which leads back where the image is not
+//! accepted. Sessions judge what they start for themselves.
 
 use std::path::Path;
 
-use super::{ImageError, Origin, alone, from_registry};
+use super::{ImageError, Origin, alone, from_registry, login, pull_as};
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
 use crate::docker_cli::DockerCli;
@@ -31,46 +32,76 @@ pub(crate) enum NotRenewed {
     Refused(Failure),
 }
 
-/// Has the registry's image in the daemon, if `accepted` says so once it is there. `None`: it is the one that was there.
+/// Has the registry's image in the daemon, if `accepted` says so once it is there, of what it is called there by then. `None`:
+/// it is the one that was there.
 pub(crate) async fn renew<T>(
     at: &Site<'_>,
     image: &str,
-    accepted: impl Future<Output = Result<T, Failure>>,
+    accepted: impl AsyncFnOnce(&str) -> Result<T, Failure>,
 ) -> Result<Option<T>, NotRenewed> {
     let Site { state, host, daemon, cli, progress } = *at;
     let failed = |source| ImageError::Copy { image: image.to_owned(), source };
     let _lock = alone(state, image, progress).await;
-    let before = daemon.image(image).await.map_err(failed)?;
-    from_registry(host, daemon, image, cli, progress).await?;
-    let after = daemon.image(image).await.map_err(failed)?;
-    let id = |found: &Option<crate::dock::docker::Image>| found.as_ref().map(|found| found.id.clone());
-    let (before, after) = (id(&before), id(&after));
+    let id = async |name: &str| {
+        let found = daemon.image(name).await.map_err(failed)?;
+        Ok::<_, ImageError>(found.map(|found| found.id))
+    };
+    let before = id(image).await?;
+    let exact = by_digest(at, image).await;
+    if exact.is_none() {
+        from_registry(host, daemon, image, cli, progress).await?;
+    }
+    let held = exact.as_deref().unwrap_or(image);
+    let after = id(held).await?;
     if before == after {
         return Ok(None);
     }
-    match (accepted.await, before) {
-        (Ok(accepted), before) => {
-            if let Some(before) = before {
-                daemon.remove_unnamed(&before).await.map_err(failed)?;
+    let judged = accepted(held).await;
+    // Whoever has no name any more.
+    let unnamed = match (&judged, exact.is_some()) {
+        (Ok(_), true) => {
+            if let Some(after) = &after {
+                daemon.tag_image(after, image).await.map_err(failed)?;
             }
-            Ok(Some(accepted))
+            before
         }
-        (Err(refused), Some(before)) => {
-            daemon.tag_image(&before, image).await.map_err(failed)?;
-            if let Some(after) = after {
-                daemon.remove_unnamed(&after).await.map_err(failed)?;
+        (Ok(_), false) => before,
+        (Err(_), true) => after,
+        (Err(_), false) => match before {
+            Some(before) => {
+                daemon.tag_image(&before, image).await.map_err(failed)?;
+                after
             }
-            Err(NotRenewed::Refused(refused))
-        }
-        (Err(refused), None) => Err(NotRenewed::Refused(refused)),
+            None => None,
+        },
+    };
+    if let Some(unnamed) = unnamed {
+        daemon.remove_unnamed(&unnamed).await.map_err(failed)?;
     }
+    judged.map(Some).map_err(NotRenewed::Refused)
+}
+
+/// Pulls what the registry has under the name now, without that name. What it is called then; `None`: it can't be had so.
+async fn by_digest(at: &Site<'_>, image: &str) -> Option<String> {
+    let Site { daemon, cli, progress, .. } = *at;
+    let credential = login(image, cli, progress).await;
+    let digest = daemon.registry_digest(image, credential.as_ref()).await.ok()??;
+    let exact = format!("{}@{digest}", repository(image));
+    pull_as(credential.as_ref(), daemon, &exact, progress).await.ok()?;
+    Some(exact)
+}
+
+/// An image's name without its tag.
+fn repository(image: &str) -> &str {
+    let last = image.rfind('/').map_or(0, |at| at + 1);
+    image[last..].find(':').map_or(image, |at| &image[..last + at])
 }
 
 /// The same for `berth up`: what cannot be had is told, and what is there stays. `None`: it is to come from elsewhere.
 pub(super) async fn keep(
     at: &Site<'_>,
     image: &str,
-    accepted: impl Future<Output = Result<(), Failure>>,
+    accepted: impl AsyncFnOnce(&str) -> Result<(), Failure>,
 ) -> Result<Option<Origin>, ImageError> {
     let why = match Box::pin(renew(at, image, accepted)).await {
         Ok(Some(())) => return Ok(Some(Origin::Pulled)),
@@ -88,3 +119,6 @@ pub(super) async fn keep(
     at.progress.say(&format!("warning: there is no newer `{image}`: {why}"));
     Ok(is_there.then_some(Origin::Present))
 }
+
+#[cfg(test)]
+mod tests;
