@@ -92,7 +92,7 @@ async fn a_name_leads_to_the_former_image_until_the_new_one_is_accepted() {
     let at = Site { state: folder.path(), host: None, daemon: &daemon, cli: &cli, progress: &progress };
     let old = "sha256:0000".to_owned();
     names.lock().unwrap().insert(IMAGE.to_owned(), old.clone());
-    let named = || names.lock().unwrap().get(IMAGE).cloned().unwrap();
+    let has_name = || names.lock().unwrap().get(IMAGE).cloned().unwrap();
     let ids = || names.lock().unwrap().values().cloned().collect::<Vec<_>>();
 
     // Its session ends while it is judged.
@@ -105,7 +105,7 @@ async fn a_name_leads_to_the_former_image_until_the_new_one_is_accepted() {
         _ = renew(&at, IMAGE, endless) => unreachable!(),
         judged = tokio::time::timeout(Duration::from_secs(30), is_judged) => judged.unwrap().unwrap(),
     }
-    assert_eq!(named(), old);
+    assert_eq!(has_name(), old);
 
     let refuse = async |held: &str| {
         assert_eq!(held, format!("registry.example:5000/a/b@{NEW}"));
@@ -113,10 +113,10 @@ async fn a_name_leads_to_the_former_image_until_the_new_one_is_accepted() {
     };
     let refused = renew(&at, IMAGE, refuse).await;
     assert!(matches!(&refused, Err(NotRenewed::Refused(why)) if why.text == "unsigned"), "{refused:?}");
-    assert_eq!((named(), ids()), (old.clone(), vec![old.clone()]), "nothing of the other stays");
+    assert_eq!((has_name(), ids()), (old.clone(), vec![old.clone()]), "nothing of the other stays");
 
     assert_eq!(renew(&at, IMAGE, async |_: &str| Ok(7)).await.unwrap(), Some(7));
-    assert_eq!(named(), NEW);
+    assert_eq!(has_name(), NEW);
     assert!(!ids().contains(&old));
     assert_eq!(renew(&at, IMAGE, async |_: &str| Ok(8)).await.unwrap(), None, "it is there");
 }
