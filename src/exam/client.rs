@@ -142,6 +142,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         }
     }
 
+    /// Whether it has not waited for some answer to its end.
+    pub fn has_given_up(&self) -> bool {
+        !self.abandoned.is_empty()
+    }
+
     /// Answers to requests that were never made, and lines that are no messages; both in their first
     /// words.
     pub fn take_strays(&mut self) -> (Vec<String>, Vec<String>) {

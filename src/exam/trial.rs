@@ -27,23 +27,34 @@ pub struct Trial<'a> {
     pub within: Duration,
 }
 
+/// Why a server does not begin a session.
+#[derive(Debug)]
+pub struct Failed {
+    pub why: String,
+    /// Claude Code has asked by the newer protocol and then by the older one, as the first answer took too long, and the server
+    /// keeps to the newer one.
+    pub is_late: bool,
+}
+
 impl Trial<'_> {
     /// How many tools the server has, or why there is none of it.
-    pub async fn run(self) -> Result<usize, String> {
+    pub async fn run(&self) -> Result<usize, Failed> {
         // What is tried is this very start, and no death of it may be mended unseen.
         let arguments = [self.server, "--standby", "0", "--on-failure", "exit"];
-        let environment = self.environment;
+        let environment = &self.environment;
         let process = self.launch.spawn(arguments, |command| {
-            command.env_clear().envs(environment);
+            command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
         });
-        let mut process = process.map_err(|error| format!("cannot start berth: {error}"))?;
-        let (from_session, to_session) = process.pipes().map_err(|error| error.to_string())?;
+        let other = |why: String| Failed { why, is_late: false };
+        let mut process = process.map_err(|error| other(format!("cannot start berth: {error}")))?;
+        let (from_session, to_session) = process.pipes().map_err(|error| other(error.to_string()))?;
         let mut client = Client::new(self.kind, from_session, to_session);
         let listed = async {
             client.begin(self.within).await?;
             client.request(&json!("trial-tools"), "tools/list", json!({}), LIST_WITHIN).await
         };
         let answer = listed.await;
+        let has_given_up = client.has_given_up();
         client.close().await;
         let ended = tokio::time::timeout(EXIT_WITHIN, process.wait()).await;
         if ended.is_err() {
@@ -53,7 +64,11 @@ impl Trial<'_> {
             Ok(list) => Ok(list["tools"].as_array().map_or(0, Vec::len)),
             // It has begun, and has something else than tools.
             Err(ClientError::Refused { method, .. }) if method == "tools/list" => Ok(0),
-            Err(error) => Err(why(&error, &process)),
+            Err(error) => {
+                let is_begin =
+                    matches!(&error, ClientError::Refused { method, .. } if method == "initialize");
+                Err(Failed { why: why(&error, &process), is_late: is_begin && has_given_up })
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::docker_cli::DockerCli;
 use crate::exam::client;
 use crate::exam::environment::Berth;
 use crate::exam::process::{Launch, Scratch};
-use crate::exam::trial::Trial;
+use crate::exam::trial::{Failed, Trial};
 use crate::failure::{Code, Failure};
 use crate::observe::Redactor;
 use crate::values::{Lookup, is_secret, parts};
@@ -147,7 +147,22 @@ async fn one(
     let redactor = Redactor::new(secrets.flat_map(|(_, value)| parts(value)));
     // What it was tried with is not what its person knows.
     let (tried, known) = (config.display().to_string(), ground.path.display().to_string());
-    trial.run().await.map_err(|why| redactor.text(&why).replace(&tried, &known))
+    let mut outcome = trial.run().await;
+    if outcome.as_ref().is_err_and(|failed| failed.is_late) {
+        // A start reads its image from the disk but once.
+        outcome = trial.run().await;
+    }
+    outcome.map_err(|Failed { why, is_late }| {
+        let why = redactor.text(&why).replace(&tried, &known);
+        if is_late {
+            format!(
+                "{why}; its first answer takes longer than Claude Code waits for it (3 s): start it directly to compare, or give it \
+                 more `cpus`"
+            )
+        } else {
+            why
+        }
+    })
 }
 
 /// Why a server whose mounts the daemon does not know yet need not be tried.
