@@ -1,5 +1,6 @@
 //! Programs and modules that pip, pipx or uv has installed, and scripts that name their own packages (PEP 723).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -151,7 +152,11 @@ pub(super) fn of_environment(argv: &[String], places: Places<'_>) -> Option<Resu
         return Some(Ok(Instead { argv: words(&["uv", "--directory", folder, "run"], &[]), note }));
     }
     let mut found = of_roots(std::iter::once(root.to_owned()));
-    found.retain(|one| !["pip", "setuptools", "wheel"].contains(&one.name.as_str()));
+    // `lib64` is a link to `lib`.
+    let mut seen = BTreeSet::new();
+    found.retain(|one| {
+        !["pip", "setuptools", "wheel"].contains(&one.name.as_str()) && seen.insert(one.name.clone())
+    });
     if found.is_empty() {
         return None;
     }

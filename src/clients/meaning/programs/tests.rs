@@ -270,6 +270,9 @@ fn a_script_in_an_environment_has_the_packages_of_that() {
     site.write("shop/.venv/bin/python", "");
     let line = "SITE/shop/.venv/bin/python -u SITE/shop/server.py --x";
     let folder = site.path("shop").display().to_string();
+    // As Python makes it.
+    fs::create_dir(site.path("shop/.venv/lib")).unwrap();
+    site.link("shop/.venv/lib64", &site.path("shop/.venv/lib"));
     // There is nothing in it.
     let parsed = site.line(line).unwrap();
     assert!(matches!(parsed.program, Program::Script { .. }), "{parsed:?}");
