@@ -23,7 +23,7 @@ use crate::values::{looks_secret, without_credentials};
 pub use docker::HostAccess;
 pub(crate) use names::template;
 pub use package::{Package, Runner, is_version};
-pub use script::{is_python as is_script, project as project_of_script};
+pub use script::{is_python as is_script, is_systems_own, project as project_of_script};
 
 /// What is understood, for the messages about what isn't.
 const UNDERSTOOD: &str = "berth understands `npx [-y] PACKAGE…`, `uvx PACKAGE…`, `uv --directory FOLDER run …`, `docker run … IMAGE…`, \

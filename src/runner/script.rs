@@ -240,9 +240,9 @@ fn folder(file: &Path) -> Option<&str> {
     project(file)?.to_str()
 }
 
-/// At the same place in the container it must hide nothing that the image needs.
-fn may_be_mounted(folder: &str) -> bool {
-    const SYSTEM: [&str; 12] = [
+/// Whether a path is the system's own, which each image has for itself.
+pub fn is_systems_own(path: &Path) -> bool {
+    const SYSTEM: [&str; 13] = [
         "/bin",
         "/boot",
         "/dev",
@@ -255,9 +255,12 @@ fn may_be_mounted(folder: &str) -> bool {
         "/sbin",
         "/sys",
         "/usr",
+        "/var/run",
     ];
-    let is_under = |system: &str| {
-        folder.strip_prefix(system).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    is_rooted(folder) && folder != "/" && !SYSTEM.into_iter().any(is_under)
+    SYSTEM.iter().any(|own| path.starts_with(own))
+}
+
+/// At the same place in the container it must hide nothing that the image needs.
+fn may_be_mounted(folder: &str) -> bool {
+    is_rooted(folder) && folder != "/" && !is_systems_own(Path::new(folder))
 }

@@ -3,23 +3,7 @@
 use std::path::Path;
 
 use super::words::parts;
-
-/// A container has its own.
-const CONTAINERS_OWN: [&str; 13] = [
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/lib",
-    "/lib64",
-    "/opt/berth",
-    "/proc",
-    "/run",
-    "/sbin",
-    "/sys",
-    "/usr",
-    "/var/run",
-];
+use crate::runner::is_systems_own;
 
 /// Names of flags and variables whose folder or file is written.
 const WRITTEN: [&str; 33] = [
@@ -101,8 +85,7 @@ const PROGRAMS: [&str; 17] = [
 
 /// Whether it means what the container has there, whatever this machine has.
 pub(super) fn is_containers_own(path: &Path) -> bool {
-    [Path::new("/"), Path::new("/tmp"), Path::new("/var/tmp")].contains(&path)
-        || CONTAINERS_OWN.iter().any(|own| path.starts_with(own))
+    [Path::new("/"), Path::new("/tmp"), Path::new("/var/tmp")].contains(&path) || is_systems_own(path)
 }
 
 /// Whether each container has the very same: a device without anything behind it.
