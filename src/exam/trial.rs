@@ -65,9 +65,12 @@ impl Trial<'_> {
             // It has begun, and has something else than tools.
             Err(ClientError::Refused { method, .. }) if method == "tools/list" => Ok(0),
             Err(error) => {
-                let is_begin =
-                    matches!(&error, ClientError::Refused { method, .. } if method == "initialize");
-                Err(Failed { why: why(&error, &process), is_late: is_begin && has_given_up })
+                // berth's own word is that there was no answer at all.
+                let is_servers = matches!(
+                    &error,
+                    ClientError::Refused { method, message } if method == "initialize" && !message.starts_with(OURS)
+                );
+                Err(Failed { why: why(&error, &process), is_late: is_servers && has_given_up })
             }
         }
     }

@@ -159,8 +159,10 @@ async fn one(
                 "{why}; its first answer takes longer than Claude Code waits for it (3 s): start it directly to compare, or give it \
                  more `cpus`"
             )
-        } else {
+        } else if server.settings.publish.is_empty() {
             why
+        } else {
+            format!("{why}; where it waits for a log-in by the browser, import it with `--no-check`")
         }
     })
 }
