@@ -22,6 +22,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Nobody is to be taken for the next holder.
         drop(self.file.set_len(0));
+        // A process that is being started has the file, too, until it becomes its program.
+        drop(self.file.unlock());
     }
 }
 
@@ -134,9 +136,11 @@ mod tests {
         assert_eq!(error.code(), Code::Unavailable);
         // Another lock is free, and this one is once its holder has let it go.
         take(folder.path(), "b.lock", Duration::ZERO, |_| ()).await.unwrap();
+        let inherited = held.file.try_clone().unwrap();
         drop(held);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
         take(folder.path(), "a.lock", Duration::ZERO, |_| ()).await.unwrap();
+        drop(inherited);
     }
 
     #[tokio::test]
