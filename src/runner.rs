@@ -7,6 +7,7 @@ mod deno;
 mod docker;
 mod flags;
 mod foreign;
+mod installing;
 mod names;
 mod npx;
 mod package;

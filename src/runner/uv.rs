@@ -3,7 +3,7 @@
 use super::flags::{Flag, Line, Next};
 use super::names::{self, is_python, template};
 use super::uvx::{python_version, requirement};
-use super::{Package, Parsed, Program, Runner, RunnerError, script, uvx};
+use super::{Package, Parsed, Program, Runner, RunnerError, installing, script, uvx};
 
 const RUNNER: &str = "uv run";
 
@@ -20,43 +20,10 @@ enum Meaning {
 }
 
 fn flag(name: &str) -> Option<Flag<Meaning>> {
-    const LOCAL: &str = "a container has none of this machine's folders";
-    const INDEX: &str = "where packages come from holds for all servers";
-    const ONCE: &str =
-        "what is baked once is used from then on; `berth bake --update` looks for newer versions";
     Some(match name {
-        "-q"
-        | "--quiet"
-        | "-v"
-        | "--verbose"
-        | "--no-progress"
-        | "--isolated"
-        | "--native-tls"
-        | "--system-certs"
-        | "--no-config"
-        | "--no-python-downloads"
-        | "--managed-python"
-        | "--no-env-file"
-        | "--frozen"
-        | "--locked"
-        | "--no-sync"
-        | "--no-project"
-        | "--active"
-        | "--exact"
-        | "--no-editable"
-        | "--no-active"
-        | "--offline"
-        | "--compile-bytecode" => Flag::Idle,
-        "--color" | "--cache-dir" | "--python-preference" | "--link-mode" => Flag::IdleValue,
-        "--refresh" | "-n" | "--no-cache" | "-U" | "--upgrade" | "--reinstall" => Flag::Noted(ONCE),
-        "--refresh-package" | "-P" | "--upgrade-package" | "--reinstall-package" => Flag::NotedValue(ONCE),
-        "--prerelease" => Flag::NotedValue(
-            "what is baked has no pre-releases unless they are named, as in `PACKAGE==1.0rc1`",
-        ),
-        "--resolution" | "--fork-strategy" | "--exclude-newer" => {
-            Flag::NotedValue("the newest versions that fit are baked; name others, as in `PACKAGE==1.0`")
-        }
-        "--torch-backend" => Flag::NotedValue("all packages come from the index of [bake]"),
+        "--frozen" | "--locked" | "--no-sync" | "--no-project" | "--active" | "--exact" | "--no-editable"
+        | "--no-active" | "--offline" | "--compile-bytecode" => Flag::Idle,
+        "--reinstall-package" => Flag::NotedValue(installing::ONCE),
         "--directory" => Flag::Takes(Meaning::Directory),
         "--project" => Flag::Takes(Meaning::Project),
         "-w" | "--with" => Flag::Takes(Meaning::With),
@@ -69,20 +36,7 @@ fn flag(name: &str) -> Option<Flag<Meaning>> {
         "--extra" | "--no-extra" | "--group" | "--no-group" | "--only-group" | "--package" => {
             Flag::Takes(Meaning::OptionValue)
         }
-        "--with-editable" | "--with-requirements" | "--config-file" | "--env-file" => {
-            Flag::Refused(LOCAL, "name packages with `--with`, and variables in `env`")
-        }
-        "-i"
-        | "--index"
-        | "--index-url"
-        | "--default-index"
-        | "--extra-index-url"
-        | "-f"
-        | "--find-links"
-        | "--index-strategy"
-        | "--keyring-provider"
-        | "--allow-insecure-host" => Flag::Refused(INDEX, "set `python_index` or `ca` in [bake]"),
-        _ => return None,
+        _ => return installing::flag(name),
     })
 }
 

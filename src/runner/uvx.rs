@@ -2,7 +2,7 @@
 
 use super::flags::{Flag, Line, Next};
 use super::names::{self, is_python};
-use super::{Package, Parsed, Program, Runner, RunnerError, script};
+use super::{Package, Parsed, Program, Runner, RunnerError, installing, script};
 
 #[derive(Clone, Copy)]
 enum Meaning {
@@ -12,58 +12,15 @@ enum Meaning {
 }
 
 fn flag(name: &str) -> Option<Flag<Meaning>> {
-    const LOCAL: &str = "a container has none of this machine's folders";
-    const INDEX: &str = "where packages come from holds for all servers";
     Some(match name {
-        "-q"
-        | "--quiet"
-        | "-v"
-        | "--verbose"
-        | "--no-progress"
-        | "--isolated"
-        | "--native-tls"
-        | "--system-certs"
-        | "--no-config"
-        | "--no-python-downloads"
-        | "--managed-python"
-        | "--no-env-file" => Flag::Idle,
-        "--color" | "--cache-dir" | "--python-preference" | "--link-mode" => Flag::IdleValue,
-        "--refresh" | "-n" | "--no-cache" | "--offline" | "-U" | "--upgrade" | "--reinstall" => Flag::Noted(
-            "what is baked once is used from then on; `berth bake --update` looks for newer versions",
-        ),
-        "--refresh-package" | "-P" | "--upgrade-package" => Flag::NotedValue(
-            "what is baked once is used from then on; `berth bake --update` looks for newer versions",
-        ),
-        "--prerelease" => Flag::NotedValue(
-            "what is baked has no pre-releases unless they are named, as in `PACKAGE==1.0rc1`",
-        ),
-        "--resolution" | "--fork-strategy" | "--exclude-newer" => {
-            Flag::NotedValue("the newest versions that fit are baked; name others, as in `PACKAGE==1.0`")
-        }
-        "--torch-backend" => Flag::NotedValue("all packages come from the index of [bake]"),
+        "--offline" => Flag::Noted(installing::ONCE),
         "--from" | "--spec" => Flag::Takes(Meaning::From),
         "-w" | "--with" => Flag::Takes(Meaning::With),
         "-p" | "--python" => Flag::Takes(Meaning::Python),
-        "--with-editable"
-        | "--with-requirements"
-        | "-c"
-        | "--constraints"
-        | "--overrides"
-        | "--directory"
-        | "--project"
-        | "--config-file"
-        | "--env-file" => Flag::Refused(LOCAL, "name packages with `--with`, and variables in `env`"),
-        "-i"
-        | "--index"
-        | "--index-url"
-        | "--default-index"
-        | "--extra-index-url"
-        | "-f"
-        | "--find-links"
-        | "--index-strategy"
-        | "--keyring-provider"
-        | "--allow-insecure-host" => Flag::Refused(INDEX, "set `python_index` or `ca` in [bake]"),
-        _ => return None,
+        "-c" | "--constraints" | "--overrides" | "--directory" | "--project" => {
+            Flag::Refused(installing::LOCAL, installing::BY_NAME)
+        }
+        _ => return installing::flag(name),
     })
 }
 
