@@ -48,10 +48,10 @@ pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<
         text: format!("the servers cannot be tried: {}", failure.text),
         next: Some("type `berth up` and import again, or leave the trial out with `--no-check`".to_owned()),
     };
+    let planned = Config::parse(&import.config, path, home)?;
     if import.shares && config.dind.host.is_none() {
         // What is mounted has to be there first.
-        let config = Config::parse(&import.config, path, home)?;
-        let report = up::up(&config, home, &variable, progress).await;
+        let report = up::up(&planned, home, &variable, progress).await;
         let report = report.map_err(|error| super::super::up::failure(&error, progress))?;
         report.changes.deferred.iter().for_each(|deferred| progress.say(deferred));
     }
@@ -82,7 +82,7 @@ pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<
     let tried = async |number: usize, taken: &Taken| {
         let name = &taken.which.1;
         let task = progress.task(&format!("trying `{name}`"));
-        let tried = one(taken, ground, &oven, (scratch.path(), file.path(), &import.config), number).await;
+        let tried = one(taken, ground, &oven, (scratch.path(), file.path(), &planned), number).await;
         task.done(&match &tried {
             Ok(_) => format!("`{name}` answers"),
             Err(_) => format!("`{name}` does not start"),
@@ -107,7 +107,7 @@ async fn one(
     taken: &Taken,
     ground: &Ground<'_>,
     oven: &Oven<'_>,
-    (scratch, config, planned): (&Path, &Path, &str),
+    (scratch, config, planned): (&Path, &Path, &Config),
     number: usize,
 ) -> Result<usize, String> {
     let server = &taken.server;
@@ -117,8 +117,7 @@ async fn one(
         let here = || (name == "CLAUDE_PROJECT_DIR").then(|| ground.folder.display().to_string());
         own.or_else(|| variable(name)).or_else(here)
     };
-    let planned = Config::parse(planned, config, ground.home).map_err(|error| error.to_string())?;
-    if let Some(unshared) = unshared(&planned, server, &lookup) {
+    if let Some(unshared) = unshared(planned, server, &lookup) {
         return Err(unshared);
     }
     match &server.recipe {
