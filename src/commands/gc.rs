@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Home};
-use crate::dock::docker::DockerError;
 use crate::dock::{keeper, reserved, roster};
 use crate::failure::Failure;
 
@@ -35,29 +34,23 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
 /// A container may take its server's grace to end, and a daemon may be restarting.
 const CLEARED_WITHIN: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-const LOOKS: u32 = 8;
 
 /// Stands behind a session that has reserved names in a project: its death, of any kind, is the end of our input.
 pub async fn after_session(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     io::copy(&mut io::stdin(), &mut io::sink())?;
     let until = Instant::now() + CLEARED_WITHIN;
-    let (mut patience, mut looks) = (LOOK_EVERY, 0);
-    while Instant::now() < until {
-        let cleared = match super::dind_engine(config, home) {
-            Ok(engine) => reserved::clear(&home.state, &engine).await,
-            Err(_) => return Ok(ExitCode::FAILURE),
-        };
-        looks += 1;
-        // What other sessions use is theirs to clear; somebody else's clearing is soon over.
-        match cleared {
-            Ok(cleared) if cleared.in_use.is_empty() && (cleared.locked.is_empty() || looks >= LOOKS) => {
-                return Ok(ExitCode::SUCCESS);
-            }
-            Ok(_) | Err(DockerError::Dial(_)) => {}
-            Err(error) => return Err(Failure::from(error).into()),
+    let mut patience = LOOK_EVERY;
+    loop {
+        let Ok(engine) = super::dind_engine(config, home) else { return Ok(ExitCode::FAILURE) };
+        match reserved::clear(&home.state, &engine).await {
+            // What other sessions use is theirs to clear.
+            Ok(cleared) if cleared.in_use.is_empty() => return Ok(ExitCode::SUCCESS),
+            // A daemon that fails under its load is asked again, as one that is restarting.
+            Err(error) if Instant::now() >= until => return Err(Failure::from(error).into()),
+            Ok(_) if Instant::now() >= until => return Ok(ExitCode::SUCCESS),
+            Ok(_) | Err(_) => {}
         }
         tokio::time::sleep(patience).await;
         patience = (patience * 5 / 4).min(Duration::from_secs(2));
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,9 @@
 //! A mount needs a place on the host, and a removed place takes its mount along. So a place stays while any container
 //! has it. **The record** of a folder, in berth's state, is locked by each session that uses places there, and names
 //! them. Who clears a record has it alone, and asks the daemon whether a container's label still names the folder: a
-//! container may outlive its session for a moment. The kernel frees the lock at any death.
+//! container may outlive its session for a moment. The kernel frees the lock at any death. One clears at a time: what
+//! is locked then is a session's, who sees to it later; never another's who clears, and has just been told that the
+//! container is still there.
 //!
 //! Another home of berth has records of its own. So each session also locks the places themselves, and a locked one is
 //! left to whoever has it.
@@ -30,6 +32,8 @@ use crate::failure::{Code, Explain};
 
 /// In berth's state.
 const FOLDER: &str = "reserved";
+/// Locked by whoever clears. No folder's key begins with a dot.
+const CLEARING: &str = ".clearing";
 /// Whoever clears a record asks the daemon meanwhile.
 const CLEARED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -261,17 +265,30 @@ pub struct Cleared {
     pub removed: Vec<PathBuf>,
     /// Folders' keys whose places containers use.
     pub in_use: Vec<String>,
-    /// Of those that sessions use, or that somebody else is clearing.
+    /// Of those that sessions use.
     pub locked: Vec<String>,
 }
 
-/// Removes all places that no session and no container uses.
+/// The lock of whoever clears, as soon as it is free; `None` where there is nothing to clear.
+async fn alone(records: &Path) -> Option<File> {
+    let file = File::options().create(true).append(true).mode(0o600).open(records.join(CLEARING)).ok()?;
+    while let Err(TryLockError::WouldBlock) = file.try_lock() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Some(file)
+}
+
+/// Removes all places that no session and no container uses. Waits for whoever is clearing.
 pub async fn clear(state: &Path, engine: &Engine) -> Result<Cleared, DockerError> {
     let mut cleared = Cleared::default();
     let records = state.join(FOLDER);
+    let Some(_alone) = alone(&records).await else { return Ok(cleared) };
     let mut free = Vec::new();
     for entry in fs::read_dir(&records).into_iter().flatten().flatten() {
         let (path, Ok(key)) = (entry.path(), entry.file_name().into_string()) else { continue };
+        if key == CLEARING {
+            continue;
+        }
         let Ok(file) = File::open(&path) else { continue };
         match file.try_lock() {
             Ok(()) if is_at(&file, &path) => free.push((key, path, file)),
@@ -307,82 +324,4 @@ pub async fn clear(state: &Path, engine: &Engine) -> Result<Cleared, DockerError
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn within(folder: &Path, names: &[&str]) -> Within {
-        Within { missing: names.iter().map(|name| folder.join(name)).collect(), ..Within::default() }
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    fn record(state: &Path, reserved: &Reserved) -> (String, Record) {
-        let key = reserved.label();
-        let text = fs::read_to_string(state.join(FOLDER).join(&key)).unwrap();
-        (key, Record::parse(&text))
-    }
-
-    #[tokio::test]
-    async fn what_is_removed_is_what_was_made_and_is_empty() {
-        let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (state, project) = (state.path(), project.path());
-        fs::write(project.join("own"), "").unwrap();
-        let mut asked = within(project, &[".a", ".b", ".c", ".d"]);
-        let one = reserve(state, &mut asked).await.unwrap();
-        assert_eq!(names(project), [".a", ".b", ".c", ".d", "own"]);
-        // Another session uses the same.
-        let two = reserve(state, &mut within(project, &[".a", ".b"])).await.unwrap();
-        assert_eq!(one.label(), two.label());
-        let (key, record) = record(state, &one);
-        assert_eq!(record.made.len(), 4);
-        // A person fills one, replaces another, and makes one theirs.
-        fs::write(project.join(".b/settings"), "mine").unwrap();
-        fs::remove_dir(project.join(".c")).unwrap();
-        fs::create_dir(project.join(".c")).unwrap();
-        fs::set_permissions(project.join(".d"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        assert_eq!(record.remove(&key).unwrap(), Vec::<PathBuf>::new(), "both sessions have it");
-        drop((one, two));
-        assert_eq!(record.remove(&key).unwrap(), [project.join(".a")]);
-        assert_eq!(names(project), [".b", ".c", ".d", "own"]);
-        assert_eq!(fs::metadata(project.join(".b")).unwrap().mode() & 0o7777, 0o755);
-        assert_eq!(record.remove("another").unwrap(), Vec::<PathBuf>::new(), "it is another folder");
-    }
-
-    #[tokio::test]
-    async fn another_home_of_berth_leaves_alone_what_a_session_has() {
-        let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let other = tempfile::tempdir().unwrap();
-        let one = reserve(state.path(), &mut within(project.path(), &[".a"])).await.unwrap();
-        let theirs = reserve(other.path(), &mut within(project.path(), &[".a"])).await.unwrap();
-        let ((key, ours), (_, others)) = (record(state.path(), &one), record(other.path(), &theirs));
-        drop(one);
-        assert_eq!(ours.remove(&key).unwrap(), Vec::<PathBuf>::new());
-        assert_eq!(names(project.path()), [".a"]);
-        drop(theirs);
-        assert_eq!(others.remove(&key).unwrap(), [project.path().join(".a")]);
-    }
-
-    #[tokio::test]
-    async fn what_a_person_has_there_is_nobodys_place() {
-        let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::create_dir(project.path().join(".a")).unwrap();
-        let error = reserve(state.path(), &mut within(project.path(), &[".a"])).await.unwrap_err();
-        assert!(matches!(error, ReserveError::Made(_)), "{error}");
-        let failed = reserve(state.path(), &mut within(Path::new("/proc"), &[".a"])).await.unwrap_err();
-        assert!(failed.to_string().starts_with("cannot make `/proc/.a`"), "{failed}");
-    }
-
-    #[test]
-    fn a_record_that_was_cut_off_is_read_as_far_as_it_goes() {
-        let record = Record::parse("folder /a b\nabout .x\nabout .y\nmade 1 2 960 .x\nmade 1 3");
-        assert_eq!(record.folder, Path::new("/a b"));
-        assert_eq!(record.about.iter().collect::<Vec<_>>(), [".x", ".y"]);
-        assert_eq!(record.made.into_iter().collect::<Vec<_>>(), [(1, 2, 960, ".x".to_owned())]);
-    }
-}
+mod tests;

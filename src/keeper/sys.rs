@@ -170,9 +170,11 @@ pub(super) fn before_exec(command: &mut Command, work: fn() -> io::Result<()>) {
     unsafe { command.pre_exec(work) };
 }
 
-/// Has the kernel reap all our children, adopted ones too, the moment they end: no zombie, no wake-up.
+/// Has the kernel reap all our children, adopted ones too, the moment they end: no zombie, no wake-up. One that ended
+/// before stays a zombie, which counts among the others: it is reaped here.
 pub(super) fn disown_children() {
     signal(SIGCHLD, SIG_IGN);
+    while reap().is_some() {}
 }
 
 /// Sends to all processes of the pid namespace but ourselves. Says whether there is any, also where none of

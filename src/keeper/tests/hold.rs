@@ -328,6 +328,14 @@ fn other_signals_and_idling_do_nothing() {
     assert!(berth.child.try_wait().unwrap().is_none());
 }
 
+/// A child that ended before the keeper was there to hear of it.
+#[test]
+fn a_zombie_from_before_is_nobody_to_wait_for() {
+    let company = "exec perl -e 'fork or exit; sleep 1; exec @ARGV' \"$@\"";
+    let (_, time) = Berth::hold(MINUTE, MINUTE, company).send(CLAIM).let_go().end();
+    assert!(time < AT_ONCE, "{time:?}");
+}
+
 #[test]
 fn orphans_leave_no_zombies() {
     // The first two are PID 1's own children; the third is adopted.
