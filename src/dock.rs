@@ -6,6 +6,7 @@
 pub mod declared;
 pub mod dial;
 pub mod docker;
+pub mod door;
 pub mod exec;
 #[path = "keeper/frames.rs"]
 mod frames;
@@ -25,6 +26,7 @@ pub mod resolver;
 pub mod roster;
 pub mod spec;
 pub mod standby;
+pub mod streams;
 pub mod volume;
 pub mod wire;
 

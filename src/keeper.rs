@@ -15,6 +15,8 @@
 
 #[path = "keeper/allow.rs"]
 mod allow;
+#[path = "keeper/door.rs"]
+mod door;
 #[path = "keeper/egress.rs"]
 mod egress;
 #[path = "keeper/exec.rs"]
@@ -142,6 +144,8 @@ struct Hold {
     network: egress::Wanted,
     /// Folders of which one keeper at a time has each.
     locks: Vec<(locks::Mode, PathBuf)>,
+    /// The server's pipes are handed to its session.
+    door: bool,
     /// A server to start ahead of its session; empty for none.
     command: Vec<OsString>,
 }
@@ -150,7 +154,7 @@ struct Hold {
 enum Subcommand {
     Hold(Hold),
     Egress(egress::Forwarder),
-    Exec { needs: Needs, program: OsString, arguments: Vec<OsString> },
+    Exec { needs: Needs, door: bool, program: OsString, arguments: Vec<OsString> },
     Guard(guard::Options),
     Ids(ids::Range),
     Ping { socket: OsString },
@@ -166,8 +170,8 @@ impl Subcommand {
         let subcommand = match words.text("a subcommand")?.as_str() {
             "hold" => {
                 let (mut claim_within, mut grace, mut command) = (None, None, Vec::new());
-                let (mut needs, mut network, mut locks) =
-                    (Needs::default(), egress::Wanted::default(), Vec::new());
+                let (mut needs, mut network, mut locks, mut door) =
+                    (Needs::default(), egress::Wanted::default(), Vec::new(), false);
                 while let Some(flag) = words.0.next() {
                     if let Some(mode) = flag.to_str().and_then(locks::Mode::of) {
                         locks.push((mode, words.next("a folder")?.into()));
@@ -180,6 +184,11 @@ impl Subcommand {
                         Some("--room") => drop(words.next("room")?),
                         // The daemon's runtime has seen to it.
                         Some("--caller") => drop(words.next("a user and a group")?),
+                        Some(door::OPTION) => {
+                            // Which folder it is, the daemon's runtime has seen.
+                            words.next("a folder's device and inode")?;
+                            door = true;
+                        }
                         Some("--claim-within") => claim_within = Some(words.milliseconds("--claim-within")?),
                         Some("--grace") => grace = Some(words.milliseconds("--grace")?),
                         Some("--") => {
@@ -196,6 +205,7 @@ impl Subcommand {
                     needs,
                     network,
                     locks,
+                    door,
                     command,
                 })
             }
@@ -206,13 +216,22 @@ impl Subcommand {
                 words.next("a session id")?;
                 let mut needs = Needs::default();
                 let mut word = words.0.next();
+                let door = word.as_ref().is_some_and(|word| word == door::OPTION);
+                if door {
+                    word = words.0.next();
+                }
                 while let Some(flag) = &word
                     && needs.takes(&flag.to_string_lossy(), &mut words)?
                 {
                     word = words.0.next();
                 }
                 Words(word.into_iter()).exactly("--")?;
-                Self::Exec { needs, program: words.next("a command")?, arguments: words.0.by_ref().collect() }
+                Self::Exec {
+                    needs,
+                    door,
+                    program: words.next("a command")?,
+                    arguments: words.0.by_ref().collect(),
+                }
             }
             guard::NAME => Self::Guard(guard::Options::parse(&mut words)?),
             "ids" => Self::Ids(range(&mut words)?),
@@ -234,7 +253,9 @@ impl Subcommand {
         match self {
             Self::Hold(options) => hold::hold(&options),
             Self::Egress(forwarder) => forwarder.execute().map(|()| 0),
-            Self::Exec { needs, program, arguments } => Err(exec::exec(&needs, &program, &arguments)),
+            Self::Exec { needs, door, program, arguments } => {
+                Err(exec::exec(&needs, door, &program, &arguments))
+            }
             Self::Guard(options) => guard::guard(&options).map(|()| 0),
             Self::Ids(range) => ids::check(range).map(|()| 0),
             Self::Ports(ports) => ports.execute().map(|()| 0),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Home};
+use crate::dock::door::Doors;
 use crate::dock::{keeper, reserved, roster};
 use crate::failure::Failure;
 
@@ -19,6 +20,10 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
         volumes.extend(roster::sweep_volumes(&engine).await.map_err(Failure::from)?);
     }
     removed.extend(volumes.into_iter().map(|volume| format!("the volume {volume}")));
+    if let Some(doors) = Doors::find(&home.state).filter(|_| config.dind.host.is_none()) {
+        let doors = doors.sweep(&engine, stale_after).await.map_err(Failure::from)?;
+        removed.extend(doors.into_iter().map(|door| format!("the door {door}")));
+    }
     let cleared = reserved::clear(&home.state, &engine).await.map_err(Failure::from)?;
     removed.extend(cleared.removed.iter().map(|path| path.display().to_string()));
     let mut out = std::io::stdout().lock();

@@ -23,6 +23,7 @@ use crate::config::within::within;
 use crate::config::{Config, ConfigError, Home, Resolved, Server, Settings};
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
+use crate::dock::door::Doors;
 use crate::dock::owner::new_session;
 use crate::dock::spec::Spec;
 use crate::docker_cli::{DockerCli, Proxies};
@@ -38,7 +39,7 @@ use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, mappings};
-use crate::values::Isolation;
+use crate::values::{Isolation, Way};
 
 pub async fn run(
     args: RunArgs,
@@ -201,7 +202,8 @@ fn plan(
 ) -> Result<Plan, Failure> {
     let env = resolved.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
     let secrets = Secrets::among(&resolved.env, &resolved.server.name, redactor);
-    let spec = spec(args, config, resolved, env)?;
+    let mut spec = spec(args, config, resolved, env)?;
+    spec.doors = doors(config, home, &spec.server.settings);
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args),
@@ -251,7 +253,16 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
         declared: Vec::new(),
         looked_at: config.dind.host.is_none(),
         reserved: String::new(),
+        doors: None,
     })
+}
+
+/// Where a server can hand its pipes to us: with a daemon of berth's own making alone. A kernel of the server's own passes no
+/// open files on.
+fn doors(config: &Config, home: &Home, settings: &Settings) -> Option<Doors> {
+    let Settings { streams, isolation, .. } = *settings;
+    let may_be = streams != Way::Exec && isolation == Isolation::Container && config.dind.host.is_none();
+    may_be.then(|| Doors::find(&home.state)).flatten()
 }
 
 /// The command line that clears away what a session has reserved.

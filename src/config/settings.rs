@@ -12,7 +12,9 @@ use super::env_file::EnvFile;
 use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
-use crate::values::{HostService, Isolation, Network, OnFailure, PublishedPort, Pull, Tmpfs, ToolPattern};
+use crate::values::{
+    HostService, Isolation, Network, OnFailure, PublishedPort, Pull, Tmpfs, ToolPattern, Way,
+};
 
 /// Whose signature an image needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct Settings {
     pub standby_ttl: Duration,
     /// Whether the server runs in them already.
     pub prestart: bool,
+    /// How its bytes come to its session.
+    pub streams: Way,
     pub on_failure: OnFailure,
     /// How long a lost server's replacement is tried for.
     pub recover_within: Duration,
@@ -121,6 +125,7 @@ impl Settings {
             standby: 0,
             standby_ttl: Duration::ZERO,
             prestart: false,
+            streams: Way::Auto,
             on_failure: OnFailure::Exit,
             recover_within: Duration::ZERO,
             answer_timeout: Duration::ZERO,

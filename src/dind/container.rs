@@ -3,7 +3,6 @@
 //! Each round looks at the present state and takes one step, so an interruption costs one step at most. Never ends
 //! active sessions for newer settings or certificates: such a change waits, and is reported.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::answer::Answer;
@@ -11,11 +10,12 @@ use super::diagnosis::{Diagnosis, Watch};
 use super::owner::Owner;
 use super::progress::Progress;
 use super::reach::{self, Reach};
-use super::spec::LABEL_SPEC;
+use super::spec::{LABEL_SPEC, Shared};
 use super::{ActiveSessions, DindError, certs, images, sessions, shares, spec};
 use crate::config::{Dind, Home};
 use crate::dock::docker::{Container, DockerError, Engine};
 use crate::dock::labels::managed_by;
+use crate::dock::lease::NO_SOURCE;
 use crate::docker_cli::DockerCli;
 use crate::failure::Failure;
 
@@ -86,8 +86,7 @@ pub struct Changes {
 /// The container on the host's engine.
 pub(super) struct Host<'a> {
     dind: &'a Dind,
-    /// Folders of the engine's host.
-    shared: Vec<PathBuf>,
+    shared: Shared,
     home: &'a Home,
     owner: Owner,
     engine: &'a Engine,
@@ -101,7 +100,7 @@ pub(super) struct Host<'a> {
 impl<'a> Host<'a> {
     pub(super) fn new(
         dind: &'a Dind,
-        shared: Vec<PathBuf>,
+        shared: Shared,
         home: &'a Home,
         engine: &'a Engine,
         reach: Reach<'a>,
@@ -200,15 +199,15 @@ impl<'a> Host<'a> {
         if found.is_some_and(|found| found.labels.get(LABEL_SPEC).is_some_and(|found| found == hash)) {
             return Ok(());
         }
-        shares::check(self.dind, &self.shared, image, self.engine, self.home).await
+        shares::check(self.dind, &self.shared.folders, image, self.engine, self.home).await
     }
 
     /// Creates and starts the container; false if somebody else has just done so.
     async fn create(&mut self, image: &str) -> Result<bool, DindError> {
         let name = self.dind.name.as_str();
         self.engine.create_volume(&spec::volume(self.dind), [managed_by()].into()).await?;
-        match self.engine.create(name, spec::create_body(self.dind, &self.shared, image, &self.owner)).await {
-            Ok(_) => {}
+        match self.make(image).await {
+            Ok(()) => {}
             // The next round sees what they have made.
             Err(error) if error.is_conflict() => {
                 tokio::time::sleep(Duration::from_millis(300)).await;
@@ -224,6 +223,29 @@ impl<'a> Host<'a> {
         }
         self.say(format!("created the container `{name}` of `{}`", self.dind.image));
         Ok(true)
+    }
+
+    /// Creates the container. An engine that has not this machine's files shares no doors: then all bytes pass through the
+    /// daemon.
+    async fn make(&self, image: &str) -> Result<(), DockerError> {
+        let name = self.dind.name.as_str();
+        let body = spec::create_body(self.dind, &self.shared, image, &self.owner);
+        let mut is_shared = self.shared.doors.is_some();
+        let mut made = self.engine.create(name, body.clone()).await;
+        if let Some(doors) = &self.shared.doors
+            && matches!(&made, Err(DockerError::Refused { message, .. })
+                if message.contains(NO_SOURCE) && message.contains(&doors.folder().display().to_string()))
+        {
+            is_shared = false;
+            made = self.engine.create(name, spec::without_doors(body)).await;
+        }
+        made?;
+        if let Some(doors) = &self.shared.doors
+            && let Err(error) = doors.note(is_shared)
+        {
+            tracing::warn!("sessions' bytes pass through the daemon: cannot note its doors: {error}");
+        }
+        Ok(())
     }
 
     /// Of its files, which a change of users has moved, and of what the engine has refused.

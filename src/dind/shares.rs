@@ -80,7 +80,7 @@ async fn unseen(
 }
 
 fn body(folders: &[PathBuf], image: &str) -> serde_json::Value {
-    let mounts: Vec<_> = folders.iter().map(|folder| spec::bind(folder)).collect();
+    let mounts: Vec<_> = folders.iter().map(|folder| spec::bind(folder, folder)).collect();
     let (label, value) = managed_by();
     json!({
         "Image": image,

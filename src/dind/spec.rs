@@ -13,6 +13,7 @@ use super::certs::ServerFiles;
 use super::ids::Ids;
 use super::owner::Owner;
 use crate::config::Dind;
+use crate::dock::door::{self, Doors};
 use crate::dock::{keeper, labels};
 use crate::human::hex;
 
@@ -76,9 +77,18 @@ pub fn volume(dind: &Dind) -> String {
     format!("{}-data", dind.name)
 }
 
+/// What the daemon's container has of its engine's host.
+#[derive(Debug, Clone, Default)]
+pub struct Shared {
+    /// Those of `share`, at their own paths.
+    pub folders: Vec<PathBuf>,
+    /// Where sessions listen for their servers' pipes.
+    pub doors: Option<Doors>,
+}
+
 /// The body of `POST /containers/create`. The folders that are `shared` are as the kernel knows them; `image_id` is the image's own, so that another image under the same name
 /// makes another container; the labels name its `owner`.
-pub fn create_body(dind: &Dind, shared: &[PathBuf], image_id: &str, owner: &Owner) -> Value {
+pub fn create_body(dind: &Dind, shared: &Shared, image_id: &str, owner: &Owner) -> Value {
     let mut body = body(dind, shared);
     let (label, value) = labels::managed_by();
     body["Labels"] = json!({
@@ -97,12 +107,12 @@ pub fn create_body(dind: &Dind, shared: &[PathBuf], image_id: &str, owner: &Owne
 
 /// Sixteen hex digits: equal for the same container of the same image. Not of the version: a new one alone is no
 /// reason to end sessions. A new keeper is: it is the daemon's runtime, and looks at each container.
-pub fn hash(dind: &Dind, shared: &[PathBuf], image_id: &str) -> String {
+pub fn hash(dind: &Dind, shared: &Shared, image_id: &str) -> String {
     let digest = Sha256::digest(format!("{image_id}\n{}\n{}", keeper::VOLUME, body(dind, shared)));
     hex(&digest)[..16].to_owned()
 }
 
-fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
+fn body(dind: &Dind, shared: &Shared) -> Value {
     // Its labels are for the engine, which makes it again where a `down` took it away from under a container that was
     // being created: one without them would be nobody's.
     let (label, value) = labels::managed_by();
@@ -111,7 +121,8 @@ fn body(dind: &Dind, shared: &[PathBuf]) -> Value {
         "VolumeOptions": { "Labels": { label: value } },
     })];
     // What is mounted below is there, too: a mount of a session's may be of that alone.
-    mounts.extend(shared.iter().map(|folder| bind(folder)));
+    mounts.extend(shared.folders.iter().map(|folder| bind(folder, folder)));
+    mounts.extend(shared.doors.iter().map(|doors| bind(doors.folder(), Path::new(door::IN_DAEMON))));
     let mut host = json!({
         "Mounts": mounts,
         // Sockets and pid files of a daemon that was killed must not survive it.
@@ -176,9 +187,17 @@ fn environment(dind: &Dind) -> Vec<String> {
     env
 }
 
-/// A folder of the engine's host at its own path. The engine never makes it.
-pub(super) fn bind(folder: &Path) -> Value {
-    json!({ "Type": "bind", "Source": folder, "Target": folder, "BindOptions": { "Propagation": "rprivate" } })
+/// The same body for an engine that has no such folder.
+pub(super) fn without_doors(mut body: Value) -> Value {
+    if let Some(mounts) = body["HostConfig"]["Mounts"].as_array_mut() {
+        mounts.retain(|mount| mount["Target"] != door::IN_DAEMON);
+    }
+    body
+}
+
+/// A folder of the engine's host. The engine never makes it.
+pub(super) fn bind(folder: &Path, target: &Path) -> Value {
+    json!({ "Type": "bind", "Source": folder, "Target": target, "BindOptions": { "Propagation": "rprivate" } })
 }
 
 /// Succeeds in a container whose daemon answers.
@@ -232,14 +251,14 @@ mod tests {
 
     #[test]
     fn the_container_says_whose_it_is() {
-        let labels = create_body(&dind(), &[], "sha256:1", &owner())["Labels"].clone();
+        let labels = create_body(&dind(), &Shared::default(), "sha256:1", &owner())["Labels"].clone();
         let place = labels[super::super::owner::LABEL_HOME].as_str().unwrap();
         assert!(place.ends_with(":/b/certs"), "{place}");
     }
 
     #[test]
     fn one_port_is_published_and_it_is_the_one_with_tls() {
-        let body = create_body(&dind(), &[], "sha256:1", &owner());
+        let body = create_body(&dind(), &Shared::default(), "sha256:1", &owner());
         let published = json!({ "2376/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "23376" }] });
         assert_eq!(body["HostConfig"]["PortBindings"], published);
         assert!(ENTRY.contains("--tlsverify"));
@@ -249,7 +268,7 @@ mod tests {
 
     #[test]
     fn nothing_of_the_host_is_in_reach() {
-        let host = &create_body(&dind(), &[], "sha256:1", &owner())["HostConfig"];
+        let host = &create_body(&dind(), &Shared::default(), "sha256:1", &owner())["HostConfig"];
         assert_eq!(
             host["Mounts"],
             json!([{
@@ -267,35 +286,42 @@ mod tests {
     fn registries_are_reached_by_the_proxy() {
         let proxies = crate::docker_cli::Proxies::of(Some("http://p:1"), Some("box"));
         let by_proxy = Dind { proxies, ..dind() };
-        let env = create_body(&by_proxy, &[], "sha256:1", &owner())["Env"].take();
+        let env = create_body(&by_proxy, &Shared::default(), "sha256:1", &owner())["Env"].take();
         for var in ["DOCKER_TLS_CERTDIR=", "HTTP_PROXY=http://p:1", "HTTPS_PROXY=http://p:1", "NO_PROXY=box"]
         {
             assert!(env.as_array().unwrap().contains(&var.into()), "{env}");
         }
-        assert_ne!(hash(&by_proxy, &[], "sha256:1"), hash(&dind(), &[], "sha256:1"));
+        assert_ne!(
+            hash(&by_proxy, &Shared::default(), "sha256:1"),
+            hash(&dind(), &Shared::default(), "sha256:1")
+        );
         let ids = format!("BERTH_IDS={}", Ids::of("d"));
         assert_eq!(
-            create_body(&dind(), &[], "sha256:1", &owner())["Env"],
+            create_body(&dind(), &Shared::default(), "sha256:1", &owner())["Env"],
             json!(["DOCKER_TLS_CERTDIR=", ids])
         );
     }
 
     #[test]
     fn what_is_shared_is_at_its_own_path_and_makes_another_container() {
-        let shared = [PathBuf::from("/home/me/src")];
+        let shared = Shared { folders: vec![PathBuf::from("/home/me/src")], doors: None };
         let mounts = create_body(&dind(), &shared, "sha256:1", &owner())["HostConfig"]["Mounts"].take();
         let share = json!({
             "Type": "bind", "Source": "/home/me/src", "Target": "/home/me/src",
             "BindOptions": { "Propagation": "rprivate" },
         });
         assert_eq!((mounts.as_array().map(Vec::len), &mounts[1]), (Some(2), &share));
-        assert_ne!(hash(&dind(), &shared, "sha256:1"), hash(&dind(), &[], "sha256:1"));
+        assert_ne!(hash(&dind(), &shared, "sha256:1"), hash(&dind(), &Shared::default(), "sha256:1"));
     }
 
     #[test]
     fn privileged_is_an_option_that_stands_alone() {
-        let host =
-            &create_body(&Dind { privileged: true, ..dind() }, &[], "sha256:1", &owner())["HostConfig"];
+        let host = &create_body(
+            &Dind { privileged: true, ..dind() },
+            &Shared::default(),
+            "sha256:1",
+            &owner(),
+        )["HostConfig"];
         assert_eq!(host["Privileged"], true);
         // With `CapDrop` the engine would take from a privileged container what it was to have.
         assert!(host["CapDrop"].is_null() && host["CapAdd"].is_null() && host["MaskedPaths"].is_null());
@@ -303,10 +329,10 @@ mod tests {
 
     #[test]
     fn the_hash_tells_settings_and_images_apart_and_nothing_else() {
-        let one = hash(&dind(), &[], "sha256:1");
-        assert_eq!(one, hash(&dind(), &[], "sha256:1"));
-        assert_eq!(create_body(&dind(), &[], "sha256:1", &owner())["Labels"][LABEL_SPEC], one);
-        assert_ne!(one, hash(&dind(), &[], "sha256:2"));
+        let one = hash(&dind(), &Shared::default(), "sha256:1");
+        assert_eq!(one, hash(&dind(), &Shared::default(), "sha256:1"));
+        assert_eq!(create_body(&dind(), &Shared::default(), "sha256:1", &owner())["Labels"][LABEL_SPEC], one);
+        assert_ne!(one, hash(&dind(), &Shared::default(), "sha256:2"));
         for other in [
             Dind { port: 1, ..dind() },
             Dind { bind: [0, 0, 0, 0].into(), ..dind() },
@@ -314,13 +340,13 @@ mod tests {
             Dind { image: "other".into(), ..dind() },
             Dind { bip: "10.1.0.1/20".parse().ok(), ..dind() },
         ] {
-            assert_ne!(one, hash(&other, &[], "sha256:1"), "{other:?}");
+            assert_ne!(one, hash(&other, &Shared::default(), "sha256:1"), "{other:?}");
         }
     }
 
     #[test]
     fn the_images_own_user_and_entry_point_are_of_no_account() {
-        let body = create_body(&dind(), &[], "sha256:1", &owner());
+        let body = create_body(&dind(), &Shared::default(), "sha256:1", &owner());
         assert_eq!(body["User"], "0:0");
         assert_eq!(body["Entrypoint"], json!(["/bin/sh", "-c", ENTRY]));
         assert_eq!(body["Cmd"], json!([]));

@@ -6,10 +6,12 @@ use super::container::{Changes, Host};
 use super::images::{ImageError, Origin};
 use super::progress::Progress;
 use super::reach::Reach;
+use super::spec::Shared;
 use super::{DindError, addresses, certs, images};
 use crate::config::{Config, Daemon, Dind, Home};
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::{Engine, Version};
+use crate::dock::door::Doors;
 use crate::dock::{keeper, resolver, roster};
 use crate::docker_cli::DockerCli;
 use crate::values::{Isolation, Lookup};
@@ -32,7 +34,7 @@ pub async fn up(
 ) -> Result<Report, DindError> {
     let host = config.dind.engine(lookup)?;
     let cli = DockerCli::from_env(lookup);
-    let shared = config.dind.shared(&host)?;
+    let folders = config.dind.shared(&host)?;
     let _lock = super::lock(home, progress).await?;
     let mut changes = Changes::default();
     let engine = if config.dind.host.is_some() {
@@ -47,6 +49,9 @@ pub async fn up(
         let dind = addresses::settle(&config.dind, &engine, labels).await?;
         let reach = Reach::new(&dind, home, &engine, progress)
             .map_err(|error| DindError::Daemon { source: error.into() })?;
+        let doors = Doors::make(&home.state);
+        let doors = doors.inspect_err(|error| progress.say(&format!("no doors for direct streams: {error}")));
+        let shared = Shared { folders, doors: doors.ok() };
         let mut container = Host::new(&dind, shared, home, &engine, reach, cli.clone(), progress);
         if !written.is_empty() {
             container.say(format!("made {} in `{}`", written.join(", "), home.certs.display()));

@@ -14,11 +14,12 @@ use tokio_util::codec::{Decoder, FramedRead};
 use super::dial::{Endpoint, Stream};
 use super::docker::DockerError;
 use super::place::Place;
+use super::protocol::door::OPTION;
 use super::wire::{Request, Wire};
 
 /// The most that is read at once. The decoder sees to it that there is room for so much whenever the last piece has been
 /// let go of; the buffer's end would be filled by ever smaller reads.
-const READ: usize = 64 * 1024;
+pub(super) const READ: usize = 64 * 1024;
 
 /// What to run. The environment goes to this process alone, never into the container's own configuration.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Command {
     pub env: Vec<String>,
     /// The owner's name for itself; an argument of the process, so that the daemon's exec inspection shows it.
     pub session: String,
+    /// The server's pipes are handed over (`dock::door`); the keeper waits for the token.
+    pub door: bool,
     /// What the keeper sees to first (`Spec::keeper_options`).
     pub options: Vec<String>,
 }
@@ -47,6 +50,9 @@ pub struct Exec {
 pub async fn start(wire: Wire, container: &str, command: &Command) -> Result<Exec, DockerError> {
     let mut argv = vec![command.place.program(), "exec".into(), "--session".into()];
     argv.push(command.session.clone());
+    if command.door {
+        argv.push(OPTION.to_owned());
+    }
     argv.extend(command.options.iter().cloned());
     argv.push("--".into());
     argv.extend(command.argv.iter().cloned());

@@ -11,7 +11,7 @@ use super::docker::{DockerError, Engine};
 use super::labels;
 use super::owner::Owner;
 use super::place::Place;
-use super::protocol;
+use super::protocol::{self, door};
 use crate::values::Isolation;
 
 /// The static program.
@@ -165,6 +165,12 @@ fn archive(isolation: Isolation) -> std::io::Result<Vec<u8>> {
     file.set_mode(if isolation == Isolation::Gvisor { 0o555 } else { 0o111 });
     file.set_cksum();
     tar.append_data(&mut file, "keeper.bin", KEEPER)?;
+    // Where a container's door is mounted: no runtime could make a place in here.
+    let mut door = tar::Header::new_gnu();
+    door.set_entry_type(tar::EntryType::Directory);
+    door.set_size(0);
+    door.set_mode(0o555);
+    tar.append_data(&mut door, door::FOLDER, &[][..])?;
     let mut link = tar::Header::new_gnu();
     link.set_entry_type(tar::EntryType::Symlink);
     link.set_size(0);
@@ -183,6 +189,6 @@ mod tests {
         let mut tar = tar::Archive::new(&packed[..]);
         let names: Vec<_> =
             tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
-        assert_eq!(names, ["keeper.bin", "keeper"].map(std::path::PathBuf::from));
+        assert_eq!(names, ["keeper.bin", "door", "keeper"].map(std::path::PathBuf::from));
     }
 }

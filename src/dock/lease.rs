@@ -24,10 +24,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::Stream;
 use super::docker::{DockerError, Engine, Listed};
+use super::door::{self, Door};
 use super::keeper;
 use super::labels::STANDBY;
 use super::owner::Owner;
 use super::place::Place;
+use super::protocol::door::FOLDER;
 use super::protocol::volumes::HELD;
 use super::protocol::{ENDED_LINE, REFUSED, UNPROTECTED_LINE};
 use super::spec::Spec;
@@ -49,6 +51,7 @@ pub const NO_SOURCE: &str = "bind source path does not exist";
 pub struct Lease {
     container: String,
     place: Place,
+    door: Option<Door>,
     lifeline: Lifeline,
 }
 
@@ -85,13 +88,20 @@ impl Lease {
 
     async fn begin(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
         let place = Place::new()?;
-        let mut attempt = Self::attempt(engine, wire, spec, &place, None).await;
-        let again = async |spec: &Spec, runtime: Option<&str>| {
+        let mut door = spec.door(&place);
+        let mut attempt = Self::attempt(engine, wire, spec, &place, door.as_ref(), None).await;
+        let again = async |spec: &Spec, door: Option<&Door>, runtime: Option<&str>| {
             let wire = Wire::connect(engine.endpoint()).await?;
-            Self::attempt(engine, wire, spec, &place, runtime).await
+            Self::attempt(engine, wire, spec, &place, door, runtime).await
         };
         let mut runtime = None;
         let mut spec = Cow::Borrowed(spec);
+        if door.is_some() && attempt.as_ref().is_err_and(|error| is_about_the_door(error, &place)) {
+            // The daemon has no such folder, or another one: it is on another machine, or of a former berth's making.
+            engine.remove(&spec.starting_name()).await?;
+            door = None;
+            attempt = again(&spec, None, None).await;
+        }
         // A daemon that a former berth has made: its sessions may go on for long. Nobody gets less isolation than was asked for.
         let mut missing = keeper::RUNTIME;
         for (former, knows_networks) in keeper::FORMER_RUNTIMES {
@@ -103,22 +113,24 @@ impl Lease {
                 not_without_networks(&spec.server.settings.network)?;
             }
             spec.to_mut().server.settings.be_the_caller();
-            attempt = again(&spec, runtime).await;
+            // It lets no container run with what it does not know.
+            door = None;
+            attempt = again(&spec, None, runtime).await;
             missing = former;
         }
         if attempt.as_ref().is_err_and(|error| is_runtime_missing(error, missing))
             && missing != keeper::RUNTIME
         {
             (runtime, spec.to_mut().looked_at) = (None, false);
-            attempt = again(&spec, runtime).await;
+            attempt = again(&spec, door.as_ref(), runtime).await;
         }
         // The keeper's volume is empty: nobody ran `berth up` with this version yet.
         if attempt.as_ref().is_err_and(|error| is_keeper_missing(error, &place)) {
             engine.remove(&spec.starting_name()).await?;
             keeper::fill(engine, spec.judged_image(), spec.server.settings.isolation).await?;
-            attempt = again(&spec, runtime).await;
+            attempt = again(&spec, door.as_ref(), runtime).await;
         }
-        Self::finish(engine, attempt, &spec).await
+        Ok(Self { door, ..Self::finish(engine, attempt, &spec).await? })
     }
 
     /// Removes what a failed attempt left.
@@ -154,10 +166,14 @@ impl Lease {
         mut wire: Wire,
         spec: &Spec,
         place: &Place,
+        door: Option<&Door>,
         runtime: Option<&str>,
     ) -> Result<Self, DockerError> {
         let name = spec.starting_name();
         let mut body = spec.create_body(place);
+        if let Some(door) = door {
+            door.add_to(&mut body, place);
+        }
         if let Some(runtime) = runtime {
             body["HostConfig"]["Runtime"] = runtime.into();
         }
@@ -181,7 +197,12 @@ impl Lease {
     }
 
     fn of(container: String, place: Place, stream: Stream) -> Self {
-        Self { container, place, lifeline: Lifeline { stream, is_ended: false } }
+        Self { container, place, door: None, lifeline: Lifeline { stream, is_ended: false } }
+    }
+
+    /// The door through which its server's pipes come, if it has one.
+    pub fn take_door(&mut self) -> Option<Door> {
+        self.door.take()
     }
 
     /// Attaches to a container that is ours by its name already (see `standby`), and claims it.
@@ -339,6 +360,13 @@ impl Lifeline {
         self.stream.write_all(keeper::TERMINATE).await?;
         self.stream.flush().await
     }
+}
+
+fn is_about_the_door(error: &DockerError, place: &Place) -> bool {
+    let DockerError::Refused { op: CREATE | START, message, .. } = error else { return false };
+    [format!("{}/{}", door::IN_DAEMON, place.digits()), format!("{}/{}", place.folder(), FOLDER)]
+        .iter()
+        .any(|path| message.contains(path))
 }
 
 fn is_keeper_missing(error: &DockerError, place: &Place) -> bool {

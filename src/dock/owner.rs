@@ -16,7 +16,10 @@ const LONGEST_ID: usize = 64;
 const LONGEST_PROJECT: usize = 200;
 
 /// Room for the longest line, in the keeper's first command line.
-pub(super) const ROOM: usize = 360;
+pub(super) const ROOM: usize = 376;
+
+/// A word of the line.
+const DIRECT: &str = " streams=direct";
 
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -29,6 +32,8 @@ pub struct Owner {
     pub client_session: Option<String>,
     /// The folder that the client works in.
     pub project: Option<String>,
+    /// The server's bytes pass by pipes, not through the daemon.
+    pub is_direct: bool,
 }
 
 /// Twelve hex digits nobody else has.
@@ -48,6 +53,7 @@ impl Owner {
             session: session.to_owned(),
             client_session: client_session.and_then(id),
             project: project.and_then(folder),
+            is_direct: false,
         }
     }
 
@@ -59,6 +65,9 @@ impl Owner {
                 line = format!("{line} {key}={}", utf8_percent_encode(value, PLAIN));
             }
         }
+        if self.is_direct {
+            line.push_str(DIRECT);
+        }
         line
     }
 
@@ -66,16 +75,17 @@ impl Owner {
     pub(super) fn parse(command_line: &str) -> Option<Self> {
         let mut words = place::arguments(command_line)?.strip_prefix(protocol::HELD_FOR)?.split_whitespace();
         let session = words.next()?;
-        let (mut client_session, mut project) = (None, None);
+        let (mut client_session, mut project, mut is_direct) = (None, None, false);
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
             let value = percent_decode_str(value).decode_utf8_lossy();
             match key {
                 "client-session" => client_session = Some(value),
                 "project" => project = Some(value),
+                "streams" => is_direct = value == "direct",
                 _ => {}
             }
         }
-        Some(Self::new(session, client_session.as_deref(), project.as_deref()))
+        Some(Self { is_direct, ..Self::new(session, client_session.as_deref(), project.as_deref()) })
     }
 }
 

@@ -4,6 +4,8 @@
 //! program in the place of PID 1. So nobody knows the name before the container has been made. It stands in the container's
 //! entry point alone, which no image can change, and there whoever takes the container over finds it.
 
+use std::io;
+
 use super::docker::DockerError;
 
 /// What all such folders begin with; those of former berths were called so and no more.
@@ -20,12 +22,9 @@ pub struct Place(String);
 impl Place {
     /// One that nobody has ever heard of.
     pub fn new() -> Result<Self, DockerError> {
-        let mut bits = [0; 16];
-        let random = rustls::crypto::ring::default_provider().secure_random;
-        random.fill(&mut bits).map_err(|_| {
-            DockerError::broken("choose a place for", "the keeper", "the system gives no random numbers")
-        })?;
-        Ok(Self(format!("{STEM}-{:032x}", u128::from_be_bytes(bits))))
+        let digits = random()
+            .map_err(|error| DockerError::broken("choose a place for", "the keeper", error.to_string()))?;
+        Ok(Self(format!("{STEM}-{digits}")))
     }
 
     /// One that a container is known to have.
@@ -49,9 +48,22 @@ impl Place {
         &self.0
     }
 
+    /// What tells it from all others; empty for a former berth's.
+    pub fn digits(&self) -> &str {
+        self.0.strip_prefix(STEM).unwrap_or_default().trim_start_matches('-')
+    }
+
     pub fn program(&self) -> String {
         format!("{}{PROGRAM}", self.0)
     }
+}
+
+/// 128 bits that nobody guesses, in hexadecimal.
+pub(super) fn random() -> io::Result<String> {
+    let mut bits = [0; 16];
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut bits).map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bits)))
 }
 
 /// What follows the program in a keeper's command line, also in one of a former berth.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::door::{Door, Doors};
 use super::labels::{
     LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_ISOLATION, LABEL_PROJECT, LABEL_RESERVED,
     LABEL_SERVER, LABEL_SESSION, LABEL_SPEC, LABEL_VERSION, managed_by, of_container,
@@ -16,7 +17,7 @@ use super::place::Place;
 use super::{declared, keeper, refused, volume};
 use crate::config::{Mount, Server, Settings};
 use crate::human::hex;
-use crate::values::{Isolation, Network};
+use crate::values::{Isolation, Network, Way};
 
 /// How long a started container waits for its owner's first byte. The owner sends it as soon as the daemon has
 /// attached it, so this counts only where the daemon started the container and never attached its owner. Below the
@@ -63,6 +64,8 @@ pub struct Spec {
     pub looked_at: bool,
     /// Where names are reserved for it ([`reserved`](super::reserved)).
     pub reserved: String,
+    /// Where its server's pipes can be handed over; `None`: its daemon has no such folder, or its streams are the daemon's.
+    pub doors: Option<Doors>,
 }
 
 impl Spec {
@@ -91,7 +94,7 @@ impl Spec {
     pub fn create_body(&self, place: &Place) -> Value {
         let mut body = self.body(place, &self.declared, self.claim_within_ms());
         let mut labels = self.labels();
-        let Owner { session, client_session, project } = self.owner();
+        let Owner { session, client_session, project, .. } = self.owner();
         labels.insert(LABEL_SESSION.to_owned(), session.into());
         labels.extend(client_session.map(|session| (LABEL_CLIENT_SESSION.to_owned(), session.into())));
         labels.extend(project.map(|project| (LABEL_PROJECT.to_owned(), project.into())));
@@ -119,6 +122,15 @@ impl Spec {
             body["Env"] = json!(self.env);
         }
         body
+    }
+
+    /// The door of a container of it that is to be, with its keeper at `place`.
+    pub(super) fn door(&self, place: &Place) -> Option<Door> {
+        let made = self.doors.as_ref()?.door(place);
+        made.inspect_err(|error| {
+            tracing::warn!("the server's bytes pass through the daemon: no door: {error}")
+        })
+        .ok()
     }
 
     /// What a container of it is made of.
@@ -210,7 +222,11 @@ impl Spec {
         let options = self.keeper_options();
         // The image alone says what it declares.
         let body = self.body(&Place::example(), &[], CLAIM_WITHIN_MS);
-        let like = json!([body, name, command, args, settings.prestart, env, options]);
+        let mut like = json!([body, name, command, args, settings.prestart, env, options]);
+        // A server that runs already has its streams.
+        if settings.prestart && settings.streams != Way::Auto {
+            like = json!([like, settings.streams.as_str()]);
+        }
         hex(&Sha256::digest(like.to_string())[..6])
     }
 

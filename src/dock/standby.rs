@@ -13,15 +13,19 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 
 use super::docker::{DockerError, Engine, Listed};
-use super::exec::{self, Input, Output};
+use super::door::{self, Door};
+use super::exec;
 use super::keeper;
 use super::labels::{LABEL_CLIENT, LABEL_SPEC, STANDBY};
 use super::lease::{self, Lease};
 use super::owner::Owner;
 use super::place::Place;
+use super::protocol::door::OPEN;
 use super::spec::Spec;
+use super::streams::Streams;
 use super::wire::{Request, Wire};
 
 /// A container that may be claimed.
@@ -32,13 +36,14 @@ pub struct Standby {
     name: String,
     image: String,
     place: Place,
+    /// It was made with a door.
+    has_door: bool,
 }
 
 /// A server that was started ahead: its streams are its container's own, and so is its end.
 #[derive(Debug)]
 pub struct Prestarted {
-    pub input: Input,
-    pub output: Output,
+    pub streams: Streams,
     pub end: End,
 }
 
@@ -86,6 +91,10 @@ impl Standby {
         &self.place
     }
 
+    pub fn has_door(&self) -> bool {
+        self.has_door
+    }
+
     /// Its name, once it is claimed.
     pub fn name(&self) -> &str {
         &self.name
@@ -116,25 +125,54 @@ impl Standby {
         Lease::take(wire, self.id.clone(), self.place.clone(), owner).await
     }
 
-    /// Takes over one that was claimed, with the server in it. `waiting` then waits for its end.
+    /// Takes over one that was claimed, with the server in it: its pipes through `door` where it has one. `waiting` then waits
+    /// for its end.
     pub async fn take_server(
         &self,
         mut wire: Wire,
         mut waiting: Wire,
-        owner: &Owner,
+        door: Option<Door>,
+        owner: &mut Owner,
     ) -> Result<Prestarted, DockerError> {
         let path = format!("/containers/{}/wait?condition=not-running", self.id);
         let wait = Request::post("wait for the container", &self.name, path, None);
         // First, so that not even a server that ends at once does so unseen.
         waiting.send(&[&wait]).await?;
         wire.call(&lease::attach(&self.id, "stdin=1&stdout=1&stderr=1")).await?;
-        let (stream, unread) = lease::claim(wire, &self.id, owner).await?;
-        let (input, output) = exec::halves(stream, unread);
+        let streams = match door {
+            None => {
+                let (stream, unread) = lease::claim(wire, &self.id, owner).await?;
+                let (input, output) = exec::halves(stream, unread);
+                Streams::of_daemon(input, output)
+            }
+            Some(door) => self.open(door, wire, owner).await?,
+        };
         let end = async move {
             let ended = waiting.answer(&wait).await?;
             Ok(ended["StatusCode"].as_i64().unwrap_or_default())
         };
-        Ok(Prestarted { input, output, end: End(Box::pin(end)) })
+        Ok(Prestarted { streams, end: End(Box::pin(end)) })
+    }
+
+    /// The server's pipes come before the claim, which says that they have.
+    async fn open(&self, door: Door, wire: Wire, owner: &mut Owner) -> Result<Streams, DockerError> {
+        let broken = |error| DockerError::broken("claim the container", &self.name, error);
+        let listening = door.listen().map_err(broken)?;
+        let (stream, unread) = wire.into_stream();
+        let (input, output) = exec::halves(stream, unread);
+        let mut streams = Streams::through(listening, &[OPEN], &self.id, input, output).await?;
+        if let Some(why) = streams.why_not {
+            return Err(DockerError::broken("take the server of", &self.name, why));
+        }
+        owner.is_direct = true;
+        if let Some(lifeline) = &mut streams.beside {
+            let claimed = async {
+                lifeline.write_all(&keeper::claim(owner)).await?;
+                lifeline.flush().await
+            };
+            claimed.await.map_err(broken)?;
+        }
+        Ok(streams)
     }
 }
 
@@ -160,18 +198,18 @@ pub async fn replenish(
         .map(|name| New::of(spec, name, argv))
         .collect::<Result<_, _>>()?;
     let mut started = Vec::new();
-    for New { name, create, start } in &new {
+    for New { name, create, start, door } in new {
         // Two together, like a lease: what is killed between them leaves nothing. No more than two, for the daemon reads
         // ahead no further than that, and drops the rest when we are gone.
         let unseen = spec.unseen();
         let (created, running) = if unseen.is_empty() {
-            wire.send(&[create, start]).await?;
-            (wire.answer(create).await, wire.answer(start).await)
+            wire.send(&[&create, &start]).await?;
+            (wire.answer(&create).await, wire.answer(&start).await)
         } else {
-            let created = wire.call(create).await;
+            let created = wire.call(&create).await;
             let running = match &created {
-                Ok(_) => match lease::look(engine, name, &unseen).await {
-                    Ok(()) => wire.call(start).await,
+                Ok(_) => match lease::look(engine, &name, &unseen).await {
+                    Ok(()) => wire.call(&start).await,
                     Err(error) => Err(error),
                 },
                 Err(_) => Ok(Value::Null),
@@ -179,9 +217,12 @@ pub async fn replenish(
             (created, running)
         };
         match (created, running) {
-            (Ok(_), Ok(_)) => started.push(name.clone()),
+            (Ok(_), Ok(_)) => {
+                door.into_iter().for_each(Door::keep);
+                started.push(name);
+            }
             (Ok(created), Err(error)) => {
-                engine.remove(created["Id"].as_str().unwrap_or(name)).await?;
+                engine.remove(created["Id"].as_str().unwrap_or(&name)).await?;
                 return Err(error);
             }
             // Another session has just done the same.
@@ -206,13 +247,20 @@ struct New {
     name: String,
     create: Request,
     start: Request,
+    door: Option<Door>,
 }
 
 impl New {
     fn of(spec: &Spec, number: String, argv: &[String]) -> Result<Self, DockerError> {
         let name = number + STANDBY;
-        let [create, start] = lease::create_and_start(&name, spec.standby_body(&Place::new()?, argv));
-        Ok(Self { name, create, start })
+        let place = Place::new()?;
+        let door = spec.door(&place);
+        let mut body = spec.standby_body(&place, argv);
+        if let Some(door) = &door {
+            door.add_to(&mut body, &place);
+        }
+        let [create, start] = lease::create_and_start(&name, body);
+        Ok(Self { name, create, start, door })
     }
 }
 
@@ -223,5 +271,6 @@ fn of_client(spec: &Spec) -> String {
 fn standby(row: Listed) -> Option<Standby> {
     let name = row.name.strip_suffix(STANDBY)?.to_owned();
     let place = Place::of(&row.command)?;
-    Some(Standby { id: row.id, name, image: row.image, place })
+    let has_door = door::is_in(&row.command);
+    Some(Standby { id: row.id, name, image: row.image, place, has_door })
 }

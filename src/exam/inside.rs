@@ -174,7 +174,7 @@ impl Inside {
             let mut argv = vec![place.program(), "probe".to_owned()];
             argv.extend(probe.iter().map(|word| (*word).to_owned()));
             let session = "validate".to_owned();
-            let command = Command { place, argv, env: Vec::new(), session, options: Vec::new() };
+            let command = Command { place, argv, env: Vec::new(), session, door: false, options: Vec::new() };
             exec::start(wire, &self.container, &command).await
         };
         start.await.map_err(|error: DockerError| error.to_string())

@@ -5,12 +5,15 @@
 //! A claim is one line: `c`, the owner's session, and other words of the owner. The session becomes our process name,
 //! and all of the line our command line (`docker top`): labels cannot tell the owner of a container that was there
 //! before. After the claim come commands: `t` ends, `l` tries again for the volumes, `n` and a line are the new words
-//! to show. If the server was started ahead of its session, its input comes instead.
+//! to show. If the server was started ahead of its session, its input comes instead, unless a line before the claim has
+//! asked for its pipes (`d` and the token; `door.rs`).
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
@@ -19,7 +22,7 @@ use super::protocol;
 use super::server::Server;
 use super::sys::{self, Signal, Wanted};
 use super::within::Watch;
-use super::{Failure, Hold};
+use super::{Failure, Hold, door};
 
 /// From an announced claim (SIGUSR1) to the claim: its owner may have died in between, and the container was taken from
 /// all others already.
@@ -196,7 +199,7 @@ impl Lines {
         let lifeline = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let command = options.command.split_first();
         let server = command
-            .map(|(program, arguments)| Server::start(&options.needs, program, arguments))
+            .map(|(program, arguments)| Server::start(&options.needs, options.door, program, arguments))
             .transpose()?;
         if server.is_none() {
             sys::disown_children();
@@ -317,8 +320,8 @@ impl Lines {
             // Byte by byte: what follows the line is not ours.
             (Some(_), _) => lifeline.read(&mut bytes[..1]),
             // Only that something has, for these are not.
-            (None, Some(server)) => server.give(lifeline),
-            (None, None) => lifeline.read(&mut bytes),
+            (None, Some(server)) if !server.is_handed_over() => server.give(lifeline),
+            (None, _) => lifeline.read(&mut bytes),
         };
         match read {
             Ok(count @ 1..) => self.meaning(&bytes[..count.min(bytes.len())]),
@@ -345,6 +348,15 @@ impl Lines {
             return if stop { Event::StopAsked } else { Event::Nothing };
         };
         line.extend(bytes.first());
+        if let Some(token) = opening(line) {
+            let handed = self.server.as_mut().ok_or_else(|| "no server runs".to_owned());
+            let socket = door::socket(Path::new(OsStr::from_bytes(&self.program)));
+            let handed = handed.and_then(|server| server.hand_over(&socket, token));
+            // An owner who can't be told is gone, and the lifeline tells us.
+            let _ = handed.map_err(|why| door::tell(&why));
+            line.clear();
+            return Event::Nothing;
+        }
         let owner = claimant(line);
         if owner.is_some() || line.len() > LINE || line.ends_with(b"\n") {
             let owner = owner.map(<[u8]>::to_owned);
@@ -391,6 +403,11 @@ impl Lines {
             let _ = writeln!(io::stdout(), "{}", self.locks.take());
         }
     }
+}
+
+/// The token of a line that asks for the server's pipes, if it is a whole one.
+fn opening(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(&[protocol::door::OPEN])?.strip_suffix(b"\n")
 }
 
 /// Whose claim this is, if it is a whole one.

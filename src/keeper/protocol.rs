@@ -1,7 +1,7 @@
 //! What berth and the keeper say to each other: a part of both programs. std only.
 //!
-//! The owner of a lifeline writes to the keeper's standard input: a claim (`c…\n`), and after that commands of one
-//! byte. The keeper answers on its standard output, in lines.
+//! The owner of a lifeline writes to the keeper's standard input: what opens the door, if the server runs already and its
+//! pipes are to be the owner's (`d…\n`), a claim (`c…\n`), and after that commands of one byte. The keeper answers on its standard output, in lines.
 
 /// What follows the program in its command line once somebody has claimed; whom it is held for follows that.
 pub(crate) const HELD_FOR: &str = " hold for ";
@@ -43,4 +43,24 @@ pub(crate) mod volumes {
     /// The option of a volume that one session at a time may write, and of one that several may.
     pub(crate) const LOCK: &str = "--lock";
     pub(crate) const LOCK_TOGETHER: &str = "--lock-together";
+}
+
+/// How a server's pipes come to its session (`keeper/door.rs`).
+pub(crate) mod door {
+    /// Below the keeper's folder.
+    pub(crate) const FOLDER: &str = "door";
+    /// In it, while somebody listens.
+    pub(crate) const SOCKET: &str = "s";
+
+    /// The option that says so: with device and inode of the folder for PID 1, alone for a server that an exec becomes.
+    pub(crate) const OPTION: &str = "--door";
+
+    /// Begins the line with the token, before a claim; an exec gets the token alone.
+    pub(crate) const OPEN: u8 = b'd';
+
+    /// How long the token is, in hexadecimal digits.
+    pub(crate) const TOKEN: usize = 32;
+
+    /// The session's answer: the pipes are its own.
+    pub(crate) const TAKEN: u8 = b'd';
 }

@@ -1,24 +1,30 @@
-//! A server that was started ahead of its session: a child of PID 1. Its input is everything after the claim.
+//! A server that was started ahead of its session: a child of PID 1.
 //!
-//! Its output is the container's own. Its input passes through PID 1. A process that shared the lifeline with the
-//! server could not see its end, because the server can open its own input for writing.
+//! Where the container has a door, the server's pipes are handed to the session with the claim. Else its input is everything
+//! after the claim, and its output is the container's own. Its input passes through PID 1 then: a process that shared the
+//! lifeline with the server could not see its end, because the server can open its own input for writing.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::needs::Needs;
-use super::{Failure, exec, filter, protocol, sys};
+use super::{Failure, door, exec, filter, protocol, sys};
 
 /// Where the kernel counts what it killed for its memory: version 2 of control groups, and 1.
 const OOM_COUNTS: [&str; 2] = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
 
 pub(super) struct Server {
     pid: i32,
-    /// `None` once one of both ends has closed it.
+    /// `None` once one of both ends has closed it, or its session has it.
     input: Option<File>,
+    /// With a door, until its session has it.
+    output: Option<File>,
+    /// Its session has its pipes.
+    is_handed_over: bool,
     /// Its input had no room when it was last tried.
     full: bool,
     /// As wait(2) gives it.
@@ -26,7 +32,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(needs: &Needs, program: &OsString, arguments: &[OsString]) -> Result<Self, Failure> {
+    pub(super) fn start(
+        needs: &Needs,
+        with_door: bool,
+        program: &OsString,
+        arguments: &[OsString],
+    ) -> Result<Self, Failure> {
         needs.check()?;
         let mut command = Command::new(program);
         filter::apply_to(&mut command, needs.plain_modes());
@@ -34,11 +45,29 @@ impl Server {
             .args(arguments)
             .envs(needs.home())
             .stdin(Stdio::piped())
+            .stdout(if with_door { Stdio::piped() } else { Stdio::inherit() })
             .spawn()
             .map_err(|error| exec::failure(program, &error))?;
         let input = child.stdin.take().map(|input| File::from(OwnedFd::from(input)));
+        let output = child.stdout.take().map(|output| File::from(OwnedFd::from(output)));
         // A pid is positive and fits.
-        Ok(Self { pid: child.id().cast_signed(), input, full: false, status: None })
+        let pid = child.id().cast_signed();
+        Ok(Self { pid, input, output, is_handed_over: false, full: false, status: None })
+    }
+
+    /// Hands its pipes to the session; fails with the reason, in one line.
+    pub(super) fn hand_over(&mut self, socket: &Path, token: &[u8]) -> Result<(), String> {
+        let (Some(input), Some(output)) = (&self.input, &self.output) else {
+            return Err("the server has no pipes".to_owned());
+        };
+        door::hand_over(socket, token, input, output)?;
+        (self.input, self.output, self.is_handed_over) = (None, None, true);
+        Ok(())
+    }
+
+    /// What comes on the lifeline is the owner's, not the server's.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.is_handed_over
     }
 
     pub(super) fn input(&self) -> Option<&File> {

@@ -1,6 +1,8 @@
 //! The few system calls that std lacks. This file and its folder alone have unsafe code; their callers need none.
 #![allow(unsafe_code, reason = "PID 1 needs these system calls, and has no other crate to ask for them")]
 
+#[path = "sys/descriptors.rs"]
+pub(super) mod descriptors;
 #[path = "sys/net.rs"]
 pub(super) mod net;
 #[path = "sys/outside.rs"]

@@ -63,6 +63,7 @@ fn command_lines_are_read() {
             needs: Needs::default(),
             network: Wanted::default(),
             locks: Vec::new(),
+            door: false,
             command: Vec::new(),
         })
     };
@@ -83,8 +84,15 @@ fn command_lines_are_read() {
     );
     // What follows the command is the command's, dashes and all.
     let (program, arguments) = ("npx".into(), vec!["--".into(), "-y".into()]);
-    let exec = Subcommand::Exec { needs: Needs::default(), program, arguments };
+    let exec = Subcommand::Exec { needs: Needs::default(), door: false, program, arguments };
     assert_eq!(parse("exec --session s1 -- npx -- -y"), Ok(exec));
+    let through = parse("exec --session s1 --door --home /h -- npx --door");
+    let Ok(Subcommand::Exec { door: true, arguments, .. }) = through else { panic!("{through:?}") };
+    assert_eq!(arguments, ["--door"]);
+    assert!(matches!(
+        parse("hold --door 1:2 --claim-within 5 --grace 7"),
+        Ok(Subcommand::Hold(Hold { door: true, .. }))
+    ));
     assert_eq!(parse("ping /s"), Ok(Subcommand::Ping { socket: "/s".into() }));
     let listen = Probe::Listen { port: 80, time: Duration::from_millis(9) };
     assert_eq!(parse("probe listen 80 --for 9"), Ok(Subcommand::Probe(listen)));

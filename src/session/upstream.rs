@@ -37,6 +37,8 @@ pub enum Exit {
     Code(i64),
     /// It was killed for using more memory than its limit, in bytes.
     OutOfMemory(u64),
+    /// It has closed its output and goes on: nothing can come of it any more.
+    Silent,
     /// The container or the daemon is gone, and the server with it.
     Lost,
     /// Somebody has ended the session from outside (`berth kill`).

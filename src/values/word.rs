@@ -2,7 +2,7 @@
 
 use super::value::{Value, ValueError, from_str};
 
-from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, Pull, User);
+from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, Pull, User, Way);
 
 /// What stands between a server and the daemon's kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +50,36 @@ impl Value for OnFailure {
             "exit" => Some(Self::Exit),
             _ => None,
         }
+    }
+}
+
+/// The way of a server's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// By pipes where the daemon is berth's own and shares this machine's kernel, else through the daemon.
+    #[default]
+    Auto,
+    /// By pipes, or not at all.
+    Direct,
+    /// Through the daemon.
+    Exec,
+}
+
+impl Way {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Direct => "direct",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+impl Value for Way {
+    const EXPECTED: &'static str = "\"auto\", \"direct\" or \"exec\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        [Self::Auto, Self::Direct, Self::Exec].into_iter().find(|way| way.as_str() == text)
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::newest::{Newest, Next};
 use super::refused::Watch;
 use crate::dock::docker::Engine;
+use crate::dock::door::Doors;
 use crate::dock::refused::List;
 use crate::dock::spec::Spec;
 use crate::dock::{lease, reserved, resolver, roster, standby};
@@ -141,6 +142,11 @@ impl Housekeeping {
             && let Err(error) = roster::sweep_volumes(&self.engine).await
         {
             tracing::debug!("cannot remove the volumes of ended sessions: {error}");
+        }
+        if let Some(doors) = Doors::find(&self.state).filter(|_| self.is_own)
+            && let Err(error) = doors.sweep(&self.engine, roster::STALE_AFTER).await
+        {
+            tracing::debug!("cannot remove the doors of ended containers: {error}");
         }
         if let Err(error) = reserved::clear(&self.state, &self.engine).await {
             tracing::debug!("cannot remove what crashed sessions reserved: {error}");

@@ -21,19 +21,22 @@ use super::upstream::{DockerUpstream, Hold, Limits};
 use crate::config::Settings;
 use crate::dock::LeaseError;
 use crate::dock::docker::Engine;
-use crate::dock::exec::{self, Command};
+use crate::dock::door::Door;
+use crate::dock::exec::{self, Command, Exec};
 use crate::dock::lease::Lease;
 use crate::dock::place::Place;
 use crate::dock::ports::{self, Link};
 use crate::dock::refused::List;
 use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Prestarted, Standby};
+use crate::dock::streams::Streams;
 use crate::dock::wire::Wire;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::event::Up;
 use crate::observe::trace::Trace;
 use crate::secrets::Secrets;
 use crate::session::client::identity::Client;
+use crate::values::Way;
 
 /// A connection that has been silent for so long may be no connection any more.
 const SILENT: Duration = Duration::from_secs(20);
@@ -210,21 +213,23 @@ impl Start {
     /// A container of its own, made now.
     async fn cold(self, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
         let began = Instant::now();
-        let lease = Lease::create(&self.engine, wire, &self.spec).await?;
+        let mut lease = Lease::create(&self.engine, wire, &self.spec).await?;
         self.trace.step("create, start and attach", began, lease.container());
         let link = self.join_ports(lease.container(), lease.place()).await?;
-        let exec = self.exec(exec_wire, lease.container(), lease.place()).await?;
-        Ok(self.up(lease, exec, Made::Now).joined(link))
+        let door = lease.take_door();
+        let server = self.exec(exec_wire, lease.container(), lease.place(), door).await?;
+        Ok(self.up(lease, server, Made::Now).await.joined(link))
     }
 
     async fn take(&self, standby: &Standby, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
         let taking = async { Ok::<_, Setback>(standby.take(wire, &self.spec.owner()).await?) };
         let running = async {
             let link = self.join_ports(standby.id(), standby.place()).await?;
-            Ok((link, self.exec(exec_wire, standby.id(), standby.place()).await?))
+            let door = self.door_of(standby);
+            Ok((link, self.exec(exec_wire, standby.id(), standby.place(), door).await?))
         };
-        let (lease, (link, exec)) = tokio::try_join!(taking, running)?;
-        Ok(self.up(lease, exec, Made::Before).joined(link))
+        let (lease, (link, server)) = tokio::try_join!(taking, running)?;
+        Ok(self.up(lease, server, Made::Before).await.joined(link))
     }
 
     async fn take_server(
@@ -233,12 +238,22 @@ impl Start {
         wire: Wire,
         waiting: Wire,
     ) -> Result<DockerUpstream, Setback> {
-        let Prestarted { input, output, end } =
-            standby.take_server(wire, waiting, &self.spec.owner()).await?;
+        let mut owner = self.spec.owner();
+        let began = Instant::now();
+        let taken = standby.take_server(wire, waiting, self.door_of(standby), &mut owner).await;
+        let Prestarted { mut streams, end } = taken?;
+        self.tell_the_way(began, &streams)?;
         let link = self.join_ports(standby.id(), standby.place()).await?;
-        let hold = Hold::Container(end);
-        let streams = (input, output);
+        let lifeline = streams.beside.take();
+        let hold = Hold::Container { end, lifeline, owner };
         Ok(self.upstream(standby.id().to_owned(), standby.place(), streams, hold, Made::Before).joined(link))
+    }
+
+    /// The door that a container on standby was made with.
+    fn door_of(&self, standby: &Standby) -> Option<Door> {
+        let doors = self.spec.doors.as_ref().filter(|_| standby.has_door())?;
+        let door = doors.door_of(standby.place());
+        door.inspect_err(|error| tracing::debug!("the door of `{}` is gone: {error}", standby.name())).ok()
     }
 
     /// Before the server, which may look for its services at once.
@@ -257,19 +272,65 @@ impl Start {
         Ok(Some(link))
     }
 
-    async fn exec(&self, wire: Wire, container: &str, place: &Place) -> Result<exec::Exec, Setback> {
+    async fn exec(
+        &self,
+        wire: Wire,
+        container: &str,
+        place: &Place,
+        door: Option<Door>,
+    ) -> Result<Running, Setback> {
         let (wire, env) = self.env(wire).await?;
         let began = Instant::now();
+        let listening = door.map(Door::listen).transpose();
+        let listening = listening
+            .inspect_err(|error| tracing::debug!("cannot listen at the container's door: {error}"))
+            .unwrap_or_default();
         let command = Command {
+            door: listening.is_some(),
             place: place.clone(),
             argv: self.argv.clone(),
             env,
             session: self.spec.session.clone(),
             options: self.spec.keeper_options(),
         };
-        let exec = exec::start(wire, container, &command).await?;
+        let Exec { id, input, output } = exec::start(wire, container, &command).await?;
         self.trace.step("start the server", began, &self.spec.server.name);
-        Ok(exec)
+        let began = Instant::now();
+        let streams = match listening {
+            Some(listening) => Streams::through(listening, &[], container, input, output).await?,
+            None => Streams::of_daemon(input, output),
+        };
+        self.tell_the_way(began, &streams)?;
+        Ok(Running { exec: id, streams })
+    }
+
+    /// Which way the server's bytes take; fails where it may not be that one.
+    fn tell_the_way(&self, began: Instant, streams: &Streams) -> Result<(), Setback> {
+        if streams.is_direct() {
+            self.trace.step("take the server's pipes", began, &self.spec.server.name);
+            return Ok(());
+        }
+        let why = match &streams.why_not {
+            Some(why) => why,
+            None if self.spec.doors.is_some() => "the container has no door",
+            None => "the daemon shares no folder with this machine",
+        };
+        let server = &self.spec.server;
+        match server.settings.streams {
+            Way::Exec => Ok(()),
+            Way::Auto => {
+                self.trace.step("stay with the daemon's stream", began, why);
+                Ok(())
+            }
+            Way::Direct => Err(Setback::Lasting(Failure {
+                code: Code::Unavailable,
+                text: format!("the bytes of `{}` cannot come by pipes: {why}", server.name),
+                next: Some(
+                    "type `berth up` for a daemon of berth's own on this machine, or set `streams = \"auto\"`"
+                        .to_owned(),
+                ),
+            })),
+        }
     }
 
     /// The server's environment, and a connection that has not been silent for long.
@@ -283,25 +344,34 @@ impl Start {
         Ok((wire, env))
     }
 
-    fn up(&self, lease: Lease, exec: exec::Exec, made: Made) -> DockerUpstream {
+    async fn up(&self, lease: Lease, server: Running, made: Made) -> DockerUpstream {
         let (container, place) = (lease.container().to_owned(), lease.place().clone());
-        let hold =
-            Hold::Lifeline { lifeline: lease.into_lifeline(), exec: exec.id, owner: self.spec.owner() };
-        self.upstream(container, &place, (exec.input, exec.output), hold, made)
+        let mut hold =
+            Hold::Lifeline { lifeline: lease.into_lifeline(), exec: server.exec, owner: self.spec.owner() };
+        if server.streams.is_direct() {
+            // Where processes are listed. The claim was made before that was known.
+            hold.introduce(|owner| owner.is_direct = true).await;
+        }
+        self.upstream(container, &place, server.streams, hold, made)
     }
 
     fn upstream(
         &self,
         container: String,
         place: &Place,
-        streams: (exec::Input, exec::Output),
+        streams: Streams,
         hold: Hold,
         made: Made,
     ) -> DockerUpstream {
+        let mut spec = self.spec.clone();
+        if spec.server.settings.prestart && !streams.is_direct() {
+            // The next one's server is started with the streams that it will have.
+            spec.doors = None;
+        }
         let housekeeping = Housekeeping {
             engine: self.engine.clone(),
             container: container.clone(),
-            spec: self.spec.clone(),
+            spec,
             image: self.image.id.clone(),
             argv: self.argv.clone(),
             tell_nameservers: self.tell_nameservers,
@@ -323,6 +393,13 @@ impl Start {
         let limits = Limits { memory, isolation };
         DockerUpstream::new(self.engine.clone(), container, streams, hold, limits, housekeeping.start(made))
     }
+}
+
+/// A server that an exec has become.
+struct Running {
+    /// The daemon's id of it.
+    exec: String,
+    streams: Streams,
 }
 
 /// Connects, learns who the client is, and asks what stands by for it.

@@ -3,17 +3,19 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
+use tokio::io::AsyncWriteExt;
 
 use super::housekeeping::Housekeeper;
 use super::protect::Guard;
 use crate::dock::docker::{DockerError, Engine};
-use crate::dock::exec::{self, Chunk, Input};
+use crate::dock::exec::{self, Chunk};
 use crate::dock::keeper;
 use crate::dock::lease::Lifeline;
 use crate::dock::owner::{self, Owner};
 use crate::dock::ports::Link;
 use crate::dock::standby::End;
+use crate::dock::streams::{self, Input, Streams};
 use crate::session::upstream::{Exit, Output, Upstream};
 use crate::values::Isolation;
 
@@ -50,8 +52,9 @@ const GONE_WITHIN: Duration = Duration::from_secs(1);
 pub(super) enum Hold {
     /// The lifeline; the server is a process beside it.
     Lifeline { lifeline: Lifeline, exec: String, owner: Owner },
-    /// The server's own streams, for the server is the container's; this resolves with its exit code.
-    Container(End),
+    /// The server is the container's first process but one, and both end together; `end` resolves with its exit code.
+    /// `lifeline`: where its own streams are others; else they are what holds it.
+    Container { end: End, lifeline: Option<exec::Input>, owner: Owner },
 }
 
 impl Hold {
@@ -63,8 +66,30 @@ impl Hold {
                 lifeline.ended().await;
                 None
             }
-            Self::Container(end) => Some(end.wait().await),
+            Self::Container { end, .. } => Some(end.wait().await),
         }
+    }
+
+    /// Has the keeper show what is known of the owner by now. No failure counts: it is only shown.
+    pub(super) async fn introduce(&mut self, change: impl FnOnce(&mut Owner)) {
+        let (Self::Lifeline { owner, .. } | Self::Container { owner, .. }) = self;
+        let before = owner.clone();
+        change(owner);
+        if *owner == before {
+            return;
+        }
+        let introducing = async {
+            match self {
+                Self::Lifeline { lifeline, owner, .. } => lifeline.introduce(owner).await,
+                Self::Container { lifeline: Some(lifeline), owner, .. } => {
+                    lifeline.write_all(&keeper::introduce(owner)).await?;
+                    lifeline.flush().await
+                }
+                // The lifeline is the server's input, and nothing else may be written there.
+                Self::Container { .. } => Ok(()),
+            }
+        };
+        let _ = tokio::time::timeout(INTRODUCED_WITHIN, introducing).await;
     }
 
     /// Whether somebody has ended the session from outside, as far as is known.
@@ -87,8 +112,10 @@ pub struct DockerUpstream {
     engine: Engine,
     container: String,
     input: Option<Input>,
-    output: exec::Output,
+    output: streams::Output,
     hold: Hold,
+    /// The stream of the daemon whose input nobody reads; it ends with the session.
+    _beside: Option<exec::Input>,
     limits: Limits,
     housekeeper: Housekeeper,
     /// Set when the container has ended: until when its last output may come.
@@ -104,18 +131,19 @@ impl DockerUpstream {
     pub(super) fn new(
         engine: Engine,
         container: String,
-        (input, output): (Input, exec::Output),
+        streams: Streams,
         hold: Hold,
         limits: Limits,
         housekeeper: Housekeeper,
     ) -> Self {
-        let input = Some(input);
+        let Streams { input, output, beside, .. } = streams;
         Self {
             engine,
             container,
-            input,
+            input: Some(input),
             output,
             hold,
+            _beside: beside,
             limits,
             housekeeper,
             ends_by: None,
@@ -146,10 +174,23 @@ impl DockerUpstream {
         }
         let inspect = async {
             let code = match &self.hold {
-                Hold::Container(_) => match self.hold.ended().await {
+                Hold::Container { .. } if self.output.is_closed_early() => {
+                    return match self.hold.ended().now_or_never() {
+                        Some(Some(ended)) => self.container_exit(&ended),
+                        _ => Exit::Silent,
+                    };
+                }
+                Hold::Container { .. } => match self.hold.ended().await {
                     Some(ended) => return self.container_exit(&ended),
                     None => return Exit::Lost,
                 },
+                Hold::Lifeline { exec, .. } if self.output.is_closed_early() => {
+                    match self.engine.exec_exit(exec).await {
+                        Ok(Some(code)) => Some(code),
+                        Ok(None) => return Exit::Silent,
+                        Err(_) => None,
+                    }
+                }
                 Hold::Lifeline { exec, .. } => exec_exit(&self.engine, exec).await,
             };
             // The keeper says so before it ends the server.
@@ -179,7 +220,7 @@ impl DockerUpstream {
             }
         };
         let exit = tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await.unwrap_or(Exit::Lost);
-        if matches!(self.hold, Hold::Container(_)) {
+        if matches!(self.hold, Hold::Container { .. }) && exit != Exit::Silent {
             self.ends_by = Some(Instant::now());
         }
         exit
@@ -246,7 +287,7 @@ impl Upstream for DockerUpstream {
         // Either fails only when the container is gone already.
         match &mut self.hold {
             Hold::Lifeline { lifeline, .. } => drop(lifeline.terminate().await),
-            Hold::Container(_) => {
+            Hold::Container { .. } => {
                 let kill = self.engine.kill(&self.container, "SIGTERM");
                 // The keeper does the same a moment later, by itself.
                 drop(tokio::time::timeout(TERMINATED_WITHIN, kill).await);
@@ -255,14 +296,7 @@ impl Upstream for DockerUpstream {
     }
 
     async fn introduce(&mut self, client_session: &str) {
-        // With a server that was started ahead the lifeline is its input, and nothing else may be written there.
-        if let Hold::Lifeline { lifeline, owner, .. } = &mut self.hold {
-            let said = owner::id(client_session);
-            if owner.client_session != said {
-                owner.client_session = said;
-                let _ = tokio::time::timeout(INTRODUCED_WITHIN, lifeline.introduce(owner)).await;
-            }
-        }
+        self.hold.introduce(|owner| owner.client_session = owner::id(client_session)).await;
     }
 
     async fn post_mortem(&mut self) -> Exit {
@@ -287,9 +321,11 @@ impl Upstream for DockerUpstream {
             if self.ends_by.is_some() {
                 return;
             }
-            if let Hold::Lifeline { lifeline, .. } = &mut self.hold {
-                // Half-closed, so that we see the end of what ends by it.
-                let _ = lifeline.close().await;
+            // Half-closed, so that we see the end of what ends by it.
+            match &mut self.hold {
+                Hold::Lifeline { lifeline, .. } => drop(lifeline.close().await),
+                Hold::Container { lifeline: Some(lifeline), .. } => drop(lifeline.shutdown().await),
+                Hold::Container { .. } => {}
             }
             let _ = tokio::time::timeout(GONE_WITHIN, self.hold.ended()).await;
         };

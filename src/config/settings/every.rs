@@ -20,7 +20,7 @@ use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
 use crate::config::volume::{Volume, read_volumes};
 use crate::values::{
-    AbsolutePath, ByteSize, LineLimit, OnFailure, Span, Standby, Timeout, Tmpfs, ToolPattern, Value,
+    AbsolutePath, ByteSize, LineLimit, OnFailure, Span, Standby, Timeout, Tmpfs, ToolPattern, Value, Way,
 };
 
 mod container;
@@ -222,6 +222,13 @@ fn session() -> Vec<Setting> {
             "how long a server may take for each answer; then the client gets an error, and the server `notifications/cancelled`",
             |settings, time| settings.call_timeout = Some(time.duration()),
         ),
+        Setting::one::<Way>(
+            "streams",
+            Is("\"auto\""),
+            "the way of the server's bytes: `direct` by pipes, `exec` through the daemon, `auto` by pipes where they can be had",
+            |settings, way| settings.streams = way,
+        )
+        .option("streams", One("WAY"), SESSION),
         Setting::one::<OnFailure>(
             "on_failure",
             Is("\"restart\""),

@@ -16,6 +16,7 @@ fn spec(overrides: &Overrides) -> Spec {
         declared: Vec::new(),
         looked_at: true,
         reserved: String::new(),
+        doors: None,
     }
 }
 

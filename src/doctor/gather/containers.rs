@@ -103,6 +103,7 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
         declared: Vec::new(),
         looked_at: asked.config.dind.host.is_none(),
         reserved: String::new(),
+        doors: None,
     };
     let same = row.labels.get(labels::LABEL_SPEC).is_some_and(|hash| *hash == spec.hash());
     match same && Some(row.image.as_str()) == image {

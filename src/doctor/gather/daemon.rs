@@ -10,6 +10,7 @@ use crate::dind::diagnosis::{Diagnosis, Trouble, Watch};
 use crate::dind::owner::Owner;
 use crate::dind::{self, DindError, soon, spec};
 use crate::dock::docker::{DockerError, Engine};
+use crate::dock::door::Doors;
 use crate::doctor::confinement::Confinement;
 use crate::doctor::daemon::{Answer, Clock, Container};
 use crate::doctor::line::Seen;
@@ -95,7 +96,8 @@ pub(super) async fn container(asked: &Asked<'_>) -> Seen<Container> {
         Some(DindError::OtherHome { name: dind.name.clone(), home })
     });
     let settled = dind::addresses::settled(dind, &container.labels);
-    let is_current = image.zip(dind.share.canonical().ok()).map(|(image, shared)| {
+    let is_current = image.zip(dind.share.canonical().ok()).map(|(image, folders)| {
+        let shared = spec::Shared { folders, doors: Doors::known(&asked.home.state) };
         container
             .labels
             .get(spec::LABEL_SPEC)

@@ -103,6 +103,7 @@ pub(super) fn spec(image: &str, network: Network, isolation: Isolation) -> Optio
         declared: Vec::new(),
         looked_at: true,
         reserved: String::new(),
+        doors: None,
     })
 }
 

@@ -12,7 +12,7 @@ use super::open;
 use crate::egress::{self, Wanted};
 use crate::json::Json;
 use crate::needs::{self, Expected};
-use crate::protocol::volumes;
+use crate::protocol::{door, volumes};
 use crate::sys::{self, Links};
 
 /// Where the daemon has what is its own: nothing of a person's is mounted from there.
@@ -41,6 +41,8 @@ pub(crate) struct Plan {
 pub(crate) enum Place {
     /// Is to be what the person's berth has looked at.
     Given(Expected),
+    /// Is to be the folder in which the session listens for its server's pipes.
+    Door(Expected),
     /// Is to be the daemon's own folder, which nobody else can replace.
     Own { path: PathBuf, source: PathBuf },
 }
@@ -67,6 +69,7 @@ impl Plan {
             .map(|mount| Expected::parse(mount).ok_or_else(|| format!("`{mount}` is no mount")))
             .collect::<Result<Vec<_>, _>>()?;
         let mut guarded: Vec<OsString> = Vec::new();
+        let door_at = format!("{folder}/{}", door::FOLDER);
         let values = |option: &'static str| {
             let pairs = options[..until].windows(2);
             pairs.filter(move |pair| pair[0] == option).map(|pair| pair[1])
@@ -91,6 +94,14 @@ impl Plan {
             if let Some(at) = given.iter().position(|given| given.path == Path::new(path)) {
                 guarded.extend(read_only.into_iter().flatten());
                 places.push(Place::Given(given.swap_remove(at)));
+            } else if path == door_at {
+                // Else whoever can write its folder in the daemon's stead could have a session write there.
+                if !is_read_only {
+                    return Err("its door is not read-only".to_owned());
+                }
+                let which = values(door::OPTION).next().map(|which| format!("{which}:{path}"));
+                let expected = which.as_deref().and_then(Expected::parse);
+                places.push(Place::Door(expected.ok_or("nobody has asked for its door")?));
             } else if !source.starts_with(DAEMONS_OWN) {
                 return Err(format!("nobody has asked for what is mounted at `{path}`"));
             } else if source.ends_with("/_data") {
@@ -130,7 +141,7 @@ impl Plan {
     pub(super) fn told(&self) -> Option<PathBuf> {
         let own = self.places.iter().filter_map(|place| match place {
             Place::Own { path, source } => Some((path.as_path(), source.as_path())),
-            Place::Given(_) => None,
+            Place::Given(_) | Place::Door(_) => None,
         });
         egress::source(own, self.network.told()?)
     }
@@ -204,7 +215,7 @@ impl Plan {
                 Place::Own { path, .. } if !path.to_string_lossy().starts_with("/.berth-") => {
                     foreign.volumes.push(path);
                 }
-                Place::Own { .. } => {}
+                Place::Own { .. } | Place::Door(_) => {}
             }
         }
         foreign
@@ -224,13 +235,15 @@ impl Plan {
 impl Place {
     fn path(&self) -> &Path {
         match self {
-            Self::Given(Expected { path, .. }) | Self::Own { path, .. } => path,
+            Self::Given(Expected { path, .. })
+            | Self::Door(Expected { path, .. })
+            | Self::Own { path, .. } => path,
         }
     }
 
     pub(crate) fn check(&self, root: &File) -> Result<(), String> {
         let (path, expected) = match self {
-            Self::Given(given) => (&given.path, (given.device, given.inode)),
+            Self::Given(given) | Self::Door(given) => (&given.path, (given.device, given.inode)),
             Self::Own { path, source } => {
                 let source = fs::symlink_metadata(source);
                 (

@@ -84,12 +84,14 @@ impl Options {
                 "the server `{name}` was killed because it used more than its memory limit of {} MiB{said}",
                 limit >> 20
             ),
+            Exit::Silent => format!("the server `{name}` has closed its output and goes on without it{said}"),
             Exit::Lost => format!("the container of the server `{name}` is gone{said}"),
             Exit::Ended => format!("the session with the server `{name}` was ended by `berth kill`"),
         };
         let next = match exit {
             Exit::Code(_) => tail.next(at_once).unwrap_or("see its command with `berth run --dry-run`"),
             Exit::OutOfMemory(_) => "raise `memory` in the configuration",
+            Exit::Silent => "look for what closes its standard output, or ask its author",
             Exit::Lost => "look at the DinD daemon with `berth status`",
             Exit::Ended => "begin a new session if this was not intended",
         };
