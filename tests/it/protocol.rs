@@ -180,6 +180,7 @@ async fn what_comes_with_the_daemons_answer_does_not_wait_for_what_comes_next() 
     });
     let endpoint = Endpoint::parse(&format!("unix://{}", path.display()), None).unwrap();
     let command = exec::Command {
+        door: false,
         place: Place::example(),
         argv: vec!["server".to_owned()],
         env: Vec::new(),
