@@ -3,6 +3,8 @@
 //! Each round looks at the present state and takes one step, so an interruption costs one step at most. Never ends
 //! active sessions for newer settings or certificates: such a change waits, and is reported.
 
+mod need;
+
 use std::time::{Duration, Instant};
 
 use super::answer::Answer;
@@ -13,11 +15,11 @@ use super::reach::{self, Reach};
 use super::spec::{LABEL_SPEC, Shared};
 use super::{ActiveSessions, DindError, certs, images, sessions, shares, spec};
 use crate::config::{Dind, Home};
-use crate::dock::docker::{Container, DockerError, Engine};
+use crate::dock::docker::{DockerError, Engine};
 use crate::dock::labels::managed_by;
-use crate::dock::lease::NO_SOURCE;
 use crate::docker_cli::DockerCli;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
+use need::{Need, need};
 
 /// How long a daemon may take to start, and how long one that runs may be silent: the slowest machine that was seen took 80 s.
 /// One that dies is seen at once.
@@ -31,48 +33,6 @@ const LOG_LINES: u32 = 12;
 const ALL_LINES: u32 = 2_000;
 /// What its entry point says of them (`entry/ids.sh`).
 const OF_USERS: &str = "berth: note: users: ";
-
-/// What a container needs next.
-#[derive(Debug, PartialEq, Eq)]
-enum Need {
-    Creation,
-    /// It is not berth's.
-    NotOurs,
-    /// It is another home's, which is named.
-    OtherHome(String),
-    /// The engine is removing it.
-    Wait,
-    /// It is beyond repair, or stopped and outdated.
-    Replacement(&'static str),
-    /// It runs, with other settings than it should.
-    Update,
-    Start,
-    Restart,
-    Thaw,
-    /// It runs: whether it answers is another question.
-    Look,
-}
-
-fn need(container: Option<&Container>, hash: &str, owner: &Owner) -> Need {
-    let Some(container) = container else { return Need::Creation };
-    if !super::is_ours(container) {
-        return Need::NotOurs;
-    }
-    if let Some(home) = owner.other(&container.labels) {
-        return Need::OtherHome(home);
-    }
-    let current = container.labels.get(LABEL_SPEC).is_some_and(|found| found == hash);
-    match container.status.as_str() {
-        "removing" => Need::Wait,
-        "dead" => Need::Replacement("it was dead"),
-        "paused" => Need::Thaw,
-        "running" if current => Need::Look,
-        "running" => Need::Update,
-        _ if !current => Need::Replacement("its settings have changed"),
-        "restarting" => Need::Restart,
-        _ => Need::Start,
-    }
-}
 
 /// What was done to the container, and what was not.
 #[derive(Debug, Default)]
@@ -202,50 +162,44 @@ impl<'a> Host<'a> {
         shares::check(self.dind, &self.shared.folders, image, self.engine, self.home).await
     }
 
-    /// Creates and starts the container; false if somebody else has just done so.
+    /// Creates and starts the container; false if somebody else has just done so. An engine that has not this machine's files,
+    /// or may not have these, shares no doors: then all bytes pass through the daemon.
     async fn create(&mut self, image: &str) -> Result<bool, DindError> {
         let name = self.dind.name.as_str();
         self.engine.create_volume(&spec::volume(self.dind), [managed_by()].into()).await?;
-        match self.make(image).await {
-            Ok(()) => {}
-            // The next round sees what they have made.
-            Err(error) if error.is_conflict() => {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                return Ok(false);
+        let mut shared = self.shared.clone();
+        loop {
+            let body = spec::create_body(self.dind, &self.shared, &shared, image, &self.owner);
+            let made = match self.engine.create(name, body).await {
+                Ok(_) => {
+                    self.install().await?;
+                    let started = self.start().await;
+                    if started.is_err() {
+                        // What never ran is of no use to anybody. The first error is the one to tell.
+                        drop(self.engine.remove(name).await);
+                    }
+                    started
+                }
+                // The next round sees what they have made.
+                Err(error) if error.is_conflict() => {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    return Ok(false);
+                }
+                Err(source) => Err(DindError::Start { name: name.to_owned(), source }),
+            };
+            match made {
+                Ok(()) => break,
+                Err(error) if shared.is_about_doors(&chain(&error)) => shared.doors = None,
+                Err(error) => return Err(error),
             }
-            Err(source) => return Err(DindError::Start { name: name.to_owned(), source }),
         }
-        self.install().await?;
-        if let Err(error) = self.start().await {
-            // What never ran is of no use to anybody. The first error is the one to tell.
-            drop(self.engine.remove(name).await);
-            return Err(error);
-        }
-        self.say(format!("created the container `{name}` of `{}`", self.dind.image));
-        Ok(true)
-    }
-
-    /// Creates the container. An engine that has not this machine's files shares no doors: then all bytes pass through the
-    /// daemon.
-    async fn make(&self, image: &str) -> Result<(), DockerError> {
-        let name = self.dind.name.as_str();
-        let body = spec::create_body(self.dind, &self.shared, image, &self.owner);
-        let mut is_shared = self.shared.doors.is_some();
-        let mut made = self.engine.create(name, body.clone()).await;
         if let Some(doors) = &self.shared.doors
-            && matches!(&made, Err(DockerError::Refused { message, .. })
-                if message.contains(NO_SOURCE) && message.contains(&doors.folder().display().to_string()))
-        {
-            is_shared = false;
-            made = self.engine.create(name, spec::without_doors(body)).await;
-        }
-        made?;
-        if let Some(doors) = &self.shared.doors
-            && let Err(error) = doors.note(is_shared)
+            && let Err(error) = doors.note(shared.doors.is_some())
         {
             tracing::warn!("sessions' bytes pass through the daemon: cannot note its doors: {error}");
         }
-        Ok(())
+        self.say(format!("created the container `{name}` of `{}`", self.dind.image));
+        Ok(true)
     }
 
     /// Of its files, which a change of users has moved, and of what the engine has refused.

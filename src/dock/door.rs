@@ -40,7 +40,7 @@ const PASSABLE: u32 = 0o711;
 const CONNECTABLE: u32 = 0o666;
 
 /// A keeper that cannot come says so; this is for one that does neither.
-pub const WITHIN: Duration = Duration::from_secs(3);
+pub const WITHIN: Duration = Duration::from_secs(5);
 
 /// `PIPEFS_MAGIC` (linux/magic.h): what no file system has, a named pipe among them.
 const PIPE_FS: i64 = 0x5049_5045;

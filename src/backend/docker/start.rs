@@ -20,7 +20,7 @@ use super::housekeeping::{Housekeeping, Made};
 use super::upstream::{DockerUpstream, Hold, Limits};
 use crate::config::Settings;
 use crate::dock::LeaseError;
-use crate::dock::docker::Engine;
+use crate::dock::docker::{DockerError, Engine};
 use crate::dock::door::Door;
 use crate::dock::exec::{self, Command, Exec};
 use crate::dock::lease::Lease;
@@ -240,7 +240,12 @@ impl Start {
     ) -> Result<DockerUpstream, Setback> {
         let mut owner = self.spec.owner();
         let began = Instant::now();
-        let taken = standby.take_server(wire, waiting, self.door_of(standby), &mut owner).await;
+        let door = self.door_of(standby);
+        if standby.has_door() && door.is_none() {
+            // Its server has pipes that nobody else can hand over.
+            return Err(DockerError::broken("take the server of", standby.name(), "its door is gone").into());
+        }
+        let taken = standby.take_server(wire, waiting, door, &mut owner).await;
         let Prestarted { mut streams, end } = taken?;
         self.tell_the_way(began, &streams)?;
         let link = self.join_ports(standby.id(), standby.place()).await?;

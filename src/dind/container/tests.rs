@@ -1,5 +1,6 @@
 use super::super::owner::LABEL_HOME;
 use super::*;
+use crate::dock::docker::Container;
 
 fn container(status: &str, hash: &str) -> Container {
     let mut labels = std::collections::HashMap::from([managed_by()]);
