@@ -2,8 +2,9 @@
 //!
 //! `berth up` shares one folder of berth's state with its daemon. Each container has a folder of its own in it, mounted
 //! read-only below its keeper's. The session listens there before its server starts, takes one connection, looks at who it
-//! is, at the token and at what was handed over, and removes socket and folder before the server's first instruction. What
-//! the container has mounted then is an empty folder that is no more: nobody can put anything there, from either side.
+//! is, at the token and at what was handed over, and removes the socket before the server's first instruction. What the
+//! container has mounted then is an empty folder. It is there for as long as the container: the daemon looks for it again
+//! whenever it is asked for a file of the container's.
 //!
 //! Nothing here is needed to be safe or to serve: where any of it fails, the daemon's stream carries the bytes.
 
@@ -159,7 +160,7 @@ impl Doors {
     }
 }
 
-/// One container's door. It is removed with this, unless it is [kept](Self::keep).
+/// One container's door, to be held while the container is there. It is removed with this, unless it is [kept](Self::keep).
 #[derive(Debug)]
 pub struct Door {
     /// `None` once it is kept.
@@ -193,19 +194,19 @@ impl Door {
     }
 
     /// Listens for the keeper.
-    pub fn listen(self) -> io::Result<Listening> {
+    pub fn listen(&self) -> io::Result<Listening> {
         let token = place::random()?;
         // A path of any length; the kernel takes 107 bytes of one.
         let socket = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", self.folder.as_raw_fd()));
         let listener = UnixListener::bind(&socket)?;
+        let listening = Listening { listener, folder: self.folder.try_clone()?, token };
         rustix::fs::chmodat(&self.folder, SOCKET, Mode::from_raw_mode(CONNECTABLE), AtFlags::empty())?;
-        Ok(Listening { listener, door: self, token })
+        Ok(listening)
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        let _ = rustix::fs::unlinkat(&self.folder, SOCKET, AtFlags::empty());
         if let Some(path) = self.path.take() {
             let _ = fs::remove_dir(path);
         }
@@ -218,11 +219,11 @@ pub(super) fn is_in(command_line: &str) -> bool {
     options.is_some_and(|options| options.split(' ').any(|word| word == OPTION))
 }
 
-/// A door that somebody is behind.
+/// A door that somebody is behind. Its socket is removed with this.
 #[derive(Debug)]
 pub struct Listening {
     listener: UnixListener,
-    door: Door,
+    folder: File,
     /// For whoever was told it over the daemon's stream.
     token: String,
 }
@@ -240,18 +241,22 @@ impl Listening {
         format!("{}\n", self.token)
     }
 
-    /// Waits for the keeper of `container`, which is the first to come, and takes what it hands over; the door is gone then.
+    /// Waits for the keeper of `container`, which is the first to come, and takes what it hands over; nobody else can come then.
     pub async fn take(self, container: &str) -> io::Result<Ends> {
         let (keeper, _) = self.listener.accept().await?;
-        let Self { listener, door, token } = self;
-        drop(listener);
         is_of(&keeper, container)?;
-        let ends = receive(&keeper, &token).await?;
+        let ends = receive(&keeper, &self.token).await?;
         // Before the server is there.
-        drop(door);
+        drop(self);
         keeper.writable().await?;
         keeper.try_write(&[TAKEN])?;
         Ok(ends)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = rustix::fs::unlinkat(&self.folder, SOCKET, AtFlags::empty());
     }
 }
 

@@ -131,7 +131,7 @@ impl Standby {
         &self,
         mut wire: Wire,
         mut waiting: Wire,
-        door: Option<Door>,
+        door: Option<&Door>,
         owner: &mut Owner,
     ) -> Result<Prestarted, DockerError> {
         let path = format!("/containers/{}/wait?condition=not-running", self.id);
@@ -155,7 +155,7 @@ impl Standby {
     }
 
     /// The server's pipes come before the claim, which says that they have.
-    async fn open(&self, door: Door, wire: Wire, owner: &mut Owner) -> Result<Streams, DockerError> {
+    async fn open(&self, door: &Door, wire: Wire, owner: &mut Owner) -> Result<Streams, DockerError> {
         let broken = |error| DockerError::broken("claim the container", &self.name, error);
         let listening = door.listen().map_err(broken)?;
         let (stream, unread) = wire.into_stream();

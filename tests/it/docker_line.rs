@@ -12,7 +12,7 @@ use crate::harness::{Berth, Session, berth_says, docker, docker_command, docker_
 
 /// A session whose server is a script: what it says on standard error before `all done`.
 fn said(berth: Berth, script: &str) -> String {
-    let script = format!("exec >&2; {script}; echo all done; exec cat");
+    let script = format!("exec 3>&1 >&2; {script}; echo all done; exec cat");
     let mut session: Session = berth.args(["--", "sh", "-c", &script]).start();
     session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     session.expect_stderr("all done");
@@ -104,7 +104,7 @@ fn neither_a_group_of_the_images_nor_another_user_of_it_has_what_the_caller_has_
     chown(project.join("mine"), Some(0), Some(1777)).unwrap();
     let mount = format!("{}:/w:rw", project.display());
     let berth = Berth::image(&image).client("it-line-groups").args(["--mount", &mount]);
-    let script = "exec >&2; id -G; cd /w; for file in group own owngroup; do cat $file; echo over >$file; done; \
+    let script = "exec 3>&1 >&2; id -G; cd /w; for file in group own owngroup; do cat $file; echo over >$file; done; \
                   echo more >>mine && cat mine; stat -c '%n %u' *; echo all done; exec cat";
     let mut session = berth.args(["--", "sh", "-c", script]).start();
     session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
@@ -140,7 +140,7 @@ fn variables_come_from_the_client_and_from_files_at_each_start() {
             berth = berth.env("PASSED", passed);
         }
         let berth = berth.args(["--", "docker", "run", "-i", "--rm", "-e", "PASSED", "-e", "BOTH=own"]);
-        let script = "exec >&2; echo \"<$FILE|${PASSED-unset}|$BOTH>\"; echo all done; exec cat";
+        let script = "exec 3>&1 >&2; echo \"<$FILE|${PASSED-unset}|$BOTH>\"; echo all done; exec cat";
         let berth = berth.args(["--env-file", file, "--entrypoint", "sh", "berth-base", "-c", script]);
         let mut session = berth.start();
         session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
@@ -157,7 +157,7 @@ fn variables_come_from_the_client_and_from_files_at_each_start() {
 fn a_folder_in_memory_may_have_programs_where_the_line_says_so() {
     let script =
         "for at in /x /tmp; do cp /bin/true $at/program; $at/program && echo \"$at runs\"; done; exec 2>&1";
-    let script = format!("exec >&2; {script}; echo all done; exec cat");
+    let script = format!("exec 3>&1 >&2; {script}; echo all done; exec cat");
     let berth = Berth::line().client("it-line-tmpfs").args(["--", "docker", "run", "-i", "--rm"]);
     let berth = berth.args(["--tmpfs", "/x:exec,size=8m", "--entrypoint", "sh", "berth-base", "-c", &script]);
     let mut session = berth.start();

@@ -34,13 +34,14 @@ const MEMBERS: [&str; 20] = [
     "container",
 ];
 const KINDS: [&str; 8] = ["request", "notification", "response", "error", "other", "step", "up", "note"];
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "connect for the container",
     "connect for the server",
     "create, start and attach",
     "inspect the image",
     "start the server",
     "take a name",
+    "take the server's pipes",
 ];
 
 /// One session with something of everything, traced into `file`; what the client saw.

@@ -114,7 +114,7 @@ fn what_a_session_makes_in_a_mount_belongs_to_who_it_is_there() {
         for path in [project.clone(), project.join("there")] {
             std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
         }
-        let script = "exec >&2; echo more >>/w/there; mkdir /w/new; echo x >/w/new/x; echo x >/v/x; \
+        let script = "exec 3>&1 >&2; echo more >>/w/there; mkdir /w/new; echo x >/w/new/x; echo x >/v/x; \
                       stat -c '%n %u:%g' /w/there /v/x; echo all done; exec cat";
         let client = format!("it-users-mount-{uid}");
         let mut session = Berth::image("berth-base")
@@ -192,7 +192,7 @@ fn where_mounts_map_no_ids_one_user_is_the_machines_and_alone() {
     ));
     own.up();
     let run = |client: &str, user: &str| {
-        let script = "exec >&2; touch /w/made; echo kept >>/v/a; stat -c '%n %u:%g' /w/made /v/a /bin/sh /etc; \
+        let script = "exec 3>&1 >&2; touch /w/made; echo kept >>/v/a; stat -c '%n %u:%g' /w/made /v/a /bin/sh /etc; \
                       cat /proc/self/uid_map; echo all done; exec cat";
         let mut session = Berth::image("berth-base")
             .client(client)

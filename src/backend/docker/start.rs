@@ -245,13 +245,14 @@ impl Start {
             // Its server has pipes that nobody else can hand over.
             return Err(DockerError::broken("take the server of", standby.name(), "its door is gone").into());
         }
-        let taken = standby.take_server(wire, waiting, door, &mut owner).await;
+        let taken = standby.take_server(wire, waiting, door.as_ref(), &mut owner).await;
         let Prestarted { mut streams, end } = taken?;
         self.tell_the_way(began, &streams)?;
         let link = self.join_ports(standby.id(), standby.place()).await?;
         let lifeline = streams.beside.take();
         let hold = Hold::Container { end, lifeline, owner };
-        Ok(self.upstream(standby.id().to_owned(), standby.place(), streams, hold, Made::Before).joined(link))
+        let upstream = self.upstream(standby.id().to_owned(), standby.place(), streams, hold, Made::Before);
+        Ok(upstream.joined(link).behind(door))
     }
 
     /// The door that a container on standby was made with.
@@ -286,7 +287,7 @@ impl Start {
     ) -> Result<Running, Setback> {
         let (wire, env) = self.env(wire).await?;
         let began = Instant::now();
-        let listening = door.map(Door::listen).transpose();
+        let listening = door.as_ref().map(Door::listen).transpose();
         let listening = listening
             .inspect_err(|error| tracing::debug!("cannot listen at the container's door: {error}"))
             .unwrap_or_default();
@@ -306,7 +307,7 @@ impl Start {
             None => Streams::of_daemon(input, output),
         };
         self.tell_the_way(began, &streams)?;
-        Ok(Running { exec: id, streams })
+        Ok(Running { exec: id, streams, door })
     }
 
     /// Which way the server's bytes take; fails where it may not be that one.
@@ -357,7 +358,7 @@ impl Start {
             // Where processes are listed. The claim was made before that was known.
             hold.introduce(|owner| owner.is_direct = true).await;
         }
-        self.upstream(container, &place, server.streams, hold, made)
+        self.upstream(container, &place, server.streams, hold, made).behind(server.door)
     }
 
     fn upstream(
@@ -405,6 +406,7 @@ struct Running {
     /// The daemon's id of it.
     exec: String,
     streams: Streams,
+    door: Option<Door>,
 }
 
 /// Connects, learns who the client is, and asks what stands by for it.

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use super::housekeeping::Housekeeper;
 use super::protect::Guard;
 use crate::dock::docker::{DockerError, Engine};
+use crate::dock::door::Door;
 use crate::dock::exec::{self, Chunk};
 use crate::dock::keeper;
 use crate::dock::lease::Lifeline;
@@ -125,6 +126,8 @@ pub struct DockerUpstream {
     /// The ports that it shares with this machine.
     link: Option<Link>,
     _guard: Option<Guard>,
+    /// It goes with the container.
+    _door: Option<Door>,
 }
 
 impl DockerUpstream {
@@ -150,12 +153,18 @@ impl DockerUpstream {
             exit: None,
             link: None,
             _guard: None,
+            _door: None,
         }
     }
 
     /// Holds what was reserved for the container, until it is released.
     pub(super) fn guarded(self, guard: Option<Guard>) -> Self {
         Self { _guard: guard, ..self }
+    }
+
+    /// Holds the container's door, until it is released.
+    pub(super) fn behind(self, door: Option<Door>) -> Self {
+        Self { _door: door, ..self }
     }
 
     /// Joins its ports with this machine's, until it is released.

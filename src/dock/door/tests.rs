@@ -42,8 +42,14 @@ async fn after(words: Option<&[u8]>, files: &[&OwnedFd]) -> io::Result<Ends> {
     let token = listening.token.clone();
     let _keeper = come(&socket, words.unwrap_or(token.as_bytes()), files);
     let taken = listening.take(&own_groups()).await;
-    assert_eq!(fs::read_dir(doors.folder()).unwrap().count(), 0, "the door is gone, whoever came");
+    assert!(is_empty(&door), "nobody listens any more, whoever came");
+    drop(door);
+    assert_eq!(fs::read_dir(doors.folder()).unwrap().count(), 0);
     taken
+}
+
+fn is_empty(door: &Door) -> bool {
+    fs::read_dir(door.path.as_ref().unwrap()).unwrap().next().is_none()
 }
 
 fn pipe_ends() -> (OwnedFd, OwnedFd) {
@@ -53,7 +59,7 @@ fn pipe_ends() -> (OwnedFd, OwnedFd) {
 
 #[tokio::test]
 async fn the_ends_of_two_pipes_are_taken_and_the_keeper_hears_it() {
-    let (state, doors, door) = door();
+    let (state, _doors, door) = door();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let path = door.path.clone().unwrap();
     assert_eq!((mode(&state.path().join(DOORS)), mode(&path)), (0o700, PASSABLE));
@@ -68,7 +74,7 @@ async fn the_ends_of_two_pipes_are_taken_and_the_keeper_hears_it() {
     let mut answer = [0];
     io::Read::read_exact(&mut keeper, &mut answer).unwrap();
     assert_eq!(answer, [TAKEN]);
-    assert_eq!(fs::read_dir(doors.folder()).unwrap().count(), 0, "the server finds no door");
+    assert!(is_empty(&door), "the server finds nobody");
     ends.input.write_all(b"asked\n").await.unwrap();
     drop(ends.input);
     let mut heard = String::new();
@@ -126,7 +132,7 @@ async fn two_files_are_taken_no_more_and_no_less() {
 
 #[tokio::test]
 async fn a_process_that_is_not_the_containers_is_refused() {
-    let (_state, doors, door) = door();
+    let (_state, _doors, door) = door();
     let socket = door.path.clone().unwrap().join(SOCKET);
     let listening = door.listen().unwrap();
     let (reader, writer) = pipe_ends();
@@ -134,7 +140,7 @@ async fn a_process_that_is_not_the_containers_is_refused() {
     let refused = listening.take("no container's id").await.unwrap_err();
     let expected = format!("process {} came to its door, which is not of the container", std::process::id());
     assert_eq!(refused.to_string(), expected);
-    assert_eq!(fs::read_dir(doors.folder()).unwrap().count(), 0);
+    assert!(is_empty(&door));
 }
 
 #[tokio::test]
