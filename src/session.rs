@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::codec::FramedRead;
 
 use crate::failure::Failure;
@@ -68,6 +68,7 @@ where
         said: OnceLock::new(),
         client_session: watch::Sender::default(),
         trace: options.trace.clone(),
+        is_deaf: Notify::new(),
         client_left: AtomicBool::new(false),
         client_end: OnceLock::new(),
     });

@@ -121,7 +121,14 @@ impl<'a> Host<'a> {
                     let known = self.said_of_users().await?.len();
                     if matches!(need, Need::Start) {
                         self.install().await?;
-                        self.start().await?;
+                        match self.start().await {
+                            Err(error) if self.shared.is_about_doors(&chain(&error)) => {
+                                self.replace("the engine does not find the folder of its doors any more")
+                                    .await?;
+                                continue;
+                            }
+                            started => started?,
+                        }
                         self.say(format!("started the container `{name}`"));
                     } else {
                         self.restart("it was not running").await?;

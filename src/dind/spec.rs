@@ -132,7 +132,12 @@ fn body(dind: &Dind, shared: &Shared) -> Value {
     })];
     // What is mounted below is there, too: a mount of a session's may be of that alone.
     mounts.extend(shared.folders.iter().map(|folder| bind(folder, folder)));
-    mounts.extend(shared.doors.iter().map(|doors| bind(doors.folder(), Path::new(door::IN_DAEMON))));
+    mounts.extend(shared.doors.iter().map(|doors| {
+        let mut mount = bind(doors.folder(), Path::new(door::IN_DAEMON));
+        // Who listens there is on this side; to connect to a socket nothing has to be written.
+        mount["ReadOnly"] = true.into();
+        mount
+    }));
     let mut host = json!({
         "Mounts": mounts,
         // Sockets and pid files of a daemon that was killed must not survive it.

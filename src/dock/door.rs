@@ -41,10 +41,17 @@ const PASSABLE: u32 = 0o711;
 const CONNECTABLE: u32 = 0o666;
 
 /// A keeper that cannot come says so; this is for one that does neither.
-pub const WITHIN: Duration = Duration::from_secs(5);
+pub const WITHIN: Duration = Duration::from_secs(3);
 
 /// `PIPEFS_MAGIC` (linux/magic.h): what no file system has, a named pipe among them.
 const PIPE_FS: i64 = 0x5049_5045;
+
+/// The folder above, of this machine: several may have one home, and no socket leads from one to another.
+fn above(state: &Path) -> PathBuf {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let fit = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    state.join(DOORS).join(name.trim().chars().map(fit).collect::<String>())
+}
 
 /// The folder of all doors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +60,7 @@ pub struct Doors(PathBuf);
 impl Doors {
     /// The folder, made if there is none: `berth up` shares it. Nobody guesses its name.
     pub fn make(state: &Path) -> io::Result<Self> {
-        let above = state.join(DOORS);
+        let above = above(state);
         if let Some(found) = Self::in_folder(&above) {
             return Ok(found);
         }
@@ -65,12 +72,12 @@ impl Doors {
 
     /// The folder, if there is one, whether a daemon has it or not.
     pub fn known(state: &Path) -> Option<Self> {
-        Self::in_folder(&state.join(DOORS))
+        Self::in_folder(&above(state))
     }
 
     /// The folder, if a daemon has it.
     pub fn find(state: &Path) -> Option<Self> {
-        let above = state.join(DOORS);
+        let above = above(state);
         above.join(SHARED).exists().then(|| Self::in_folder(&above)).flatten()
     }
 
@@ -94,6 +101,13 @@ impl Doors {
         match fs::remove_file(note) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Has the next sessions not try it: a daemon has refused it. The next daemon that `berth up` makes has it again.
+    pub fn forget(&self) {
+        if let Err(error) = self.note(false) {
+            tracing::debug!("cannot note that the daemon refuses its doors: {error}");
         }
     }
 

@@ -24,12 +24,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::Stream;
 use super::docker::{DockerError, Engine, Listed};
-use super::door::{self, Door};
+use super::door::{Door, Doors};
 use super::keeper;
 use super::labels::STANDBY;
 use super::owner::Owner;
 use super::place::Place;
-use super::protocol::door::FOLDER;
 use super::protocol::volumes::HELD;
 use super::protocol::{ENDED_LINE, REFUSED, UNPROTECTED_LINE};
 use super::spec::Spec;
@@ -39,7 +38,8 @@ use crate::values::Network;
 
 pub(super) use error::LeaseError;
 
-use error::MAX_NUMBER;
+pub(super) use error::is_about_the_door;
+use error::{MAX_NUMBER, is_keeper_missing, is_runtime_missing, not_let_run};
 
 const CREATE: &str = "create the container";
 const START: &str = "start the container";
@@ -96,11 +96,23 @@ impl Lease {
         };
         let mut runtime = None;
         let mut spec = Cow::Borrowed(spec);
-        if door.is_some() && attempt.as_ref().is_err_and(|error| is_about_the_door(error, &place)) {
-            // The daemon has no such folder, or another one: it is on another machine, or of a former berth's making.
+        let is_refused = |attempt: &Result<Self, DockerError>| {
+            attempt.as_ref().is_err_and(|error| is_about_the_door(error, &place))
+        };
+        if door.is_some() && is_refused(&attempt) {
             engine.remove(&spec.starting_name()).await?;
-            door = None;
-            attempt = again(&spec, None, None).await;
+            if matches!(attempt, Err(DockerError::Refused { op: START, .. })) {
+                // It is below the keeper's, whose volume may be empty.
+                keeper::fill(engine, spec.judged_image(), spec.server.settings.isolation).await?;
+                attempt = again(&spec, door.as_ref(), None).await;
+            }
+            if is_refused(&attempt) {
+                // The daemon has no such folder, or another one: it is on another machine, or of a former berth's making.
+                engine.remove(&spec.starting_name()).await?;
+                spec.doors.iter().for_each(Doors::forget);
+                door = None;
+                attempt = again(&spec, None, None).await;
+            }
         }
         // A daemon that a former berth has made: its sessions may go on for long. Nobody gets less isolation than was asked for.
         let mut missing = keeper::RUNTIME;
@@ -360,33 +372,6 @@ impl Lifeline {
         self.stream.write_all(keeper::TERMINATE).await?;
         self.stream.flush().await
     }
-}
-
-fn is_about_the_door(error: &DockerError, place: &Place) -> bool {
-    let DockerError::Refused { op: CREATE | START, message, .. } = error else { return false };
-    [format!("{}/{}", door::IN_DAEMON, place.digits()), format!("{}/{}", place.folder(), FOLDER)]
-        .iter()
-        .any(|path| message.contains(path))
-}
-
-fn is_keeper_missing(error: &DockerError, place: &Place) -> bool {
-    matches!(error, DockerError::Refused { op: START, message, .. } if message.contains(&place.program()))
-}
-
-fn is_runtime_missing(error: &DockerError, runtime: &str) -> bool {
-    matches!(error, DockerError::Refused { op: CREATE, status: 400, message, .. }
-    if ["runtime name: ", "Unknown runtime specified "].iter().any(|unknown| {
-        // One's name begins with the other's.
-        let named = message.split_once(unknown).map(|(_, rest)| rest.trim_end());
-        named.is_some_and(|named| named == runtime)
-    }))
-}
-
-/// What the daemon's runtime said, where it was ours that refused.
-fn not_let_run(error: &DockerError) -> Option<String> {
-    let DockerError::Refused { op: START, message, .. } = error else { return None };
-    let (_, why) = message.rsplit_once(REFUSED)?;
-    Some(why.trim_end_matches(": unknown").to_owned())
 }
 
 #[cfg(test)]

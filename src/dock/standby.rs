@@ -9,6 +9,7 @@
 //! only a few seconds, so a proxy that dies in between leaves nothing. A bare rename would leave a container without an
 //! owner that no session may claim. A loser's announcement does no harm.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use futures::future::BoxFuture;
@@ -193,41 +194,18 @@ pub async fn replenish(
     };
     let wanted = spec.server.settings.standby as usize;
     let missing = wanted.saturating_sub(rows.iter().filter(ready).count());
-    let new: Vec<New> = lease::free_names(&spec.client, &rows)
-        .take(missing)
-        .map(|name| New::of(spec, name, argv))
-        .collect::<Result<_, _>>()?;
+    let names: Vec<String> = lease::free_names(&spec.client, &rows).take(missing).collect();
     let mut started = Vec::new();
-    for New { name, create, start, door } in new {
-        // Two together, like a lease: what is killed between them leaves nothing. No more than two, for the daemon reads
-        // ahead no further than that, and drops the rest when we are gone.
-        let unseen = spec.unseen();
-        let (created, running) = if unseen.is_empty() {
-            wire.send(&[&create, &start]).await?;
-            (wire.answer(&create).await, wire.answer(&start).await)
-        } else {
-            let created = wire.call(&create).await;
-            let running = match &created {
-                Ok(_) => match lease::look(engine, &name, &unseen).await {
-                    Ok(()) => wire.call(&start).await,
-                    Err(error) => Err(error),
-                },
-                Err(_) => Ok(Value::Null),
-            };
-            (created, running)
-        };
-        match (created, running) {
-            (Ok(_), Ok(_)) => {
-                door.into_iter().for_each(Door::keep);
-                started.push(name);
-            }
-            (Ok(created), Err(error)) => {
-                engine.remove(created["Id"].as_str().unwrap_or(&name)).await?;
-                return Err(error);
-            }
-            // Another session has just done the same.
-            (Err(error), _) if error.is_conflict() => {}
-            (Err(error), _) => return Err(error),
+    let mut spec = Cow::Borrowed(spec);
+    for name in names {
+        let mut done = put(engine, &mut wire, &spec, &name, argv).await;
+        if done.as_ref().is_err_and(|failed| failed.is_about_the_door) {
+            // The daemon has no such folder, or another one.
+            spec.to_mut().doors = None;
+            done = put(engine, &mut wire, &spec, &name, argv).await;
+        }
+        if done.map_err(|failed| failed.error)? {
+            started.push(name);
         }
     }
     // See `lease::name`: one whose number was taken meanwhile couldn't be claimed.
@@ -242,25 +220,61 @@ pub async fn replenish(
     Ok(free)
 }
 
-/// A container to be.
-struct New {
-    name: String,
-    create: Request,
-    start: Request,
-    door: Option<Door>,
+/// Why a container was not put on standby.
+struct NotPut {
+    error: DockerError,
+    is_about_the_door: bool,
 }
 
-impl New {
-    fn of(spec: &Spec, number: String, argv: &[String]) -> Result<Self, DockerError> {
-        let name = number + STANDBY;
-        let place = Place::new()?;
-        let door = spec.door(&place);
-        let mut body = spec.standby_body(&place, argv);
-        if let Some(door) = &door {
-            door.add_to(&mut body, &place);
+/// Creates and starts a container; false where somebody has taken its name. None is left where it fails.
+async fn put(
+    engine: &Engine,
+    wire: &mut Wire,
+    spec: &Spec,
+    name: &str,
+    argv: &[String],
+) -> Result<bool, NotPut> {
+    let other = |error| NotPut { error, is_about_the_door: false };
+    let place = Place::new().map_err(other)?;
+    let door = spec.door(&place);
+    let mut body = spec.standby_body(&place, argv);
+    if let Some(door) = &door {
+        door.add_to(&mut body, &place);
+    }
+    let failed = |error| {
+        let is_about_the_door = door.is_some() && lease::is_about_the_door(&error, &place);
+        NotPut { error, is_about_the_door }
+    };
+    let [create, start] = lease::create_and_start(name, body);
+    // Two together, like a lease: what is killed between them leaves nothing. No more than two, for the daemon reads
+    // ahead no further than that, and drops the rest when we are gone.
+    let unseen = spec.unseen();
+    let (created, running) = if unseen.is_empty() {
+        wire.send(&[&create, &start]).await.map_err(other)?;
+        (wire.answer(&create).await, wire.answer(&start).await)
+    } else {
+        let created = wire.call(&create).await;
+        let running = match &created {
+            Ok(_) => match lease::look(engine, name, &unseen).await {
+                Ok(()) => wire.call(&start).await,
+                Err(error) => Err(error),
+            },
+            Err(_) => Ok(Value::Null),
+        };
+        (created, running)
+    };
+    match (created, running) {
+        (Ok(_), Ok(_)) => {
+            door.into_iter().for_each(Door::keep);
+            Ok(true)
         }
-        let [create, start] = lease::create_and_start(&name, body);
-        Ok(Self { name, create, start, door })
+        (Ok(created), Err(error)) => {
+            engine.remove(created["Id"].as_str().unwrap_or(name)).await.map_err(other)?;
+            Err(failed(error))
+        }
+        // Another session has just done the same.
+        (Err(error), _) if error.is_conflict() => Ok(false),
+        (Err(error), _) => Err(failed(error)),
     }
 }
 

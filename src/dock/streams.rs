@@ -28,6 +28,9 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// A word of the keeper's is no longer.
 const WORD: usize = 1024;
 
+/// What a server that runs already may say on its standard error meanwhile.
+const MOST_UNREAD: usize = 1 << 20;
+
 /// A server's standard input. Shutting it down ends the input alone; output goes on.
 #[derive(Debug)]
 pub enum Input {
@@ -93,12 +96,13 @@ impl Output {
         }
         let Some(pipe) = &mut self.pipe else { return self.daemon.next().await };
         loop {
-            if pipe.receiver.is_none() && pipe.is_over {
+            if pipe.receiver.is_none() && pipe.is_over
+                || pipe.until.is_some_and(|until| until <= Instant::now())
+            {
                 return None;
             }
             let until = pipe.until;
             tokio::select! {
-                biased;
                 read = read(&mut pipe.receiver, &mut pipe.buffer) => match read {
                     Ok(0) => {
                         pipe.receiver = None;
@@ -122,6 +126,19 @@ impl Output {
                 },
                 () = at(until) => return None,
             }
+        }
+    }
+
+    /// Whether the daemon's stream is at its end and the pipe is not: the server has closed its standard error, or it has ended
+    /// and a process that it has started goes on with its output.
+    pub fn is_beside_the_stream(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| pipe.receiver.is_some() && pipe.is_over)
+    }
+
+    /// The server is gone: what others say in its place is heard for a moment, as it would be through the daemon.
+    pub fn end_soon(&mut self) {
+        if let Some(pipe) = &mut self.pipe {
+            pipe.until = Some(Instant::now() + LAST_WORDS_WITHIN);
         }
     }
 
@@ -184,7 +201,7 @@ impl Streams {
         let line = [opening, listening.token().as_bytes()].concat();
         input.write_all(&line).await.map_err(broken)?;
         input.flush().await.map_err(broken)?;
-        let mut word = Word { output, unread: VecDeque::new(), line: BytesMut::new() };
+        let mut word = Word { output, unread: VecDeque::new(), bytes: 0, line: BytesMut::new() };
         let (ends, told) = tokio::select! {
             biased;
             ends = tokio::time::timeout(door::WITHIN, listening.take(container)) => {
@@ -229,6 +246,8 @@ impl Streams {
 struct Word {
     output: exec::Output,
     unread: VecDeque<Chunk>,
+    /// As many are in there.
+    bytes: usize,
     line: BytesMut,
 }
 
@@ -241,11 +260,14 @@ impl Word {
             }
             match self.output.next().await {
                 Some(Ok(Chunk::Stdout(bytes))) => self.line.extend_from_slice(&bytes),
-                Some(Ok(stderr)) => self.unread.push_back(stderr),
+                Some(Ok(Chunk::Stderr(bytes))) => {
+                    self.bytes += bytes.len();
+                    self.unread.push_back(Chunk::Stderr(bytes));
+                }
                 Some(Err(error)) => return Err(error),
                 None => return Ok(String::new()),
             }
-            if self.line.len() > WORD && !self.line.contains(&b'\n') {
+            if self.bytes > MOST_UNREAD || self.line.len() > WORD && !self.line.contains(&b'\n') {
                 return Err(io::Error::other("the keeper's word has no end"));
             }
         }

@@ -15,8 +15,8 @@ pub(super) use super::protocol::door::OPTION;
 use super::protocol::door::{FOLDER, SOCKET, TAKEN, TOKEN};
 use super::sys::descriptors;
 
-/// A session that is there answers at once, also on a busy machine; it waits for less.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+/// A session waits for 3 s, and then closes its door; this must be longer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
 
 /// Where the door of the keeper's container is. `program` is what the keeper was called by.
 pub(super) fn socket(program: &Path) -> PathBuf {

@@ -352,10 +352,16 @@ impl Lines {
             let handed = self.server.as_mut().ok_or_else(|| "no server runs".to_owned());
             let socket = door::socket(Path::new(OsStr::from_bytes(&self.program)));
             let handed = handed.and_then(|server| server.hand_over(&socket, token));
-            // An owner who can't be told is gone, and the lifeline tells us.
-            let _ = handed.map_err(|why| door::tell(&why));
             line.clear();
-            return Event::Nothing;
+            return match handed {
+                // The claim is the owner's next word; what this has taken is none of its time.
+                Ok(()) => Event::Announced,
+                Err(why) => {
+                    // An owner who can't be told is gone, and the lifeline tells us.
+                    let _ = door::tell(&why);
+                    Event::Nothing
+                }
+            };
         }
         let owner = claimant(line);
         if owner.is_some() || line.len() > LINE || line.ends_with(b"\n") {

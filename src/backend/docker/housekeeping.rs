@@ -144,7 +144,8 @@ impl Housekeeping {
             tracing::debug!("cannot remove the volumes of ended sessions: {error}");
         }
         if let Some(doors) = Doors::find(&self.state).filter(|_| self.is_own)
-            && let Err(error) = doors.sweep(&self.engine, roster::STALE_AFTER).await
+            && let Err(error) =
+                doors.sweep(&self.engine, stale_after(self.spec.server.settings.start_timeout)).await
         {
             tracing::debug!("cannot remove the doors of ended containers: {error}");
         }

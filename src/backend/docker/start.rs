@@ -1,6 +1,8 @@
 //! From a configured server to a running one: connections, image, container, process, with as many steps at once as
 //! possible.
 
+mod server;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,23 +22,20 @@ use super::housekeeping::{Housekeeping, Made};
 use super::upstream::{DockerUpstream, Hold, Limits};
 use crate::config::Settings;
 use crate::dock::LeaseError;
-use crate::dock::docker::{DockerError, Engine};
-use crate::dock::door::Door;
-use crate::dock::exec::{self, Command, Exec};
+use crate::dock::docker::Engine;
 use crate::dock::lease::Lease;
 use crate::dock::place::Place;
-use crate::dock::ports::{self, Link};
 use crate::dock::refused::List;
 use crate::dock::spec::Spec;
-use crate::dock::standby::{self, Prestarted, Standby};
+use crate::dock::standby::{self, Standby};
 use crate::dock::streams::Streams;
 use crate::dock::wire::Wire;
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::observe::event::Up;
 use crate::observe::trace::Trace;
 use crate::secrets::Secrets;
 use crate::session::client::identity::Client;
-use crate::values::Way;
+use server::Running;
 
 /// A connection that has been silent for so long may be no connection any more.
 const SILENT: Duration = Duration::from_secs(20);
@@ -187,7 +186,12 @@ impl Start {
 
     /// Claims the first of `standby` that can be had.
     async fn claim(&self, mut wire: Wire, standby: Vec<Standby>) -> Result<(Wire, Option<Standby>), Setback> {
-        for candidate in standby.into_iter().filter(|candidate| candidate.is_of(&self.image.id)) {
+        // A server that runs already has pipes, which come through its door alone.
+        let is_out_of_reach = |candidate: &Standby| {
+            self.spec.server.settings.prestart && candidate.has_door() && self.spec.doors.is_none()
+        };
+        let fit = |candidate: &Standby| candidate.is_of(&self.image.id) && !is_out_of_reach(candidate);
+        for candidate in standby.into_iter().filter(fit) {
             let began = Instant::now();
             match candidate.claim(&mut wire).await {
                 Ok(true) => {
@@ -232,124 +236,6 @@ impl Start {
         Ok(self.up(lease, server, Made::Before).await.joined(link))
     }
 
-    async fn take_server(
-        &self,
-        standby: &Standby,
-        wire: Wire,
-        waiting: Wire,
-    ) -> Result<DockerUpstream, Setback> {
-        let mut owner = self.spec.owner();
-        let began = Instant::now();
-        let door = self.door_of(standby);
-        if standby.has_door() && door.is_none() {
-            // Its server has pipes that nobody else can hand over.
-            return Err(DockerError::broken("take the server of", standby.name(), "its door is gone").into());
-        }
-        let taken = standby.take_server(wire, waiting, door.as_ref(), &mut owner).await;
-        let Prestarted { mut streams, end } = taken?;
-        self.tell_the_way(began, &streams)?;
-        let link = self.join_ports(standby.id(), standby.place()).await?;
-        let lifeline = streams.beside.take();
-        let hold = Hold::Container { end, lifeline, owner };
-        let upstream = self.upstream(standby.id().to_owned(), standby.place(), streams, hold, Made::Before);
-        Ok(upstream.joined(link).behind(door))
-    }
-
-    /// The door that a container on standby was made with.
-    fn door_of(&self, standby: &Standby) -> Option<Door> {
-        let doors = self.spec.doors.as_ref().filter(|_| standby.has_door())?;
-        let door = doors.door_of(standby.place());
-        door.inspect_err(|error| tracing::debug!("the door of `{}` is gone: {error}", standby.name())).ok()
-    }
-
-    /// Before the server, which may look for its services at once.
-    async fn join_ports(&self, container: &str, place: &Place) -> Result<Option<Link>, Setback> {
-        let server = &self.spec.server;
-        if !server.settings.has_ports() {
-            return Ok(None);
-        }
-        let began = Instant::now();
-        let whose = (server.name.as_str(), &server.settings);
-        let link = Box::pin(ports::join(&self.engine, container, place, whose, &self.trace)).await?;
-        self.trace.step("join its ports", began, &server.name);
-        if let Some(published) = &self.published {
-            published.lead_to(&link);
-        }
-        Ok(Some(link))
-    }
-
-    async fn exec(
-        &self,
-        wire: Wire,
-        container: &str,
-        place: &Place,
-        door: Option<Door>,
-    ) -> Result<Running, Setback> {
-        let (wire, env) = self.env(wire).await?;
-        let began = Instant::now();
-        let listening = door.as_ref().map(Door::listen).transpose();
-        let listening = listening
-            .inspect_err(|error| tracing::debug!("cannot listen at the container's door: {error}"))
-            .unwrap_or_default();
-        let command = Command {
-            door: listening.is_some(),
-            place: place.clone(),
-            argv: self.argv.clone(),
-            env,
-            session: self.spec.session.clone(),
-            options: self.spec.keeper_options(),
-        };
-        let Exec { id, input, output } = exec::start(wire, container, &command).await?;
-        self.trace.step("start the server", began, &self.spec.server.name);
-        let began = Instant::now();
-        let streams = match listening {
-            Some(listening) => Streams::through(listening, &[], container, input, output).await?,
-            None => Streams::of_daemon(input, output),
-        };
-        self.tell_the_way(began, &streams)?;
-        Ok(Running { exec: id, streams, door })
-    }
-
-    /// Which way the server's bytes take; fails where it may not be that one.
-    fn tell_the_way(&self, began: Instant, streams: &Streams) -> Result<(), Setback> {
-        if streams.is_direct() {
-            self.trace.step("take the server's pipes", began, &self.spec.server.name);
-            return Ok(());
-        }
-        let why = match &streams.why_not {
-            Some(why) => why,
-            None if self.spec.doors.is_some() => "the container has no door",
-            None => "the daemon shares no folder with this machine",
-        };
-        let server = &self.spec.server;
-        match server.settings.streams {
-            Way::Exec => Ok(()),
-            Way::Auto => {
-                self.trace.step("stay with the daemon's stream", began, why);
-                Ok(())
-            }
-            Way::Direct => Err(Setback::Lasting(Failure {
-                code: Code::Unavailable,
-                text: format!("the bytes of `{}` cannot come by pipes: {why}", server.name),
-                next: Some(
-                    "type `berth up` for a daemon of berth's own on this machine, or set `streams = \"auto\"`"
-                        .to_owned(),
-                ),
-            })),
-        }
-    }
-
-    /// The server's environment, and a connection that has not been silent for long.
-    async fn env(&self, wire: Wire) -> Result<(Wire, Vec<String>), Setback> {
-        let Some(secrets) = &self.secrets else { return Ok((wire, self.spec.env.clone())) };
-        let began = Instant::now();
-        let env = secrets.fill(&self.spec.env).await?;
-        self.trace.step("wait for the secrets", began, "");
-        let is_fresh = began.elapsed() < SILENT;
-        let wire = if is_fresh { wire } else { Wire::connect(self.engine.endpoint()).await? };
-        Ok((wire, env))
-    }
-
     async fn up(&self, lease: Lease, server: Running, made: Made) -> DockerUpstream {
         let (container, place) = (lease.container().to_owned(), lease.place().clone());
         let mut hold =
@@ -370,7 +256,7 @@ impl Start {
         made: Made,
     ) -> DockerUpstream {
         let mut spec = self.spec.clone();
-        if spec.server.settings.prestart && !streams.is_direct() {
+        if spec.server.settings.prestart && streams.why_not.is_some() {
             // The next one's server is started with the streams that it will have.
             spec.doors = None;
         }
@@ -399,14 +285,6 @@ impl Start {
         let limits = Limits { memory, isolation };
         DockerUpstream::new(self.engine.clone(), container, streams, hold, limits, housekeeping.start(made))
     }
-}
-
-/// A server that an exec has become.
-struct Running {
-    /// The daemon's id of it.
-    exec: String,
-    streams: Streams,
-    door: Option<Door>,
 }
 
 /// Connects, learns who the client is, and asks what stands by for it.

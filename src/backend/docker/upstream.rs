@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::housekeeping::Housekeeper;
 use super::protect::Guard;
@@ -22,6 +23,10 @@ use crate::values::Isolation;
 
 /// An ended process's exit code is there a moment after its output has ended, if the daemon isn't busy.
 const EXIT_CODE_WITHIN: Duration = Duration::from_secs(2);
+
+/// From one question for the end of a server's process to the next, where nothing else would tell of it.
+const SOONEST_QUESTION: Duration = Duration::from_millis(100);
+const LATEST_QUESTION: Duration = Duration::from_secs(8);
 
 /// What `SIGKILL` makes of an exit code.
 const KILLED: i64 = 137;
@@ -93,6 +98,14 @@ impl Hold {
         let _ = tokio::time::timeout(INTRODUCED_WITHIN, introducing).await;
     }
 
+    /// Whether somebody has ended the session from outside, by what the keeper has said until now.
+    fn has_heard_of_the_end(&mut self) -> bool {
+        if let Self::Lifeline { lifeline, .. } = self {
+            let _ = lifeline.ended().now_or_never();
+        }
+        self.is_ended()
+    }
+
     /// Whether somebody has ended the session from outside, as far as is known.
     fn is_ended(&self) -> bool {
         matches!(self, Self::Lifeline { lifeline, .. } if lifeline.is_ended())
@@ -123,6 +136,10 @@ pub struct DockerUpstream {
     ends_by: Option<Instant>,
     /// What the container ended with, where that is the server's own end.
     exit: Option<Exit>,
+    /// Whether it was asked for when the server's process ends.
+    has_asked: bool,
+    /// Resolves when the server's process has ended, and others have its output.
+    orphaned: Option<AbortOnDropHandle<()>>,
     /// The ports that it shares with this machine.
     link: Option<Link>,
     _guard: Option<Guard>,
@@ -151,6 +168,8 @@ impl DockerUpstream {
             housekeeper,
             ends_by: None,
             exit: None,
+            has_asked: false,
+            orphaned: None,
             link: None,
             _guard: None,
             _door: None,
@@ -172,6 +191,20 @@ impl DockerUpstream {
         Self { link, ..self }
     }
 
+    /// When the process is gone that was the server. The daemon's stream is at its end, but so it is for a server that has
+    /// closed its standard error, too.
+    fn when_orphaned(&self) -> Option<AbortOnDropHandle<()>> {
+        let Hold::Lifeline { exec, .. } = &self.hold else { return None };
+        let (engine, exec) = (self.engine.clone(), exec.clone());
+        Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut pause = SOONEST_QUESTION;
+            while !matches!(engine.exec_exit(&exec).await, Ok(Some(_))) {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LATEST_QUESTION);
+            }
+        })))
+    }
+
     /// How the server ended, as far as the container and the daemon tell.
     async fn cause(&mut self) -> Exit {
         if let Some(exit) = self.exit.clone() {
@@ -183,23 +216,10 @@ impl DockerUpstream {
         }
         let inspect = async {
             let code = match &self.hold {
-                Hold::Container { .. } if self.output.is_closed_early() => {
-                    return match self.hold.ended().now_or_never() {
-                        Some(Some(ended)) => self.container_exit(&ended),
-                        _ => Exit::Silent,
-                    };
-                }
                 Hold::Container { .. } => match self.hold.ended().await {
                     Some(ended) => return self.container_exit(&ended),
                     None => return Exit::Lost,
                 },
-                Hold::Lifeline { exec, .. } if self.output.is_closed_early() => {
-                    match self.engine.exec_exit(exec).await {
-                        Ok(Some(code)) => Some(code),
-                        Ok(None) => return Exit::Silent,
-                        Err(_) => None,
-                    }
-                }
                 Hold::Lifeline { exec, .. } => exec_exit(&self.engine, exec).await,
             };
             // The keeper says so before it ends the server.
@@ -228,7 +248,12 @@ impl DockerUpstream {
                 Ok(None) | Err(_) => Exit::Lost,
             }
         };
-        let exit = tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await.unwrap_or(Exit::Lost);
+        let exit = match tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await {
+            Ok(exit) => exit,
+            Err(_) if self.hold.has_heard_of_the_end() => Exit::Ended,
+            Err(_) if self.output.is_closed_early() => Exit::Silent,
+            Err(_) => Exit::Lost,
+        };
         if matches!(self.hold, Hold::Container { .. }) && exit != Exit::Silent {
             self.ends_by = Some(Instant::now());
         }
@@ -244,6 +269,13 @@ impl DockerUpstream {
             Ok(KILLED) | Err(_) => Exit::Lost,
             Ok(code) => Exit::Code(code),
         }
+    }
+}
+
+async fn orphaned(when: &mut Option<AbortOnDropHandle<()>>) {
+    match when {
+        Some(when) => drop(when.await),
+        None => std::future::pending().await,
     }
 }
 
@@ -273,10 +305,19 @@ impl Upstream for DockerUpstream {
     }
 
     async fn next(&mut self) -> Option<io::Result<Output>> {
-        if self.ends_by.is_none() {
+        while self.ends_by.is_none() {
+            if self.output.is_beside_the_stream() && !self.has_asked {
+                self.has_asked = true;
+                self.orphaned = self.when_orphaned();
+            }
             // A cut network shows here alone: a quiet connection's keep-alive finds it, while unanswered bytes of the
             // server's stream may only mean a server that doesn't read.
             let ended = tokio::select! {
+                () = orphaned(&mut self.orphaned), if self.orphaned.is_some() => {
+                    self.orphaned = None;
+                    self.output.end_soon();
+                    continue;
+                }
                 chunk = self.output.next() => {
                     if matches!(chunk, Some(Ok(Chunk::Stdout(_)))) {
                         self.housekeeper.answered();
@@ -296,6 +337,13 @@ impl Upstream for DockerUpstream {
         // Either fails only when the container is gone already.
         match &mut self.hold {
             Hold::Lifeline { lifeline, .. } => drop(lifeline.terminate().await),
+            Hold::Container { lifeline: Some(lifeline), .. } => {
+                let told = async {
+                    lifeline.write_all(keeper::TERMINATE).await?;
+                    lifeline.flush().await
+                };
+                drop(tokio::time::timeout(TERMINATED_WITHIN, told).await);
+            }
             Hold::Container { .. } => {
                 let kill = self.engine.kill(&self.container, "SIGTERM");
                 // The keeper does the same a moment later, by itself.

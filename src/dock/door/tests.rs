@@ -62,7 +62,7 @@ async fn the_ends_of_two_pipes_are_taken_and_the_keeper_hears_it() {
     let (state, _doors, door) = door();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let path = door.path.clone().unwrap();
-    assert_eq!((mode(&state.path().join(DOORS)), mode(&path)), (0o700, PASSABLE));
+    assert_eq!((mode(&above(state.path())), mode(&path)), (0o700, PASSABLE));
     let socket = path.join(SOCKET);
     let listening = door.listen().unwrap();
     assert_eq!(mode(&socket), CONNECTABLE);

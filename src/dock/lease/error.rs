@@ -1,6 +1,11 @@
 //! Why a session got no container.
 
+use super::{CREATE, START};
 use crate::dock::docker::DockerError;
+use crate::dock::door;
+use crate::dock::place::Place;
+use crate::dock::protocol::REFUSED;
+use crate::dock::protocol::door::FOLDER;
 use crate::failure::{Code, Explain, chain};
 
 /// More containers than this with one client's name is a fault, not a use.
@@ -90,6 +95,35 @@ impl Explain for LeaseError {
             error => chain(error),
         }
     }
+}
+
+/// Whether a container was refused for its door.
+pub(in crate::dock) fn is_about_the_door(error: &DockerError, place: &Place) -> bool {
+    let DockerError::Refused { op: CREATE | START, message, .. } = error else { return false };
+    [format!("{}/{}", door::IN_DAEMON, place.digits()), format!("{}/{}", place.folder(), FOLDER)]
+        .iter()
+        .any(|path| message.contains(path))
+}
+
+/// The keeper's volume is empty.
+pub(super) fn is_keeper_missing(error: &DockerError, place: &Place) -> bool {
+    matches!(error, DockerError::Refused { op: START, message, .. } if message.contains(&place.program()))
+}
+
+pub(super) fn is_runtime_missing(error: &DockerError, runtime: &str) -> bool {
+    matches!(error, DockerError::Refused { op: CREATE, status: 400, message, .. }
+    if ["runtime name: ", "Unknown runtime specified "].iter().any(|unknown| {
+        // One's name begins with the other's.
+        let named = message.split_once(unknown).map(|(_, rest)| rest.trim_end());
+        named.is_some_and(|named| named == runtime)
+    }))
+}
+
+/// What the daemon's runtime said, where it was ours that refused.
+pub(super) fn not_let_run(error: &DockerError) -> Option<String> {
+    let DockerError::Refused { op: START, message, .. } = error else { return None };
+    let (_, why) = message.rsplit_once(REFUSED)?;
+    Some(why.trim_end_matches(": unknown").to_owned())
 }
 
 #[cfg(test)]

@@ -30,6 +30,14 @@ impl Options {
         }
     }
 
+    fn hears_nothing(&self) -> Failure {
+        Failure {
+            code: Code::Unavailable,
+            text: format!("the server `{}` has closed its input and goes on without it", self.server),
+            next: Some("look for what closes its standard input, or ask its author".to_owned()),
+        }
+    }
+
     /// Why a call is answered though the server is still there.
     pub(in crate::session) fn overdue(&self) -> Failure {
         let (server, call_timeout) = (&self.server, self.settings.call_timeout);
@@ -71,6 +79,7 @@ impl Options {
             Ending::Itself => {}
             Ending::Terminated => return self.ended_late(),
             Ending::Late => return self.answered_late(),
+            Ending::Deaf => return self.hears_nothing(),
             Ending::Unfit(why) => return self.unfit(why),
         }
         let name = &self.server;

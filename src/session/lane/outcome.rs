@@ -48,6 +48,8 @@ pub(super) enum Ending {
     Terminated,
     /// It has not answered in time.
     Late,
+    /// It has closed its input and went on.
+    Deaf,
     /// It can't take the place of the one before, for this reason.
     Unfit(String),
 }

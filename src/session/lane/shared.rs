@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::asked::Asked;
 use super::handshake::Handshake;
@@ -25,6 +25,8 @@ pub struct Shared {
     pub client_session: watch::Sender<Option<String>>,
     pub trace: Trace,
     pub rules: Rules,
+    /// The server takes no input any more, and goes on.
+    pub is_deaf: Notify,
     /// Set before the server's input is closed: a server that ends by that may be seen to end before the pump is.
     pub client_left: AtomicBool,
     /// Set when the pump is over.

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::io::AsyncWrite;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ enum Event {
     GiveUp,
     /// The server has had its time for a first answer.
     Late,
+    /// The server takes no input any more.
+    Deaf,
     /// Some call may have had its time.
     Overdue,
     /// The client has said what it calls its session.
@@ -51,6 +54,8 @@ where
         let mut client_session = self.shared.client_session.subscribe();
         // A server that comes after another one hears it, too.
         client_session.mark_changed();
+        // Of the server before.
+        let _ = self.shared.is_deaf.notified().now_or_never();
         let mut look_at = self.options.settings.call_timeout.map(|timeout| Instant::now() + timeout);
         let (mut terminate_at, mut answer_by) =
             (None, Some(Instant::now() + self.options.settings.answer_timeout));
@@ -63,6 +68,7 @@ where
                     () = at(terminate_at) => Event::Terminate,
                     () = at(deadline) => Event::GiveUp,
                     () = at(answer_by) => Event::Late,
+                    () = self.shared.is_deaf.notified() => Event::Deaf,
                     () = at(look_at) => Event::Overdue,
                     said = introduced(&mut client_session) => Event::Introduced(said),
                 }
@@ -85,6 +91,11 @@ where
                         return served;
                     }
                     continue;
+                }
+                Turn::Came(Event::Deaf) => {
+                    served.end = Ending::Deaf;
+                    upstream.terminate().await;
+                    return served;
                 }
                 Turn::Came(Event::Overdue) => {
                     look_at = self.give_up_overdue().await;

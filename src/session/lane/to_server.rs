@@ -27,6 +27,10 @@ use crate::rpc::{Frame, FrameCodec, FrameError};
 use crate::session::client::ClientEnd;
 use crate::session::client::stdio::Hangup;
 
+/// A server that takes no input any more is seen to end by then, or it goes on without: its end is looked into for some
+/// seconds.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
 /// Closing a stream whose peer doesn't read waits for it; this long at most.
 const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 
@@ -183,9 +187,18 @@ where
             written = write(server, line) => match written {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    // The session's loop sees the same end from the other side, and knows why.
+                    // The session's loop sees the same end from the other side, and knows why; but for a server that goes on.
                     tracing::debug!("cannot write to the server: {error}");
-                    next_phase(&mut self.phases, &self.stop).await?
+                    let deaf = async {
+                        tokio::time::sleep(ENDS_WITHIN).await;
+                        self.shared.is_deaf.notify_one();
+                        std::future::pending().await
+                    };
+                    tokio::select! {
+                        changed = next_phase(&mut self.phases, &self.stop) => changed?,
+                        () = self.hangup.wait() => return Err(Undelivered::Stopped),
+                        never = deaf => never,
+                    }
                 }
             },
             () = self.hangup.wait() => return Err(Undelivered::Stopped),
