@@ -123,7 +123,8 @@ A server gets it by `secrets = { GITHUB_TOKEN = { keyring = \"github\" } }`. See
   berth ps
   berth ps --json
 
-Memory is what the container uses without its file cache; CPU is in percent of one processor.",
+Memory is what the container uses without its file cache; CPU is in percent of one processor. STREAMS is the way of the
+server's bytes: `direct` by pipes, `exec` through the daemon. See `berth help sessions`.",
     ),
     (
         "kill",

@@ -15,6 +15,7 @@ use crate::dock::refused::{List, Refusal};
 use crate::dock::roster::{self, Entry, State};
 use crate::human::table::{self, Cut};
 use crate::human::{Bytes, Plain};
+use crate::values::Way;
 
 /// One object of `berth ps --json`.
 #[derive(Debug, Serialize)]
@@ -28,6 +29,8 @@ struct Row {
     client_session: String,
     project: String,
     state: State,
+    /// The way of the server's bytes, `direct` or `exec`; empty until a session has them.
+    streams: &'static str,
     /// RFC 3339, by the daemon's clock.
     created: String,
     memory_bytes: u64,
@@ -70,6 +73,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
         "CPU",
         "HOST USER",
         "ISOLATION",
+        "STREAMS",
     ];
     let mut lines = vec![head.map(str::to_owned)];
     // The fields of a line are counted by whoever reads it by machine; an empty one would not be.
@@ -87,11 +91,12 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
             format!("{:.1} %", row.cpu_percent),
             shown(&row.host_user),
             row.isolation.to_owned(),
+            shown(row.streams),
         ]
     }));
     let width = table::terminal_width(&out);
     let [never, end, beginning] = [Cut::Never, Cut::End, Cut::Beginning];
-    let cuts = [never, never, end, never, end, beginning, never, never, never, never, never];
+    let cuts = [never, never, end, never, end, beginning, never, never, never, never, never, never];
     table::write(&mut out, &lines, cuts, width)?;
     for row in &rows {
         let told = row.list.iter().flat_map(|list| row.refused.iter().map(|refusal| list.line(refusal)));
@@ -125,6 +130,7 @@ async fn row(engine: &Engine, entry: Entry, ids: Option<Ids>) -> Row {
         client_session: entry.owner.client_session.unwrap_or_default(),
         project: entry.owner.project.unwrap_or_default(),
         state: entry.state,
+        streams: entry.way.map(Way::as_str).unwrap_or_default(),
         memory_bytes: usage.memory_bytes,
         cpu_percent: usage.cpu_percent,
         host_user: if is_own { "own".to_owned() } else { user },

@@ -14,7 +14,7 @@ use super::labels::STANDBY;
 use super::owner::{self, Owner};
 use super::refused::List;
 use crate::failure::{Code, Failure};
-use crate::values::{Isolation, Lookup, Span, ValueError};
+use crate::values::{Isolation, Lookup, Span, ValueError, Way};
 
 /// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
 const GONE_WITHIN: Duration = Duration::from_millis(4_500);
@@ -85,6 +85,8 @@ pub struct Entry {
     pub server: String,
     /// Nobody's while it is on standby.
     pub owner: Owner,
+    /// The way that its server's bytes take, once a session has them; its keeper says so.
+    pub way: Option<Way>,
     pub isolation: Isolation,
     pub state: State,
     pub running: bool,
@@ -197,26 +199,41 @@ pub async fn sweep_volumes(engine: &Engine) -> Result<Vec<String>, DockerError> 
 /// Once a container is claimed, its keeper alone knows whose it is: one that was on standby has no label that says so, and
 /// some clients say who they are after the start.
 async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
+    if entry.state == State::Standby || !entry.running {
+        return shown(entry, None);
+    }
+    let line = keeper_line(engine, &entry).await.ok().flatten();
+    shown(entry, line.as_deref())
+}
+
+/// With what the keeper shows; `None`: it was not asked, or has not answered.
+fn shown(entry: Entry, line: Option<&str>) -> Entry {
     if entry.state == State::Standby {
         return Entry { owner: Owner::default(), ..entry };
     }
-    if !entry.running {
-        return entry;
+    // One that ends in this moment is nobody's any more.
+    let Some(line) = line else { return entry };
+    let Some(owner) = Owner::parse(line) else {
+        // One that begins is somebody's soon.
+        let owner = if entry.state == State::Active { Owner::default() } else { entry.owner };
+        return Entry { owner, ..entry };
+    };
+    // It has its number once it is known which way the bytes come.
+    let is_known = entry.state == State::Active;
+    if entry.isolation != Isolation::Gvisor {
+        let way = if owner.is_direct { Way::Direct } else { Way::Exec };
+        return Entry { way: is_known.then_some(way), owner, ..entry };
     }
-    match keeper_line(engine, &entry).await.ok().flatten().map(|shown| Owner::parse(&shown)) {
-        // Beside a hostile server a word from within is worth less than what the container was made with.
-        Some(Some(owner)) if entry.isolation == Isolation::Gvisor && !entry.owner.session.is_empty() => {
-            let Owner { client_session, project, .. } = owner;
-            let own = entry.owner.clone();
-            let client_session = own.client_session.or(client_session);
-            let project = own.project.or(project);
-            Entry { owner: Owner { client_session, project, ..own }, ..entry }
-        }
-        Some(Some(owner)) => Entry { owner, ..entry },
-        Some(None) if entry.state == State::Active => Entry { owner: Owner::default(), ..entry },
-        // One that ends in this moment is nobody's any more, and one that begins is somebody's soon.
-        Some(None) | None => entry,
+    // Beside a hostile server a word from within is worth less than what the container was made with, and no file can be
+    // handed out of a kernel of its own.
+    let way = is_known.then_some(Way::Exec);
+    if entry.owner.session.is_empty() {
+        return Entry { way, owner: Owner { is_direct: false, ..owner }, ..entry };
     }
+    let own = entry.owner.clone();
+    let client_session = own.client_session.or(owner.client_session);
+    let project = own.project.or(owner.project);
+    Entry { way, owner: Owner { client_session, project, ..own }, ..entry }
 }
 
 pub(crate) fn is_stale(row: &Listed, now: i64, after: Duration) -> bool {
@@ -234,6 +251,7 @@ fn entry(row: Listed) -> Option<Entry> {
             label(labels::LABEL_CLIENT_SESSION).as_deref(),
             label(labels::LABEL_PROJECT).as_deref(),
         ),
+        way: None,
         isolation: label(labels::LABEL_ISOLATION).and_then(|text| text.parse().ok()).unwrap_or_default(),
         state: State::of(&row.name),
         running: row.running,
@@ -283,87 +301,4 @@ fn is_called(entry: &Entry, name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(name: &str, running: bool, created: i64) -> Listed {
-        let labels =
-            [(labels::LABEL_CLIENT, "codex"), (labels::LABEL_SERVER, "time"), (labels::LABEL_SESSION, "s")];
-        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Listed {
-            id: String::new(),
-            name: name.to_owned(),
-            labels,
-            image: String::new(),
-            command: String::new(),
-            running,
-            stopped: !running,
-            created,
-        }
-    }
-
-    #[test]
-    fn the_state_is_in_the_name() {
-        assert_eq!(State::of("mcp-codex-1"), State::Active);
-        assert_eq!(State::of("mcp-codex-1.standby"), State::Standby);
-        assert_eq!(State::of("mcp-codex-0a1b2c.starting"), State::Starting);
-    }
-
-    #[test]
-    fn only_what_has_stood_still_is_swept() {
-        let is_stale = |row: &Listed, now| is_stale(row, now, STALE_AFTER);
-        assert!(is_stale(&row("a", false, 0), 21));
-        assert!(!is_stale(&row("a", false, 0), 20), "its creator may be about to start it");
-        assert!(!is_stale(&row("a", false, 30), 20), "a clock may be set back");
-        assert!(!is_stale(&row("a", true, 0), 1_000_000));
-        let paused = Listed { stopped: false, ..row("a", false, 0) };
-        assert!(!is_stale(&paused, 1_000_000), "its session is alive");
-    }
-
-    #[test]
-    fn what_counts_as_stale_can_be_set() {
-        let stale_after = |value: Option<&str>| {
-            stale_after(&|name: &str| (name == STALE_VARIABLE).then(|| value.map(str::to_owned)).flatten())
-        };
-        assert_eq!(stale_after(None), Ok(STALE_AFTER));
-        assert_eq!(stale_after(Some("")), Ok(STALE_AFTER));
-        assert_eq!(stale_after(Some("0s")), Ok(Duration::ZERO));
-        assert!(is_stale(&row("a", false, 0), 1, Duration::ZERO));
-        let refused = stale_after(Some("soon")).unwrap_err();
-        assert_eq!(refused.code, Code::Configuration);
-        assert!(refused.text.starts_with("`BERTH_STALE_AFTER` is `soon`: expected "), "{refused}");
-    }
-
-    #[test]
-    fn numbers_are_ordered_as_numbers() {
-        let mut names = ["mcp-codex-10", "mcp-codex-2", "mcp-claude-code-3", "mcp-codex-1"];
-        names.sort_by_key(|name| natural(name));
-        assert_eq!(names, ["mcp-claude-code-3", "mcp-codex-1", "mcp-codex-2", "mcp-codex-10"]);
-    }
-
-    #[test]
-    fn a_container_on_standby_is_nobodys_yet() {
-        let mut standby = row("mcp-codex-1.standby", true, 5);
-        standby.labels.remove(labels::LABEL_SESSION);
-        let standby = entry(standby).unwrap();
-        assert_eq!(
-            (standby.state, standby.owner.session.as_str(), standby.running),
-            (State::Standby, "", true)
-        );
-        let own = entry(row("mcp-codex-1", true, 5)).unwrap();
-        assert_eq!((own.state, own.owner.session.as_str()), (State::Active, "s"));
-        let states = [State::Standby, State::Active, State::Starting];
-        assert_eq!(states.map(State::as_str), ["standby", "active", "starting"]);
-        assert_eq!(serde_json::to_string(&states).unwrap(), r#"["standby","active","starting"]"#);
-    }
-
-    #[test]
-    fn a_container_without_a_client_is_no_session() {
-        let mut filler = row("berth-keeper-filler", false, 0);
-        filler.labels.remove(labels::LABEL_CLIENT);
-        assert!(entry(filler.clone()).is_none());
-        filler.labels.insert(labels::LABEL_CLIENT.to_owned(), String::new());
-        assert!(entry(filler).is_none());
-        assert_eq!(entry(row("mcp-codex-1", true, 5)).unwrap().server, "time");
-    }
-}
+mod tests;

@@ -50,6 +50,7 @@ fn ps_tells_all_of_a_session() {
             "client_session",
             "project",
             "state",
+            "streams",
             "created",
             "memory_bytes",
             "cpu_percent",
@@ -60,6 +61,7 @@ fn ps_tells_all_of_a_session() {
     assert_eq!(row["name"], "mcp-it-ps-1");
     assert_eq!(row["server"], "fixture");
     assert_eq!(row["state"], "active");
+    assert_eq!(row["streams"], "direct");
     let id = row["session"].as_str().unwrap();
     assert!(id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     let label = "{{index .Config.Labels \"io.mcp-berth.session\"}}";
@@ -92,11 +94,13 @@ fn ps_tells_all_of_a_session() {
             "CPU",
             "HOST",
             "USER",
-            "ISOLATION"
+            "ISOLATION",
+            "STREAMS"
         ]
     );
     let line = columns(lines.find(|line| line.starts_with("mcp-it-ps-1 ")).unwrap());
     assert_eq!(line[..4], ["mcp-it-ps-1", "active", "fixture", id]);
+    assert_eq!(line.last().map(String::as_str), Some("direct"));
     drop(session);
 }
 
