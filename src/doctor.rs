@@ -25,6 +25,7 @@ pub mod probes;
 pub mod proxies;
 pub mod report;
 pub mod servers;
+pub mod streams;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -69,6 +70,7 @@ pub struct Facts {
     pub clients: Seen<Vec<clients::File>>,
     pub probes: Seen<probes::Probes>,
     pub kernel: Seen<kernel::Kernel>,
+    pub streams: Seen<streams::Streams>,
 }
 
 /// Looks at everything; the report has a line for each.
@@ -127,6 +129,7 @@ pub fn judge(facts: &Facts) -> Vec<Line> {
     lines.extend(servers::judge(&facts.servers, &facts.clients, &facts.images));
     lines.extend(clients::judge(&facts.clients));
     lines.extend(probes::judge(&facts.probes));
+    lines.push(streams::judge(&facts.streams, &facts.probes));
     lines.push(kernel::judge(&facts.kernel));
     lines
 }
@@ -159,6 +162,7 @@ mod tests {
             clients: Seen::Found(Vec::new()),
             probes: silent(),
             kernel: silent(),
+            streams: silent(),
         }
     }
 

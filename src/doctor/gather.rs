@@ -13,6 +13,7 @@ mod names;
 mod probes;
 mod proxies;
 mod servers;
+mod streams;
 
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ pub(super) async fn gather(
         within(limit, leftovers::look(&asked)),
         within(limit, clients::look(&asked, options)),
     );
+    let streams = within(limit, streams::look(&asked, &container)).await;
     drop(task);
     let probes = if options.quick {
         Seen::NotApplicable(LEFT_OUT.to_owned())
@@ -99,6 +101,7 @@ pub(super) async fn gather(
         clients,
         probes,
         kernel,
+        streams,
     }
 }
 

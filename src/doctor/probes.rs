@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ids::{self, Users};
 use super::line::{Line, Seen};
 use super::names::{self, Names};
+use super::streams::Handed;
 use crate::exam::check::Outcome;
 use crate::exam::limits;
 use crate::exam::limits::Resources;
@@ -21,6 +22,8 @@ pub struct Probes {
     pub users: Seen<Users>,
     pub eof: Seen<Eof>,
     pub names: Seen<Names>,
+    /// Judged with the way that sessions take (`streams`).
+    pub streams: Seen<Handed>,
     /// How long after its connection was dropped the container was gone.
     pub gone_after: Seen<Duration>,
 }
@@ -103,12 +106,12 @@ fn lifeline(gone: Duration) -> Line {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::doctor::line::State;
     use crate::exam::limits::{Limits, Proof, Went};
 
-    fn probes() -> Probes {
+    pub(in crate::doctor) fn probes() -> Probes {
         let wanted = Limits {
             memory: Some(64 << 20),
             pids: Some(32),
@@ -140,6 +143,7 @@ mod tests {
                 heard_after: Duration::from_millis(210),
             }),
             names: Seen::NotApplicable("no configured server has a network".into()),
+            streams: Seen::NotApplicable("an example".into()),
             gone_after: Seen::Found(Duration::from_millis(150)),
         }
     }

@@ -11,8 +11,10 @@ use tokio::io::AsyncWriteExt;
 
 use crate::dock::dial::Endpoint;
 use crate::dock::docker::{DockerError, Engine};
+use crate::dock::door::Door;
 use crate::dock::exec;
 use crate::dock::exec::{Chunk, Command, Exec};
+use crate::dock::streams::Streams;
 use crate::dock::wire::{Request, Wire};
 use crate::exam::check::Seen;
 
@@ -119,10 +121,7 @@ impl Inside {
             }
             Ok(Listener { mark: format!("listen {port} --for {milliseconds}"), exec })
         };
-        let started = tokio::time::timeout(self.within(), start).await;
-        started
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", self.within().as_secs())))
-            .map_err(|error: String| format!("probe `listen`: {error}"))
+        self.in_time("listen", start).await
     }
 
     /// What the daemon knows of the container's surroundings.
@@ -140,41 +139,50 @@ impl Inside {
     pub async fn drain(&self, bytes: &[u8], pause: Duration) -> Seen<(u64, Duration)> {
         let milliseconds = pause.as_millis().to_string();
         let drain = async {
-            let Exec { mut input, mut output, .. } = self.start(&["drain", "--pause", &milliseconds]).await?;
-            let sent = async {
-                input.write_all(bytes).await?;
-                input.shutdown().await
-            };
-            sent.await.map_err(|error: io::Error| error.to_string())?;
-            let closed = Instant::now();
-            let mut line = Vec::new();
-            while !line.contains(&b'\n') {
-                match output.next().await {
-                    Some(Ok(Chunk::Stdout(bytes) | Chunk::Stderr(bytes))) => line.extend_from_slice(&bytes),
-                    Some(Err(error)) => return Err(error.to_string()),
-                    None => return Err("its output ended without an answer".to_owned()),
-                }
-            }
-            let answer: Value = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
-            let drained = answer["drained"].as_u64().ok_or_else(|| "no proper answer".to_owned())?;
-            Ok((drained, closed.elapsed()))
+            let Exec { input, output, .. } = self.start(&["drain", "--pause", &milliseconds]).await?;
+            drained(Streams::of_daemon(input, output), bytes).await
         };
-        let drained = tokio::time::timeout(self.within(), drain).await;
-        drained
-            .unwrap_or_else(|_| {
-                Err(format!("no answer within {} s of the end of its input", self.within().as_secs()))
-            })
-            .map_err(|error: String| format!("probe `drain`: {error}"))
+        self.in_time("drain", drain).await
+    }
+
+    /// The same by the probe's own pipes, which come through `door`; gives how many bytes it had seen, and how long after its
+    /// start the pipes were here.
+    pub async fn drain_directly(&self, door: Door, bytes: &[u8]) -> Seen<(u64, Duration)> {
+        let drain = async {
+            let listening = door.listen().map_err(|error| error.to_string())?;
+            let Exec { input, output, .. } = self.start_behind(&["drain", "--pause", "0"], true).await?;
+            let started = Instant::now();
+            let streams = Streams::through(listening, &[], &self.container, input, output).await;
+            let streams = streams.map_err(|error| error.to_string())?;
+            let after = started.elapsed();
+            if let Some(why) = streams.why_not {
+                return Err(why);
+            }
+            let (seen, _) = drained(streams, bytes).await?;
+            Ok((seen, after))
+        };
+        self.in_time("drain", drain).await
+    }
+
+    async fn in_time<T>(&self, probe: &str, work: impl Future<Output = Seen<T>>) -> Seen<T> {
+        let done = tokio::time::timeout(self.within(), work).await;
+        done.unwrap_or_else(|_| Err(format!("no answer within {} s", self.within().as_secs())))
+            .map_err(|error| format!("probe `{probe}`: {error}"))
     }
 
     async fn start(&self, probe: &[&str]) -> Seen<Exec> {
+        self.start_behind(probe, false).await
+    }
+
+    /// `door`: its pipes are handed over.
+    async fn start_behind(&self, probe: &[&str], door: bool) -> Seen<Exec> {
         let start = async {
             let mut wire = Wire::connect(&self.endpoint).await?;
             let place = wire.keeper(&self.container).await?;
             let mut argv = vec![place.program(), "probe".to_owned()];
             argv.extend(probe.iter().map(|word| (*word).to_owned()));
             let session = "validate".to_owned();
-            let command = Command { place, argv, env: Vec::new(), session, door: false, options: Vec::new() };
+            let command = Command { place, argv, env: Vec::new(), session, door, options: Vec::new() };
             exec::start(wire, &self.container, &command).await
         };
         start.await.map_err(|error: DockerError| error.to_string())
@@ -189,6 +197,29 @@ impl Inside {
             }
         }
     }
+}
+
+/// Sends `bytes` and closes the input; gives how many the probe had seen, and how long after that it said so.
+async fn drained(streams: Streams, bytes: &[u8]) -> Seen<(u64, Duration)> {
+    // What else there is of them is held until the answer is here.
+    let Streams { mut input, mut output, beside: _beside, .. } = streams;
+    let sent = async {
+        input.write_all(bytes).await?;
+        input.shutdown().await
+    };
+    sent.await.map_err(|error: io::Error| error.to_string())?;
+    let closed = Instant::now();
+    let mut line = Vec::new();
+    while !line.contains(&b'\n') {
+        match output.next().await {
+            Some(Ok(Chunk::Stdout(bytes) | Chunk::Stderr(bytes))) => line.extend_from_slice(&bytes),
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err("its output ended without an answer".to_owned()),
+        }
+    }
+    let answer: Value = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    let drained = answer["drained"].as_u64().ok_or_else(|| "no proper answer".to_owned())?;
+    Ok((drained, closed.elapsed()))
 }
 
 /// A process that listens inside of a container.

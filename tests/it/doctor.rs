@@ -69,6 +69,8 @@ fn a_healthy_system_has_no_failure_and_each_fault_is_found() {
     healthy.finds("confinement", "ok", "session containers have a seccomp filter");
     healthy.finds("limits", "ok", "memory 64 MiB, 32 processes, 0.5 processors");
     healthy.finds("end of input", "ok", "over mutual TLS: 27 of 27 bytes");
+    healthy.finds("streams", "ok", "by pipes: a process's own were here");
+    healthy.finds("streams", "ok", "27 of 27 bytes arrived");
     healthy.finds("lifeline", "ok", "after its connection was dropped");
     healthy.finds("client", "not_applicable", "neither");
     healthy.finds("server", "ok", "its image is there; no client starts it");
@@ -96,12 +98,18 @@ fn finds_orphans(own: &OwnDaemon, person: &Path) {
     own.inner(&[&standby[..], &ours, &client, &sleep].concat());
     own.inner(&["volume", "create", ours[0], ours[1], "berth-keeper-0123456789ab"]);
 
+    let doors = Path::new(own.home_folder()).join("state/doors");
+    let folder = std::fs::read_dir(&doors).expect("the daemon has doors").flatten();
+    let folder = folder.map(|entry| entry.path()).find(|path| path.is_dir()).expect("their folder");
+    std::fs::create_dir(folder.join("0a1b2c")).expect("a door");
+
     let young = Diagnosis::of(own, person, &["--quick"]);
     let next = young.finds("orphans", "warning", "volumes of former versions: `berth-keeper-0123456789ab`");
     assert_eq!(next, "berth gc", "a container that was just created may be about to start");
     let next = young.finds("standby", "ok", "not from the configuration: `mcp-orphan-2.standby`");
     assert_eq!(next, "", "a client's entry with flags may have left it for its next session");
     young.finds("limits", "not_applicable", "--quick");
+    young.finds("streams", "ok", "by pipes: the daemon has the folder of doors; not tried");
 
     // The daemon's clock counts seconds.
     let old = eventually("a second of its age", PATIENCE, || {
@@ -111,7 +119,10 @@ fn finds_orphans(own: &OwnDaemon, person: &Path) {
     let next = old.finds("orphans", "failed", "never started, or ended and not removed: `mcp-orphan-1`");
     assert_eq!(next, "berth gc");
 
-    assert_eq!(own.swept(), "removed mcp-orphan-1\nremoved the volume berth-keeper-0123456789ab");
+    assert_eq!(old.finds("streams", "warning", "1 door of ended containers"), "berth gc");
+
+    let swept = "removed mcp-orphan-1\nremoved the volume berth-keeper-0123456789ab\nremoved the door 0a1b2c";
+    assert_eq!(own.swept(), swept);
     own.succeeds(&["kill", "mcp-orphan-2.standby"]);
     let mended = Diagnosis::of(own, person, &["--quick"]);
     assert_eq!(mended.code, Some(0), "{:#}", mended.report);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Asked, failed, ids, names};
 use crate::config::{Server, Settings};
 use crate::dock::docker::Engine;
+use crate::dock::door::{Door, Doors};
 use crate::dock::lease::Lease;
 use crate::dock::spec::Spec;
 use crate::dock::wire::Wire;
@@ -12,6 +13,7 @@ use crate::dock::{LeaseError, declared};
 use crate::doctor::images::{Image, Presence};
 use crate::doctor::line::Seen;
 use crate::doctor::probes::{Eof, GONE_WITHIN, Probes};
+use crate::doctor::streams::Handed;
 use crate::exam::inside::Inside;
 use crate::exam::limits::prove::prove;
 use crate::failure::Failure;
@@ -25,6 +27,9 @@ const NANO_CPUS: i64 = 500_000_000;
 const SENT: &[u8] = b"the last words of a client\n";
 /// From the end of its input to the process's own words.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// What says why a session's bytes stay with the daemon.
+const TRACED: &str = "berth run --trace SERVER   # and see the step that says why";
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// By then a container that was to go is removed by force.
@@ -42,13 +47,15 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     let Some(mut spec) = spec(&image.name, names::network(asked), Isolation::Container) else {
         return Seen::NotApplicable(format!("`{}` cannot be named", image.name));
     };
-    spec.looked_at = asked.config.dind.host.is_none();
+    spec.looked_at = asked.is_ours();
+    spec.doors = Doors::find(&asked.home.state).filter(|_| asked.is_ours());
+    let has_doors = spec.doors.is_some();
     let settings = spec.server.settings.clone();
     let lease = async {
         let wire = Wire::connect(daemon.endpoint()).await?;
         Lease::create(daemon, wire, &declared(daemon, spec).await?).await
     };
-    let lease = match lease.await {
+    let mut lease = match lease.await {
         Ok(lease) => lease,
         Err(error) => return failed(error),
     };
@@ -63,11 +70,23 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
         }),
         Err(why) => Seen::failed(why, "berth validate"),
     };
+    let streams = match lease.take_door() {
+        Some(door) => by_pipes(&inside, door).await,
+        None if has_doors => Seen::failed("the container has no door", TRACED),
+        None => Seen::NotApplicable("the daemon has no folder of doors".to_owned()),
+    };
     let limits = prove(&settings, Some(&inside), Some(&inside)).await;
     let users = ids::look(asked, daemon, &inside).await;
     let names = names::look(asked, daemon, &inside).await;
     let gone_after = let_go(daemon, lease, GIVE_UP_AFTER * asked.patience).await;
-    Seen::Found(Probes { image: image.name.clone(), limits, users, eof, names, gone_after })
+    Seen::Found(Probes { image: image.name.clone(), limits, users, eof, names, streams, gone_after })
+}
+
+async fn by_pipes(inside: &Inside, door: Door) -> Seen<Handed> {
+    match inside.drain_directly(door, SENT).await {
+        Ok((received, after)) => Seen::Found(Handed { sent: SENT.len() as u64, received, after }),
+        Err(why) => Seen::failed(why, TRACED),
+    }
 }
 
 /// With what its image declares.
