@@ -70,6 +70,7 @@ pub async fn run(
         let environment = env.iter().map(ToString::to_string).collect();
         let mut spec = spec(&args, &config, resolved, environment)?;
         spec.mounts = within(&spec.server, &spec.mounts).map_err(Failure::from)?.mounts;
+        spec.doors = doors(&config, &home, &spec.server.settings);
         writeln!(std::io::stdout().lock(), "{:#}", plan::preview(&daemon, &spec, &env))?;
         return Ok(ExitCode::SUCCESS);
     }

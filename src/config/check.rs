@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::{ConfigError, Place};
 use super::server::Server;
 use super::settings::Settings;
-use crate::values::{Isolation, Network, Template, is_secret};
+use crate::values::{Isolation, Network, Template, Way, is_secret};
 
 /// Where nothing of a person's may be mounted, nor below.
 const CLOSED: [&str; 4] = ["/.berth", "/dev", "/proc", "/sys"];
@@ -68,9 +68,20 @@ impl Server {
 }
 
 impl Settings {
-    /// berth's forwarder listens in the daemon's kernel, and a kernel of the server's own has nobody listening in it.
+    /// berth's forwarder listens in the daemon's kernel, and a kernel of the server's own has nobody listening in it. Nor does
+    /// one hand out its pipes.
     fn check_isolation(&self, server: &str) -> Result<(), ConfigError> {
-        if self.isolation != Isolation::Gvisor || !matches!(self.network, Network::Allow(_)) {
+        if self.isolation != Isolation::Gvisor {
+            return Ok(());
+        }
+        if self.streams == Way::Direct {
+            return Err(ConfigError::new(format!(
+                "server `{server}` cannot have `streams = \"direct\"` with `isolation = \"gvisor\"`: no pipe leads out of a \
+                 kernel of its own"
+            ))
+            .with_hint("set `streams = \"auto\"` for this server, or `isolation = \"container\"`"));
+        }
+        if !matches!(self.network, Network::Allow(_)) {
             return Ok(());
         }
         Err(ConfigError::new(format!(

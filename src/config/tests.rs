@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::values::{Network, OnFailure, Tmpfs, ToolPattern};
+use crate::values::{Network, OnFailure, Tmpfs, ToolPattern, Way};
 
 /// A folder in memory in which nothing can be run.
 fn plain(bytes: u64) -> Tmpfs {
@@ -56,6 +56,7 @@ fn nothing_written_is_the_hardened_default() {
     assert!(settings.journal);
     assert_eq!((settings.standby, settings.standby_ttl), (1, Duration::from_mins(30)));
     assert!(!settings.prestart);
+    assert_eq!(settings.streams, Way::Auto);
     assert_eq!(server.resolve_env(&|_| Some("leak".to_owned())).unwrap(), []);
     assert_eq!(config.dind, Dind::default());
     assert_eq!(config.dind.bind, IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -104,10 +105,12 @@ fn every_key_arrives() {
         journal = false
         standby = 7
         standby_ttl = "90s"
+        streams = "exec"
 
         [servers.ahead]
         image = "i"
         prestart = true
+        streams = "direct"
         "#,
     );
     let lookup = |_: &str| None;
@@ -147,7 +150,9 @@ fn every_key_arrives() {
     assert_eq!(settings.deny_tools, ["read_secret".parse().unwrap()]);
     assert!(!settings.journal && config.defaults.journal);
     assert_eq!((settings.standby, settings.standby_ttl), (7, Duration::from_secs(90)));
-    assert!(!settings.prestart && config.server("ahead").unwrap().settings.prestart);
+    let ahead = &config.server("ahead").unwrap().settings;
+    assert!(!settings.prestart && ahead.prestart);
+    assert_eq!((settings.streams, ahead.streams), (Way::Exec, Way::Direct));
 }
 
 #[test]

@@ -124,6 +124,16 @@ impl Spec {
         body
     }
 
+    /// The way of the server's bytes that is tried first.
+    pub fn way(&self) -> Way {
+        match self.server.settings.streams {
+            // Even where it can only fail.
+            Way::Direct => Way::Direct,
+            Way::Auto if self.doors.is_some() => Way::Direct,
+            Way::Auto | Way::Exec => Way::Exec,
+        }
+    }
+
     /// The door of a container of it that is to be, with its keeper at `place`.
     pub(super) fn door(&self, place: &Place) -> Option<Door> {
         let made = self.doors.as_ref()?.door(place);

@@ -229,10 +229,23 @@ fn a_dry_run_shows_what_would_be_and_creates_nothing() {
     assert_eq!(container["HostConfig"]["Memory"], 77 << 20);
     assert_eq!(container["HostConfig"]["NetworkMode"], "none");
     assert_eq!(container["Labels"]["io.mcp-berth.client"], "it-dry");
+    // Whether the daemon has a folder of doors, no dry run asks it.
+    assert_eq!(way_of(&["--streams", "exec"]), "exec");
+    assert_eq!(way_of(&["--streams", "direct"]), "direct");
     assert_eq!(shown["exec"]["env"], json!(["HIDDEN=[redacted]", "PLAIN=plain"]));
     assert!(!text.contains(hidden), "{text}");
     daemon();
+    assert_eq!(way_of(&[]), "direct", "the daemon is berth's own");
+    assert_eq!(way_of(&["--isolation", "gvisor"]), "exec");
     assert_eq!(containers_of("it-dry"), Vec::<String>::new());
+}
+
+/// What a dry run says of the way of the server's bytes.
+fn way_of(options: &[&str]) -> String {
+    let (code, out, err) =
+        berth_says(&[&["run", "--dry-run", "fixture", "--client", "it-dry"], options].concat());
+    assert_eq!(code, Some(0), "{err}");
+    serde_json::from_str::<Value>(&out).unwrap()["streams"].as_str().unwrap().to_owned()
 }
 
 #[test]

@@ -77,6 +77,7 @@ pub fn preview(daemon: &str, spec: &Spec, env: &[EnvVar]) -> serde_json::Value {
         "daemon": daemon,
         "name": format!("mcp-{}-<n>", spec.client),
         "container": spec.create_body(&Place::example()),
+        "streams": spec.way().as_str(),
         "exec": { "command": command, "env": env.iter().map(ToString::to_string).collect::<Vec<_>>() },
     });
     if let Some(recipe) = recipe {

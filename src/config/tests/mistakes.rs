@@ -34,6 +34,9 @@ fn wrong_types_say_what_is_right() {
         "memory = true",
         "3: `memory` must be a size such as \"512m\", at least \"6m\", not `true`",
     );
+    let streams = "3: `streams` must be \"auto\", \"direct\" or \"exec\"";
+    assert_server_error("streams = \"pipes\"", &format!("{streams}, not `\"pipes\"`"));
+    assert_server_error("streams = true", &format!("{streams}, not `true`"));
     assert_server_error("read_only = \"yes\"", "3: `read_only` must be true or false, not `\"yes\"`");
     let network = "3: `network` must be \"egress\", \"lan\", \"none\" or { allow = [\"api.example.org\"] }";
     assert_server_error("network = 1", &format!("{network}, not `1`"));
@@ -52,6 +55,21 @@ fn wrong_types_say_what_is_right() {
     assert_error("[servers]\na = \"i\"", "berth.toml:2: `a` must be a table, not a text");
     assert_error("[[servers]]\na = \"i\"", "berth.toml:1: `servers` must be a table, not a list");
     assert_error("[dind]\nport = \"1\"", "berth.toml:2: `port` must be a port from 1 to 65535, not `\"1\"`");
+}
+
+#[test]
+fn a_kernel_of_its_own_has_no_direct_streams() {
+    let refused = "server `a` cannot have `streams = \"direct\"` with `isolation = \"gvisor\"`: no pipe leads out of a kernel \
+                   of its own; set `streams = \"auto\"` for this server, or `isolation = \"container\"`";
+    for way in ["auto", "direct", "exec"] {
+        let text =
+            format!("[defaults]\nisolation = \"gvisor\"\n[servers.a]\nimage = \"i\"\nstreams = \"{way}\"");
+        let said = parse(&text).map(drop).map_err(|error| error.to_string());
+        match way {
+            "direct" => assert!(said.unwrap_err().ends_with(refused), "{way}"),
+            _ => assert_eq!(said, Ok(())),
+        }
+    }
 }
 
 #[test]

@@ -69,6 +69,30 @@ fn a_hash_tells_one_kind_from_another() {
     assert!(kinds.iter().all(|hash| hash.len() == 12), "{kinds:?}");
 }
 
+#[test]
+fn a_server_that_runs_already_is_another_kind_with_other_streams() {
+    let with = |prestart: &str, way: &str| {
+        spec(&Overrides::default().with("prestart", &[prestart]).with("streams", &[way])).hash()
+    };
+    assert_eq!(with("false", "exec"), plain().hash(), "whoever takes the container chooses");
+    assert_eq!(with("false", "direct"), plain().hash());
+    let kinds = ["auto", "direct", "exec"].map(|way| with("true", way));
+    assert_eq!(kinds[0], prestarted().hash());
+    assert_eq!(kinds.iter().collect::<BTreeSet<_>>().len(), 3, "{kinds:?}");
+}
+
+#[test]
+fn the_way_that_is_tried_is_the_settings_or_by_pipes_where_there_are_doors() {
+    let state = tempfile::tempdir().unwrap();
+    let doors = Doors::make(state.path()).unwrap();
+    let way = |way: &str, doors: Option<&Doors>| {
+        Spec { doors: doors.cloned(), ..spec(&Overrides::default().with("streams", &[way])) }.way()
+    };
+    assert_eq!((way("auto", Some(&doors)), way("auto", None)), (Way::Direct, Way::Exec));
+    assert_eq!((way("exec", Some(&doors)), way("exec", None)), (Way::Exec, Way::Exec));
+    assert_eq!((way("direct", Some(&doors)), way("direct", None)), (Way::Direct, Way::Direct));
+}
+
 fn mounted(identity: (u64, u64), writable: bool) -> Spec {
     Spec { mounts: vec![Mount::new("/home/me/project", "/workspace", writable, identity)], ..plain() }
 }

@@ -23,6 +23,27 @@ async fn each_request_in_flight_is_answered_when_the_server_dies_and_none_twice(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_closes_its_output_and_goes_on_is_told_apart_from_a_dead_one() {
+    let mut stage = stage(Exit::Silent);
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    let last = Output::Stderr(Bytes::from_static(b"closing it\n"));
+    stage.server_out.as_ref().unwrap().send(Ok(last)).await.unwrap();
+    stage.server_out = None;
+    let answer = stage.client_gets().await;
+    let said = answer["error"]["message"].as_str().unwrap();
+    let cause =
+        "the server `played` has closed its output and goes on without it; its last words: closing it";
+    assert!(said.contains(cause), "{said}");
+    let failure = stage.ends().await.unwrap_err();
+    let next = "look for what closes its standard output, or ask its author";
+    assert_eq!(
+        (failure.code, failure.text.as_str(), failure.next.as_deref()),
+        (Code::Unavailable, cause, Some(next))
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_the_dead_server_never_read_is_answered_too() {
     let mut stage = stage(Exit::Lost);
     let filler = "x".repeat(300);

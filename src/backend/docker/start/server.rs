@@ -15,7 +15,7 @@ use crate::dock::standby::{Prestarted, Standby};
 use crate::dock::streams::Streams;
 use crate::dock::wire::Wire;
 use crate::failure::{Code, Failure};
-use crate::values::Way;
+use crate::values::{Isolation, Way};
 
 /// A server that an exec has become.
 pub(super) struct Running {
@@ -115,6 +115,9 @@ impl Start {
             Some(why) if why.is_empty() => return Ok(()),
             Some(why) => why,
             None if self.spec.doors.is_some() => "the container has no door",
+            None if self.spec.server.settings.isolation == Isolation::Gvisor => {
+                "no pipe leads out of a kernel of its own"
+            }
             None => "the daemon shares no folder with this machine",
         };
         let server = &self.spec.server;
