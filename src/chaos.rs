@@ -40,7 +40,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, down};
-use crate::values::Lookup;
+use crate::values::{Lookup, Way};
 use plan::{Fault, Kind, schedule};
 use report::{Report, Tried, seconds};
 use site::{Own, Site};
@@ -74,6 +74,8 @@ pub struct Options {
     /// Of the server, which has the fixture's tools.
     pub image: String,
     pub command: Option<Vec<String>>,
+    /// The way of the servers' bytes.
+    pub streams: Way,
 }
 
 /// Runs it; gives nothing where `stopped` came first. Whatever happens, the daemon and its volume are removed.
@@ -160,6 +162,8 @@ async fn break_things(
         slots: options.sessions,
         seconds: seconds(took),
         planned: plan.len(),
+        streams: options.streams.as_str(),
+        by_pipes: site.by_pipes(),
         faults: tried.into_iter().map(|(kind, tried)| (kind.name(), tried)).collect(),
         sessions: site.ended(),
         calls: site.tally().totals(),

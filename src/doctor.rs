@@ -129,7 +129,7 @@ pub fn judge(facts: &Facts) -> Vec<Line> {
     lines.extend(servers::judge(&facts.servers, &facts.clients, &facts.images));
     lines.extend(clients::judge(&facts.clients));
     lines.extend(probes::judge(&facts.probes));
-    lines.push(streams::judge(&facts.streams, &facts.probes));
+    lines.push(streams::judge(&facts.streams, &probes::handed(&facts.probes)));
     lines.push(kernel::judge(&facts.kernel));
     lines
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Site;
+use crate::backend::docker::start::BY_PIPES;
 use crate::session::upstream::Exit;
 
 /// As `session::recovery` has it: a server that is lost more often than so in this time is given up.
@@ -39,6 +40,11 @@ pub(super) fn taken(trace: &Path) -> Vec<u64> {
         .filter(|record| record["direction"] == "client->server" && record["kind"] == "request")
         .filter_map(|record| record["id"].as_u64())
         .collect()
+}
+
+/// How many of the session's servers handed over their pipes.
+pub(super) fn by_pipes(trace: &Path) -> usize {
+    records(trace).iter().filter(|record| record["name"] == BY_PIPES).count()
 }
 
 /// Whether the session's last server ended with its input, by itself, and as well as can be.
@@ -107,6 +113,15 @@ mod tests {
         };
         assert!(last(&["Lost", "Code(0)"]));
         assert!(!last(&["Code(0)", "Lost"]) && !last(&["Code(1)"]) && !last(&[]));
+    }
+
+    #[test]
+    fn servers_whose_pipes_came_are_counted_by_the_steps_of_their_starts() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let names = ["start the server", BY_PIPES, "server ended", "stay with the daemon's stream", BY_PIPES];
+        let lines = names.map(|name| format!("{{\"kind\":\"step\",\"name\":\"{name}\"}}\n"));
+        std::fs::write(file.path(), lines.concat()).unwrap();
+        assert_eq!(by_pipes(file.path()), 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Site;
 use crate::dock::docker::DockerError;
+use crate::dock::door::Doors;
 use crate::dock::wire::{Request, Wire};
 
 /// A container on standby ends by itself when its time is over.
@@ -21,11 +22,14 @@ pub struct Left {
     pub volumes: BTreeSet<String>,
     pub networks: BTreeSet<String>,
     pub processes: BTreeSet<String>,
+    /// What the next session would not clear away either.
+    pub doors: BTreeSet<String>,
 }
 
 impl Left {
     pub fn count(&self) -> usize {
-        self.containers.len() + self.volumes.len() + self.networks.len() + self.processes.len()
+        let Self { containers, volumes, networks, processes, doors } = self;
+        [containers, volumes, networks, processes, doors].map(BTreeSet::len).iter().sum()
     }
 
     /// What is here and not in `before`.
@@ -34,6 +38,7 @@ impl Left {
         self.volumes.retain(|name| !before.volumes.contains(name));
         self.networks.retain(|name| !before.networks.contains(name));
         self.processes.retain(|name| !before.processes.contains(name));
+        self.doors.retain(|name| !before.doors.contains(name));
         self
     }
 }
@@ -46,7 +51,9 @@ pub(super) async fn look(site: &Site) -> Result<Left, DockerError> {
     let volumes = get("/volumes").await?;
     let networks = get("/networks").await?;
     let processes = site.host.processes(&site.container).await?;
+    let doors = site.doors.iter().flat_map(Doors::names).collect();
     Ok(Left {
+        doors,
         containers: names(&containers, |row| row["Names"][0].as_str()),
         volumes: names(&volumes["Volumes"], |row| row["Name"].as_str()),
         networks: names(&networks, |row| row["Name"].as_str()),
@@ -58,6 +65,12 @@ pub(super) async fn look(site: &Site) -> Result<Left, DockerError> {
 pub(super) async fn left(site: &Site, before: &Left) -> Result<Left, DockerError> {
     let deadline = Instant::now() + GONE_WITHIN;
     loop {
+        // As each session does; no container is being made any more, whose door would be young.
+        if let Some(doors) = &site.doors
+            && let Err(error) = doors.sweep(&site.daemon, Duration::ZERO).await
+        {
+            tracing::debug!("cannot remove the doors of ended containers: {error}");
+        }
         let left = look(site).await.map(|now| now.beyond(before));
         if Instant::now() > deadline || matches!(&left, Ok(left) if left.count() == 0) {
             return left;
@@ -91,9 +104,10 @@ mod tests {
             volumes: set(&["keeper", "v"]),
             networks: set(&["bridge", "n"]),
             processes: set(&["p"]),
+            doors: set(&["d"]),
         };
         let left = now.beyond(&before);
-        assert_eq!(left.count(), 4);
+        assert_eq!(left.count(), 5);
         assert_eq!((left.volumes, left.networks), (set(&["v"]), set(&["n"])));
     }
 

@@ -31,6 +31,9 @@ pub struct Report {
     pub slots: usize,
     pub seconds: f64,
     pub planned: usize,
+    /// The way that was asked for, and how many starts of servers ended with their pipes.
+    pub streams: &'static str,
+    pub by_pipes: usize,
     pub faults: BTreeMap<&'static str, Tried>,
     pub sessions: Sessions,
     pub calls: Totals,
@@ -63,11 +66,11 @@ impl Report {
 
     /// Writes it for people.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let Self { seed, slots, seconds, planned, calls, sessions, left, .. } = self;
+        let Self { seed, slots, seconds, planned, calls, sessions, left, streams, .. } = self;
         let done = self.done();
         writeln!(
             out,
-            "seed {seed}, {slots} sessions at once, {done} of {planned} faults in {seconds:.0} s\n"
+            "seed {seed}, {slots} sessions at once, streams {streams}, {done} of {planned} faults in {seconds:.0} s\n"
         )?;
         let mut lines = vec![["faults", "done", "well again (median)", "(slowest)"].map(str::to_owned)];
         lines.extend(Kind::ALL.iter().filter_map(|kind| {
@@ -85,7 +88,8 @@ impl Report {
             row("sessions started", sessions.started, ""),
             row("  refused", sessions.refused, "began while no server could start"),
             row("  gave up", sessions.gave_up, "lost more servers than a session replaces"),
-            row("servers", calls.servers, ""),
+            row("servers", calls.servers, "that were called"),
+            row("starts by pipes", self.by_pipes, "their bytes did not pass through the daemon"),
             row("calls sent", calls.sent, ""),
             row("  answered", calls.answered, ""),
             row("  failed with an error", calls.failed, ""),
@@ -101,6 +105,7 @@ impl Report {
             row("volumes left", volumes, "must be 0"),
             row("networks left", left.networks.len(), "must be 0"),
             row("processes left", left.processes.len(), "must be 0"),
+            row("doors left", left.doors.len(), "must be 0"),
         ]);
         table::plain(out, &lines)?;
         self.write_wrong(out)?;
@@ -125,9 +130,14 @@ impl Report {
         if wrong.len() > SHOWN {
             writeln!(out, "and {} more", wrong.len() - SHOWN)?;
         }
-        let Left { containers, volumes, networks, processes } = &self.left;
-        let left =
-            [("container", containers), ("volume", volumes), ("network", networks), ("process", processes)];
+        let Left { containers, volumes, networks, processes, doors } = &self.left;
+        let left = [
+            ("container", containers),
+            ("volume", volumes),
+            ("network", networks),
+            ("process", processes),
+            ("door", doors),
+        ];
         for (what, names) in left {
             for name in names.iter().take(SHOWN) {
                 writeln!(out, "left: the {what} {name}")?;

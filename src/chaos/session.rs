@@ -250,6 +250,7 @@ impl<'a> Session<'a> {
             self.process.kill().await;
         }
         aftermath::read_executions(&self.process.stderr, self.site);
+        self.site.count_pipes(aftermath::by_pipes(&self.process.trace));
         let killed = self.killed.load(Ordering::Acquire);
         let meant = self.told || killed;
         // Who reads on is owed each answer, but for a server that ends in order with its input.

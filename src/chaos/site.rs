@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::config::{Config, Dind, Home};
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, up};
 use crate::dock::docker::Engine;
+use crate::dock::door::Doors;
 use crate::exam::client::{Client, Kind};
 use crate::exam::process::{Launch, Scratch};
 use crate::failure::{Code, Failure};
@@ -88,12 +90,13 @@ impl Own {
         for number in 0..options.sessions {
             let relay = Relay::listen(address.clone()).await.context("cannot listen on a port")?;
             let file = self.scratch.path().join(format!("slot-{number}.toml"));
-            let table = slot_config(number, &relay, daemon.certs.as_deref(), options);
+            let table = slot_config(number, &relay, &self.config.dind, options);
             std::fs::write(&file, table.to_string()).context("cannot write a configuration")?;
             slots.push(Slot::new(number, file, relay));
         }
         Ok(Site {
             folder: self.scratch.path().to_owned(),
+            doors: Doors::known(&self.home.state),
             program: std::env::current_exe().context("cannot find this program")?,
             container: self.config.dind.name.clone(),
             host,
@@ -103,6 +106,7 @@ impl Own {
             tally: Mutex::default(),
             errors: Mutex::default(),
             ended: Mutex::default(),
+            by_pipes: AtomicUsize::default(),
         })
     }
 }
@@ -135,6 +139,7 @@ fn server(options: &Options) -> Table {
         network = "none"
         memory = "128m"
     };
+    server.insert("streams".to_owned(), options.streams.as_str().into());
     server.insert("image".to_owned(), options.image.clone().into());
     if let Some(command) = &options.command {
         server.insert("command".to_owned(), command.clone().into());
@@ -146,17 +151,19 @@ fn servers(server: Table) -> toml::Value {
     Table::from_iter([(SERVER.to_owned(), server.into())]).into()
 }
 
-/// Every second slot uses containers on standby, and every fourth has the server run in them already.
-fn slot_config(number: usize, relay: &Relay, certs: Option<&Path>, options: &Options) -> Table {
+/// To its sessions the daemon is berth's own, behind the relay. Every second slot uses containers on standby, and every fourth has the server run in them already.
+fn slot_config(number: usize, relay: &Relay, daemon: &Dind, options: &Options) -> Table {
     let mut server = server(options);
     server.insert("standby".to_owned(), i64::from(number % 2 == 1).into());
     server.insert("standby_ttl".to_owned(), format!("{}s", STANDBY_TTL.as_secs()).into());
     server.insert("prestart".to_owned(), (number % 4 == 3).into());
     server.insert("on_failure".to_owned(), "restart".into());
     let mut dind = Table::new();
-    dind.insert("host".to_owned(), format!("tcp://{}", relay.address).into());
-    if let Some(certs) = certs {
-        dind.insert("certs".to_owned(), certs.display().to_string().into());
+    dind.insert("name".to_owned(), daemon.name.clone().into());
+    dind.insert("bind".to_owned(), relay.address.ip().to_string().into());
+    dind.insert("port".to_owned(), i64::from(relay.address.port()).into());
+    if let Some(engine) = &daemon.engine {
+        dind.insert("engine".to_owned(), engine.clone().into());
     }
     Table::from_iter([("dind".to_owned(), dind.into()), ("servers".to_owned(), servers(server))])
 }
@@ -166,6 +173,7 @@ fn slot_config(number: usize, relay: &Relay, certs: Option<&Path>, options: &Opt
 pub(super) struct Site {
     /// Of the sessions' files.
     pub(super) folder: PathBuf,
+    pub(super) doors: Option<Doors>,
     pub(super) program: PathBuf,
     /// The daemon's.
     pub(super) container: String,
@@ -179,6 +187,7 @@ pub(super) struct Site {
     tally: Mutex<Tally>,
     errors: Mutex<BTreeMap<String, usize>>,
     ended: Mutex<Sessions>,
+    by_pipes: AtomicUsize,
 }
 
 impl Site {
@@ -206,6 +215,15 @@ impl Site {
             End::GaveUp => ended.gave_up += 1,
             End::Meant | End::Broken => {}
         }
+    }
+
+    /// So many servers of a session have handed over their pipes.
+    pub(super) fn count_pipes(&self, servers: usize) {
+        self.by_pipes.fetch_add(servers, Ordering::Relaxed);
+    }
+
+    pub(super) fn by_pipes(&self) -> usize {
+        self.by_pipes.load(Ordering::Relaxed)
     }
 
     pub(super) fn ended(&self) -> Sessions {

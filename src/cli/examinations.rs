@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::values::Image;
+use crate::values::{Image, Way};
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -73,6 +73,10 @@ pub struct ChaosArgs {
     /// Fixes the faults, their targets and the calls; one that is not given is told, to be given again.
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
+
+    /// The way of the servers' bytes: `direct` by pipes, `exec` through the daemon, `auto` by pipes where they can be had.
+    #[arg(long, value_name = "WAY", default_value = "auto")]
+    pub streams: Way,
 
     /// Print the report as JSON.
     #[arg(long)]

@@ -34,6 +34,7 @@ pub async fn run(args: &ChaosArgs, config: &Config) -> anyhow::Result<ExitCode> 
         sessions: args.sessions.into(),
         image,
         command,
+        streams: args.streams,
     };
     let progress = Progress::stderr();
     progress.say(&format!("seed {}", options.seed));

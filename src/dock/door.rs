@@ -92,6 +92,11 @@ impl Doors {
         &self.0
     }
 
+    /// The names of all doors that are there.
+    pub fn names(&self) -> Vec<String> {
+        self.older(Duration::ZERO)
+    }
+
     /// Notes whether the daemon has it.
     pub fn note(&self, is_shared: bool) -> io::Result<()> {
         let note = self.0.with_file_name(SHARED);

@@ -54,6 +54,15 @@ pub(super) fn judge(seen: &Seen<Probes>) -> Vec<Line> {
     ]
 }
 
+/// What became of pipes that were to be handed over; another line tells why there was no container for it.
+pub(super) fn handed(seen: &Seen<Probes>) -> Seen<Handed> {
+    match seen {
+        Seen::Found(probes) => probes.streams.clone(),
+        Seen::NotApplicable(why) => Seen::NotApplicable(why.clone()),
+        Seen::Failed { .. } => Seen::NotApplicable("there was no container to try it in".to_owned()),
+    }
+}
+
 fn limits(probes: &Probes) -> Line {
     let checks = limits::judge(&probes.limits);
     let failed: Vec<String> = checks
@@ -106,12 +115,12 @@ fn lifeline(gone: Duration) -> Line {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::doctor::line::State;
     use crate::exam::limits::{Limits, Proof, Went};
 
-    pub(in crate::doctor) fn probes() -> Probes {
+    fn probes() -> Probes {
         let wanted = Limits {
             memory: Some(64 << 20),
             pids: Some(32),
@@ -200,5 +209,14 @@ pub(super) mod tests {
                 .iter()
                 .all(|line| line.state == State::NotApplicable)
         );
+    }
+
+    #[test]
+    fn pipes_are_not_tried_without_a_container() {
+        let handed = |seen: Seen<Probes>| super::handed(&seen);
+        assert_eq!(handed(Seen::Found(probes())), Seen::NotApplicable("an example".into()));
+        assert_eq!(handed(Seen::NotApplicable("--quick".into())), Seen::NotApplicable("--quick".into()));
+        let why = "there was no container to try it in";
+        assert_eq!(handed(Seen::failed("no container", "berth gc")), Seen::NotApplicable(why.into()));
     }
 }

@@ -37,6 +37,9 @@ use crate::secrets::Secrets;
 use crate::session::client::identity::Client;
 use server::Running;
 
+/// The step of a start in which the server's pipes come.
+pub(crate) const BY_PIPES: &str = "take the server's pipes";
+
 /// A connection that has been silent for so long may be no connection any more.
 const SILENT: Duration = Duration::from_secs(20);
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{SILENT, Start};
+use super::{BY_PIPES, SILENT, Start};
 use crate::backend::docker::again::Setback;
 use crate::backend::docker::housekeeping::Made;
 use crate::backend::docker::upstream::{DockerUpstream, Hold};
@@ -107,7 +107,7 @@ impl Start {
     /// Which way the server's bytes take; fails where it may not be that one.
     pub(super) fn tell_the_way(&self, began: Instant, streams: &Streams) -> Result<(), Setback> {
         if streams.is_direct() {
-            self.trace.step("take the server's pipes", began, &self.spec.server.name);
+            self.trace.step(BY_PIPES, began, &self.spec.server.name);
             return Ok(());
         }
         let why = match &streams.why_not {
