@@ -241,8 +241,15 @@ async fn put(
     if let Some(door) = &door {
         door.add_to(&mut body, &place);
     }
+    let has_door = door.is_some();
+    // Where we leave before the answer, the daemon may have made the container all the same; and a connection that broke tells
+    // nothing of it.
+    door.into_iter().for_each(Door::keep);
     let failed = |error| {
-        let is_about_the_door = door.is_some() && lease::is_about_the_door(&error, &place);
+        let is_about_the_door = has_door && lease::is_about_the_door(&error, &place);
+        if matches!(error, DockerError::Refused { .. }) {
+            remove_door(spec, &place);
+        }
         NotPut { error, is_about_the_door }
     };
     let [create, start] = lease::create_and_start(name, body);
@@ -264,18 +271,24 @@ async fn put(
         (created, running)
     };
     match (created, running) {
-        (Ok(_), Ok(_)) => {
-            door.into_iter().for_each(Door::keep);
-            Ok(true)
-        }
+        (Ok(_), Ok(_)) => Ok(true),
         (Ok(created), Err(error)) => {
+            remove_door(spec, &place);
             engine.remove(created["Id"].as_str().unwrap_or(name)).await.map_err(other)?;
             Err(failed(error))
         }
         // Another session has just done the same.
-        (Err(error), _) if error.is_conflict() => Ok(false),
+        (Err(error), _) if error.is_conflict() => {
+            remove_door(spec, &place);
+            Ok(false)
+        }
         (Err(error), _) => Err(failed(error)),
     }
+}
+
+/// No container has it.
+fn remove_door(spec: &Spec, place: &Place) {
+    drop(spec.doors.as_ref().map(|doors| doors.door_of(place)));
 }
 
 fn of_client(spec: &Spec) -> String {
@@ -288,3 +301,6 @@ fn standby(row: Listed) -> Option<Standby> {
     let has_door = door::is_in(&row.command);
     Some(Standby { id: row.id, name, image: row.image, place, has_door })
 }
+
+#[cfg(test)]
+mod tests;
