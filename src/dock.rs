@@ -1,4 +1,5 @@
-//! The boundary to Docker daemons: connections, leases, exec streams. Knows no MCP.
+//! The boundary to Docker daemons: connections, leases, servers' streams (by pipes that come through a [`door`], or those of
+//! an [`exec`]). Knows no MCP.
 //!
 //! Only [`docker`] and its folder name bollard. [`wire`] speaks HTTP/1.1 itself where bollard cannot: pipelined
 //! requests, and hijacked streams whose halves close separately.

@@ -2,7 +2,7 @@
 //!
 //! `hold` keeps the container while its owner holds the lifeline, the other end of its stdin. When the lifeline is let
 //! go, by any death, `hold` ends the container in order. `exec` becomes the MCP server, unless `hold` started the
-//! server ahead of its session. `ping` is the health check of the DinD daemon. `resolve` answers sessions' questions
+//! server ahead of its session; both hand the server's pipes to the session (`door`). `ping` is the health check of the DinD daemon. `resolve` answers sessions' questions
 //! for names there, and `egress` forwards what a session with a list of names may reach. `ports` joins ports of a session's
 //! container with ports of the person's loopback. Called `runtime`, it is the
 //! daemon's runtime for session containers, and looks at each before it runs; called `runtime-gvisor`, it has gVisor run

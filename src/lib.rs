@@ -3,8 +3,8 @@
 //! The data path:
 //!
 //! ```text
-//!  client stdin  -> rpc::codec -> session::lane::to_server -> dock::exec -> server stdin
-//!  client stdout <- session::client::writer <- session::lane::to_client <- dock::exec <- server stdout
+//!  client stdin  -> rpc::codec -> session::lane::to_server -> dock::streams -> server stdin
+//!  client stdout <- session::client::writer <- session::lane::to_client <- dock::streams <- server stdout
 //! ```
 //!
 //! The floors, from the roof to the ground. A module names only what stands below it (`tests/layers.rs`).
@@ -18,7 +18,7 @@
 //! | images | [`bake`]: packages made into images |
 //! | the daemon | [`dind`]: the Docker-in-Docker daemon |
 //! | trust | [`signatures`]: whether an image has the signature that it needs |
-//! | two worlds | [`session`]: one client, its server, both directions, and no Docker; [`dock`]: leases, exec streams, volumes, and no MCP; [`history`]: what sessions left; [`secrets`]: read from where people keep them; [`logging`] |
+//! | two worlds | [`session`]: one client, its server, both directions, and no Docker; [`dock`]: leases, servers' streams by pipes (`dock::door`) or through the daemon (`dock::exec`), volumes, and no MCP; [`history`]: what sessions left; [`secrets`]: read from where people keep them; [`logging`] |
 //! | configuration | [`config`]: `berth.toml` and flags; `config::settings` has each setting of a server once (`every`) |
 //! | what is read and written | [`docker_cli`]: the docker CLI's own files; [`observe`]: trace, journal, standard error; [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
 //! | words | [`rpc`]: lines and JSON-RPC; [`values`]: what a setting's text means |

@@ -45,10 +45,12 @@ pub(super) fn judge(seen: &Seen<Streams>, tried: &Seen<Handed>) -> Line {
         let next = match found.doors {
             Doors::Shared => shared(&mut findings, tried),
             Doors::Others => {
-                through_the_daemon(&mut findings, "`host` in [dind] names a daemon that berth did not make")
+                let why = "`host` in [dind] names a daemon that berth did not make";
+                Some(through_the_daemon(&mut findings, why))
             }
             Doors::Elsewhere => {
-                through_the_daemon(&mut findings, "the daemon's engine has not this machine's files")
+                let why = "the daemon's engine has not this machine's files";
+                Some(through_the_daemon(&mut findings, why))
             }
             Doors::Former => {
                 findings.warn("bytes pass through the daemon: it was made without doors", "berth up");
@@ -97,9 +99,9 @@ fn shared(findings: &mut Findings, tried: &Seen<Handed>) -> Option<&'static str>
 
 const TO_AUTO: &str = "set `streams = \"auto\"` for them";
 
-fn through_the_daemon(findings: &mut Findings, why: &str) -> Option<&'static str> {
+fn through_the_daemon(findings: &mut Findings, why: &str) -> &'static str {
     findings.fact(format!("through the daemon: {why}"));
-    Some(TO_AUTO)
+    TO_AUTO
 }
 
 #[cfg(test)]
