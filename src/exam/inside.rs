@@ -147,7 +147,7 @@ impl Inside {
 
     /// The same by the probe's own pipes, which come through `door`; gives how many bytes it had seen, and how long after its
     /// start the pipes were here.
-    pub async fn drain_directly(&self, door: Door, bytes: &[u8]) -> Seen<(u64, Duration)> {
+    pub async fn drain_directly(&self, door: &Door, bytes: &[u8]) -> Seen<(u64, Duration)> {
         let drain = async {
             let listening = door.listen().map_err(|error| error.to_string())?;
             let Exec { input, output, .. } = self.start_behind(&["drain", "--pause", "0"], true).await?;

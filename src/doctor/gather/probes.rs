@@ -70,7 +70,9 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
         }),
         Err(why) => Seen::failed(why, "berth validate"),
     };
-    let streams = match lease.take_door() {
+    // It goes with the container.
+    let door = lease.take_door();
+    let streams = match &door {
         Some(door) => by_pipes(&inside, door).await,
         None if has_doors => Seen::failed("the container has no door", TRACED),
         None => Seen::NotApplicable("the daemon has no folder of doors".to_owned()),
@@ -79,10 +81,11 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     let users = ids::look(asked, daemon, &inside).await;
     let names = names::look(asked, daemon, &inside).await;
     let gone_after = let_go(daemon, lease, GIVE_UP_AFTER * asked.patience).await;
+    drop(door);
     Seen::Found(Probes { image: image.name.clone(), limits, users, eof, names, streams, gone_after })
 }
 
-async fn by_pipes(inside: &Inside, door: Door) -> Seen<Handed> {
+async fn by_pipes(inside: &Inside, door: &Door) -> Seen<Handed> {
     match inside.drain_directly(door, SENT).await {
         Ok((received, after)) => Seen::Found(Handed { sent: SENT.len() as u64, received, after }),
         Err(why) => Seen::failed(why, TRACED),
