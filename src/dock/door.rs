@@ -341,7 +341,7 @@ fn receive_now(keeper: &UnixStream, said: &mut [u8]) -> io::Result<(usize, Vec<O
 /// Whether it is an end of a pipe that has no name, open for this alone.
 fn is_pipe(file: &OwnedFd, access: OFlags) -> io::Result<bool> {
     Ok(FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::Fifo
-        && i64::from(fstatfs(file)?.f_type) == PIPE_FS
+        && fstatfs(file)?.f_type == PIPE_FS
         && fcntl_getfl(file)? & OFlags::RWMODE == access)
 }
 

@@ -138,7 +138,7 @@ impl Spec {
     pub(super) fn door(&self, place: &Place) -> Option<Door> {
         let made = self.doors.as_ref()?.door(place);
         made.inspect_err(|error| {
-            tracing::warn!("the server's bytes pass through the daemon: no door: {error}")
+            tracing::warn!("the server's bytes pass through the daemon: no door: {error}");
         })
         .ok()
     }

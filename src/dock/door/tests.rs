@@ -41,11 +41,11 @@ async fn after(words: Option<&[u8]>, files: &[&OwnedFd]) -> io::Result<Ends> {
     let listening = door.listen().unwrap();
     let token = listening.token.clone();
     let _keeper = come(&socket, words.unwrap_or(token.as_bytes()), files);
-    let taken = listening.take(&own_groups()).await;
+    let ends = listening.take(&own_groups()).await;
     assert!(is_empty(&door), "nobody listens any more, whoever came");
     drop(door);
     assert_eq!(fs::read_dir(doors.folder()).unwrap().count(), 0);
-    taken
+    ends
 }
 
 fn is_empty(door: &Door) -> bool {
@@ -166,7 +166,7 @@ fn a_door_that_is_dropped_is_gone_and_one_that_is_kept_stays() {
     let place = Place::new().unwrap();
     doors.door(&place).unwrap().keep();
     assert_eq!(doors.older(Duration::ZERO), [place.digits()]);
-    assert_eq!(doors.older(Duration::from_secs(60)), [""; 0], "its container may be on its way");
+    assert_eq!(doors.older(Duration::from_mins(1)), [""; 0], "its container may be on its way");
     let again = doors.door_of(&place).unwrap();
     drop(again);
     assert!(doors.door_of(&place).is_err());
