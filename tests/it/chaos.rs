@@ -6,7 +6,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{berth, eventually};
 
@@ -40,6 +40,9 @@ fn a_fault_of_each_kind_and_every_call_accounted_for() {
     let count = |what: &str| calls[what].as_u64().expect("a number");
     assert_eq!(count("sent"), count("answered") + count("failed") + count("cut"), "{calls:#}");
     assert!(count("answered") > 0 && count("failed") > 0, "{calls:#}");
+    let servers = count("servers");
+    assert_eq!((&report["streams"], &report["left"]["doors"]), (&json!("auto"), &json!([])));
+    assert!(report["by_pipes"].as_u64().expect("a number") >= servers.min(4), "{report:#}");
     assert_eq!(daemons(pid), "", "the daemon and its volume are gone");
 }
 
