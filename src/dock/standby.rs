@@ -194,7 +194,8 @@ pub async fn replenish(
     };
     let wanted = spec.server.settings.standby as usize;
     let missing = wanted.saturating_sub(rows.iter().filter(ready).count());
-    let names: Vec<String> = lease::free_names(&spec.client, &rows).take(missing).collect();
+    let free = lease::free_names(&spec.client, &rows).take(missing);
+    let names: Vec<String> = free.map(|number| number + STANDBY).collect();
     let mut started = Vec::new();
     let mut spec = Cow::Borrowed(spec);
     for name in names {
