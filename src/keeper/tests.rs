@@ -2,6 +2,8 @@
 
 #[path = "tests/ahead.rs"]
 mod ahead;
+#[path = "tests/door.rs"]
+mod door;
 #[path = "tests/egress.rs"]
 mod egress;
 #[path = "tests/filter.rs"]

@@ -106,6 +106,11 @@ impl Berth {
         Self::start(MINUTE, grace, company, options)
     }
 
+    /// One that is called by this name, with further options.
+    pub(super) fn at(program: &str, grace: u32, options: &[&str]) -> Self {
+        Self::called(program, MINUTE, grace, "", options, &["--no-new-privs"])
+    }
+
     /// With company besides, which the keeper has not started and no filter holds.
     pub(super) fn ahead_beside(company: &str, claim_within: u32, grace: u32, server: &[&str]) -> Self {
         Self::start(claim_within, grace, company, &[&["--"], server].concat())
@@ -128,6 +133,17 @@ impl Berth {
         command: &[&str],
         privileges: &[&str],
     ) -> Self {
+        Self::called(KEEPER, claim_within, grace, company, command, privileges)
+    }
+
+    fn called(
+        program: &str,
+        claim_within: u32,
+        grace: u32,
+        company: &str,
+        command: &[&str],
+        privileges: &[&str],
+    ) -> Self {
         assert!(
             *NAMESPACES,
             "the keeper's tests need `unshare --pid`: run them as root or allow user namespaces"
@@ -138,7 +154,7 @@ impl Berth {
             .args(privileges)
             .args(["sh", "-c"])
             .arg(format!("{company}\nexec \"$@\""))
-            .args(["sh", KEEPER, "hold", "--claim-within", &claim_within.to_string()])
+            .args(["sh", program, "hold", "--claim-within", &claim_within.to_string()])
             .args(["--grace", &grace.to_string()])
             .args(command)
             .stdin(Stdio::piped())
