@@ -346,4 +346,4 @@ fn is_pipe(file: &OwnedFd, access: OFlags) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

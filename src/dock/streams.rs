@@ -279,3 +279,6 @@ impl Word {
         Some(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use apart::{Apart, Foreign};
 pub(super) use plan::Plan;
 #[cfg(test)]
-pub(super) use plan::read_only;
+pub(super) use plan::{Place, read_only};
 
 use super::guard::Guard;
 use super::json::{self, Json};

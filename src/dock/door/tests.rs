@@ -16,13 +16,17 @@ fn door() -> (tempfile::TempDir, Doors, Door) {
     (state, doors, door)
 }
 
-fn own_groups() -> String {
+pub(in crate::dock) fn own_groups() -> String {
     // Any part of what the kernel says of this process stands for a container's id.
     fs::read_to_string("/proc/self/cgroup").unwrap().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Comes to a door as a keeper does, with these words and files.
-fn come(socket: &Path, words: &[u8], files: &[&OwnedFd]) -> std::os::unix::net::UnixStream {
+pub(in crate::dock) fn come(
+    socket: &Path,
+    words: &[u8],
+    files: &[&OwnedFd],
+) -> std::os::unix::net::UnixStream {
     let stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
@@ -52,7 +56,7 @@ fn is_empty(door: &Door) -> bool {
     fs::read_dir(door.path.as_ref().unwrap()).unwrap().next().is_none()
 }
 
-fn pipe_ends() -> (OwnedFd, OwnedFd) {
+pub(in crate::dock) fn pipe_ends() -> (OwnedFd, OwnedFd) {
     let (reader, writer) = io::pipe().unwrap();
     (reader.into(), writer.into())
 }

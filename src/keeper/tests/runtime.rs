@@ -6,7 +6,8 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 use crate::json::{self, Json};
-use crate::runtime::{Create, Plan, Start};
+use crate::needs::Expected;
+use crate::runtime::{Create, Place, Plan, Start};
 
 const FOLDER: &str = "/.berth-0123456789abcdef0123456789abcdef";
 
@@ -41,17 +42,21 @@ fn what_is_to_be_made_is_found_among_the_options() {
     }
 }
 
-/// A configuration with these arguments and mounts (`path type source`).
+/// A configuration with these arguments and mounts (`path type source`, and perhaps an option).
 fn config(root: &Path, arguments: &str, mounts: &[&str]) -> Json {
     let quoted = |text: &str| json::quoted(text);
     let arguments: Vec<String> = arguments.split_whitespace().map(quoted).collect();
     let mount = |line: &&str| {
-        let [path, kind, source] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let [path, kind, source, ref options @ ..] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let options: Vec<String> = options.iter().map(|option| quoted(option)).collect();
         format!(
-            "{{\"destination\":{},\"type\":{},\"source\":{}}}",
+            "{{\"destination\":{},\"type\":{},\"source\":{},\"options\":[{}]}}",
             quoted(path),
             quoted(kind),
-            quoted(source)
+            quoted(source),
+            options.join(",")
         )
     };
     let mounts: Vec<String> = mounts.iter().map(mount).collect();
@@ -85,6 +90,52 @@ fn only_what_was_asked_for_is_mounted() {
         let said = plan(arguments, mounts).unwrap_err();
         assert!(said.contains(why), "{said}: {why}");
     }
+}
+
+#[test]
+fn a_door_is_the_folder_that_was_asked_for_and_nobody_writes_there() {
+    let keeper = format!("{FOLDER} bind /var/lib/docker/volumes/berth-keeper-1/_data ro");
+    let door = |option: &str| format!("{FOLDER}/door bind /berth/doors/0123{option}");
+    let plan = |options: &str, door: &str| {
+        let arguments = format!("{FOLDER}/keeper hold {options}");
+        Plan::of(&config(Path::new("/r"), &arguments, &[&keeper, door]))
+    };
+    for read_only in [" ro", " rro"] {
+        let plan = plan("--door 1:2 --grace 1 -- server", &door(read_only)).unwrap();
+        let [_, Place::Door(Expected { device: 1, inode: 2, path })] = plan.places() else {
+            panic!("{:?}", plan.places())
+        };
+        assert_eq!(path, Path::new(&format!("{FOLDER}/door")));
+        assert!(!plan.guarded().iter().any(|word| word.to_string_lossy().contains("door")), "nobody's files");
+    }
+    let elsewhere = format!("{FOLDER}0/door bind /berth/doors/0123 ro");
+    for (options, door, why) in [
+        ("--door 1:2", door(""), "its door is not read-only"),
+        ("--door 1:2", door(" rw"), "its door is not read-only"),
+        ("--grace 1", door(" ro"), "nobody has asked for its door"),
+        ("--grace 1 -- server --door 1:2", door(" ro"), "nobody has asked for its door"),
+        ("--door 1", door(" ro"), "nobody has asked for its door"),
+        ("--door 1:2", elsewhere, "nobody has asked for what is mounted at"),
+    ] {
+        let said = plan(options, &door).unwrap_err();
+        assert!(said.contains(why), "{said}: {why}");
+    }
+    // As root in the daemon's container.
+    let root = tempfile::tempdir().unwrap();
+    let inside = root.path().join(&FOLDER[1..]).join("door");
+    fs::create_dir_all(&inside).unwrap();
+    let found = fs::metadata(&inside).unwrap();
+    let check = |device: u64, inode: u64| {
+        let plan = plan(&format!("--door {device}:{inode}"), &door(" ro")).unwrap();
+        plan.places()[1].check(&crate::sys::open_folder(root.path()).unwrap())
+    };
+    assert_eq!(check(found.dev(), found.ino()), Ok(()));
+    let said = check(found.dev(), found.ino() + 1).unwrap_err();
+    assert!(said.starts_with(&format!("what is mounted at `{FOLDER}/door` is not what was to be")), "{said}");
+    fs::remove_dir(&inside).unwrap();
+    symlink("/", &inside).unwrap();
+    let said = check(found.dev(), found.ino()).unwrap_err();
+    assert!(said.contains("a link in the image"), "{said}");
 }
 
 #[test]
