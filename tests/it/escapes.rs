@@ -1,5 +1,7 @@
 //! Ways out of a container, tried from inside: each is refused, or ends only that container.
 
+mod door;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

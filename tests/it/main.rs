@@ -12,6 +12,7 @@ mod bytes;
 mod chaos;
 mod clients;
 mod dind;
+mod direct;
 mod dns;
 mod docker_line;
 mod doctor;
