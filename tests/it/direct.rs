@@ -26,20 +26,28 @@ fn door_of(container: &str) -> Option<(String, bool)> {
     Some((name, door["RW"] == true))
 }
 
-/// The names of all doors of a berth with this home.
+/// The folder of all doors of a berth with this home.
+fn folder_of_doors(home: &Path) -> PathBuf {
+    let below = |folder: PathBuf| {
+        let folders = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        folders.into_iter().find(|path| path.is_dir()).expect("a folder")
+    };
+    // One of the machine's own, and in it one that nobody guesses.
+    below(below(home.join("state/doors")))
+}
+
+/// The names of all doors.
 fn doors(home: &Path) -> Vec<String> {
-    let folders = fs::read_dir(home.join("state/doors")).unwrap().map(|entry| entry.unwrap().path());
-    let folder: PathBuf = folders.into_iter().find(|path| path.is_dir()).expect("the folder of all doors");
-    let names = fs::read_dir(folder).unwrap();
+    let names = fs::read_dir(folder_of_doors(home)).unwrap();
     names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// The session's container has a door that it cannot write to; on this side nothing is left of it, and whoever lists
-/// processes sees the way.
+/// The session's container has a door that it cannot write to and nobody is behind; whoever lists processes sees the way.
 fn expect_direct(session: &Session, container: &str) {
     session.expect_stderr(TAKEN);
     let (door, is_writable) = door_of(container).expect("a door");
-    assert!(!is_writable && !doors(home()).contains(&door), "{door}");
+    let left = fs::read_dir(folder_of_doors(home()).join(&door)).unwrap().count();
+    assert_eq!((is_writable, left), (false, 0), "{door}");
     eventually("the way among the processes", PATIENCE, || {
         docker_says(&["top", container, "-eo", "pid,args"]).contains(" streams=direct").then_some(())
     });
@@ -154,6 +162,19 @@ fn a_server_that_ends_before_its_child_is_no_end_that_is_missed() {
 }
 
 #[test]
+fn a_server_without_a_standard_error_is_served_as_long_as_it_runs() {
+    let script = r#"exec 2>&-; read -r _; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; exec cat"#;
+    let mut session = asked("it-direct-no-stderr", "direct", script);
+    assert_eq!(session.answer(1)["result"], json!({}));
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let message = json!({ "jsonrpc": "2.0", "method": "still" });
+    session.send(&message);
+    assert_eq!(session.message(), message, "{}", session.stderr());
+    session.close();
+    assert_eq!(session.exit_code(), Some(0));
+}
+
+#[test]
 fn all_of_standard_error_comes_in_its_own_order() {
     let script = r#"read -r _; echo '{"jsonrpc":"2.0","id":1,"result":{}}'
         for n in $(seq 2000); do echo "line $n"; done >&2; echo the very last >&2; exit 3"#;
@@ -184,8 +205,8 @@ fn expect_closed(home: &Path, door: &str) {
         fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
     }
     let above = state.join("doors");
-    let folders = fs::read_dir(&above).unwrap().map(|entry| entry.unwrap().path());
-    let door = folders.into_iter().find(|path| path.is_dir()).unwrap().join(door);
+    let above = fs::read_dir(above).unwrap().next().unwrap().unwrap().path();
+    let door = folder_of_doors(home).join(door);
     assert!(door.is_dir());
     for folder in [&above, &door] {
         let mut list = Command::new("setpriv");
@@ -219,9 +240,10 @@ fn no_door_outlives_its_session_and_who_waits_keeps_its_own() {
     let mut session = start("fixture", "it-doors", &["--trace"]);
     session.initialize();
     session.expect_stderr(TAKEN);
-    assert_eq!(doors(&home), [""; 0], "a session that serves has none");
+    assert_eq!(doors(&home).len(), 1);
     session.close();
     assert_eq!(session.exit_code(), Some(0));
+    assert_eq!(doors(&home), [""; 0], "it ended in order");
 
     // Killed at each moment of a start.
     for (n, step) in
@@ -236,8 +258,7 @@ fn no_door_outlives_its_session_and_who_waits_keeps_its_own() {
         session.kill();
     }
     // As such a one leaves it for certain, with what stood in it.
-    let folders = fs::read_dir(home.join("state/doors")).unwrap().map(|entry| entry.unwrap().path());
-    let folder = folders.into_iter().find(|path| path.is_dir()).unwrap();
+    let folder = folder_of_doors(&home);
     let left = "0123456789abcdef0123456789abcdef";
     fs::create_dir(folder.join(left)).unwrap();
     drop(std::os::unix::net::UnixListener::bind(folder.join(left).join("s")).unwrap());
@@ -267,9 +288,9 @@ fn no_door_outlives_its_session_and_who_waits_keeps_its_own() {
         next.initialize();
         next.expect_stderr("take over the container");
         next.expect_stderr(TAKEN);
-        assert!(!doors(&home).contains(&waiting[0]), "its session has come");
         next.close();
         next.wait();
+        assert!(!doors(&home).contains(&waiting[0]), "its session has ended");
         // Whatever stands by still goes with its door.
         for id in own.inner(&["ps", "-aq"]).lines() {
             own.inner(&["rm", "-f", id]);

@@ -47,7 +47,8 @@ async fn through<T>(
 ) -> (Result<Streams, DockerError>, Keeper, T) {
     let state = tempfile::tempdir().unwrap();
     let (doors, place) = (Doors::make(state.path()).unwrap(), Place::new().unwrap());
-    let listening = doors.door(&place).unwrap().listen().unwrap();
+    let door = doors.door(&place).unwrap();
+    let listening = door.listen().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let socket = doors.folder().join(place.digits()).join(SOCKET);
     let mut behind = Keeper { stream: BufReader::new(theirs), socket };
@@ -144,20 +145,24 @@ async fn a_keeper_that_ends_without_a_word_leaves_its_last_ones() {
     drop(keeper);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_keeper_that_says_nothing_or_too_much_is_not_waited_for() {
-    let began = Instant::now();
-    let (streams, _keeper, ()) = through(&[], async |_| ()).await;
-    let error = streams.unwrap_err().to_string();
-    assert!(error.contains("ask for the server's pipes in"), "{error}");
-    assert!(began.elapsed() < door::WITHIN * 3, "{:?}", began.elapsed());
-    let (streams, ..) = through(&[], async |keeper| {
-        keeper.line().await;
-        keeper.says(OUT, &[b'x'; WORD + 1]).await;
-    })
-    .await;
-    let error = format!("{:?}", streams.unwrap_err());
-    assert!(error.contains("the keeper's word has no end"), "{error}");
+#[tokio::test]
+async fn a_keeper_that_says_too_much_is_not_heard_to_its_end() {
+    for stream in [OUT, ERR] {
+        let (streams, ..) = through(&[], async |keeper| {
+            keeper.line().await;
+            let much = [b'x'; 4 * WORD];
+            // Nobody may read any more.
+            for _ in 0..=MOST_UNREAD / much.len() {
+                let header = [&[stream, 0, 0, 0][..], &4096_u32.to_be_bytes()].concat();
+                if keeper.stream.write_all(&[&header[..], &much].concat()).await.is_err() {
+                    break;
+                }
+            }
+        })
+        .await;
+        let error = format!("{:?}", streams.unwrap_err());
+        assert!(error.contains("the keeper's word has no end"), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,6 +194,32 @@ async fn a_server_that_goes_on_without_an_output_is_told_from_one_that_ended() {
     assert_eq!(began.elapsed().as_secs(), LAST_WORDS_WITHIN.as_secs());
     assert!(streams.output.is_closed_early());
     drop(keeper);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_the_pipe_beside_the_stream_is_heard_until_the_server_has_ended() {
+    let (mut streams, keeper, _reader, mut writer) = direct().await;
+    assert!(!streams.output.is_beside_the_stream());
+    drop(keeper);
+    // A server without a standard error, or its child.
+    let late = async {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        writer.write_all(b"late\n").unwrap();
+    };
+    let (chunk, ()) = tokio::join!(next(&mut streams), late);
+    assert_eq!(chunk, Some(stdout("late\n")));
+    assert!(streams.output.is_beside_the_stream() && !streams.output.is_closed_early());
+    streams.output.end_soon();
+    writer.write_all(b"later\n").unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(next(&mut streams).await, Some(stdout("later\n")));
+    let began = Instant::now();
+    assert_eq!(next(&mut streams).await, None);
+    assert!(began.elapsed() <= LAST_WORDS_WITHIN, "{:?}", began.elapsed());
+    // Nor is one heard that never pauses.
+    writer.write_all(b"more\n").unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(next(&mut streams).await, None);
 }
 
 #[tokio::test]
