@@ -28,12 +28,10 @@ fn door_of(container: &str) -> Option<(String, bool)> {
 
 /// The folder of all doors of a berth with this home.
 fn folder_of_doors(home: &Path) -> PathBuf {
-    let below = |folder: PathBuf| {
-        let folders = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        folders.into_iter().find(|path| path.is_dir()).expect("a folder")
-    };
-    // One of the machine's own, and in it one that nobody guesses.
-    below(below(home.join("state/doors")))
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let folders = fs::read_dir(home.join("state/doors").join(host.trim())).unwrap();
+    let mut folders = folders.map(|entry| entry.unwrap().path());
+    folders.find(|path| path.is_dir()).expect("the folder of all doors")
 }
 
 /// The names of all doors.
