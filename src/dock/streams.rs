@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -122,7 +122,13 @@ impl Output {
                         pipe.is_over = true;
                         return Some(Err(error));
                     }
-                    None => pipe.is_over = true,
+                    None => {
+                        pipe.is_over = true;
+                        if pipe.receiver.is_some() {
+                            // Whoever reads is to find out whether the server has ended with it.
+                            return Some(Ok(Chunk::Stderr(Bytes::new())));
+                        }
+                    }
                 },
                 () = at(until) => return None,
             }

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 
@@ -201,6 +200,7 @@ async fn who_has_the_pipe_beside_the_stream_is_heard_until_the_server_has_ended(
     let (mut streams, keeper, _reader, mut writer) = direct().await;
     assert!(!streams.output.is_beside_the_stream());
     drop(keeper);
+    assert_eq!(next(&mut streams).await, Some(stderr("")), "its reader hears of it");
     // A server without a standard error, or its child.
     let late = async {
         tokio::time::sleep(Duration::from_mins(1)).await;
