@@ -168,8 +168,8 @@ async fn a_keeper_that_says_too_much_is_not_heard_to_its_end() {
 async fn the_end_of_its_output_waits_for_a_servers_last_words() {
     let (mut streams, mut keeper, _reader, mut writer) = direct().await;
     writer.write_all(b"answer\n").unwrap();
-    keeper.says(ERR, b"first words").await;
     assert_eq!(next(&mut streams).await, Some(stdout("answer\n")));
+    keeper.says(ERR, b"first words").await;
     assert_eq!(next(&mut streams).await, Some(stderr("first words")));
     drop(writer);
     keeper.says(ERR, b"last words").await;
