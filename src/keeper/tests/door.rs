@@ -266,7 +266,10 @@ fn an_owner_that_dies_takes_the_container_along() {
     let door = Door::new();
     let listener = door.listen();
     let berth = door.ahead(4000, script).send(&opening());
-    drop(listener.take());
+    let [input, mut output] = listener.take();
+    // It has said all that it says: nothing is left to be written to nobody.
+    assert_eq!(line(&mut output), "ready");
+    drop((input, output));
     let (code, _, time) = berth.let_go().exit();
     assert_eq!(code, Some(5));
     assert!(time < AT_ONCE, "{time:?}");
