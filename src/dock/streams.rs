@@ -25,6 +25,9 @@ use super::exec::{self, Chunk, READ};
 /// on without an output can't be told from a slow daemon any sooner.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
+/// A process that has the output of a server that is gone has as long as the daemon would give it.
+const CHILDREN_WITHIN: Duration = Duration::from_secs(2);
+
 /// A word of the keeper's is no longer.
 const WORD: usize = 1024;
 
@@ -144,7 +147,7 @@ impl Output {
     /// The server is gone: what others say in its place is heard for a moment, as it would be through the daemon.
     pub fn end_soon(&mut self) {
         if let Some(pipe) = &mut self.pipe {
-            pipe.until = Some(Instant::now() + LAST_WORDS_WITHIN);
+            pipe.until = Some(Instant::now() + CHILDREN_WITHIN);
         }
     }
 

@@ -129,7 +129,7 @@ fn a_server_that_closes_its_output_and_goes_on_is_not_waited_for() {
 
 #[test]
 fn a_child_that_has_the_servers_pipe_is_heard_after_the_server() {
-    let child = r#"sleep 1; echo '{"jsonrpc":"2.0","id":1,"result":{"by":"a child"}}'"#;
+    let child = r#"sleep 0.3; echo '{"jsonrpc":"2.0","id":1,"result":{"by":"a child"}}'"#;
     // The daemon's stream is at its end before.
     let script = format!("read -r _; ({child}) 2>/dev/null & exit 0");
     for (client, way) in [("it-direct-child", "direct"), ("it-exec-child", "exec")] {
