@@ -45,6 +45,8 @@ mod modes;
 mod names;
 #[path = "keeper/needs.rs"]
 mod needs;
+#[path = "keeper/phase.rs"]
+mod phase;
 #[path = "keeper/ping.rs"]
 mod ping;
 #[path = "keeper/ports.rs"]

@@ -1,6 +1,6 @@
 //! PID 1: the lease of the container, from the claim to the end of its last other process.
 //!
-//! [`Phase::next`] alone decides what follows; it waits for nothing and asks nobody.
+//! [`Phase::next`] alone decides what follows (`phase.rs`).
 //!
 //! A claim is one line: `c`, the owner's session, and other words of the owner. The session becomes our process name,
 //! and all of the line our command line (`docker top`): labels cannot tell the owner of a container that was there
@@ -18,15 +18,12 @@ use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use super::locks::Locks;
+use super::phase::{Event, Phase};
 use super::protocol;
 use super::server::Server;
 use super::sys::{self, Signal, Wanted};
 use super::within::Watch;
 use super::{Failure, Hold, door};
-
-/// From an announced claim (SIGUSR1) to the claim: its owner may have died in between, and the container was taken from
-/// all others already.
-const CLAIM_AFTER_ANNOUNCEMENT: Duration = Duration::from_secs(4);
 
 /// An owner that is alive and has closed the server's input asks for the end itself, after half of the grace; so that
 /// it knows why. With the lifeline apart from the server's input that is no question.
@@ -35,10 +32,6 @@ const OWNER_ASKS_FIRST: Duration = Duration::from_millis(500);
 /// While this much time passes without the server reading any of what waits for it, the owner is taken to be gone. Behind
 /// more bytes than pipes hold, its end does not reach us: it stands behind them.
 const UNREAD_AT_MOST: Duration = Duration::from_mins(5);
-
-/// What an owner is told on the lifeline comes by another way than the end of its server, and may be overtaken by it: so the
-/// owner answers before anything is ended. One that does not has no more time than this.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 
 /// What an owner says of itself is shorter.
 const LINE: usize = 512;
@@ -49,75 +42,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Who forks faster than he is killed is left to the kernel.
 const CLEARED_WITHIN: Duration = Duration::from_millis(500);
-
-/// What has happened to the lease. Nothing is the commonest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
-    Nothing,
-    /// Somebody is about to claim.
-    Announced,
-    Claimed,
-    /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon.
-    StopAsked,
-    /// Somebody else does by the daemon (SIGUSR2), and the owner was told.
-    StopTold,
-    /// The lifeline is at its end: the owner is dead or has left.
-    OwnerGone,
-    /// The server that was started ahead is no more.
-    ServerEnded,
-    /// A mount that protected something is gone.
-    Unprotected,
-    TimeUp,
-}
-
-/// Where the lease stands, and until when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Unclaimed(Instant),
-    Claimed,
-    /// The owner was told that it ends, and has not answered yet.
-    Telling(Instant),
-    /// The server's stdin ended together with the lifeline; now it may end by itself.
-    Draining(Instant),
-    /// Everybody has had SIGTERM.
-    Stopping(Instant),
-    Over,
-}
-
-impl Phase {
-    /// What follows. An orderly end takes `grace` at most, half of it before SIGTERM and half after.
-    pub(super) fn next(self, event: Event, now: Instant, grace: Duration) -> Self {
-        match (self, event) {
-            // Later, too, where its time was nearly up: whoever claims it in time shall have it.
-            (Self::Unclaimed(_), Event::Announced) => Self::Unclaimed(now + CLAIM_AFTER_ANNOUNCEMENT),
-            (Self::Unclaimed(_), Event::Claimed) => Self::Claimed,
-            (Self::Unclaimed(_) | Self::Claimed, Event::OwnerGone) => Self::Draining(now + grace / 2),
-            // Nobody closed the stdin of a server in an unclaimed container: no use to wait for it.
-            (Self::Unclaimed(_) | Self::Draining(_), Event::TimeUp | Event::StopAsked | Event::StopTold)
-            | (Self::Claimed, Event::StopAsked)
-            | (Self::Telling(_), Event::StopAsked | Event::OwnerGone | Event::TimeUp) => {
-                Self::Stopping(now + grace / 2)
-            }
-            (Self::Claimed, Event::StopTold) => Self::Telling(now + ANSWERED_WITHIN),
-            // What a server that ended by itself leaves behind goes with it, as with any PID 1.
-            (_, Event::ServerEnded | Event::Unprotected) | (Self::Stopping(_), Event::TimeUp) => Self::Over,
-            (phase, _) => phase,
-        }
-    }
-
-    fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::Unclaimed(until) | Self::Telling(until) | Self::Draining(until) | Self::Stopping(until) => {
-                Some(until)
-            }
-            Self::Claimed | Self::Over => None,
-        }
-    }
-
-    fn is_ending(self) -> bool {
-        matches!(self, Self::Draining(_) | Self::Stopping(_))
-    }
-}
 
 /// Gives the exit code: of the server, if it was started ahead and has ended.
 pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{AT_ONCE, KEEPER};
-use crate::hold::{Event, Phase, claimant};
+use crate::hold::claimant;
+use crate::phase::{Event, Phase};
 use crate::sys::{self, Signal};
 
 pub(super) const MINUTE: u32 = 60_000;
