@@ -142,3 +142,24 @@ async fn a_client_that_closes_its_side_and_does_not_read_cannot_keep_the_session
     assert!(closed.elapsed() <= Duration::from_secs(6), "{:?}", closed.elapsed());
     flooding.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_no_input_any_more_is_ended_and_what_it_was_asked_is_answered() {
+    let mut stage = stage(Exit::Code(143));
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    // Its output stays open.
+    stage.server_in = BufReader::new(split(tokio::io::duplex(1).0).0).lines();
+    let asked = Instant::now();
+    stage.client_sends(&request("2")).await;
+    for id in [1, 2] {
+        let answer = stage.client_gets().await;
+        assert_eq!(answer["id"], id);
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("has closed its input and goes on without it"), "{message}");
+    }
+    let told = stage.terminated.lock().unwrap().expect("told to end");
+    assert_eq!(told - asked, Duration::from_secs(5), "it might have been about to end");
+    stage.client_closes().await;
+    assert!(stage.ends().await.is_err());
+}
