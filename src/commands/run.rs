@@ -242,19 +242,12 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
     }
     let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
     Ok(Spec {
-        server,
-        client: client.as_str().to_owned(),
-        session: new_session()?,
-        attempt: 0,
         client_session: client_session(),
         project: project(),
         env,
         mounts,
-        image: String::new(),
-        declared: Vec::new(),
         looked_at: config.dind.host.is_none(),
-        reserved: String::new(),
-        doors: None,
+        ..Spec::new(server, client.as_str(), &new_session()?)
     })
 }
 

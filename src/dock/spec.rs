@@ -69,6 +69,25 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// With nothing but what every container has; `looked_at` as for a daemon of berth's own.
+    pub fn new(server: Server, client: &str, session: &str) -> Self {
+        Self {
+            server,
+            client: client.to_owned(),
+            session: session.to_owned(),
+            attempt: 0,
+            client_session: None,
+            project: None,
+            env: Vec::new(),
+            mounts: Vec::new(),
+            image: String::new(),
+            declared: Vec::new(),
+            looked_at: true,
+            reserved: String::new(),
+            doors: None,
+        }
+    }
+
     /// The container's name until it has a number; nobody else's, for the session's id is in it.
     pub fn starting_name(&self) -> String {
         match self.attempt {

@@ -3,21 +3,8 @@ use crate::config::{Overrides, Settings};
 
 fn spec(overrides: &Overrides) -> Spec {
     let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default());
-    Spec {
-        server: server.with_overrides(overrides),
-        client: "x".to_owned(),
-        session: "0123456789ab".to_owned(),
-        attempt: 0,
-        client_session: None,
-        project: None,
-        env: vec!["A=1".to_owned(), "B=2=3".to_owned()],
-        mounts: Vec::new(),
-        image: String::new(),
-        declared: Vec::new(),
-        looked_at: true,
-        reserved: String::new(),
-        doors: None,
-    }
+    let env = vec!["A=1".to_owned(), "B=2=3".to_owned()];
+    Spec { env, ..Spec::new(server.with_overrides(overrides), "x", "0123456789ab") }
 }
 
 fn plain() -> Spec {

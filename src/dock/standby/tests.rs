@@ -16,21 +16,8 @@ const TAKEN: &str = "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\n
 fn spec(doors: Doors) -> Spec {
     let mut settings = Settings::default();
     settings.standby = 1;
-    Spec {
-        server: Server::from_image("i".parse().unwrap(), Vec::new(), &settings),
-        client: "x".to_owned(),
-        session: "0123456789ab".to_owned(),
-        attempt: 0,
-        client_session: None,
-        project: None,
-        env: Vec::new(),
-        mounts: Vec::new(),
-        image: String::new(),
-        declared: Vec::new(),
-        looked_at: true,
-        reserved: String::new(),
-        doors: Some(doors),
-    }
+    let server = Server::from_image("i".parse().unwrap(), Vec::new(), &settings);
+    Spec { doors: Some(doors), ..Spec::new(server, "x", "0123456789ab") }
 }
 
 /// Reads on until the path of a request has come.

@@ -90,20 +90,12 @@ fn fit(asked: &Asked<'_>, row: &Listed, server: &Server, image: Option<&str>) ->
     let of_the_client = server.args.is_some() || !mounts.is_empty();
     let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     server.settle(caller, server.settings.user.is_none() && asked.config.lends(&mounts));
+    let client = row.labels.get(labels::LABEL_CLIENT).map(String::as_str).unwrap_or_default();
     let spec = Spec {
-        server,
-        client: row.labels.get(labels::LABEL_CLIENT).cloned().unwrap_or_default(),
-        session: String::new(),
-        attempt: 0,
-        client_session: None,
-        project: None,
         env: env.iter().map(|var| format!("{}={}", var.name, var.value)).collect(),
         mounts,
-        image: String::new(),
-        declared: Vec::new(),
         looked_at: asked.config.dind.host.is_none(),
-        reserved: String::new(),
-        doors: None,
+        ..Spec::new(server, client, "")
     };
     let same = row.labels.get(labels::LABEL_SPEC).is_some_and(|hash| *hash == spec.hash());
     match same && Some(row.image.as_str()) == image {

@@ -111,22 +111,7 @@ pub(super) fn spec(image: &str, network: Network, isolation: Isolation) -> Optio
     // Nobody else's: the name of the container is made of it.
     let now = jiff::Timestamp::now().as_nanosecond();
     let session = format!("{:012x}", (now ^ i128::from(std::process::id()) << 40) & 0xffff_ffff_ffff);
-    let client = "doctor".to_owned();
-    Some(Spec {
-        server,
-        client,
-        session,
-        attempt: 0,
-        client_session: None,
-        project: None,
-        env: Vec::new(),
-        mounts: Vec::new(),
-        image: String::new(),
-        declared: Vec::new(),
-        looked_at: true,
-        reserved: String::new(),
-        doors: None,
-    })
+    Some(Spec::new(server, "doctor", &session))
 }
 
 /// Drops the connection without a word, as the kernel does for a process that was killed, and watches the container go.
