@@ -3,9 +3,11 @@
 //! Its source is `src/keeper.rs`; the build script compiles it.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::docker::{DockerError, Engine};
 use super::labels;
@@ -53,6 +55,12 @@ pub fn claim(owner: &Owner) -> Vec<u8> {
 /// What it writes, after the claim, when more is known of it.
 pub fn introduce(owner: &Owner) -> Vec<u8> {
     line(protocol::INTRODUCE, owner)
+}
+
+/// Writes to a keeper, at once.
+pub async fn say(lifeline: &mut (impl AsyncWrite + Unpin), words: &[u8]) -> io::Result<()> {
+    lifeline.write_all(words).await?;
+    lifeline.flush().await
 }
 
 fn line(command: u8, owner: &Owner) -> Vec<u8> {

@@ -322,11 +322,8 @@ pub(super) async fn claim(
 ) -> Result<(Stream, BytesMut), DockerError> {
     let (mut stream, unread) = wire.into_stream();
     // Not in the same write as the request: what the daemon has read before it hands the connection over is lost.
-    let claimed = async {
-        stream.write_all(&keeper::claim(owner)).await?;
-        stream.flush().await
-    };
-    claimed.await.map_err(|error| DockerError::broken("claim the container", container, error))?;
+    let claimed = keeper::say(&mut stream, &keeper::claim(owner)).await;
+    claimed.map_err(|error| DockerError::broken("claim the container", container, error))?;
     Ok((stream, unread))
 }
 
@@ -363,14 +360,12 @@ impl Lifeline {
 
     /// Has the keeper show what is known of its owner by now.
     pub async fn introduce(&mut self, owner: &Owner) -> std::io::Result<()> {
-        self.stream.write_all(&keeper::introduce(owner)).await?;
-        self.stream.flush().await
+        keeper::say(&mut self.stream, &keeper::introduce(owner)).await
     }
 
     /// Has the keeper end the server now: `SIGTERM`, and `SIGKILL` when its grace is over.
     pub async fn terminate(&mut self) -> std::io::Result<()> {
-        self.stream.write_all(keeper::TERMINATE).await?;
-        self.stream.flush().await
+        keeper::say(&mut self.stream, keeper::TERMINATE).await
     }
 }
 

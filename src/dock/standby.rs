@@ -14,7 +14,6 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
 
 use super::docker::{DockerError, Engine, Listed};
 use super::door::{self, Door};
@@ -167,11 +166,7 @@ impl Standby {
         }
         owner.is_direct = true;
         if let Some(lifeline) = &mut streams.beside {
-            let claimed = async {
-                lifeline.write_all(&keeper::claim(owner)).await?;
-                lifeline.flush().await
-            };
-            claimed.await.map_err(broken)?;
+            keeper::say(lifeline, &keeper::claim(owner)).await.map_err(broken)?;
         }
         Ok(streams)
     }

@@ -13,13 +13,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::future::OptionFuture;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
 use super::docker::DockerError;
 use super::door::{self, Ends, Listening};
 use super::exec::{self, Chunk, READ};
+use super::keeper;
 
 /// What a server wrote to its standard error before it closed its output comes by a longer way; so does its end. One that goes
 /// on without an output can't be told from a slow daemon any sooner.
@@ -104,7 +106,7 @@ impl Output {
             {
                 return None;
             }
-            let until = pipe.until;
+            let until = OptionFuture::from(pipe.until.map(tokio::time::sleep_until));
             tokio::select! {
                 read = read(&mut pipe.receiver, &mut pipe.buffer) => match read {
                     Ok(0) => {
@@ -133,15 +135,15 @@ impl Output {
                         }
                     }
                 },
-                () = at(until) => return None,
+                Some(()) = until => return None,
             }
         }
     }
 
     /// Whether the daemon's stream is at its end and the pipe is not: the server has closed its standard error, or it has ended
-    /// and a process that it has started goes on with its output.
+    /// and a process that it has started goes on with its output. No more, once that is [to end soon](Self::end_soon).
     pub fn is_beside_the_stream(&self) -> bool {
-        self.pipe.as_ref().is_some_and(|pipe| pipe.receiver.is_some() && pipe.is_over)
+        self.pipe.as_ref().is_some_and(|pipe| pipe.receiver.is_some() && pipe.is_over && pipe.until.is_none())
     }
 
     /// The server is gone: what others say in its place is heard for a moment, as it would be through the daemon.
@@ -165,13 +167,6 @@ async fn read(pipe: &mut Option<pipe::Receiver>, buffer: &mut BytesMut) -> io::R
         buffer.reserve(READ);
     }
     pipe.read_buf(buffer).await
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// A server's streams, and which way they are.
@@ -208,8 +203,7 @@ impl Streams {
     ) -> Result<Self, DockerError> {
         let broken = |error| DockerError::broken("ask for the server's pipes in", container, error);
         let line = [opening, listening.token().as_bytes()].concat();
-        input.write_all(&line).await.map_err(broken)?;
-        input.flush().await.map_err(broken)?;
+        keeper::say(&mut input, &line).await.map_err(broken)?;
         let mut word = Word { output, unread: VecDeque::new(), bytes: 0, line: BytesMut::new() };
         let (ends, told) = tokio::select! {
             biased;

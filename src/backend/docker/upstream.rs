@@ -88,8 +88,7 @@ impl Hold {
             match self {
                 Self::Lifeline { lifeline, owner, .. } => lifeline.introduce(owner).await,
                 Self::Container { lifeline: Some(lifeline), owner, .. } => {
-                    lifeline.write_all(&keeper::introduce(owner)).await?;
-                    lifeline.flush().await
+                    keeper::say(lifeline, &keeper::introduce(owner)).await
                 }
                 // The lifeline is the server's input, and nothing else may be written there.
                 Self::Container { .. } => Ok(()),
@@ -136,8 +135,6 @@ pub struct DockerUpstream {
     ends_by: Option<Instant>,
     /// What the container ended with, where that is the server's own end.
     exit: Option<Exit>,
-    /// Whether it was asked for when the server's process ends.
-    has_asked: bool,
     /// Resolves when the server's process has ended, and others have its output.
     orphaned: Option<AbortOnDropHandle<()>>,
     /// The ports that it shares with this machine.
@@ -168,7 +165,6 @@ impl DockerUpstream {
             housekeeper,
             ends_by: None,
             exit: None,
-            has_asked: false,
             orphaned: None,
             link: None,
             _guard: None,
@@ -306,14 +302,13 @@ impl Upstream for DockerUpstream {
 
     async fn next(&mut self) -> Option<io::Result<Output>> {
         while self.ends_by.is_none() {
-            if self.output.is_beside_the_stream() && !self.has_asked {
-                self.has_asked = true;
+            if self.orphaned.is_none() && self.output.is_beside_the_stream() {
                 self.orphaned = self.when_orphaned();
             }
             // A cut network shows here alone: a quiet connection's keep-alive finds it, while unanswered bytes of the
             // server's stream may only mean a server that doesn't read.
             let ended = tokio::select! {
-                () = orphaned(&mut self.orphaned), if self.orphaned.is_some() => {
+                () = orphaned(&mut self.orphaned) => {
                     self.orphaned = None;
                     self.output.end_soon();
                     continue;
@@ -338,10 +333,7 @@ impl Upstream for DockerUpstream {
         match &mut self.hold {
             Hold::Lifeline { lifeline, .. } => drop(lifeline.terminate().await),
             Hold::Container { lifeline: Some(lifeline), .. } => {
-                let told = async {
-                    lifeline.write_all(keeper::TERMINATE).await?;
-                    lifeline.flush().await
-                };
+                let told = keeper::say(lifeline, keeper::TERMINATE);
                 drop(tokio::time::timeout(TERMINATED_WITHIN, told).await);
             }
             Hold::Container { .. } => {

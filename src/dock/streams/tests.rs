@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 
+use tokio::io::AsyncWriteExt;
+
 use super::*;
 use crate::dock::dial::Stream;
 use crate::dock::door::Doors;
