@@ -96,7 +96,7 @@ impl Own {
         }
         Ok(Site {
             folder: self.scratch.path().to_owned(),
-            doors: Doors::known(&self.home.state),
+            doors: Doors::known(&self.home.state, &self.config.dind.name),
             program: std::env::current_exe().context("cannot find this program")?,
             container: self.config.dind.name.clone(),
             host,

@@ -20,7 +20,7 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
         volumes.extend(roster::sweep_volumes(&engine).await.map_err(Failure::from)?);
     }
     removed.extend(volumes.into_iter().map(|volume| format!("the volume {volume}")));
-    if let Some(doors) = Doors::find(&home.state).filter(|_| config.dind.host.is_none()) {
+    if let Some(doors) = Doors::find(&home.state, &config.dind.name).filter(|_| config.dind.host.is_none()) {
         let doors = doors.sweep(&engine, stale_after).await.map_err(Failure::from)?;
         removed.extend(doors.into_iter().map(|door| format!("the door {door}")));
     }

@@ -70,7 +70,7 @@ pub async fn run(
         let environment = env.iter().map(ToString::to_string).collect();
         let mut spec = spec(&args, &config, resolved, environment)?;
         spec.mounts = within(&spec.server, &spec.mounts).map_err(Failure::from)?.mounts;
-        spec.doors = doors(&config, &home, &spec.server.settings);
+        spec.doors = doors(&config, &home).filter(|_| may_come_directly(&spec.server.settings));
         writeln!(std::io::stdout().lock(), "{:#}", plan::preview(&daemon, &spec, &env))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -204,7 +204,8 @@ fn plan(
     let env = resolved.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
     let secrets = Secrets::among(&resolved.env, &resolved.server.name, redactor);
     let mut spec = spec(args, config, resolved, env)?;
-    spec.doors = doors(config, home, &spec.server.settings);
+    let doors = doors(config, home);
+    spec.doors = doors.clone().filter(|_| may_come_directly(&spec.server.settings));
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args),
@@ -218,6 +219,7 @@ fn plan(
         cli: DockerCli::from_env(&variable),
         progress: Progress::queued(stderr.clone()),
         state: home.state.clone(),
+        doors,
         clear: clear(config),
         fetch: args.server.is_none() && args.image.is_none(),
         published: None,
@@ -251,12 +253,14 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
     })
 }
 
-/// Where a server can hand its pipes to us: with a daemon of berth's own making alone. A kernel of the server's own passes no
-/// open files on.
-fn doors(config: &Config, home: &Home, settings: &Settings) -> Option<Doors> {
-    let Settings { streams, isolation, .. } = *settings;
-    let may_be = streams != Way::Exec && isolation == Isolation::Container && config.dind.host.is_none();
-    may_be.then(|| Doors::find(&home.state)).flatten()
+/// The daemon's folder of doors, where it has one: a daemon of berth's own making alone.
+fn doors(config: &Config, home: &Home) -> Option<Doors> {
+    config.dind.host.is_none().then(|| Doors::find(&home.state, &config.dind.name)).flatten()
+}
+
+/// Whether a server can hand its pipes to us. A kernel of the server's own passes no open files on.
+fn may_come_directly(settings: &Settings) -> bool {
+    settings.streams != Way::Exec && settings.isolation == Isolation::Container
 }
 
 /// The command line that clears away what a session has reserved.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::certs;
 use crate::config::Home;
+use crate::dock::labels::machine;
 
 pub use crate::dock::labels::{LABEL_AUTHORITY, LABEL_HOME};
 
@@ -19,9 +20,8 @@ pub struct Owner {
 
 impl Owner {
     pub fn of(home: &Home) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
-            place: format!("{}:{}", host.trim(), home.certs.display()),
+            place: format!("{}:{}", machine(), home.certs.display()),
             authority: certs::fingerprint(&home.certs),
         }
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::certs::{self, CertError};
 use crate::config::{Apart, Config, Dind, Home};
 use crate::dock::docker::Engine;
+use crate::dock::labels::machine;
 
 const NOTE: &str = "place.json";
 /// Fewer digits of a container's id could be a word.
@@ -118,7 +119,7 @@ impl Place {
     }
 
     fn note(&self, home: &Home) -> Note {
-        let place = self.container.clone().unwrap_or_else(hostname);
+        let place = self.container.clone().unwrap_or_else(machine);
         let known = Note::here(home).filter(|note| note.place == place).unwrap_or_default();
         Note { place, engine: self.engine.clone(), ..known }
     }
@@ -174,7 +175,7 @@ impl Drop for Proof {
 /// What the container may be called that this process is in.
 fn names() -> Vec<String> {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    names_in(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), &hostname())
+    names_in(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), &machine())
 }
 
 fn names_in(mounts: &str, groups: &str, hostname: &str) -> Vec<String> {
@@ -205,10 +206,6 @@ fn is_here(place: &str, names: &[String]) -> bool {
 
 fn is_id(name: &str) -> bool {
     name.len() >= SHORTEST_ID && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

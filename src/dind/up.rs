@@ -49,7 +49,7 @@ pub async fn up(
         let dind = addresses::settle(&config.dind, &engine, labels).await?;
         let reach = Reach::new(&dind, home, &engine, progress)
             .map_err(|error| DindError::Daemon { source: error.into() })?;
-        let doors = Doors::make(&home.state);
+        let doors = Doors::make(&home.state, &config.dind.name);
         let doors = doors.inspect_err(|error| progress.say(&format!("no doors for direct streams: {error}")));
         let shared = Shared { folders, doors: doors.ok() };
         let mut container = Host::new(&dind, shared, home, &engine, reach, cli.clone(), progress);

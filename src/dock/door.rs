@@ -25,7 +25,7 @@ use tokio::net::unix::pipe;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::docker::{DockerError, Engine};
-use super::labels::managed_by_filter;
+use super::labels::{machine, managed_by_filter};
 use super::place::{self, Place};
 use super::protocol::door::{FOLDER, OPTION, SOCKET, TAKEN, TOKEN};
 
@@ -46,11 +46,11 @@ pub const WITHIN: Duration = Duration::from_secs(3);
 /// `PIPEFS_MAGIC` (linux/magic.h): what no file system has, a named pipe among them.
 const PIPE_FS: i64 = 0x5049_5045;
 
-/// The folder above, of this machine: several may have one home, and no socket leads from one to another.
-fn above(state: &Path) -> PathBuf {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+/// The folder above, of this machine and this daemon. Several machines may have one home, and no socket leads from one to
+/// another. Of two daemons each clears away what only it knows to be left.
+fn above(state: &Path, daemon: &str) -> PathBuf {
     let fit = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    state.join(DOORS).join(name.trim().chars().map(fit).collect::<String>())
+    state.join(DOORS).join(machine().chars().map(fit).collect::<String>()).join(daemon)
 }
 
 /// The folder of all doors.
@@ -58,9 +58,9 @@ fn above(state: &Path) -> PathBuf {
 pub struct Doors(PathBuf);
 
 impl Doors {
-    /// The folder, made if there is none: `berth up` shares it. Nobody guesses its name.
-    pub fn make(state: &Path) -> io::Result<Self> {
-        let above = above(state);
+    /// The folder for the daemon of that name, made if there is none: `berth up` shares it. Nobody guesses its own name.
+    pub fn make(state: &Path, daemon: &str) -> io::Result<Self> {
+        let above = above(state, daemon);
         if let Some(found) = Self::in_folder(&above) {
             return Ok(found);
         }
@@ -71,13 +71,13 @@ impl Doors {
     }
 
     /// The folder, if there is one, whether a daemon has it or not.
-    pub fn known(state: &Path) -> Option<Self> {
-        Self::in_folder(&above(state))
+    pub fn known(state: &Path, daemon: &str) -> Option<Self> {
+        Self::in_folder(&above(state, daemon))
     }
 
     /// The folder, if a daemon has it.
-    pub fn find(state: &Path) -> Option<Self> {
-        let above = above(state);
+    pub fn find(state: &Path, daemon: &str) -> Option<Self> {
+        let above = above(state, daemon);
         above.join(SHARED).exists().then(|| Self::in_folder(&above)).flatten()
     }
 

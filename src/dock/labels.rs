@@ -19,12 +19,17 @@ pub const LABEL_ISOLATION: &str = "io.mcp-berth.isolation";
 /// Folders in which the container has names reserved (`reserved.rs`).
 pub const LABEL_RESERVED: &str = "io.mcp-berth.reserved";
 
-/// Where the home is of a DinD daemon's container; also what a person is told.
+/// Where the home is of a DinD daemon's container ([`machine`] and folder); also what a person is told.
 pub const LABEL_HOME: &str = "io.mcp-berth.home";
 /// The fingerprint of that home's certificate authority.
 pub const LABEL_AUTHORITY: &str = "io.mcp-berth.authority";
 /// What a container installs the package of a baked image for.
 pub const LABEL_BAKE: &str = "io.mcp-berth.bake";
+
+/// The name of this machine, as labels and notes tell it; empty where the kernel does not say.
+pub fn machine() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
 
 /// The labels by which containers are told apart. A container has its image's labels, too, where it has none of that name.
 const OF_CONTAINERS: [&str; 14] = [

@@ -169,6 +169,16 @@ async fn read(pipe: &mut Option<pipe::Receiver>, buffer: &mut BytesMut) -> io::R
     pipe.read_buf(buffer).await
 }
 
+/// Why a server's pipes were not handed over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WhyNot {
+    #[error("{0}")]
+    Refused(String),
+    /// Its end will be told as any other.
+    #[error("its keeper has ended without a word")]
+    KeeperEnded,
+}
+
 /// A server's streams, and which way they are.
 #[derive(Debug)]
 pub struct Streams {
@@ -177,7 +187,7 @@ pub struct Streams {
     /// The daemon's own stream to the process's first input, where the server has another.
     pub beside: Option<exec::Input>,
     /// Why they come by the daemon, where they were to come directly.
-    pub why_not: Option<String>,
+    pub why_not: Option<WhyNot>,
 }
 
 impl Streams {
@@ -208,11 +218,12 @@ impl Streams {
         let (ends, told) = tokio::select! {
             biased;
             ends = tokio::time::timeout(door::WITHIN, listening.take(container)) => {
-                (ends.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())), None)
+                let ends = ends.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                (ends.map_err(|error| Some(error.to_string())), None)
             }
             told = word.hear() => {
                 let told = told.map_err(broken)?;
-                (Err(io::Error::other(told.clone())), Some(told))
+                (Err(told.clone()), Some(told))
             }
         };
         let why = match ends {
@@ -227,14 +238,14 @@ impl Streams {
                 let sender = Input::Pipe(Some(sender));
                 return Ok(Self { input: sender, output, beside: Some(input), why_not: None });
             }
-            Err(error) => error.to_string(),
+            Err(why) => why.map_or(WhyNot::KeeperEnded, WhyNot::Refused),
         };
         // Nothing of the server's can come before the keeper's word.
         let told = match told {
             Some(told) => told,
             None => word.hear().await.map_err(broken)?,
         };
-        tracing::debug!("the keeper of `{container}` says: {told}");
+        tracing::debug!("the keeper of `{container}` says: {told:?}");
         let rest = word.line.split().freeze();
         if !rest.is_empty() {
             word.unread.push_back(Chunk::Stdout(rest));
@@ -255,11 +266,11 @@ struct Word {
 }
 
 impl Word {
-    /// Waits for it; empty where the keeper has ended without one. Cancel safe.
-    async fn hear(&mut self) -> io::Result<String> {
+    /// Waits for it; `None` where the keeper has ended without one. Cancel safe.
+    async fn hear(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(said) = self.heard() {
-                return Ok(said);
+                return Ok(Some(said));
             }
             match self.output.next().await {
                 Some(Ok(Chunk::Stdout(bytes))) => self.line.extend_from_slice(&bytes),
@@ -268,7 +279,7 @@ impl Word {
                     self.unread.push_back(Chunk::Stderr(bytes));
                 }
                 Some(Err(error)) => return Err(error),
-                None => return Ok(String::new()),
+                None => return Ok(None),
             }
             if self.bytes > MOST_UNREAD || self.line.len() > WORD && !self.line.contains(&b'\n') {
                 return Err(io::Error::other("the keeper's word has no end"));

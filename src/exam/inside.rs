@@ -156,7 +156,7 @@ impl Inside {
             let streams = streams.map_err(|error| error.to_string())?;
             let after = started.elapsed();
             if let Some(why) = streams.why_not {
-                return Err(why);
+                return Err(why.to_string());
             }
             let (seen, _) = drained(streams, bytes).await?;
             Ok((seen, after))

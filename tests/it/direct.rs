@@ -1,7 +1,9 @@
 //! A server's input and output by pipes of its own: however its session begins, and whatever it does with them.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -18,7 +20,7 @@ use crate::standby::{Tidy, claimed, container_of, standby};
 pub(crate) const TAKEN: &str = "take the server's pipes";
 
 /// Which door a container was made with, as the daemon has it: its name and whether it can be written to.
-fn door_of(container: &str) -> Option<(String, bool)> {
+pub(crate) fn door_of(container: &str) -> Option<(String, bool)> {
     let found = inspect(container);
     let mounts = found["Mounts"].as_array().unwrap();
     let door = mounts.iter().find(|mount| mount["Destination"].as_str().unwrap().ends_with("/door"))?;
@@ -26,12 +28,23 @@ fn door_of(container: &str) -> Option<(String, bool)> {
     Some((name, door["RW"] == true))
 }
 
-/// The folder of all doors of a berth with this home.
-fn folder_of_doors(home: &Path) -> PathBuf {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let folders = fs::read_dir(home.join("state/doors").join(host.trim())).unwrap();
-    let mut folders = folders.map(|entry| entry.unwrap().path());
-    folders.find(|path| path.is_dir()).expect("the folder of all doors")
+/// The folder of all doors of a berth with this home and one daemon.
+pub(crate) fn folder_of_doors(home: &Path) -> PathBuf {
+    let within = |folder: PathBuf, is_it: fn(&Path) -> bool| {
+        let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.find(|path| is_it(path)).expect("the folder of all doors")
+    };
+    let of_machine = within(home.join("state/doors"), Path::is_dir);
+    let of_daemon = within(of_machine, |path| path.join("shared").exists());
+    within(of_daemon, Path::is_dir)
+}
+
+/// Waits at a door as a session does; its path is too long for a socket's address.
+pub(crate) fn listen(door: &Path) -> UnixListener {
+    let folder = fs::File::open(door).unwrap();
+    let listener = UnixListener::bind(format!("/proc/self/fd/{}/s", folder.as_raw_fd())).unwrap();
+    fs::set_permissions(door.join("s"), Permissions::from_mode(0o666)).unwrap();
+    listener
 }
 
 /// The names of all doors.
@@ -206,17 +219,27 @@ fn expect_closed(home: &Path, door: &str) {
     let above = fs::read_dir(above).unwrap().next().unwrap().unwrap().path();
     let door = folder_of_doors(home).join(door);
     assert!(door.is_dir());
-    for folder in [&above, &door] {
-        let mut list = Command::new("setpriv");
-        list.args(["--reuid=65534", "--regid=65534", "--clear-groups", "ls"]).arg(folder);
-        let said = list.output().expect("setpriv runs");
+    // Somebody waits there, as a session does; by a name that is short enough for a socket's address.
+    let _listening = listen(&door);
+    let short = tempfile::tempdir().unwrap();
+    fs::set_permissions(short.path(), Permissions::from_mode(0o755)).unwrap();
+    let short = short.path().join("door");
+    symlink(&door, &short).unwrap();
+    let short = short.join("s").display().to_string();
+    const CONNECT: &str =
+        "socket(my $s, AF_UNIX, SOCK_STREAM, 0) && connect($s, pack_sockaddr_un($ARGV[0])) or die qq($!)";
+    let connect = ["perl", "-MSocket", "-e", CONNECT, &short];
+    let own = Command::new(connect[0]).args(&connect[1..]).output().expect("perl runs");
+    assert!(own.status.success(), "{}", String::from_utf8_lossy(&own.stderr));
+    let (above, inside) = (above.display().to_string(), door.display().to_string());
+    for act in [&["ls", &above][..], &["ls", &inside], &connect] {
+        let mut other = Command::new("setpriv");
+        other.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(act);
+        let said = other.output().expect("setpriv runs");
         let error = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(
-            !said.status.success() && error.contains("Permission denied"),
-            "{}: {error}",
-            folder.display()
-        );
+        assert!(!said.status.success() && error.contains("Permission denied"), "{act:?}: {error}");
     }
+    fs::remove_file(door.join("s")).unwrap();
 }
 
 /// On a daemon of its own: what is swept at once there could be another test's.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::{
-    Berth, GONE_WITHIN, at_once, berth_says, containers_of, docker_says, eventually, expect_gone,
+    Berth, GONE_WITHIN, at_once, berth_says, containers_of, docker_says, eventually, expect_gone, own_kernel,
     until_traced,
 };
 
@@ -69,19 +69,20 @@ impl Stage {
 }
 
 #[test]
-fn a_hundred_kills_at_any_moment_leave_nothing() {
+fn a_hundred_kills_at_any_moment_leave_nothing_either_way() {
     const LANES: u64 = 4;
     const KILLS: u64 = 25;
     let _alone = TURNS.write();
     // From 0 to 40 ms behind the beginning of a stage, more of them early; the seed is in the arithmetic.
     let moment = |n: u64| Duration::from_micros((n.wrapping_mul(2_654_435_761) % 1000).pow(2) / 25);
     let traces = tempfile::tempdir().unwrap();
-    let kill = |lane: u64, n: u64| {
+    let kill = |streams: &str, lane: u64, n: u64| {
         // A client for each kill: what is left of one can't be taken for another's.
-        let client = format!("it-kill-{lane}-{n}");
+        let client = format!("it-kill-{streams}-{lane}-{n}");
         let trace = traces.path().join(&client);
         let flag = format!("--trace={}", trace.display());
-        let mut session = Berth::run("fixture").client(&client).args([flag.as_str()]).start();
+        let run = Berth::run("fixture").client(&client).args([flag.as_str(), "--streams", streams]);
+        let mut session = run.start();
         session.send(&json!({ "jsonrpc": "2.0", "id": "alive", "method": "ping" }));
         let mut answered = false;
         let mut later = moment(lane * KILLS + n);
@@ -104,18 +105,32 @@ fn a_hundred_kills_at_any_moment_leave_nothing() {
         (client, stage)
     };
     let lanes: Vec<u64> = (0..LANES).collect();
-    let kills = at_once(lanes, |_, lane| (0..KILLS).map(|n| kill(lane, n)).collect::<Vec<_>>());
-    let mut hit = BTreeMap::<Stage, usize>::new();
-    for (_, stage) in kills.iter().flatten() {
-        *hit.entry(*stage).or_default() += 1;
-    }
-    for stage in [Stage::Before, Stage::Creating, Stage::Starting, Stage::Answered] {
-        assert!(hit.get(&stage).is_some_and(|count| *count >= 3), "{stage:?} was hardly hit: {hit:?}");
+    let mut killed = Vec::new();
+    let ways: &[&str] = if own_kernel() { &["exec"] } else { &["direct", "exec"] };
+    for streams in ways {
+        let kills = |lane: u64| (0..KILLS).map(|n| kill(streams, lane, n)).collect::<Vec<_>>();
+        let kills = at_once(lanes.clone(), |_, lane| kills(lane));
+        expect_all_stages(streams, kills.iter().flatten().map(|(_, stage)| *stage));
+        killed.extend(kills.into_iter().flatten());
     }
     // What was on its way to the daemon when it looked empty has arrived a second later.
     std::thread::sleep(Duration::from_secs(1));
-    for (client, stage) in kills.iter().flatten() {
-        assert_eq!(containers_of(client), Vec::<String>::new(), "killed in the stage {stage:?}");
+    for (client, stage) in killed {
+        assert_eq!(containers_of(&client), Vec::<String>::new(), "killed in the stage {stage:?}");
+    }
+}
+
+/// Each was hit in earnest.
+fn expect_all_stages(streams: &str, hits: impl Iterator<Item = Stage>) {
+    let mut hit = BTreeMap::<Stage, usize>::new();
+    for stage in hits {
+        *hit.entry(stage).or_default() += 1;
+    }
+    for stage in [Stage::Before, Stage::Creating, Stage::Starting, Stage::Answered] {
+        assert!(
+            hit.get(&stage).is_some_and(|count| *count >= 3),
+            "{stage:?} was hardly hit with {streams}: {hit:?}"
+        );
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Housekeeping {
     pub(super) is_own: bool,
     /// The folder of berth's state.
     pub(super) state: PathBuf,
+    /// The daemon's folder of doors, where it has one.
+    pub(super) doors: Option<Doors>,
     /// Who asks the registry for a newer image.
     pub(super) newest: Option<Newest>,
     pub(super) trace: Trace,
@@ -143,7 +145,7 @@ impl Housekeeping {
         {
             tracing::debug!("cannot remove the volumes of ended sessions: {error}");
         }
-        if let Some(doors) = Doors::find(&self.state).filter(|_| self.is_own)
+        if let Some(doors) = &self.doors
             && let Err(error) =
                 doors.sweep(&self.engine, stale_after(self.spec.server.settings.start_timeout)).await
         {

@@ -14,6 +14,7 @@ use super::publish::Published;
 use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
+use crate::dock::door::Doors;
 use crate::dock::place::Place;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub progress: Progress,
     /// The folder of berth's state, where one that fetches an image waits for another.
     pub state: PathBuf,
+    /// The daemon's folder of doors, where it has one.
+    pub doors: Option<Doors>,
     /// What berth is to be told to clear away what a session has reserved.
     pub clear: Vec<OsString>,
     /// Whether the daemon is to ask this machine's nameservers.

@@ -23,6 +23,7 @@ use super::upstream::{DockerUpstream, Hold, Limits};
 use crate::config::Settings;
 use crate::dock::LeaseError;
 use crate::dock::docker::Engine;
+use crate::dock::door::Doors;
 use crate::dock::lease::Lease;
 use crate::dock::place::Place;
 use crate::dock::refused::List;
@@ -97,6 +98,7 @@ async fn attempt(
     spec.image.clone_from(&image.id);
     let tell_nameservers = plan.tell_nameservers;
     let (is_own, state, trace) = (plan.inquiry.is_some(), plan.state.clone(), trace.clone());
+    let doors = plan.doors.clone();
     let published = plan.published.clone();
     let newest = plan.renew.then(|| Newest::of(plan));
     let start = Start {
@@ -109,6 +111,7 @@ async fn attempt(
         tell_nameservers,
         is_own,
         state,
+        doors,
         newest,
         trace,
         published,
@@ -148,6 +151,7 @@ struct Start {
     tell_nameservers: bool,
     is_own: bool,
     state: PathBuf,
+    doors: Option<Doors>,
     newest: Option<Newest>,
     trace: Trace,
     published: Option<Arc<Published>>,
@@ -272,6 +276,7 @@ impl Start {
             tell_nameservers: self.tell_nameservers,
             is_own: self.is_own,
             state: self.state.clone(),
+            doors: self.doors.clone(),
             newest: self.newest.clone(),
             trace: self.trace.clone(),
             refused: List::new(&self.spec.server.settings, place),

@@ -8,10 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
+/// The daemon's.
+const NAME: &str = "berth-dind";
+
 /// A door, and the folder of all doors.
 fn door() -> (tempfile::TempDir, Doors, Door) {
     let state = tempfile::tempdir().unwrap();
-    let doors = Doors::make(state.path()).unwrap();
+    let doors = Doors::make(state.path(), NAME).unwrap();
     let door = doors.door(&Place::new().unwrap()).unwrap();
     (state, doors, door)
 }
@@ -66,7 +69,7 @@ async fn the_ends_of_two_pipes_are_taken_and_the_keeper_hears_it() {
     let (state, _doors, door) = door();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let path = door.path.clone().unwrap();
-    assert_eq!((mode(&above(state.path())), mode(&path)), (0o700, PASSABLE));
+    assert_eq!((mode(&above(state.path(), NAME)), mode(&path)), (0o700, PASSABLE));
     let socket = path.join(SOCKET);
     let listening = door.listen().unwrap();
     assert_eq!(mode(&socket), CONNECTABLE);
@@ -175,13 +178,16 @@ fn a_door_that_is_dropped_is_gone_and_one_that_is_kept_stays() {
     drop(again);
     assert!(doors.door_of(&place).is_err());
     // A daemon that has not this machine's files.
-    assert_eq!(Doors::find(state.path()), None);
+    assert_eq!(Doors::find(state.path(), NAME), None);
     doors.note(true).unwrap();
-    assert_eq!(Doors::find(state.path()), Some(doors.clone()));
-    assert_eq!(Doors::make(state.path()).unwrap(), doors, "the name stays");
+    assert_eq!(Doors::find(state.path(), NAME), Some(doors.clone()));
+    assert_eq!(Doors::make(state.path(), NAME).unwrap(), doors, "the name stays");
+    let other = Doors::make(state.path(), "berth-dind.2").unwrap();
+    assert_ne!(other.folder(), doors.folder(), "each daemon has doors of its own");
+    assert_eq!(Doors::find(state.path(), "berth-dind.2"), None);
     doors.note(false).unwrap();
     doors.note(false).unwrap();
-    assert_eq!(Doors::find(state.path()), None);
+    assert_eq!(Doors::find(state.path(), NAME), None);
 }
 
 #[test]

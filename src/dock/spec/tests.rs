@@ -71,7 +71,7 @@ fn a_server_that_runs_already_is_another_kind_with_other_streams() {
 #[test]
 fn the_way_that_is_tried_is_the_settings_or_by_pipes_where_there_are_doors() {
     let state = tempfile::tempdir().unwrap();
-    let doors = Doors::make(state.path()).unwrap();
+    let doors = Doors::make(state.path(), "berth-dind").unwrap();
     let way = |way: &str, doors: Option<&Doors>| {
         Spec { doors: doors.cloned(), ..spec(&Overrides::default().with("streams", &[way])) }.way()
     };

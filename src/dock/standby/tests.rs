@@ -48,7 +48,7 @@ async fn daemon(socket: &Path, answer: Option<&str>) -> UnixStream {
 async fn doors_after(answer: Option<&str>) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
-    let doors = Doors::make(folder.path()).unwrap();
+    let doors = Doors::make(folder.path(), "berth-dind").unwrap();
     let engine = Engine::new(Endpoint::parse(&format!("unix://{}", socket.display()), None).unwrap());
     let (spec, argv) = (spec(doors.clone()), Vec::new());
     let session = async {

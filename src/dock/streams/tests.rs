@@ -47,7 +47,7 @@ async fn through<T>(
     keeper: impl AsyncFnOnce(&mut Keeper) -> T,
 ) -> (Result<Streams, DockerError>, Keeper, T) {
     let state = tempfile::tempdir().unwrap();
-    let (doors, place) = (Doors::make(state.path()).unwrap(), Place::new().unwrap());
+    let (doors, place) = (Doors::make(state.path(), "berth-dind").unwrap(), Place::new().unwrap());
     let door = doors.door(&place).unwrap();
     let listening = door.listen().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -103,7 +103,7 @@ async fn the_keepers_word_is_no_output_and_what_stands_around_it_is_the_servers(
     assert!(token.starts_with('d') && token.len() == 34, "{token}");
     let mut streams = streams.unwrap();
     assert!(!streams.is_direct() && streams.beside.is_none());
-    assert_eq!(streams.why_not.as_deref(), Some("cannot connect to its door"));
+    assert_eq!(streams.why_not, Some(WhyNot::Refused("cannot connect to its door".to_owned())));
     for chunk in
         [stderr("early"), stderr("and later"), stdout("first "), stderr("then"), stdout("line\nsecond\n")]
     {
@@ -127,7 +127,8 @@ async fn who_is_refused_serves_by_the_daemon_all_the_same() {
     })
     .await;
     let mut streams = streams.unwrap();
-    assert_eq!(streams.why_not.as_deref(), Some("who came to its door does not know the token"));
+    let why = "who came to its door does not know the token".to_owned();
+    assert_eq!(streams.why_not, Some(WhyNot::Refused(why)));
     assert_eq!(next(&mut streams).await, Some(stdout("served\n")));
 }
 
@@ -140,7 +141,8 @@ async fn a_keeper_that_ends_without_a_word_leaves_its_last_ones() {
     })
     .await;
     let mut streams = streams.unwrap();
-    assert!(!streams.is_direct() && streams.why_not.is_some());
+    assert!(!streams.is_direct());
+    assert_eq!(streams.why_not, Some(WhyNot::KeeperEnded));
     assert_eq!(next(&mut streams).await, Some(stderr("berth: it cannot run\n")));
     assert_eq!(next(&mut streams).await, None);
     drop(keeper);

@@ -97,7 +97,7 @@ pub(super) async fn container(asked: &Asked<'_>) -> Seen<Container> {
     });
     let settled = dind::addresses::settled(dind, &container.labels);
     let is_current = image.zip(dind.share.canonical().ok()).map(|(image, folders)| {
-        let shared = spec::Shared { folders, doors: Doors::known(&asked.home.state) };
+        let shared = spec::Shared { folders, doors: Doors::known(&asked.home.state, &dind.name) };
         container
             .labels
             .get(spec::LABEL_SPEC)

@@ -27,7 +27,7 @@ pub(super) async fn look(asked: &Asked<'_>) -> Seen<Leftovers> {
 }
 
 async fn on_engine(host: &Engine, found: &mut Leftovers) -> Result<(), DockerError> {
-    let this_host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let this_host = labels::machine();
     let rows = soon(host, host.list(&labels::managed_by_filter())).await?;
     // An engine of sessions (`[dind] host`) has those of sessions, too.
     let daemons = rows.iter().filter(|row| row.labels.get(labels::LABEL_CLIENT).is_none_or(String::is_empty));
@@ -35,9 +35,9 @@ async fn on_engine(host: &Engine, found: &mut Leftovers) -> Result<(), DockerErr
     for row in daemons {
         found.daemons += 1;
         let place = row.labels.get(LABEL_HOME).map(String::as_str);
-        found.dead.extend(
-            is_dead(&row.name, place, this_host.trim(), exists, lives).map(|why| (row.name.clone(), why)),
-        );
+        found
+            .dead
+            .extend(is_dead(&row.name, place, &this_host, exists, lives).map(|why| (row.name.clone(), why)));
     }
     // A volume doesn't say whose it is; only on this machine does a process's number mean anything.
     if host.endpoint().to_string().starts_with("unix:") {

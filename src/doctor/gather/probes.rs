@@ -48,7 +48,7 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
         return Seen::NotApplicable(format!("`{}` cannot be named", image.name));
     };
     spec.looked_at = asked.is_ours();
-    spec.doors = Doors::find(&asked.home.state).filter(|_| asked.is_ours());
+    spec.doors = Doors::find(&asked.home.state, &asked.config.dind.name).filter(|_| asked.is_ours());
     let has_doors = spec.doors.is_some();
     let settings = spec.server.settings.clone();
     let lease = async {

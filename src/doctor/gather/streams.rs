@@ -15,12 +15,12 @@ pub(super) async fn look(asked: &Asked<'_>, container: &Seen<Container>) -> Seen
         Ok(daemon) => daemon,
         Err(seen) => return seen,
     };
-    let state = &asked.home.state;
-    let found = door::Doors::find(state).filter(|_| asked.is_ours());
+    let (state, daemon_name) = (&asked.home.state, &asked.config.dind.name);
+    let found = door::Doors::find(state, daemon_name).filter(|_| asked.is_ours());
     let doors = match &found {
         Some(_) => Doors::Shared,
         None if !asked.is_ours() => Doors::Others,
-        None => without(door::Doors::known(state).is_some(), container),
+        None => without(door::Doors::known(state, daemon_name).is_some(), container),
     };
     let left = async {
         let Some(doors) = found else { return Ok(Vec::new()) };

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::direct::TAKEN;
-use crate::harness::{Berth, PATIENCE, Session, eventually, expect_gone, own_kernel};
+use crate::direct::{TAKEN, door_of, folder_of_doors, listen};
+use crate::harness::{Berth, PATIENCE, Session, docker_says, eventually, expect_gone, home, own_kernel};
 use crate::standby::{Tidy, left_by};
 
 /// Each way to put something there, or to get it away.
@@ -54,6 +54,27 @@ fn a_servers_door_is_empty_and_takes_nothing() {
         session.wait();
         expect_gone(client);
     }
+}
+
+#[test]
+fn root_in_a_container_is_nobody_at_its_door() {
+    let _tidy = Tidy("it-door-peer");
+    let run = Berth::image("berth-everything").client("it-door-peer").args(["--user", "0:0"]);
+    let session = run.started();
+    let container = session.container();
+    let (door, _) = door_of(&container).expect("a door");
+    let door = folder_of_doors(home()).join(door);
+    let listening = listen(&door);
+    let connect = r#"my ($door) = glob "/.berth-*/door"; socket(my $s, AF_UNIX, SOCK_STREAM, 0);
+        connect($s, pack_sockaddr_un("$door/s")) or die "$!"; print "as $<""#;
+    assert_eq!(
+        docker_says(&["exec", "--user", "0:0", &container, "perl", "-MSocket", "-e", connect]),
+        "as 0"
+    );
+    let (peer, _) = listening.accept().unwrap();
+    let peer = rustix::net::sockopt::socket_peercred(&peer).unwrap();
+    assert!(peer.uid.as_raw() >= 0x7800_0000, "{peer:?}");
+    std::fs::remove_file(door.join("s")).unwrap();
 }
 
 /// A server that is started ahead and comes to its session's door in its keeper's stead; then it echoes.

@@ -12,7 +12,7 @@ use crate::dock::exec::{self, Command, Exec};
 use crate::dock::place::Place;
 use crate::dock::ports::{self, Link};
 use crate::dock::standby::{Prestarted, Standby};
-use crate::dock::streams::Streams;
+use crate::dock::streams::{Streams, WhyNot};
 use crate::dock::wire::Wire;
 use crate::failure::{Code, Failure};
 use crate::values::{Isolation, Way};
@@ -111,9 +111,8 @@ impl Start {
             return Ok(());
         }
         let why = match &streams.why_not {
-            // The keeper has ended, and has said why; so will its end.
-            Some(why) if why.is_empty() => return Ok(()),
-            Some(why) => why,
+            Some(WhyNot::KeeperEnded) => return Ok(()),
+            Some(WhyNot::Refused(why)) => why,
             None if self.spec.doors.is_some() => "the container has no door",
             None if self.spec.server.settings.isolation == Isolation::Gvisor => {
                 "no pipe leads out of a kernel of its own"
