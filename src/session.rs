@@ -30,6 +30,7 @@ use client::writer::Writer;
 use lane::asked::Asked;
 use lane::burst::BURST;
 use lane::inflight::InFlight;
+use lane::outcome::Over;
 use lane::shared::Shared;
 use lane::to_server::ClientToServer;
 use lane::{Lane, failures};
@@ -45,14 +46,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 /// Runs a session to its end. `start` gives the server's side, again after each loss; it gets what the first message says
 /// of the client.
 ///
-/// # Errors
-/// Why there was no server for the client. It has been told.
-pub async fn run<R, W, U, S, F>(
-    from_client: R,
-    to_client: W,
-    mut options: Options,
-    mut start: S,
-) -> Result<(), Failure>
+/// Gives whose end the session's is; the client has been told.
+pub async fn run<R, W, U, S, F>(from_client: R, to_client: W, mut options: Options, mut start: S) -> Over
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
@@ -87,6 +82,7 @@ where
         stop: options.stop.clone(),
         interactive: options.interactive,
         beginning: None,
+        wanted: None,
         burst: BytesMut::new(),
     };
     let client = Writer {
@@ -102,11 +98,11 @@ where
     let first = start(said);
     let (trace, known) = (options.trace.clone(), Arc::clone(&shared));
     let lane = Lane::new(client, shared, phase, to_server, options);
-    let result = lane.run(first, start).await;
+    let over = lane.run(first, start).await;
     if let Some(journal) = trace.journal() {
-        journal.end(&failures::end(&known, &result));
+        journal.end(&failures::end(&known, &over));
     }
-    result
+    over
 }
 
 #[cfg(test)]

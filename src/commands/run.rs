@@ -35,6 +35,7 @@ use crate::observe::trace::{Sink, Trace};
 use crate::secrets::Secrets;
 use crate::session;
 use crate::session::client::identity::Client;
+use crate::session::client::parent;
 use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
@@ -125,12 +126,9 @@ where
     F: Future<Output = Result<DockerUpstream, Failure>>,
 {
     let trace = options.trace.clone();
-    let result = Box::pin(session::run(stdio::input(), stdio::output(), options, start)).await;
+    let over = Box::pin(session::run(stdio::input(), stdio::output(), options, start)).await;
     trace.flush().await;
-    Ok(match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ExitCode::from(failure.code.exit_code()),
-    })
+    Ok(ExitCode::from(over.exit_code()))
 }
 
 /// What holds before anything is known of the server.
@@ -275,7 +273,7 @@ fn clear(config: &Config) -> Vec<OsString> {
 }
 
 fn known_client(args: &RunArgs) -> Option<Client> {
-    Client::from_start(args.client.as_deref(), variable)
+    Client::from_start(args.client.as_deref(), variable, parent::client)
 }
 
 fn client_session() -> Option<String> {

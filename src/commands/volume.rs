@@ -17,7 +17,7 @@ const USUAL: &str = "claude-code";
 pub async fn run(args: &VolumeArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let VolumeCommand::Import(args) = &args.command;
     let volume = volume(args, config)?;
-    let client = Client::from_start(args.client.as_deref(), variable)
+    let client = Client::from_start(args.client.as_deref(), variable, || None)
         .unwrap_or_else(|| Client::from_message(Some(USUAL)));
     let client = client.as_str();
     let own = config.dind.engine(&variable)?;

@@ -75,6 +75,8 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// How long a lost server's replacement is tried for.
     pub recover_within: Duration,
+    /// For the client's first message, which names it.
+    pub name_timeout: Duration,
     /// For a server's first answer.
     pub answer_timeout: Duration,
     /// For each of its answers; `None`: as long as it takes.
@@ -128,6 +130,7 @@ impl Settings {
             streams: Way::Auto,
             on_failure: OnFailure::Exit,
             recover_within: Duration::ZERO,
+            name_timeout: Duration::ZERO,
             answer_timeout: Duration::ZERO,
             call_timeout: None,
             tools: None,

@@ -98,6 +98,7 @@ fn every_key_arrives() {
         start_timeout = 45
         on_failure = "exit"
         recover_within = "5s"
+        name_timeout = "8s"
         answer_timeout = "6s"
         call_timeout = "7s"
         tools = ["read_*", "list"]
@@ -144,6 +145,7 @@ fn every_key_arrives() {
     assert_eq!(settings.start_timeout, Duration::from_secs(45));
     assert_eq!(settings.on_failure, OnFailure::Exit);
     assert_eq!(settings.recover_within, Duration::from_secs(5));
+    assert_eq!(settings.name_timeout, Duration::from_secs(8));
     assert_eq!(settings.answer_timeout, Duration::from_secs(6));
     assert_eq!(settings.call_timeout, Some(Duration::from_secs(7)));
     assert_eq!(format!("{:?}", settings.tools), r#"Some([ToolPattern("read_*"), ToolPattern("list")])"#);

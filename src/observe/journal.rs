@@ -69,6 +69,8 @@ pub struct End {
     pub why: String,
     /// The exit code.
     pub code: u8,
+    /// It is the server's own, not one of berth's.
+    pub is_servers: bool,
     /// What the client has asked.
     pub requests: u64,
     /// How many of these were answered with an error of the server's.
@@ -169,6 +171,7 @@ impl Journal {
             [
                 ("detail", self.text_if_any(&end.why)),
                 ("code", Some(Field::Value(end.code.into()))),
+                ("code_of", end.is_servers.then(|| Field::Value("server".into()))),
                 ("requests", number(end.requests)),
                 ("errors", number(end.errors)),
                 ("lost", number(end.lost)),

@@ -1,6 +1,7 @@
 //! The client's side of a session: its streams, its identity, and the only writer to it.
 
 pub mod identity;
+pub mod parent;
 pub mod stdio;
 pub mod writer;
 

@@ -23,13 +23,15 @@ use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
+use super::client::ClientEnd;
+use super::client::stdio::Hangup;
 use super::client::writer::{Turn, Writer};
 use super::options::Options;
 use super::upstream::{Exit, Upstream};
 use crate::failure::Failure;
 use crate::rpc::{Frame, Kind, Look, look};
 use handshake::Script;
-use outcome::{Ending, Loss, Phase, Served};
+use outcome::{Ending, Last, Loss, Over, Phase, Served};
 use recovery::{Recovery, Tries};
 use shared::{Shared, lock};
 use stderr_tail::StderrTail;
@@ -74,18 +76,16 @@ where
         Self { client, shared, phase, to_server, recovery, repeating: None, unfit: None, options }
     }
 
-    pub(super) async fn run<U, F, S>(mut self, first: F, mut start: S) -> Result<(), Failure>
+    pub(super) async fn run<U, F, S>(mut self, first: F, mut start: S) -> Over
     where
         U: Upstream<Input = I>,
         S: FnMut(oneshot::Receiver<Option<String>>) -> F,
         F: Future<Output = Result<U, Failure>>,
     {
-        let mut first = std::pin::pin!(first);
-        let mut upstream = match self.client.serve_until(&mut first).await {
-            Turn::Came(Ok(upstream)) => upstream,
-            Turn::Came(Err(failure)) => return self.apologise(failure).await,
-            // It left before there was a server; dropping `first` gives back what it has got so far.
-            Turn::ClientEnded => return Ok(()),
+        let mut upstream = match self.begin(first).await {
+            Some(Ok(upstream)) => upstream,
+            Some(Err(failure)) => return self.apologise(failure, Last::NeverCame).await,
+            None => return Over::Client,
         };
         let mut script = None;
         loop {
@@ -100,18 +100,28 @@ where
             self.shared.trace.note(None, "server ended", &format!("{exit:?}"), 0);
             let failure = self.options.failure(&served, &exit, &tail);
             if self.client.end.is_some() {
-                return self.farewell(&served, &exit, &failure, upstream).await;
+                return self.farewell(&served, &exit, failure, upstream).await;
             }
-            let ended_itself = served.end != Ending::Itself || exit != Exit::Lost;
-            let tries =
-                (exit != Exit::Ended).then(|| self.recovery.lost(served.has_spoken, ended_itself)).flatten();
-            let Some(tries) = tries else {
-                // The container goes at once, however long the client takes to ask again.
-                return tokio::join!(self.apologise(failure), upstream.release()).0;
-            };
-            let heard = self.lost(failure.clone()).await;
+            let next = self.next(&served, &exit);
+            if next == Next::None {
+                let over = over(&served, &exit, &failure);
+                let last = if exit == Exit::Ended { Last::Ended } else { Last::Gone };
+                // The container goes at once.
+                tokio::join!(self.apologise(failure, last), upstream.release());
+                return over;
+            }
+            let (heard, wanted) = self.lost(failure.clone(), next).await;
             let said = self.shared.said.get().cloned().flatten();
-            let replaced = replace(&mut start, tries, said, failure.clone());
+            let tries = self.recovery.tries();
+            let replaced = async {
+                if let Some(wanted) = wanted
+                    && wanted.await.is_err()
+                {
+                    // The pump is gone, and so is the client.
+                    return std::future::pending().await;
+                }
+                replace(&mut start, tries, said, failure.clone()).await
+            };
             // The container that is lost goes at the same time.
             let all = async {
                 let (replaced, (), heard) = tokio::join!(replaced, upstream.release(), heard);
@@ -119,14 +129,51 @@ where
             };
             (upstream, script) = match self.client.serve_until(all).await {
                 Turn::Came((Ok(next), heard)) => (next, heard.ok().flatten()),
-                Turn::Came((Err(failure), _)) => return self.apologise(failure).await,
+                Turn::Came((Err(failure), _)) => return self.apologise(failure, Last::Gone).await,
                 Turn::ClientEnded => {
                     self.answer_all(&failure).await;
-                    return Ok(());
+                    return Over::Client;
                 }
             };
             self.options.stderr.line(format!("berth: a new server `{}` has started", self.options.server));
         }
+    }
+
+    /// The first server, or why there is none. `None`: nobody wants one any more.
+    async fn begin<U, F>(&mut self, first: F) -> Option<Result<U, Failure>>
+    where
+        F: Future<Output = Result<U, Failure>>,
+    {
+        let mut first = std::pin::pin!(first);
+        if let Turn::Came(came) = self.client.serve_until(&mut first).await {
+            return Some(came);
+        }
+        // Dropping `first` gives back what it has got so far.
+        if self.client.end != Some(ClientEnd::Closed) {
+            return None;
+        }
+        // It has an empty input, as a server has that is started with one.
+        let came = tokio::select! {
+            came = first => came,
+            () = self.options.stop.cancelled() => return None,
+            () = self.options.hangup.wait() => return None,
+        };
+        self.client.ends_anew();
+        Some(came)
+    }
+
+    /// What follows a server that is gone.
+    fn next(&mut self, served: &Served, exit: &Exit) -> Next {
+        let ended_itself = served.end != Ending::Itself || *exit != Exit::Lost;
+        if *exit == Exit::Ended {
+            return Next::None;
+        }
+        if served.end == Ending::Itself && *exit == Exit::Code(0) && self.shared.in_flight.is_idle() {
+            // It had done what it was asked, and may do so again and again.
+            let may_go_on = self.recovery.may_go_on(served.has_spoken, ended_itself);
+            return if may_go_on { Next::WhenWanted } else { Next::None };
+        }
+        if self.recovery.lost(served.has_spoken, ended_itself) { Next::AtOnce } else { Next::None }
     }
 
     /// One server's time in the session, from its welcome to its end.
@@ -203,23 +250,29 @@ where
     }
 
     /// Has the pump answer what the lost server leaves unanswered, and takes back what it has asked the client. Gives what
-    /// the next server has to hear.
-    async fn lost(&mut self, failure: Failure) -> oneshot::Receiver<Option<Script>> {
+    /// the next server has to hear, and where that is not to start at once, when it is.
+    async fn lost(&mut self, failure: Failure, next: Next) -> (Heard, Option<oneshot::Receiver<()>>) {
         (self.repeating, self.unfit) = (None, None);
-        let advice = failure.next.as_deref().unwrap_or("see `berth ps`");
-        let next = format!("a new server is starting, so try again; if that does not help, {advice}");
+        let (want, wanted) = oneshot::channel();
+        let (want, wanted, next) = if next == Next::WhenWanted {
+            (Some(want), Some(wanted), "the next request starts it again".to_owned())
+        } else {
+            let advice = failure.next.as_deref().unwrap_or("see `berth ps`");
+            (None, None, format!("a new server is starting, so try again; if that does not help, {advice}"))
+        };
         let failure = Failure { next: Some(next), ..failure };
         self.options.stderr.line(failure.message());
         let (script, heard) = oneshot::channel();
-        let _ = self.phase.send(Phase::Lost(Loss { failure: Arc::new(failure), script })).await;
+        let loss = Loss { failure: Arc::new(failure), script, wanted: want };
+        let _ = self.phase.send(Phase::Lost(loss)).await;
         let cancelled = self.shared.asked.give_up();
         self.client.write([&cancelled, &[]]).await;
-        heard
+        (heard, wanted)
     }
 
     async fn answer_all(&mut self, failure: &Failure) {
         for pending in self.shared.in_flight.drain() {
-            self.client.write([&pending.answer(failure), &[]]).await;
+            self.client.write([&pending.farewell(failure), &[]]).await;
         }
     }
 
@@ -228,23 +281,52 @@ where
         &mut self,
         served: &Served,
         exit: &Exit,
-        failure: &Failure,
+        failure: Failure,
         upstream: U,
-    ) -> Result<(), Failure> {
+    ) -> Over {
         if served.end == Ending::Terminated || *exit != Exit::Code(0) {
-            self.answer_all(failure).await;
+            self.answer_all(&failure).await;
         }
         upstream.release().await;
-        Ok(())
+        let over = over(served, exit, &failure);
+        if self.client.end == Some(ClientEnd::Closed) && matches!(over, Over::Server { code: 1.., .. }) {
+            self.options.stderr.line(failure.message());
+            return over;
+        }
+        Over::Client
     }
 
     /// Has the pump tell the client why there is no server, and serves its answers until it is done.
-    async fn apologise(mut self, failure: Failure) -> Result<(), Failure> {
+    async fn apologise(mut self, failure: Failure, last: Last) -> Over {
         let failure = Arc::new(failure);
         self.options.stderr.line(failure.message());
-        let _ = self.phase.send(Phase::Down(Arc::clone(&failure))).await;
+        let _ = self.phase.send(Phase::Down(Arc::clone(&failure), last)).await;
         let _: Turn<()> = self.client.serve_until(std::future::pending()).await;
-        Err(Arc::unwrap_or_clone(failure))
+        // Whoever waits for the end of it does not wait for the container.
+        self.options.hangup = Hangup::default();
+        self.client.close().await;
+        Over::Failed(Arc::unwrap_or_clone(failure))
+    }
+}
+
+/// What a new server has to hear.
+type Heard = oneshot::Receiver<Option<Script>>;
+
+/// What follows a server that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Another one.
+    AtOnce,
+    /// Another one, once there is a request for it.
+    WhenWanted,
+    None,
+}
+
+/// A server's own end is the session's. Every other is ours to tell.
+fn over(served: &Served, exit: &Exit, failure: &Failure) -> Over {
+    match exit.code() {
+        Some(code) if served.end == Ending::Itself => Over::Server { code, why: failure.text.clone() },
+        _ => Over::Failed(failure.clone()),
     }
 }
 

@@ -99,7 +99,7 @@ struct Stage {
     server_out: Option<mpsc::Sender<io::Result<Output>>>,
     terminated: Arc<Mutex<Option<Instant>>>,
     introduced: Arc<Mutex<Vec<String>>>,
-    session: JoinHandle<Result<(), Failure>>,
+    session: JoinHandle<Over>,
     stop: CancellationToken,
 }
 
@@ -202,9 +202,15 @@ impl Stage {
         self.server_out.as_ref().unwrap().send(Ok(chunk)).await.unwrap();
     }
 
-    async fn ends(self) -> Result<(), Failure> {
+    async fn ends(self) -> Over {
         self.session.await.unwrap()
     }
+}
+
+/// Of a session that has ended by our doing.
+fn failure(over: Over) -> Failure {
+    let Over::Failed(failure) = over else { panic!("{over:?}") };
+    failure
 }
 
 fn request(id: &str) -> String {

@@ -44,3 +44,17 @@ pub enum Exit {
     /// Somebody has ended the session from outside (`berth kill`).
     Ended,
 }
+
+/// 128 and the number of SIGKILL, by which the kernel takes memory back.
+const KILLED: u8 = 137;
+
+impl Exit {
+    /// The server's own exit code, where it has ended by itself.
+    pub fn code(&self) -> Option<u8> {
+        match self {
+            Self::Code(code) => u8::try_from(*code).ok(),
+            Self::OutOfMemory(_) => Some(KILLED),
+            Self::Silent | Self::Lost | Self::Ended => None,
+        }
+    }
+}

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use own::{OwnDaemon, host};
 
-use crate::harness::{GONE_WITHIN, PATIENCE, at_once, eventually};
+use crate::harness::{Berth, GONE_WITHIN, PATIENCE, at_once, eventually};
 
 #[test]
 fn up_repairs_what_crashed_and_changes_nothing_twice_and_down_leaves_nothing() {
@@ -71,10 +71,22 @@ fn a_restart_of_the_daemon_answers_what_is_in_flight_and_leaves_no_container() {
         "params": { "name": "sleep", "arguments": { "ms": 60_000 } },
     }));
     assert_eq!(session.call_text("echo", json!({ "text": "on" })), "on", "it has arrived");
+    let ends = |way: &str| {
+        let run = Berth::run("fixture").client(&format!("ends-{way}")).env("BERTH_HOME", own.home_folder());
+        let mut session = run.args(["--on-failure", "exit", "--streams", way]).start_without_daemon();
+        session.initialize();
+        session
+    };
+    let mut ending = ["direct", "exec"].map(ends);
     assert!(own.says(&["down"]).status.code() == Some(69), "a session is active; only --force ends it");
     host(&["restart", "-t", "2", &own.name]);
     let answer = session.answer("doomed");
     assert_eq!(answer["error"]["code"], 69, "{answer}");
+    // So does one that wants no other server, and nothing more: the end of it comes without a request.
+    for session in &mut ending {
+        assert_eq!(session.rest(), Vec::<Vec<u8>>::new());
+        assert_eq!(session.exit_code(), Some(69));
+    }
     // The same client goes on with another container.
     assert_eq!(session.call("echo", json!({ "text": "on" }))["content"][0]["text"], "on");
     let listed: Value = serde_json::from_str(&own.succeeds(&["ps", "--json"])).expect("JSON");

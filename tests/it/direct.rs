@@ -166,7 +166,7 @@ fn a_server_that_ends_before_its_child_is_no_end_that_is_missed() {
         took.push((way, began.elapsed()));
         let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
         assert!(message.contains("exited with code 3") && message.contains("dying"), "{way}: {message}");
-        assert_eq!(session.exit_code(), Some(69));
+        assert_eq!(session.exit_code(), Some(3));
         expect_gone(client);
     }
     println!("until the client hears of it: {took:?}");
@@ -193,7 +193,7 @@ fn all_of_standard_error_comes_in_its_own_order() {
     assert_eq!(session.answer(1)["result"], json!({}));
     let message = session.request("ping", json!({}))["error"]["message"].take();
     assert!(message.as_str().unwrap().contains("line 2000 | the very last"), "{message}");
-    assert_eq!(session.exit_code(), Some(69));
+    assert_eq!(session.exit_code(), Some(3));
     let said = session.stderr();
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("line ")).collect();
     let expected: Vec<String> = (1..=2000).map(|n| format!("line {n}")).collect();
@@ -282,7 +282,7 @@ fn no_door_outlives_its_session_and_who_waits_keeps_its_own() {
     let folder = folder_of_doors(&home);
     let left = "0123456789abcdef0123456789abcdef";
     fs::create_dir(folder.join(left)).unwrap();
-    drop(std::os::unix::net::UnixListener::bind(folder.join(left).join("s")).unwrap());
+    drop(listen(&folder.join(left)));
     let said = own.succeeds(&["gc"]);
     assert!(!said.contains("the door"), "a container may be on its way: {said}");
     let mut removed = String::new();

@@ -17,6 +17,7 @@ mod dns;
 mod docker_line;
 mod doctor;
 mod egress;
+mod endings;
 mod engine;
 mod entry;
 mod escapes;

@@ -130,25 +130,25 @@ fn output_after_the_end_of_the_input_arrives_from_a_prestarted_server() {
     expect_gone("it-ahead-late", &id);
 }
 
-/// Calls a tool that is the server's end; what the client is told.
-fn last_words(session: &mut Session, tool: &str, arguments: Value) -> String {
+/// Calls a tool that is the server's end, with this code; what the client is told.
+fn last_words(session: &mut Session, tool: &str, arguments: Value, code: i32) -> String {
     let answer = session.request("tools/call", json!({ "name": tool, "arguments": arguments }));
     assert_eq!(answer["error"]["code"], 69, "{answer}");
-    assert_eq!(session.exit_code(), Some(69));
+    assert_eq!(session.exit_code(), Some(code));
     answer["error"]["message"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn the_end_of_a_prestarted_server_is_explained() {
     let ends = [
-        ("it-ahead-code", "crash", json!({ "code": 7 }), "`ahead` exited with code 7"),
-        ("it-ahead-abort", "crash", json!({ "code": -1 }), "`ahead` exited with code 134"),
-        ("it-ahead-memory", "eat", json!({ "bytes": 256 << 20 }), "memory limit of 64 MiB"),
+        ("it-ahead-code", "crash", json!({ "code": 7 }), "`ahead` exited with code 7", 7),
+        ("it-ahead-abort", "crash", json!({ "code": -1 }), "`ahead` exited with code 134", 134),
+        ("it-ahead-memory", "eat", json!({ "bytes": 256 << 20 }), "memory limit of 64 MiB", 137),
     ];
-    at_once(ends.into(), |_, (client, tool, arguments, why)| {
+    at_once(ends.into(), |_, (client, tool, arguments, why, code)| {
         let _tidy = Tidy(client);
         let (mut session, id) = ahead(client, ["--memory", "64m"]);
-        let message = last_words(&mut session, tool, arguments);
+        let message = last_words(&mut session, tool, arguments, code);
         assert!(message.contains(why), "no {why:?} in {message:?}");
         expect_gone(client, &id);
     });

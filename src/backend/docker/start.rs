@@ -31,7 +31,7 @@ use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Standby};
 use crate::dock::streams::Streams;
 use crate::dock::wire::Wire;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::event::Up;
 use crate::observe::trace::Trace;
 use crate::secrets::Secrets;
@@ -54,7 +54,11 @@ pub async fn start(
     trace: Trace,
 ) -> Result<DockerUpstream, Failure> {
     let began = Instant::now();
-    let mut caller = Caller { said: Some(said), client: plan.client.clone() };
+    let settings = &plan.spec.server.settings;
+    // Whose volumes they are is not guessed.
+    let needs_name = settings.volumes.iter().any(|volume| !volume.shared);
+    let until = (!needs_name).then(|| began + settings.name_timeout);
+    let mut caller = Caller { said: Some(said), client: plan.client.clone(), until };
     let within = if plan.is_first { plan.spec.server.settings.connect_timeout } else { Duration::ZERO };
     let guard = protect(&mut plan).await?;
     let secrets = plan.secrets.clone();
@@ -124,17 +128,24 @@ struct Caller {
     /// `None` once it has come, or never will.
     said: Option<oneshot::Receiver<Option<String>>>,
     client: Option<Client>,
+    /// A client that has said nothing by then has no name. `None`: it must have one.
+    until: Option<Instant>,
 }
 
 impl Caller {
-    /// `None`: it has left without a word. Cancel safe.
+    /// `None`: it must have a name, and has left without one. Cancel safe.
     async fn client(&mut self) -> Option<Client> {
         if self.client.is_none()
             && let Some(said) = &mut self.said
         {
-            let name = said.await;
+            let name = match self.until {
+                Some(until) => tokio::time::timeout_at(until.into(), said).await.unwrap_or(Ok(None)),
+                None => said.await,
+            };
             self.said = None;
-            self.client = name.ok().map(|name| Client::from_message(name.as_deref()));
+            let nameless = || self.until.map(|_| Client::from_message(None));
+            self.client =
+                name.map_or_else(|_| nameless(), |name| Some(Client::from_message(name.as_deref())));
         }
         self.client.clone()
     }
@@ -295,6 +306,14 @@ impl Start {
     }
 }
 
+fn nameless(server: &str) -> Failure {
+    Failure {
+        code: Code::Usage,
+        text: format!("the client left without a word, and `{server}` has a volume for each client"),
+        next: Some("name the client with `--client`".to_owned()),
+    }
+}
+
 /// Connects, learns who the client is, and asks what stands by for it.
 async fn look_for_standby(
     plan: &Plan,
@@ -302,8 +321,7 @@ async fn look_for_standby(
     trace: &Trace,
 ) -> Result<(Spec, Wire, Vec<Standby>), Setback> {
     let (wire, client) = tokio::join!(connect(plan, trace, "connect for the container"), caller.client());
-    // A client that left without a word needs no server, and whoever waits for this is being dropped.
-    let Some(client) = client else { return std::future::pending().await };
+    let Some(client) = client else { return Err(Setback::Lasting(nameless(&plan.spec.server.name))) };
     let mut wire = wire?;
     let spec = plan.spec_of(&client);
     if plan.spec.server.settings.standby == 0 {

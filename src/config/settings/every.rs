@@ -211,6 +211,12 @@ fn session() -> Vec<Setting> {
             |settings, time| settings.start_timeout = time.duration(),
         ),
         Setting::one::<Timeout>(
+            "name_timeout",
+            Is("\"150ms\""),
+            "how long the client's first message is waited for, which names the client; a server with a volume for each client waits on",
+            |settings, time| settings.name_timeout = time.duration(),
+        ),
+        Setting::one::<Timeout>(
             "answer_timeout",
             Is("\"2m\""),
             "how long a new server may take to answer its first request; a notification is not an answer",

@@ -34,14 +34,19 @@ impl Client {
         })
     }
 
-    /// What is known before the client's first message: `--client`, or the environment that it gave us.
-    pub fn from_start(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    /// What is known before the client's first message: `--client`, the environment that it gave us, or the program that
+    /// it is.
+    pub fn from_start(
+        flag: Option<&str>,
+        variable: impl Fn(&str) -> Option<String>,
+        parent: impl FnOnce() -> Option<Self>,
+    ) -> Option<Self> {
         if let Some(name) = flag {
             return Some(Self::new(name));
         }
         let claude = variable("CLAUDECODE").is_some_and(|value| value == "1")
             || variable("CLAUDE_CODE_SESSION_ID").is_some_and(|value| !value.is_empty());
-        claude.then(|| Self::new("claude-code"))
+        if claude { Some(Self::new("claude-code")) } else { parent() }
     }
 
     /// What the first message says, if anything.
@@ -118,12 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_goes_before_the_environment_and_both_before_the_message() {
+    fn the_flag_goes_before_the_environment_the_program_and_the_message() {
         let claude = |name: &str| (name == "CLAUDECODE").then(|| "1".to_owned());
         let nothing = |_: &str| None;
-        assert_eq!(Client::from_start(Some("ci"), claude), Some(Client::new("ci")));
-        assert_eq!(Client::from_start(None, claude), Some(Client::new("claude-code")));
-        assert_eq!(Client::from_start(None, nothing), None);
+        let parent = || Some(Client::new("zed"));
+        assert_eq!(Client::from_start(Some("ci"), claude, parent), Some(Client::new("ci")));
+        assert_eq!(Client::from_start(None, claude, parent), Some(Client::new("claude-code")));
+        assert_eq!(Client::from_start(None, nothing, parent), Some(Client::new("zed")));
+        assert_eq!(Client::from_start(None, nothing, || None), None);
         assert_eq!(Client::from_message(Some("codex-mcp-client")).as_str(), "codex");
     }
 }

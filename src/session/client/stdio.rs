@@ -184,12 +184,13 @@ impl AsyncWrite for Output {
         }
     }
 
+    /// The reader sees the end of it once this is dropped: then nothing of ours is standard output any more.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Pipe(pipe) => Pin::new(&mut pipe.sender).poll_shutdown(cx),
-            Self::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Other(stdout) => Pin::new(stdout).poll_shutdown(cx),
+        if let Self::Other(stdout) = self.get_mut() {
+            std::task::ready!(Pin::new(stdout).poll_shutdown(cx))?;
         }
+        let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+        Poll::Ready(rustix::stdio::dup2_stdout(nowhere).map_err(io::Error::from))
     }
 }
 

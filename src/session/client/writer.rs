@@ -61,6 +61,19 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
+    /// A server has come behind the client's end: the time for it to end begins.
+    pub(in crate::session) fn ends_anew(&mut self) {
+        self.end_is_told = false;
+        self.deadline = Some(Instant::now() + self.patience);
+    }
+
+    /// The client gets nothing more, and sees that.
+    pub(in crate::session) async fn close(&mut self) {
+        if let Some(mut out) = self.out.take() {
+            let _ = out.shutdown().await;
+        }
+    }
+
     fn ended(&mut self, end: Result<ClientEnd, tokio::task::JoinError>) {
         self.end = Some(end.unwrap_or(ClientEnd::Stopped));
         self.deadline = Some(Instant::now() + self.patience);

@@ -5,19 +5,21 @@ use super::stderr_tail::StderrTail;
 use crate::failure::{Code, Failure};
 use crate::observe::journal::End;
 use crate::session::client::ClientEnd;
-use crate::session::lane::outcome::{Ending, Served};
+use crate::session::lane::outcome::{Ending, Over, Served};
 use crate::session::lane::shared::Shared;
 use crate::session::options::Options;
 use crate::session::upstream::Exit;
 
 /// How the session ended, for its history.
-pub(in crate::session) fn end(shared: &Shared, result: &Result<(), Failure>) -> End {
+pub(in crate::session) fn end(shared: &Shared, over: &Over) -> End {
     let Counts { requests, errors, lost, unanswered } = shared.in_flight.counts();
-    let (why, code) = match result {
-        Ok(()) => (shared.client_end.get().map_or("", |end| ClientEnd::as_str(*end)).to_owned(), 0),
-        Err(failure) => (failure.text.clone(), failure.code.exit_code()),
+    let why = match over {
+        Over::Client => shared.client_end.get().map_or("", |end| ClientEnd::as_str(*end)).to_owned(),
+        Over::Server { why, .. } => why.clone(),
+        Over::Failed(failure) => failure.text.clone(),
     };
-    End { why, code, requests, errors, lost, unanswered }
+    let (code, is_servers) = (over.exit_code(), matches!(over, Over::Server { .. }));
+    End { why, code, is_servers, requests, errors, lost, unanswered }
 }
 
 impl Options {

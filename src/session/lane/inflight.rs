@@ -30,6 +30,8 @@ pub struct Pending {
     pub asker: Asker,
     /// Its answer is a list of tools.
     lists_tools: bool,
+    /// Whoever asked so asks on, whatever the answer.
+    pub is_probe: bool,
     /// Which request of the session it is.
     number: u64,
 }
@@ -53,15 +55,24 @@ impl Pending {
         self.since.elapsed()
     }
 
-    /// The answer where no server gives one: the failure; to a subscriber, that its subscription is over.
+    /// The answer where no server gives one. A subscription that breaks off has no result (MCP 2026-07-28,
+    /// «Subscriptions»): by the error its client knows to subscribe again.
     pub fn answer(&self, failure: &Failure) -> Bytes {
+        failure_response(Some(&self.id), failure)
+    }
+
+    /// The same where the session ends in order: to a subscriber, that its subscription is over.
+    pub fn farewell(&self, failure: &Failure) -> Bytes {
         match self.asker {
             Asker::Subscriber => subscription_over(&self.id),
-            Asker::Client | Asker::Beginner | Asker::Listener | Asker::Ourselves => {
-                failure_response(Some(&self.id), failure)
-            }
+            _ => self.answer(failure),
         }
     }
+}
+
+/// Clients probe with `server/discover`, hide its error from the person, and ask again with `initialize`.
+pub fn is_probe(method: &str) -> bool {
+    method == "server/discover"
 }
 
 /// `SubscriptionsListenResult` (MCP 2026-07-28, «Subscriptions»): the stream has ended in order, and the client may open
@@ -102,6 +113,11 @@ impl InFlight {
         self.pending.len() < CAPACITY
     }
 
+    /// Whether the client waits for nothing.
+    pub fn is_idle(&self) -> bool {
+        self.pending.iter().all(|pending| pending.asker == Asker::Ourselves)
+    }
+
     /// Waits until it has. Cancel safe.
     pub async fn room(&self) {
         loop {
@@ -123,7 +139,7 @@ impl InFlight {
                 Some("initialize") => Asker::Beginner,
                 _ => Asker::Client,
             };
-            self.wait(key, id, asker, request.method.as_deref() == Some("tools/list"));
+            self.wait(key, id, asker, request.method.as_deref());
         }
     }
 
@@ -131,13 +147,14 @@ impl InFlight {
     pub fn insert_ours(&self, id: &RawId) {
         if let Some(key) = id.request_id() {
             self.ours.fetch_add(1, Ordering::Relaxed);
-            self.wait(key, id.clone(), Asker::Ourselves, false);
+            self.wait(key, id.clone(), Asker::Ourselves, None);
         }
     }
 
-    fn wait(&self, key: RequestId, id: RawId, asker: Asker, lists_tools: bool) {
+    fn wait(&self, key: RequestId, id: RawId, asker: Asker, method: Option<&str>) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut pending = Pending { id, since: Instant::now(), asker, lists_tools, number };
+        let (lists_tools, is_probe) = (method == Some("tools/list"), method.is_some_and(is_probe));
+        let mut pending = Pending { id, since: Instant::now(), asker, lists_tools, is_probe, number };
         match self.pending.entry(key) {
             // One id for two requests: nobody can tell which of them an answer is to.
             Entry::Occupied(mut entry) => {

@@ -30,43 +30,56 @@ impl Recovery {
         Self { on_failure, within, losses: VecDeque::new(), has_spoken: false }
     }
 
-    /// A server is lost. Gives the tries of a replacement, if one is to be tried: not where no server has ever said a word
-    /// and this one has `ended_itself`, as the next one would be like it, nor for one that is lost again and again.
-    pub(in crate::session) fn lost(&mut self, has_spoken: bool, ended_itself: bool) -> Option<Tries> {
+    /// Whether another server may take the place of one that has ended. Not where no server has ever said a word and this
+    /// one has `ended_itself`, as the next one would be like it.
+    pub(in crate::session) fn may_go_on(&mut self, has_spoken: bool, ended_itself: bool) -> bool {
         self.has_spoken |= has_spoken;
-        if self.on_failure == OnFailure::Exit || (ended_itself && !self.has_spoken) {
-            return None;
+        self.on_failure == OnFailure::Restart && (self.has_spoken || !ended_itself)
+    }
+
+    /// A server is lost. Whether a replacement is to be tried: not for a server that is lost again and again.
+    pub(in crate::session) fn lost(&mut self, has_spoken: bool, ended_itself: bool) -> bool {
+        if !self.may_go_on(has_spoken, ended_itself) {
+            return false;
         }
         let now = Instant::now();
         self.losses.retain(|loss| now.duration_since(*loss) < WINDOW);
         if self.losses.len() == LOSSES {
-            return None;
+            return false;
         }
         self.losses.push_back(now);
-        Some(Tries { until: now + self.within, pause: None })
+        true
+    }
+
+    /// The tries of one replacement, from now on.
+    pub(in crate::session) fn tries(&self) -> Tries {
+        Tries { within: self.within, until: None, pause: None }
     }
 }
 
 /// The tries of one replacement.
 #[derive(Debug)]
 pub(in crate::session) struct Tries {
-    until: Instant,
+    within: Duration,
+    /// Known with the first one.
+    until: Option<Instant>,
     pause: Option<Duration>,
 }
 
 impl Tries {
     /// When the last one is over, whatever has become of it.
-    pub(in crate::session) fn until(&self) -> Instant {
-        self.until
+    pub(in crate::session) fn until(&mut self) -> Instant {
+        *self.until.get_or_insert_with(|| Instant::now() + self.within)
     }
 
     /// Waits before the next try, longer each time; false when it is over. The first one is at once.
     pub(in crate::session) async fn next(&mut self) -> bool {
+        let until = self.until();
         let Some(pause) = self.pause else {
             self.pause = Some(FIRST_PAUSE);
             return true;
         };
-        if Instant::now() + pause > self.until {
+        if Instant::now() + pause > until {
             return false;
         }
         tokio::time::sleep(pause).await;
@@ -83,7 +96,8 @@ mod tests {
     async fn pauses_grow_and_end() {
         let mut recovery = Recovery::new(OnFailure::Restart, Duration::from_secs(10));
         let began = Instant::now();
-        let mut tries = recovery.lost(true, true).unwrap();
+        assert!(recovery.lost(true, true));
+        let mut tries = recovery.tries();
         let mut at = Vec::new();
         while tries.next().await {
             at.push(began.elapsed().as_millis());
@@ -95,24 +109,24 @@ mod tests {
     async fn what_is_lost_again_and_again_is_given_up() {
         let mut recovery = Recovery::new(OnFailure::Restart, Duration::from_secs(10));
         for _ in 0..LOSSES {
-            assert!(recovery.lost(true, true).is_some());
+            assert!(recovery.lost(true, true));
         }
-        assert!(recovery.lost(true, true).is_none());
+        assert!(!recovery.lost(true, true));
         tokio::time::sleep(WINDOW).await;
-        assert!(recovery.lost(true, true).is_some(), "it has been well for a while");
+        assert!(recovery.lost(true, true), "it has been well for a while");
     }
 
     #[test]
     fn a_server_that_never_spoke_is_not_tried_again_unless_its_container_was_lost() {
-        assert!(Recovery::new(OnFailure::Restart, WINDOW).lost(false, true).is_none());
-        assert!(Recovery::new(OnFailure::Restart, WINDOW).lost(false, false).is_some());
-        assert!(Recovery::new(OnFailure::Exit, WINDOW).lost(true, false).is_none());
+        assert!(!Recovery::new(OnFailure::Restart, WINDOW).lost(false, true));
+        assert!(Recovery::new(OnFailure::Restart, WINDOW).lost(false, false));
+        assert!(!Recovery::new(OnFailure::Exit, WINDOW).lost(true, false));
     }
 
     #[test]
     fn one_that_was_lost_before_anybody_asked_it_is_tried_again() {
         let mut recovery = Recovery::new(OnFailure::Restart, WINDOW);
-        assert!(recovery.lost(true, true).is_some());
-        assert!(recovery.lost(false, true).is_some(), "the one before has spoken");
+        assert!(recovery.lost(true, true));
+        assert!(recovery.lost(false, true), "the one before has spoken");
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::burst::BURST;
 use super::inflight::Asker;
-use super::outcome::{Loss, Phase};
+use super::outcome::{Last, Loss, Phase};
 use super::shared::{Shared, lock};
 use crate::failure::Failure;
 use crate::observe::event::Direction;
@@ -30,6 +30,9 @@ use crate::session::client::stdio::Hangup;
 /// A server that takes no input any more is seen to end by then, or it goes on without: its end is looked into for some
 /// seconds.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a client says without asking waits for its next request, up to so many bytes.
+const MOST_HELD: usize = 64 << 10;
 
 /// Closing a stream whose peer doesn't read waits for it; this long at most.
 const CLOSE_WITHIN: Duration = Duration::from_millis(200);
@@ -51,8 +54,10 @@ pub struct ClientToServer<R, I> {
     pub stop: CancellationToken,
     /// A person who typed the command sees the error on the terminal; no request is waited for.
     pub interactive: bool,
-    /// The `initialize` that a lost server has left unanswered.
+    /// What the next server gets first: the `initialize` that a lost one has left unanswered, or what asks for no answer.
     pub beginning: Option<Bytes>,
+    /// Gets the next request: only that starts another server.
+    pub wanted: Option<oneshot::Sender<()>>,
     /// Lines that go to the server in one write; used again and again.
     pub burst: BytesMut,
 }
@@ -87,7 +92,7 @@ where
                         }
                     }
                     Phase::Lost(loss) => { self.lost(loss).await; server = None; continue }
-                    Phase::Down(failure) => return self.apologise(&failure).await,
+                    Phase::Down(failure, last) => return self.apologise(&failure, last).await,
                 },
                 Some(answer) = self.for_server.recv() => Incoming::Ours(answer),
                 item = self.frames.next(), if has_room => Incoming::Client(item),
@@ -106,14 +111,15 @@ where
             let ended = self.gather(&line).await;
             let burst = std::mem::take(&mut self.burst);
             let lines = if burst.is_empty() { &line[..] } else { &burst[..] };
-            let delivered = self.deliver(&mut server, lines).await;
+            let delivered =
+                if self.is_unwanted(lines) { Ok(()) } else { self.deliver(&mut server, lines).await };
             self.burst = burst;
             self.burst.clear();
             match delivered {
                 Ok(()) if ended => break ClientEnd::Closed,
                 Ok(()) => {}
                 Err(Undelivered::Stopped) => break ClientEnd::Stopped,
-                Err(Undelivered::Down(failure)) => return self.apologise(&failure).await,
+                Err(Undelivered::Down(failure, last)) => return self.apologise(&failure, last).await,
             }
         };
         self.shared.client_left.store(true, Ordering::Release);
@@ -142,6 +148,20 @@ where
             }
         }
         false
+    }
+
+    /// Whether lines wait for a server that nobody needs yet, for there is no request among them. A server that does not
+    /// come never gets them, and nobody waits for an answer.
+    fn is_unwanted(&mut self, lines: &[u8]) -> bool {
+        let Some(wanted) = self.wanted.take() else { return false };
+        let held = self.beginning.as_deref().unwrap_or_default();
+        if !self.shared.in_flight.is_idle() || held.len() + lines.len() > MOST_HELD {
+            let _ = wanted.send(());
+            return false;
+        }
+        self.beginning = Some([held, lines].concat().into());
+        self.wanted = Some(wanted);
+        true
     }
 
     /// What an item from the client comes to; answers what may not pass.
@@ -218,6 +238,7 @@ where
     /// server is asked.
     async fn lost(&mut self, loss: Loss) {
         let _ = loss.script.send(lock(&self.shared.handshake).script());
+        self.wanted = loss.wanted;
         self.shared.in_flight.forget();
         // An answer of ours to what it asked is nobody's any more.
         while self.for_server.try_recv().is_ok() {}
@@ -269,7 +290,7 @@ enum Line {
 
 enum Undelivered {
     Stopped,
-    Down(Arc<Failure>),
+    Down(Arc<Failure>, Last),
 }
 
 /// What has become of the server while the pump was waiting.
@@ -288,7 +309,7 @@ async fn next_phase<I>(
         phase = phases.recv() => match phase {
             Some(Phase::Up(input)) => Ok(Changed::Up(input)),
             Some(Phase::Lost(loss)) => Ok(Changed::Lost(loss)),
-            Some(Phase::Down(failure)) => Err(Undelivered::Down(failure)),
+            Some(Phase::Down(failure, last)) => Err(Undelivered::Down(failure, last)),
             None => Err(Undelivered::Stopped),
         },
     }

@@ -55,7 +55,7 @@ async fn a_server_that_ends_with_its_input_has_done_nothing_wrong() {
     assert!(stage.server_in.next_line().await.unwrap().is_none());
     stage.server_out = None;
     assert!(stage.client_out.next_line().await.unwrap().is_none(), "nobody waits for an answer");
-    assert_eq!(stage.ends().await, Ok(()));
+    assert_eq!(stage.ends().await, Over::Client);
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +70,7 @@ async fn a_server_that_stays_after_the_end_of_its_input_is_told_to_end() {
     let told = stage.terminated.lock().unwrap().expect("told to end");
     assert_eq!(told - closed, Duration::from_secs(2), "after half of the grace");
     stage.server_out = None;
-    assert_eq!(stage.ends().await, Ok(()));
+    assert_eq!(stage.ends().await, Over::Client);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +79,7 @@ async fn a_server_that_cannot_be_ended_does_not_keep_the_session() {
     let closed = Instant::now();
     stage.client_closes().await;
     let _held = stage.server_out.clone();
-    assert_eq!(stage.ends().await, Ok(()));
+    assert_eq!(stage.ends().await, Over::Client);
     assert_eq!(closed.elapsed(), Duration::from_secs(5), "the grace and a second");
 }
 
@@ -108,7 +108,7 @@ async fn a_request_that_outlasts_the_grace_is_answered_with_that() {
     let answer = stage.client_gets().await;
     assert_eq!(answer["id"], 1);
     assert!(answer["error"]["message"].as_str().unwrap().contains("closed its output"), "{answer}");
-    assert_eq!(stage.ends().await, Ok(()));
+    assert_eq!(stage.ends().await, Over::Client);
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn a_server_that_ends_in_order_after_its_client_owes_nothing() {
         stage.client_out.next_line().await.unwrap().is_none(),
         "what goes through `cat` comes back as it was"
     );
-    assert_eq!(stage.ends().await, Ok(()));
+    assert_eq!(stage.ends().await, Over::Client);
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,5 +161,5 @@ async fn a_server_that_takes_no_input_any_more_is_ended_and_what_it_was_asked_is
     let told = stage.terminated.lock().unwrap().expect("told to end");
     assert_eq!(told - asked, Duration::from_secs(5), "it might have been about to end");
     stage.client_closes().await;
-    assert!(stage.ends().await.is_err());
+    assert_eq!(failure(stage.ends().await).code, Code::Unavailable);
 }

@@ -19,7 +19,7 @@ async fn each_request_in_flight_is_answered_when_the_server_dies_and_none_twice(
         assert!(answer["error"]["message"].as_str().unwrap().contains("exited with code 7"), "{answer}");
     }
     assert!(stage.client_out.next_line().await.unwrap().is_none(), "nothing more");
-    assert_eq!(stage.ends().await.unwrap_err().code, Code::Unavailable);
+    assert_eq!(stage.ends().await.exit_code(), 7);
 }
 
 #[tokio::test(start_paused = true)]
@@ -35,7 +35,7 @@ async fn a_server_that_closes_its_output_and_goes_on_is_told_apart_from_a_dead_o
     let cause =
         "the server `played` has closed its output and goes on without it; its last words: closing it";
     assert!(said.contains(cause), "{said}");
-    let failure = stage.ends().await.unwrap_err();
+    let failure = failure(stage.ends().await);
     let next = "look for what closes its standard output, or ask its author";
     assert_eq!(
         (failure.code, failure.text.as_str(), failure.next.as_deref()),
@@ -66,7 +66,7 @@ async fn without_a_server_the_first_request_is_told_why_and_then_it_ends() {
     let answer = stage.client_gets().await;
     assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(1), &json!(78)));
     assert!(answer["error"]["message"].as_str().unwrap().contains("`berth up`"));
-    assert_eq!(stage.ends().await.unwrap_err().code, Code::Configuration);
+    assert_eq!(failure(stage.ends().await).code, Code::Configuration);
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,5 +94,5 @@ async fn without_a_server_a_client_that_asks_on_and_on_does_not_keep_the_session
         }
     };
     tokio::time::timeout(Duration::from_mins(1), asking).await.expect("it ends");
-    assert_eq!(stage.ends().await.unwrap_err().code, Code::Unavailable);
+    assert_eq!(failure(stage.ends().await).code, Code::Unavailable);
 }

@@ -1,5 +1,7 @@
 //! Servers that are lost one after the other, and what their client hears.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 const INITIALIZE: &str = "{\"jsonrpc\":\"2.0\",  \"id\":0,\"method\":\"initialize\",\"params\":{}}";
@@ -13,7 +15,9 @@ struct Scene {
     client_in: Option<WriteHalf<DuplexStream>>,
     client_out: Lines<BufReader<ReadHalf<DuplexStream>>>,
     servers: std::vec::IntoIter<Server>,
-    session: JoinHandle<Result<(), Failure>>,
+    /// How many of them were wanted.
+    started: Arc<AtomicUsize>,
+    session: JoinHandle<Over>,
 }
 
 /// One server, as the test plays it. Dropped, it is lost.
@@ -23,21 +27,26 @@ struct Server {
 }
 
 fn scene(delays: &[Duration], adapt: impl FnOnce(&mut Options)) -> Scene {
+    scene_of(delays.iter().map(|delay| (*delay, Exit::Lost)), adapt)
+}
+
+/// The same, with each server's end.
+fn scene_of(all: impl IntoIterator<Item = (Duration, Exit)>, adapt: impl FnOnce(&mut Options)) -> Scene {
     let (client, ours) = tokio::io::duplex(PIPE);
     let (client_out, client_in) = split(client);
     let (from_client, to_client) = split(ours);
     let (mut servers, mut starts) = (Vec::new(), Vec::new());
-    for delay in delays {
+    for (delay, exit) in all {
         let (server, theirs) = tokio::io::duplex(PIPE);
         let (says, output) = mpsc::channel(8);
         servers.push(Server { heard: BufReader::new(split(server).0).lines(), says });
         let input: Input = Box::new(split(theirs).1);
         starts.push((
-            *delay,
+            delay,
             Played {
                 input: Some(input),
                 output,
-                exit: Exit::Lost,
+                exit,
                 terminated: Arc::default(),
                 introduced: Arc::default(),
             },
@@ -47,8 +56,11 @@ fn scene(delays: &[Duration], adapt: impl FnOnce(&mut Options)) -> Scene {
     options.settings.on_failure = OnFailure::Restart;
     adapt(&mut options);
     let mut starts = starts.into_iter();
+    let started = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&started);
     let session = tokio::spawn(run(from_client, to_client, options, move |_| {
         let next = starts.next();
+        count.fetch_add(1, Ordering::Relaxed);
         async move {
             let Some((delay, played)) = next else {
                 return Err(Failure { code: Code::Unavailable, text: "no daemon".into(), next: None });
@@ -61,6 +73,7 @@ fn scene(delays: &[Duration], adapt: impl FnOnce(&mut Options)) -> Scene {
         client_in: Some(client_in),
         client_out: BufReader::new(client_out).lines(),
         servers: servers.into_iter(),
+        started,
         session,
     }
 }
@@ -298,12 +311,10 @@ async fn a_server_that_is_lost_again_and_again_is_given_up() {
     for _ in 0..5 {
         drop(scene.server());
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    scene.says(&call(1)).await;
-    let answer = scene.hears().await;
-    assert!(answer.contains("\"error\"") && !answer.contains("on its way"), "{answer}");
-    assert!(scene.client_out.next_line().await.unwrap().is_none(), "the session ends");
-    assert_eq!(scene.session.await.unwrap().unwrap_err().code, Code::Unavailable);
+    let ended = Instant::now();
+    assert!(scene.client_out.next_line().await.unwrap().is_none(), "the session ends, though nobody asks");
+    assert!(ended.elapsed() < Duration::from_secs(1), "{:?}", ended.elapsed());
+    assert_eq!(failure(scene.session.await.unwrap()).code, Code::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,8 +326,9 @@ async fn what_was_answered_reaches_a_client_that_has_closed_its_side() {
         scene.client_in.take().unwrap().shutdown().await.unwrap();
         let answer: Value = serde_json::from_str(&scene.hears().await).unwrap();
         assert_eq!(answer["error"]["code"], -32700);
-        assert!(scene.session.await.unwrap().is_ok());
+        assert_eq!(scene.session.await.unwrap(), Over::Client);
     }
 }
 
+mod endings;
 mod midway;

@@ -64,6 +64,7 @@ fn the_defaults_are_these() {
         standby_ttl: minutes(30),
         on_failure: OnFailure::Restart,
         recover_within: minutes(1),
+        name_timeout: Duration::from_millis(150),
         answer_timeout: minutes(2),
         journal: true,
         protect: crate::config::protect::PROTECTED.map(|name| name.parse().unwrap()).into(),

@@ -61,14 +61,16 @@ fn draining_gives_the_oldest_first_and_leaves_nothing() {
 }
 
 #[test]
-fn a_subscription_that_nobody_acknowledged_fails_and_one_that_held_is_over() {
+fn only_a_subscription_that_held_is_over_in_order_and_with_its_session_alone() {
     let table = InFlight::default();
     for id in [1, 2] {
         insert(&table, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen"}}"#));
     }
     table.acknowledge(&key("2"));
     let failure = Failure { code: crate::failure::Code::Unavailable, text: "gone".into(), next: None };
-    let answers: Vec<Bytes> = table.drain().iter().map(|pending| pending.answer(&failure)).collect();
+    let lost = table.pending.get(&key("2")).unwrap().answer(&failure);
+    assert!(String::from_utf8_lossy(&lost).contains("\"error\""), "{lost:?}");
+    let answers: Vec<Bytes> = table.drain().iter().map(|pending| pending.farewell(&failure)).collect();
     let text = |n: usize| String::from_utf8_lossy(&answers[n]).into_owned();
     assert!(text(0).contains("\"error\""), "{}", text(0));
     let error = &serde_json::from_slice::<serde_json::Value>(&answers[0]).unwrap()["error"];

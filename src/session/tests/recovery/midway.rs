@@ -2,12 +2,12 @@
 
 use super::*;
 
-const ASKED: &str = r#"{"jsonrpc":"2.0","id":9,"method":"roots/list"}"#;
+pub(super) const ASKED: &str = r#"{"jsonrpc":"2.0","id":9,"method":"roots/list"}"#;
 const LATE: &str = r#"{"jsonrpc":"2.0","id":9,"result":{"roots":[]}}"#;
 
 impl Scene {
     /// A new server is there and has heard the handshake.
-    async fn goes_on(&mut self) -> Server {
+    pub(super) async fn goes_on(&mut self) -> Server {
         let mut server = self.server();
         assert_eq!(server.hears().await, INITIALIZE);
         server.says(WELCOME).await;
@@ -30,7 +30,7 @@ async fn whoever_wants_no_other_server_gets_none() {
         scene.hears_error(id, "is gone").await;
     }
     assert!(scene.client_out.next_line().await.unwrap().is_none(), "the session ends");
-    assert_eq!(scene.session.await.unwrap().unwrap_err().code, Code::Unavailable);
+    assert_eq!(failure(scene.session.await.unwrap()).code, Code::Unavailable);
     let mut second = scene.servers.next().unwrap();
     assert!(second.heard.next_line().await.unwrap().is_none(), "nobody has started it");
 }
@@ -75,7 +75,7 @@ async fn a_client_that_leaves_while_there_is_no_server_ends_the_session() {
     scene.hears_error(1, "is gone").await;
     let left = Instant::now();
     scene.client_in.take().unwrap().shutdown().await.unwrap();
-    assert_eq!(scene.session.await.unwrap(), Ok(()));
+    assert_eq!(scene.session.await.unwrap(), Over::Client);
     assert!(left.elapsed() < Duration::from_secs(10), "{:?}", left.elapsed());
 }
 
@@ -102,7 +102,7 @@ async fn a_late_answer_to_a_lost_server_is_nobodys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_notifications_ends_in_order_and_is_not_opened_again_by_us() {
+async fn a_stream_of_notifications_breaks_off_with_an_error_and_is_not_opened_again_by_us() {
     let listen = r#"{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{}}"#;
     let opened = r#"{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":7}}}"#;
     let mut scene = scene(&[AT_ONCE, AT_ONCE], |_| {});
@@ -115,8 +115,7 @@ async fn a_stream_of_notifications_ends_in_order_and_is_not_opened_again_by_us()
     scene.says(&call(2)).await;
     assert_eq!(first.hears().await, call(2));
     drop(first);
-    let ended: Value = serde_json::from_str(&scene.hears().await).unwrap();
-    assert_eq!((&ended["id"], &ended["result"]["resultType"]), (&json!(7), &json!("complete")), "{ended}");
+    scene.hears_error(7, "is gone").await;
     scene.hears_error(2, "is gone").await;
     let mut second = scene.server();
     scene.calls(&mut second, 3).await;

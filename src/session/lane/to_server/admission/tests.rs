@@ -31,6 +31,7 @@ fn stage(denied: &[&str]) -> Stage {
         stop: CancellationToken::new(),
         interactive: false,
         beginning: None,
+        wanted: None,
         burst: BytesMut::new(),
     };
     Stage { pump, replies }
