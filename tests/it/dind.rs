@@ -85,7 +85,9 @@ fn a_restart_of_the_daemon_answers_what_is_in_flight_and_leaves_no_container() {
     // So does one that wants no other server, and nothing more: the end of it comes without a request.
     for session in &mut ending {
         assert_eq!(session.rest(), Vec::<Vec<u8>>::new());
-        assert_eq!(session.exit_code(), Some(69));
+        // 143: the daemon had the time to end the server in order.
+        let code = session.exit_code();
+        assert!(matches!(code, Some(69 | 143)), "{code:?}: {}", session.stderr());
     }
     // The same client goes on with another container.
     assert_eq!(session.call("echo", json!({ "text": "on" }))["content"][0]["text"], "on");

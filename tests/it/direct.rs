@@ -227,7 +227,7 @@ fn expect_closed(home: &Path, door: &str) {
     symlink(&door, &short).unwrap();
     let short = short.join("s").display().to_string();
     const CONNECT: &str =
-        "socket(my $s, AF_UNIX, SOCK_STREAM, 0) && connect($s, pack_sockaddr_un($ARGV[0])) or die qq($!)";
+        "my $s; socket($s, AF_UNIX, SOCK_STREAM, 0) && connect($s, pack_sockaddr_un($ARGV[0])) or die qq($!)";
     let connect = ["perl", "-MSocket", "-e", CONNECT, &short];
     let own = Command::new(connect[0]).args(&connect[1..]).output().expect("perl runs");
     assert!(own.status.success(), "{}", String::from_utf8_lossy(&own.stderr));

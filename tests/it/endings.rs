@@ -97,8 +97,10 @@ fn a_server_is_heard_before_its_client_has_a_name() {
 #[test]
 fn a_server_that_ends_in_order_is_started_again_by_the_next_request_alone() {
     let script = r#"read -r _; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; exit 0"#;
-    let mut session =
-        Berth::image("berth-everything").client("it-end-idle").args(["--", "sh", "-c", script]).start();
+    let mut session = Berth::image("berth-everything")
+        .client("it-end-idle")
+        .args(["--on-failure", "restart", "--", "sh", "-c", script])
+        .start();
     for _ in 0..3 {
         session.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }));
         assert_eq!(session.answer(1)["result"], json!({}));
