@@ -72,3 +72,36 @@ fn a_batch_is_filtered_before_its_requests_are_forgotten() {
     assert_eq!(forwarded(&shared, &format!("[{call},{list}]\n")).0, expected);
     assert!(shared.in_flight.drain().is_empty());
 }
+
+#[test]
+fn a_spoilt_batch_with_the_answer_to_our_own_request_is_ours_and_leaves_the_others_waiting() {
+    let shared = shared(&[]);
+    asked(&shared, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    let ours = RawId::from_raw(Raw::parse("2").unwrap()).unwrap();
+    shared.in_flight.insert_ours(&ours);
+    let line = "[{\"id\":1,\"result\":{}},5,{\"id\":2,\"result\":{}}]\n";
+    let judged =
+        judge(FrameCodec::new(4096).next(&mut Bytes::from_static(line.as_bytes())).unwrap(), &shared);
+    assert!(matches!(judged, Verdict::Ours(Err(_))), "{judged:?}");
+    let waiting: Vec<String> =
+        shared.in_flight.drain().iter().map(|pending| pending.id.to_string()).collect();
+    assert_eq!(waiting, ["1"]);
+}
+
+#[test]
+fn a_print_that_looks_like_a_batch_is_for_nobody() {
+    let shared = shared(&[]);
+    asked(&shared, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    for print in [
+        "[1,2]\n",
+        "[]\n",
+        "[INFO] {\"id\":1,\"result\":1}\n",
+        "[{\"id\":1,\"level\":30}]\n",
+        "[{\"id\":1,\n",
+    ] {
+        let judged =
+            judge(FrameCodec::new(4096).next(&mut Bytes::from_static(print.as_bytes())).unwrap(), &shared);
+        assert!(matches!(judged, Verdict::Stray(_)), "{print}: {judged:?}");
+    }
+    assert_eq!(shared.in_flight.drain().len(), 1);
+}
