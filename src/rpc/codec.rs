@@ -30,6 +30,11 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// `wire` must be one line, with its terminator or without.
+    pub fn new(wire: Bytes) -> Self {
+        Self { wire }
+    }
+
     /// The line with its terminator, `\n` or `\r\n`, exactly as it came.
     pub fn wire(&self) -> &Bytes {
         &self.wire

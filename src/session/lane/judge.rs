@@ -1,5 +1,7 @@
 //! The server->client direction: decides on each line. Does no I/O.
 
+use std::sync::atomic::Ordering;
+
 use bytes::{Bytes, BytesMut};
 
 use super::inflight::{Asker, Pending};
@@ -8,6 +10,7 @@ use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, error_line, look, salvage};
 use crate::session::lane::shared::{Shared, lock};
+use crate::session::rewrite::repair::Repaired;
 
 /// Of an id in a warning, so many characters.
 const SHOWN: usize = 64;
@@ -79,6 +82,10 @@ fn judge_line(frame: Frame, shared: &Shared) -> Verdict {
             return spoil(&messages, &why, shared).unwrap_or(Verdict::Stray(frame));
         }
         Err(error) => {
+            if let Some(repaired) = repair(&frame, shared) {
+                // It is JSON, and so doesn't come here again.
+                return judge_line(repaired, shared);
+            }
             note("stray output", &error.to_string(), frame.wire().len());
             // A print of the server's, or an answer that it broke; then somebody waits for it.
             let messages: Vec<_> =
@@ -158,6 +165,19 @@ fn spoil(messages: &[(RawId, Kind)], why: &Why, shared: &Shared) -> Option<Verdi
     let is_for_nobody = to_client.is_empty() && to_server.is_empty();
     (!is_for_nobody)
         .then(|| Verdict::Replace { to_client: to_client.freeze(), to_server: to_server.freeze() })
+}
+
+/// A server's message that a few bytes make no JSON, without these. Said once: a server that does this does it often.
+fn repair(broken: &Frame, shared: &Shared) -> Option<Frame> {
+    let Repaired { frame, what } = shared.rules.repairs?.repair(broken, may_pass)?;
+    if !shared.has_repaired.swap(true, Ordering::Relaxed) {
+        shared.trace.note(Some(Direction::ServerToClient), "repaired", &what, broken.wire().len() as u64);
+        tracing::warn!(
+            "repaired a message from the server ({what}): `broken_answers = \"refuse\"` would answer with an error; \
+             berth warns only once"
+        );
+    }
+    Some(frame)
 }
 
 fn may_pass(look: &Look<'_>) -> bool {

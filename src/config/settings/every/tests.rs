@@ -65,6 +65,7 @@ fn the_defaults_are_these() {
         on_failure: OnFailure::Restart,
         recover_within: minutes(1),
         answer_timeout: minutes(2),
+        broken_answers: BrokenAnswers::Repair,
         journal: true,
         protect: crate::config::protect::PROTECTED.map(|name| name.parse().unwrap()).into(),
         ..Settings::blank()
