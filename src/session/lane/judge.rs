@@ -52,7 +52,7 @@ fn judge_overlong(error: FrameError, shared: &Shared) -> Verdict {
     shared.trace.note(Some(Direction::ServerToClient), "line too long", &said, limit as u64);
     let messages: Vec<_> = id.map(|id| (id, kind)).into_iter().collect();
     spoil(&messages, &why, shared).unwrap_or_else(|| {
-        tracing::warn!("dropped a {kind} from the server: {said}");
+        tracing::warn!("dropped {} from the server: {said}", kind.phrase());
         Verdict::Drop
     })
 }
