@@ -40,6 +40,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, down};
+use crate::human::count;
 use crate::values::{Lookup, Way};
 use plan::{Fault, Kind, schedule};
 use report::{Report, Tried, seconds};
@@ -146,7 +147,8 @@ async fn break_things(
     site.try_out(progress).await?;
     let began = Instant::now();
     let plan = schedule(options.seed, options.faults, options.sessions);
-    let task = progress.task(&format!("{} faults on {} sessions", plan.len(), options.sessions));
+    let task =
+        progress.task(&format!("{} on {}", count(plan.len(), "fault"), count(options.sessions, "session")));
     let (ends, tried) = tokio::join!(
         join_all(site.slots.iter().map(|slot| session::keep(slot, &site, options.seed))),
         break_one_by_one(&site, &plan, options, progress),
@@ -195,7 +197,7 @@ async fn break_one_by_one(
         due += pace.mul_f64(fault.pause);
         tokio::time::sleep_until(due).await;
         if Instant::now() > deadline {
-            progress.say(&format!("out of time after {n} of {} faults", plan.len()));
+            progress.say(&format!("out of time after {n} of {}", count(plan.len(), "fault")));
             break;
         }
         let hit = if fault.kind.is_of_daemon() { 0..site.slots.len() } else { fault.slot..fault.slot + 1 };

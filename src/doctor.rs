@@ -32,6 +32,7 @@ use std::time::Instant;
 
 use crate::config::{Config, ConfigError, Home};
 use crate::dind::progress::Progress;
+use crate::human::count;
 use crate::values::Lookup;
 use line::{Line, Seen};
 use report::Report;
@@ -96,7 +97,7 @@ pub fn misconfigured(error: &ConfigError) -> Report {
 
 fn configuration(config: &Config) -> Line {
     const NAME: &str = "configuration";
-    let servers = line::count(config.servers.len(), "server");
+    let servers = count(config.servers.len(), "server");
     match &config.file {
         None => {
             let next = "write a [servers.NAME] with an `image`; the README's «Use it» shows one";

@@ -40,6 +40,18 @@ pub fn moves_text(char: char) -> bool {
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// So many things: `1 image`, `2 images`; `what` is one of them, and its last word the noun.
+pub fn count(number: impl TryInto<i128>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(i128::MAX);
+    let stem = |end| what.strip_suffix(end).filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u']));
+    match (number, stem("y")) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) if what.ends_with(['s', 'x']) || what.ends_with("ch") => format!("{number} {what}es"),
+        (_, None) => format!("{number} {what}s"),
+    }
+}
+
 /// A size, in the unit that keeps it short; tenths are rounded down.
 #[derive(Debug, Clone, Copy)]
 pub struct Bytes(pub u64);
@@ -105,6 +117,24 @@ mod tests {
         let times = [999, 1_000, 12_449, 999_900, 1_000_000, 61_230_000];
         let times = times.map(|micros| Took(Duration::from_micros(micros)).to_string());
         assert_eq!(times, ["999 µs", "1.0 ms", "12.4 ms", "999.9 ms", "1.00 s", "61.23 s"]);
+    }
+
+    #[test]
+    fn a_number_of_things_is_singular_for_one_alone() {
+        let said = [0, 1, 2].map(|number: usize| count(number, "image"));
+        assert_eq!(said, ["0 images", "1 image", "2 images"]);
+        let many = ["query", "key", "address", "box", "batch", "ill-formed sequence", "day"];
+        let many = many.map(|what| count(7_u64, what));
+        let expected = [
+            "7 queries",
+            "7 keys",
+            "7 addresses",
+            "7 boxes",
+            "7 batches",
+            "7 ill-formed sequences",
+            "7 days",
+        ];
+        assert_eq!(many, expected);
     }
 
     #[test]

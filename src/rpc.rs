@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  bytes -> codec (a line, or an error) -> envelope (kind, id, method: borrowed from the line)
-//!                \-> salvage (the id of a line that is too long or broken) -> error_object (our answer)
+//!                \-> salvage (the ids in a line that is too long or broken) -> error_object (our answer)
 //! ```
 //!
 //! Owns the definitions of a line, of a message, of equal ids, and of berth's own answers. It names no other module of

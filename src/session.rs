@@ -63,6 +63,7 @@ where
         said: OnceLock::new(),
         client_session: watch::Sender::default(),
         trace: options.trace.clone(),
+        has_repaired: AtomicBool::new(false),
         is_deaf: Notify::new(),
         client_left: AtomicBool::new(false),
         client_end: OnceLock::new(),

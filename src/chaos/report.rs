@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::left::Left;
 use super::plan::Kind;
 use super::tally::{Sessions, Totals, Violation};
-use crate::human::table;
+use crate::human::{count, table};
 
 /// Of what must not be, so much is shown to people.
 const SHOWN: usize = 20;
@@ -70,7 +70,9 @@ impl Report {
         let done = self.done();
         writeln!(
             out,
-            "seed {seed}, {slots} sessions at once, streams {streams}, {done} of {planned} faults in {seconds:.0} s\n"
+            "seed {seed}, {} at once, streams {streams}, {done} of {} in {seconds:.0} s\n",
+            count(*slots, "session"),
+            count(*planned, "fault"),
         )?;
         let mut lines = vec![["faults", "done", "well again (median)", "(slowest)"].map(str::to_owned)];
         lines.extend(Kind::ALL.iter().filter_map(|kind| {

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::config::{Config, Home, Server, edit};
 use crate::failure::{Code, Failure};
+use crate::human::count;
 use crate::values::Lookup;
 use names::candidates;
 use share::Needed;
@@ -266,8 +267,7 @@ impl Takeover<'_> {
             Check::DryRun => "would run in a container; not tried".to_owned(),
             Check::LeftOut => "is taken over; not tried".to_owned(),
             Check::Made(trials) => match trials.get(which) {
-                Some(Ok(1)) => "runs in a container now; it has 1 tool".to_owned(),
-                Some(Ok(tools)) => format!("runs in a container now; it has {tools} tools"),
+                Some(Ok(tools)) => format!("runs in a container now; it has {}", count(*tools, "tool")),
                 _ => "is taken over; not tried".to_owned(),
             },
         }

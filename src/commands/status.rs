@@ -8,6 +8,7 @@ use crate::config::{Config, Home};
 use crate::dind::status::{self, Status};
 use crate::dock::resolver;
 use crate::failure::Code;
+use crate::human::count;
 
 pub async fn run(args: &StatusArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let status = status::status(config, home, &super::variable).await;
@@ -35,7 +36,9 @@ fn print(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
         row("container", &text)?;
     }
     if let Some(certificates) = &status.certificates {
-        let days = |days: Option<i64>| days.map_or("unknown".to_owned(), |days| format!("{days} days left"));
+        let days = |days: Option<i64>| {
+            days.map_or("unknown".to_owned(), |days| format!("{} left", count(days, "day")))
+        };
         let text = format!(
             "client: {}, server: {}, in {}",
             days(certificates.client_days_left),

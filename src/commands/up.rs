@@ -10,6 +10,7 @@ use crate::dind::images::ImageError;
 use crate::dind::progress::Progress;
 use crate::dind::up;
 use crate::failure::{Explain, Failure};
+use crate::human::count;
 
 pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let progress = Progress::stderr();
@@ -31,10 +32,10 @@ pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
     let images = report.images.iter().filter(|(_, result)| result.is_ok()).count();
     writeln!(
         std::io::stdout().lock(),
-        "the DinD daemon is up: Docker {} at {}, {images} of {} images",
+        "the DinD daemon is up: Docker {} at {}, {images} of {}",
         report.version.engine,
         report.endpoint,
-        report.images.len(),
+        count(report.images.len(), "image"),
     )?;
     let failed = failed.map(Explain::code).or(baked);
     Ok(failed.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))

@@ -13,7 +13,7 @@ use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
 use crate::values::{
-    HostService, Isolation, Network, OnFailure, PublishedPort, Pull, Tmpfs, ToolPattern, Way,
+    BrokenAnswers, HostService, Isolation, Network, OnFailure, PublishedPort, Pull, Tmpfs, ToolPattern, Way,
 };
 
 /// Whose signature an image needs.
@@ -81,6 +81,7 @@ pub struct Settings {
     pub answer_timeout: Duration,
     /// For each of its answers; `None`: as long as it takes.
     pub call_timeout: Option<Duration>,
+    pub broken_answers: BrokenAnswers,
     /// The only tools that a client may use; `None`: all.
     pub tools: Option<Vec<ToolPattern>>,
     /// None of these, whatever `tools` says.
@@ -133,6 +134,7 @@ impl Settings {
             name_timeout: Duration::ZERO,
             answer_timeout: Duration::ZERO,
             call_timeout: None,
+            broken_answers: BrokenAnswers::Refuse,
             tools: None,
             deny_tools: Vec::new(),
             mounts: Vec::new(),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::values::{Network, OnFailure, Tmpfs, ToolPattern, Way};
+use crate::values::{BrokenAnswers, Network, OnFailure, Tmpfs, ToolPattern, Way};
 
 /// A folder in memory in which nothing can be run.
 fn plain(bytes: u64) -> Tmpfs {
@@ -101,6 +101,7 @@ fn every_key_arrives() {
         name_timeout = "8s"
         answer_timeout = "6s"
         call_timeout = "7s"
+        broken_answers = "refuse"
         tools = ["read_*", "list"]
         deny_tools = ["read_secret"]
         journal = false
@@ -148,6 +149,7 @@ fn every_key_arrives() {
     assert_eq!(settings.name_timeout, Duration::from_secs(8));
     assert_eq!(settings.answer_timeout, Duration::from_secs(6));
     assert_eq!(settings.call_timeout, Some(Duration::from_secs(7)));
+    assert_eq!(settings.broken_answers, BrokenAnswers::Refuse);
     assert_eq!(format!("{:?}", settings.tools), r#"Some([ToolPattern("read_*"), ToolPattern("list")])"#);
     assert_eq!(settings.deny_tools, ["read_secret".parse().unwrap()]);
     assert!(!settings.journal && config.defaults.journal);

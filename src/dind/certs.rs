@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::human::{count, hex};
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -25,8 +26,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
-
-use crate::human::hex;
 
 const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
@@ -141,9 +140,8 @@ pub fn fingerprint(folder: &Path) -> Option<String> {
 pub fn warning(whose: &str, days_left: i64) -> Option<String> {
     match days_left {
         0 => Some(format!("{whose} certificate expires within a day")),
-        1 => Some(format!("{whose} certificate expires in 1 day")),
-        2.. if days_left < whole_days(RENEW_BEFORE) => {
-            Some(format!("{whose} certificate expires in {days_left} days"))
+        1.. if days_left < whole_days(RENEW_BEFORE) => {
+            Some(format!("{whose} certificate expires in {}", count(days_left, "day")))
         }
         _ => None,
     }

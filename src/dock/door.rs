@@ -28,6 +28,7 @@ use super::docker::{DockerError, Engine};
 use super::labels::{machine, managed_by_filter};
 use super::place::{self, Place};
 use super::protocol::door::{FOLDER, OPTION, SOCKET, TAKEN, TOKEN};
+use crate::human::count;
 
 /// In berth's state.
 const DOORS: &str = "doors";
@@ -310,7 +311,7 @@ async fn receive(keeper: &UnixStream, token: &str) -> io::Result<Ends> {
         return Err(refused("who came to its door does not know the token"));
     }
     let [input, output] = <[OwnedFd; 2]>::try_from(files)
-        .map_err(|files| refused(format!("its keeper handed over {} files", files.len())))?;
+        .map_err(|files| refused(format!("its keeper handed over {}", count(files.len(), "file"))))?;
     if !is_pipe(&input, OFlags::WRONLY)? || !is_pipe(&output, OFlags::RDONLY)? {
         return Err(refused("its keeper handed over what are no ends of pipes"));
     }

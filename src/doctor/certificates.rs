@@ -1,7 +1,8 @@
 //! Are the certificates valid, do they belong together, and are their keys private? Judges only.
 
-use super::line::{Findings, Line, Seen, count};
+use super::line::{Findings, Line, Seen};
 use crate::dind::certs;
+use crate::human::count;
 
 /// The folder of the certificates, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Which clients start berth, and would that work? Judges only.
 
-use super::line::{Findings, Line, Seen, count, list};
+use super::line::{Findings, Line, Seen, list};
 use crate::clients::{Kind, Scope};
+use crate::human::count;
 
 /// A client's configuration, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

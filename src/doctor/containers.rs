@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::line::{Findings, Line, Seen, count, list};
-use crate::human::Age;
+use super::line::{Findings, Line, Seen, list};
+use crate::human::{Age, count};
 
 /// A container on standby.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::line::{Findings, Line, Seen};
 use crate::dind::diagnosis::Trouble;
 use crate::failure::Failure;
-use crate::human::Age;
+use crate::human::{Age, count};
 
 /// Certificates are valid from ten minutes before they were made (`dind::certs`).
 const SKEW_FATAL: f64 = 600.0;
@@ -85,8 +85,9 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
         if let Some(Trouble { cause, next, .. }) = &found.dies {
             findings.fail(cause, next.to_string());
             findings.fact(format!(
-                "`{name}` is {}, and was started again {} times",
-                found.status, found.restarts
+                "`{name}` is {}, and was started again {}",
+                found.status,
+                count(found.restarts, "time")
             ));
             return findings.into_line(NAME);
         }
@@ -120,7 +121,7 @@ pub(super) fn container(seen: &Seen<Container>, answers: bool) -> Line {
             None => findings.fact("its image or a shared folder no longer exists"),
         }
         if found.restarts > 0 {
-            let times = format!("it has crashed and was started again {} times", found.restarts);
+            let times = format!("it has crashed and was started again {}", count(found.restarts, "time"));
             findings.warn(times, format!("docker logs {name}"));
         } else {
             findings.fact("0 restarts");

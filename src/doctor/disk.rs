@@ -1,7 +1,7 @@
 //! Is there room for images, containers and history? Judges only.
 
-use super::line::{Findings, Line, Seen, count};
-use crate::human::Bytes;
+use super::line::{Findings, Line, Seen};
+use crate::human::{Bytes, count};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;

@@ -1,6 +1,7 @@
 //! What aborted runs have left on this machine: daemons, their volumes, folders. Judges only.
 
-use super::line::{Findings, Line, Seen, count, list};
+use super::line::{Findings, Line, Seen, list};
+use crate::human::count;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leftovers {

@@ -10,6 +10,7 @@ use super::streams::Handed;
 use crate::exam::check::Outcome;
 use crate::exam::limits;
 use crate::exam::limits::Resources;
+use crate::human::count;
 
 /// The promise: a container goes this soon after its owner.
 pub const GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -77,10 +78,15 @@ fn limits(probes: &Probes) -> Line {
     let wanted = &probes.limits.wanted;
     let megabytes = wanted.memory.unwrap_or_default() >> 20;
     let (pids, cpus) = (wanted.pids.unwrap_or_default(), wanted.cpus.unwrap_or_default());
+    let cpus = if (cpus - 1.0).abs() < f64::EPSILON {
+        "1 processor".to_owned()
+    } else {
+        format!("{cpus} processors")
+    };
     let mut fact = format!(
-        "in a container of `{}`: memory {megabytes} MiB, {pids} processes, {cpus} processors, no capabilities, \
-         no new privileges",
-        probes.image
+        "in a container of `{}`: memory {megabytes} MiB, {}, {cpus}, no capabilities, no new privileges",
+        probes.image,
+        count(pids, "process"),
     );
     for proof in [&probes.limits.memory.over, &probes.limits.pids.over] {
         if let Ok(limits::Went::Stopped(how)) = proof {

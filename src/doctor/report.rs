@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::line::{Line, State};
-use crate::human::Plain;
+use crate::human::{Plain, count};
 
 /// As `berth doctor --json` prints it. Keys are never renamed or removed; new ones may come.
 #[derive(Debug, Serialize)]
@@ -67,7 +67,8 @@ impl Report {
         let [failed, warnings, ok, not_applicable] =
             [State::Failed, State::Warning, State::Ok, State::NotApplicable].map(|state| self.count(state));
         let summary = format!(
-            "{ok} ok, {warnings} warnings, {failed} failed, {not_applicable} not applicable, in {:.1} s",
+            "{ok} ok, {}, {failed} failed, {not_applicable} not applicable, in {:.1} s",
+            count(warnings, "warning"),
             self.took_s
         );
         let colour = if failed > 0 {
@@ -129,7 +130,7 @@ mod tests {
         let plain = written(Look::Plain);
         assert!(plain.is_ascii(), "{plain}");
         assert!(plain.contains("warning image time  old\n") && plain.contains("next: berth up"), "{plain}");
-        assert!(plain.ends_with("1 ok, 1 warnings, 0 failed, 1 not applicable, in 1.2 s\n"), "{plain}");
+        assert!(plain.ends_with("1 ok, 1 warning, 0 failed, 1 not applicable, in 1.2 s\n"), "{plain}");
         let signs = written(Look::Terminal { colours: false });
         assert!(signs.contains("✓ engine") && !signs.contains('\x1b'), "{signs}");
         assert!(written(Look::Terminal { colours: true }).contains(YELLOW));

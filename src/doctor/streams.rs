@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::line::{Findings, Line, Seen, count, list};
+use super::line::{Findings, Line, Seen, list};
+use crate::human::count;
 
 /// What is known of the way.
 #[derive(Debug, Clone, PartialEq, Eq)]

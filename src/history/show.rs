@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Record;
-use crate::human::{Bytes, Plain, Took};
+use crate::human::{self, Bytes, Plain, Took};
 
 /// `22:29:36.123 server | its line`
 pub fn line(record: &Record) -> String {
@@ -57,7 +57,11 @@ fn write(line: &mut String, record: &Record) -> fmt::Result {
             write!(line, "end    {detail}; exit code {}", record.code.unwrap_or_default())?;
             counts(line, record)
         }
-        "dropped" => write!(line, "…      {} records are missing here", record.count.unwrap_or_default()),
+        "dropped" => {
+            let missing = record.count.unwrap_or_default();
+            let are = if missing == 1 { "is" } else { "are" };
+            write!(line, "…      {} {are} missing here", human::count(missing, "record"))
+        }
         kind => {
             write!(line, "{:<6} ", Plain(kind).to_string())?;
             let known = [&record.direction, &record.name, &record.method, &record.tool].into_iter().flatten();
@@ -108,7 +112,7 @@ fn list(line: &mut String, record: &Record) -> fmt::Result {
 
 fn counts(line: &mut String, record: &Record) -> fmt::Result {
     let Some(requests) = record.requests else { return Ok(()) };
-    write!(line, "; {requests} requests")?;
+    write!(line, "; {}", human::count(requests, "request"))?;
     for (what, count) in [
         ("answered with an error", record.errors),
         ("lost with a server", record.lost),

@@ -262,7 +262,8 @@ impl Moved {
             format!("older {what} stay in `{}`, for there are newer ones", place.display())
         }));
         if self.failed > 0 {
-            lines.push(format!("{} files in volumes could not be given to the daemon's ids", self.failed));
+            let files = if self.failed == 1 { "file" } else { "files" };
+            lines.push(format!("{} {files} in volumes could not be given to the daemon's ids", self.failed));
         }
         lines
     }

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use super::Journal;
 use super::queue::{Drain, Limits, Queue, write_all};
+use crate::human;
 
 const LIMITS: Limits = Limits { entries: 4096, bytes: 4 << 20 };
 
@@ -155,10 +156,8 @@ impl<W: Write + Send + 'static> Drain<Entry> for Writer<W> {
     }
 
     fn dropped(&mut self, count: u64) {
-        let lines = if count == 1 { "line" } else { "lines" };
-        self.put_line(
-            format!("berth: {count} {lines} of standard error dropped: the reader was too slow").into(),
-        );
+        let lines = human::count(count, "line");
+        self.put_line(format!("berth: {lines} of standard error dropped: the reader was too slow").into());
     }
 }
 

@@ -1,9 +1,9 @@
 //! Cuts a byte stream into lines: one frame a message, with its terminator unchanged.
 //!
-//! A line over the limit is an item as any other, and does not end the stream. The rest of it is thrown away as it
-//! comes, while [`Salvage`] looks for its id; then the next line passes. The limit and one read bound the memory. Time
-//! is linear in the bytes, however they are cut. A line that comes in one piece is never copied; any other line is
-//! copied once.
+//! A line over the limit is an item as any other, and does not end the stream; a batch over the limit is an item for each
+//! of its messages that has an id. The rest of the line is thrown away as it comes, while [`Salvage`](super::Salvage) looks for ids; then
+//! the next line passes. The limit and one read bound the memory. Time is linear in the bytes, however they are cut. A
+//! line that comes in one piece is never copied; any other line is copied once.
 use std::ops::Deref;
 use std::{fmt, io};
 
@@ -14,9 +14,10 @@ use tokio_util::codec::Decoder;
 
 use super::envelope::Kind;
 use super::request_id::RawId;
-use super::salvage::Salvage;
+use overlong::Overlong;
 use partial::Partial;
 
+mod overlong;
 mod partial;
 
 /// What there is room for when a buffer of the caller's is read into; tokio-util's own value.
@@ -29,6 +30,11 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// `wire` must be one line, with its terminator or without.
+    pub fn new(wire: Bytes) -> Self {
+        Self { wire }
+    }
+
     /// The line with its terminator, `\n` or `\r\n`, exactly as it came.
     pub fn wire(&self) -> &Bytes {
         &self.wire
@@ -59,8 +65,8 @@ impl fmt::Debug for Frame {
 /// Why a line is no frame.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// `id` if the line has one and it was found, `kind` as far as the line had been seen by then (see
-    /// [`Salvage::kind`]); `limit` in bytes, without the terminator.
+    /// `id` if the line, or the message in it, has one and it was found; `kind` as far as it had been seen by then (see
+    /// [`Salvage::kind`](super::Salvage::kind)); `limit` in bytes, without the terminator.
     #[error("line longer than {limit} bytes")]
     TooLong { limit: usize, id: Option<RawId>, kind: Kind },
 }
@@ -72,12 +78,6 @@ pub struct FrameCodec {
     /// What has come of a line that has no end yet.
     partial: Partial,
     overlong: Option<Overlong>,
-}
-
-#[derive(Debug)]
-enum Overlong {
-    Searching(Salvage),
-    Reported,
 }
 
 type Item = Result<Frame, FrameError>;
@@ -110,41 +110,46 @@ impl FrameCodec {
         self.next_in(piece)
     }
 
-    /// The last item of a stream that has ended.
+    /// The last items of a stream that has ended, one by one.
     pub fn last(&mut self) -> Option<Item> {
-        match self.overlong.take() {
-            Some(Overlong::Searching(salvage)) => return Some(Err(too_long(self.max_bytes, &salvage))),
-            Some(Overlong::Reported) => return None,
-            None => {}
+        if self.overlong.is_none() {
+            let wire = self.partial.take();
+            // The end of the stream is no terminator: a `\r` before it is the message's.
+            if wire.len() <= self.max_bytes {
+                return (!wire.trim_ascii_start().is_empty()).then_some(Ok(Frame { wire }));
+            }
+            self.overlong = Some(Overlong::new(wire));
         }
-        let wire = self.partial.take();
-        // The end of the stream is no terminator: a `\r` before it is the message's.
-        if wire.len() > self.max_bytes {
-            Some(Err(too_long(self.max_bytes, &Salvage::of(&wire))))
-        } else if wire.trim_ascii_start().is_empty() {
-            None
-        } else {
-            Some(Ok(Frame { wire }))
+        let overlong = self.overlong.as_mut()?;
+        overlong.end();
+        let item = overlong.next(self.max_bytes);
+        if item.is_none() {
+            self.overlong = None;
         }
+        item.map(Err)
     }
 
     fn next_in(&mut self, piece: &mut impl Piece) -> Option<Item> {
-        while !piece.is_empty() {
+        loop {
+            if let Some(overlong) = &mut self.overlong {
+                if let Some(item) = overlong.next(self.max_bytes) {
+                    return Some(Err(item));
+                }
+                if overlong.has_ended() {
+                    self.overlong = None;
+                }
+            }
+            if piece.is_empty() {
+                return None;
+            }
             let newline = memchr(b'\n', piece);
             let end = newline.map_or(piece.len(), |at| at + 1);
-            if self.overlong.is_some() {
-                let item = self.discard(&piece[..end], newline.is_some());
-                piece.advance(end);
-                if item.is_some() {
-                    return item;
-                }
+            if let Some(overlong) = &mut self.overlong {
+                overlong.extend(piece.cut(end), newline.is_some());
                 continue;
             }
             if self.is_too_long(&piece[..end]) {
                 self.start_overlong(piece);
-                if let Some(item) = self.discard(&[], false) {
-                    return Some(item);
-                }
                 continue;
             }
             let wire = if newline.is_some() && self.partial.as_slice().is_empty() {
@@ -153,14 +158,15 @@ impl FrameCodec {
                 // A terminator of two bytes at most.
                 self.partial.extend(&piece[..end], self.max_bytes.saturating_add(2));
                 piece.advance(end);
-                newline?;
+                if newline.is_none() {
+                    continue;
+                }
                 self.partial.take()
             };
             if !wire.trim_ascii_start().is_empty() {
                 return Some(Ok(Frame { wire }));
             }
         }
-        None
     }
 
     /// Whether the line that goes on with `part` is no message within the limit, or can't become one any more. A `\r` at
@@ -172,31 +178,18 @@ impl FrameCodec {
         line.len() + part.len() - ended - usize::from(before == Some(b'\r')) > self.max_bytes
     }
 
-    /// Looks at just as much as the limit lets through and one byte, so that the item is the same however the line
-    /// was cut into reads.
+    /// Takes just as much as the limit lets through and one byte, so that the item is the same however the line was cut
+    /// into reads.
     fn start_overlong(&mut self, piece: &mut impl Piece) {
         let rest = self.max_bytes + 1 - self.partial.as_slice().len();
-        let mut salvage = Salvage::default();
-        salvage.feed(self.partial.as_slice());
-        salvage.feed(&piece[..rest]);
-        self.overlong = Some(Overlong::Searching(salvage));
-        self.partial.clear();
-        piece.advance(rest);
-    }
-
-    fn discard(&mut self, part: &[u8], ended: bool) -> Option<Item> {
-        let mut item = None;
-        if let Some(Overlong::Searching(salvage)) = &mut self.overlong {
-            salvage.seek_id(part);
-            if ended || salvage.id().is_some() {
-                item = Some(Err(too_long(self.max_bytes, salvage)));
-                self.overlong = Some(Overlong::Reported);
-            }
-        }
-        if ended {
-            self.overlong = None;
-        }
-        item
+        let beginning = if self.partial.as_slice().is_empty() {
+            piece.cut(rest)
+        } else {
+            self.partial.extend(&piece[..rest], self.max_bytes + 1);
+            piece.advance(rest);
+            self.partial.take()
+        };
+        self.overlong = Some(Overlong::new(beginning));
     }
 }
 
@@ -216,10 +209,6 @@ impl Decoder for FrameCodec {
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Item>> {
         Ok(self.next_in(buffer).or_else(|| self.last()))
     }
-}
-
-fn too_long(limit: usize, salvage: &Salvage) -> FrameError {
-    FrameError::TooLong { limit, id: salvage.id().cloned(), kind: salvage.kind() }
 }
 
 /// How many bytes of terminator a line ends with.

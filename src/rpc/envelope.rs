@@ -44,6 +44,17 @@ impl Kind {
             Self::Other => "other",
         }
     }
+
+    /// In a sentence, with its article.
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::Request => "a request",
+            Self::Notification => "a notification",
+            Self::Response => "a response",
+            Self::ErrorResponse => "an error",
+            Self::Other => "a line",
+        }
+    }
 }
 
 impl fmt::Display for Kind {

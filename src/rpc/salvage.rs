@@ -1,8 +1,11 @@
-//! Finds the id in a line that cannot be parsed: too long to keep, or invalid JSON.
+//! Finds the ids in a line that cannot be parsed: too long to keep, or invalid JSON.
 //!
 //! A structural scanner that takes the line chunk by chunk, keeps no more than [`LONGEST_ID`] bytes of it, and never
 //! recurses. It is lenient (`{"a": nope, "id": 7,}` gives 7). It never takes an id inside a nested value or a string:
-//! an error for a wrong id would end another request. On valid JSON it agrees with a parser.
+//! an error for a wrong id would end another request. A batch gives its messages one by one, so that however many there
+//! are, only one is kept. On valid JSON it agrees with a parser.
+use std::iter;
+
 use memchr::memchr2;
 
 use super::envelope::Kind;
@@ -18,13 +21,18 @@ pub struct Salvage {
     place: Place,
     /// How many `{` and `[` are open. Which of the two doesn't matter but for the first.
     depth: usize,
-    /// The start of the current or last token at depth 1; never longer than `room`.
+    /// The first of them is a `[`.
+    is_batch: bool,
+    /// The `{` of a message is open.
+    in_message: bool,
+    /// The start of the current or last token among a message's own members; never longer than `room`.
     token: Vec<u8>,
     room: usize,
-    /// The last token is no string at depth 1. (One that was cut has no closing quote, and so spells no key.)
+    /// The last token is no string there. (One that was cut has no closing quote, and so spells no key.)
     no_key: bool,
-    /// The next value at depth 1 is the id.
+    /// The next value there is the id.
     at_id: bool,
+    /// Of the message at hand, as are `keys`.
     id: Option<RawId>,
     keys: Keys,
 }
@@ -39,11 +47,11 @@ enum Place {
     Escape,
     /// In a number or `null` that is to be the id.
     Literal,
-    /// The top-level value has ended, or is no object.
+    /// The top-level value has ended.
     Done,
 }
 
-/// The top-level keys that were seen, a bit each.
+/// The keys of a message that were seen, a bit each.
 #[derive(Debug, Clone, Copy, Default)]
 struct Keys(u8);
 
@@ -57,22 +65,43 @@ impl Keys {
     }
 }
 
+/// The messages of a whole line that have an id, in their order; more than one only in a batch.
+pub fn messages(mut line: &[u8]) -> impl Iterator<Item = (RawId, Kind)> {
+    let mut salvage = Salvage::default();
+    iter::from_fn(move || {
+        while !line.is_empty() {
+            line = &line[salvage.feed(line)..];
+            if let Some(message) = salvage.take() {
+                return Some(message);
+            }
+        }
+        salvage.take_last()
+    })
+}
+
 impl Salvage {
-    /// A look at a line that is there as a whole.
+    /// A look at a line that is there as a whole. A batch has no id and no kind of its own; see [`messages`].
     pub fn of(line: &[u8]) -> Self {
         let mut salvage = Self::default();
         salvage.feed(line);
+        if salvage.is_batch {
+            (salvage.id, salvage.keys) = (None, Keys::default());
+        }
         salvage
     }
 
-    /// The value of the top-level `"id"` if it is a string, a number or `null`, and is complete: a number that
-    /// the line's end cut off may be the start of a longer one.
+    /// The value of the `"id"` of the message at hand if it is a string, a number or `null`, and is complete: a number
+    /// that the line's end cut off may be the start of a longer one.
     pub fn id(&self) -> Option<&RawId> {
         self.id.as_ref()
     }
 
-    /// A guess from the top-level keys so far; `Other` if they say nothing. `params` alone is taken for the start
-    /// of a request or notification, as it is where it is what makes the line too long.
+    pub fn is_batch(&self) -> bool {
+        self.is_batch
+    }
+
+    /// A guess from the keys of the message at hand so far; `Other` if they say nothing. `params` alone is taken for the
+    /// start of a request or notification, as it is where it is what makes the line too long.
     pub fn kind(&self) -> Kind {
         let has = |key| self.keys.has(key);
         let named = self.id.as_ref().is_some_and(|id| id.as_bytes() != b"null");
@@ -88,34 +117,56 @@ impl Salvage {
         }
     }
 
-    pub fn feed(&mut self, chunk: &[u8]) {
-        self.scan(chunk, false);
+    /// What is known by now of the message at hand, once, if it has an id. Of a batch that is a message that has ended;
+    /// by then it is known whether it is one.
+    pub fn take(&mut self) -> Option<(RawId, Kind)> {
+        if self.is_batch && self.in_message {
+            return None;
+        }
+        let kind = self.kind();
+        self.id.take().filter(|_| !self.is_batch || kind != Kind::Other).map(|id| (id, kind))
     }
 
-    /// Reads on until there is an id, and not a byte further: so what is known by then doesn't depend on how the
-    /// line was cut into chunks.
-    pub fn seek_id(&mut self, chunk: &[u8]) {
-        self.scan(chunk, true);
+    /// The same behind the line's end, which may have cut a message of a batch off.
+    pub fn take_last(&mut self) -> Option<(RawId, Kind)> {
+        self.in_message = false;
+        self.take()
     }
 
-    fn scan(&mut self, mut chunk: &[u8], stop_at_id: bool) {
-        while let Some(&first) = chunk.first() {
-            if stop_at_id && self.id.is_some() {
-                return;
+    /// Reads on, and stops behind each message of a batch. How many bytes were read.
+    pub fn feed(&mut self, chunk: &[u8]) -> usize {
+        self.scan(chunk, false)
+    }
+
+    /// The same, and stops at the id of a message that is no batch, not a byte further: so what is known by then doesn't
+    /// depend on how the line was cut into chunks.
+    pub fn seek_id(&mut self, chunk: &[u8]) -> usize {
+        self.scan(chunk, true)
+    }
+
+    fn scan(&mut self, chunk: &[u8], stop_at_id: bool) -> usize {
+        let mut at = 0;
+        while let Some(&first) = chunk.get(at) {
+            if stop_at_id && self.id.is_some() && !self.is_batch {
+                return at;
             }
-            let taken = match self.place {
-                Place::Between => self.between(chunk),
-                Place::String => self.string(chunk),
+            let was_in_message = self.in_message;
+            at += match self.place {
+                Place::Between => self.between(&chunk[at..]),
+                Place::String => self.string(&chunk[at..]),
                 Place::Escape => {
                     self.keep(&[first]);
                     self.place = Place::String;
                     1
                 }
-                Place::Literal => self.literal(chunk),
-                Place::Done => return,
+                Place::Literal => self.literal(&chunk[at..]),
+                Place::Done => return chunk.len(),
             };
-            chunk = &chunk[taken..];
+            if was_in_message && !self.in_message {
+                return at;
+            }
         }
+        at
     }
 
     fn between(&mut self, chunk: &[u8]) -> usize {
@@ -128,24 +179,26 @@ impl Salvage {
                     return at + 1;
                 }
                 b'{' | b'[' => {
+                    self.open(byte);
                     self.depth += 1;
                     self.no_key = true;
                     self.at_id = false;
-                    // An array may be a batch: it has many ids, and none that is its own.
-                    if self.depth == 1 && byte == b'[' {
-                        return self.done(at);
-                    }
                 }
                 b'}' | b']' => {
                     self.no_key = true;
                     self.at_id = false;
-                    // A closing bracket before any opening one is junk in front of the object.
                     if self.depth == 1 {
-                        return self.done(at);
+                        self.place = Place::Done;
+                        return at + 1;
                     }
+                    // A closing bracket before any opening one is junk in front of the line's value.
                     self.depth = self.depth.saturating_sub(1);
+                    if self.is_batch && self.depth == 1 && self.in_message {
+                        self.in_message = false;
+                        return at + 1;
+                    }
                 }
-                _ if self.depth != 1 => {}
+                _ if !self.is_own() => {}
                 b':' => self.colon(),
                 b',' => {
                     self.no_key = true;
@@ -163,6 +216,26 @@ impl Salvage {
             }
         }
         chunk.len()
+    }
+
+    /// A `{` or `[` that stands where a message may begin.
+    fn open(&mut self, byte: u8) {
+        match (self.depth, self.is_batch) {
+            (0, _) => {
+                self.is_batch = byte == b'[';
+                self.in_message = byte == b'{';
+            }
+            (1, true) if byte == b'{' => {
+                self.in_message = true;
+                (self.id, self.keys) = (None, Keys::default());
+            }
+            _ => {}
+        }
+    }
+
+    /// Among the members of a message itself.
+    fn is_own(&self) -> bool {
+        self.in_message && self.depth == 1 + usize::from(self.is_batch)
     }
 
     fn string(&mut self, chunk: &[u8]) -> usize {
@@ -225,7 +298,7 @@ impl Salvage {
     }
 
     fn start_token(&mut self, longest: usize) {
-        if self.depth == 1 {
+        if self.is_own() {
             self.token.clear();
             // One more than the longest, so that a full token is a token that was cut.
             self.room = longest + 1;
@@ -236,15 +309,10 @@ impl Salvage {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        if self.depth == 1 {
+        if self.is_own() {
             let room = self.room.saturating_sub(self.token.len());
             self.token.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
-    }
-
-    fn done(&mut self, at: usize) -> usize {
-        self.place = Place::Done;
-        at + 1
     }
 }
 

@@ -1,8 +1,9 @@
-//! The changes that berth makes in messages, where the configuration asks for them. Pieces of a message are left out or
-//! replaced; every other byte stays in its place.
+//! The changes that berth makes in messages: where the configuration asks for them, and in a server's messages that are
+//! broken. Pieces of a message are left out or replaced; every other byte stays in its place.
 //!
-//! Pure. Without such configuration there are no rules, and nothing here runs.
+//! Pure. Without such configuration nothing here runs for a message that is none of those.
 
+pub mod repair;
 pub mod roots;
 pub mod tools;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 
 use crate::config::Settings;
 use crate::rpc::raw::{self, Raw};
+use repair::Repairs;
 use roots::RootRules;
 use tools::ToolRules;
 
@@ -20,11 +22,12 @@ use tools::ToolRules;
 pub struct Rules {
     pub tools: Option<ToolRules>,
     pub roots: Option<RootRules>,
+    pub repairs: Option<Repairs>,
 }
 
 impl Rules {
     pub fn of(server: &str, settings: &Settings) -> Self {
-        Self { tools: ToolRules::of(server, settings), roots: None }
+        Self { tools: ToolRules::of(server, settings), roots: None, repairs: Repairs::of(settings) }
     }
 }
 

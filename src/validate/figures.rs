@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::checks::Observations;
+use crate::human::count;
 
 /// One of the four figures that the reference report gives, and ours.
 #[derive(Debug, Clone, Serialize)]
@@ -24,7 +25,11 @@ pub fn figures(seen: &Observations, took: Duration) -> [Figure; 4] {
             name: "deployment of four containers",
             reference: "4.5 s",
             ours: (deployed > 0).then(|| {
-                let four = if deployed == 4 { String::new() } else { format!(" ({deployed} containers)") };
+                let four = if deployed == 4 {
+                    String::new()
+                } else {
+                    format!(" ({})", count(deployed, "container"))
+                };
                 format!("{:.2} s{four}", seen.deployment.took.as_secs_f64())
             }),
         },

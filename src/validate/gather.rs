@@ -24,6 +24,7 @@ use crate::dock::docker::Engine;
 use crate::exam::client::Kind;
 use crate::exam::inside::Inside;
 use crate::exam::process::Scratch;
+use crate::human::count;
 use crate::values::{Lookup, Network};
 
 /// A session whose server has answered, and its container.
@@ -84,13 +85,16 @@ pub async fn gather(
     let nonce = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
     let bench = Bench { plan, engine, scratch: Scratch::new("validate")?, nonce };
 
-    let task = progress.task(&format!("starting {} sessions at once", plan.clients));
+    let task = progress.task(&format!("starting {} at once", count(plan.clients, "session")));
     let (deployment, mut sessions) = deployment::deploy(&bench).await;
     seen.deployment = deployment;
     drop(task);
 
-    let task =
-        progress.task(&format!("{} calls, {} clients at once", plan.clients * plan.calls, plan.clients));
+    let task = progress.task(&format!(
+        "{}, {} at once",
+        count(plan.clients * plan.calls, "call"),
+        count(plan.clients, "client")
+    ));
     seen.access = access::call(&bench, &mut sessions).await;
     drop(task);
 

@@ -13,6 +13,7 @@ use super::figures::{Figure, figures};
 use super::plan::Plan;
 use crate::exam::check::{Check, Outcome};
 use crate::exam::times::Times;
+use crate::human::count;
 
 /// The whole report, as `validation.json` has it. Keys are never renamed or removed; new ones may come.
 #[derive(Debug, Clone, Serialize)]
@@ -100,7 +101,8 @@ impl Report {
         let [passed, failed, not_applicable] = self.counts();
         let verdict = if self.passed { "all passed" } else { "not passed" };
         format!(
-            "{verdict}: {passed} checks passed, {failed} failed, {not_applicable} not applicable, in {:.1} s",
+            "{verdict}: {} passed, {failed} failed, {not_applicable} not applicable, in {:.1} s",
+            count(passed, "check"),
             self.duration_s
         )
     }

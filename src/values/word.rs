@@ -2,7 +2,19 @@
 
 use super::value::{Value, ValueError, from_str};
 
-from_str!(AbsolutePath, Address, Capability, ContainerName, Image, Isolation, OnFailure, Pull, User, Way);
+from_str!(
+    AbsolutePath,
+    Address,
+    BrokenAnswers,
+    Capability,
+    ContainerName,
+    Image,
+    Isolation,
+    OnFailure,
+    Pull,
+    User,
+    Way
+);
 
 /// What stands between a server and the daemon's kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +60,28 @@ impl Value for OnFailure {
         match text {
             "restart" => Some(Self::Restart),
             "exit" => Some(Self::Exit),
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of a server's message that a few bytes make no JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BrokenAnswers {
+    /// These bytes are replaced.
+    #[default]
+    Repair,
+    /// Who waits for it gets an error.
+    Refuse,
+}
+
+impl Value for BrokenAnswers {
+    const EXPECTED: &'static str = "\"repair\" or \"refuse\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "repair" => Some(Self::Repair),
+            "refuse" => Some(Self::Refuse),
             _ => None,
         }
     }

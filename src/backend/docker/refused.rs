@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::dock::docker::Engine;
 use crate::dock::refused::{List, Refusal};
+use crate::human;
 
 /// From one look to the next: soon after something was refused, and ever later where nothing is.
 const SOONEST: Duration = Duration::from_secs(2);
@@ -74,9 +75,10 @@ impl Watch {
         let (kinds, count) = (told.last.len(), told.last.iter().map(|refusal| refusal.count).sum::<u64>());
         if count > kinds as u64 {
             let often = told.last.iter().filter(|refusal| refusal.count > 1);
-            let often: Vec<String> =
-                often.map(|refusal| format!("{} {} times", refusal.what, refusal.count)).collect();
-            tracing::warn!("refused in all: {count} attempts ({})", often.join(", "));
+            let often: Vec<String> = often
+                .map(|refusal| format!("{} {}", refusal.what, human::count(refusal.count, "time")))
+                .collect();
+            tracing::warn!("refused in all: {} ({})", human::count(count, "attempt"), often.join(", "));
         }
     }
 }

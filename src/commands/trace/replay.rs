@@ -14,6 +14,7 @@ use crate::failure::{Code, Failure};
 use crate::history::replay::recording::Recording;
 use crate::history::replay::{Outcome, replay};
 use crate::history::show::plain;
+use crate::human::count;
 use crate::values::is_server_name;
 
 /// What was examined did not pass.
@@ -85,9 +86,11 @@ pub async fn run(args: &ReplayArgs, config: Option<&Path>) -> anyhow::Result<Exi
 
 fn write(out: &mut impl Write, outcome: &Outcome, server: &str) -> io::Result<()> {
     let Outcome { session, requests, compared, redacted, not_compared, differences } = outcome;
-    writeln!(out, "{requests} requests of the session {} repeated to `{server}`", plain(session))?;
+    let requests = count(*requests, "request");
+    writeln!(out, "{requests} of the session {} repeated to `{server}`", plain(session))?;
     if *not_compared > 0 {
-        writeln!(out, "{not_compared} recorded answers not compared: they were cut, or are berth's own")?;
+        let answers = count(*not_compared, "recorded answer");
+        writeln!(out, "{answers} not compared: cut, or berth's own")?;
     }
     for id in redacted {
         writeln!(out, "id={}: sent with «[redacted]», as the trace has it", plain(&id.to_string()))?;
@@ -101,8 +104,9 @@ fn write(out: &mut impl Write, outcome: &Outcome, server: &str) -> io::Result<()
             writeln!(out, "    now:      {}", plain(&difference.now))?;
         }
     }
+    let compared = count(*compared, "answer");
     match differences.len() {
-        0 => writeln!(out, "{compared} answers compared, no differences"),
-        count => writeln!(out, "{compared} answers compared, differences: {count}"),
+        0 => writeln!(out, "{compared} compared, no differences"),
+        different => writeln!(out, "{compared} compared, differences: {different}"),
     }
 }

@@ -20,7 +20,8 @@ use crate::config::reader::{Section, Source};
 use crate::config::settings::Settings;
 use crate::config::volume::{Volume, read_volumes};
 use crate::values::{
-    AbsolutePath, ByteSize, LineLimit, OnFailure, Span, Standby, Timeout, Tmpfs, ToolPattern, Value, Way,
+    AbsolutePath, BrokenAnswers, ByteSize, LineLimit, OnFailure, Span, Standby, Timeout, Tmpfs, ToolPattern,
+    Value, Way,
 };
 
 mod container;
@@ -227,6 +228,13 @@ fn session() -> Vec<Setting> {
             Words("none"),
             "how long a server may take for each answer; then the client gets an error, and the server `notifications/cancelled`",
             |settings, time| settings.call_timeout = Some(time.duration()),
+        ),
+        Setting::one::<BrokenAnswers>(
+            "broken_answers",
+            Is("\"repair\""),
+            "the reaction to a server's message with ill-formed UTF-8, `NaN` or `Infinity`: `repair` replaces just these \
+             bytes; `refuse` answers with an error",
+            |settings, reaction| settings.broken_answers = reaction,
         ),
         Setting::one::<Way>(
             "streams",

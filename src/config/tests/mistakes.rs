@@ -37,6 +37,8 @@ fn wrong_types_say_what_is_right() {
     let streams = "3: `streams` must be \"auto\", \"direct\" or \"exec\"";
     assert_server_error("streams = \"pipes\"", &format!("{streams}, not `\"pipes\"`"));
     assert_server_error("streams = true", &format!("{streams}, not `true`"));
+    let broken = "3: `broken_answers` must be \"repair\" or \"refuse\", not `\"mend\"`";
+    assert_server_error("broken_answers = \"mend\"", broken);
     assert_server_error("read_only = \"yes\"", "3: `read_only` must be true or false, not `\"yes\"`");
     let network = "3: `network` must be \"egress\", \"lan\", \"none\" or { allow = [\"api.example.org\"] }";
     assert_server_error("network = 1", &format!("{network}, not `1`"));

@@ -129,7 +129,7 @@ async fn two_files_are_taken_no_more_and_no_less() {
     let refused = after(None, &[]).await.unwrap_err();
     assert_eq!(refused.to_string(), "its keeper handed over 0 files");
     let refused = after(None, &[&writer]).await.unwrap_err();
-    assert_eq!(refused.to_string(), "its keeper handed over 1 files");
+    assert_eq!(refused.to_string(), "its keeper handed over 1 file");
     for more in [vec![&writer, &reader, &reader], vec![&writer, &reader, &reader, &writer, &writer]] {
         let refused = after(None, &more).await.unwrap_err().to_string();
         let expected = ["its keeper handed over 3 files", "its keeper handed over too many files"];

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::methods::Row;
 use super::{Call, Passed, Start, Step, Summary};
 use crate::history::show::{local, plain, took};
-use crate::human::Bytes;
+use crate::human::{self, Bytes};
 
 /// A bar's characters.
 const BAR: usize = 32;
@@ -14,29 +14,29 @@ const BAR: usize = 32;
 /// Writes the summary.
 pub fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let (Some(began), Some(ended)) = (summary.began, summary.ended) else {
-        return writeln!(out, "no records, {} broken lines", summary.broken);
+        return writeln!(out, "no records, {}", human::count(summary.broken, "broken line"));
     };
     writeln!(
         out,
-        "{} to {}, {}: {} records, sessions: {}",
+        "{} to {}, {}: {}, sessions: {}",
         local(began, "%Y-%m-%d %H:%M:%S%.3f"),
         local(ended, "%H:%M:%S%.3f"),
         took(super::milliseconds(began, ended)),
-        summary.records,
+        human::count(summary.records, "record"),
         summary.sessions
     )?;
-    for (count, what) in [
-        (summary.broken, "broken lines skipped"),
-        (summary.dropped, "records were dropped when the trace was written"),
+    for (count, what, fate) in [
+        (summary.broken, "broken line", "skipped"),
+        (summary.dropped, "record", "dropped when the trace was written"),
     ] {
         if count > 0 {
-            writeln!(out, "{count} {what}")?;
+            writeln!(out, "{} {fate}", human::count(count, what))?;
         }
     }
     for (what, Passed { messages, bytes }) in
         [("client -> server", summary.client_to_server), ("server -> client", summary.server_to_client)]
     {
-        writeln!(out, "{what}: {messages} messages, {}", Bytes(bytes))?;
+        writeln!(out, "{what}: {}, {}", human::count(messages, "message"), Bytes(bytes))?;
     }
     summary.starts.iter().try_for_each(|it| start(out, it))?;
     if !summary.later.is_empty() {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::record::Shown;
-use crate::human::{Bytes, Plain, Took};
+use crate::human::{Bytes, Plain, Took, count};
 
 pub(super) fn line(shown: &Shown<'_>, time: Timestamp) -> String {
     let mut line = String::with_capacity(96);
@@ -59,8 +59,8 @@ fn write(line: &mut String, shown: &Shown<'_>, time: Timestamp) -> fmt::Result {
     if let Some(duration) = shown.latency_ms.or(shown.duration_ms) {
         write!(line, " {}", Took(duration))?;
     }
-    if let Some(count) = shown.count {
-        write!(line, " {count} records: the trace was not written fast enough")?;
+    if let Some(missing) = shown.count {
+        write!(line, " {}: the trace was not written fast enough", count(missing, "record"))?;
     }
     if let Some(detail) = &shown.detail {
         write!(line, " {}", Plain(detail))?;

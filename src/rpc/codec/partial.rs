@@ -67,12 +67,6 @@ impl Partial {
         }
     }
 
-    /// Throws it away.
-    pub(super) fn clear(&mut self) {
-        self.large = None;
-        self.small.clear();
-    }
-
     /// How much address space it has, used or not.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {

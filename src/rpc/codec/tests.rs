@@ -8,6 +8,7 @@ use tokio_util::codec::FramedRead;
 
 use super::super::arbitrary::{cut, cuts};
 use super::super::raw::Raw;
+use super::super::salvage::messages;
 use super::partial::KEEP;
 use super::*;
 
@@ -39,7 +40,7 @@ fn items_of_pieces<'b>(max_bytes: usize, pieces: impl IntoIterator<Item = &'b [u
         }
         assert!(piece.is_empty(), "{} bytes were left behind", piece.len());
     }
-    items.extend(codec.last());
+    items.extend(std::iter::from_fn(|| codec.last()));
     items
 }
 
@@ -120,6 +121,48 @@ fn an_overlong_line_gives_one_item_and_the_next_line_passes() {
             assert_eq!(one_line(&items[1..]).wire(), &b"{}\n"[..]);
         }
     }
+}
+
+#[test]
+fn an_overlong_batch_gives_an_item_for_each_of_its_messages_that_has_an_id() {
+    let batch = r#"[{"id":1,"result":"0123456789012345678901234567890"},{"method":"x"},7,{"id":"b","method":"x"},{"id":3,"error":{}}]"#;
+    let expected = [
+        too_long(40, Some("1"), Kind::Response),
+        too_long(40, Some("\"b\""), Kind::Request),
+        too_long(40, Some("3"), Kind::ErrorResponse),
+    ];
+    for cuts in [&[1][..], &[7], &[1_000]] {
+        let line = format!("{batch}\n{{}}\n");
+        let items = items(40, cut(line.as_bytes(), cuts));
+        assert_eq!(items[..3], expected);
+        assert_eq!(one_line(&items[3..]).wire(), &b"{}\n"[..]);
+        assert_eq!(items_of_pieces(40, cut(batch.as_bytes(), cuts)), expected, "at the stream's end");
+        let nameless = format!("[{}]\n", r#"{"method":"x"},"#.repeat(5));
+        assert_eq!(items_of_pieces(40, cut(nameless.as_bytes(), cuts)), [too_long(40, None, Kind::Other)]);
+    }
+    let whole = r#"[{"id":1,"result":0},{"id":2,"result":0}]"#;
+    let at_the_limit = format!("{whole}\r");
+    let both = [1, 2].map(|id| too_long(whole.len(), Some(&id.to_string()), Kind::Response));
+    assert_eq!(items_of_pieces(whole.len(), [at_the_limit.as_bytes()]), both, "a `\\r` is no end");
+}
+
+#[test]
+fn an_endless_batch_takes_no_memory() {
+    let mut codec = FrameCodec::new(1_000);
+    let mut buffer = BytesMut::from(&b"["[..]);
+    let message = br#"{"id":1,"result":{}},"#;
+    let mut items = 0;
+    for _ in 0..100_000 {
+        let mut source = &message[..];
+        while !source.is_empty() {
+            read_into(&mut buffer, &mut source);
+            assert!(buffer.capacity() <= 2 * READ, "capacity {}", buffer.capacity());
+            while codec.decode(&mut buffer).unwrap().is_some() {
+                items += 1;
+            }
+        }
+    }
+    assert_eq!(items, 100_000);
 }
 
 #[test]
@@ -269,7 +312,8 @@ fn debug_shows_no_body() {
 #[derive(Debug, PartialEq)]
 enum Model {
     Line(Vec<u8>),
-    TooLong,
+    /// With so many items.
+    TooLong(usize),
 }
 
 /// What a stream means, said without a codec: split on newlines, nothing else.
@@ -281,7 +325,7 @@ fn model(max_bytes: usize, input: &[u8]) -> Vec<Model> {
             None => line,
         };
         if message.len() > max_bytes {
-            lines.push(Model::TooLong);
+            lines.push(Model::TooLong(messages(message).count().max(1)));
         } else if !message.iter().all(u8::is_ascii_whitespace) {
             lines.push(Model::Line(line.to_vec()));
         }
@@ -301,6 +345,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             "{",
             "}",
             "\"id\":1,",
+            "[{\"id\":2,\"result\":0},",
             "\"id\":\"a\"",
             "{\"id\":",
             "12",
@@ -323,11 +368,14 @@ proptest! {
         let whole = items(max_bytes, [input.as_slice()]);
         prop_assert_eq!(&items(max_bytes, cut(&input, &cuts)), &whole);
         prop_assert_eq!(&items_of_pieces(max_bytes, cut(&input, &cuts)), &whole);
-        let lines: Vec<_> = whole
-            .into_iter()
-            .map(|item| item.map_or_else(|_| Model::TooLong, |frame| Model::Line(frame.into_wire().to_vec())))
-            .collect();
-        prop_assert_eq!(lines, model(max_bytes, &input));
+        let mut whole = whole.into_iter();
+        for line in model(max_bytes, &input) {
+            match line {
+                Model::Line(line) => prop_assert_eq!(whole.next().unwrap().unwrap().into_wire(), line),
+                Model::TooLong(items) => prop_assert!(whole.by_ref().take(items).filter(Result::is_err).count() == items),
+            }
+        }
+        prop_assert_eq!(whole.next(), None);
     }
 
     #[test]

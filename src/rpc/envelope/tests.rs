@@ -18,6 +18,13 @@ fn is_message(line: &str) -> bool {
 }
 
 #[test]
+fn each_kind_has_its_article() {
+    let kinds = [Kind::Request, Kind::Notification, Kind::Response, Kind::ErrorResponse, Kind::Other];
+    let phrases = kinds.map(Kind::phrase);
+    assert_eq!(phrases, ["a request", "a notification", "a response", "an error", "a line"]);
+}
+
+#[test]
 fn knows_the_kinds() {
     for (line, kind) in [
         (r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#, Kind::Request),

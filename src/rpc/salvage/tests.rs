@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-use super::super::arbitrary::{cut, cuts, object};
+use super::super::arbitrary::{cut, cuts, json, object};
 use super::*;
 
 fn id_of(line: &str) -> Option<String> {
@@ -60,6 +60,44 @@ fn takes_no_id_that_is_not_the_messages_own() {
     ] {
         assert_eq!(id_of(line), None, "{line}");
     }
+}
+
+fn all(line: &str) -> Vec<(String, Kind)> {
+    messages(line.as_bytes()).map(|(id, kind)| (id.to_string(), kind)).collect()
+}
+
+#[test]
+fn a_batch_gives_its_messages_one_by_one() {
+    let batch = r#" [{"jsonrpc":"2.0","id":1,"result":[{"id":7}]} , 5, [{"id":8,"method":"x"}], "{\"id\":9}", nope,
+        {"method":"n"},{"id":2,"method":"x","params":{"id":10}},{"level":"info","id":11},{"error":{"id":12},"id":"b"}]"#;
+    let (one, two, b) =
+        (("1".to_owned(), Kind::Response), ("2".to_owned(), Kind::Request), Kind::ErrorResponse);
+    assert_eq!(all(batch), [one.clone(), two, ("\"b\"".to_owned(), b)]);
+    assert_eq!(
+        all(r#"[{"id":1,"result":{}},{"id":2,"res"#),
+        [one.clone()],
+        "what was cut off is not known to be one"
+    );
+    assert_eq!(all(r#"[{"id":1,"result":{"cut":"o"#), [one.clone()]);
+    assert_eq!(all(r#"{"id":1,"result":{}}"#), [one], "a message by itself");
+    for line in ["[]", "[", "[[{\"id\":1,\"result\":1}]]", "[INFO] {\"id\":1,\"result\":1}", "[1,2]", ""] {
+        assert_eq!(all(line), [], "{line}");
+    }
+}
+
+#[test]
+fn however_many_messages_a_batch_has_little_is_kept_of_it() {
+    let mut salvage = Salvage::default();
+    salvage.feed(b"[");
+    for id in 0..10_000 {
+        let message = format!("{{\"id\":\"{id:0>900}\",\"result\":{{}}}},");
+        let mut line = message.as_bytes();
+        while !line.is_empty() {
+            line = &line[salvage.feed(line)..];
+        }
+        assert!(salvage.take().is_some() && salvage.take().is_none());
+    }
+    assert!(salvage.token.capacity() <= 2 * LONGEST_ID + 2, "{}", salvage.token.capacity());
 }
 
 #[test]
@@ -132,7 +170,7 @@ proptest! {
         let id = members.get("id").map(|raw| raw.get()).filter(|raw| !raw.starts_with(['{', '[', 't', 'f']));
         let mut salvage = Salvage::default();
         for piece in cut(line.as_bytes(), &cuts) {
-            salvage.feed(piece);
+            prop_assert_eq!(salvage.feed(piece), piece.len());
         }
         let found = salvage.id().map(ToString::to_string);
         prop_assert_eq!(found.as_deref(), id);
@@ -147,8 +185,18 @@ proptest! {
     }
 
     #[test]
+    fn agrees_with_a_parser_on_valid_batches(elements in vec(json(), 0..6), cuts in cuts()) {
+        let line = format!("[{}]", elements.join(","));
+        let expected = elements.iter().filter(|one| one.trim_start().starts_with('{')).flat_map(|one| all(one));
+        let expected: Vec<_> = expected.filter(|(_, kind)| *kind != Kind::Other).collect();
+        prop_assert_eq!(&all(&line), &expected);
+        prop_assert_eq!(taken(&cut(line.as_bytes(), &cuts), true), messages(line.as_bytes()).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn any_cut_of_any_bytes_gives_the_same(
-        mut line in object().prop_map(String::into_bytes),
+        mut line in prop_oneof![object(), vec(json(), 0..4).prop_map(|all| format!("[{}]", all.join(",")))]
+            .prop_map(String::into_bytes),
         edits in vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         cuts in cuts(),
     ) {
@@ -156,17 +204,29 @@ proptest! {
             let at = at.index(line.len());
             line[at] = byte;
         }
-        let whole = Salvage::of(&line);
-        let (mut fed, mut sought) = (Salvage::default(), Salvage::default());
-        for piece in cut(&line, &cuts) {
-            fed.feed(piece);
-            sought.seek_id(piece);
-        }
-        prop_assert_eq!(fed.id(), whole.id());
-        prop_assert_eq!(fed.kind(), whole.kind());
-        let mut at_once = Salvage::default();
-        at_once.seek_id(&line);
-        prop_assert_eq!(sought.id(), at_once.id());
-        prop_assert_eq!(sought.kind(), at_once.kind());
+        let whole: Vec<_> = messages(&line).collect();
+        let pieces = cut(&line, &cuts);
+        prop_assert_eq!(taken(&pieces, false), whole);
+        prop_assert_eq!(taken(&pieces, true), taken(&[&line], true));
     }
+}
+
+/// What comes out of a line in pieces, as its reader takes it.
+fn taken(pieces: &[&[u8]], seeks_id: bool) -> Vec<(RawId, Kind)> {
+    let mut salvage = Salvage::default();
+    let mut taken = Vec::new();
+    for mut piece in pieces.iter().copied() {
+        while !piece.is_empty() {
+            let read = if seeks_id { salvage.seek_id(piece) } else { salvage.feed(piece) };
+            piece = &piece[read..];
+            // A message by itself is known at the end, or at its id.
+            if salvage.is_batch() {
+                taken.extend(salvage.take());
+            } else if seeks_id && salvage.id().is_some() {
+                return salvage.take().into_iter().collect();
+            }
+        }
+    }
+    taken.extend(salvage.take_last());
+    taken
 }

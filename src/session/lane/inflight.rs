@@ -170,6 +170,11 @@ impl InFlight {
         id.and_then(|id| self.pending.get(id)).is_none_or(|pending| pending.lists_tools)
     }
 
+    /// Whether we wait for an answer with this id ourselves.
+    pub fn is_ours(&self, id: &RequestId) -> bool {
+        self.pending.get(id).is_some_and(|pending| pending.asker == Asker::Ourselves)
+    }
+
     /// When the oldest one was asked.
     pub fn oldest(&self) -> Option<Instant> {
         self.pending.iter().map(|entry| entry.since).min()

@@ -1,13 +1,16 @@
 //! The server->client direction: decides on each line. Does no I/O.
 
-use bytes::Bytes;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
 
 use super::inflight::{Asker, Pending};
 use crate::observe::event::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::raw::{self, Raw};
-use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, Salvage, error_line, look};
+use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, error_line, look, salvage};
 use crate::session::lane::shared::{Shared, lock};
+use crate::session::rewrite::repair::Repaired;
 
 /// Of an id in a warning, so many characters.
 const SHOWN: usize = 64;
@@ -17,12 +20,13 @@ const SHOWN: usize = 64;
 pub(super) enum Verdict {
     /// Goes to the client as it is.
     Forward(Bytes),
-    /// Our answer in its place.
-    Replace(Bytes),
+    /// Our answers in its place: to what it answers, and to what it asks.
+    Replace {
+        to_client: Bytes,
+        to_server: Bytes,
+    },
     /// Is no message; a person may want to see it.
     Stray(Frame),
-    /// Our answer to a request of the server's that can't be forwarded.
-    Refuse(Bytes),
     /// The answer to a request of our own, or what is wrong with it.
     Ours(Result<Frame, String>),
     Drop,
@@ -30,43 +34,68 @@ pub(super) enum Verdict {
 
 /// The server->client direction: decides about each line, and completes what it answers. Does no I/O.
 pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
+    match item {
+        Ok(frame) => judge_line(frame, shared),
+        Err(error) => judge_overlong(error, shared),
+    }
+}
+
+/// A line that was thrown away, or a message in one.
+fn judge_overlong(error: FrameError, shared: &Shared) -> Verdict {
+    let why = Why {
+        code: INVALID_REQUEST,
+        answer: format!("the server's answer is in a {error}; raise `max_line` to let it pass"),
+        request: format!("{error}; raise `max_line` for larger messages"),
+    };
+    let said = error.to_string();
+    let FrameError::TooLong { limit, id, kind } = error;
+    shared.trace.note(Some(Direction::ServerToClient), "line too long", &said, limit as u64);
+    let messages: Vec<_> = id.map(|id| (id, kind)).into_iter().collect();
+    spoil(&messages, &why, shared).unwrap_or_else(|| {
+        tracing::warn!("dropped {} from the server: {said}", kind.phrase());
+        Verdict::Drop
+    })
+}
+
+fn judge_line(frame: Frame, shared: &Shared) -> Verdict {
     let note = |what, detail: &str, bytes: usize| {
         shared.trace.note(Some(Direction::ServerToClient), what, detail, bytes as u64);
     };
-    let frame = match item {
-        Ok(frame) => frame,
-        Err(error) => {
-            let FrameError::TooLong { limit, id, kind } = &error;
-            note("line too long", &error.to_string(), *limit);
-            if let (Kind::Request, Some(id)) = (kind, id) {
-                let message = format!("berth: {error}; raise `max_line` for larger messages");
-                return Verdict::Refuse(error_line(Some(id), INVALID_REQUEST, &message, None));
-            }
-            let asked = id.as_ref().filter(|_| *kind != Kind::Notification).and_then(RawId::request_id);
-            let Some(pending) = asked.and_then(|id| shared.in_flight.complete(&id)) else {
-                tracing::warn!("dropped a {kind} from the server: {error}");
-                return Verdict::Drop;
-            };
-            let message = format!("the server's answer is a {error}; raise `max_line` to let it pass");
-            return spoilt(&pending, INVALID_REQUEST, message);
-        }
-    };
     let look = match look(frame.message()) {
-        Ok(look) if look.envelopes().iter().all(is_json_rpc) && look.is_message() => look,
-        Ok(_) => {
+        Ok(look) if may_pass(&look) => look,
+        Ok(look) => {
             note("stray output", "", frame.wire().len());
-            return Verdict::Stray(frame);
+            // A print of the server's, or a batch that has one in it; then somebody may wait for the rest.
+            let is_waited_for = |envelope: &&Envelope<'_>| match envelope.kind {
+                Kind::Request => envelope.has_jsonrpc,
+                kind => is_answer(kind),
+            };
+            let messages = look.envelopes().iter().filter(is_waited_for);
+            let messages: Vec<_> =
+                messages.filter_map(|envelope| Some((envelope.raw_id()?, envelope.kind))).collect();
+            let place = "in a batch with an element that is no JSON-RPC message";
+            let why = Why {
+                code: INVALID_REQUEST,
+                answer: format!("the server's answer is {place}"),
+                request: format!("the request is {place}"),
+            };
+            return spoil(&messages, &why, shared).unwrap_or(Verdict::Stray(frame));
         }
         Err(error) => {
+            if let Some(repaired) = repair(&frame, shared) {
+                // It is JSON, and so doesn't come here again.
+                return judge_line(repaired, shared);
+            }
             note("stray output", &error.to_string(), frame.wire().len());
             // A print of the server's, or an answer that it broke; then somebody waits for it.
-            let salvage = Salvage::of(frame.message());
-            let asked = salvage.id().filter(|_| is_answer(salvage.kind())).and_then(RawId::request_id);
-            let Some(pending) = asked.and_then(|id| shared.in_flight.complete(&id)) else {
-                return Verdict::Stray(frame);
+            let messages: Vec<_> =
+                salvage::messages(frame.message()).filter(|(_, kind)| is_answer(*kind)).collect();
+            let why = Why {
+                code: PARSE_ERROR,
+                answer: format!("the server's answer is not a JSON-RPC message: {error}"),
+                request: String::new(),
             };
-            let message = format!("the server's answer is not a JSON-RPC message: {error}");
-            return spoilt(&pending, PARSE_ERROR, message);
+            return spoil(&messages, &why, shared).unwrap_or(Verdict::Stray(frame));
         }
     };
     if let Look::One(answer) = &look
@@ -102,12 +131,57 @@ pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict
     Verdict::Forward(line.into())
 }
 
-/// An answer that can't be passed on.
-fn spoilt(pending: &Pending, code: i64, message: String) -> Verdict {
-    if pending.asker == Asker::Ourselves {
-        return Verdict::Ours(Err(message));
+/// Why a line can't be passed on.
+struct Why {
+    code: i64,
+    /// For who waits for an answer in it.
+    answer: String,
+    /// For the server, where it asks something in it.
+    request: String,
+}
+
+/// What becomes of a line that can't be passed on and has these messages: each side that waits for one gets our error.
+/// `None` if nobody does.
+fn spoil(messages: &[(RawId, Kind)], why: &Why, shared: &Shared) -> Option<Verdict> {
+    let answered = |(id, kind): &(RawId, Kind)| match kind {
+        Kind::Request | Kind::Notification => None,
+        Kind::Response | Kind::ErrorResponse | Kind::Other => id.request_id(),
+    };
+    // Alone: it ends the server, and with it what else is in flight is answered.
+    if let Some(id) = messages.iter().filter_map(answered).find(|id| shared.in_flight.is_ours(id)) {
+        shared.in_flight.complete(&id);
+        return Some(Verdict::Ours(Err(why.answer.clone())));
     }
-    Verdict::Replace(error_line(Some(&pending.id), code, &format!("berth: {message}"), None))
+    let mut to_client = BytesMut::new();
+    for pending in messages.iter().filter_map(answered).filter_map(|id| shared.in_flight.complete(&id)) {
+        let message = format!("berth: {}", why.answer);
+        to_client.extend_from_slice(&error_line(Some(&pending.id), why.code, &message, None));
+    }
+    let mut to_server = BytesMut::new();
+    for (id, _) in messages.iter().filter(|(_, kind)| *kind == Kind::Request) {
+        let message = format!("berth: {}", why.request);
+        to_server.extend_from_slice(&error_line(Some(id), why.code, &message, None));
+    }
+    let is_for_nobody = to_client.is_empty() && to_server.is_empty();
+    (!is_for_nobody)
+        .then(|| Verdict::Replace { to_client: to_client.freeze(), to_server: to_server.freeze() })
+}
+
+/// A server's message that a few bytes make no JSON, without these. Said once: a server that does this does it often.
+fn repair(broken: &Frame, shared: &Shared) -> Option<Frame> {
+    let Repaired { frame, what } = shared.rules.repairs?.repair(broken, may_pass)?;
+    if !shared.has_repaired.swap(true, Ordering::Relaxed) {
+        shared.trace.note(Some(Direction::ServerToClient), "repaired", &what, broken.wire().len() as u64);
+        tracing::warn!(
+            "repaired a message from the server ({what}): `broken_answers = \"refuse\"` would answer with an error; \
+             berth warns only once"
+        );
+    }
+    Some(frame)
+}
+
+fn may_pass(look: &Look<'_>) -> bool {
+    look.envelopes().iter().all(is_json_rpc) && look.is_message()
 }
 
 /// A server's log lines may be objects with a `method` of their own (`GET`); a message of its own says `jsonrpc`. An answer

@@ -25,6 +25,8 @@ pub struct Shared {
     pub client_session: watch::Sender<Option<String>>,
     pub trace: Trace,
     pub rules: Rules,
+    /// A message of the server's was repaired.
+    pub has_repaired: AtomicBool,
     /// The server takes no input any more, and goes on.
     pub is_deaf: Notify,
     /// Set before the server's input is closed: a server that ends by that may be seen to end before the pump is.

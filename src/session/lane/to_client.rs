@@ -138,9 +138,10 @@ where
                 None => break,
             }
         }
-        if let Some(item) = codec.last() {
+        while let Some(item) = codec.last() {
             self.pass(judge(item, &self.shared), &mut burst, tail).await;
             self.client.write(burst.parts()).await;
+            burst.clear();
         }
         served
     }
@@ -169,29 +170,36 @@ where
     /// Carries a verdict out; what is to be written is gathered in `burst`, unless it is long enough by itself. Whether it
     /// was a message of the server's.
     async fn pass(&mut self, verdict: Verdict, burst: &mut Burst, tail: &mut StderrTail) -> bool {
-        let is_message = matches!(verdict, Verdict::Forward(_) | Verdict::Ours(_));
-        match verdict {
-            Verdict::Ours(answer) => self.answered(answer).await,
-            Verdict::Forward(line) | Verdict::Replace(line) if line.len() < BURST => {
-                burst.add(&line);
-                if burst.len() >= BURST {
-                    self.client.write(burst.parts()).await;
-                    burst.clear();
-                }
-            }
-            Verdict::Forward(line) | Verdict::Replace(line) => {
-                self.client.write(burst.parts()).await;
-                burst.clear();
-                self.client.write([&line, &[]]).await;
-            }
-            Verdict::Stray(frame) => tail.push(frame.wire()),
-            Verdict::Refuse(line) => {
+        let is_message = matches!(verdict, Verdict::Forward(_));
+        let line = match verdict {
+            Verdict::Forward(line) => line,
+            Verdict::Replace { to_client, to_server } => {
                 // Never waits: a server that doesn't read must not hold up what it says.
-                if self.to_server.try_send(line).is_err() {
+                if !to_server.is_empty() && self.to_server.try_send(to_server).is_err() {
                     tracing::warn!("the server does not read; an answer to it was dropped");
                 }
+                to_client
             }
-            Verdict::Drop => {}
+            Verdict::Ours(answer) => {
+                self.answered(answer).await;
+                return true;
+            }
+            Verdict::Stray(frame) => {
+                tail.push(frame.wire());
+                return false;
+            }
+            Verdict::Drop => return false,
+        };
+        if line.len() < BURST {
+            burst.add(&line);
+            if burst.len() >= BURST {
+                self.client.write(burst.parts()).await;
+                burst.clear();
+            }
+        } else {
+            self.client.write(burst.parts()).await;
+            burst.clear();
+            self.client.write([&line, &[]]).await;
         }
         is_message
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::{Edit, Member, is_like, members};
 use crate::config::Settings;
+use crate::human::count;
 use crate::rpc::error_object::{INVALID_PARAMS, INVALID_REQUEST};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, Kind, Look, RawId, RequestId, error_line, look};
@@ -207,7 +208,7 @@ impl ToolRules {
         may_list: impl Fn(Option<&RequestId>) -> bool,
     ) -> Option<Filtered> {
         let (text, whole) = parse(frame.message())?;
-        let (mut edit, mut left_out, mut broken) = (Edit::new(text), 0, 0);
+        let (mut edit, mut left_out, mut broken) = (Edit::new(text), 0_usize, 0_usize);
         let mut one = |message| match self.filter_one(&mut edit, message, &may_list) {
             Some(tools) => left_out += tools,
             None => broken += 1,
@@ -218,9 +219,9 @@ impl ToolRules {
             one(whole);
         }
         let line = edit.finish(b"\n")?;
-        let mut what = format!("{left_out} tools");
+        let mut what = count(left_out, "tool");
         if broken > 0 {
-            what = format!("{what}, {broken} ambiguous lists");
+            what = format!("{what}, {}", count(broken, "ambiguous list"));
         }
         Some(Filtered { line, what })
     }

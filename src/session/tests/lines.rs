@@ -41,6 +41,74 @@ async fn what_a_server_spoils_becomes_an_error_for_the_request_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_request_that_a_spoilt_batch_answers_gets_its_error() {
+    let mut stage = stage(Exit::Code(0));
+    let long = "l".repeat(500);
+    for (spoilt, code, why) in [
+        (
+            format!(
+                r#"[{{"jsonrpc":"2.0","id":1,"result":"{long}"}},{{"jsonrpc":"2.0","id":2,"result":{{}}}}]"#
+            ),
+            -32600,
+            "max_line",
+        ),
+        (
+            r#"[{"jsonrpc":"2.0","id":1,"result":{}},5,{"id":2,"error":{}}]"#.to_owned(),
+            -32600,
+            "in a batch with",
+        ),
+        (
+            r#"[{"jsonrpc":"2.0","id":1,"result":{}},{"level":30},{"id":2,"result":{}}]"#.to_owned(),
+            -32600,
+            "in a batch with",
+        ),
+        (
+            r#"[{"jsonrpc":"2.0","id":1,"result":{}},{"id":2,"result":{,}}]"#.to_owned(),
+            -32700,
+            "invalid JSON",
+        ),
+    ] {
+        let batch = format!("[{},{}]", request("1").trim_end(), request("2").trim_end());
+        stage.client_sends(&format!("{batch}\n{}", request("3"))).await;
+        assert_eq!(stage.server_gets().await, batch);
+        assert_eq!(stage.server_gets().await, request("3").trim_end());
+        stage.server_sends(&format!("{spoilt}\n{{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{{}}}}\n")).await;
+        for id in [1, 2] {
+            let answer = stage.client_gets().await;
+            assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(id), &json!(code)), "{spoilt}");
+            assert!(answer["error"]["message"].as_str().unwrap().contains(why), "{answer}");
+        }
+        assert_eq!(stage.client_gets().await, json!({ "jsonrpc": "2.0", "id": 3, "result": {} }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_in_a_spoilt_batch_gets_its_error() {
+    let mut stage = stage(Exit::Code(0));
+    let long = "l".repeat(500);
+    let batch = format!(
+        r#"[{{"jsonrpc":"2.0","method":"n"}},{{"jsonrpc":"2.0","id":"a","method":"{long}"}},{{"jsonrpc":"2.0","id":"b","method":"x"}}]"#
+    );
+    stage.client_sends(&format!("{batch}\n")).await;
+    for id in ["a", "b"] {
+        let answer = stage.client_gets().await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(id), &json!(-32600)));
+    }
+    let odd = r#"[{"jsonrpc":"2.0","id":"a","method":"x"},5,{"level":30,"id":"c","method":"GET"},{"jsonrpc":"2.0","id":"b","method":"x"}]"#;
+    for batch in [&batch, odd] {
+        stage.server_sends(&format!("{batch}\n")).await;
+        for id in ["a", "b"] {
+            let refusal: Value = serde_json::from_str(&stage.server_gets().await).unwrap();
+            assert_eq!((&refusal["id"], &refusal["error"]["code"]), (&json!(id), &json!(-32600)), "{batch}");
+        }
+    }
+    stage.client_sends(&request("7")).await;
+    assert_eq!(stage.server_gets().await, request("7").trim_end(), "and nothing else reached the server");
+    stage.server_sends("{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n").await;
+    assert_eq!(stage.client_gets().await["id"], 7, "nor the client");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_side_that_waits_for_a_spoilt_answer_is_told() {
     let mut stage = stage(Exit::Code(0));
     // The client's answer to the server: its id is the server's, so the client hears nothing of it.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::exam::check::{Check, Question, Seen, UNEXAMINED, unexamined};
 use crate::exam::times::Times;
+use crate::human::count;
 
 /// What the clients' calls gave.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +101,11 @@ const ALIVE: Question =
 pub(super) fn judge(seen: &Access) -> Vec<Check> {
     let times = seen.times();
     let (right, wanted) = (seen.right(), seen.wanted());
-    let fine = format!("{right} of {wanted} `{}`, by {} clients at once", seen.operation, seen.clients.len());
+    let fine = format!(
+        "{right} of {wanted} `{}`, by {} at once",
+        seen.operation,
+        count(seen.clients.len(), "client")
+    );
     let all_right = RIGHT.each(&seen.clients, fine, |client| {
         let wrong = client.calls.iter().find_map(|call| match &call.outcome {
             CallOutcome::Right => None,
@@ -110,15 +115,18 @@ pub(super) fn judge(seen: &Access) -> Vec<Check> {
         (client.right() < seen.calls.max(1))
             .then(|| format!("{}: {} of {} ({why})", client.title, client.right(), seen.calls))
     });
-    let crossed =
-        CROSSED.each(&seen.clients, format!("{wanted} calls, each with a marker of its own"), |client| {
+    let crossed = CROSSED.each(
+        &seen.clients,
+        format!("{}, each with a marker of its own", count(wanted, "call")),
+        |client| {
             let in_answers = client.calls.iter().find_map(|call| match &call.outcome {
                 CallOutcome::Crossed(what) => Some(what.clone()),
                 _ => None,
             });
             let crossed = in_answers.or_else(|| client.strange_answers.first().cloned());
             crossed.map(|what| format!("{} got {what}", client.title))
-        });
+        },
+    );
     let clean = CLEAN.each(&seen.clients, "no other line", |client| {
         client.garbage.first().map(|line| format!("{} got `{line}`", client.title))
     });

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::exam::check::{Check, Question, Seen, UNEXAMINED};
+use crate::human;
 
 /// How the sessions ended, and what was left.
 #[derive(Debug, Clone)]
@@ -63,12 +64,13 @@ pub(super) fn judge(seen: &Cleanup) -> Vec<Check> {
         })
     };
     let orderly = seen.ends.iter().filter(|end| end.by != By::Sigkill);
-    let exit = EXIT.each(orderly.clone(), format!("{} sessions", orderly.count()), |end| match &end.exit {
-        Ok(Some(0)) => None,
-        Ok(Some(code)) => Some(format!("{} exited with {code}", end.title)),
-        Ok(None) => Some(format!("{} was killed", end.title)),
-        Err(why) => Some(format!("{}: {why}", end.title)),
-    });
+    let exit =
+        EXIT.each(orderly.clone(), human::count(orderly.clone().count(), "session"), |end| match &end.exit {
+            Ok(Some(0)) => None,
+            Ok(Some(code)) => Some(format!("{} exited with {code}", end.title)),
+            Ok(None) => Some(format!("{} was killed", end.title)),
+            Err(why) => Some(format!("{}: {why}", end.title)),
+        });
     let leftovers = match &seen.leftovers {
         Ok(names) => LEFTOVERS.each([()], "none", |()| (!names.is_empty()).then(|| names.join(", "))),
         Err(why) => LEFTOVERS.failed(why.as_str()),

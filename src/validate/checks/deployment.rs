@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::exam::check::{Check, Question, Seen, repeated, unexamined};
+use crate::human::count;
 
 /// The sessions that were started at once.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ pub(super) fn judge(seen: &Deployment) -> Vec<Check> {
         sessions.iter().filter_map(|deployed| Some((deployed, deployed.container.as_ref().ok()?))).collect();
     let answered = ANSWERED.each(
         sessions,
-        format!("{} sessions in {:.2} s", sessions.len(), seen.took.as_secs_f64()),
+        format!("{} in {:.2} s", count(sessions.len(), "session"), seen.took.as_secs_f64()),
         |deployed| deployed.ready.as_ref().err().map(|why| format!("{}: {why}", deployed.title)),
     );
     let in_time = IN_TIME.each(
@@ -84,12 +85,12 @@ pub(super) fn judge(seen: &Deployment) -> Vec<Check> {
             (took > seen.patience).then(|| format!("{} took {:.1} s", deployed.title, took.as_secs_f64()))
         },
     );
-    let present = CONTAINERS.each(sessions, format!("{} containers", containers.len()), |deployed| {
-        match &deployed.container {
-            Ok(found) if found.running => None,
-            Ok(found) => Some(format!("the container {} of {} does not run", found.name, deployed.title)),
-            Err(why) => Some(unexamined(&deployed.title, why)),
-        }
+    let present = CONTAINERS.each(sessions, count(containers.len(), "container"), |deployed| match &deployed
+        .container
+    {
+        Ok(found) if found.running => None,
+        Ok(found) => Some(format!("the container {} of {} does not run", found.name, deployed.title)),
+        Err(why) => Some(unexamined(&deployed.title, why)),
     });
     let mut all_names: Vec<&str> = containers.iter().map(|(_, found)| found.name.as_str()).collect();
     let more = all_names.len().saturating_sub(NAMED);
@@ -108,7 +109,7 @@ pub(super) fn judge(seen: &Deployment) -> Vec<Check> {
     let shared_ids = repeated(sessions_ids);
     let labels = LABELS.each(
         &containers,
-        format!("{} sessions, all different", containers.len()),
+        format!("{}, all different", count(containers.len(), "session")),
         |(deployed, found)| label_problem(deployed, found, &seen.server, &shared_ids),
     );
     vec![answered, in_time, present, names, labels]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::exam::check::{Check, Question, Seen, repeated, unexamined};
+use crate::human::count;
 
 /// What was tried from inside of the sessions' containers. Each attempt has its control: the same thing where it
 /// must work, so that a probe that never works proves nothing.
@@ -114,22 +115,26 @@ pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
     let twice = repeated(seen.containers.iter().map(String::as_str));
     let shared = SHARED.each(
         &seen.containers,
-        format!("{} sessions, {} containers", seen.containers.len(), seen.containers.len()),
+        format!("{}, {}", count(seen.containers.len(), "session"), count(seen.containers.len(), "container")),
         |id| twice.contains(&id.as_str()).then(|| format!("container {id:.12} is in two sessions")),
     );
-    let sight =
-        SIGHT.each(&seen.sights, format!("{} sessions see their own only", seen.sights.len()), |sight| {
-            match &sight.processes {
-                Err(why) => Some(unexamined(&sight.title, why)),
-                Ok(_) if !sight.sees_own => {
-                    Some(unexamined(&sight.title, "it does not even see its own process"))
-                }
-                Ok(_) => sight
-                    .sees_others
-                    .first()
-                    .map(|other| format!("{} sees a process of {other}", sight.title)),
+    let sight = SIGHT.each(
+        &seen.sights,
+        format!(
+            "{} {} own only",
+            count(seen.sights.len(), "session"),
+            if seen.sights.len() == 1 { "sees its" } else { "see their" }
+        ),
+        |sight| match &sight.processes {
+            Err(why) => Some(unexamined(&sight.title, why)),
+            Ok(_) if !sight.sees_own => {
+                Some(unexamined(&sight.title, "it does not even see its own process"))
             }
-        });
+            Ok(_) => {
+                sight.sees_others.first().map(|other| format!("{} sees a process of {other}", sight.title))
+            }
+        },
+    );
     let reach = REACH.each(&seen.reaches, attempts(&seen.reaches), unreached);
     let egress = match &seen.egress {
         Egress::TheSame => EGRESS.not_applicable("the examined sessions have a network, see above"),
@@ -167,11 +172,11 @@ pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
 }
 
 fn attempts(reaches: &[Reach]) -> String {
-    let count = reaches.len();
+    let attempts = count(reaches.len(), "attempt");
     if reaches.iter().all(|reach| reach.address.ip().is_loopback()) {
-        return format!("sessions have no network and share no loopback: {count} attempts failed");
+        return format!("sessions have no network and share no loopback: {attempts} failed");
     }
-    format!("{count} attempts failed, while each listener answered itself")
+    format!("{attempts} failed, while each listener answered itself")
 }
 
 fn unreached(reach: &Reach) -> Option<String> {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{HEADINGS, Report, rows};
 use crate::exam::check::Outcome;
+use crate::human::count;
 use crate::validate::checks::Section;
 
 /// The document, `validation.md`.
@@ -29,9 +30,11 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     let half = clients.div_ceil(2);
     writeln!(
         out,
-        "Examined with {clients} AI client sessions ({half} started as Claude Code does it, {} as Codex does), all at once, \
-         of `berth run {server}`, {calls} calls each. {}.\n",
+        "Examined with {} ({half} started as Claude Code does it, {} as Codex does), all at once, of `berth run {server}`, \
+         {} each. {}.\n",
+        count(*clients, "AI client session"),
         clients - half,
+        count(*calls, "call"),
         capitalized(&report.summary()),
     )?;
     let facts = [

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{HEADINGS, Report, rows};
 use crate::exam::check::{Check, Outcome};
-use crate::human::table;
+use crate::human::{count, table};
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
@@ -17,7 +17,8 @@ pub fn write(out: &mut impl Write, report: &Report, colours: bool) -> io::Result
         if colours { format!("{colour}{text}\x1b[0m") } else { text.to_owned() }
     };
     let Report { clients, calls, server, image, .. } = report;
-    writeln!(out, "{clients} clients, {calls} calls each, of `{server}` (image `{image}`)")?;
+    let (clients, calls) = (count(*clients, "client"), count(*calls, "call"));
+    writeln!(out, "{clients}, {calls} each, of `{server}` (image `{image}`)")?;
     let widest = report.checks().map(|check| check.name.chars().count()).max().unwrap_or_default();
     for section in &report.sections {
         writeln!(out, "\n{}", paint(BOLD, section.name))?;

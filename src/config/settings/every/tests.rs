@@ -66,6 +66,7 @@ fn the_defaults_are_these() {
         recover_within: minutes(1),
         name_timeout: Duration::from_millis(150),
         answer_timeout: minutes(2),
+        broken_answers: BrokenAnswers::Repair,
         journal: true,
         protect: crate::config::protect::PROTECTED.map(|name| name.parse().unwrap()).into(),
         ..Settings::blank()
