@@ -84,6 +84,7 @@ where
         interactive: options.interactive,
         beginning: None,
         wanted: None,
+        asks: false,
         burst: BytesMut::new(),
     };
     let client = Writer {

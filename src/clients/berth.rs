@@ -25,7 +25,7 @@ pub fn of_berth(
     config: Option<&Path>,
     lookup: Lookup,
 ) -> Entry {
-    let mut args = vec!["run".to_owned(), server.name.clone()];
+    let mut args = ["run", &server.name, "--client", kind.id()].map(str::to_owned).to_vec();
     if let Some(config) = config {
         let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
         args.extend(["--config".to_owned(), config.to_string_lossy().into_owned()]);

@@ -206,7 +206,7 @@ fn plan(
     spec.doors = doors.clone().filter(|_| may_come_directly(&spec.server.settings));
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
-        client: known_client(args),
+        client: known_client(args, &spec.server.settings),
         containers: Arc::default(),
         is_first: true,
         tell_nameservers: crate::dind::asks_as_we_do(config, &endpoint),
@@ -240,7 +240,7 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
             next: Some("remove `host` and type `berth up`, or set `isolation = \"container\"`".to_owned()),
         });
     }
-    let client = known_client(args).unwrap_or_else(|| Client::from_message(None));
+    let client = known_client(args, &server.settings).unwrap_or_else(|| Client::from_message(None));
     Ok(Spec {
         client_session: client_session(),
         project: project(),
@@ -272,8 +272,10 @@ fn clear(config: &Config) -> Vec<OsString> {
     words
 }
 
-fn known_client(args: &RunArgs) -> Option<Client> {
-    Client::from_start(args.client.as_deref(), variable, parent::client)
+fn known_client(args: &RunArgs, settings: &Settings) -> Option<Client> {
+    // A person at a terminal is no client; the program around the terminal is none either.
+    let may_guess = !settings.needs_name() && !std::io::stdin().is_terminal();
+    Client::from_start(args.client.as_deref(), variable, || may_guess.then(parent::client).flatten())
 }
 
 fn client_session() -> Option<String> {

@@ -147,6 +147,11 @@ impl Settings {
         }
     }
 
+    /// Whether it matters who the client is: whose volumes they are is not guessed.
+    pub fn needs_name(&self) -> bool {
+        self.volumes.iter().any(|volume| !volume.shared)
+    }
+
     /// Folders of this machine, their sources not yet expanded.
     pub fn mounts(&self) -> &[MountEntry] {
         &self.mounts

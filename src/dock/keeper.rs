@@ -87,6 +87,9 @@ pub const ENDED: i64 = protocol::ENDED as i64;
 /// The exit code of the container of a server that was started ahead, and used more memory than its limit.
 pub const OUT_OF_MEMORY: i64 = protocol::OUT_OF_MEMORY as i64;
 
+/// The exit code of the container of a server that was started ahead, and was killed by SIGKILL.
+pub const SERVER_KILLED: i64 = protocol::SERVER_KILLED as i64;
+
 /// How many users a daemon of berth's own gives its containers (`keeper/ids.rs`); the last one is whoever has a greater number.
 pub const USERS: u32 = 0x4_0000;
 

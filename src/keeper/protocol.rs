@@ -24,6 +24,9 @@ pub(crate) const ENDED_LINE: &str = "ended\n";
 /// The container's exit code then, where the keeper's output is the server's own.
 pub(crate) const ENDED: u8 = 251;
 
+/// The container's exit code where its server was killed by SIGKILL, and the container was not.
+pub(crate) const SERVER_KILLED: u8 = 252;
+
 /// The container's exit code where its server used more memory than its limit.
 pub(crate) const OUT_OF_MEMORY: u8 = 250;
 

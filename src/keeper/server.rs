@@ -121,6 +121,7 @@ impl Server {
         match (status & 0x7f, status >> 8 & 0xff) {
             (0, code) => u8::try_from(code).unwrap_or(u8::MAX),
             (sys::SIGKILL, _) if is_short_of_memory() => protocol::OUT_OF_MEMORY,
+            (sys::SIGKILL, _) => protocol::SERVER_KILLED,
             (signal, _) => 128 + u8::try_from(signal).unwrap_or_default(),
         }
     }

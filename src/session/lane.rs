@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::ClientEnd;
@@ -31,10 +32,14 @@ use super::upstream::{Exit, Upstream};
 use crate::failure::Failure;
 use crate::rpc::{Frame, Kind, Look, look};
 use handshake::Script;
+use inflight::Pending;
 use outcome::{Ending, Last, Loss, Over, Phase, Served};
-use recovery::{Recovery, Tries};
+use recovery::{Recovery, replace};
 use shared::{Shared, lock};
 use stderr_tail::StderrTail;
+
+/// Closing a stream whose peer doesn't read waits for it; this long at most.
+const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 
 /// A new server takes in what is repeated to it within this time, or it doesn't read.
 const REPEATED_WITHIN: Duration = Duration::from_secs(5);
@@ -84,7 +89,10 @@ where
     {
         let mut upstream = match self.begin(first).await {
             Some(Ok(upstream)) => upstream,
-            Some(Err(failure)) => return self.apologise(failure, Last::NeverCame).await,
+            Some(Err(failure)) => {
+                let over = Over::Failed(failure.clone());
+                return self.apologise(failure, Last::NeverCame, over).await;
+            }
             None => return Over::Client,
         };
         let mut script = None;
@@ -107,8 +115,7 @@ where
                 let over = over(&served, &exit, &failure);
                 let last = if exit == Exit::Ended { Last::Ended } else { Last::Gone };
                 // The container goes at once.
-                tokio::join!(self.apologise(failure, last), upstream.release());
-                return over;
+                return tokio::join!(self.apologise(failure, last, over), upstream.release()).0;
             }
             let (heard, wanted) = self.lost(failure.clone(), next).await;
             let said = self.shared.said.get().cloned().flatten();
@@ -129,9 +136,12 @@ where
             };
             (upstream, script) = match self.client.serve_until(all).await {
                 Turn::Came((Ok(next), heard)) => (next, heard.ok().flatten()),
-                Turn::Came((Err(failure), _)) => return self.apologise(failure, Last::Gone).await,
+                Turn::Came((Err(failure), _)) => {
+                    let over = Over::Failed(failure.clone());
+                    return self.apologise(failure, Last::Gone, over).await;
+                }
                 Turn::ClientEnded => {
-                    self.answer_all(&failure).await;
+                    self.answer_all(&failure, Pending::answer).await;
                     return Over::Client;
                 }
             };
@@ -210,7 +220,10 @@ where
     /// The server is the client's.
     async fn hand_over(&mut self, input: I) {
         self.shared.in_flight.restart();
-        let _ = self.phase.send(Phase::Up(input)).await;
+        if let Err(SendError(Phase::Up(mut input))) = self.phase.send(Phase::Up(input)).await {
+            // The client has left before: the server sees the end of its input. Not every stream ends by being dropped.
+            close(&mut input).await;
+        }
     }
 
     /// A new server has answered what was repeated to it.
@@ -270,9 +283,9 @@ where
         (heard, wanted)
     }
 
-    async fn answer_all(&mut self, failure: &Failure) {
+    async fn answer_all(&mut self, failure: &Failure, answer: fn(&Pending, &Failure) -> Bytes) {
         for pending in self.shared.in_flight.drain() {
-            self.client.write([&pending.farewell(failure), &[]]).await;
+            self.client.write([&answer(&pending, failure), &[]]).await;
         }
     }
 
@@ -284,28 +297,32 @@ where
         failure: Failure,
         upstream: U,
     ) -> Over {
-        if served.end == Ending::Terminated || *exit != Exit::Code(0) {
-            self.answer_all(&failure).await;
+        let has_failed = served.end == Ending::Itself && *exit != Exit::Code(0);
+        if has_failed || *exit == Exit::Lost {
+            self.answer_all(&failure, Pending::answer).await;
+        } else if served.end == Ending::Terminated || self.client.end == Some(ClientEnd::Stopped) {
+            self.answer_all(&failure, Pending::farewell).await;
         }
-        upstream.release().await;
         let over = over(served, exit, &failure);
-        if self.client.end == Some(ClientEnd::Closed) && matches!(over, Over::Server { code: 1.., .. }) {
-            self.options.stderr.line(failure.message());
-            return over;
+        let is_servers =
+            self.client.end == Some(ClientEnd::Closed) && matches!(over, Over::Server { code: 1.., .. });
+        if is_servers {
+            self.options.stderr.line(last_words(&failure, &over));
         }
-        Over::Client
+        self.client.close().await;
+        upstream.release().await;
+        if is_servers { over } else { Over::Client }
     }
 
     /// Has the pump tell the client why there is no server, and serves its answers until it is done.
-    async fn apologise(mut self, failure: Failure, last: Last) -> Over {
-        let failure = Arc::new(failure);
-        self.options.stderr.line(failure.message());
-        let _ = self.phase.send(Phase::Down(Arc::clone(&failure), last)).await;
+    async fn apologise(mut self, failure: Failure, last: Last, over: Over) -> Over {
+        self.options.stderr.line(last_words(&failure, &over));
+        let _ = self.phase.send(Phase::Down(Arc::new(failure), last)).await;
         let _: Turn<()> = self.client.serve_until(std::future::pending()).await;
         // Whoever waits for the end of it does not wait for the container.
         self.options.hangup = Hangup::default();
         self.client.close().await;
-        Over::Failed(Arc::unwrap_or_clone(failure))
+        over
     }
 }
 
@@ -322,6 +339,15 @@ enum Next {
     None,
 }
 
+/// The last line for a person: it tells a server's exit code from one of ours.
+fn last_words(failure: &Failure, over: &Over) -> String {
+    let message = failure.message();
+    match over {
+        Over::Server { code, .. } => format!("{message} (exit code {code} is the server's own)"),
+        Over::Client | Over::Failed(_) => message,
+    }
+}
+
 /// A server's own end is the session's. Every other is ours to tell.
 fn over(served: &Served, exit: &Exit, failure: &Failure) -> Over {
     match exit.code() {
@@ -330,32 +356,10 @@ fn over(served: &Served, exit: &Exit, failure: &Failure) -> Over {
     }
 }
 
-/// Tries to get another server until there is one, or no more try.
-async fn replace<U, F, S>(
-    start: &mut S,
-    mut tries: Tries,
-    said: Option<String>,
-    lost: Failure,
-) -> Result<U, Failure>
-where
-    S: FnMut(oneshot::Receiver<Option<String>>) -> F,
-    F: Future<Output = Result<U, Failure>>,
-{
-    let mut why = lost;
-    while tries.next().await {
-        let (hello, heard) = oneshot::channel();
-        let _ = hello.send(said.clone());
-        match tokio::time::timeout_at(tries.until(), start(heard)).await {
-            Ok(Ok(upstream)) => return Ok(upstream),
-            Ok(Err(failure)) => {
-                tracing::info!("cannot start a new server yet: {failure}");
-                why = failure;
-            }
-            // The reason before it says more than the time.
-            Err(_) => break,
-        }
-    }
-    Err(why)
+/// Ends a server's input.
+async fn close<I: AsyncWrite + Unpin>(input: &mut I) {
+    // One that doesn't read would be waited for.
+    let _ = tokio::time::timeout(CLOSE_WITHIN, input.shutdown()).await;
 }
 
 /// Writes what a new server has to hear. After an error it may have got half a line, so nothing may follow.

@@ -19,10 +19,13 @@ fn ends(client: &str, way: &str, end: &str) -> Session {
     session
 }
 
+fn ways() -> &'static [&'static str] {
+    if own_kernel() { &["exec"] } else { &["direct", "exec"] }
+}
+
 #[test]
 fn each_ending_is_told_at_once_with_its_code() {
-    let ways: &[&str] = if own_kernel() { &["exec"] } else { &["direct", "exec"] };
-    for way in ways {
+    for way in ways() {
         for (name, end, code) in [
             ("zero", "exit 0", 0),
             ("seven", "exit 7", 7),
@@ -65,6 +68,8 @@ fn each_ending_is_told_at_once_with_its_code() {
                 let said = session.stderr();
                 let line = said.trim_end().lines().last().unwrap_or_default();
                 assert!(line.starts_with("berth: the "), "{client}: {said}");
+                let own = line.ends_with(&format!("(exit code {code} is the server's own)"));
+                assert_eq!(own, code != 69, "{client}: {line}");
                 expect_gone(&client);
             }
         }
@@ -74,12 +79,14 @@ fn each_ending_is_told_at_once_with_its_code() {
 #[test]
 fn a_client_without_a_word_sees_what_its_server_says_and_its_code() {
     let script = "cat >/dev/null; echo no word for me >&2; exit 7";
-    let mut session =
-        Berth::image("berth-everything").client("it-end-wordless").args(["--", "sh", "-c", script]).start();
-    session.close();
-    assert_eq!(session.exit_code(), Some(7), "{}", session.stderr());
-    assert!(session.stderr().contains("no word for me"), "{}", session.stderr());
-    expect_gone("it-end-wordless");
+    for way in ways() {
+        let run = Berth::image("berth-everything").client("it-end-wordless");
+        let mut session = run.args(["--streams", way, "--", "sh", "-c", script]).start();
+        session.close();
+        assert_eq!(session.exit_code(), Some(7), "{way}: {}", session.stderr());
+        assert!(session.stderr().contains("no word for me"), "{}", session.stderr());
+        expect_gone("it-end-wordless");
+    }
 }
 
 #[test]
@@ -108,7 +115,7 @@ fn a_server_that_ends_in_order_is_started_again_by_the_next_request_alone() {
     }
     session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/nobody/waits" }));
     std::thread::sleep(PATIENCE / 20);
-    expect_gone("it-end-idle");
     session.close();
+    assert_eq!(session.rest(), Vec::<Vec<u8>>::new(), "a server answers all that it reads");
     assert_eq!(session.exit_code(), Some(0));
 }

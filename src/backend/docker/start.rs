@@ -41,6 +41,9 @@ use server::Running;
 /// The step of a start in which the server's pipes come.
 pub(crate) const BY_PIPES: &str = "take the server's pipes";
 
+/// A message that has come is read by then.
+const READ_WITHIN: Duration = Duration::from_millis(5);
+
 /// A connection that has been silent for so long may be no connection any more.
 const SILENT: Duration = Duration::from_secs(20);
 
@@ -54,10 +57,8 @@ pub async fn start(
     trace: Trace,
 ) -> Result<DockerUpstream, Failure> {
     let began = Instant::now();
-    let settings = &plan.spec.server.settings;
-    // Whose volumes they are is not guessed.
-    let needs_name = settings.volumes.iter().any(|volume| !volume.shared);
-    let until = (!needs_name).then(|| began + settings.name_timeout);
+    let until =
+        (!plan.spec.server.settings.needs_name()).then(|| began + plan.spec.server.settings.name_timeout);
     let mut caller = Caller { said: Some(said), client: plan.client.clone(), until };
     let within = if plan.is_first { plan.spec.server.settings.connect_timeout } else { Duration::ZERO };
     let guard = protect(&mut plan).await?;
@@ -139,7 +140,15 @@ impl Caller {
             && let Some(said) = &mut self.said
         {
             let name = match self.until {
-                Some(until) => tokio::time::timeout_at(until.into(), said).await.unwrap_or(Ok(None)),
+                // What waited in the pipe while this process stood still is read first.
+                Some(until) => {
+                    let until = until.max(Instant::now() + READ_WITHIN);
+                    let Ok(name) = tokio::time::timeout_at(until.into(), said).await else {
+                        // The next try may know it.
+                        return Some(Client::from_message(None));
+                    };
+                    name
+                }
                 None => said.await,
             };
             self.said = None;
@@ -320,8 +329,11 @@ async fn look_for_standby(
     caller: &mut Caller,
     trace: &Trace,
 ) -> Result<(Spec, Wire, Vec<Standby>), Setback> {
-    let (wire, client) = tokio::join!(connect(plan, trace, "connect for the container"), caller.client());
-    let Some(client) = client else { return Err(Setback::Lasting(nameless(&plan.spec.server.name))) };
+    let wire = connect(plan, trace, "connect for the container").await;
+    // Not before it is needed: a name that comes meanwhile is the client's.
+    let Some(client) = caller.client().await else {
+        return Err(Setback::Lasting(nameless(&plan.spec.server.name)));
+    };
     let mut wire = wire?;
     let spec = plan.spec_of(&client);
     if plan.spec.server.settings.standby == 0 {

@@ -261,6 +261,7 @@ impl DockerUpstream {
         match *ended {
             Ok(keeper::OUT_OF_MEMORY) => Exit::OutOfMemory(self.limits.memory),
             Ok(keeper::ENDED) => Exit::Ended,
+            Ok(keeper::SERVER_KILLED) => Exit::Code(KILLED),
             // Somebody has killed the container.
             Ok(KILLED) | Err(_) => Exit::Lost,
             Ok(code) => Exit::Code(code),

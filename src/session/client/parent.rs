@@ -11,7 +11,7 @@ const BETWEEN: [&str; 9] = ["ash", "bash", "busybox", "dash", "env", "fish", "sh
 const GENERATIONS: usize = 4;
 
 /// Programs of clients, and what these clients call themselves in their first message.
-const CLIENTS: [(&str, &str); 14] = [
+const CLIENTS: [(&str, &str); 15] = [
     ("claude", "claude-code"),
     ("claude-code", "claude-code"),
     ("claude-desktop", "claude-ai"),
@@ -20,12 +20,13 @@ const CLIENTS: [(&str, &str); 14] = [
     ("codex", "codex"),
     ("codium", "visual-studio-code"),
     ("cursor", "cursor-vscode"),
-    ("gemini", "gemini-cli"),
-    ("gemini-cli", "gemini-cli"),
+    ("gemini", "gemini-cli-mcp-client"),
+    ("gemini-cli", "gemini-cli-mcp-client"),
     ("goose", "goose"),
     ("opencode", "opencode"),
     ("windsurf", "windsurf"),
     ("zed", "zed"),
+    ("zed-editor", "zed"),
 ];
 
 /// Programs that run another one's text.
@@ -51,11 +52,16 @@ impl Process {
     fn client(&self) -> Option<Client> {
         let name = stem(&self.program);
         if !INTERPRETERS.contains(&name) {
-            return named(name);
+            // Claude Code keeps its versions as files of that name.
+            let of_versions = self.program.rsplit_once("/versions/").map(|(folder, _)| stem(folder));
+            return named(name).or_else(|| named(of_versions?));
         }
         // Its text: by the name that it was called by, or by the package that it lies in.
         let text = self.arguments.iter().skip(1).find(|word| !word.starts_with('-'))?;
-        named(stem(text)).or_else(|| text.rsplit('/').find_map(named))
+        let package = text
+            .rsplit_once("/node_modules/")
+            .and_then(|(_, package)| package.split('/').find(|part| !part.starts_with('@')));
+        named(stem(text)).or_else(|| named(package?))
     }
 }
 
@@ -79,7 +85,7 @@ fn parent_of(pid: u32) -> Option<u32> {
     rest.split_whitespace().nth(1)?.parse().ok().filter(|parent| *parent > 1)
 }
 
-/// The client that has started us, itself or by a shell. Who has typed the command in its terminal is none.
+/// The client that has started us, itself or by a shell.
 pub fn client() -> Option<Client> {
     let parents = std::iter::successors(Some(std::os::unix::process::parent_id()), |pid| parent_of(*pid));
     nearest(parents.take(GENERATIONS).map_while(Process::of))
@@ -102,18 +108,24 @@ mod tests {
             process.client().map(|client| client.as_str().to_owned())
         };
         for (program, arguments, expected) in [
-            ("/home/a/.local/bin/claude", &[][..], Some("claude-code")),
+            ("/home/a/.local/share/claude/versions/2.1.330", &[][..], Some("claude-code")),
+            ("/usr/lib/zed/zed-editor", &[], Some("zed")),
             ("/usr/bin/codex", &["codex", "exec"], Some("codex")),
             ("/usr/share/code/code", &["/usr/share/code/code", "--type=utility"], Some("visual-studio-code")),
             ("/opt/cursor/cursor (deleted)", &[], Some("cursor-vscode")),
             ("/usr/bin/node", &["node", "/usr/bin/claude", "-p"], Some("claude-code")),
             (
                 "/usr/bin/node",
-                &["node", "--no-warnings", "/n/@google/gemini-cli/dist/index.js"],
-                Some("gemini-cli"),
+                &["node", "--no-warnings", "/n/node_modules/@google/gemini-cli/dist/index.js"],
+                Some("gemini-cli-mcp-client"),
             ),
-            ("/usr/bin/node", &["node", "/n/@anthropic-ai/claude-code/cli.js"], Some("claude-code")),
-            ("/usr/bin/node", &["node", "/srv/agent/index.js"], None),
+            (
+                "/usr/bin/node",
+                &["node", "/n/node_modules/@anthropic-ai/claude-code/cli.js"],
+                Some("claude-code"),
+            ),
+            ("/usr/bin/node", &["node", "/home/a/code/agent/index.js"], None),
+            ("/usr/bin/node", &["node", "/n/node_modules/agent/codex/index.js"], None),
             ("/usr/bin/node", &["node"], None),
             ("/usr/bin/bash", &["bash", "-c", "claude"], None),
             ("", &[], None),

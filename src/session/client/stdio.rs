@@ -101,6 +101,11 @@ fn kind(fd: &impl AsFd) -> FileType {
     fstat(fd).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
 }
 
+fn is_same(one: &impl AsFd, other: &impl AsFd) -> bool {
+    let place = |fd: &dyn AsFd| fstat(fd.as_fd()).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    place(one) == place(other)
+}
+
 /// A socket can't be opened anew. Our end of it is nobody else's, but for a standard error that is the same socket; who
 /// writes there must reckon with `EAGAIN`.
 fn socket(fd: &impl AsFd) -> io::Result<UnixStream> {
@@ -186,8 +191,12 @@ impl AsyncWrite for Output {
 
     /// The reader sees the end of it once this is dropped: then nothing of ours is standard output any more.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Self::Other(stdout) = self.get_mut() {
-            std::task::ready!(Pin::new(stdout).poll_shutdown(cx))?;
+        match self.get_mut() {
+            Self::Pipe(_) => {}
+            // It may be our standard input as well. Last words may still have to pass it.
+            Self::Socket(_) if is_same(&std::io::stdout(), &std::io::stderr()) => {}
+            Self::Socket(socket) => std::task::ready!(Pin::new(socket).poll_shutdown(cx))?,
+            Self::Other(stdout) => std::task::ready!(Pin::new(stdout).poll_shutdown(cx))?,
         }
         let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
         Poll::Ready(rustix::stdio::dup2_stdout(nowhere).map_err(io::Error::from))

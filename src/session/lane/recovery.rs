@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::failure::Failure;
 use crate::values::OnFailure;
 
 /// A server that is lost more often than this in [`WINDOW`] is not worth another container.
@@ -86,6 +88,34 @@ impl Tries {
         self.pause = Some((pause * 2).min(LONGEST_PAUSE));
         true
     }
+}
+
+/// Tries to get another server until there is one, or no more try.
+pub(super) async fn replace<U, F, S>(
+    start: &mut S,
+    mut tries: Tries,
+    said: Option<String>,
+    lost: Failure,
+) -> Result<U, Failure>
+where
+    S: FnMut(oneshot::Receiver<Option<String>>) -> F,
+    F: Future<Output = Result<U, Failure>>,
+{
+    let mut why = lost;
+    while tries.next().await {
+        let (hello, heard) = oneshot::channel();
+        let _ = hello.send(said.clone());
+        match tokio::time::timeout_at(tries.until(), start(heard)).await {
+            Ok(Ok(upstream)) => return Ok(upstream),
+            Ok(Err(failure)) => {
+                tracing::info!("cannot start a new server yet: {failure}");
+                why = failure;
+            }
+            // The reason before it says more than the time.
+            Err(_) => break,
+        }
+    }
+    Err(why)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::burst::BURST;
+use super::close;
 use super::inflight::Asker;
 use super::outcome::{Last, Loss, Phase};
 use super::shared::{Shared, lock};
@@ -33,9 +34,6 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a client says without asking waits for its next request, up to so many bytes.
 const MOST_HELD: usize = 64 << 10;
-
-/// Closing a stream whose peer doesn't read waits for it; this long at most.
-const CLOSE_WITHIN: Duration = Duration::from_millis(200);
 
 /// The pump, before it runs.
 #[derive(Debug)]
@@ -56,8 +54,10 @@ pub struct ClientToServer<R, I> {
     pub interactive: bool,
     /// What the next server gets first: the `initialize` that a lost one has left unanswered, or what asks for no answer.
     pub beginning: Option<Bytes>,
-    /// Gets the next request: only that starts another server.
+    /// Hears of the next request: only that starts another server.
     pub wanted: Option<oneshot::Sender<()>>,
+    /// There is a request among the lines that are gathered.
+    pub asks: bool,
     /// Lines that go to the server in one write; used again and again.
     pub burst: BytesMut,
 }
@@ -111,8 +111,9 @@ where
             let ended = self.gather(&line).await;
             let burst = std::mem::take(&mut self.burst);
             let lines = if burst.is_empty() { &line[..] } else { &burst[..] };
+            let asks = std::mem::take(&mut self.asks);
             let delivered =
-                if self.is_unwanted(lines) { Ok(()) } else { self.deliver(&mut server, lines).await };
+                if self.is_unwanted(asks, lines) { Ok(()) } else { self.deliver(&mut server, lines).await };
             self.burst = burst;
             self.burst.clear();
             match delivered {
@@ -124,7 +125,7 @@ where
         };
         self.shared.client_left.store(true, Ordering::Release);
         if let Some(mut input) = server {
-            let _ = tokio::time::timeout(CLOSE_WITHIN, input.shutdown()).await;
+            close(&mut input).await;
         }
         end
     }
@@ -152,10 +153,10 @@ where
 
     /// Whether lines wait for a server that nobody needs yet, for there is no request among them. A server that does not
     /// come never gets them, and nobody waits for an answer.
-    fn is_unwanted(&mut self, lines: &[u8]) -> bool {
+    fn is_unwanted(&mut self, asks: bool, lines: &[u8]) -> bool {
         let Some(wanted) = self.wanted.take() else { return false };
         let held = self.beginning.as_deref().unwrap_or_default();
-        if !self.shared.in_flight.is_idle() || held.len() + lines.len() > MOST_HELD {
+        if asks || held.len() + lines.len() > MOST_HELD {
             let _ = wanted.send(());
             return false;
         }
@@ -250,6 +251,8 @@ where
             if begun.is_some() && self.beginning.is_none() {
                 self.beginning = begun;
                 self.shared.in_flight.wait_on(pending);
+                // It was asked when the server was gone already.
+                self.wanted.take().map(|wanted| wanted.send(()));
             } else {
                 self.reply(pending.answer(&loss.failure)).await;
             }

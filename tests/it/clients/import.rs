@@ -278,7 +278,7 @@ fn a_server_that_does_not_start_stays_with_its_client_and_the_reason_is_told() {
         assert_eq!(after["mcpServers"][name], mcp["mcpServers"][name]);
     }
     let own = person.home().join("berth.toml");
-    let fixture = json!({ "command": "berth", "args": ["run", "scope-the-fixture", "--config", own] });
+    let fixture = json!({ "command": "berth", "args": ["run", "scope-the-fixture", "--client", "claude-code", "--config", own] });
     assert_eq!(after["mcpServers"]["@scope/the fixture"], fixture);
     let table = "\n[servers.scope-the-fixture]\nimage = \"berth-fixture\"\n";
     assert_eq!(person.read("berth.toml"), format!("{config}{table}"));

@@ -95,6 +95,7 @@ where
             return Line::Handled;
         }
         requests().for_each(|request| self.shared.in_flight.insert(request));
+        self.asks |= requests().next().is_some();
         if self.shared.client_session.borrow().is_none()
             && identity::says_its_session_late(self.shared.said.get())
             && let Some(session) = requests().find_map(identity::session_of_call)

@@ -28,6 +28,9 @@ const LINGER_AFTER_PROBE: Duration = Duration::from_secs(5);
 /// The same where the probe was the last that a server was asked.
 const LINGER_AFTER_LAST_PROBE: Duration = Duration::from_secs(1);
 
+/// Where the last server is gone, the end is not held up by a client that writes on and on.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
 /// One that asks on and on is answered for so long, and no longer: only a new session has a server for it.
 const LINGER_AT_MOST: Duration = Duration::from_secs(10);
 
@@ -50,23 +53,23 @@ where
             Last::Gone if self.hello.is_some() => Some(LINGER),
             Last::Gone | Last::Ended => Some(Duration::ZERO),
         };
+        let at_most = if last == Last::NeverCame { LINGER_AT_MOST } else { END_WITHIN };
         let mut told = None;
         for pending in self.shared.in_flight.drain() {
             let answer =
                 if last == Last::Ended { pending.farewell(failure) } else { pending.answer(failure) };
             self.reply(answer).await;
-            patience = Some(linger(pending.is_probe));
+            patience = patience.max(Some(linger(pending.is_probe)));
         }
         loop {
             let until = patience.map(|patience| {
-                let at_most = *told.get_or_insert_with(Instant::now) + LINGER_AT_MOST;
-                at_most.min(Instant::now() + patience)
+                (*told.get_or_insert_with(Instant::now) + at_most).min(Instant::now() + patience)
             });
             let item = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return ClientEnd::Stopped,
                 // What is here already is answered.
-                item = self.frames.next(), if told.is_none_or(|told| told.elapsed() < LINGER_AT_MOST) => item,
+                item = self.frames.next(), if told.is_none_or(|told| told.elapsed() < at_most) => item,
                 () = at(until) => return ClientEnd::Told,
             };
             let line = match self.line(item).await {

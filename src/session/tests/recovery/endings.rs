@@ -60,7 +60,12 @@ impl Row {
         };
         let is_deaf = server.starts_with("closes its input");
         let sleeps = session == "goes on at once; with nothing open, at the next request";
-        let when = if is_deaf { "five seconds after the next message" } else { "at once" };
+        let when = match exit {
+            _ if is_deaf => "five seconds after the next message",
+            // The backend takes them to be sure.
+            Exit::Silent => "after three seconds",
+            _ => "at once",
+        };
         assert!(sleeps || session == format!("{verb} {when}"), "{line}");
         Self { exit, is_deaf, reaction, sleeps, code: code.parse().ok() }
     }
@@ -212,6 +217,17 @@ async fn a_server_that_ends_after_each_request_is_started_for_each() {
     }
     scene.client_in.take().unwrap().shutdown().await.unwrap();
     assert_eq!(scene.session.await.unwrap(), Over::Client, "it waited for nobody");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_and_withdrawn_starts_the_next_server_before_it_is_told() {
+    let mut scene = scene_of([(AT_ONCE, Exit::Code(0)), (AT_ONCE, Exit::Lost)], |_| {});
+    drop(scene.begins().await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let withdrawn = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}"#;
+    scene.says(&format!("{}\n{withdrawn}", call(5))).await;
+    let mut second = scene.goes_on().await;
+    assert_eq!([second.hears().await, second.hears().await], [call(5), withdrawn.to_owned()]);
 }
 
 #[tokio::test(start_paused = true)]

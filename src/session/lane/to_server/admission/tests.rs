@@ -32,6 +32,7 @@ fn stage(denied: &[&str]) -> Stage {
         interactive: false,
         beginning: None,
         wanted: None,
+        asks: false,
         burst: BytesMut::new(),
     };
     Stage { pump, replies }
