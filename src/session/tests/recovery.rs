@@ -38,6 +38,7 @@ fn scene(delays: &[Duration], adapt: impl FnOnce(&mut Options)) -> Scene {
                 input: Some(input),
                 output,
                 exit: Exit::Lost,
+                left: Arc::default(),
                 terminated: Arc::default(),
                 introduced: Arc::default(),
             },
