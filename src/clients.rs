@@ -109,6 +109,8 @@ pub struct Entry {
     pub cwd: Option<String>,
     /// Seconds; only Codex has it in its configuration.
     pub startup_timeout: Option<u64>,
+    /// Its client waits for it before it begins; only Codex has it in its configuration.
+    pub required: bool,
     /// Its client does not start it. Read only.
     pub disabled: bool,
 }

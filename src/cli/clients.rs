@@ -17,6 +17,9 @@ pub struct InstallArgs {
     /// Replace entries of the same names, whatever they are.
     #[arg(long)]
     pub force: bool,
+    /// Have the client wait for these servers before it begins; only Codex can.
+    #[arg(long)]
+    pub required: bool,
 }
 
 #[derive(Debug, Args)]

@@ -122,15 +122,21 @@ A server gets it by `secrets = { GITHUB_TOKEN = { keyring = \"github\" } }`. See
         "\
   berth ps
   berth ps --json
+  berth ps --stats                # the CPU of this moment; takes a second
 
-Memory is what the container uses without its file cache; CPU is in percent of one processor. STREAMS is the way of the
-server's bytes: `direct` by pipes, `exec` through the daemon. See `berth help sessions`.",
+STARTED AS is the client's session by the id that it had when it started the server; see `berth help identity`. Memory
+is what the container uses without its file cache. CPU is in percent of one processor, since the container's start.
+STREAMS is the way of the server's bytes: `direct` by pipes, `exec` through the daemon. See `berth help sessions`.",
     ),
     (
         "kill",
         "\
   berth kill mcp-claude-code-1    # by the container's name
-  berth kill 0a1b2c3d4e5f         # by the session's id; `berth ps` shows both",
+  berth kill 0a1b2c3d4e5f         # by the session's id; `berth ps` shows both
+  berth kill .                    # all sessions of the project in this folder
+  berth kill --yes 4711           # all that the process 4711 has started
+
+More than one session is listed, and ended only after a yes.",
     ),
     (
         "logs",

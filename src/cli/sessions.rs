@@ -12,7 +12,10 @@ pub struct PsArgs {
     /// Print a JSON list of objects.
     #[arg(long)]
     pub json: bool,
-    /// Only what belongs to this session of a client, by the client's own id.
+    /// Sample the CPU for a second, instead of its average since the container's start.
+    #[arg(long)]
+    pub stats: bool,
+    /// Only what belongs to this session of a client, by the id that it was started as.
     #[arg(long, value_name = "ID")]
     pub client_session: Option<String>,
 }
@@ -26,8 +29,13 @@ pub struct GcArgs {
 
 #[derive(Debug, Args)]
 pub struct KillArgs {
-    /// A session's id, its container's name, or the client's own id of its session.
+    /// A session's id, or its container's name or id; or all that a client's session, a client's process or a project has, by
+    /// the id that it was started as, by the process's number, or by the folder.
+    #[arg(value_name = "SESSION|PID|FOLDER")]
     pub session: String,
+    /// Do not ask where that is more than one session.
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

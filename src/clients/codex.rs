@@ -134,6 +134,9 @@ fn wire(table: &mut dyn TableLike, entry: &Entry) {
             set(table, "startup_timeout_sec", seconds.into());
         }
     }
+    if entry.required {
+        set(table, "required", true.into());
+    }
     if !entry.env.is_empty() {
         let env = table.entry("env").or_insert_with(|| value(InlineTable::new()));
         if let Some(env) = env.as_table_like_mut() {
@@ -220,6 +223,7 @@ fn found(item: &Item) -> Found {
                 env_vars,
                 cwd: text("cwd"),
                 startup_timeout: None,
+                required: table.get("required").and_then(Item::as_bool) == Some(true),
                 disabled,
             })
         }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Cli, Document, Draft, Entry, Found, Place, Scope, Surroundings, Wanted, is_berth, of_berth};
+use super::{
+    Cli, Document, Draft, Entry, Found, Kind, Place, Scope, Surroundings, Wanted, is_berth, of_berth,
+};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::values::Lookup;
@@ -17,16 +19,25 @@ enum Step {
 
 /// Puts servers in, one after the other; what is done is said in `said`, whatever comes after it.
 ///
-/// `force`: entries of the same names that are not berth's are replaced. `explicit` is the configuration that the command
+/// `force`: entries of the same names that are not berth's are replaced. `required`: the client is to wait for them.
+/// `explicit` is the configuration that the command
 /// line names.
 pub fn install(
     wanted: Wanted<'_>,
     force: bool,
+    required: bool,
     config: &Config,
     explicit: Option<&Path>,
     lookup: Lookup<'_>,
     said: &mut Vec<String>,
 ) -> Result<(), Failure> {
+    if required && wanted.client != Kind::Codex {
+        return Err(Failure {
+            code: Code::Usage,
+            text: format!("{} has no `required` for its servers", wanted.client.name()),
+            next: Some("leave `--required` out".to_owned()),
+        });
+    }
     let around = Surroundings::here(lookup)?;
     let place = Place::of(wanted.client, wanted.scope.unwrap_or(Scope::User), &around)?;
     let mut draft = Draft::of(&place.path)?;
@@ -35,7 +46,7 @@ pub fn install(
     let mut steps = Vec::new();
     for name in wanted.servers {
         let server = config.server(name)?;
-        let entry = of_berth((wanted.client, place.scope), server, explicit, lookup);
+        let entry = Entry { required, ..of_berth((wanted.client, place.scope), server, explicit, lookup) };
         steps.push((name, step(&*document, name, entry, &place, force)?));
     }
     let cli = Cli::of(&place, lookup);
@@ -88,8 +99,10 @@ fn step(
         Some((_, Found::Stdio(old))) if is_berth(&old) => {
             let has =
                 |name: &String| old.env_vars.contains(name) || old.env.iter().any(|(known, _)| known == name);
-            let is_same =
-                old.command == entry.command && old.args == entry.args && entry.env_vars.iter().all(has);
+            let is_same = old.command == entry.command
+                && old.args == entry.args
+                && entry.env_vars.iter().all(has)
+                && (old.required || !entry.required);
             Ok(if is_same { Step::Nothing } else { Step::Rewire(entry) })
         }
         Some(_) if force => Ok(Step::Replace(entry)),

@@ -11,7 +11,7 @@ pub fn run(args: &InstallArgs, config: &Config, explicit: Option<&Path>) -> anyh
     let wanted =
         Wanted { client: args.client, scope: args.scope, servers: &args.servers, move_secrets: false };
     let mut said = Vec::new();
-    let done = install(wanted, args.force, config, explicit, &super::variable, &mut said);
+    let done = install(wanted, args.force, args.required, config, explicit, &super::variable, &mut said);
     super::print(&said)?;
     done?;
     Ok(ExitCode::SUCCESS)

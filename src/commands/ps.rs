@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use serde::Serialize;
 
 use crate::cli::PsArgs;
@@ -25,16 +25,20 @@ struct Row {
     server: String,
     isolation: &'static str,
     session: String,
-    /// What the client calls its session, and the folder it works in; empty where that isn't known.
+    /// What the client called its session when it started this one, and the folder it works in; empty where that isn't
+    /// known.
     client_session: String,
     project: String,
+    /// The process that has started the session's berth, and the machine that it runs on.
+    parent_pid: Option<u32>,
+    machine: String,
     state: State,
     /// The way of the server's bytes, `direct` or `exec`; empty until a session has them.
     streams: &'static str,
     /// RFC 3339, by the daemon's clock.
     created: String,
     memory_bytes: u64,
-    /// Of one processor.
+    /// Of one processor: of this moment with `--stats`, else since the container's start.
     cpu_percent: f64,
     /// Who runs it, as the engine's machine sees it: `own` for a number that nobody else there has; empty where that isn't
     /// known.
@@ -54,7 +58,10 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     };
     let entries: Vec<Entry> = entries.into_iter().filter(asked).collect();
     let ids = config.dind.host.is_none().then(|| Ids::of(&config.dind.name));
-    let rows = join_all(entries.into_iter().map(|entry| row(&engine, entry, ids))).await;
+    // Samples are waited for, and cost nothing meanwhile.
+    let at_once = if args.stats { entries.len().max(1) } else { roster::AT_ONCE };
+    let rows = stream::iter(entries).map(|entry| row(&engine, entry, ids, args.stats));
+    let rows: Vec<Row> = rows.buffered(at_once).collect().await;
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &rows)?;
@@ -66,7 +73,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
         "STATE",
         "SERVER",
         "SESSION",
-        "CLIENT SESSION",
+        "STARTED AS",
         "PROJECT",
         "AGE",
         "MEMORY",
@@ -107,19 +114,23 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn row(engine: &Engine, entry: Entry, ids: Option<Ids>) -> Row {
-    // One that ends in this moment uses nothing, and is nobody's.
-    let (usage, user) = if entry.running {
-        let (usage, user) = tokio::join!(engine.usage(&entry.id), engine.user(&entry.id));
-        (usage.unwrap_or_default(), user.ok().flatten().unwrap_or_default())
-    } else {
-        (Usage::default(), String::new())
+async fn row(engine: &Engine, entry: Entry, ids: Option<Ids>, sampled: bool) -> Row {
+    let usage = async {
+        if !entry.running {
+            return Usage::default();
+        }
+        // One that ends in this moment uses nothing.
+        engine.usage(&entry.id, sampled, entry.created).await.unwrap_or_default()
     };
-    let is_own = ids.is_some_and(|ids| ids.shows(&user));
-    let refused = match &entry.list {
-        Some(list) if entry.running => list.refusals(engine, &entry.id).await.unwrap_or_default(),
-        _ => Vec::new(),
+    let refused = async {
+        match &entry.list {
+            Some(list) if entry.running => list.refusals(engine, &entry.id).await.unwrap_or_default(),
+            _ => Vec::new(),
+        }
     };
+    let (usage, refused) = tokio::join!(usage, refused);
+    let is_own = ids.is_some_and(|ids| ids.shows(&entry.user));
+    let parent = entry.owner.parent;
     Row {
         created: jiff::Timestamp::from_second(entry.created).unwrap_or_default().to_string(),
         name: entry.name,
@@ -129,11 +140,13 @@ async fn row(engine: &Engine, entry: Entry, ids: Option<Ids>) -> Row {
         session: entry.owner.session,
         client_session: entry.owner.client_session.unwrap_or_default(),
         project: entry.owner.project.unwrap_or_default(),
+        parent_pid: parent.as_ref().map(|parent| parent.pid),
+        machine: parent.map(|parent| parent.machine).unwrap_or_default(),
         state: entry.state,
         streams: entry.way.map(Way::as_str).unwrap_or_default(),
         memory_bytes: usage.memory_bytes,
         cpu_percent: usage.cpu_percent,
-        host_user: if is_own { "own".to_owned() } else { user },
+        host_user: if is_own { "own".to_owned() } else { entry.user },
         refused,
         list: entry.list,
     }

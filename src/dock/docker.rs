@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub use error::DockerError;
 pub(in crate::dock) use model::digests;
-pub use model::{Container, Image, Listed, Usage, Version};
+pub use model::{Container, Image, Listed, Process, Usage, Version};
 pub use network::Attached;
 pub use probe::Stat;
 
@@ -194,28 +194,17 @@ impl Engine {
         Ok(absent(found.map_err(explain("inspect the container", name)))?.map(model::container))
     }
 
-    /// The command line that a process of a container shows.
-    pub async fn command_line(&self, name: &str, pid: i64) -> Result<Option<String>, DockerError> {
-        let options = query::TopOptions { ps_args: "-eo pid,args".to_owned() };
-        let top = self.docker.top_processes(name, Some(options)).await;
-        let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
-        let pid = pid.to_string();
-        let row = rows.into_iter().find(|row| row.first() == Some(&pid));
-        Ok(row.and_then(|mut row| row.pop()).map(|args| model::bare(&args).to_owned()))
-    }
-
-    /// The user whom the engine's machine sees running a session's keeper: a name or a number, cut off where it is long.
-    pub async fn user(&self, name: &str) -> Result<Option<String>, DockerError> {
+    /// What runs in a container, as the engine's machine sees it.
+    pub async fn top(&self, name: &str) -> Result<Vec<Process>, DockerError> {
+        // `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
         let options = query::TopOptions { ps_args: "-eo pid,user,args".to_owned() };
         let top = self.docker.top_processes(name, Some(options)).await;
         let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
-        let mut rows = rows.into_iter().filter_map(|row| <[String; 3]>::try_from(row).ok());
-        Ok(rows.find(|[.., args]| args.contains("/keeper hold")).map(|[_, user, _]| user))
+        Ok(rows.into_iter().filter_map(model::process).collect())
     }
 
     /// All that runs in a container, nested containers included: the process's name (`comm`) and its command line.
     pub async fn processes(&self, name: &str) -> Result<Vec<(String, String)>, DockerError> {
-        // `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
         let options = query::TopOptions { ps_args: "-eo pid,comm,args".to_owned() };
         let top = self.docker.top_processes(name, Some(options)).await;
         let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
@@ -262,12 +251,13 @@ impl Engine {
         Ok(info.security_options.unwrap_or_default())
     }
 
-    /// Memory and CPU of a running container; takes a second, for the daemon compares two samples.
-    pub async fn usage(&self, name: &str) -> Result<Usage, DockerError> {
-        let options = query::StatsOptions { stream: false, one_shot: false };
+    /// Memory and CPU of a running container. With `sampled`, of this moment: that takes a second, for the daemon compares
+    /// two samples. Else the CPU is an average since the container was `created`.
+    pub async fn usage(&self, name: &str, sampled: bool, created: i64) -> Result<Usage, DockerError> {
+        let options = query::StatsOptions { stream: false, one_shot: !sampled };
         let mut stats = Box::pin(self.docker.stats(name, Some(options)));
         let sample = stats.next().await.transpose().map_err(explain("read the statistics of", name))?;
-        Ok(sample.map(model::usage).unwrap_or_default())
+        Ok(sample.map(|sample| model::usage(sample, created)).unwrap_or_default())
     }
 
     /// Unpacks a tar archive into a container's folder; the container needn't run.

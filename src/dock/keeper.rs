@@ -73,6 +73,10 @@ fn line(command: u8, owner: &Owner) -> Vec<u8> {
 /// What it writes, after the claim, to end its container; an introduction that was cut off ends with it.
 pub const TERMINATE: &[u8] = &[b'\n', protocol::TERMINATE];
 
+/// Tells that the client has left. Whatever becomes of the owner from here on, the server's time for its end does not begin
+/// anew.
+pub const LEAVE: &[u8] = &[b'\n', protocol::LEAVE];
+
 /// What it writes, after the claim, to have the keeper try again for the volumes.
 pub const AGAIN: &[u8] = &[protocol::AGAIN];
 

@@ -363,6 +363,11 @@ impl Lifeline {
         keeper::say(&mut self.stream, &keeper::introduce(owner)).await
     }
 
+    /// Tells that the client has left.
+    pub async fn leave(&mut self) -> std::io::Result<()> {
+        keeper::say(&mut self.stream, keeper::LEAVE).await
+    }
+
     /// Has the keeper end the server now: `SIGTERM`, and `SIGKILL` when its grace is over.
     pub async fn terminate(&mut self) -> std::io::Result<()> {
         keeper::say(&mut self.stream, keeper::TERMINATE).await

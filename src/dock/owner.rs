@@ -6,7 +6,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{place, protocol};
+use super::{labels, place, protocol};
 use crate::failure::{Code, Failure};
 
 /// A UUID has 36 characters.
@@ -15,13 +15,17 @@ const LONGEST_ID: usize = 64;
 /// Of a folder's name, encoded.
 const LONGEST_PROJECT: usize = 200;
 
+/// Of a machine's name.
+const LONGEST_MACHINE: usize = 20;
+
 /// Room for the longest line, in the keeper's first command line.
 pub(super) const ROOM: usize = 376;
 
 /// A word of the line.
 const DIRECT: &str = " streams=direct";
 
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const PLAIN: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
 
 /// Who has claimed a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,8 +36,40 @@ pub struct Owner {
     pub client_session: Option<String>,
     /// The folder that the client works in.
     pub project: Option<String>,
+    /// What has started its berth.
+    pub parent: Option<Parent>,
     /// The server's bytes pass by pipes, not through the daemon.
     pub is_direct: bool,
+}
+
+/// A process that has started a session's berth, most often the client's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    pub pid: u32,
+    /// The machine that knows it by this number: several may use one daemon.
+    pub machine: String,
+}
+
+impl Parent {
+    /// A process of this machine.
+    pub fn here(pid: u32) -> Self {
+        Self::on(pid, &labels::machine())
+    }
+
+    /// Of this process.
+    pub fn own() -> Self {
+        Self::here(std::os::unix::process::parent_id())
+    }
+
+    fn on(pid: u32, machine: &str) -> Self {
+        let fit = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        Self { pid, machine: machine.chars().take(LONGEST_MACHINE).map(fit).collect() }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (pid, machine) = text.split_once(':')?;
+        Some(Self::on(pid.parse().ok()?, machine))
+    }
 }
 
 /// Twelve hex digits nobody else has.
@@ -53,6 +89,7 @@ impl Owner {
             session: session.to_owned(),
             client_session: client_session.and_then(id),
             project: project.and_then(folder),
+            parent: None,
             is_direct: false,
         }
     }
@@ -65,6 +102,9 @@ impl Owner {
                 line = format!("{line} {key}={}", utf8_percent_encode(value, PLAIN));
             }
         }
+        if let Some(Parent { pid, machine }) = &self.parent {
+            line = format!("{line} parent={pid}:{machine}");
+        }
         if self.is_direct {
             line.push_str(DIRECT);
         }
@@ -75,17 +115,18 @@ impl Owner {
     pub(super) fn parse(command_line: &str) -> Option<Self> {
         let mut words = place::arguments(command_line)?.strip_prefix(protocol::HELD_FOR)?.split_whitespace();
         let session = words.next()?;
-        let (mut client_session, mut project, mut is_direct) = (None, None, false);
+        let (mut client_session, mut project, mut parent, mut is_direct) = (None, None, None, false);
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
             let value = percent_decode_str(value).decode_utf8_lossy();
             match key {
                 "client-session" => client_session = Some(value),
                 "project" => project = Some(value),
+                "parent" => parent = Parent::parse(&value),
                 "streams" => is_direct = value == "direct",
                 _ => {}
             }
         }
-        Some(Self { is_direct, ..Self::new(session, client_session.as_deref(), project.as_deref()) })
+        Some(Self { parent, is_direct, ..Self::new(session, client_session.as_deref(), project.as_deref()) })
     }
 }
 
@@ -96,8 +137,8 @@ pub fn id(said: &str) -> Option<String> {
     (!id.is_empty()).then_some(id)
 }
 
-/// A folder's name, fit to be shown: its end, where all of it is too long.
-fn folder(said: &str) -> Option<String> {
+/// A folder's name, fit to be shown and to be compared: its end, where all of it is too long.
+pub(super) fn folder(said: &str) -> Option<String> {
     let fit = |c: char| if c.is_control() { '?' } else { c };
     let all: String = said.chars().map(fit).collect();
     let length = |text: &str| utf8_percent_encode(text, PLAIN).map(str::len).sum::<usize>();
@@ -137,6 +178,19 @@ mod tests {
     }
 
     #[test]
+    fn a_parent_is_a_process_of_a_machine() {
+        let owner =
+            Owner { parent: Some(Parent::on(4711, "my laptop")), ..Owner::new("0123456789ab", None, None) };
+        assert_eq!(owner.line(), "0123456789ab parent=4711:my_laptop");
+        let shown = |line: &str| format!("/.berth/keeper{}{line}", protocol::HELD_FOR);
+        assert_eq!(Owner::parse(&shown(&owner.line())), Some(owner));
+        for odd in ["4711", "x:m", ":m", "-1:m"] {
+            assert_eq!(Owner::parse(&shown(&format!("s parent={odd}"))).unwrap().parent, None, "{odd}");
+        }
+        assert_eq!(Parent::own().pid, std::os::unix::process::parent_id());
+    }
+
+    #[test]
     fn what_a_client_says_is_made_fit_to_be_shown() {
         let owner = |id: &str, project: &str| Owner::new("s", Some(id), Some(project));
         assert_eq!(owner("a b\u{1b}[2J\nc=%", "/x").client_session.as_deref(), Some("a_b__2J_c__"));
@@ -150,8 +204,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_fits_into_one_line_whatever_is_said(id in "\\PC{0,80}", project in ".{0,300}") {
-            let owner = Owner::new("0123456789ab", Some(&id), Some(&project));
+        fn it_fits_into_one_line_whatever_is_said(id in "\\PC{0,80}|:{80}", project in ".{0,300}", machine in ".{0,30}") {
+            let parent = Some(Parent::on(u32::MAX, &machine));
+            let owner = Owner { parent, is_direct: true, ..Owner::new("0123456789ab", Some(&id), Some(&project)) };
             let held = format!("{}{}", protocol::HELD_FOR, owner.line());
             let line = format!("{}{held}", Place::new().unwrap().program());
             prop_assert!(held.len() < ROOM && line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{}", line);

@@ -1,20 +1,24 @@
 //! The containers that berth's labels mark in the daemon, their states, and leftovers of crashes.
 
+mod asked;
+
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::docker::{DockerError, Engine, Listed};
+use super::docker::{DockerError, Engine, Listed, Process};
 use super::exec;
 use super::keeper;
 use super::labels;
 use super::labels::STANDBY;
-use super::owner::{self, Owner};
+use super::owner::Owner;
+use super::place;
 use super::refused::List;
 use crate::failure::{Code, Failure};
 use crate::values::{Isolation, Lookup, Span, ValueError, Way};
+pub use asked::Asked;
 
 /// A server has the grace of its `stop_grace`; this is for what doesn't end by itself.
 const GONE_WITHIN: Duration = Duration::from_millis(4_500);
@@ -25,6 +29,9 @@ const CLAIM: Duration = Duration::from_secs(5);
 
 /// What a keeper shows, as its own kernel has it.
 const KEEPER_LINE: &str = "/proc/1/cmdline";
+/// The daemon is asked so many questions at once: more connections cost more than they save.
+pub const AT_ONCE: usize = 8;
+
 /// A process in a container of a busy machine has said it by then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -88,6 +95,8 @@ pub struct Entry {
     /// The way that its server's bytes take, once a session has them; its keeper says so.
     pub way: Option<Way>,
     pub isolation: Isolation,
+    /// Who runs it, as the engine's machine sees it; empty where that wasn't asked, or isn't known.
+    pub user: String,
     pub state: State,
     pub running: bool,
     /// Seconds since the epoch, by the daemon's clock.
@@ -106,8 +115,8 @@ pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
 
 /// The same; asks the daemon what the keeper shows of each container's owner, where the labels don't tell all.
 pub async fn list_with_owners(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
-    let entries = list(engine).await?;
-    Ok(join_all(entries.into_iter().map(|entry| with_owner(engine, entry))).await)
+    let entries = stream::iter(list(engine).await?).map(|entry| with_owner(engine, entry));
+    Ok(entries.buffered(AT_ONCE).collect().await)
 }
 
 /// Removes containers that were created and never started, or stopped and not removed; gives their names. Should
@@ -146,27 +155,44 @@ pub async fn unclaimed(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
     let mut sure = Vec::new();
     for entry in found {
         // A keeper that gave no answer may have an owner.
-        if keeper_line(engine, &entry).await?.is_some_and(|line| Owner::parse(&line).is_none()) {
+        if keeper_line(engine, &entry).await?.is_some_and(|(line, _)| Owner::parse(&line).is_none()) {
             sure.push(entry);
         }
     }
     Ok(sure)
 }
 
-/// What the keeper of a running container shows.
-async fn keeper_line(engine: &Engine, entry: &Entry) -> Result<Option<String>, DockerError> {
+/// What the keeper of a running container shows, and whose process it is.
+async fn keeper_line(engine: &Engine, entry: &Entry) -> Result<Option<(String, String)>, DockerError> {
     let id = entry.id.as_str();
     if entry.isolation == Isolation::Gvisor {
         // The daemon sees the container's kernel, and none of its processes.
         let asked = exec::ask(engine.endpoint(), id, &["probe", "read", KEEPER_LINE]);
         let said = tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Ok(Vec::new()))?;
         let said: Option<Value> = serde_json::from_slice(&said).ok();
-        return Ok(
-            said.and_then(|said| Some(said["text"].as_str()?.trim_end_matches('\0').replace('\0', " ")))
-        );
+        return Ok(said.and_then(|said| {
+            let line = said["text"].as_str()?.trim_end_matches('\0').replace('\0', " ");
+            Some((line, String::new()))
+        }));
     }
-    let pid = engine.inspect(id).await?.map(|container| container.pid).unwrap_or_default();
-    engine.command_line(id, pid).await
+    let mut keepers: Vec<Process> = engine.top(id).await?;
+    keepers.retain(|process| is_keeper(&process.command_line));
+    // A server may call itself what it likes; where nobody but the keeper is called so, it need not be asked for.
+    if keepers.len() > 1 {
+        let pid = engine.inspect(id).await?.map(|container| container.pid);
+        keepers.retain(|process| Some(process.pid) == pid);
+    }
+    Ok(keepers.pop().map(|keeper| (keeper.command_line, keeper.user)))
+}
+
+/// Whether a command line is that of a container's first process.
+fn is_keeper(command_line: &str) -> bool {
+    place::arguments(command_line).is_some_and(|arguments| arguments.starts_with(" hold"))
+}
+
+/// The user whom the engine's machine sees running a session's keeper.
+pub async fn user(engine: &Engine, entry: &Entry) -> Option<String> {
+    keeper_line(engine, entry).await.ok().flatten().map(|(_, user)| user)
 }
 
 /// Removes them; gives their names.
@@ -199,11 +225,11 @@ pub async fn sweep_volumes(engine: &Engine) -> Result<Vec<String>, DockerError> 
 /// Once a container is claimed, its keeper alone knows whose it is: one that was on standby has no label that says so, and
 /// some clients say who they are after the start.
 async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
-    if entry.state == State::Standby || !entry.running {
+    if !entry.running || (entry.state == State::Standby && entry.isolation == Isolation::Gvisor) {
         return shown(entry, None);
     }
-    let line = keeper_line(engine, &entry).await.ok().flatten();
-    shown(entry, line.as_deref())
+    let (line, user) = keeper_line(engine, &entry).await.ok().flatten().unzip();
+    shown(Entry { user: user.unwrap_or_default(), ..entry }, line.as_deref())
 }
 
 /// With what the keeper shows; `None`: it was not asked, or has not answered.
@@ -233,7 +259,7 @@ fn shown(entry: Entry, line: Option<&str>) -> Entry {
     let own = entry.owner.clone();
     let client_session = own.client_session.or(owner.client_session);
     let project = own.project.or(owner.project);
-    Entry { way, owner: Owner { client_session, project, ..own }, ..entry }
+    Entry { way, owner: Owner { client_session, project, parent: owner.parent, ..own }, ..entry }
 }
 
 pub(crate) fn is_stale(row: &Listed, now: i64, after: Duration) -> bool {
@@ -252,6 +278,7 @@ fn entry(row: Listed) -> Option<Entry> {
             label(labels::LABEL_PROJECT).as_deref(),
         ),
         way: None,
+        user: String::new(),
         isolation: label(labels::LABEL_ISOLATION).and_then(|text| text.parse().ok()).unwrap_or_default(),
         state: State::of(&row.name),
         running: row.running,
@@ -269,18 +296,6 @@ fn natural(name: &str) -> (String, u64, String) {
     (stem.to_owned(), number, name.to_owned())
 }
 
-/// Those that `asked` means: by a container's name or berth's id of a session, or else by what a client calls its session.
-/// What is on standby has no session.
-pub fn named(mut entries: Vec<Entry>, asked: &str) -> Vec<Entry> {
-    let client_session = owner::id(asked);
-    if entries.iter().any(|entry| is_called(entry, asked)) {
-        entries.retain(|entry| is_called(entry, asked));
-    } else {
-        entries.retain(|entry| client_session.is_some() && entry.owner.client_session == client_session);
-    }
-    entries
-}
-
 /// Has the keeper end the session, which knows then that it was meant; one that does not is removed all the same.
 pub async fn end(engine: &Engine, container: &str) -> Result<(), DockerError> {
     if engine.kill(container, keeper::END).await.is_ok() {
@@ -294,10 +309,6 @@ pub async fn end(engine: &Engine, container: &str) -> Result<(), DockerError> {
         }
     }
     engine.remove(container).await.map(drop)
-}
-
-fn is_called(entry: &Entry, name: &str) -> bool {
-    entry.name == name || (!entry.owner.session.is_empty() && entry.owner.session == name)
 }
 
 #[cfg(test)]

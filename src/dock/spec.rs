@@ -12,7 +12,7 @@ use super::labels::{
     LABEL_CLIENT, LABEL_CLIENT_SESSION, LABEL_CREATED, LABEL_ISOLATION, LABEL_PROJECT, LABEL_RESERVED,
     LABEL_SERVER, LABEL_SESSION, LABEL_SPEC, LABEL_VERSION, managed_by, of_container,
 };
-use super::owner::{self, Owner};
+use super::owner::{self, Owner, Parent};
 use super::place::Place;
 use super::{declared, keeper, refused, volume};
 use crate::config::{Mount, Server, Settings};
@@ -53,6 +53,8 @@ pub struct Spec {
     pub client_session: Option<String>,
     /// The folder that the client works in.
     pub project: Option<String>,
+    /// What has started its berth, where somebody waits for it.
+    pub parent: Option<Parent>,
     /// `NAME=value`, of the server's process.
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
@@ -78,6 +80,7 @@ impl Spec {
             attempt: 0,
             client_session: None,
             project: None,
+            parent: None,
             env: Vec::new(),
             mounts: Vec::new(),
             image: String::new(),
@@ -98,7 +101,8 @@ impl Spec {
 
     /// Whom its container is for.
     pub fn owner(&self) -> Owner {
-        Owner::new(&self.session, self.client_session.as_deref(), self.project.as_deref())
+        let owner = Owner::new(&self.session, self.client_session.as_deref(), self.project.as_deref());
+        Owner { parent: self.parent.clone(), ..owner }
     }
 
     fn claim_within_ms(&self) -> u32 {

@@ -66,7 +66,9 @@ pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {
         let before = phase;
         let now = Instant::now();
         phase = phase.next(event, now, options.grace);
-        if let (false, Phase::Draining(until), Some(_)) = (before.is_ending(), phase, &lines.server) {
+        if let (Phase::Unclaimed(_) | Phase::Claimed, Phase::Draining(until), Some(_)) =
+            (before, phase, &lines.server)
+        {
             phase = Phase::Draining(until + OWNER_ASKS_FIRST);
         }
         if phase.deadline().is_some_and(|until| until <= now) {
@@ -265,11 +267,16 @@ impl Lines {
     /// What has come: a byte of the claim, commands, or zeros for what the server was given.
     fn meaning(&mut self, bytes: &[u8]) -> Event {
         let Some(line) = &mut self.claim else {
-            let mut stop = false;
+            // The end outdoes all else.
+            let mut asked = Event::Nothing;
             for byte in bytes {
-                stop |= self.command(*byte);
+                match self.command(*byte) {
+                    Event::Nothing => {}
+                    event if asked != Event::StopAsked => asked = event,
+                    _ => {}
+                }
             }
-            return if stop { Event::StopAsked } else { Event::Nothing };
+            return asked;
         };
         line.extend(bytes.first());
         if let Some(token) = opening(line) {
@@ -301,8 +308,8 @@ impl Lines {
         Event::Nothing
     }
 
-    /// Takes a byte of the owner's commands; whether it asks for the end.
-    fn command(&mut self, byte: u8) -> bool {
+    /// Takes a byte of the owner's commands: what it asks for.
+    fn command(&mut self, byte: u8) -> Event {
         match &mut self.shown {
             Some(line) if byte == b'\n' => {
                 let line = std::mem::take(line);
@@ -313,9 +320,11 @@ impl Lines {
             Some(_) => {}
             None if byte == protocol::INTRODUCE => self.shown = Some(Vec::new()),
             None if byte == protocol::AGAIN => self.take_locks(),
-            None => return byte == protocol::TERMINATE,
+            None if byte == protocol::LEAVE => return Event::OwnerLeaves,
+            None if byte == protocol::TERMINATE => return Event::StopAsked,
+            None => {}
         }
-        false
+        Event::Nothing
     }
 }
 

@@ -10,6 +10,9 @@ const CLAIM_AFTER_ANNOUNCEMENT: Duration = Duration::from_secs(4);
 /// owner answers before anything is ended. One that does not has no more time than this.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 
+/// An owner that is alive asks for the end of a server that goes on without its client itself, so that it knows why.
+const OWNER_ASKS_FIRST: Duration = Duration::from_millis(500);
+
 /// What has happened to the lease. Nothing is the commonest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
@@ -17,6 +20,8 @@ pub(super) enum Event {
     /// Somebody is about to claim.
     Announced,
     Claimed,
+    /// The owner's client has left, and the server's stdin has ended.
+    OwnerLeaves,
     /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon.
     StopAsked,
     /// Somebody else does by the daemon (SIGUSR2), and the owner was told.
@@ -35,6 +40,8 @@ pub(super) enum Event {
 pub(super) enum Phase {
     Unclaimed(Instant),
     Claimed,
+    /// The server may end by itself until then, and its owner looks how it does.
+    Leaving(Instant),
     /// The owner was told that it ends, and has not answered yet.
     Telling(Instant),
     /// The server's stdin ended together with the lifeline; now it may end by itself.
@@ -52,13 +59,17 @@ impl Phase {
             (Self::Unclaimed(_), Event::Announced) => Self::Unclaimed(now + CLAIM_AFTER_ANNOUNCEMENT),
             (Self::Unclaimed(_), Event::Claimed) => Self::Claimed,
             (Self::Unclaimed(_) | Self::Claimed, Event::OwnerGone) => Self::Draining(now + grace / 2),
+            (Self::Claimed, Event::OwnerLeaves) => Self::Leaving(now + grace / 2),
+            // Its client's patience began before.
+            (Self::Leaving(until), Event::OwnerGone) => Self::Draining(until),
             // Nobody closed the stdin of a server in an unclaimed container: no use to wait for it.
             (Self::Unclaimed(_) | Self::Draining(_), Event::TimeUp | Event::StopAsked | Event::StopTold)
             | (Self::Claimed, Event::StopAsked)
+            | (Self::Leaving(_), Event::StopAsked | Event::TimeUp)
             | (Self::Telling(_), Event::StopAsked | Event::OwnerGone | Event::TimeUp) => {
                 Self::Stopping(now + grace / 2)
             }
-            (Self::Claimed, Event::StopTold) => Self::Telling(now + ANSWERED_WITHIN),
+            (Self::Claimed | Self::Leaving(_), Event::StopTold) => Self::Telling(now + ANSWERED_WITHIN),
             // What a server that ended by itself leaves behind goes with it, as with any PID 1.
             (_, Event::ServerEnded | Event::Unprotected) | (Self::Stopping(_), Event::TimeUp) => Self::Over,
             (phase, _) => phase,
@@ -70,6 +81,7 @@ impl Phase {
             Self::Unclaimed(until) | Self::Telling(until) | Self::Draining(until) | Self::Stopping(until) => {
                 Some(until)
             }
+            Self::Leaving(until) => Some(until + OWNER_ASKS_FIRST),
             Self::Claimed | Self::Over => None,
         }
     }

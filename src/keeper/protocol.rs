@@ -15,6 +15,9 @@ pub(crate) const INTRODUCE: u8 = b'n';
 /// Asks for the volumes again.
 pub(crate) const AGAIN: u8 = b'l';
 
+/// The client has left, and its server's input is closed: the time begins that the server has for an end of its own.
+pub(crate) const LEAVE: u8 = b'g';
+
 /// Ends the container.
 pub(crate) const TERMINATE: u8 = b't';
 

@@ -16,6 +16,7 @@ use super::request_id::RawId;
 pub const LONGEST_ID: usize = 1024;
 
 /// What has been seen of one line so far.
+#[expect(clippy::struct_excessive_bools, reason = "each tells something else of the place in the line")]
 #[derive(Debug, Clone, Default)]
 pub struct Salvage {
     place: Place,

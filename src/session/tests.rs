@@ -62,6 +62,7 @@ struct Played {
     input: Option<Input>,
     output: mpsc::Receiver<io::Result<Output>>,
     exit: Exit,
+    left: Arc<Mutex<Option<Instant>>>,
     terminated: Arc<Mutex<Option<Instant>>>,
     introduced: Arc<Mutex<Vec<String>>>,
 }
@@ -75,6 +76,10 @@ impl Upstream for Played {
 
     async fn next(&mut self) -> Option<io::Result<Output>> {
         self.output.recv().await
+    }
+
+    async fn client_left(&mut self) {
+        *self.left.lock().unwrap() = Some(Instant::now());
     }
 
     async fn terminate(&mut self) {
@@ -97,6 +102,7 @@ struct Stage {
     client_out: Lines<BufReader<ReadHalf<DuplexStream>>>,
     server_in: Lines<BufReader<ReadHalf<DuplexStream>>>,
     server_out: Option<mpsc::Sender<io::Result<Output>>>,
+    left: Arc<Mutex<Option<Instant>>>,
     terminated: Arc<Mutex<Option<Instant>>>,
     introduced: Arc<Mutex<Vec<String>>>,
     session: JoinHandle<Over>,
@@ -117,6 +123,7 @@ fn stage_with(exit: Exit, input: fn(WriteHalf<DuplexStream>) -> Input) -> Stage 
         input: Some(input(split(theirs).1)),
         output,
         exit,
+        left: Arc::default(),
         terminated: Arc::clone(&terminated),
         introduced: Arc::default(),
     };
@@ -143,6 +150,7 @@ fn play(
     let (from_client, to_client) = split(ours);
     let stop = CancellationToken::new();
     let introduced = start.as_ref().map(|played| Arc::clone(&played.introduced)).unwrap_or_default();
+    let left = start.as_ref().map(|played| Arc::clone(&played.left)).unwrap_or_default();
     let mut start = Some(start);
     let session = tokio::spawn(run(from_client, to_client, options(&stop), move |_| {
         std::future::ready(start.take().expect("one start"))
@@ -152,6 +160,7 @@ fn play(
         client_out: BufReader::new(client_out).lines(),
         server_in: BufReader::new(server).lines(),
         server_out,
+        left,
         terminated,
         introduced,
         session,

@@ -21,6 +21,8 @@ pub trait Upstream: Send {
     fn take_input(&mut self) -> Option<Self::Input>;
     /// The next piece of output; `None` when it has ended or nothing more can come. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Option<io::Result<Output>>> + Send;
+    /// The client has left, and the server's input is closed.
+    fn client_left(&mut self) -> impl Future<Output = ()> + Send;
     /// Asks the server to end now.
     fn terminate(&mut self) -> impl Future<Output = ()> + Send;
     /// The client has said what it calls its session.

@@ -111,6 +111,10 @@ fn a_clients_sessions_are_found_and_ended_by_its_own_id() {
     let found: Vec<Value> = serde_json::from_str(&out).unwrap();
     assert_eq!((code, found.len()), (Some(0), 2), "{out}");
     let (code, out, err) = berth_says(&["kill", "0199-by-id"]);
+    assert_eq!((code, out.as_str()), (Some(64), ""), "nobody can be asked");
+    assert_eq!(err.lines().filter(|line| line.starts_with("mcp-it-by-id-")).count(), 2, "{err}");
+    assert!(err.contains("`0199-by-id` means 2 sessions") && err.contains("`berth kill --yes"), "{err}");
+    let (code, out, err) = berth_says(&["kill", "--yes", "0199-by-id"]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(out.lines().filter(|line| line.starts_with("ended mcp-it-by-id-")).count(), 2, "{out}");
     assert!(out.ends_with("2 sessions of `0199-by-id` ended"), "{out}");

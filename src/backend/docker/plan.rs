@@ -15,6 +15,7 @@ use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::door::Doors;
+use crate::dock::owner::Parent;
 use crate::dock::place::Place;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
@@ -64,7 +65,7 @@ pub struct Plan {
 impl Plan {
     /// The container of a client that is known by now.
     pub fn spec_of(&self, client: &Client) -> Spec {
-        Spec { client: client.as_str().to_owned(), ..self.spec.clone() }
+        Spec { client: client.as_str().to_owned(), parent: Some(Parent::own()), ..self.spec.clone() }
     }
 }
 

@@ -44,8 +44,8 @@ const ENDS_TOGETHER: Duration = Duration::from_millis(200);
 /// What a server wrote before its container ended is on the way.
 const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Who the owner is must not hold up the session.
-const INTRODUCED_WITHIN: Duration = Duration::from_millis(500);
+/// What the keeper is only told must not hold up the session.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 
 /// A daemon that doesn't answer must not hold up the end.
 const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ impl Hold {
                 Self::Container { .. } => Ok(()),
             }
         };
-        let _ = tokio::time::timeout(INTRODUCED_WITHIN, introducing).await;
+        let _ = tokio::time::timeout(TOLD_WITHIN, introducing).await;
     }
 
     /// Whether somebody has ended the session from outside, by what the keeper has said until now.
@@ -327,6 +327,21 @@ impl Upstream for DockerUpstream {
         }
         let deadline = self.ends_by?;
         tokio::time::timeout_at(deadline.into(), self.output.next()).await.unwrap_or(None).map(said)
+    }
+
+    async fn client_left(&mut self) {
+        let telling = async {
+            match &mut self.hold {
+                Hold::Lifeline { lifeline, .. } => lifeline.leave().await,
+                Hold::Container { lifeline: Some(lifeline), .. } => {
+                    keeper::say(lifeline, keeper::LEAVE).await
+                }
+                // Its input was its lifeline, whose end has told the same.
+                Hold::Container { .. } => Ok(()),
+            }
+        };
+        // It fails only when the container is gone already.
+        let _ = tokio::time::timeout(TOLD_WITHIN, telling).await;
     }
 
     async fn terminate(&mut self) {

@@ -56,6 +56,26 @@ fn variables_are_taken_out_of_an_entry_and_nothing_else() {
 }
 
 #[test]
+fn codex_is_told_to_wait_for_a_required_server_and_what_a_person_has_set_stays() {
+    let required = Entry { required: true, ..entry("berth run a") };
+    let text = edited(Kind::Codex, TOML, |document| document.rewire("a", &required));
+    assert!(text.contains("\nrequired = true\n"), "{text}");
+    let is_required = |text: &str| match &place(Kind::Codex).read(text).unwrap().servers()[0].1 {
+        Found::Stdio(entry) => entry.required,
+        other => panic!("{other:?}"),
+    };
+    assert!(is_required(&text) && !is_required(TOML));
+    assert!(!is_required(&text.replace("required = true", "required = false")));
+    let again = edited(Kind::Codex, &text, |document| document.rewire("a", &entry("berth run a")));
+    assert_eq!(again, text, "nobody has asked that it be taken back");
+    let put = edited(Kind::Codex, TOML, |document| document.put("new", &required));
+    assert!(
+        put.contains("[mcp_servers.new]\ncommand = \"berth\"\nargs = [\"run\", \"a\"]\nrequired = true\n"),
+        "{put}"
+    );
+}
+
+#[test]
 fn codexs_tables_of_variables_stay_as_they_are() {
     let text = "[mcp_servers.a]\ncommand = \"npx\"\nargs = [\"p\"]\nenv_vars = [\"A\", { name = \"B\", source = \"remote\" }]\n";
     let servers = place(Kind::Codex).read(text).unwrap().servers();

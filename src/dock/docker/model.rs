@@ -121,8 +121,17 @@ pub struct Container {
     pub address: Option<String>,
 }
 
+/// A process of a container, as the engine's machine sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    pub pid: i64,
+    /// A name or a number, cut off where it is long.
+    pub user: String,
+    pub command_line: String,
+}
+
 /// What a container uses at the moment.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
     pub memory_bytes: u64,
     pub cpu_percent: f64,
@@ -199,9 +208,10 @@ pub(super) fn container(container: models::ContainerInspectResponse) -> Containe
     }
 }
 
-/// As `docker stats` computes it: CPU time used between two samples in percent of one processor.
+/// In percent of one processor. Of two samples it is the time that was used between them, as `docker stats` computes it; of
+/// one it is that since the container was `created`.
 #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
-pub(super) fn usage(sample: models::ContainerStatsResponse) -> Usage {
+pub(super) fn usage(sample: models::ContainerStatsResponse, created: i64) -> Usage {
     let memory = sample.memory_stats.unwrap_or_default();
     let cache = memory
         .stats
@@ -214,7 +224,12 @@ pub(super) fn usage(sample: models::ContainerStatsResponse) -> Usage {
     let (used, system, processors) = sample.cpu_stats.as_ref().map(total).unwrap_or_default();
     let (used_before, system_before, _) = sample.precpu_stats.as_ref().map(total).unwrap_or_default();
     let elapsed = system.saturating_sub(system_before) as f64;
-    let cpu_percent = if elapsed > 0.0 && system_before > 0 {
+    let cpu_percent = if system_before == 0 {
+        let now = sample.read.and_then(|read| read.parse::<jiff::Timestamp>().ok());
+        let alive = now.map_or(0.0, |now| now.as_duration().as_secs_f64() - created as f64);
+        // The daemon gives whole seconds: of a younger container nothing can be said.
+        if alive < 1.0 { 0.0 } else { used as f64 / 1e9 / alive * 100.0 }
+    } else if elapsed > 0.0 {
         used.saturating_sub(used_before) as f64 / elapsed * f64::from(processors) * 100.0
     } else {
         0.0
@@ -223,6 +238,12 @@ pub(super) fn usage(sample: models::ContainerStatsResponse) -> Usage {
         memory_bytes: memory.usage.unwrap_or_default().saturating_sub(cache.unwrap_or_default()),
         cpu_percent,
     }
+}
+
+/// A row of `ps`: the process's id, its user, its command line.
+pub(super) fn process(row: Vec<String>) -> Option<Process> {
+    let [pid, user, args] = <[String; 3]>::try_from(row).ok()?;
+    Some(Process { pid: pid.parse().ok()?, user, command_line: bare(&args).to_owned() })
 }
 
 pub(super) fn version(version: models::SystemVersion) -> Version {
@@ -278,6 +299,34 @@ mod tests {
         for as_it_is in [line, "{}", "{a}", "sh -c {a} b", ""] {
             assert_eq!(bare(as_it_is), as_it_is);
         }
+    }
+
+    #[test]
+    fn the_processor_is_told_of_the_time_between_two_samples_or_since_the_start() {
+        let sample = |before: u64| {
+            let sample = serde_json::json!({
+                "read": "1970-01-01T00:01:50Z",
+                "cpu_stats": { "cpu_usage": { "total_usage": 3_000_000_000_u64 }, "system_cpu_usage": 900_u64 * 1_000_000_000,
+                               "online_cpus": 2 },
+                "precpu_stats": { "cpu_usage": { "total_usage": before }, "system_cpu_usage": 898 * before },
+                "memory_stats": { "usage": 4096 },
+            });
+            serde_json::from_value::<models::ContainerStatsResponse>(sample).unwrap()
+        };
+        let usage = |before, created| usage(sample(before), created);
+        assert_eq!(usage(0, 100), Usage { memory_bytes: 4096, cpu_percent: 30.0 }, "3 s of 10 s");
+        assert!(usage(0, 110).cpu_percent.abs() < f64::EPSILON, "it is younger than can be told");
+        assert!(usage(0, 200).cpu_percent.abs() < f64::EPSILON, "clocks may disagree");
+        // 2 s of the 2 s that each of two processors had, all of them together 2 s.
+        assert_eq!(usage(1_000_000_000, 0), Usage { memory_bytes: 4096, cpu_percent: 200.0 });
+    }
+
+    #[test]
+    fn rows_of_ps_are_processes() {
+        let row = |cells: &[&str]| process(cells.iter().map(|cell| (*cell).to_owned()).collect());
+        let expected = Process { pid: 7, user: "2118909+".into(), command_line: "/x a".into() };
+        assert_eq!(row(&["7", "2118909+", "{x} /x a"]), Some(expected));
+        assert_eq!((row(&["PID", "USER", "COMMAND"]), row(&["7", "root"])), (None, None));
     }
 
     #[test]

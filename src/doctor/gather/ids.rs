@@ -27,7 +27,8 @@ pub(super) async fn look(asked: &Asked<'_>, daemon: &Engine, inside: &Inside) ->
         };
         let users = sessions.into_iter().filter(|session| session.running).map(async |session| {
             // A session that ends in this moment has none.
-            let user = soon(daemon, daemon.user(&session.id)).await.ok().flatten()?;
+            let asked = async { Ok(roster::user(daemon, &session).await) };
+            let user = soon(daemon, asked).await.ok().flatten().filter(|user| !user.is_empty())?;
             (!ids.shows(&user)).then_some((session.name, user))
         });
         known = join_all(users).await.into_iter().flatten().collect();

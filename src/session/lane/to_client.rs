@@ -108,6 +108,7 @@ where
                 Turn::ClientEnded => {
                     // Its input is closed: a well-behaved server ends by itself within half of the grace.
                     terminate_at = Some(Instant::now() + self.options.settings.stop_grace / 2);
+                    upstream.client_left().await;
                     continue;
                 }
             };

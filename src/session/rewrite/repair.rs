@@ -126,9 +126,13 @@ mod tests {
         FrameCodec::new(1000).next(&mut [line, b"\r\n"].concat().into()).unwrap().unwrap()
     }
 
+    fn is_message(look: &Look<'_>) -> bool {
+        look.is_message()
+    }
+
     /// The repaired line without its terminator, and what is said of it.
     fn repaired(line: &[u8]) -> Option<(String, String)> {
-        let Repaired { frame, what } = REPAIRS.repair(&frame(line), |look| look.is_message())?;
+        let Repaired { frame, what } = REPAIRS.repair(&frame(line), is_message)?;
         assert!(frame.wire().ends_with(b"\r\n"), "its terminator stays");
         Some((String::from_utf8(frame.message().to_vec()).unwrap(), what))
     }

@@ -69,6 +69,8 @@ async fn a_server_that_stays_after_the_end_of_its_input_is_told_to_end() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let told = stage.terminated.lock().unwrap().expect("told to end");
     assert_eq!(told - closed, Duration::from_secs(2), "after half of the grace");
+    let left = stage.left.lock().unwrap().expect("told that the client has left");
+    assert_eq!(left, closed, "whose time counts, should we be killed in between");
     stage.server_out = None;
     assert_eq!(stage.ends().await, Over::Client);
 }

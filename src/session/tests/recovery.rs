@@ -47,6 +47,7 @@ fn scene_of(all: impl IntoIterator<Item = (Duration, Exit)>, adapt: impl FnOnce(
                 input: Some(input),
                 output,
                 exit,
+                left: Arc::default(),
                 terminated: Arc::default(),
                 introduced: Arc::default(),
             },

@@ -166,7 +166,7 @@ fn npx_uvx_and_docker_servers_are_imported_and_work_in_both_clients() {
     let own = person.home().join("berth.toml");
     for name in ["memory", "time", "fixture"] {
         assert_eq!(entries[name]["command"], "berth");
-        assert_eq!(entries[name]["args"], json!(["run", name, "--config", own]));
+        assert_eq!(entries[name]["args"], json!(["run", name, "--client", "claude-code", "--config", own]));
     }
     // The container of such a server is shown with its entry's variables, and none of their values.
     let preview = succeeds(berth(&person, &["run", "--dry-run", "fixture"]));
