@@ -16,6 +16,8 @@ pub(super) enum Event {
     Nothing,
     /// Somebody is about to claim.
     Announced,
+    /// There are too many on standby (SIGWINCH): this one is to go, if nobody is about to claim it.
+    Surplus,
     Claimed,
     /// The owner asks for the end: a `t`, or SIGTERM or SIGINT from the daemon.
     StopAsked,
@@ -34,6 +36,8 @@ pub(super) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Unclaimed(Instant),
+    /// Somebody is about to claim: it is nobody's surplus any more.
+    Awaited(Instant),
     Claimed,
     /// The owner was told that it ends, and has not answered yet.
     Telling(Instant),
@@ -49,11 +53,19 @@ impl Phase {
     pub(super) fn next(self, event: Event, now: Instant, grace: Duration) -> Self {
         match (self, event) {
             // Later, too, where its time was nearly up: whoever claims it in time shall have it.
-            (Self::Unclaimed(_), Event::Announced) => Self::Unclaimed(now + CLAIM_AFTER_ANNOUNCEMENT),
-            (Self::Unclaimed(_), Event::Claimed) => Self::Claimed,
-            (Self::Unclaimed(_) | Self::Claimed, Event::OwnerGone) => Self::Draining(now + grace / 2),
+            (Self::Unclaimed(_) | Self::Awaited(_), Event::Announced) => {
+                Self::Awaited(now + CLAIM_AFTER_ANNOUNCEMENT)
+            }
+            (Self::Unclaimed(_) | Self::Awaited(_), Event::Claimed) => Self::Claimed,
+            (Self::Unclaimed(_) | Self::Awaited(_) | Self::Claimed, Event::OwnerGone) => {
+                Self::Draining(now + grace / 2)
+            }
             // Nobody closed the stdin of a server in an unclaimed container: no use to wait for it.
-            (Self::Unclaimed(_) | Self::Draining(_), Event::TimeUp | Event::StopAsked | Event::StopTold)
+            (
+                Self::Unclaimed(_) | Self::Awaited(_) | Self::Draining(_),
+                Event::TimeUp | Event::StopAsked | Event::StopTold,
+            )
+            | (Self::Unclaimed(_), Event::Surplus)
             | (Self::Claimed, Event::StopAsked)
             | (Self::Telling(_), Event::StopAsked | Event::OwnerGone | Event::TimeUp) => {
                 Self::Stopping(now + grace / 2)
@@ -67,9 +79,11 @@ impl Phase {
 
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
-            Self::Unclaimed(until) | Self::Telling(until) | Self::Draining(until) | Self::Stopping(until) => {
-                Some(until)
-            }
+            Self::Unclaimed(until)
+            | Self::Awaited(until)
+            | Self::Telling(until)
+            | Self::Draining(until)
+            | Self::Stopping(until) => Some(until),
             Self::Claimed | Self::Over => None,
         }
     }
