@@ -1,6 +1,8 @@
 //! A daemon has a bounded number of containers on standby, and none that nobody is likely to claim.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -164,6 +166,14 @@ fn who_claims_one_that_is_to_go_has_a_container_all_the_same() {
     let id = eventually("a container on standby", PATIENCE, on_standby);
     signal(&id);
     eventually("its end", PATIENCE, || (on_standby().as_ref() != Some(&id)).then_some(()));
+    // While another session starts, which has this lock, nobody puts anything there.
+    let starting = File::open(Path::new(own.home_folder()).join("state/standby/starting")).unwrap();
+    starting.lock_shared().unwrap();
+    let waiting = start();
+    waiting.expect_stderr("take a name");
+    end(waiting);
+    assert_eq!(on_standby(), None);
+    drop(starting);
     // In the moment of its claim it is either one or the other.
     for _ in 0..6 {
         let seed = start();
