@@ -93,7 +93,10 @@ impl Housekeeping {
         let refused = watch.clone();
         let (answer, done, leave) = (answered.clone(), replenished.clone(), leaving.clone());
         let work = async move {
+            let mut starting = Some(starting);
             let _ = tokio::time::timeout(NAMED_WITHIN, answer.cancelled()).await;
+            // Not after the naming: of sessions that end together one has its turn at once.
+            starting.take_if(|_| answer.is_cancelled());
             // First, so that the next standby doesn't take the same number.
             if made == Made::Now {
                 tokio::select! {
