@@ -17,6 +17,7 @@ mod error;
 mod home;
 mod kept;
 mod key;
+pub mod limits;
 mod mount;
 mod network;
 mod overrides;
@@ -49,6 +50,7 @@ pub use error::ConfigError;
 pub use home::Home;
 pub use kept::{Kept, SecretKeeper, is_keyring_name};
 pub use key::Key;
+pub use limits::Limits;
 pub use mount::{Mount, MountEntry};
 pub use overrides::Overrides;
 pub use pinned::ChangedImage;
@@ -74,6 +76,8 @@ pub struct Config {
     pub dind: Dind,
     /// How packages become images.
     pub bake: Bake,
+    /// What all sessions may use together.
+    pub limits: Limits,
     /// What every server starts from: `[defaults]` over the built-in ones.
     pub defaults: Settings,
     pub servers: BTreeMap<String, Server>,
@@ -92,6 +96,7 @@ impl Config {
             Err(error) if explicit.is_none() && error.kind() == ErrorKind::NotFound => Ok(Self {
                 dind: Dind::default(),
                 bake: Bake::default(),
+                limits: Limits::default(),
                 defaults: Settings::default(),
                 servers: BTreeMap::new(),
                 file: None,
@@ -112,6 +117,7 @@ impl Config {
         Ok(Self {
             dind,
             bake: Bake::default(),
+            limits: Limits::default(),
             defaults: Settings::default(),
             servers: BTreeMap::new(),
             file: Some(file.to_owned()),
@@ -131,6 +137,7 @@ impl Config {
             Some(section) => Bake::read(section, file, home)?,
             None => Bake::default(),
         };
+        let limits = root.take_section("limits")?.map(Limits::read).transpose()?.unwrap_or_default();
         let mut defaults = Settings::default();
         if let Some(section) = root.take_section("defaults")? {
             defaults.apply(&read_defaults(section)?);
@@ -150,7 +157,8 @@ impl Config {
             servers.insert(name, server);
         }
         root.finish()?;
-        Ok(Self { dind, bake, defaults, servers, file: Some(file.to_owned()), expected: file.to_owned() })
+        let (file, expected) = (Some(file.to_owned()), file.to_owned());
+        Ok(Self { dind, bake, limits, defaults, servers, file, expected })
     }
 
     /// The server of that name; the error names the nearest and lists the known ones.

@@ -64,7 +64,7 @@ pub struct Facts {
     pub state: Seen<disk::Folder>,
     pub images: Vec<images::Image>,
     pub proxies: Seen<proxies::Proxies>,
-    pub standby: Seen<Vec<containers::Waiting>>,
+    pub standby: Seen<containers::Standby>,
     pub orphans: Seen<containers::Orphans>,
     pub leftovers: Seen<leftovers::Leftovers>,
     pub servers: Vec<servers::Server>,

@@ -18,7 +18,7 @@ pub use lookup::Lookup;
 pub use network::{AllowedName, Network};
 pub use pattern::ToolPattern;
 pub use port::{HostService, PublishedPort};
-pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout};
+pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, StandbyLimit, Timeout};
 pub(crate) use secret::words;
 pub use secret::{
     Credential, MARK, SecretArgument, credentials, hidden, is_everyday, is_secret, looks_secret,

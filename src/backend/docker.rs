@@ -11,4 +11,6 @@ pub mod publish;
 mod reach;
 mod refused;
 pub mod start;
+mod turn;
 pub mod upstream;
+mod uses;

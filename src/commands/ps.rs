@@ -13,6 +13,7 @@ use crate::dock::docker::{Engine, Usage};
 use crate::dock::owner;
 use crate::dock::refused::{List, Refusal};
 use crate::dock::roster::{self, Entry, State};
+use crate::dock::standby::{self, Count};
 use crate::human::table::{self, Cut};
 use crate::human::{Bytes, Plain};
 use crate::values::Way;
@@ -51,7 +52,9 @@ struct Row {
 
 pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
-    let entries = roster::list_with_owners(&engine).await.map_err(crate::failure::Failure::from)?;
+    let (entries, cap) =
+        tokio::join!(roster::list_with_owners(&engine), standby::cap(&engine, config.limits.standby));
+    let entries = entries.map_err(crate::failure::Failure::from)?;
     let asked = |entry: &Entry| match &args.client_session {
         Some(asked) => entry.owner.client_session.is_some() && entry.owner.client_session == owner::id(asked),
         None => true,
@@ -105,6 +108,11 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     let [never, end, beginning] = [Cut::Never, Cut::End, Cut::Beginning];
     let cuts = [never, never, end, never, end, beginning, never, never, never, never, never, never];
     table::write(&mut out, &lines, cuts, width)?;
+    let waiting = rows.iter().filter(|row| row.state == State::Standby).count();
+    // A daemon that doesn't say how much memory it has is no reason to show nothing.
+    if let Some(cap) = cap.ok().filter(|_| waiting > 0) {
+        writeln!(out, "{}", Count { waiting, cap })?;
+    }
     for row in &rows {
         let told = row.list.iter().flat_map(|list| row.refused.iter().map(|refusal| list.line(refusal)));
         for line in told {

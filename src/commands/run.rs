@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::variable;
 use crate::backend::docker::inquiry::Inquiry;
-use crate::backend::docker::plan::{self, Plan};
+use crate::backend::docker::plan::{self, Plan, Replenishing};
 use crate::backend::docker::publish::Published;
 use crate::backend::docker::start::start;
 use crate::backend::docker::upstream::DockerUpstream;
@@ -222,6 +222,7 @@ fn plan(
         fetch: args.server.is_none() && args.image.is_none(),
         published: None,
         renew: config.may_renew(&spec.server),
+        replenishing: replenishing(args, config),
         spec,
         secrets,
     })
@@ -249,6 +250,15 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
         looked_at: config.dind.host.is_none(),
         ..Spec::new(server, client.as_str(), &new_session()?)
     })
+}
+
+/// A command line that nobody has configured may never come again.
+fn replenishing(args: &RunArgs, config: &Config) -> Replenishing {
+    let is_configured = args.server.is_some() && args.command.is_empty();
+    Replenishing {
+        at_first_use: is_configured || args.settings.0.says("standby"),
+        limit: config.limits.standby,
+    }
 }
 
 /// The daemon's folder of doors, where it has one: a daemon of berth's own making alone.

@@ -36,6 +36,11 @@ impl Overrides {
         Ok(())
     }
 
+    /// Whether this layer says something of a key.
+    pub fn says(&self, key: &str) -> bool {
+        self.0.iter().any(|(said, _)| *said == key)
+    }
+
     pub(super) fn apply(&self, settings: &mut Settings) {
         self.0.iter().for_each(|(_, change)| change(settings));
     }

@@ -245,6 +245,12 @@ impl Engine {
         time.map_err(|error| DockerError::broken(OP, &endpoint, error))
     }
 
+    /// The memory of the daemon's machine, or as much of it as the daemon may have; bytes.
+    pub async fn memory(&self) -> Result<u64, DockerError> {
+        let info = self.docker.info().await.map_err(explain("ask", &self.endpoint.to_string()))?;
+        Ok(info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default())
+    }
+
     /// What the daemon confines containers with: `name=seccomp,profile=builtin`, `name=apparmor`, …
     pub async fn security_options(&self) -> Result<Vec<String>, DockerError> {
         let info = self.docker.info().await.map_err(explain("ask", &self.endpoint.to_string()))?;

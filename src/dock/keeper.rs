@@ -83,6 +83,10 @@ pub const AGAIN: &[u8] = &[protocol::AGAIN];
 /// Tells the keeper that a claim is on its way; without one it soon ends.
 pub const ANNOUNCE: &str = "SIGUSR1";
 
+/// Ends the container if nobody is about to claim it; void once a claim is announced. Nobody who has never heard of it (a
+/// former keeper, a server) ends by it.
+pub const END_UNCLAIMED: &str = "SIGWINCH";
+
 /// Ends a session from outside; its owner is told that it was meant: by a line on the keeper's output, or by the exit code of
 /// the container of a server that was started ahead.
 pub const END: &str = "SIGUSR2";

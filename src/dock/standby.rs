@@ -9,17 +9,22 @@
 //! only a few seconds, so a proxy that dies in between leaves nothing. A bare rename would leave a container without an
 //! owner that no session may claim. A loser's announcement does no harm.
 
+mod cap;
+
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
-use futures::future::BoxFuture;
+pub use cap::Count;
+
+use futures::future::{BoxFuture, join_all};
 use serde_json::Value;
 
 use super::docker::{DockerError, Engine, Listed};
 use super::door::{self, Door};
 use super::exec;
 use super::keeper;
-use super::labels::{LABEL_CLIENT, LABEL_SPEC, STANDBY};
+use super::labels::{LABEL_CLIENT, LABEL_SPEC, STANDBY, managed_by_filter};
 use super::lease::{self, Lease};
 use super::owner::Owner;
 use super::place::Place;
@@ -27,6 +32,10 @@ use super::protocol::door::OPEN;
 use super::spec::Spec;
 use super::streams::Streams;
 use super::wire::{Request, Wire};
+
+/// A keeper whose container is one too many ends it at once, but for a server that takes its time.
+const GONE_WITHIN: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A container that may be claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,20 +184,39 @@ impl Standby {
 /// Starts as many containers as are missing for the next sessions of `spec`; gives their names. `image` is the id of its
 /// image, `argv` what the server runs. Who leaves before the answer leaves nothing: the daemon gives up a start that nobody
 /// waits for.
+///
+/// The daemon has no more than the cap on standby (`limit`, where the configuration says one). Whoever needs room has
+/// others give way first. Several may do so at the same moment, so each counts again what there is when its own is there: the
+/// last one sees all.
 pub async fn replenish(
     engine: &Engine,
     spec: &Spec,
     image: &str,
     argv: &[String],
+    limit: Option<u32>,
 ) -> Result<Vec<String>, DockerError> {
     let mut wire = Wire::connect(engine.endpoint()).await?;
-    let rows = wire.list(&[of_client(spec)]).await?;
+    let rows = wire.list(&[managed_by_filter()]).await?;
     let hash = spec.hash();
     let ready = |row: &&Listed| {
-        row.name.ends_with(STANDBY) && row.image == image && row.labels.get(LABEL_SPEC) == Some(&hash)
+        row.name.ends_with(STANDBY)
+            && row.image == image
+            && row.labels.get(LABEL_CLIENT) == Some(&spec.client)
+            && row.labels.get(LABEL_SPEC) == Some(&hash)
     };
     let wanted = spec.server.settings.standby as usize;
-    let missing = wanted.saturating_sub(rows.iter().filter(ready).count());
+    let ready = rows.iter().filter(ready).count();
+    let all = rows.iter().filter(|row| cap::is_on_standby(row)).count();
+    if ready >= wanted {
+        return Ok(Vec::new());
+    }
+    let cap = match limit {
+        // The question costs the daemon some milliseconds, and any has room for so few.
+        None if all + wanted <= cap::FEWEST => cap::FEWEST,
+        limit => cap(engine, limit).await?,
+    };
+    let missing = cap::missing(wanted, ready, all, cap);
+    give_way(engine, &cap::surplus(&rows, cap - missing)).await;
     let free = lease::free_names(&spec.client, &rows).take(missing);
     let names: Vec<String> = free.map(|number| number + STANDBY).collect();
     let mut started = Vec::new();
@@ -204,6 +232,10 @@ pub async fn replenish(
             started.push(name);
         }
     }
+    if !started.is_empty() {
+        let rows = wire.list(&[managed_by_filter()]).await?;
+        give_way(engine, &cap::surplus(&rows, cap)).await;
+    }
     // See `lease::name`: one whose number was taken meanwhile couldn't be claimed.
     let mut free = Vec::new();
     for name in started {
@@ -214,6 +246,28 @@ pub async fn replenish(
         }
     }
     Ok(free)
+}
+
+/// How many containers this daemon may have on standby: as the configuration says, or by its memory.
+pub async fn cap(engine: &Engine, limit: Option<u32>) -> Result<usize, DockerError> {
+    Ok(match limit {
+        Some(limit) => limit as usize,
+        None => cap::of_memory(engine.memory().await?),
+    })
+}
+
+/// Has their keepers end these, each unless somebody is about to claim it. Waits a moment for that.
+async fn give_way(engine: &Engine, surplus: &[&Listed]) {
+    let ending = surplus.iter().map(async |row| {
+        // One that cannot be signalled is gone already.
+        if engine.kill(&row.id, keeper::END_UNCLAIMED).await.is_ok() {
+            tracing::debug!("`{}` gives way: the daemon has too many containers on standby", row.name);
+            while engine.inspect(&row.id).await.is_ok_and(|found| found.is_some_and(|found| found.running)) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    });
+    let _ = tokio::time::timeout(GONE_WITHIN, join_all(ending)).await;
 }
 
 /// Why a container was not put on standby.

@@ -3,7 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::line::{Findings, Line, Seen, list};
+use crate::dock::standby::Count;
 use crate::human::{Age, count};
+
+/// The containers on standby, and how many there may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standby {
+    pub waiting: Vec<Waiting>,
+    pub cap: usize,
+}
 
 /// A container on standby.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +53,11 @@ pub struct Orphans {
     pub nameless: usize,
 }
 
-pub(super) fn standby(seen: &Seen<Vec<Waiting>>) -> Line {
+pub(super) fn standby(seen: &Seen<Standby>) -> Line {
     const NAME: &str = "standby";
-    seen.line(NAME, |waiting| {
+    seen.line(NAME, |Standby { waiting, cap }| {
         let mut findings = Findings::default();
-        findings.fact(format!("{} on standby", count(waiting.len(), "container")));
+        findings.fact(Count { waiting: waiting.len(), cap: *cap }.to_string());
         // A client's entry may have flags, and `berth run -- LINE` has no entry: who waits for those waits in order.
         for (fit, what) in [
             (Fit::NoSuchServer, "not from the configuration"),
@@ -112,15 +120,19 @@ mod tests {
         Waiting { name: name.into(), client: "codex".into(), server: server.into(), age, fit }
     }
 
+    fn judged(waiting: Vec<Waiting>) -> Line {
+        standby(&Seen::Found(Standby { waiting, cap: 8 }))
+    }
+
     #[test]
     fn who_waits_is_told_for_whom_and_since_when() {
-        let line = standby(&Seen::Found(vec![
+        let line = judged(vec![
             waiting("mcp-codex-1.standby", "time", 60, Fit::Yes),
             waiting("mcp-codex-2.standby", "time", 600, Fit::Unknown),
-        ]));
+        ]);
         assert_eq!((line.state, line.next), (State::Ok, None));
-        assert_eq!(line.fact, "2 containers on standby; 2 of `time` for codex, oldest 10 min");
-        assert_eq!(standby(&Seen::Found(Vec::new())).fact, "0 containers on standby");
+        assert_eq!(line.fact, "2 containers on standby, of 8 at most; 2 of `time` for codex, oldest 10 min");
+        assert_eq!(judged(Vec::new()).fact, "0 containers on standby, of 8 at most");
     }
 
     #[test]
@@ -129,7 +141,7 @@ mod tests {
             (Fit::NoSuchServer, "1 not from the configuration"),
             (Fit::Outdated, "1 with outdated settings or an outdated image"),
         ] {
-            let line = standby(&Seen::Found(vec![waiting("mcp-codex-1.standby", "time", 60, fit)]));
+            let line = judged(vec![waiting("mcp-codex-1.standby", "time", 60, fit)]);
             assert_eq!((line.state, line.next), (State::Ok, None));
             assert!(line.fact.contains(&format!("{what}: `mcp-codex-1.standby`")), "{}", line.fact);
         }

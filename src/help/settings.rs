@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::{DefaultValue, Key, Setting, bake, dind, every_setting, program};
+use crate::config::{DefaultValue, Key, Setting, bake, dind, every_setting, limits, program};
 
 /// The table that belongs in the place of a line of the manual; `None` for any other line.
 pub(super) fn in_place_of(line: &str) -> Option<String> {
@@ -10,6 +10,7 @@ pub(super) fn in_place_of(line: &str) -> Option<String> {
         "<!-- keys of a server -->" => Some(of_a_server(&program::KEYS, every_setting())),
         "<!-- keys of [dind] -->" => Some(written(dind::KEYS.iter().map(row))),
         "<!-- keys of [bake] -->" => Some(written(bake::KEYS.iter().map(row))),
+        "<!-- keys of [limits] -->" => Some(written(limits::KEYS.iter().map(row))),
         _ => None,
     }
 }
@@ -58,7 +59,8 @@ mod tests {
     fn the_manual_has_every_key() {
         let text = Topic::find("config").unwrap().text();
         let settings = every_setting().iter().map(|setting| setting.key);
-        let others = dind::KEYS.iter().chain(&bake::KEYS).chain(&program::KEYS).map(|key| key.key);
+        let others = dind::KEYS.iter().chain(&bake::KEYS).chain(&limits::KEYS).chain(&program::KEYS);
+        let others = others.map(|key| key.key);
         for key in settings.chain(others) {
             assert!(text.contains(&format!("\n| `{key}` | ")), "{key}");
         }

@@ -182,8 +182,9 @@ impl Lines {
             }
             Ok([lifeline, signal, room, _]) => {
                 let told = if signal { self.signalled() } else { Event::Nothing };
-                // A server that floods us with signals must not keep us from seeing the lifeline's end.
-                if !lifeline || !matches!(told, Event::Nothing | Event::Announced) {
+                // A server that floods us with signals must not keep us from seeing the lifeline's end. What the lifeline has
+                // is a claim, and whoever is claimed is no surplus.
+                if !lifeline || !matches!(told, Event::Nothing | Event::Surplus) {
                     if room && let Some(server) = &mut self.server {
                         server.has_room();
                     }
@@ -214,6 +215,7 @@ impl Lines {
         let signal = sys::take_signal(&self.signals);
         match signal.filter(|signal| signal.is_from_outside || signal.number == sys::SIGCHLD) {
             Some(Signal { number: sys::SIGUSR1, .. }) => Event::Announced,
+            Some(Signal { number: sys::SIGWINCH, .. }) => Event::Surplus,
             Some(Signal { number: sys::SIGCHLD, .. }) => {
                 let ended = self.server.as_mut().is_some_and(Server::reap);
                 if ended { Event::ServerEnded } else { Event::Nothing }

@@ -19,6 +19,8 @@ pub(super) enum Event {
     Nothing,
     /// Somebody is about to claim.
     Announced,
+    /// There are too many on standby (SIGWINCH): this one is to go, if nobody is about to claim it.
+    Surplus,
     Claimed,
     /// The owner's client has left, and the server's stdin has ended.
     OwnerLeaves,
@@ -39,6 +41,8 @@ pub(super) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Unclaimed(Instant),
+    /// Somebody is about to claim: it is nobody's surplus any more.
+    Awaited(Instant),
     Claimed,
     /// The server may end by itself until then, and its owner looks how it does.
     Leaving(Instant),
@@ -56,14 +60,22 @@ impl Phase {
     pub(super) fn next(self, event: Event, now: Instant, grace: Duration) -> Self {
         match (self, event) {
             // Later, too, where its time was nearly up: whoever claims it in time shall have it.
-            (Self::Unclaimed(_), Event::Announced) => Self::Unclaimed(now + CLAIM_AFTER_ANNOUNCEMENT),
-            (Self::Unclaimed(_), Event::Claimed) => Self::Claimed,
-            (Self::Unclaimed(_) | Self::Claimed, Event::OwnerGone) => Self::Draining(now + grace / 2),
+            (Self::Unclaimed(_) | Self::Awaited(_), Event::Announced) => {
+                Self::Awaited(now + CLAIM_AFTER_ANNOUNCEMENT)
+            }
+            (Self::Unclaimed(_) | Self::Awaited(_), Event::Claimed) => Self::Claimed,
+            (Self::Unclaimed(_) | Self::Awaited(_) | Self::Claimed, Event::OwnerGone) => {
+                Self::Draining(now + grace / 2)
+            }
             (Self::Claimed, Event::OwnerLeaves) => Self::Leaving(now + grace / 2),
             // Its client's patience began before.
             (Self::Leaving(until), Event::OwnerGone) => Self::Draining(until),
             // Nobody closed the stdin of a server in an unclaimed container: no use to wait for it.
-            (Self::Unclaimed(_) | Self::Draining(_), Event::TimeUp | Event::StopAsked | Event::StopTold)
+            (
+                Self::Unclaimed(_) | Self::Awaited(_) | Self::Draining(_),
+                Event::TimeUp | Event::StopAsked | Event::StopTold,
+            )
+            | (Self::Unclaimed(_), Event::Surplus)
             | (Self::Claimed, Event::StopAsked)
             | (Self::Leaving(_), Event::StopAsked | Event::TimeUp)
             | (Self::Telling(_), Event::StopAsked | Event::OwnerGone | Event::TimeUp) => {
@@ -78,9 +90,11 @@ impl Phase {
 
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
-            Self::Unclaimed(until) | Self::Telling(until) | Self::Draining(until) | Self::Stopping(until) => {
-                Some(until)
-            }
+            Self::Unclaimed(until)
+            | Self::Awaited(until)
+            | Self::Telling(until)
+            | Self::Draining(until)
+            | Self::Stopping(until) => Some(until),
             Self::Leaving(until) => Some(until + OWNER_ASKS_FIRST),
             Self::Claimed | Self::Over => None,
         }

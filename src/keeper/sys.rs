@@ -32,10 +32,12 @@ pub(super) const NO_SIGNAL: c_int = 0;
 const SIGINT: c_int = 2;
 pub(super) const SIGKILL: c_int = 9;
 pub(super) const SIGTERM: c_int = 15;
-/// So on every Linux but MIPS, Alpha, PA-RISC and SPARC, like the next four.
+/// So on every Linux but MIPS, Alpha, PA-RISC and SPARC, like the next five.
 pub(super) const SIGUSR1: c_int = 10;
 pub(super) const SIGUSR2: c_int = 12;
 pub(super) const SIGCHLD: c_int = 17;
+/// The kernel gives the lower numbers first, of signals that wait: an announced claim comes before this.
+pub(super) const SIGWINCH: c_int = 28;
 const SIG_SETMASK: c_int = 2;
 const SFD_CLOEXEC: c_int = 0o2_000_000;
 const SIG_IGN: usize = 1;
@@ -186,7 +188,7 @@ pub(super) fn signal_others(signal: c_int) -> bool {
 }
 
 /// Blocks every signal for good, so that none can interrupt or end us, and gives a file from which SIGTERM,
-/// SIGINT, SIGUSR1 and SIGUSR2 are read, and SIGCHLD where children matter: there is no handler, and no race with the poll.
+/// SIGINT, SIGUSR1, SIGUSR2 and SIGWINCH are read, and SIGCHLD where children matter: there is no handler, and no race with the poll.
 pub(super) fn signals(children: bool) -> io::Result<File> {
     let mut set = SignalSet([0; _]);
     // SAFETY: the set is a whole `sigset_t` that outlives the calls; none keeps the pointer. The file
@@ -195,7 +197,9 @@ pub(super) fn signals(children: bool) -> io::Result<File> {
         checked(sigfillset(&raw mut set))?;
         checked(sigprocmask(SIG_SETMASK, &raw const set, ptr::null_mut()))?;
         checked(sigemptyset(&raw mut set))?;
-        for signal in [SIGTERM, SIGINT, SIGUSR1, SIGUSR2].into_iter().chain(children.then_some(SIGCHLD)) {
+        for signal in
+            [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGWINCH].into_iter().chain(children.then_some(SIGCHLD))
+        {
             checked(sigaddset(&raw mut set, signal))?;
         }
         Ok(File::from(OwnedFd::from_raw_fd(checked(signalfd(-1, &raw const set, SFD_CLOEXEC))?)))

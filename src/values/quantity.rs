@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::value::{Value, ValueError, from_str};
 
-from_str!(ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, Timeout);
+from_str!(ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, StandbyLimit, Timeout);
 
 /// `number` times `unit`, the number in decimal with an optional fraction; `None` for anything else, a sign
 /// and an exponent included.
@@ -222,6 +222,28 @@ impl Value for Standby {
 
     fn from_text(text: &str) -> Option<Self> {
         text.trim().parse().ok().filter(|count| *count <= 64).map(Self)
+    }
+
+    fn from_number(number: &str) -> Option<Self> {
+        Self::from_text(number)
+    }
+}
+
+/// How many containers a daemon may have on standby, for all kinds of sessions together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StandbyLimit(u32);
+
+impl StandbyLimit {
+    pub const fn count(self) -> u32 {
+        self.0
+    }
+}
+
+impl Value for StandbyLimit {
+    const EXPECTED: &'static str = "a number of containers from 0 to 1000";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.trim().parse().ok().filter(|count| *count <= 1000).map(Self)
     }
 
     fn from_number(number: &str) -> Option<Self> {

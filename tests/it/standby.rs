@@ -1,5 +1,6 @@
 //! Containers on standby: the next session of their kind gets one, and no other session ever has it.
 
+mod cap;
 mod races;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,7 +189,7 @@ fn what_stands_by_for_another_kind_is_left_alone() {
         ("wish for one", ready().args(["--standby", "0"])),
         ("memory", ready().args(["--memory", "96m"])),
         ("variable", ready().args(["--env", "X=1"])),
-        ("command", ready().args(["--", "/berth-fixture"])),
+        ("command", ready().args(["--standby", "1", "--", "/berth-fixture"])),
         ("server", Berth::run("fixture").client("it-kind").args(["--standby", "1"])),
         ("prestart", Berth::run("ahead").client("it-kind")),
         ("image", Berth::image("berth-fixture").client("it-kind").args(["--standby", "1"])),

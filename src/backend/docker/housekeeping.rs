@@ -2,7 +2,7 @@
 //! leftovers of crashed sessions, and tells the daemon this machine's nameservers.
 //!
 //! None of this may delay the session's own start. It begins with the server's first answer, when the client has what
-//! it waits for.
+//! it waits for. Nor may it delay another session's: containers are put on standby when no session starts, one at a time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::newest::{Newest, Next};
+use super::plan::Replenishing;
 use super::refused::Watch;
+use super::turn::{Starting, Turn};
+use super::uses;
 use crate::dock::docker::Engine;
 use crate::dock::door::Doors;
 use crate::dock::refused::List;
@@ -26,6 +29,9 @@ const NAMED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A session that ends at once starts the next one's container all the same, but takes no longer than this for it.
 const REPLENISHED_WITHIN: Duration = Duration::from_millis(500);
+
+/// Others give way to a session that waits for its server's first answer, but not for longer.
+const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// No start is believed to take longer.
 const LONGEST_START: Duration = Duration::from_mins(5);
@@ -56,6 +62,7 @@ pub(super) struct Housekeeping {
     pub(super) doors: Option<Doors>,
     /// Who asks the registry for a newer image.
     pub(super) newest: Option<Newest>,
+    pub(super) replenishing: Replenishing,
     pub(super) trace: Trace,
     /// Where it is told what its network refuses.
     pub(super) refused: Option<List>,
@@ -74,7 +81,8 @@ pub(super) struct Housekeeper {
 }
 
 impl Housekeeping {
-    pub(super) fn start(self, made: Made) -> Housekeeper {
+    /// `starting` ends with the start.
+    pub(super) fn start(self, made: Made, starting: Arc<Starting>) -> Housekeeper {
         let answered = CancellationToken::new();
         let replenished = CancellationToken::new();
         let leaving = CancellationToken::new();
@@ -85,7 +93,10 @@ impl Housekeeping {
         let refused = watch.clone();
         let (answer, done, leave) = (answered.clone(), replenished.clone(), leaving.clone());
         let work = async move {
+            let mut starting = Some(starting);
             let _ = tokio::time::timeout(NAMED_WITHIN, answer.cancelled()).await;
+            // Not after the naming: of sessions that end together one has its turn at once.
+            starting.take_if(|_| answer.is_cancelled());
             // First, so that the next standby doesn't take the same number.
             if made == Made::Now {
                 tokio::select! {
@@ -95,13 +106,18 @@ impl Housekeeping {
                 }
             }
             let rest = async {
+                let _ = tokio::time::timeout(STARTED_WITHIN, answer.cancelled()).await;
+                drop(starting);
                 answer.cancelled().await;
-                self.replenish().await;
+                let expects_another = self.expects_another(made);
+                if expects_another {
+                    self.put_on_standby(&self.spec, &self.image, &self.argv, &leave).await;
+                }
                 done.cancel();
                 if let Some(journal) = self.trace.journal() {
                     journal.tidy();
                 }
-                tokio::join!(self.sweep(), self.renew());
+                tokio::join!(self.sweep(), self.renew(expects_another, &leave));
             };
             // To the end of the session. A server that answers nothing may be waiting for a name.
             let follow = async {
@@ -156,28 +172,33 @@ impl Housekeeping {
         }
     }
 
-    /// Starts what the next session may claim.
-    async fn replenish(&self) {
-        if self.spec.server.settings.standby > 0 {
-            self.put_on_standby(&self.spec, &self.image, &self.argv).await;
+    /// Whether another session like this one is likely: somebody has configured it, or this is not the first one.
+    fn expects_another(&self, made: Made) -> bool {
+        let Spec { server, client, session, .. } = &self.spec;
+        if server.settings.standby == 0 || self.replenishing.at_first_use {
+            return server.settings.standby > 0;
         }
+        let was_used = uses::note(&self.state, &format!("{client}-{}", self.spec.hash()), session);
+        was_used || made == Made::Before
     }
 
-    async fn put_on_standby(&self, spec: &Spec, image: &str, argv: &[String]) {
+    /// Starts what the next session may claim, when its turn comes.
+    async fn put_on_standby(&self, spec: &Spec, image: &str, argv: &[String], leave: &CancellationToken) {
+        let Some(_turn) = Turn::wait(&self.state, leave).await else { return };
         let began = Instant::now();
-        match standby::replenish(&self.engine, spec, image, argv).await {
+        match standby::replenish(&self.engine, spec, image, argv, self.replenishing.limit).await {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(error) => tracing::warn!("cannot put a container on standby: {}", Failure::from(error)),
         }
     }
 
     /// The next session has the registry's image. Until that is here, one of the image that is there stands by.
-    async fn renew(&self) {
+    async fn renew(&self, expects_another: bool, leave: &CancellationToken) {
         let Some(newest) = &self.newest else { return };
         match Box::pin(newest.fetch(&self.engine, &self.trace)).await {
-            Ok(Some(Next { image, declared, argv })) if self.spec.server.settings.standby > 0 => {
+            Ok(Some(Next { image, declared, argv })) if expects_another => {
                 let spec = Spec { image: image.clone(), declared, ..self.spec.clone() };
-                self.put_on_standby(&spec, &image, &argv).await;
+                self.put_on_standby(&spec, &image, &argv, leave).await;
             }
             Ok(_) => {}
             Err(why) => tracing::warn!("there is no newer `{}`: {why}", self.spec.server.image),

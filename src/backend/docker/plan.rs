@@ -60,6 +60,16 @@ pub struct Plan {
     pub fetch: bool,
     /// Whether a registry is asked for a newer image once the session runs (`Config::may_renew`).
     pub renew: bool,
+    pub replenishing: Replenishing,
+}
+
+/// When the next session's container is put on standby, beside what the server's settings say.
+#[derive(Debug, Clone, Copy)]
+pub struct Replenishing {
+    /// At the first use already, for somebody has said so. What nobody has configured has to be used twice.
+    pub at_first_use: bool,
+    /// The daemon's cap, where the configuration says one.
+    pub limit: Option<u32>,
 }
 
 impl Plan {

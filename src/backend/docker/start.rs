@@ -13,10 +13,11 @@ use tokio::sync::oneshot;
 use super::again::{self, Setback};
 use super::image::{self, Found, Image};
 use super::newest::Newest;
-use super::plan::{Plan, in_time};
+use super::plan::{Plan, Replenishing, in_time};
 use super::protect::protect;
 use super::publish::Published;
 use super::reach::connect;
+use super::turn::Starting;
 
 use super::housekeeping::{Housekeeping, Made};
 use super::upstream::{DockerUpstream, Hold, Limits};
@@ -106,6 +107,7 @@ async fn attempt(
     let doors = plan.doors.clone();
     let published = plan.published.clone();
     let newest = plan.renew.then(|| Newest::of(plan));
+    let (replenishing, starting) = (plan.replenishing, Arc::new(Starting::begin(&plan.state)));
     let start = Start {
         began,
         engine,
@@ -118,6 +120,8 @@ async fn attempt(
         state,
         doors,
         newest,
+        replenishing,
+        starting,
         trace,
         published,
     };
@@ -173,6 +177,8 @@ struct Start {
     state: PathBuf,
     doors: Option<Doors>,
     newest: Option<Newest>,
+    replenishing: Replenishing,
+    starting: Arc<Starting>,
     trace: Trace,
     published: Option<Arc<Published>>,
 }
@@ -298,6 +304,7 @@ impl Start {
             state: self.state.clone(),
             doors: self.doors.clone(),
             newest: self.newest.clone(),
+            replenishing: self.replenishing,
             trace: self.trace.clone(),
             refused: List::new(&self.spec.server.settings, place),
         };
@@ -311,7 +318,8 @@ impl Start {
             .up(self.began, &Up { how, server: &server.name, client, container: &container, lost: *attempt });
         let Settings { memory, isolation, .. } = server.settings;
         let limits = Limits { memory, isolation };
-        DockerUpstream::new(self.engine.clone(), container, streams, hold, limits, housekeeping.start(made))
+        let housekeeping = housekeeping.start(made, self.starting.clone());
+        DockerUpstream::new(self.engine.clone(), container, streams, hold, limits, housekeeping)
     }
 }
 

@@ -16,7 +16,10 @@ fn unknown_keys_name_the_nearest() {
         "[defaults]\nnetwrok = \"none\"",
         "berth.toml:2: unknown key `netwrok` in [defaults]; did you mean `network`?",
     );
-    assert_error("zzz = 1", "berth.toml:1: unknown key `zzz`; known keys are dind, bake, defaults, servers");
+    assert_error(
+        "zzz = 1",
+        "berth.toml:1: unknown key `zzz`; known keys are dind, bake, limits, defaults, servers",
+    );
     // Two mistakes: the first line's, and the misspelt key rather than the one that it leaves missing.
     assert_error(
         "[servers.a]\n\nimgae = \"i\"\nmemroy = 1",

@@ -55,7 +55,7 @@ async fn doors_after(answer: Option<&str>) -> usize {
         while !socket.exists() {
             tokio::task::yield_now().await;
         }
-        replenish(&engine, &spec, "", &argv).await
+        replenish(&engine, &spec, "", &argv, None).await
     };
     if answer.is_none() {
         tokio::select! {

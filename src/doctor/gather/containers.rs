@@ -14,11 +14,11 @@ use crate::dock::docker::{DockerError, Engine, Listed};
 use crate::dock::roster::{self, State};
 use crate::dock::spec::Spec;
 use crate::dock::wire::{Request, Wire};
-use crate::dock::{keeper, labels};
-use crate::doctor::containers::{Fit, Orphans, Waiting};
+use crate::dock::{keeper, labels, standby};
+use crate::doctor::containers::{Fit, Orphans, Standby, Waiting};
 use crate::doctor::line::Seen;
 
-pub(super) async fn look(asked: &Asked<'_>) -> (Seen<Vec<Waiting>>, Seen<Orphans>) {
+pub(super) async fn look(asked: &Asked<'_>) -> (Seen<Standby>, Seen<Orphans>) {
     let daemon = match (asked.daemon(), asked.daemon()) {
         (Ok(daemon), _) => daemon,
         (Err(standby), Err(orphans)) => return (standby, orphans),
@@ -31,14 +31,16 @@ pub(super) async fn look(asked: &Asked<'_>) -> (Seen<Vec<Waiting>>, Seen<Orphans
     let found = async {
         let rows = soon(daemon, daemon.list(&labels::managed_by_filter())).await?;
         let now = soon(daemon, daemon.now()).await?;
+        let cap = soon(daemon, standby::cap(daemon, asked.config.limits.standby)).await?;
+        let waiting = waiting(asked, daemon, &rows, now).await?;
         Ok::<_, DockerError>((
-            waiting(asked, daemon, &rows, now).await?,
+            Standby { waiting, cap },
             orphans(daemon, &rows, now, stale_after, asked.is_ours()).await?,
         ))
     };
     let within = WITHIN * asked.patience;
     match tokio::time::timeout(within, found).await {
-        Ok(Ok((waiting, orphans))) => (Seen::Found(waiting), Seen::Found(orphans)),
+        Ok(Ok((standby, orphans))) => (Seen::Found(standby), Seen::Found(orphans)),
         Ok(Err(error)) => {
             let failure = crate::failure::Failure::from(error);
             (failed(failure.clone()), failed(failure))

@@ -2,6 +2,8 @@
 
 #[path = "hold/signals.rs"]
 mod signals;
+#[path = "hold/surplus.rs"]
+mod surplus;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -38,8 +38,8 @@ const FORGE: &str = "perl -e '$info = pack q(l4 x112), $ARGV[0], 0, -1, 0;
 fn what_comes_from_inside_the_container_counts_for_nothing() {
     let queue = if cfg!(target_arch = "x86_64") { 129 } else { 138 };
     let company = format!(
-        "(sleep 0.5; for signal in TERM INT USR1 USR2; do kill -$signal 1; env kill -q 7 -$signal 1; done
-        for number in 15 2 10 12; do {FORGE} $number {queue} || echo unforged; done
+        "(sleep 0.5; for signal in TERM INT USR1 USR2 WINCH; do kill -$signal 1; env kill -q 7 -$signal 1; done
+        for number in 15 2 10 12 28; do {FORGE} $number {queue} || echo unforged; done
         echo signalled; exec sleep 60) &"
     );
     // As much as it would take to end, and an announcement's few seconds.
@@ -53,7 +53,8 @@ fn what_comes_from_inside_the_container_counts_for_nothing() {
 
 #[test]
 fn nobody_inside_puts_off_the_end_of_what_nobody_claims() {
-    let company = "(while :; do kill -USR1 1; sleep 0.2; done) &";
+    // Nor does anybody bring it about.
+    let company = "(while :; do kill -USR1 1; kill -WINCH 1; sleep 0.2; done) &";
     let (_, time) = Berth::hold(3000, MINUTE, company).end();
     assert!(time >= Duration::from_millis(2500) && time < AT_ONCE, "{time:?}");
 }
