@@ -11,6 +11,7 @@ mod bake;
 mod bytes;
 mod chaos;
 mod clients;
+mod conformance;
 mod dind;
 mod direct;
 mod dns;

@@ -114,7 +114,10 @@ fn an_entry_whose_server_does_not_start_stays_and_leaves_no_trace() {
         draft.write(true).unwrap();
     }
     assert_eq!(person.entries()["bad"], before["bad"]);
-    assert_eq!(person.entries()["good"]["args"], serde_json::json!(["run", "good", "--client", "claude-code"]));
+    assert_eq!(
+        person.entries()["good"]["args"],
+        serde_json::json!(["run", "good", "--client", "claude-code"])
+    );
 }
 
 #[test]
