@@ -20,6 +20,8 @@ mod locks;
 mod modes;
 #[path = "tests/needs.rs"]
 mod needs;
+#[path = "tests/phase.rs"]
+mod phase;
 #[path = "tests/ports.rs"]
 mod ports;
 #[path = "tests/probe.rs"]
