@@ -209,6 +209,9 @@ fn all_of_standard_error_comes_in_its_own_order() {
     }
 }
 
+const CONNECT: &str =
+    "my $s; socket($s, AF_UNIX, SOCK_STREAM, 0) && connect($s, pack_sockaddr_un($ARGV[0])) or die qq($!)";
+
 /// Another user of this machine gets to no door, also where all else lets him through.
 fn expect_closed(home: &Path, door: &str) {
     let state = home.join("state");
@@ -226,8 +229,6 @@ fn expect_closed(home: &Path, door: &str) {
     let short = short.path().join("door");
     symlink(&door, &short).unwrap();
     let short = short.join("s").display().to_string();
-    const CONNECT: &str =
-        "my $s; socket($s, AF_UNIX, SOCK_STREAM, 0) && connect($s, pack_sockaddr_un($ARGV[0])) or die qq($!)";
     let connect = ["perl", "-MSocket", "-e", CONNECT, &short];
     let own = Command::new(connect[0]).args(&connect[1..]).output().expect("perl runs");
     assert!(own.status.success(), "{}", String::from_utf8_lossy(&own.stderr));

@@ -107,6 +107,7 @@ impl Housekeeping {
             }
             let rest = async {
                 let _ = tokio::time::timeout(STARTED_WITHIN, answer.cancelled()).await;
+                // Nor before it has its number, for others choose theirs for standby by what is taken.
                 drop(starting);
                 answer.cancelled().await;
                 let expects_another = self.expects_another(made);
