@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -9,7 +10,7 @@ use serde::Serialize;
 use crate::cli::PsArgs;
 use crate::config::{Config, Home};
 use crate::dind::ids::Ids;
-use crate::dock::docker::{Engine, Usage};
+use crate::dock::docker::{Engine, Process, Usage};
 use crate::dock::owner;
 use crate::dock::refused::{List, Refusal};
 use crate::dock::roster::{self, Entry, State};
@@ -17,6 +18,9 @@ use crate::dock::standby::{self, Count};
 use crate::human::table::{self, Cut};
 use crate::human::{Bytes, Plain};
 use crate::values::Way;
+
+/// An engine that is slower is not waited for.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// One object of `berth ps --json`.
 #[derive(Debug, Serialize)]
@@ -52,19 +56,21 @@ struct Row {
 
 pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
-    let (entries, cap) =
-        tokio::join!(roster::list_with_owners(&engine), standby::cap(&engine, config.limits.standby));
-    let entries = entries.map_err(crate::failure::Failure::from)?;
+    let entries = roster::list(&engine).await.map_err(crate::failure::Failure::from)?;
+    // Samples are waited for, and cost nothing meanwhile.
+    let at_once = if args.stats { entries.len().max(1) } else { roster::AT_ONCE };
+    let usages = stream::iter(entries.clone()).map(|entry| usage(&engine, entry, args.stats));
+    let owners = async { roster::with_owners(&engine, entries, &processes(config).await).await };
+    let cap = standby::cap(&engine, config.limits.standby);
+    let (usages, entries, cap) = tokio::join!(usages.buffered(at_once).collect::<Vec<_>>(), owners, cap);
     let asked = |entry: &Entry| match &args.client_session {
         Some(asked) => entry.owner.client_session.is_some() && entry.owner.client_session == owner::id(asked),
         None => true,
     };
-    let entries: Vec<Entry> = entries.into_iter().filter(asked).collect();
     let ids = config.dind.host.is_none().then(|| Ids::of(&config.dind.name));
-    // Samples are waited for, and cost nothing meanwhile.
-    let at_once = if args.stats { entries.len().max(1) } else { roster::AT_ONCE };
-    let rows = stream::iter(entries).map(|entry| row(&engine, entry, ids, args.stats));
-    let rows: Vec<Row> = rows.buffered(at_once).collect().await;
+    let rows = entries.into_iter().zip(usages).filter(|(entry, _)| asked(entry));
+    let rows = stream::iter(rows).map(|(entry, usage)| row(&engine, entry, usage, ids));
+    let rows: Vec<Row> = rows.buffered(roster::AT_ONCE).collect().await;
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &rows)?;
@@ -122,21 +128,33 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn row(engine: &Engine, entry: Entry, ids: Option<Ids>, sampled: bool) -> Row {
-    let usage = async {
-        if !entry.running {
-            return Usage::default();
-        }
-        // One that ends in this moment uses nothing.
-        engine.usage(&entry.id, sampled, entry.created).await.unwrap_or_default()
+/// What runs in the daemon's container, where that is berth's own: its engine tells of all sessions at once. Nothing where it
+/// does not, for then the daemon is asked.
+async fn processes(config: &Config) -> Vec<Process> {
+    let look = async {
+        let engine = config.dind.engine(&super::variable).ok()?;
+        let host = crate::dind::engine(&engine).await.ok()?;
+        host.top(&config.dind.name).await.ok()
     };
-    let refused = async {
-        match &entry.list {
-            Some(list) if entry.running => list.refusals(engine, &entry.id).await.unwrap_or_default(),
-            _ => Vec::new(),
-        }
+    if config.dind.host.is_some() {
+        return Vec::new();
+    }
+    tokio::time::timeout(SEEN_WITHIN, look).await.ok().flatten().unwrap_or_default()
+}
+
+async fn usage(engine: &Engine, entry: Entry, sampled: bool) -> Usage {
+    if !entry.running {
+        return Usage::default();
+    }
+    // One that ends in this moment uses nothing.
+    engine.usage(&entry.id, sampled, entry.created).await.unwrap_or_default()
+}
+
+async fn row(engine: &Engine, entry: Entry, usage: Usage, ids: Option<Ids>) -> Row {
+    let refused = match &entry.list {
+        Some(list) if entry.running => list.refusals(engine, &entry.id).await.unwrap_or_default(),
+        _ => Vec::new(),
     };
-    let (usage, refused) = tokio::join!(usage, refused);
     let is_own = ids.is_some_and(|ids| ids.shows(&entry.user));
     let parent = entry.owner.parent;
     Row {

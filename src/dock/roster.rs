@@ -2,6 +2,7 @@
 
 mod asked;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -14,7 +15,7 @@ use super::keeper;
 use super::labels;
 use super::labels::STANDBY;
 use super::owner::Owner;
-use super::place;
+use super::place::{self, Place};
 use super::refused::List;
 use crate::failure::{Code, Failure};
 use crate::values::{Isolation, Lookup, Span, ValueError, Way};
@@ -30,7 +31,7 @@ const CLAIM: Duration = Duration::from_secs(5);
 /// What a keeper shows, as its own kernel has it.
 const KEEPER_LINE: &str = "/proc/1/cmdline";
 /// The daemon is asked so many questions at once: more connections cost more than they save.
-pub const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 4;
 
 /// A process in a container of a busy machine has said it by then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -103,6 +104,8 @@ pub struct Entry {
     pub created: i64,
     /// Of the names that it may reach.
     pub list: Option<List>,
+    /// Where its keeper is, which nobody outside of it knows.
+    pub place: Option<Place>,
 }
 
 /// All session containers of a daemon, by name. What their labels can't tell of their owners, [`list_with_owners`] does.
@@ -115,8 +118,30 @@ pub async fn list(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
 
 /// The same; asks the daemon what the keeper shows of each container's owner, where the labels don't tell all.
 pub async fn list_with_owners(engine: &Engine) -> Result<Vec<Entry>, DockerError> {
-    let entries = stream::iter(list(engine).await?).map(|entry| with_owner(engine, entry));
-    Ok(entries.buffered(AT_ONCE).collect().await)
+    Ok(with_owners(engine, list(engine).await?, &[]).await)
+}
+
+/// The same for entries that are known. `seen` are processes of the whole daemon, where somebody sees them all at once: what
+/// they don't tell is asked, container by container.
+pub async fn with_owners(engine: &Engine, entries: Vec<Entry>, seen: &[Process]) -> Vec<Entry> {
+    let keepers = keepers(seen);
+    let entries = entries.into_iter().map(|entry| {
+        let keeper = entry.place.as_ref().and_then(|place| keepers.get(place.folder()).copied().flatten());
+        with_owner(engine, entry, keeper)
+    });
+    stream::iter(entries).buffered(AT_ONCE).collect().await
+}
+
+/// Keepers by their places. A server that calls itself as its own container's keeper makes that one doubtful.
+fn keepers(seen: &[Process]) -> HashMap<String, Option<&Process>> {
+    let mut keepers = HashMap::new();
+    for process in seen.iter().filter(|process| is_keeper(&process.command_line)) {
+        if let Some(place) = Place::of(&process.command_line) {
+            let known = keepers.entry(place.folder().to_owned());
+            known.and_modify(|keeper| *keeper = None).or_insert(Some(process));
+        }
+    }
+    keepers
 }
 
 /// Removes containers that were created and never started, or stopped and not removed; gives their names. Should
@@ -224,7 +249,10 @@ pub async fn sweep_volumes(engine: &Engine) -> Result<Vec<String>, DockerError> 
 
 /// Once a container is claimed, its keeper alone knows whose it is: one that was on standby has no label that says so, and
 /// some clients say who they are after the start.
-async fn with_owner(engine: &Engine, entry: Entry) -> Entry {
+async fn with_owner(engine: &Engine, entry: Entry, keeper: Option<&Process>) -> Entry {
+    if let Some(keeper) = keeper.filter(|_| entry.running && entry.isolation == Isolation::Container) {
+        return shown(Entry { user: keeper.user.clone(), ..entry }, Some(&keeper.command_line));
+    }
     if !entry.running || (entry.state == State::Standby && entry.isolation == Isolation::Gvisor) {
         return shown(entry, None);
     }
@@ -284,6 +312,7 @@ fn entry(row: Listed) -> Option<Entry> {
         running: row.running,
         created: row.created,
         list: List::of(&row.command),
+        place: Place::of(&row.command),
         id: row.id,
         name: row.name,
     })

@@ -92,6 +92,7 @@ mod tests {
             running: true,
             created: 0,
             list: None,
+            place: None,
         }
     }
 

@@ -111,3 +111,23 @@ fn a_container_without_a_client_is_no_session() {
     assert!(entry(filler).is_none());
     assert_eq!(entry(row("mcp-codex-1", true, 5)).unwrap().server, "time");
 }
+
+#[test]
+fn a_keeper_that_all_can_be_seen_with_is_known_by_its_place_unless_another_claims_it() {
+    let places = [Place::new().unwrap(), Place::new().unwrap(), Place::new().unwrap()];
+    let process = |pid, place: &Place, rest: &str| Process {
+        pid,
+        user: "2118909+".to_owned(),
+        command_line: format!("{} {rest}", place.program()),
+    };
+    let seen = [
+        process(1, &places[0], "hold for one"),
+        process(2, &places[1], "hold for two"),
+        process(3, &places[0], "run -- /server"),
+        process(4, &places[1], "hold for a liar"),
+        Process { command_line: "/berth-fixture hold for nobody".to_owned(), ..process(5, &places[2], "") },
+    ];
+    let keepers = keepers(&seen);
+    let pid = |place: &Place| keepers.get(place.folder()).map(|keeper| keeper.map(|keeper| keeper.pid));
+    assert_eq!([0, 1, 2].map(|n: usize| pid(&places[n])), [Some(Some(1)), Some(None), None]);
+}

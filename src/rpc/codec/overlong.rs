@@ -51,7 +51,6 @@ impl Overlong {
     pub(super) fn next(&mut self, limit: usize) -> Option<FrameError> {
         while !self.ahead.is_empty() {
             if self.was_reported && !self.salvage.is_batch() {
-                self.ahead.clear();
                 break;
             }
             let read = if self.at_beginning {
@@ -64,6 +63,8 @@ impl Overlong {
                 return Some(self.report(limit, message));
             }
         }
+        // Who reads the stream has its buffer back.
+        self.ahead = Bytes::new();
         if !self.has_ended {
             return None;
         }
