@@ -319,12 +319,11 @@ impl Lines {
                 self.shown = None;
             }
             Some(line) if line.len() < LINE => line.push(byte),
-            Some(_) => {}
             None if byte == protocol::INTRODUCE => self.shown = Some(Vec::new()),
             None if byte == protocol::AGAIN => self.take_locks(),
             None if byte == protocol::LEAVE => return Event::OwnerLeaves,
             None if byte == protocol::TERMINATE => return Event::StopAsked,
-            None => {}
+            Some(_) | None => {}
         }
         Event::Nothing
     }

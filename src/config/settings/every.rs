@@ -232,8 +232,7 @@ fn session() -> Vec<Setting> {
         Setting::one::<BrokenAnswers>(
             "broken_answers",
             Is("\"repair\""),
-            "the reaction to a server's message with ill-formed UTF-8, `NaN` or `Infinity`: `repair` replaces just these \
-             bytes; `refuse` answers with an error",
+            "`repair` replaces ill-formed UTF-8, `NaN` and `Infinity` in a server's message; `refuse` answers with an error",
             |settings, reaction| settings.broken_answers = reaction,
         ),
         Setting::one::<Way>(
