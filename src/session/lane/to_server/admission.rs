@@ -134,7 +134,7 @@ where
     async fn refuse(&mut self, id: Option<&RawId>, kind: Kind, code: i64, message: &str) -> Line {
         let line = error_line(id, code, message, None);
         if is_answer(kind) && id.is_some() {
-            tracing::warn!("dropped a {kind} from the client, and told the server: {message}");
+            tracing::warn!("dropped {} from the client, and told the server: {message}", kind.phrase());
             return Line::Forward(line);
         }
         self.reply(line).await;
