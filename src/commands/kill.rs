@@ -25,7 +25,7 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
         }
         .into());
     }
-    if entries.len() > 1 && !args.yes {
+    if (entries.len() > 1 || asked.is_by_process(&entries)) && !args.yes {
         show(&mut std::io::stderr().lock(), &entries)?;
         if !(std::io::stdin().is_terminal() && confirmed(entries.len())) {
             return Err(unconfirmed(word, entries.len()).into());
@@ -33,13 +33,20 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
     }
     let ended = join_all(entries.iter().map(|entry| roster::end(&engine, &entry.id))).await;
     let mut out = std::io::stdout().lock();
+    let mut failed = None;
     for (entry, ended) in entries.iter().zip(ended) {
-        ended.map_err(Failure::from)?;
+        if let Err(error) = ended {
+            failed.get_or_insert(error);
+            continue;
+        }
         let whose = match entry.owner.session.as_str() {
             "" => String::new(),
             session => format!(" (session {session})"),
         };
         writeln!(out, "ended {}{whose}", entry.name)?;
+    }
+    if let Some(error) = failed {
+        return Err(Failure::from(error).into());
     }
     if entries.len() > 1 {
         writeln!(out, "{} of `{word}` ended", count(entries.len(), "session"))?;

@@ -196,8 +196,8 @@ impl Engine {
 
     /// What runs in a container, as the engine's machine sees it.
     pub async fn top(&self, name: &str) -> Result<Vec<Process>, DockerError> {
-        // `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
-        let options = query::TopOptions { ps_args: "-eo pid,user,args".to_owned() };
+        // A number: whose it is by name depends on who is asked. `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
+        let options = query::TopOptions { ps_args: "-eo pid,uid,args".to_owned() };
         let top = self.docker.top_processes(name, Some(options)).await;
         let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
         Ok(rows.into_iter().filter_map(model::process).collect())

@@ -234,6 +234,9 @@ pub async fn replenish(
     }
     if !started.is_empty() {
         let rows = wire.list(&[managed_by_filter()]).await?;
+        let all = rows.iter().filter(|row| cap::is_on_standby(row)).count();
+        // Others have come meanwhile: what any daemon has room for may be less than this one's.
+        let cap = if limit.is_none() && all > cap { self::cap(engine, None).await? } else { cap };
         give_way(engine, &cap::surplus(&rows, cap)).await;
     }
     // See `lease::name`: one whose number was taken meanwhile couldn't be claimed.

@@ -66,7 +66,7 @@ pub(super) fn hold(options: &Hold) -> Result<u8, Failure> {
         let before = phase;
         let now = Instant::now();
         phase = phase.next(event, now, options.grace);
-        if let (Phase::Unclaimed(_) | Phase::Claimed, Phase::Draining(until), Some(_)) =
+        if let (Phase::Unclaimed(_) | Phase::Awaited(_) | Phase::Claimed, Phase::Draining(until), Some(_)) =
             (before, phase, &lines.server)
         {
             phase = Phase::Draining(until + OWNER_ASKS_FIRST);

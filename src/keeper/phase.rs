@@ -75,15 +75,17 @@ impl Phase {
                 Self::Unclaimed(_) | Self::Awaited(_) | Self::Draining(_),
                 Event::TimeUp | Event::StopAsked | Event::StopTold,
             )
-            | (Self::Unclaimed(_), Event::Surplus)
             | (Self::Claimed, Event::StopAsked)
             | (Self::Leaving(_), Event::StopAsked | Event::TimeUp)
             | (Self::Telling(_), Event::StopAsked | Event::OwnerGone | Event::TimeUp) => {
                 Self::Stopping(now + grace / 2)
             }
             (Self::Claimed | Self::Leaving(_), Event::StopTold) => Self::Telling(now + ANSWERED_WITHIN),
-            // What a server that ended by itself leaves behind goes with it, as with any PID 1.
-            (_, Event::ServerEnded | Event::Unprotected) | (Self::Stopping(_), Event::TimeUp) => Self::Over,
+            // What a server that ended by itself leaves behind goes with it, as with any PID 1. Nobody has spoken to one that
+            // is too many, and while it took its time somebody could claim it.
+            (_, Event::ServerEnded | Event::Unprotected)
+            | (Self::Stopping(_), Event::TimeUp)
+            | (Self::Unclaimed(_), Event::Surplus) => Self::Over,
             (phase, _) => phase,
         }
     }

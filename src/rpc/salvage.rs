@@ -26,6 +26,8 @@ pub struct Salvage {
     is_batch: bool,
     /// The `{` of a message is open.
     in_message: bool,
+    /// There was one in this batch.
+    has_begun: bool,
     /// The start of the current or last token among a message's own members; never longer than `room`.
     token: Vec<u8>,
     room: usize,
@@ -64,6 +66,12 @@ impl Keys {
     fn has(self, key: Key) -> bool {
         self.0 & (1 << key as u8) != 0
     }
+}
+
+/// What stands between strings and brackets where there are numbers and words of JSON alone.
+fn may_be_json(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',' | b':' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'E')
+        || b"falsenullrt".contains(&byte)
 }
 
 /// The messages of a whole line that have an id, in their order; more than one only in a batch.
@@ -199,6 +207,11 @@ impl Salvage {
                         return at + 1;
                     }
                 }
+                _ if self.is_batch && !self.has_begun && !may_be_json(byte) => {
+                    // A print with a bracket in front.
+                    self.place = Place::Done;
+                    return at + 1;
+                }
                 _ if !self.is_own() => {}
                 b':' => self.colon(),
                 b',' => {
@@ -227,7 +240,7 @@ impl Salvage {
                 self.in_message = byte == b'{';
             }
             (1, true) if byte == b'{' => {
-                self.in_message = true;
+                (self.in_message, self.has_begun) = (true, true);
                 (self.id, self.keys) = (None, Keys::default());
             }
             _ => {}

@@ -8,8 +8,12 @@ use crate::harness::{daemon, home};
 fn the_official_suite_tells_the_same_directly_and_through_berth() {
     daemon();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/conformance.sh");
-    let mut command = Command::new("bash");
-    command.args([script, "--quick", "--home"]).arg(home()).env("BERTH", env!("CARGO_BIN_EXE_berth"));
+    let mut command = Command::new("timeout");
+    // Seconds: one that hangs says so.
+    command
+        .args(["600", "bash", script, "--quick", "--home"])
+        .arg(home())
+        .env("BERTH", env!("CARGO_BIN_EXE_berth"));
     let done = command.output().expect("bash runs");
     let (said, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     println!("{said}");

@@ -10,6 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::dind::own::{OwnDaemon, host};
+use crate::direct::folder_of_doors;
 use crate::harness::{PATIENCE, eventually};
 
 /// What the doctor said, with a home folder and a working folder of its own, so that no client of this machine's counts.
@@ -98,9 +99,7 @@ fn finds_orphans(own: &OwnDaemon, person: &Path) {
     own.inner(&[&standby[..], &ours, &client, &sleep].concat());
     own.inner(&["volume", "create", ours[0], ours[1], "berth-keeper-0123456789ab"]);
 
-    // Of this machine, and of this daemon.
-    let doors = Path::new(own.home_folder()).join("state/doors");
-    let folder = first_folder(&first_folder(&doors));
+    let folder = folder_of_doors(Path::new(own.home_folder()));
     std::fs::create_dir(folder.join("0a1b2c")).expect("a door");
 
     let young = Diagnosis::of(own, person, &["--quick"]);
@@ -127,11 +126,6 @@ fn finds_orphans(own: &OwnDaemon, person: &Path) {
     let mended = Diagnosis::of(own, person, &["--quick"]);
     assert_eq!(mended.code, Some(0), "{:#}", mended.report);
     mended.finds("orphans", "ok", "looked at 0 containers");
-}
-
-fn first_folder(folder: &Path) -> std::path::PathBuf {
-    let entries = std::fs::read_dir(folder).expect("the daemon has doors").flatten();
-    entries.map(|entry| entry.path()).find(|path| path.is_dir()).expect("a folder")
 }
 
 fn finds_clients_that_start_nothing(own: &OwnDaemon, person: &Path) {

@@ -155,8 +155,8 @@ fn a_session_with_a_kernel_of_its_own_is_like_any_other() {
         assert!(!id.is_empty(), "{active}");
         // `berth kill` reaches the keeper in that kernel.
         daemon.0.succeeds(&["kill", &id]);
-        let text = session.request("tools/list", json!({}))["error"]["message"].to_string();
-        assert!(text.contains("ended"), "{text}");
+        assert_eq!(session.rest(), Vec::<Vec<u8>>::new());
+        assert!(session.stderr().contains("was ended by `berth kill`"), "{}", session.stderr());
         drop(session);
         daemon.0.inner(&["ps", "-aq"]).lines().for_each(|id| drop(daemon.0.inner(&["rm", "-f", id])));
     }

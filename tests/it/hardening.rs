@@ -97,7 +97,7 @@ fn memory_is_bounded_and_the_client_is_told() {
     for part in ["`limited`", "memory limit of 64 MiB", "raise `memory`"] {
         assert!(text.contains(part), "no {part:?} in {text:?}");
     }
-    assert_eq!(session.exit_code(), Some(69));
+    assert_eq!(session.exit_code(), Some(137));
     expect_gone("it-memory");
 }
 

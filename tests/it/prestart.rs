@@ -64,9 +64,10 @@ fn kill_ends_the_session_for_good() {
     let name = inspect(&id)["Name"].as_str().expect("a name").trim_start_matches('/').to_owned();
     let (code, _, error) = berth_says(&["kill", &name]);
     assert_eq!(code, Some(0), "{error}");
-    let answer = session.request("ping", json!({}));
-    assert!(answer["error"]["message"].as_str().unwrap_or_default().contains("`berth kill`"), "{answer}");
+    // At once, without a question.
+    assert_eq!(session.rest(), Vec::<Vec<u8>>::new());
     assert_eq!(session.exit_code(), Some(69));
+    assert!(session.stderr().contains("was ended by `berth kill`"), "{}", session.stderr());
 }
 
 #[test]

@@ -33,6 +33,9 @@ const REPLENISHED_WITHIN: Duration = Duration::from_millis(500);
 /// Others give way to a session that waits for its server's first answer, but not for longer.
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
+/// A daemon that does not answer a session's replenishing does not hold up that of all others.
+const TURN_LASTS: Duration = Duration::from_secs(30);
+
 /// No start is believed to take longer.
 const LONGEST_START: Duration = Duration::from_mins(5);
 
@@ -187,7 +190,10 @@ impl Housekeeping {
     async fn put_on_standby(&self, spec: &Spec, image: &str, argv: &[String], leave: &CancellationToken) {
         let Some(_turn) = Turn::wait(&self.state, leave).await else { return };
         let began = Instant::now();
-        match standby::replenish(&self.engine, spec, image, argv, self.replenishing.limit).await {
+        let replenishing = standby::replenish(&self.engine, spec, image, argv, self.replenishing.limit);
+        // Nobody else of this home has the turn meanwhile.
+        let replenished = tokio::time::timeout(TURN_LASTS, replenishing).await;
+        match replenished.unwrap_or_else(|_| Ok(Vec::new())) {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(error) => tracing::warn!("cannot put a container on standby: {}", Failure::from(error)),
         }

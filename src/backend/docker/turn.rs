@@ -104,7 +104,7 @@ fn is_anybody_starting(state: &Path) -> bool {
 
 fn open(state: &Path, name: &str) -> io::Result<File> {
     let folder = state.join(FOLDER);
-    let open = || File::options().create(true).append(true).mode(0o600).open(folder.join(name));
+    let open = || File::options().read(true).create(true).append(true).mode(0o600).open(folder.join(name));
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(&folder)?;

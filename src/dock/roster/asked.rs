@@ -50,7 +50,16 @@ impl Asked {
     }
 
     fn is_parent(&self, entry: &Entry) -> bool {
-        self.parent.is_some() && entry.owner.parent == self.parent
+        // A machine without a name may be any.
+        let is_known = self.parent.as_ref().is_some_and(|parent| !parent.machine.is_empty());
+        is_known && entry.owner.parent == self.parent
+    }
+
+    /// Whether these are meant by a number alone, which another process may have had before.
+    pub fn is_by_process(&self, entries: &[Entry]) -> bool {
+        entries
+            .iter()
+            .any(|entry| self.is_parent(entry) && !self.is_name(entry) && !self.is_client_session(entry))
     }
 
     fn is_project(&self, entry: &Entry) -> bool {

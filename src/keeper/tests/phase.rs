@@ -17,7 +17,7 @@ fn every_phase_knows_what_follows() {
     assert_eq!(follows(Phase::Awaited(now), Event::Announced), Phase::Awaited(soon), "by a second one, too");
     assert_eq!(follows(Phase::Awaited(now), Event::Claimed), Phase::Claimed);
     assert_eq!(follows(Phase::Awaited(now), Event::TimeUp), Phase::Stopping(half), "its claimant has died");
-    assert_eq!(follows(Phase::Unclaimed(later), Event::Surplus), Phase::Stopping(half));
+    assert_eq!(follows(Phase::Unclaimed(later), Event::Surplus), Phase::Over, "nobody can claim it then");
     let wanted =
         [Phase::Awaited(now), Phase::Claimed, Phase::Leaving(now), Phase::Telling(now), Phase::Draining(now)];
     for wanted in wanted {

@@ -12,6 +12,9 @@ use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, erro
 use crate::session::lane::shared::{Shared, lock};
 use crate::session::rewrite::repair::Repaired;
 
+/// Of a server's own requests in a line that can't be passed on, so many are answered: more is a flood.
+const MOST_REFUSED: usize = 1024;
+
 /// Of an id in a warning, so many characters.
 const SHOWN: usize = 64;
 
@@ -158,7 +161,7 @@ fn spoil(messages: &[(RawId, Kind)], why: &Why, shared: &Shared) -> Option<Verdi
         to_client.extend_from_slice(&error_line(Some(&pending.id), why.code, &message, None));
     }
     let mut to_server = BytesMut::new();
-    for (id, _) in messages.iter().filter(|(_, kind)| *kind == Kind::Request) {
+    for (id, _) in messages.iter().filter(|(_, kind)| *kind == Kind::Request).take(MOST_REFUSED) {
         let message = format!("berth: {}", why.request);
         to_server.extend_from_slice(&error_line(Some(id), why.code, &message, None));
     }

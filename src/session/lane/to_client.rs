@@ -3,8 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio::io::AsyncWrite;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -18,6 +20,9 @@ use crate::rpc::FrameCodec;
 use crate::session::client::writer::{Turn, at};
 use crate::session::lane::burst::BURST;
 use crate::session::upstream::{Output, Upstream};
+
+/// The pump has so many before it is believed to be held up.
+const TURNS: usize = 4;
 
 /// How exactly a call's time is kept, at the least.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -168,6 +173,19 @@ where
         Some(next.map_or(soonest, |next| next.max(soonest)))
     }
 
+    /// Never waits for the server: one that doesn't read must not hold up what it says. Many answers at once are the pump's
+    /// turn.
+    async fn tell_server(&mut self, mut line: Bytes) {
+        for _ in 0..TURNS {
+            match self.to_server.try_send(line) {
+                Ok(()) => return,
+                Err(TrySendError::Full(again) | TrySendError::Closed(again)) => line = again,
+            }
+            tokio::task::yield_now().await;
+        }
+        tracing::warn!("the server does not read; an answer to it was dropped");
+    }
+
     /// Carries a verdict out; what is to be written is gathered in `burst`, unless it is long enough by itself. Whether it
     /// was a message of the server's.
     async fn pass(&mut self, verdict: Verdict, burst: &mut Burst, tail: &mut StderrTail) -> bool {
@@ -175,9 +193,8 @@ where
         let line = match verdict {
             Verdict::Forward(line) => line,
             Verdict::Replace { to_client, to_server } => {
-                // Never waits: a server that doesn't read must not hold up what it says.
-                if !to_server.is_empty() && self.to_server.try_send(to_server).is_err() {
-                    tracing::warn!("the server does not read; an answer to it was dropped");
+                if !to_server.is_empty() {
+                    self.tell_server(to_server).await;
                 }
                 to_client
             }

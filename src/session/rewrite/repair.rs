@@ -9,7 +9,7 @@ use memchr::{memchr2, memchr3};
 use super::Edit;
 use crate::config::Settings;
 use crate::human::count;
-use crate::rpc::{Frame, Look, look};
+use crate::rpc::{Frame, Look, look, salvage};
 use crate::values::BrokenAnswers;
 
 /// The numbers of JavaScript and Python that are none in JSON.
@@ -46,11 +46,19 @@ impl Repairs {
         is_message: impl FnOnce(&Look<'_>) -> bool,
     ) -> Option<Repaired> {
         let message = broken.message();
+        // A print, most often.
+        if !matches!(message.trim_ascii_start().first(), Some(b'{' | b'[')) {
+            return None;
+        }
         let (text, parts) = self.well_formed(message)?;
         let terminator = &broken.wire()[message.len()..];
         let (line, numbers) = without_numbers(&text, terminator);
+        if parts + numbers == 0 {
+            return None;
+        }
         let frame = Frame::new(line);
-        if frame.message().len() > self.longest || !look(frame.message()).is_ok_and(|look| is_message(&look))
+        if frame.message().len() > self.longest
+            || !look(frame.message()).is_ok_and(|look| is_message(&look) && has_ids_of(&look, message))
         {
             return None;
         }
@@ -75,6 +83,12 @@ impl Repairs {
         }
         Some((text, parts))
     }
+}
+
+/// Whether all ids are as the server has spelt them: by another one it would answer another request.
+fn has_ids_of(look: &Look<'_>, broken: &[u8]) -> bool {
+    let repaired = look.envelopes().iter().filter_map(|envelope| envelope.raw_id());
+    repaired.eq(salvage::messages(broken).map(|(id, _)| id))
 }
 
 /// The line with `null` in the places of such numbers, and how many they were. What else stands there can only be no JSON.
@@ -139,6 +153,19 @@ mod tests {
 
     fn result(value: &[u8]) -> Vec<u8> {
         [br#"{"jsonrpc":"2.0","id":1,"result":"#, value, b"}"].concat()
+    }
+
+    #[test]
+    fn an_id_is_never_another_one() {
+        for broken in [
+            &br#"{"jsonrpc":"2.0","id":NaN,"result":1}"#[..],
+            b"{\"jsonrpc\":\"2.0\",\"id\":\"a\xff\",\"result\":1}",
+            b"[{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1},{\"jsonrpc\":\"2.0\",\"id\":\"\xff\",\"result\":1}]",
+        ] {
+            assert_eq!(repaired(broken), None, "{}", String::from_utf8_lossy(broken));
+        }
+        let (batch, _) = repaired(br#"[{"id":1,"result":NaN},{"method":"n"},{"id":2,"error":NaN}]"#).unwrap();
+        assert_eq!(batch, r#"[{"id":1,"result":null},{"method":"n"},{"id":2,"error":null}]"#);
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn a_server_that_comes_to_its_own_door_harms_its_session_alone() {
         let _tidy = Tidy(client);
         let script = usurper(what);
         let start = || {
-            let run = Berth::run("parrot").client(client).args(["--trace"]);
+            let run = Berth::run("parrot").client(client).args(["--trace", "--standby", "1"]);
             let mut session = run.args(["--", "perl", "-MSocket", "-e", &script]).start();
             echoes(&mut session, 1);
             session

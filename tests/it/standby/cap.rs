@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -10,6 +11,8 @@ use crate::dind::own::OwnDaemon;
 use crate::harness::{Berth, PATIENCE, Session, at_once, eventually};
 
 const CAP: usize = 3;
+/// Homes: in each only one session at a time makes any.
+const MAKERS: usize = 2;
 
 /// A daemon of this test's own: another test's containers would give way to these.
 struct Place {
@@ -120,9 +123,19 @@ fn standby_is_bounded_and_only_for_what_comes_again() {
     at_once((10..18).collect(), |_, n| {
         let client = ["it-cap-here", "it-cap-there"][n % 2];
         let session = place.start(kind(n).args(["--standby", "1", "--trace"]), client, n % 2 == 1);
-        session.expect_stderr("put on standby");
+        // A session whose number was taken meanwhile puts none there.
+        for _ in 0..100 {
+            if session.stderr().contains("put on standby") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
         end(session);
+        let there = place.ids().len();
+        assert!(there <= CAP + 2 * MAKERS, "each of the makers has one more for a moment: {there}");
     });
+    eventually("no more than the cap", PATIENCE, || (place.ids().len() <= CAP).then_some(()));
+    (20..20 + CAP).for_each(|n| place.visit(n));
     place.count(CAP);
 
     for command in [&["ps"][..], &["doctor", "--quick"]] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::values::Pids;
+use crate::values::{BrokenAnswers, OnFailure, Pids};
 
 #[test]
 fn every_default_is_a_value_of_its_setting() {

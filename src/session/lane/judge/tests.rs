@@ -98,6 +98,7 @@ fn a_print_that_looks_like_a_batch_is_for_nobody() {
         "[1,2]\n",
         "[]\n",
         "[INFO] {\"id\":1,\"result\":1}\n",
+        "[debug {\"id\":1,\"result\":1} was sent\n",
         "[{\"id\":1,\"level\":30}]\n",
         "[{\"id\":1,\n",
     ] {
