@@ -9,7 +9,7 @@ use memchr::{memchr2, memchr3};
 use super::Edit;
 use crate::config::Settings;
 use crate::human::count;
-use crate::rpc::{Frame, Look, look, salvage};
+use crate::rpc::{Envelope, Frame, Look, look, salvage};
 use crate::values::BrokenAnswers;
 
 /// The numbers of JavaScript and Python that are none in JSON.
@@ -87,7 +87,7 @@ impl Repairs {
 
 /// Whether all ids are as the server has spelt them: by another one it would answer another request.
 fn has_ids_of(look: &Look<'_>, broken: &[u8]) -> bool {
-    let repaired = look.envelopes().iter().filter_map(|envelope| envelope.raw_id());
+    let repaired = look.envelopes().iter().filter_map(Envelope::raw_id);
     repaired.eq(salvage::messages(broken).map(|(id, _)| id))
 }
 
