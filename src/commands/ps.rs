@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::PsArgs;
 use crate::config::{Config, Home};
 use crate::dind::ids::Ids;
-use crate::dock::docker::{Engine, Process, Usage};
+use crate::dock::docker::{BY_NUMBER, Engine, Process, Usage};
 use crate::dock::owner;
 use crate::dock::refused::{List, Refusal};
 use crate::dock::roster::{self, Entry, State};
@@ -134,7 +134,7 @@ async fn processes(config: &Config) -> Vec<Process> {
     let look = async {
         let engine = config.dind.engine(&super::variable).ok()?;
         let host = crate::dind::engine(&engine).await.ok()?;
-        host.top(&config.dind.name).await.ok()
+        host.top(&config.dind.name, BY_NUMBER).await.ok()
     };
     if config.dind.host.is_some() {
         return Vec::new();

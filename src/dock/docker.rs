@@ -38,6 +38,11 @@ pub struct Engine {
     endpoint: Endpoint,
 }
 
+/// A name where the machine has one for the number; busybox knows no other column.
+pub const BY_NAME: &str = "user";
+/// Whose number it is does not depend on the machine's names.
+pub const BY_NUMBER: &str = "uid";
+
 impl Engine {
     pub fn new(endpoint: Endpoint) -> Self {
         Self { docker: transport::connect(&endpoint), endpoint }
@@ -194,10 +199,11 @@ impl Engine {
         Ok(absent(found.map_err(explain("inspect the container", name)))?.map(model::container))
     }
 
-    /// What runs in a container, as the engine's machine sees it.
-    pub async fn top(&self, name: &str) -> Result<Vec<Process>, DockerError> {
-        // A number: whose it is by name depends on who is asked. `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
-        let options = query::TopOptions { ps_args: "-eo pid,uid,args".to_owned() };
+    /// What runs in a container, as the engine's machine sees it; its users as `column` of ps(1) has them ([`BY_NAME`],
+    /// [`BY_NUMBER`]).
+    pub async fn top(&self, name: &str, column: &str) -> Result<Vec<Process>, DockerError> {
+        // `args` comes last, for the engine splits at spaces and gives what is left over to the last column.
+        let options = query::TopOptions { ps_args: format!("-eo pid,{column},args") };
         let top = self.docker.top_processes(name, Some(options)).await;
         let rows = top.map_err(explain("list the processes of", name))?.processes.unwrap_or_default();
         Ok(rows.into_iter().filter_map(model::process).collect())

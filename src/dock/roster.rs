@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::docker::{DockerError, Engine, Listed, Process};
+use super::docker::{BY_NAME, DockerError, Engine, Listed, Process};
 use super::exec;
 use super::keeper;
 use super::labels;
@@ -200,7 +200,7 @@ async fn keeper_line(engine: &Engine, entry: &Entry) -> Result<Option<(String, S
             Some((line, String::new()))
         }));
     }
-    let mut keepers: Vec<Process> = engine.top(id).await?;
+    let mut keepers: Vec<Process> = engine.top(id, BY_NAME).await?;
     keepers.retain(|process| is_keeper(&process.command_line));
     // A server may call itself what it likes; where nobody but the keeper is called so, it need not be asked for.
     if keepers.len() > 1 {

@@ -1,8 +1,10 @@
 //! The probe of a process's own limits: user, capabilities, control group, and the places that it may write to.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
-use std::{env, io, process};
+use std::{env, io};
 
 use super::json::{or_null, quoted};
 use super::sys;
@@ -78,9 +80,10 @@ fn is_writable(folder: &Path) -> bool {
     write_in(folder).is_ok()
 }
 
-/// Makes a file in `folder`, and removes it.
+/// Makes a file in `folder`, and removes it. Others may do the same at the same moment, and each of them is process 1.
 pub(super) fn write_in(folder: &Path) -> io::Result<()> {
-    let path = folder.join(format!(".berth-probe-{}", process::id()));
+    let random = RandomState::new().build_hasher().finish();
+    let path = folder.join(format!(".berth-probe-{random:016x}"));
     File::create_new(&path)?;
     fs::remove_file(&path)
 }

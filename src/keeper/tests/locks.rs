@@ -110,6 +110,16 @@ fn a_new_folder_that_is_not_to_be_written_is_told_from_one_in_use() {
 }
 
 #[test]
+fn those_that_look_at_once_whether_they_may_write_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..200).for_each(|_| crate::limits::write_in(folder.path()).unwrap()));
+        }
+    });
+}
+
+#[test]
 fn those_that_say_so_have_a_folder_together_and_keep_out_who_wants_it_alone() {
     let folder = tempfile::tempdir().unwrap();
     let together = ["--lock-together", folder.path().to_str().unwrap()];
