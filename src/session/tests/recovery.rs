@@ -10,6 +10,9 @@ const WELCOME: &str = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"20
 const REFUSAL: &str = r#"{"jsonrpc":"2.0","id":0,"error":{"code":1,"message":"not yet"}}"#;
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
+/// Of the test's clock, which takes no time: who waits for longer waits for ever.
+const HANGS: Duration = Duration::from_hours(1);
+
 /// The session's servers, each there so long after it is wanted; a client that has them all.
 struct Scene {
     client_in: Option<WriteHalf<DuplexStream>>,
@@ -90,7 +93,8 @@ impl Scene {
     }
 
     async fn hears(&mut self) -> String {
-        self.client_out.next_line().await.unwrap().expect("a line")
+        let line = tokio::time::timeout(HANGS, self.client_out.next_line()).await;
+        line.expect("the client hears nothing").unwrap().expect("a line")
     }
 
     /// An error for this id, with this in its text.
@@ -123,7 +127,8 @@ impl Scene {
 
 impl Server {
     async fn hears(&mut self) -> String {
-        self.heard.next_line().await.unwrap().expect("a line")
+        let line = tokio::time::timeout(HANGS, self.heard.next_line()).await;
+        line.expect("the server hears nothing").unwrap().expect("a line")
     }
 
     async fn says(&self, line: &str) {
