@@ -232,13 +232,6 @@ pub async fn replenish(
             started.push(name);
         }
     }
-    if !started.is_empty() {
-        let rows = wire.list(&[managed_by_filter()]).await?;
-        let all = rows.iter().filter(|row| cap::is_on_standby(row)).count();
-        // Others have come meanwhile: what any daemon has room for may be less than this one's.
-        let cap = if limit.is_none() && all > cap { self::cap(engine, None).await? } else { cap };
-        give_way(engine, &cap::surplus(&rows, cap)).await;
-    }
     // See `lease::name`: one whose number was taken meanwhile couldn't be claimed.
     let mut free = Vec::new();
     for name in started {
@@ -247,6 +240,13 @@ pub async fn replenish(
             Some(_) => drop(engine.remove(&name).await?),
             None => free.push(name),
         }
+    }
+    if !free.is_empty() {
+        let rows = wire.list(&[managed_by_filter()]).await?;
+        let all = rows.iter().filter(|row| cap::is_on_standby(row)).count();
+        // Others have come meanwhile: what any daemon has room for may be less than this one's.
+        let cap = if limit.is_none() && all > cap { self::cap(engine, None).await? } else { cap };
+        give_way(engine, &cap::surplus(&rows, cap)).await;
     }
     Ok(free)
 }
