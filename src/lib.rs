@@ -20,7 +20,7 @@
 //! | trust | [`signatures`]: whether an image has the signature that it needs |
 //! | two worlds | [`session`]: one client, its server, both directions, and no Docker; [`dock`]: leases, servers' streams by pipes (`dock::door`) or through the daemon (`dock::exec`), volumes, and no MCP; [`history`]: what sessions left; [`secrets`]: read from where people keep them; [`logging`] |
 //! | configuration | [`config`]: `berth.toml` and flags; `config::settings` has each setting of a server once (`every`) |
-//! | what is read and written | [`docker_cli`]: the docker CLI's own files; [`observe`]: trace, journal, standard error; [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
+//! | what is read and written | [`catalogue`]: what servers told of themselves; [`docker_cli`]: the docker CLI's own files; [`observe`]: trace, journal, standard error; [`runner`]: `npx …`, `uvx …`, `docker run …` as people write them |
 //! | words | [`rpc`]: lines and JSON-RPC; [`values`]: what a setting's text means |
 //! | the ground | [`failure`]: what an error means to others; [`human`]: sizes, times, tables; [`regular`]: files that may be anything |
 //!
@@ -37,6 +37,7 @@
 
 pub mod backend;
 pub mod bake;
+pub mod catalogue;
 pub mod chaos;
 pub mod cli;
 pub mod clients;

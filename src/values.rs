@@ -3,6 +3,7 @@
 
 #[path = "keeper/allow.rs"]
 mod allow;
+pub mod full_name;
 mod lookup;
 mod network;
 mod pattern;

@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 13] = [
     &["signatures"],
     &["dock", "history", "logging", "secrets", "session"],
     &["config"],
-    &["docker_cli", "observe", "runner"],
+    &["catalogue", "docker_cli", "observe", "runner"],
     &["rpc", "values"],
     &["failure", "human", "regular"],
 ];
