@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod lane;
+pub mod mux;
 pub mod options;
 pub mod rewrite;
 pub mod upstream;

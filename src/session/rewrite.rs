@@ -41,7 +41,7 @@ enum Fate<'a> {
 
 /// A message that is being changed, from its beginning to its end. It is copied once, and only if something changes.
 #[derive(Debug)]
-struct Edit<'a> {
+pub(in crate::session) struct Edit<'a> {
     text: &'a str,
     changed: Option<Vec<u8>>,
     /// Up to where `changed` has what it needs of `text`.
@@ -49,12 +49,12 @@ struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(in crate::session) fn new(text: &'a str) -> Self {
         Self { text, changed: None, done: 0 }
     }
 
     /// Puts `with` in the place of `range`, which lies behind all that was replaced before.
-    fn replace(&mut self, range: Range<usize>, with: &[u8]) {
+    pub(in crate::session) fn replace(&mut self, range: Range<usize>, with: &[u8]) {
         let changed = self.changed.get_or_insert_with(|| Vec::with_capacity(self.text.len()));
         changed.extend_from_slice(&self.text.as_bytes()[self.done..range.start]);
         changed.extend_from_slice(with);
@@ -100,7 +100,7 @@ impl<'a> Edit<'a> {
     }
 
     /// The changed message and `end` behind it; `None` if nothing has changed.
-    fn finish(self, end: &[u8]) -> Option<Bytes> {
+    pub(in crate::session) fn finish(self, end: &[u8]) -> Option<Bytes> {
         let mut changed = self.changed?;
         changed.extend_from_slice(&self.text.as_bytes()[self.done..]);
         changed.extend_from_slice(end);
@@ -110,11 +110,11 @@ impl<'a> Edit<'a> {
 
 /// What of an object's members berth and whoever reads it after berth may disagree on.
 #[derive(Debug, Clone, Copy, Default)]
-struct Member<'a> {
+pub(in crate::session) struct Member<'a> {
     /// The last one of the name.
-    value: Option<Raw<'a>>,
+    pub(in crate::session) value: Option<Raw<'a>>,
     /// There are several, or one whose name some parsers take for this one.
-    is_ambiguous: bool,
+    pub(in crate::session) is_ambiguous: bool,
 }
 
 impl<'a> Member<'a> {
@@ -134,7 +134,7 @@ impl<'a> Member<'a> {
 
 /// The members of these names; `None` if `object` is no object. JSON says nothing of duplicate names, and most parsers take
 /// the last; some (Go's `encoding/json`, cJSON) don't care for the case of a name, or for what follows a NUL in it.
-fn members<'a, const N: usize>(object: Raw<'a>, names: [&str; N]) -> Option<[Member<'a>; N]> {
+pub(in crate::session) fn members<'a, const N: usize>(object: Raw<'a>, names: [&str; N]) -> Option<[Member<'a>; N]> {
     let mut found = [Member::default(); N];
     raw::members(object, |key, value| {
         let Some(key) = raw::string(key) else { return };

@@ -1,0 +1,285 @@
+//! Several servers behind one client: a lane for each, which is a session of its own over a pipe in memory.
+//!
+//! ```text
+//! client::stdio -> core (from_client) -> a lane's pipe -> session::run -> its server
+//! client::stdio <- writer <- core (from_member) <- a lane's pipe <- session::run
+//! ```
+//!
+//! [`core`] decides, and reads no clock; this file moves the bytes. Nobody waits for another lane: what a lane does not read
+//! waits in a queue of its own, and a client that does not read stops the lanes alone.
+
+mod asked;
+mod batches;
+mod core;
+mod from_client;
+mod from_member;
+mod hello;
+mod line;
+mod listens;
+mod made;
+mod member;
+mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures::future::LocalBoxFuture;
+use futures::stream::{FuturesUnordered, SelectAll};
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tokio_util::codec::FramedRead;
+use tokio_util::sync::CancellationToken;
+
+use self::core::{Action, Mux};
+use super::client::stdio::Hangup;
+use super::client::writer::at;
+use super::lane::burst::BURST;
+use super::lane::outcome::Over;
+use crate::catalogue::Told;
+use crate::failure::{Code, Failure};
+use crate::rpc::{Frame, FrameCodec, FrameError};
+use crate::values::ToolPattern;
+use table::Naming;
+
+pub use self::core::{Asking, Known};
+pub use member::MemberOptions;
+
+/// What a lane's pipe holds (bytes).
+const PIPE: usize = 64 << 10;
+
+/// While so much waits for the client (bytes), no lane is read.
+const LANES_WAIT: usize = 1 << 20;
+/// While so much does, the client is not read either: our own answers could grow without end.
+const CLIENT_WAITS: usize = 32 << 20;
+
+/// A session of several servers.
+pub struct Group {
+    pub members: Vec<MemberOptions>,
+    /// How long full names may be; `None`: a single server, whose names stay.
+    pub room: Option<usize>,
+    pub tools: Option<Vec<ToolPattern>>,
+    pub deny_tools: Vec<ToolPattern>,
+    pub known: Known,
+    /// Gets what a member has told, once it is whole.
+    pub keep: Box<dyn FnMut(usize, Told) + Send>,
+    /// The session's id, which nobody else knows.
+    pub session: String,
+    /// The longest message (bytes).
+    pub max_line: usize,
+    pub hangup: Hangup,
+    pub stop: CancellationToken,
+}
+
+/// A lane's end of its pipe.
+pub struct LanePipe {
+    pub from_mux: ReadHalf<DuplexStream>,
+    pub to_mux: WriteHalf<DuplexStream>,
+    pub stop: CancellationToken,
+}
+
+type FromLane = std::io::Result<Result<Frame, FrameError>>;
+type Lines = std::pin::Pin<Box<dyn Stream<Item = (usize, FromLane)>>>;
+
+/// A running lane as the loop has it.
+struct Lane {
+    lines: mpsc::UnboundedSender<Bytes>,
+    unread: Arc<AtomicUsize>,
+}
+
+/// Runs a session of several servers to its end. `start` runs a lane.
+pub async fn run<R, W, F>(
+    from_client: R,
+    to_client: W,
+    mut group: Group,
+    mut start: impl FnMut(usize, LanePipe) -> F,
+) -> Over
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin + 'static,
+    F: Future<Output = Over>,
+{
+    let naming = Naming { room: group.room, allowed: group.tools.take(), denied: std::mem::take(&mut group.deny_tools) };
+    let known = std::mem::replace(&mut group.known, Box::new(|_| None));
+    let mut mux = Mux::new(std::mem::take(&mut group.members), naming, &group.session, known, Instant::now());
+    let mut frames = FramedRead::with_capacity(from_client, FrameCodec::new(group.max_line), BURST);
+    let (mut out, writing) = Out::new(to_client, group.stop.clone());
+    let mut writing = std::pin::pin!(writing.fuse());
+    let mut lanes: Vec<Option<Lane>> = mux.members.iter().map(|_| None).collect();
+    let mut lines: SelectAll<Lines> = SelectAll::new();
+    let mut running = FuturesUnordered::new();
+    let mut has_left = false;
+    loop {
+        for action in mux.take_actions() {
+            match action {
+                Action::ToClient(line) => out.send(line),
+                Action::ToMember(member, line) => {
+                    if let Some(lane) = &lanes[member] {
+                        lane.unread.fetch_add(line.len(), Ordering::Relaxed);
+                        // A lane that is over says so itself.
+                        let _ = lane.lines.send(line);
+                    }
+                }
+                Action::Start(member) => {
+                    let (ours, theirs) = tokio::io::duplex(PIPE);
+                    let (from_lane, to_lane) = tokio::io::split(ours);
+                    let (from_mux, to_mux) = tokio::io::split(theirs);
+                    let unread = Arc::clone(&mux.members[member].unread);
+                    unread.store(0, Ordering::Relaxed);
+                    lanes[member] = Some(Lane { lines: feed(to_lane, Arc::clone(&unread)), unread });
+                    let frames = FramedRead::with_capacity(from_lane, FrameCodec::new(usize::MAX >> 1), BURST);
+                    lines.push(Box::pin(frames.map(move |item| (member, item))));
+                    let lane = start(member, LanePipe { from_mux, to_mux, stop: group.stop.child_token() });
+                    running.push(async move { (member, lane.await) });
+                }
+                Action::Park(member) => lanes[member] = None,
+                Action::Keep(member) => {
+                    if let Some(told) = mux.members[member].told() {
+                        (group.keep)(member, told);
+                    }
+                }
+            }
+        }
+        if has_left {
+            // A lane whose client has left answers what is open, and ends.
+            for member in (0..lanes.len()).filter(|member| mux.owes_nothing(*member)) {
+                lanes[member] = None;
+            }
+            if running.is_empty() && mux.owes_nobody() && mux.actions.is_empty() {
+                break;
+            }
+        }
+        let next_tick = mux.next_tick();
+        let (lanes_wait, client_waits) = (out.waiting() >= LANES_WAIT, out.waiting() >= CLIENT_WAITS);
+        tokio::select! {
+            biased;
+            () = group.stop.cancelled(), if !has_left => has_left = true,
+            () = &mut writing => {}
+            Some((member, item)) = lines.next(), if !lanes_wait => {
+                mux.now = Instant::now();
+                if let Ok(Ok(frame)) = item {
+                    mux.member_line(member, &frame);
+                }
+            }
+            item = frames.next(), if !has_left && !client_waits => {
+                mux.now = Instant::now();
+                match item {
+                    Some(Ok(Ok(frame))) => mux.client_line(&frame),
+                    Some(Ok(Err(error))) => mux.client_line_too_long(&error),
+                    Some(Err(_)) | None => has_left = true,
+                }
+            }
+            Some((member, over)) = running.next() => {
+                mux.now = Instant::now();
+                lanes[member] = None;
+                // What it said last stands before its end.
+                while let Some(Some((member, Ok(Ok(frame))))) = lines.next().now_or_never() {
+                    mux.member_line(member, &frame);
+                }
+                mux.member_over(member, failure(over, &mux.members[member].options.server).as_ref());
+            }
+            () = at(next_tick) => {
+                mux.now = Instant::now();
+                mux.tick();
+            }
+            () = out.has_room(), if lanes_wait => {}
+            () = group.hangup.wait(), if client_waits => group.stop.cancel(),
+        }
+    }
+    drop(out);
+    writing.await;
+    Over::Client
+}
+
+/// Why a lane is over, where its server is not to be started again by the next call.
+fn failure(over: Over, server: &str) -> Option<Failure> {
+    match over {
+        Over::Client => None,
+        Over::Server { why, .. } => Some(Failure {
+            code: Code::Unavailable,
+            text: why,
+            next: Some(format!("see `berth logs` for the server `{server}`")),
+        }),
+        Over::Failed(failure) => Some(failure),
+    }
+}
+
+/// What is written to a lane waits here, and its end is the lane's end of input.
+fn feed(mut to_lane: WriteHalf<DuplexStream>, unread: Arc<AtomicUsize>) -> mpsc::UnboundedSender<Bytes> {
+    let (sender, mut lines) = mpsc::unbounded_channel::<Bytes>();
+    tokio::spawn(async move {
+        while let Some(line) = lines.recv().await {
+            let written = to_lane.write_all(&line).await;
+            unread.fetch_sub(line.len().min(unread.load(Ordering::Relaxed)), Ordering::Relaxed);
+            if written.is_err() {
+                return;
+            }
+        }
+        let _ = to_lane.shutdown().await;
+    });
+    sender
+}
+
+/// What is written to the client.
+struct Out {
+    lines: mpsc::UnboundedSender<Bytes>,
+    waiting: Arc<AtomicUsize>,
+    room: Arc<Notify>,
+}
+
+impl Out {
+    /// The queue, and who empties it until it is dropped.
+    fn new<W: AsyncWrite + Unpin + 'static>(
+        mut to_client: W,
+        stop: CancellationToken,
+    ) -> (Self, LocalBoxFuture<'static, ()>) {
+        let (sender, mut lines) = mpsc::unbounded_channel::<Bytes>();
+        let out = Self { lines: sender, waiting: Arc::default(), room: Arc::default() };
+        let (waiting, room) = (Arc::clone(&out.waiting), Arc::clone(&out.room));
+        let writing = async move {
+            let mut burst = BytesMut::new();
+            while let Some(first) = lines.recv().await {
+                burst.clear();
+                // Lines that wait together are one write.
+                let mut next = Some(first);
+                while let Some(line) = next {
+                    burst.extend_from_slice(&line);
+                    next = if burst.len() < BURST { lines.try_recv().ok() } else { None };
+                }
+                let written = async {
+                    to_client.write_all(&burst).await?;
+                    to_client.flush().await
+                };
+                let written = tokio::select! {
+                    written = written => written,
+                    () = stop.cancelled() => return,
+                };
+                waiting.fetch_sub(burst.len(), Ordering::Relaxed);
+                room.notify_one();
+                if let Err(error) = written {
+                    tracing::debug!("cannot write to the client: {error}");
+                    return stop.cancel();
+                }
+            }
+            let _ = to_client.shutdown().await;
+        };
+        (out, writing.boxed_local())
+    }
+
+    fn send(&mut self, line: Bytes) {
+        self.waiting.fetch_add(line.len(), Ordering::Relaxed);
+        // Fails when the client is gone.
+        let _ = self.lines.send(line);
+    }
+
+    /// So much is not written yet (bytes).
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    async fn has_room(&self) {
+        self.room.notified().await;
+    }
+}
