@@ -20,6 +20,7 @@ mod made;
 mod member;
 mod table;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -74,10 +75,17 @@ pub struct Group {
 }
 
 /// A lane's end of its pipe.
+#[derive(Debug)]
 pub struct LanePipe {
     pub from_mux: ReadHalf<DuplexStream>,
     pub to_mux: WriteHalf<DuplexStream>,
     pub stop: CancellationToken,
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("members", &self.members).finish_non_exhaustive()
+    }
 }
 
 type FromLane = std::io::Result<Result<Frame, FrameError>>;
@@ -283,3 +291,6 @@ impl Out {
         self.room.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,8 +38,10 @@ impl Said {
     fn of_result(result: &Bytes) -> Self {
         let Ok(mut result) = serde_json::from_slice::<Value>(result) else { return Self::default() };
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let supported = result["supportedVersions"].as_array().into_iter().flatten().filter_map(text);
-        let revisions = text(&result["protocolVersion"]).into_iter().chain(supported).collect();
+        let revisions = match result["supportedVersions"].as_array() {
+            Some(supported) => supported.iter().filter_map(text).collect(),
+            None => text(&result["protocolVersion"]).into_iter().collect(),
+        };
         let capabilities = match result["capabilities"].take() {
             Value::Object(capabilities) => capabilities,
             _ => Map::new(),

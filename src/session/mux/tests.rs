@@ -1,0 +1,165 @@
+//! The multiplexer over lanes that the tests play; each lane is a small server of its own.
+
+mod answers;
+mod lists;
+mod names;
+mod server;
+mod storm;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, split};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::catalogue::{Hello, List};
+use server::Played;
+
+/// Longer than this no answer is waited for; on the test's own clock.
+const HANGS: Duration = Duration::from_mins(5);
+
+/// A client and its session.
+struct Stage {
+    to_mux: Option<WriteHalf<DuplexStream>>,
+    from_mux: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    /// How often each lane was started.
+    starts: Arc<Mutex<Vec<usize>>>,
+    kept: Arc<Mutex<Vec<(usize, Told)>>>,
+    session: JoinHandle<Over>,
+}
+
+struct Set {
+    servers: Vec<Played>,
+    room: Option<usize>,
+    known: Vec<Option<Told>>,
+    eager: bool,
+    idle: Option<Duration>,
+}
+
+impl Set {
+    fn of(servers: Vec<Played>) -> Self {
+        let known = servers.iter().map(|_| None).collect();
+        Self { servers, room: Some(41), known, eager: false, idle: None }
+    }
+
+    /// Must be called in a `LocalSet`.
+    fn stage(self) -> Stage {
+        let Self { servers, room, known, eager, idle } = self;
+        let (client, ours) = tokio::io::duplex(1 << 20);
+        let (from_client, to_client) = split(ours);
+        let (from_mux, to_mux) = split(client);
+        let starts = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let member = |played: &Played| MemberOptions {
+            server: played.name.to_owned(),
+            label: played.name.to_owned(),
+            is_eager: eager,
+            idle,
+        };
+        let keeping = Arc::clone(&kept);
+        let group = Group {
+            members: servers.iter().map(member).collect(),
+            room,
+            tools: None,
+            deny_tools: Vec::new(),
+            known: Box::new(move |asking: &Asking<'_>| {
+                known[asking.member].clone().filter(|told| match told.hello {
+                    Hello::Initialize(_) => asking.revision < "2026",
+                    _ => asking.revision > "2026",
+                })
+            }),
+            keep: Box::new(move |member, told| keeping.lock().unwrap().push((member, told))),
+            session: "test".to_owned(),
+            max_line: 1 << 20,
+            hangup: Hangup::default(),
+            stop: CancellationToken::new(),
+        };
+        let started = Arc::clone(&starts);
+        let session = tokio::task::spawn_local(run(from_client, to_client, group, move |member, pipe| {
+            started.lock().unwrap().push(member);
+            servers[member].clone().serve(pipe)
+        }));
+        Stage { to_mux: Some(to_mux), from_mux: BufReader::new(from_mux).lines(), starts, kept, session }
+    }
+}
+
+impl Stage {
+    async fn says(&mut self, message: Value) {
+        let line = format!("{message}\n");
+        self.to_mux.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+    }
+
+    async fn hears_line(&mut self) -> String {
+        let line = tokio::time::timeout(HANGS, self.from_mux.next_line());
+        line.await.expect("it hangs").unwrap().expect("a line")
+    }
+
+    async fn hears(&mut self) -> Value {
+        serde_json::from_str(&self.hears_line().await).unwrap()
+    }
+
+    /// The answer to a request; other lines before it are left alone.
+    async fn asks(&mut self, id: u32, method: &str, params: Value) -> Value {
+        self.says(json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await;
+        self.answer(id).await
+    }
+
+    async fn answer(&mut self, id: u32) -> Value {
+        loop {
+            let message = self.hears().await;
+            if message["id"] == id && message.get("method").is_none() {
+                return message;
+            }
+        }
+    }
+
+    async fn begins(&mut self) -> Value {
+        let params = json!({
+            "protocolVersion": "2025-11-25", "capabilities": { "roots": { "listChanged": true } },
+            "clientInfo": { "name": "test", "version": "1" },
+        });
+        let answer = self.asks(0, "initialize", params).await;
+        self.says(json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+        answer
+    }
+
+    async fn calls(&mut self, id: u32, tool: &str, arguments: Value) -> Value {
+        self.asks(id, "tools/call", json!({ "name": tool, "arguments": arguments })).await
+    }
+
+    fn starts(&self) -> Vec<usize> {
+        self.starts.lock().unwrap().clone()
+    }
+
+    async fn leaves(mut self) -> (Vec<Value>, Over) {
+        self.to_mux.take().unwrap().shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        while let Some(line) = tokio::time::timeout(HANGS, self.from_mux.next_line()).await.unwrap().unwrap() {
+            rest.push(serde_json::from_str(&line).unwrap());
+        }
+        (rest, self.session.await.unwrap())
+    }
+}
+
+/// Runs a test whose tasks are of one thread.
+async fn local(test: impl Future<Output = ()>) {
+    tokio::task::LocalSet::new().run_until(test).await;
+}
+
+/// What a catalogue would know of a server.
+fn told(played: &Played) -> Told {
+    let list = |kind: &str| {
+        let items = played.items(kind).into_iter().map(|item| Bytes::from(item.to_string())).collect();
+        Some(List { items, ..List::default() })
+    };
+    Told {
+        image: String::new(),
+        hello: Hello::Initialize(played.initialized("2025-11-25").to_string().into()),
+        tools: list("tools"),
+        prompts: list("prompts"),
+        resources: list("resources"),
+        templates: list("resourceTemplates"),
+    }
+}

@@ -1,0 +1,199 @@
+//! A server as a test plays it: small lists over several pages, tools that answer who they are.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use super::super::LanePipe;
+use crate::failure::{Code, Failure};
+use crate::session::lane::outcome::Over;
+
+/// What it is, and how it misbehaves. Copies share what was changed.
+#[derive(Debug, Clone)]
+pub(super) struct Played {
+    pub(super) name: &'static str,
+    pub(super) tools: Arc<Mutex<Vec<String>>>,
+    /// Items on a page.
+    pub(super) page: usize,
+    pub(super) speaks_modern: bool,
+    pub(super) speaks_legacy: bool,
+    /// Before its first answer.
+    pub(super) delay: Duration,
+    /// It cannot be started.
+    pub(super) fails: bool,
+    pub(super) instructions: Option<String>,
+    /// Each line that it was sent.
+    pub(super) heard: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Played {
+    pub(super) fn new(name: &'static str, tools: &[&str]) -> Self {
+        Self {
+            name,
+            tools: Arc::new(Mutex::new(tools.iter().map(|&tool| tool.to_owned()).collect())),
+            page: 2,
+            speaks_modern: false,
+            speaks_legacy: true,
+            delay: Duration::ZERO,
+            fails: false,
+            instructions: None,
+            heard: Arc::default(),
+        }
+    }
+
+    pub(super) fn initialized(&self, asked: &str) -> Value {
+        let mut result = json!({
+            "protocolVersion": asked, "serverInfo": { "name": self.name, "version": "1" },
+            "capabilities": {
+                "tools": { "listChanged": true }, "prompts": {}, "resources": { "subscribe": true }, "logging": {}, "tasks": {},
+            },
+        });
+        if let Some(instructions) = &self.instructions {
+            result["instructions"] = instructions.clone().into();
+        }
+        result
+    }
+
+    fn discovered(&self) -> Value {
+        let mut result = self.initialized("2026-07-28");
+        result["supportedVersions"] = json!(["2026-07-28"]);
+        result
+    }
+
+    pub(super) fn items(&self, kind: &str) -> Vec<Value> {
+        let name = self.name;
+        match kind {
+            "tools" => {
+                let tool = |tool: &String| json!({ "name": tool, "inputSchema": { "type": "object" }, "x-own": name });
+                self.tools.lock().unwrap().iter().map(tool).collect()
+            }
+            "prompts" => vec![json!({ "name": "ask", "description": name })],
+            "resources" => vec![
+                json!({ "uri": format!("{name}://one"), "name": "one" }),
+                json!({ "uri": "shared://", "name": name }),
+            ],
+            _ => vec![json!({ "uriTemplate": format!("{name}://{{id}}/x"), "name": "template" })],
+        }
+    }
+
+    fn page_of(&self, kind: &str, params: &Value) -> Value {
+        let items = self.items(kind);
+        let from: usize = params["cursor"].as_str().and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+        let to = (from + self.page).min(items.len());
+        let mut result = json!({ kind: &items[from..to] });
+        if to < items.len() {
+            result["nextCursor"] = to.to_string().into();
+        }
+        result
+    }
+
+    pub(super) async fn serve(self, pipe: LanePipe) -> Over {
+        let LanePipe { from_mux, mut to_mux, stop } = pipe;
+        let mut lines = BufReader::new(from_mux).lines();
+        let mut is_first = true;
+        // What it asks the client, and the call that waits for the answer.
+        let mut asked: Vec<(Value, Value)> = Vec::new();
+        loop {
+            let line = tokio::select! {
+                line = lines.next_line() => line.unwrap(),
+                () = stop.cancelled() => return Over::Client,
+            };
+            let Some(line) = line else { return Over::Client };
+            let message: Value = serde_json::from_str(&line).unwrap();
+            self.heard.lock().unwrap().push(message.clone());
+            let id = &message["id"];
+            if std::mem::take(&mut is_first) {
+                tokio::time::sleep(self.delay).await;
+            }
+            if self.fails {
+                let error = json!({ "jsonrpc": "2.0", "id": id, "error": { "code": 69, "message": "berth: no daemon" } });
+                to_mux.write_all(format!("{error}\n").as_bytes()).await.unwrap();
+                return Over::Failed(Failure { code: Code::Unavailable, text: "no daemon".to_owned(), next: None });
+            }
+            if message.get("method").is_none() {
+                let at = asked.iter().position(|(asked, _)| asked == id).expect("it was asked");
+                let (_, call) = asked.remove(at);
+                let text = message["result"].to_string();
+                let answer = json!({ "jsonrpc": "2.0", "id": call, "result": { "content": [{ "type": "text", "text": text }] } });
+                to_mux.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+                continue;
+            }
+            if id.is_null() {
+                continue;
+            }
+            let mut said = Vec::new();
+            let ended = self.answer(&message, &mut said, &mut asked);
+            for line in said {
+                to_mux.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+            }
+            if ended {
+                // As the lane of a server that is not tried again: all that was open is answered first.
+                let failure = Failure { code: Code::Unavailable, text: "it crashed".to_owned(), next: None };
+                return Over::Failed(failure);
+            }
+        }
+    }
+
+    /// What it says to a request; whether it ends then.
+    fn answer(&self, message: &Value, said: &mut Vec<Value>, asked: &mut Vec<(Value, Value)>) -> bool {
+        let (id, params) = (&message["id"], &message["params"]);
+        let method = message["method"].as_str().unwrap();
+        let is_modern = params["_meta"].get("io.modelcontextprotocol/protocolVersion").is_some();
+        let error = |code: i64, text: &str| json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": text } });
+        let result = match method {
+            "initialize" if self.speaks_legacy => self.initialized(params["protocolVersion"].as_str().unwrap()),
+            "server/discover" if self.speaks_modern => self.discovered(),
+            "tools/list" => self.page_of("tools", params),
+            "prompts/list" => self.page_of("prompts", params),
+            "resources/list" => self.page_of("resources", params),
+            "resources/templates/list" => self.page_of("resourceTemplates", params),
+            "resources/subscribe" | "logging/setLevel" => json!({}),
+            "subscriptions/listen" => return false,
+            "tools/call" => {
+                let arguments = &params["arguments"];
+                match arguments["do"].as_str() {
+                    Some("crash") => {
+                        said.push(error(69, "berth: it crashed"));
+                        return true;
+                    }
+                    Some("hang") => return false,
+                    Some("ask") => {
+                        let own = json!(1);
+                        let method = arguments["method"].as_str().unwrap();
+                        said.push(json!({ "jsonrpc": "2.0", "id": own, "method": method, "params": arguments["params"] }));
+                        asked.push((own, id.clone()));
+                        return false;
+                    }
+                    Some("change") => {
+                        self.tools.lock().unwrap().push(arguments["tool"].as_str().unwrap().to_owned());
+                        said.push(json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));
+                    }
+                    Some("progress") => said.push(json!({
+                        "jsonrpc": "2.0", "method": "notifications/progress",
+                        "params": { "progressToken": arguments["token"], "progress": 1 },
+                    })),
+                    Some("task") => {
+                        said.push(json!({ "jsonrpc": "2.0", "id": id, "result": { "task": { "taskId": "t1", "status": "working" } } }));
+                        return false;
+                    }
+                    _ => {}
+                }
+                json!({ "content": [{ "type": "text", "text": format!("{}:{}", self.name, params["name"].as_str().unwrap()) }] })
+            }
+            "prompts/get" => json!({ "description": format!("{}:{}", self.name, params["name"].as_str().unwrap()) }),
+            "resources/read" | "tasks/get" => json!({ "by": self.name, "params": params }),
+            _ => {
+                said.push(error(-32601, "Method not found"));
+                return false;
+            }
+        };
+        let mut result = result;
+        if is_modern {
+            result["resultType"] = "complete".into();
+        }
+        said.push(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+        false
+    }
+}
