@@ -30,8 +30,8 @@ pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
 pub use word::{
-    AbsolutePath, Address, BrokenAnswers, Capability, ContainerName, Image, Isolation, OnFailure, Pull, User,
-    Way, is_server_name,
+    AbsolutePath, Address, Alias, BrokenAnswers, Capability, ContainerName, Definitions, Image, Isolation,
+    OnFailure, Pull, Start, User, Way, is_server_name,
 };
 
 /// Where every server has memory to write to, and how much, unless its settings say otherwise.

@@ -5,7 +5,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches};
 
-use super::Arguments;
+use super::{Arguments, Subcommands};
 use crate::help::{TOPICS, Topic};
 
 /// Below the list of subcommands.
@@ -88,6 +88,8 @@ Exits with 0 only if sessions would work, else with 69. `berth doctor` looks at 
   berth run --trace everything    # each message and each step of the start, on standard error
   berth run --network none --memory 1g --cpus 0.5 everything
   berth run --image mcp/time -- mcp-server-time --local-timezone UTC
+  berth run files git             # two servers in one session: see `berth help profiles`
+  berth run --profile work
 
 A client starts it; typed on a terminal it waits for JSON-RPC lines and ends with Ctrl-D. Flags go before the values of
 the configuration; a default holds where neither says anything. Sizes take k, m and g (of 1024), times ms, s, m and h.
@@ -273,7 +275,11 @@ fn explain(arg: Arg) -> Arg {
 /// Where they are refused, or ask for the help or the version, which is the error's text then.
 pub fn parse() -> Result<Arguments, Error> {
     let matches: ArgMatches = command().try_get_matches()?;
-    Arguments::from_arg_matches(&matches)
+    let arguments = Arguments::from_arg_matches(&matches)?;
+    if let Subcommands::Run(args) = &arguments.command {
+        args.check()?;
+    }
+    Ok(arguments)
 }
 
 #[cfg(test)]
