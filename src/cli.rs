@@ -9,6 +9,7 @@ mod run;
 mod secret;
 mod sessions;
 mod shell;
+mod tools;
 mod volume;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
 pub use sessions::{GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, TraceArgs, TraceCommand};
 pub use shell::{CompletionsArgs, HelpArgs, ManArgs};
+pub use tools::ToolsArgs;
 pub use volume::{VolumeArgs, VolumeCommand, VolumeImportArgs};
 
 /// Gives every AI client session its own MCP server containers.
@@ -58,6 +60,8 @@ pub enum Subcommands {
     Uninstall(UninstallArgs),
     /// Move the servers of an AI client's configuration to berth.
     Import(ImportArgs),
+    /// Show the tools that a client would be offered, and what its limits take away.
+    Tools(ToolsArgs),
     /// Keep secrets in your keyring for servers' `secrets`.
     Secret(SecretArgs),
     /// Bring volumes of your own engine to berth's servers.

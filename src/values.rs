@@ -17,7 +17,7 @@ mod word;
 
 pub use lookup::Lookup;
 pub use network::{AllowedName, Network};
-pub use pattern::ToolPattern;
+pub use pattern::{ToolPattern, permits};
 pub use port::{HostService, PublishedPort};
 pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, StandbyLimit, Timeout};
 pub(crate) use secret::words;

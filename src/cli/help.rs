@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 23] = [
+const EXAMPLES: [(&str, &str); 24] = [
     (
         "up",
         "\
@@ -101,6 +101,15 @@ Exits with 0 when the client has closed, else 64, 69, 70 or 78 (see `berth --hel
   berth sbom everything > everything.cdx.json
 
 Reads the image in the daemon; asks no registry. The same image gives the same document.",
+    ),
+    (
+        "tools",
+        "\
+  berth tools                     # of each server, as an entry of its own
+  berth tools --profile work      # of a profile's servers behind one entry
+  berth tools files git --entry work --json
+
+Shows what the servers told when they ran last, and starts none. See `berth help profiles`.",
     ),
     (
         "secret",
