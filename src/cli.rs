@@ -9,6 +9,7 @@ mod run;
 mod secret;
 mod sessions;
 mod shell;
+mod tools;
 mod volume;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
 pub use sessions::{GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, TraceArgs, TraceCommand};
 pub use shell::{CompletionsArgs, HelpArgs, ManArgs};
+pub use tools::ToolsArgs;
 pub use volume::{VolumeArgs, VolumeCommand, VolumeImportArgs};
 
 /// Gives every AI client session its own MCP server containers.
@@ -58,6 +60,8 @@ pub enum Subcommands {
     Uninstall(UninstallArgs),
     /// Move the servers of an AI client's configuration to berth.
     Import(ImportArgs),
+    /// Show the tools that a client would be offered, and what its limits take away.
+    Tools(ToolsArgs),
     /// Keep secrets in your keyring for servers' `secrets`.
     Secret(SecretArgs),
     /// Bring volumes of your own engine to berth's servers.
@@ -164,7 +168,27 @@ mod tests {
     fn a_server_or_an_image_and_not_both() {
         let args = run("berth run --image busybox --memory 64m -- /bin/cat -u").unwrap();
         assert_eq!(args.command, ["/bin/cat", "-u"]);
+        assert_eq!(args.server(), None);
         assert!(run("berth run").is_err());
         assert!(run("berth run --image busybox files").is_err());
+    }
+
+    #[test]
+    fn several_servers_or_a_profile_share_a_session() {
+        let one = run("berth run files --entry work -- serve").unwrap();
+        assert_eq!(
+            (one.server(), one.entry.as_deref(), one.is_shared()),
+            (Some("files"), Some("work"), false)
+        );
+        let two = run("berth run files git --memory 64m").unwrap();
+        assert_eq!((two.server(), two.servers.len(), two.is_shared()), (None, 2, true));
+        let profile = run("berth run --profile work").unwrap();
+        assert_eq!((profile.server(), profile.profile.as_deref()), (None, Some("work")));
+        assert!(profile.is_shared() && profile.check().is_ok() && one.check().is_ok());
+        for line in ["--profile work files", "--profile work --image busybox", "--profile work -- serve"] {
+            assert!(run(&format!("berth run {line}")).is_err(), "{line}");
+        }
+        let error = run("berth run files git -- serve").unwrap().check().unwrap_err();
+        assert!(error.to_string().starts_with("error: several servers cannot have one COMMAND"), "{error}");
     }
 }

@@ -19,6 +19,7 @@ pub mod run;
 pub mod sbom;
 pub mod secret;
 pub mod status;
+pub mod tools;
 pub mod trace;
 pub mod uninstall;
 pub mod up;
@@ -86,6 +87,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Logs(args) => logs::run(&args, &home).await,
+        Subcommands::Tools(args) => tools::run(&args, &config, &home),
         Subcommands::Trace(args) => trace::run(&args, arguments.config.as_deref()).await,
         Subcommands::Gc(args) if args.after_session => gc::after_session(&config, &home).await,
         Subcommands::Gc(_) => in_time(gc::run(&config, &home)).await,

@@ -24,6 +24,7 @@ mod overrides;
 mod pinned;
 mod places;
 mod ports;
+pub mod profile;
 pub mod program;
 pub mod protect;
 mod reader;
@@ -54,6 +55,7 @@ pub use limits::Limits;
 pub use mount::{Mount, MountEntry};
 pub use overrides::Overrides;
 pub use pinned::ChangedImage;
+pub use profile::Profile;
 pub use recipe::{Recipe, is_for_installation};
 pub use resolved::Resolved;
 pub use server::Server;
@@ -65,7 +67,7 @@ pub use unshared::Unshared;
 pub use volume::Volume;
 
 use error::{COMMAND_LINE, nearest};
-use reader::{Section, Source};
+use reader::{Item, Section, Source};
 
 use crate::runner;
 use crate::values::is_server_name;
@@ -81,6 +83,8 @@ pub struct Config {
     /// What every server starts from: `[defaults]` over the built-in ones.
     pub defaults: Settings,
     pub servers: BTreeMap<String, Server>,
+    /// Several servers behind one entry of a client's.
+    pub profiles: BTreeMap<String, Profile>,
     /// The file that was read; `None` if there is none at the default place.
     pub file: Option<PathBuf>,
     /// Where a file is looked for, for the message that says that a server is missing.
@@ -99,6 +103,7 @@ impl Config {
                 limits: Limits::default(),
                 defaults: Settings::default(),
                 servers: BTreeMap::new(),
+                profiles: BTreeMap::new(),
                 file: None,
                 expected: file.to_owned(),
             }),
@@ -120,6 +125,7 @@ impl Config {
             limits: Limits::default(),
             defaults: Settings::default(),
             servers: BTreeMap::new(),
+            profiles: BTreeMap::new(),
             file: Some(file.to_owned()),
             expected: file.to_owned(),
         })
@@ -145,20 +151,21 @@ impl Config {
         }
         let mut servers = BTreeMap::new();
         for item in root.take_section("servers")?.map(Section::entries).unwrap_or_default() {
-            if !is_server_name(&item.name) {
-                return Err(item.key_error(format!("`{}` cannot be a server's name", item.name)).with_hint(
-                    "a name is at most 64 letters, digits, `_`, `.` and `-`, with a letter or digit first",
-                ));
-            }
-            let name = item.name.clone();
+            let name = checked_name(&item, "server")?;
             let title = format!("[servers.{name}]");
             let mut server = program::read_server(name.clone(), item.section(title)?, &defaults, &bake)?;
             server.settings.resolve_verify(home, file);
             servers.insert(name, server);
         }
+        let mut profiles = BTreeMap::new();
+        for item in root.take_section("profiles")?.map(Section::entries).unwrap_or_default() {
+            let name = checked_name(&item, "profile")?;
+            let section = item.section(format!("[profiles.{name}]"))?;
+            profiles.insert(name.clone(), Profile::read(&name, section, &servers)?);
+        }
         root.finish()?;
         let (file, expected) = (Some(file.to_owned()), file.to_owned());
-        Ok(Self { dind, bake, limits, defaults, servers, file, expected })
+        Ok(Self { dind, bake, limits, defaults, servers, profiles, file, expected })
     }
 
     /// The server of that name; the error names the nearest and lists the known ones.
@@ -174,14 +181,40 @@ impl Config {
                 return ConfigError::new(format!("unknown server `{name}`: {file} has no servers"))
                     .with_hint(format!("add a [servers.{name}], or use `berth run --image IMAGE`"));
             }
-            let names = || self.servers.keys().map(String::as_str);
-            let known = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let error = ConfigError::new(format!("unknown server `{name}`: {file} has {known}"));
-            match nearest(name, names()) {
-                Some(near) => error.with_hint(format!("did you mean `{near}`?")),
-                None => error.with_hint(format!("add a [servers.{name}], or use one of these")),
-            }
+            self.unknown("server", name, self.servers.keys())
         })
+    }
+
+    /// The profile of that name; the error names the nearest and lists the known ones.
+    pub fn profile(&self, name: &str) -> Result<&Profile, ConfigError> {
+        self.profiles.get(name).ok_or_else(|| {
+            if self.profiles.is_empty() {
+                let file = self.expected.display();
+                let has = if self.file.is_none() {
+                    format!("there is no {file}")
+                } else {
+                    format!("{file} has no profiles")
+                };
+                return ConfigError::new(format!("unknown profile `{name}`: {has}"))
+                    .with_hint(format!("add a [profiles.{name}] with `servers`, or name the servers"));
+            }
+            self.unknown("profile", name, self.profiles.keys())
+        })
+    }
+
+    fn unknown<'a>(
+        &self,
+        kind: &str,
+        name: &str,
+        known: impl Iterator<Item = &'a String> + Clone,
+    ) -> ConfigError {
+        let file = self.expected.display();
+        let list = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let error = ConfigError::new(format!("unknown {kind} `{name}`: {file} has {list}"));
+        match nearest(name, known.map(String::as_str)) {
+            Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+            None => error.with_hint(format!("add a [{kind}s.{name}], or use one of these")),
+        }
     }
 
     /// The images that the servers need.
@@ -238,6 +271,16 @@ impl Config {
         let server = program::read_server(parsed.name, source.root()?, &self.defaults, &self.bake)?;
         Ok((server, parsed.notes))
     }
+}
+
+/// The name of an entry, which goes into labels and names.
+fn checked_name(item: &Item, kind: &str) -> Result<String, ConfigError> {
+    if is_server_name(&item.name) {
+        return Ok(item.name.clone());
+    }
+    Err(item
+        .key_error(format!("`{}` cannot be a {kind}'s name", item.name))
+        .with_hint("a name is at most 64 letters, digits, `_`, `.` and `-`, with a letter or digit first"))
 }
 
 fn read_defaults(mut section: Section) -> Result<Overrides, ConfigError> {

@@ -33,6 +33,7 @@ topics![
     "files",
     "network",
     "tools",
+    "profiles",
     "secrets",
     "identity",
     "sessions",

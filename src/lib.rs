@@ -12,7 +12,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | wiring | [`commands`]: one file for each subcommand |
-//! | examinations | [`validate`], [`doctor`], [`chaos`] |
+//! | examinations | [`validate`], [`doctor`], [`chaos`], [`offer`]: what a client would be offered |
 //! | command line | [`cli`]: every argument, `--help`, completions |
 //! | tools | [`backend`]: starts a session's server, and is its [`session::upstream::Upstream`]; [`exam`]: what examinations share; [`clients`]: the AI clients' configurations, read and edited; [`help`]: the manual |
 //! | images | [`bake`]: packages made into images |
@@ -54,6 +54,7 @@ pub mod history;
 pub mod human;
 pub mod logging;
 pub mod observe;
+pub mod offer;
 pub mod regular;
 pub mod rpc;
 pub mod runner;

@@ -17,7 +17,7 @@ mod word;
 
 pub use lookup::Lookup;
 pub use network::{AllowedName, Network};
-pub use pattern::ToolPattern;
+pub use pattern::{ToolPattern, permits};
 pub use port::{HostService, PublishedPort};
 pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, StandbyLimit, Timeout};
 pub(crate) use secret::words;
@@ -30,8 +30,8 @@ pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
 pub use word::{
-    AbsolutePath, Address, BrokenAnswers, Capability, ContainerName, Image, Isolation, OnFailure, Pull, User,
-    Way, is_server_name,
+    AbsolutePath, Address, Alias, BrokenAnswers, Capability, ContainerName, Definitions, Image, Isolation,
+    OnFailure, Pull, Start, User, Way, is_server_name,
 };
 
 /// Where every server has memory to write to, and how much, unless its settings say otherwise.

@@ -11,7 +11,7 @@ use std::path::Path;
 const FLOORS: [&[&str]; 13] = [
     &["main"],
     &["commands"],
-    &["chaos", "doctor", "validate"],
+    &["chaos", "doctor", "offer", "validate"],
     &["cli"],
     &["backend", "clients", "exam", "help"],
     &["bake"],

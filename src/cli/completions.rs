@@ -6,16 +6,18 @@ use clap_complete::Shell;
 
 use super::help;
 
-/// `servers`: the names that are completed where a server's is meant.
-pub fn script(shell: Shell, servers: &[String]) -> Vec<u8> {
+/// `servers`, `profiles`: the names that are completed where one of a server or of a profile is meant.
+pub fn script(shell: Shell, servers: &[String], profiles: &[String]) -> Vec<u8> {
     let mut command = help::command();
-    if !servers.is_empty() {
-        let names = PossibleValuesParser::new(servers.to_vec());
+    for (ids, names) in [(&["server", "servers"][..], servers), (&["profile"], profiles)] {
+        if names.is_empty() {
+            continue;
+        }
+        let names = PossibleValuesParser::new(names.to_vec());
         // All at once: an argument that is changed alone would go behind the others, and positions are counted.
         command = command.mut_subcommands(|sub| {
             sub.mut_args(|arg| {
-                let is_server = ["server", "servers"].contains(&arg.get_id().as_str());
-                if is_server { arg.value_parser(names.clone()) } else { arg }
+                if ids.contains(&arg.get_id().as_str()) { arg.value_parser(names.clone()) } else { arg }
             })
         });
     }
@@ -50,13 +52,15 @@ mod tests {
         let subcommands: Vec<String> =
             help::command().get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         for shell in Shell::value_variants() {
-            let text = String::from_utf8(script(*shell, &["my-server".to_owned()])).unwrap();
+            let (servers, profiles) = (["my-server".to_owned()], ["my-profile".to_owned()]);
+            let text = String::from_utf8(script(*shell, &servers, &profiles)).unwrap();
             for word in subcommands.iter().map(String::as_str).chain(["dry-run"]) {
                 assert!(text.contains(word), "{shell}: {word}");
             }
             // The generators of these two complete no values of a positional argument.
             if !matches!(shell, Shell::Elvish | Shell::PowerShell) {
                 assert!(text.contains("my-server"), "{shell} completes no servers");
+                assert!(text.contains("my-profile"), "{shell} completes no profiles");
                 assert!(text.contains("identity"), "{shell} completes no topics");
             }
         }
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn fish_completes_the_words_of_a_subcommand() {
-        let text = String::from_utf8(script(Shell::Fish, &["my-server".to_owned()])).unwrap();
+        let text = String::from_utf8(script(Shell::Fish, &["my-server".to_owned()], &[])).unwrap();
         assert!(text.contains("\nfunction __fish_berth_using_subcommand\n"), "{text}");
         for (sub, word) in [("help", "identity"), ("help", "run"), ("run", "my-server"), ("install", "codex")]
         {
@@ -78,7 +82,7 @@ mod tests {
     #[test]
     fn without_a_configuration_there_are_no_names_and_no_fault() {
         for shell in Shell::value_variants() {
-            assert!(!script(*shell, &[]).is_empty());
+            assert!(!script(*shell, &[], &[]).is_empty());
         }
     }
 }

@@ -5,7 +5,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgMatches, Command, CommandFactory, Error, FromArgMatches};
 
-use super::Arguments;
+use super::{Arguments, Subcommands};
 use crate::help::{TOPICS, Topic};
 
 /// Below the list of subcommands.
@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 23] = [
+const EXAMPLES: [(&str, &str); 24] = [
     (
         "up",
         "\
@@ -88,6 +88,8 @@ Exits with 0 only if sessions would work, else with 69. `berth doctor` looks at 
   berth run --trace everything    # each message and each step of the start, on standard error
   berth run --network none --memory 1g --cpus 0.5 everything
   berth run --image mcp/time -- mcp-server-time --local-timezone UTC
+  berth run files git             # two servers in one session: see `berth help profiles`
+  berth run --profile work
 
 A client starts it; typed on a terminal it waits for JSON-RPC lines and ends with Ctrl-D. Flags go before the values of
 the configuration; a default holds where neither says anything. Sizes take k, m and g (of 1024), times ms, s, m and h.
@@ -99,6 +101,15 @@ Exits with 0 when the client has closed, else 64, 69, 70 or 78 (see `berth --hel
   berth sbom everything > everything.cdx.json
 
 Reads the image in the daemon; asks no registry. The same image gives the same document.",
+    ),
+    (
+        "tools",
+        "\
+  berth tools                     # of each server, as an entry of its own
+  berth tools --profile work      # of a profile's servers behind one entry
+  berth tools files git --entry work --json
+
+Shows what the servers told when they ran last, and starts none. See `berth help profiles`.",
     ),
     (
         "secret",
@@ -273,7 +284,11 @@ fn explain(arg: Arg) -> Arg {
 /// Where they are refused, or ask for the help or the version, which is the error's text then.
 pub fn parse() -> Result<Arguments, Error> {
     let matches: ArgMatches = command().try_get_matches()?;
-    Arguments::from_arg_matches(&matches)
+    let arguments = Arguments::from_arg_matches(&matches)?;
+    if let Subcommands::Run(args) = &arguments.command {
+        args.check()?;
+    }
+    Ok(arguments)
 }
 
 #[cfg(test)]

@@ -11,13 +11,23 @@ use crate::values::Image;
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A server of the configuration; or name an image with `--image`, or write a line such as `npx PACKAGE` behind `--`.
-    #[arg(required_unless_present_any = ["image", "command"], conflicts_with = "image")]
-    pub server: Option<String>,
+    /// A server of the configuration, or several in one session; or name an image with `--image`, or write a line such as
+    /// `npx PACKAGE` behind `--`.
+    #[arg(value_name = "SERVER", required_unless_present_any = ["image", "command", "profile"])]
+    #[arg(conflicts_with_all = ["image", "profile"])]
+    pub servers: Vec<String>,
 
     /// An image instead of a configured server.
     #[arg(long)]
     pub image: Option<Image>,
+
+    /// The servers of a profile of the configuration, in one session.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["image", "command"])]
+    pub profile: Option<String>,
+
+    /// What the client calls this entry: so many characters of its tools' full names are left to the servers.
+    #[arg(long, value_name = "NAME")]
+    pub entry: Option<String>,
 
     /// What the client is called, if not what it says itself.
     #[arg(long, value_name = "NAME")]
@@ -42,6 +52,33 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+impl RunArgs {
+    /// The configured server that is alone in its session.
+    pub fn server(&self) -> Option<&str> {
+        match self.servers.as_slice() {
+            [server] => Some(server),
+            _ => None,
+        }
+    }
+
+    /// Whether several servers may share the session: then every tool's name has its server's before it.
+    pub fn is_shared(&self) -> bool {
+        self.profile.is_some() || self.servers.len() > 1
+    }
+
+    /// What clap cannot say: that one server may have a command, and several may not.
+    ///
+    /// # Errors
+    /// As clap's own.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.is_shared() && !self.command.is_empty() {
+            let why = "several servers cannot have one COMMAND; name one server, or remove what stands behind `--`\n";
+            return Err(Error::raw(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(())
+    }
 }
 
 /// The options that go before the configuration's values, made of the table of settings.

@@ -79,7 +79,7 @@ pub async fn run(
     let redactor = Redactor::new(secrets);
     let mut options = options(stderr)?;
     options.server =
-        args.server.clone().or_else(|| Some(args.image.as_ref()?.as_str().to_owned())).unwrap_or_default();
+        args.server().or_else(|| Some(args.image.as_ref()?.as_str())).unwrap_or_default().to_owned();
     options.redactor = redactor.clone();
     let prepared = resolved.and_then(|(config, home, resolved)| {
         if options.server.is_empty() {
@@ -149,12 +149,19 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
 /// What a client would hand to the server that the arguments name, by the entry that import has left there.
 fn handed(args: &RunArgs) -> Option<Handed> {
     let around = Surroundings::new(std::env::current_dir().ok()?, &variable);
-    Handed::of_server(args.server.as_deref()?, &around)
+    Handed::of_server(args.server()?, &around)
 }
 
 /// The server that the arguments name.
 fn choose(args: &RunArgs, config: &Config) -> Result<Server, Failure> {
-    let server = match (&args.server, &args.image) {
+    if args.is_shared() {
+        return Err(Failure {
+            code: Code::Configuration,
+            text: "several servers cannot share a session yet".to_owned(),
+            next: Some("name one server, as in `berth run SERVER`".to_owned()),
+        });
+    }
+    let server = match (args.server(), &args.image) {
         (_, Some(image)) => Server::from_image(image.clone(), args.command.clone(), &config.defaults),
         (Some(name), None) => {
             let mut server = config.server(name)?.clone();
@@ -219,7 +226,7 @@ fn plan(
         state: home.state.clone(),
         doors,
         clear: clear(config),
-        fetch: args.server.is_none() && args.image.is_none(),
+        fetch: args.server().is_none() && args.image.is_none(),
         published: None,
         renew: config.may_renew(&spec.server),
         replenishing: replenishing(args, config),
@@ -254,7 +261,7 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
 
 /// A command line that nobody has configured may never come again.
 fn replenishing(args: &RunArgs, config: &Config) -> Replenishing {
-    let is_configured = args.server.is_some() && args.command.is_empty();
+    let is_configured = args.server().is_some() && args.command.is_empty();
     Replenishing {
         at_first_use: is_configured || args.settings.0.says("standby"),
         limit: config.limits.standby,

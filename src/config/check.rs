@@ -18,6 +18,7 @@ impl Server {
         self.settings.check_volumes(&self.name)?;
         self.settings.check_isolation(&self.name)?;
         self.settings.check_ports(&self.name)?;
+        self.settings.check_idle(&self.name)?;
         if !self.settings.prestart {
             return Ok(());
         }
@@ -89,6 +90,17 @@ impl Settings {
              listens in a kernel of its own"
         ))
         .with_hint("choose `network = \"none\"`, or `isolation = \"container\"` with the list"))
+    }
+
+    /// What a server remembers is gone with its container.
+    fn check_idle(&self, server: &str) -> Result<(), ConfigError> {
+        if self.idle.is_none() || self.stateless {
+            return Ok(());
+        }
+        Err(ConfigError::new(format!(
+            "server `{server}` cannot have `idle` without `stateless = true`: its next call would find a new server"
+        ))
+        .with_hint("set `stateless = true` if the server keeps nothing between two calls, or remove `idle`"))
     }
 
     /// Where something of the person's is mounted.

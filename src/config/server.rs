@@ -20,6 +20,8 @@ const CALLER: &str = "caller";
 pub struct Server {
     /// Goes into labels.
     pub name: String,
+    /// Stands before its tools' names instead of its own.
+    pub alias: Option<String>,
     pub image: String,
     /// Of these the image has to have one; empty: none is pinned.
     pub digests: Vec<String>,
@@ -41,7 +43,12 @@ impl Server {
         let name = last.split(':').next().filter(|name| is_server_name(name)).unwrap_or("image").to_owned();
         let command = (!command.is_empty()).then_some(command);
         let (digests, settings) = (Vec::new(), defaults.clone());
-        Self { name, image, digests, command, args: None, recipe: None, settings }
+        Self { name, alias: None, image, digests, command, args: None, recipe: None, settings }
+    }
+
+    /// What stands before its tools' names where several servers share a session.
+    pub fn prefix(&self) -> &str {
+        self.alias.as_deref().unwrap_or(&self.name)
     }
 
     /// Whose signature its image needs. What is baked here is of no registry: `[defaults]` says nothing of it.

@@ -13,7 +13,8 @@ use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
 use crate::values::{
-    BrokenAnswers, HostService, Isolation, Network, OnFailure, PublishedPort, Pull, Tmpfs, ToolPattern, Way,
+    BrokenAnswers, Definitions, HostService, Isolation, Network, OnFailure, PublishedPort, Pull, Start,
+    Tmpfs, ToolPattern, Way,
 };
 
 /// Whose signature an image needs.
@@ -86,6 +87,15 @@ pub struct Settings {
     pub tools: Option<Vec<ToolPattern>>,
     /// None of these, whatever `tools` says.
     pub deny_tools: Vec<ToolPattern>,
+    /// When it starts, where that is said; see [`Settings::start`].
+    pub(super) start: Option<Start>,
+    /// Whether all pages of its lists are given in one.
+    pub flatten_pages: bool,
+    /// How long it has nothing to do before it gives its container back; `None`: it keeps it.
+    pub idle: Option<Duration>,
+    /// Whether it may be replaced between two calls.
+    pub stateless: bool,
+    pub definitions: Definitions,
     /// Folders of this machine; expanded by [`Config::mounts`](super::Config::mounts) alone.
     pub(super) mounts: Vec<MountEntry>,
     pub volumes: Vec<Volume>,
@@ -137,6 +147,11 @@ impl Settings {
             broken_answers: BrokenAnswers::Refuse,
             tools: None,
             deny_tools: Vec::new(),
+            start: None,
+            flatten_pages: false,
+            idle: None,
+            stateless: false,
+            definitions: Definitions::Warn,
             mounts: Vec::new(),
             volumes: Vec::new(),
             protect: Vec::new(),
@@ -144,6 +159,15 @@ impl Settings {
             journal: false,
             env: BTreeMap::new(),
             env_files: Vec::new(),
+        }
+    }
+
+    /// When the server starts, alone in its session or as one of a profile. Nothing that varies can stand in a catalogue.
+    pub fn start(&self, in_profile: bool) -> Start {
+        match self.start {
+            _ if self.definitions == Definitions::Varying => Start::Session,
+            None if in_profile => Start::FirstCall,
+            said => said.unwrap_or(Start::Session),
         }
     }
 

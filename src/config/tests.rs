@@ -3,13 +3,14 @@
 mod manual;
 mod mistakes;
 mod network;
+mod several;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::values::{BrokenAnswers, Network, OnFailure, Tmpfs, ToolPattern, Way};
+use crate::values::{BrokenAnswers, Definitions, Network, OnFailure, Start, Tmpfs, ToolPattern, Way};
 
 /// A folder in memory in which nothing can be run.
 fn plain(bytes: u64) -> Tmpfs {
@@ -105,12 +106,18 @@ fn every_key_arrives() {
         tools = ["read_*", "list"]
         deny_tools = ["read_secret"]
         journal = false
+        start = "first-call"
+        flatten_pages = true
+        idle = "15m"
+        stateless = true
+        definitions = "hold"
         standby = 7
         standby_ttl = "90s"
         streams = "exec"
 
         [servers.ahead]
         image = "i"
+        alias = "a.1"
         prestart = true
         streams = "direct"
         "#,
@@ -153,6 +160,10 @@ fn every_key_arrives() {
     assert_eq!(format!("{:?}", settings.tools), r#"Some([ToolPattern("read_*"), ToolPattern("list")])"#);
     assert_eq!(settings.deny_tools, ["read_secret".parse().unwrap()]);
     assert!(!settings.journal && config.defaults.journal);
+    assert_eq!((settings.start(false), settings.definitions), (Start::FirstCall, Definitions::Hold));
+    assert!(settings.flatten_pages && settings.stateless);
+    assert_eq!(settings.idle, Some(Duration::from_mins(15)));
+    assert_eq!((server.prefix(), config.server("ahead").unwrap().prefix()), ("a", "a.1"));
     assert_eq!((settings.standby, settings.standby_ttl), (7, Duration::from_secs(90)));
     let ahead = &config.server("ahead").unwrap().settings;
     assert!(!settings.prestart && ahead.prestart);

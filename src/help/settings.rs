@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::{DefaultValue, Key, Setting, bake, dind, every_setting, limits, program};
+use crate::config::{DefaultValue, Key, Setting, bake, dind, every_setting, limits, profile, program};
 
 /// The table that belongs in the place of a line of the manual; `None` for any other line.
 pub(super) fn in_place_of(line: &str) -> Option<String> {
@@ -11,6 +11,7 @@ pub(super) fn in_place_of(line: &str) -> Option<String> {
         "<!-- keys of [dind] -->" => Some(written(dind::KEYS.iter().map(row))),
         "<!-- keys of [bake] -->" => Some(written(bake::KEYS.iter().map(row))),
         "<!-- keys of [limits] -->" => Some(written(limits::KEYS.iter().map(row))),
+        "<!-- keys of [profiles.NAME] -->" => Some(written(profile::KEYS.iter().map(row))),
         _ => None,
     }
 }
@@ -60,7 +61,7 @@ mod tests {
         let text = Topic::find("config").unwrap().text();
         let settings = every_setting().iter().map(|setting| setting.key);
         let others = dind::KEYS.iter().chain(&bake::KEYS).chain(&limits::KEYS).chain(&program::KEYS);
-        let others = others.map(|key| key.key);
+        let others = others.chain(&profile::KEYS).map(|key| key.key);
         for key in settings.chain(others) {
             assert!(text.contains(&format!("\n| `{key}` | ")), "{key}");
         }

@@ -31,10 +31,8 @@ pub fn room(entry: Option<&str>) -> usize {
 /// `SERVER__NAME` in at most `room` characters of `[A-Za-z0-9_-]`. A name that had to be changed for that ends in a mark of
 /// its own. `server` is the server's alias where it has one.
 pub fn full_name(server: &str, name: &str, room: usize) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    let fit = |text: &str| text.chars().map(|c| if plain(c) { c } else { '_' }).collect::<String>();
-    let full = format!("{}__{}", fit(server), fit(name));
-    let is_as_it_was = full.len() <= room && server.chars().chain(name.chars()).all(plain);
+    let full = format!("{}__{}", plain(server), plain(name));
+    let is_as_it_was = full.len() <= room && server.chars().chain(name.chars()).all(is_plain);
     // Else `a__b` and `c` would be called as `a` and `b__c` are.
     let is_clear = !server.contains("__") && !server.ends_with('_') && !name.is_empty();
     if is_as_it_was && is_clear {
@@ -48,6 +46,15 @@ pub fn full_name(server: &str, name: &str, room: usize) -> String {
         let _ = write!(marked, "{byte:02x}");
     }
     marked
+}
+
+/// `text` with `_` for each character that clients take in no name.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
 #[cfg(test)]

@@ -46,6 +46,12 @@ impl ToolPattern {
     }
 }
 
+/// Whether lists of patterns let a tool of this name pass: one that is allowed, where any are named, and is not denied.
+pub fn permits(allowed: Option<&[ToolPattern]>, denied: &[ToolPattern], name: &str) -> bool {
+    let matches = |patterns: &[ToolPattern]| patterns.iter().any(|pattern| pattern.matches(name));
+    allowed.is_none_or(matches) && !matches(denied)
+}
+
 impl fmt::Display for ToolPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -92,6 +98,14 @@ mod tests {
                 assert!(!pattern(text).matches(name), "{text} {name}");
             }
         }
+    }
+
+    #[test]
+    fn a_denied_tool_does_not_pass_even_where_it_is_allowed() {
+        let (read, all) = ([pattern("read_*")], [pattern("*")]);
+        assert!(permits(None, &[], "write") && permits(Some(&read), &[], "read_file"));
+        assert!(!permits(Some(&read), &[], "write") && !permits(Some(&[]), &[], "read_file"));
+        assert!(!permits(None, &read, "read_file") && !permits(Some(&all), &read, "read_file"));
     }
 
     #[test]

@@ -5,16 +5,22 @@ use super::value::{Value, ValueError, from_str};
 from_str!(
     AbsolutePath,
     Address,
+    Alias,
     BrokenAnswers,
     Capability,
     ContainerName,
+    Definitions,
     Image,
     Isolation,
     OnFailure,
     Pull,
+    Start,
     User,
     Way
 );
+
+/// Bytes; a full name has to hold the tool's name as well.
+const LONGEST_ALIAS: usize = 32;
 
 /// What stands between a server and the daemon's kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,6 +145,52 @@ impl Value for Pull {
     }
 }
 
+/// When a session's server starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the first call that needs it.
+    FirstCall,
+    /// As its session does.
+    Session,
+}
+
+impl Value for Start {
+    const EXPECTED: &'static str = "\"first-call\" or \"session\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "first-call" => Some(Self::FirstCall),
+            "session" => Some(Self::Session),
+            _ => None,
+        }
+    }
+}
+
+/// What it means that a server describes its tools otherwise than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Definitions {
+    /// The person is told.
+    #[default]
+    Warn,
+    /// The changed tool is not called until the person accepts it.
+    Hold,
+    /// Nothing: this server does so. It is asked each time.
+    Varying,
+}
+
+impl Value for Definitions {
+    const EXPECTED: &'static str = "\"warn\", \"hold\" or \"varying\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "warn" => Some(Self::Warn),
+            "hold" => Some(Self::Hold),
+            "varying" => Some(Self::Varying),
+            _ => None,
+        }
+    }
+}
+
 macro_rules! text {
     ($($(#[$doc:meta])* $kind:ident: $expected:literal, $valid:expr;)+) => {$(
         $(#[$doc])*
@@ -174,6 +226,10 @@ text! {
     /// A user and perhaps a group, as numbers or names that the image knows.
     User: "a user such as \"1000:1000\"",
         |text| text.split(':').count() <= 2 && text.split(':').all(is_server_name);
+
+    /// A server's short name, before the names of its tools.
+    Alias: "a name of at most 32 letters, digits, `_`, `.` and `-`, such as \"gh\"",
+        |text| text.len() <= LONGEST_ALIAS && is_server_name(text);
 
     /// An absolute path in a container.
     AbsolutePath: "an absolute path such as \"/tmp\"",
@@ -225,6 +281,9 @@ mod tests {
         }
         valid::<Isolation>(&["container", "gvisor"], &["", "gVisor", "runsc", "none"]);
         valid::<Image>(&["a", "node:24", "ghcr.io/a/b@sha256:00"], &["", " a", "a b", "-a", "/a", "ä"]);
+        valid::<Start>(&["first-call", "session"], &["", "first_call", "lazy"]);
+        valid::<Definitions>(&["warn", "hold", "varying"], &["", "accept"]);
+        valid::<Alias>(&["gh", "a.b", &"a".repeat(32)], &["", "-a", "a b", &"a".repeat(33)]);
         valid::<User>(&["0", "1000:1000", "node", "a:b"], &["", ":", "a:", ":a", "a:b:c", "a b"]);
         valid::<AbsolutePath>(&["/", "/tmp/a b"], &["", "tmp", "/a:b", "/a,b"]);
         valid::<Capability>(&["NET_RAW", "CAP_NET_RAW", "ALL"], &["", "CAP_", "net_raw", "NET RAW"]);

@@ -23,6 +23,7 @@ use crate::values::{AbsolutePath, ByteSize, Standby, Timeout, Tmpfs, ToolPattern
 
 mod container;
 mod session;
+mod several;
 
 /// Headings of `berth run --help`.
 const FILES: &str = "Files";
@@ -44,6 +45,7 @@ fn table() -> Vec<Setting> {
         files(),
         tools(),
         session::session(),
+        several::several(),
         standby(),
     ]
     .into_iter()

@@ -21,6 +21,7 @@ fn the_manuals_keys_are_those_that_are_read() {
     assert_eq!(known("[dind]\n\"?\" = 1"), sorted(&dind::KEYS));
     assert_eq!(known("[bake]\n\"?\" = 1"), sorted(&bake::KEYS));
     assert_eq!(known("[limits]\n\"?\" = 1"), sorted(&limits::KEYS));
+    assert_eq!(known("[profiles.a]\n\"?\" = 1"), sorted(&profile::KEYS));
     let mut of_a_server = sorted(&program::KEYS);
     of_a_server.extend(every_setting().iter().map(|setting| setting.key.to_owned()));
     of_a_server.sort();

@@ -101,7 +101,7 @@ async fn start(
         }
     };
     let server = match parsed {
-        Ok(Arguments { command: Subcommands::Run(args), .. }) => args.server,
+        Ok(Arguments { command: Subcommands::Run(args), .. }) => args.server().map(str::to_owned),
         _ => None,
     };
     let own_path = set("PATH");
@@ -122,7 +122,7 @@ fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> (Target, Opt
         Ok(config) => config,
         Err(error) => return wrong(error),
     };
-    let Some(name) = &args.server else { return (Target::Works, None) };
+    let Some(name) = args.server() else { return (Target::Works, None) };
     let server = match config.server(name) {
         Ok(server) => server,
         Err(error) => return wrong(error),

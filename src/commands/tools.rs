@@ -1,0 +1,123 @@
+//! `berth tools`: what a client would be offered, by what the servers told before.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::catalogue::Told;
+use crate::cli::ToolsArgs;
+use crate::config::{Config, Home, Profile, Server};
+use crate::failure::Failure;
+use crate::human::table::terminal_width;
+use crate::offer::{self, Asked, Member, Offer};
+
+pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    let offers = offers(args, config, &|server| told(home, server))?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&offers)?)?;
+    } else {
+        let width = terminal_width(&out);
+        offer::print(&mut out, &offers, width)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a server told last.
+fn told(_home: &Home, _server: &Server) -> Option<Told> {
+    None
+}
+
+/// One for each entry that the arguments mean.
+fn offers(
+    args: &ToolsArgs,
+    config: &Config,
+    told: &impl Fn(&Server) -> Option<Told>,
+) -> Result<Vec<Offer>, Failure> {
+    let entry = args.entry.as_deref();
+    let of = |entry: Option<&str>, profile: Option<&Profile>, names: &[String]| -> Result<Offer, Failure> {
+        let members = names.iter().map(|name| {
+            let server = config.server(name)?;
+            Ok(Member { server, told: told(server) })
+        });
+        let members = members.collect::<Result<Vec<_>, Failure>>()?;
+        Ok(offer::of(&Asked { entry, profile, members }))
+    };
+    if let Some(name) = &args.profile {
+        let profile = config.profile(name)?;
+        // So `berth install` calls it.
+        return Ok(vec![of(entry.or(Some(name)), Some(profile), &profile.servers)?]);
+    }
+    if args.servers.len() > 1 {
+        let profile = Profile::of_names(&args.servers, &config.servers)?;
+        return Ok(vec![of(entry, Some(&profile), &profile.servers)?]);
+    }
+    let all: Vec<String> = match &args.servers[..] {
+        [] => config.servers.keys().cloned().collect(),
+        named => named.to_vec(),
+    };
+    all.iter().map(|name| of(entry.or(Some(name)), None, std::slice::from_ref(name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::catalogue::{Hello, List};
+
+    fn offered(args: &ToolsArgs) -> Result<Vec<Offer>, String> {
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let text = "[servers.files]\nimage = \"i\"\n[servers.git]\nimage = \"i\"\n[servers.new]\nimage = \"i\"\n\
+                    [profiles.work]\nservers = [\"git\", \"files\"]\n";
+        let config = Config::parse(text, Path::new("b.toml"), &home).unwrap();
+        let told = |server: &Server| {
+            let tool = Bytes::from_static(b"{\"name\":\"read\",\"inputSchema\":{}}");
+            (server.name != "new").then(|| Told {
+                image: String::new(),
+                hello: Hello::NoDiscover,
+                tools: Some(List { items: vec![tool], ..List::default() }),
+                prompts: None,
+                resources: None,
+                templates: None,
+            })
+        };
+        offers(args, &config, &told).map_err(|failure| failure.text)
+    }
+
+    fn args(servers: &[&str], profile: Option<&str>) -> ToolsArgs {
+        let servers = servers.iter().map(|name| (*name).to_owned()).collect();
+        ToolsArgs { servers, profile: profile.map(str::to_owned), entry: None, json: false }
+    }
+
+    #[test]
+    fn a_profile_or_several_servers_are_one_entry_and_single_servers_one_each() {
+        let shown = |args: &ToolsArgs| -> Vec<(Option<String>, Vec<String>)> {
+            let offers = offered(args).unwrap().into_iter();
+            offers
+                .map(|offer| (offer.entry, offer.tools.into_iter().map(|tool| tool.full_name).collect()))
+                .collect()
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let entry = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            shown(&args(&[], Some("work"))),
+            [(entry("work"), names(&["git__read", "files__read"]))],
+            "in the profile's order"
+        );
+        assert_eq!(shown(&args(&["files", "git"], None)), [(None, names(&["files__read", "git__read"]))]);
+        assert_eq!(shown(&args(&["git"], None)), [(entry("git"), names(&["read"]))]);
+        let all = shown(&args(&[], None));
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[2], (entry("new"), Vec::new()));
+        assert_eq!(offered(&args(&[], None)).unwrap()[2].unknown, ["new"]);
+    }
+
+    #[test]
+    fn what_is_not_configured_is_a_mistake() {
+        assert!(offered(&args(&["fils"], None)).unwrap_err().contains("unknown server `fils`"));
+        assert!(offered(&args(&["git", "git"], None)).unwrap_err().contains("there twice"));
+        assert!(offered(&args(&[], Some("wrk"))).unwrap_err().contains("unknown profile `wrk`"));
+    }
+}
