@@ -2,6 +2,8 @@
 //!
 //! A cache in the folder of berth's state: its loss costs time, never safety.
 
+pub mod pages;
+
 use bytes::Bytes;
 
 /// What a server told a client that speaks one revision.
