@@ -2,7 +2,17 @@
 //!
 //! A cache in the folder of berth's state: its loss costs time, never safety.
 
+mod accepted;
+mod changes;
+mod folder;
+mod key;
 pub mod pages;
+mod store;
+mod text;
+
+pub use accepted::Accepted;
+pub use changes::{Change, What, changes};
+pub use store::{Catalogue, Entry, Kept, Known};
 
 use bytes::Bytes;
 
@@ -17,6 +27,20 @@ pub struct Told {
     pub prompts: Option<List>,
     pub resources: Option<List>,
     pub templates: Option<List>,
+}
+
+impl Told {
+    /// Of all that the server said.
+    fn bytes(&self) -> usize {
+        let lists = [&self.tools, &self.prompts, &self.resources, &self.templates];
+        let items = lists.into_iter().flatten().flat_map(|list| &list.items);
+        let hello = match &self.hello {
+            Hello::Initialize(result) | Hello::Discover(result) => result.len(),
+            Hello::NoDiscover => 0,
+        };
+        // Each has a line of its own.
+        hello + items.map(|item| item.len() + 1).sum::<usize>()
+    }
 }
 
 /// How it answered the client's first request.
