@@ -1,5 +1,7 @@
 //! `berth run`: one MCP session on standard input and output.
 
+mod group;
+
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -47,6 +49,12 @@ pub async fn run(
     config: Result<(Config, Home), ConfigError>,
     stderr: &StderrSink,
 ) -> anyhow::Result<ExitCode> {
+    let config = match config {
+        Ok((config, home)) if group::is_wanted(&args, &config) => {
+            return Box::pin(group::run(&args, &config, &home, stderr)).await;
+        }
+        config => config,
+    };
     // A client's variables are in its environment, where it is the client that starts us.
     let handed = args.dry_run.then(|| handed(&args)).flatten();
     let lookup = |name: &str| {
@@ -85,19 +93,12 @@ pub async fn run(
         if options.server.is_empty() {
             options.server.clone_from(&resolved.server.name);
         }
-        options.apply(&resolved.server.settings);
-        options.rules.roots = RootRules::of(mappings(&resolved.mounts, project().as_deref().map(Path::new)));
-        let trace = open_trace(&args, redactor.clone(), stderr);
-        options.trace =
-            trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))?;
-        let mut plan = plan(&args, &config, &home, resolved, (&redactor, stderr))?;
-        options.trace = options.trace.clone().with_journal(open_journal(&plan, &home, redactor, stderr));
+        options.trace = open_trace(&args, redactor.clone(), stderr)?;
+        let mut plan = prepare(&args, &config, &home, resolved, &mut options)?;
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
         }
-        options.trace.session(&plan.spec.session);
-        let (engine, state) = (Engine::new(plan.endpoint.clone()), home.state.clone());
-        plan.published = Published::of(&plan.spec, engine, state, options.trace.clone()).map(Arc::new);
+        begin(&mut plan, &mut options);
         Ok(plan)
     });
     let trace = options.trace.clone();
@@ -111,6 +112,28 @@ pub async fn run(
         async move { Box::pin(start(prepared?, said, trace)).await }
     })
     .await
+}
+
+/// What a server's settings make of its session, and what its container needs.
+fn prepare(
+    args: &RunArgs,
+    config: &Config,
+    home: &Home,
+    resolved: Resolved,
+    options: &mut Options,
+) -> Result<Plan, Failure> {
+    options.apply(&resolved.server.settings);
+    options.rules.roots = RootRules::of(mappings(&resolved.mounts, project().as_deref().map(Path::new)));
+    plan(args, config, home, resolved, (&options.redactor, &options.stderr))
+}
+
+/// The session's records, and the ports that it holds to its end.
+fn begin(plan: &mut Plan, options: &mut Options) {
+    let journal = open_journal(plan, options.redactor.clone(), &options.stderr);
+    options.trace = options.trace.clone().with_journal(journal);
+    options.trace.session(&plan.spec.session);
+    let (engine, state) = (Engine::new(plan.endpoint.clone()), plan.state.clone());
+    plan.published = Published::of(&plan.spec, engine, state, options.trace.clone()).map(Arc::new);
 }
 
 /// A session that only tells its client why there is none: nobody sees a proxy's standard error.
@@ -154,13 +177,6 @@ fn handed(args: &RunArgs) -> Option<Handed> {
 
 /// The server that the arguments name.
 fn choose(args: &RunArgs, config: &Config) -> Result<Server, Failure> {
-    if args.is_shared() {
-        return Err(Failure {
-            code: Code::Configuration,
-            text: "several servers cannot share a session yet".to_owned(),
-            next: Some("name one server, as in `berth run SERVER`".to_owned()),
-        });
-    }
     let server = match (args.server(), &args.image) {
         (_, Some(image)) => Server::from_image(image.clone(), args.command.clone(), &config.defaults),
         (Some(name), None) => {
@@ -214,6 +230,7 @@ fn plan(
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args, &spec.server.settings),
+        ran: Arc::default(),
         containers: Arc::default(),
         is_first: true,
         tell_nameservers: crate::dind::asks_as_we_do(config, &endpoint),
@@ -305,23 +322,24 @@ fn project() -> Option<String> {
     said.or_else(|| Some(std::env::current_dir().ok()?.to_string_lossy().into_owned()))
 }
 
-fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> std::io::Result<Trace> {
+fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> Result<Trace, Failure> {
     let sink = match args.trace.as_deref() {
         None => return Ok(Trace::off()),
         Some(file) if file == Path::new("-") => Sink::Stderr,
         Some(file) => Sink::File(file.to_owned()),
     };
-    Trace::open(sink, args.trace_bodies, redactor, stderr.clone())
+    let trace = Trace::open(sink, args.trace_bodies, redactor, stderr.clone());
+    trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))
 }
 
 /// Switches the sessions' histories off for whoever sets it to `off`.
 const JOURNAL: &str = "BERTH_JOURNAL";
 
-fn open_journal(plan: &Plan, home: &Home, redactor: Redactor, stderr: &StderrSink) -> Option<Journal> {
+fn open_journal(plan: &Plan, redactor: Redactor, stderr: &StderrSink) -> Option<Journal> {
     if !plan.spec.server.settings.journal || variable(JOURNAL).is_some_and(|value| value == "off") {
         return None;
     }
-    let journal = Journal::begin(&home.state, &plan.spec.session, redactor);
+    let journal = Journal::begin(&plan.state, &plan.spec.session, redactor);
     stderr.record_in(&journal);
     journal.start(&journal::Start {
         server: &plan.spec.server.name,

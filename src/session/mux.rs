@@ -39,13 +39,12 @@ use super::client::stdio::Hangup;
 use super::client::writer::at;
 use super::lane::burst::BURST;
 use super::lane::outcome::Over;
-use crate::catalogue::Told;
 use crate::failure::{Code, Failure};
 use crate::rpc::{Frame, FrameCodec, FrameError};
 use crate::values::ToolPattern;
 use table::Naming;
 
-pub use self::core::{Asking, Known};
+pub use self::core::{Asking, Keep, Known, Recalled};
 pub use member::MemberOptions;
 
 /// What a lane's pipe holds (bytes).
@@ -65,7 +64,7 @@ pub struct Group {
     pub deny_tools: Vec<ToolPattern>,
     pub known: Known,
     /// Gets what a member has told, once it is whole.
-    pub keep: Box<dyn FnMut(usize, Told) + Send>,
+    pub keep: Keep,
     /// The session's id, which nobody else knows.
     pub session: String,
     /// The longest message (bytes).
@@ -145,7 +144,8 @@ where
                 Action::Park(member) => lanes[member] = None,
                 Action::Keep(member) => {
                     if let Some(told) = mux.members[member].told() {
-                        (group.keep)(member, told);
+                        let held = (group.keep)(&mux.asking(member), told);
+                        mux.holds(member, held);
                     }
                 }
             }

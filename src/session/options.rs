@@ -10,7 +10,7 @@ use crate::observe::stderr::StderrSink;
 use crate::observe::trace::Trace;
 
 /// A session's server, its settings, and what surrounds it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The server's name, for messages.
     pub server: String,

@@ -18,7 +18,7 @@ use roots::RootRules;
 use tools::ToolRules;
 
 /// What a session's messages are held to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Rules {
     pub tools: Option<ToolRules>,
     pub roots: Option<RootRules>,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Plan {
     /// `None`: the first message will say.
     pub client: Option<Client>,
     pub endpoint: Endpoint,
+    /// The id of the image that its server was started of last.
+    pub ran: Arc<Mutex<String>>,
     /// How many containers the session has been given a name for.
     pub containers: Arc<AtomicU32>,
     /// It is the session's beginning: no server has been there yet.

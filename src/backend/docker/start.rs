@@ -4,7 +4,7 @@
 mod server;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,7 @@ async fn attempt(
     };
     spec.declared = image.declared(&plan.spec.server)?;
     spec.image.clone_from(&image.id);
+    plan.ran.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&image.id);
     let tell_nameservers = plan.tell_nameservers;
     let (is_own, state, trace) = (plan.inquiry.is_some(), plan.state.clone(), trace.clone());
     let doors = plan.doors.clone();

@@ -65,19 +65,41 @@ pub struct Asking<'a> {
     pub capabilities: &'a str,
 }
 
+/// What the catalogue knows of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    pub told: Told,
+    /// The tools that a person has to accept first, as their server calls them.
+    pub held: Vec<String>,
+}
+
 /// What was told before.
-pub type Known = Box<dyn Fn(&Asking<'_>) -> Option<Told> + Send>;
+pub type Known = Box<dyn Fn(&Asking<'_>) -> Option<Recalled> + Send>;
+
+/// Keeps what a member has told; gives the tools that a person has to accept first.
+pub type Keep = Box<dyn FnMut(&Asking<'_>, Told) -> Vec<String> + Send>;
 
 /// A request that a member is to answer.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) member: usize,
     pub(super) id: RawId,
+    /// The tool that is called, as its server calls it.
+    pub(super) tool: Option<String>,
     /// As JSON.
     pub(super) token: Option<String>,
     /// How often the client has heard that it waits, and when it hears that again.
     pub(super) told: u64,
     pub(super) tell_at: Instant,
+}
+
+/// A request of the client's on its way to a member.
+#[derive(Debug, Clone)]
+pub(super) struct Dispatch {
+    pub(super) member: usize,
+    pub(super) id: RawId,
+    pub(super) tool: Option<String>,
+    pub(super) token: Option<String>,
 }
 
 /// What a request of ours is for.
@@ -215,7 +237,8 @@ impl Mux {
     }
 
     /// Sends a request of the client's on to the member whose it is.
-    pub(super) fn dispatch(&mut self, member: usize, id: RawId, line: Bytes, token: Option<String>) {
+    pub(super) fn dispatch(&mut self, asked: Dispatch, line: Bytes) {
+        let Dispatch { member, id, tool, token } = asked;
         let Some(key) = id.request_id() else { return };
         if self.in_flight.contains_key(&key) {
             return self.refuse(&id, INVALID_REQUEST, "berth: a request with this id is open already");
@@ -223,8 +246,8 @@ impl Mux {
         if self.in_flight.len() >= MOST_OPEN {
             return self.refuse(&id, Code::Unavailable, "berth: too many requests are open");
         }
-        let open = Open { member, id: id.clone(), token, told: 0, tell_at: self.now + TOLD_EVERY };
-        match self.send(member, line) {
+        let open = Open { member, id: id.clone(), tool, token, told: 0, tell_at: self.now + TOLD_EVERY };
+        match self.send(member, Some(&key), line) {
             Ok(()) => drop(self.in_flight.insert(key, open)),
             Err(error) => self.answer(&id, line::error(&id, &error)),
         }
@@ -234,7 +257,7 @@ impl Mux {
     ///
     /// # Errors
     /// The error object for who waits for an answer.
-    pub(super) fn send(&mut self, member: usize, line: Bytes) -> Result<(), String> {
+    pub(super) fn send(&mut self, member: usize, id: Option<&RequestId>, line: Bytes) -> Result<(), String> {
         let it = &mut self.members[member];
         it.last_used = self.now;
         if let State::Over { error, since } = &it.state {
@@ -248,10 +271,10 @@ impl Mux {
         }
         let it = &mut self.members[member];
         if it.has_room_for(&line) {
-            if it.state == State::Up {
+            if it.takes_calls() {
                 self.actions.push(Action::ToMember(member, line));
             } else {
-                it.enqueue(line);
+                it.enqueue(id.cloned(), line);
             }
             return Ok(());
         }
@@ -302,15 +325,51 @@ impl Mux {
         Some(format!("{{{more}\"_meta\":{meta}}}"))
     }
 
+    /// As the catalogue is asked.
+    pub(super) fn asking(&self, member: usize) -> Asking<'_> {
+        let Greeting { client, revision, capabilities, .. } = &self.greeting;
+        Asking { member, client: client.as_deref(), revision, capabilities }
+    }
+
+    /// What a member has told is kept: these of its tools a person has to accept first.
+    pub(super) fn holds(&mut self, member: usize, held: Vec<String>) {
+        let it = &mut self.members[member];
+        it.held = held.into_iter().collect();
+        if !it.options.holds || !it.takes_calls() {
+            return;
+        }
+        for (id, line) in it.take_queue() {
+            let open = id.as_ref().and_then(|id| self.in_flight.get(id));
+            let tool = open.and_then(|open| open.tool.clone());
+            match (id, tool.filter(|tool| self.members[member].held.contains(tool))) {
+                (Some(id), Some(tool)) => {
+                    if let Some(open) = self.in_flight.remove(&id) {
+                        self.refuse_held(&open.id, member, &tool);
+                    }
+                }
+                _ => self.actions.push(Action::ToMember(member, line)),
+            }
+        }
+    }
+
+    pub(super) fn refuse_held(&mut self, id: &RawId, member: usize, tool: &str) {
+        let it = &self.members[member].options;
+        let text = format!(
+            "berth: the definition of the tool `{tool}` of `{}` has changed; read it with `berth tools {}`, then type \
+             `berth tools --accept {}`",
+            it.server, it.server, it.server
+        );
+        self.refuse(id, Code::Configuration, &text);
+    }
+
     /// What the catalogue knows of all members, for a client that begins so.
     pub(super) fn look_up(&mut self) {
         for member in 0..self.members.len() {
-            let Greeting { client, revision, capabilities, .. } = &self.greeting;
-            let asking = Asking { member, client: client.as_deref(), revision, capabilities };
-            let told = (self.known)(&asking);
+            let told = (self.known)(&self.asking(member));
             let it = &mut self.members[member];
-            if let Some(told) = told.filter(|_| !it.runs()) {
+            if let Some(Recalled { told, held }) = told.filter(|_| !it.runs()) {
                 it.knows(told);
+                it.held = held.into_iter().collect();
             }
         }
         self.rebuild();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::asked::For;
-use super::core::{Greeting, Mux, Own, Wanted};
+use super::core::{Dispatch, Greeting, Mux, Own, Wanted};
 use super::hello::{Era, instructions_uri};
 use super::line::{self, patched, quoted};
 use super::made::Of;
@@ -64,6 +64,10 @@ impl<'a> Request<'a> {
             Some(_) => Era::Modern,
             None => Era::Legacy,
         }
+    }
+
+    fn to(&self, member: usize) -> Dispatch {
+        Dispatch { member, id: self.id.clone(), tool: None, token: self.token() }
     }
 
     /// As it came.
@@ -272,9 +276,13 @@ impl Mux {
             Ok(found) => {
                 let own = quoted(&found.name);
                 let parts: &[_] = if *name == *found.name { &[] } else { &[(raw_name, own)] };
-                self.dispatch(found.member, request.id.clone(), patched(request.text, parts), request.token());
+                let tool = (kind == Kind::Tools).then(|| found.name.clone());
+                if tool.as_ref().is_some_and(|tool| self.members[found.member].held.contains(tool)) {
+                    return self.refuse_held(&request.id, found.member, &found.name);
+                }
+                self.dispatch(Dispatch { tool, ..request.to(found.member) }, patched(request.text, parts));
             }
-            Err(_) if self.is_single() => self.dispatch(0, request.id.clone(), request.line(), request.token()),
+            Err(_) if self.is_single() => self.dispatch(request.to(0), request.line()),
             Err(Unknown::Nobody) => self.no_such(request, kind, &name),
             Err(Unknown::Several(names)) => {
                 let text = format!("berth: several servers have `{name}`: {}", listed(&names));
@@ -347,7 +355,7 @@ impl Mux {
             "resources/unsubscribe" => subscriptions.retain(|(subscribed, _)| *subscribed != *uri),
             _ => {}
         }
-        self.dispatch(member, request.id.clone(), request.line(), request.token());
+        self.dispatch(request.to(member), request.line());
     }
 
     fn set_level(&mut self, request: &Request<'_>) {
@@ -392,7 +400,7 @@ impl Mux {
         let meta = self.greeting.meta.as_deref().unwrap_or("{}");
         if let Some(line) = self.listens.request(key, member, meta) {
             // One that cannot be had tells nothing.
-            drop(self.send(member, line));
+            drop(self.send(member, None, line));
         }
     }
 
@@ -404,13 +412,13 @@ impl Mux {
             && let Some((member, own)) = self.made.inward(Of::Task, task.get())
         {
             let line = patched(request.text, &[(task, own.to_owned())]);
-            return self.dispatch(member, request.id.clone(), line, request.token());
+            return self.dispatch(request.to(member), line);
         }
         let capability = request.method.split('/').next().unwrap_or_default();
         let able: Vec<usize> = (0..self.members.len()).filter(|&at| self.members[at].said.has(capability)).collect();
         match (&able[..], self.is_single()) {
-            (_, true) => self.dispatch(0, request.id.clone(), request.line(), request.token()),
-            ([only], _) => self.dispatch(*only, request.id.clone(), request.line(), request.token()),
+            (_, true) => self.dispatch(request.to(0), request.line()),
+            ([only], _) => self.dispatch(request.to(*only), request.line()),
             _ => {
                 let text = format!(
                     "berth: `{}` cannot be told to one of several servers",
@@ -450,7 +458,7 @@ impl Mux {
 
     fn to_running(&mut self, member: usize, line: Bytes) {
         if self.members[member].runs() {
-            drop(self.send(member, line));
+            drop(self.send(member, None, line));
         }
     }
 
@@ -487,7 +495,7 @@ impl Mux {
     /// Behind the request that it takes back.
     fn to_running_or_queue(&mut self, member: usize, line: Bytes) {
         if !matches!(self.members[member].state, State::Asleep | State::Over { .. }) {
-            drop(self.send(member, line));
+            drop(self.send(member, None, line));
         }
     }
 

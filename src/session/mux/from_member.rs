@@ -169,7 +169,10 @@ impl Mux {
 
     /// What has waited for its first answer.
     fn flush(&mut self, member: usize) {
-        for line in self.members[member].take_queue() {
+        if !self.members[member].takes_calls() {
+            return;
+        }
+        for (_, line) in self.members[member].take_queue() {
             self.actions.push(Action::ToMember(member, line));
         }
     }
@@ -297,6 +300,7 @@ impl Mux {
             if it.hello.is_none() || it.state != State::Up {
                 continue;
             }
+            it.is_checked = false;
             if it.fetching[kind as usize].is_some() {
                 it.is_outdated[kind as usize] = true;
             } else if it.said.has(kind.capability()) {

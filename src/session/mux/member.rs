@@ -1,6 +1,6 @@
 //! One server of a session as the multiplexer sees it: what it told, and whether it runs.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::hello::Said;
 use crate::catalogue::pages::{Kind, Pages};
 use crate::catalogue::{Hello, List, Told};
+use crate::rpc::RequestId;
 
 /// So much waits for a server that starts, or does not read (bytes).
 const MOST_WAITING: usize = 32 << 20;
@@ -26,6 +27,8 @@ pub struct MemberOptions {
     pub is_eager: bool,
     /// Unused for so long, it gives its container back.
     pub idle: Option<Duration>,
+    /// Calls of tools with other definitions than the accepted ones are refused.
+    pub holds: bool,
 }
 
 /// Whether a server runs.
@@ -59,13 +62,15 @@ pub(super) struct Member {
     /// It has heard `notifications/initialized`.
     pub(super) is_initialized: bool,
     /// Lines that wait until it has answered for the first time.
-    pub(super) queue: VecDeque<Bytes>,
+    pub(super) queue: VecDeque<(Option<RequestId>, Bytes)>,
     queued: usize,
     /// Of what it was sent, so much is on its way (bytes).
     pub(super) unread: Arc<AtomicUsize>,
     /// Resources that the client subscribed to, with the parameters.
     pub(super) subscriptions: BTreeSet<(String, String)>,
     pub(super) last_used: Instant,
+    /// Tools that a person has to accept first.
+    pub(super) held: HashSet<String>,
 }
 
 impl Member {
@@ -85,6 +90,7 @@ impl Member {
             unread: Arc::default(),
             subscriptions: BTreeSet::new(),
             last_used: now,
+            held: HashSet::new(),
         }
     }
 
@@ -130,6 +136,11 @@ impl Member {
         self.lists[kind as usize].is_some() || matches!(self.state, State::Over { .. })
     }
 
+    /// Whether it may be sent what the client says: before its definitions are seen, those that are held could pass.
+    pub(super) fn takes_calls(&self) -> bool {
+        self.state == State::Up && (self.is_checked || !self.options.holds)
+    }
+
     pub(super) fn runs(&self) -> bool {
         matches!(self.state, State::Greeting | State::Up)
     }
@@ -140,12 +151,12 @@ impl Member {
     }
 
     /// Puts a line behind those that wait.
-    pub(super) fn enqueue(&mut self, line: Bytes) {
+    pub(super) fn enqueue(&mut self, id: Option<RequestId>, line: Bytes) {
         self.queued += line.len();
-        self.queue.push_back(line);
+        self.queue.push_back((id, line));
     }
 
-    pub(super) fn take_queue(&mut self) -> VecDeque<Bytes> {
+    pub(super) fn take_queue(&mut self) -> VecDeque<(Option<RequestId>, Bytes)> {
         self.queued = 0;
         std::mem::take(&mut self.queue)
     }

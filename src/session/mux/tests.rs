@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, 
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::catalogue::{Hello, List};
+use crate::catalogue::{Hello, List, Told};
 use server::Played;
 
 /// Longer than this no answer is waited for; on the test's own clock.
@@ -36,17 +36,19 @@ struct Set {
     known: Vec<Option<Told>>,
     eager: bool,
     idle: Option<Duration>,
+    /// Tools that begin with `new` have to be accepted.
+    holds: bool,
 }
 
 impl Set {
     fn of(servers: Vec<Played>) -> Self {
         let known = servers.iter().map(|_| None).collect();
-        Self { servers, room: Some(41), known, eager: false, idle: None }
+        Self { servers, room: Some(41), known, eager: false, idle: None, holds: false }
     }
 
     /// Must be called in a `LocalSet`.
     fn stage(self) -> Stage {
-        let Self { servers, room, known, eager, idle } = self;
+        let Self { servers, room, known, eager, idle, holds } = self;
         let (client, ours) = tokio::io::duplex(1 << 20);
         let (from_client, to_client) = split(ours);
         let (from_mux, to_mux) = split(client);
@@ -57,6 +59,7 @@ impl Set {
             label: played.name.to_owned(),
             is_eager: eager,
             idle,
+            holds,
         };
         let keeping = Arc::clone(&kept);
         let group = Group {
@@ -65,12 +68,17 @@ impl Set {
             tools: None,
             deny_tools: Vec::new(),
             known: Box::new(move |asking: &Asking<'_>| {
-                known[asking.member].clone().filter(|told| match told.hello {
+                let told = known[asking.member].clone().filter(|told| match told.hello {
                     Hello::Initialize(_) => asking.revision < "2026",
                     _ => asking.revision > "2026",
-                })
+                });
+                told.map(|told| Recalled { told, held: Vec::new() })
             }),
-            keep: Box::new(move |member, told| keeping.lock().unwrap().push((member, told))),
+            keep: Box::new(move |asking, told| {
+                let names = told.tools.as_ref().map(tool_names).unwrap_or_default();
+                keeping.lock().unwrap().push((asking.member, told));
+                names.into_iter().filter(|name| holds && name.starts_with("new")).collect()
+            }),
             session: "test".to_owned(),
             max_line: 1 << 20,
             hangup: Hangup::default(),
@@ -141,6 +149,11 @@ impl Stage {
         }
         (rest, self.session.await.unwrap())
     }
+}
+
+fn tool_names(list: &List) -> Vec<String> {
+    let name = |item: &Bytes| serde_json::from_slice::<Value>(item).unwrap()["name"].as_str().unwrap().to_owned();
+    list.items.iter().map(name).collect()
 }
 
 /// Runs a test whose tasks are of one thread.

@@ -189,3 +189,36 @@ async fn a_new_session_of_new_servers_and_an_old_one_where_one_is_old() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_definition_is_held_from_the_first_call_on() {
+    local(async {
+        let server = Played::new("a", &["one"]);
+        let mut set = Set::of(vec![server.clone()]);
+        set.known = vec![Some(told(&server))];
+        set.holds = true;
+        server.tools.lock().unwrap().push("new".to_owned());
+        let mut stage = set.stage();
+        stage.begins().await;
+        // Not even the call that starts it passes, though nobody had seen the definition.
+        let held = stage.calls(1, "a__new", json!({})).await;
+        assert!(held["error"]["message"].as_str().unwrap().contains("no server has the tool"), "{held}");
+        assert_eq!(stage.calls(2, "a__one", json!({})).await["result"]["content"][0]["text"], "a:one");
+        let held = stage.calls(3, "a__new", json!({})).await;
+        assert!(held["error"]["message"].as_str().unwrap().contains("`berth tools --accept a`"), "{held}");
+        let called = |message: &Value| message["params"]["name"] == "new";
+        assert!(!server.heard.lock().unwrap().iter().any(called));
+        stage.leaves().await;
+        let mut set = Set::of(vec![server.clone()]);
+        // It is listed already, and its definition is another one once the server runs.
+        set.known = vec![Some(told(&server))];
+        set.holds = true;
+        let mut stage = set.stage();
+        stage.begins().await;
+        let held = stage.calls(4, "a__new", json!({})).await;
+        assert!(held["error"]["message"].as_str().unwrap().contains("has changed"), "{held}");
+        assert!(!server.heard.lock().unwrap().iter().any(called), "it waited for the lists");
+        stage.leaves().await;
+    })
+    .await;
+}

@@ -1,0 +1,249 @@
+//! Several servers behind one entry, or one whose lists are answered before it runs.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::PoisonError;
+
+use super::{
+    begin, known_client, open_trace, options, prepare, proxies, stdio, variable, caller, start, Config, Home,
+    Plan, Redactor, RunArgs, StderrSink,
+};
+use crate::catalogue::{Accepted, Catalogue, Key, Kept, Told};
+use crate::config::{Profile, Server};
+use crate::dock::owner::new_session;
+use crate::failure::{Code, Failure};
+use crate::session;
+use crate::session::client::identity::Client;
+use crate::session::lane::outcome::Over;
+use crate::session::mux::{self, Asking, Group, LanePipe, MemberOptions, Recalled};
+use crate::session::options::Options;
+use crate::values::full_name::room;
+use crate::values::{Definitions, Start};
+
+/// Whether the arguments name several servers, or one that needs the multiplexer.
+pub(super) fn is_wanted(args: &RunArgs, config: &Config) -> bool {
+    let alone = || {
+        let server = args.server().and_then(|name| config.servers.get(name))?;
+        let server = server.clone().with_overrides(&args.settings.0);
+        Some(server.settings.start(false) == Start::FirstCall || server.settings.flatten_pages)
+    };
+    !args.dry_run && (args.is_shared() || (args.command.is_empty() && alone().unwrap_or(false)))
+}
+
+/// A server of the session: ready to be started, or why it cannot be.
+struct Member {
+    server: Server,
+    prepared: Result<Plan, Failure>,
+    options: Options,
+    is_eager: bool,
+}
+
+pub(super) async fn run(
+    args: &RunArgs,
+    config: &Config,
+    home: &Home,
+    stderr: &StderrSink,
+) -> anyhow::Result<ExitCode> {
+    let (profile, is_shared) = match chosen(args, config) {
+        Ok(profile) => (profile, args.is_shared()),
+        Err(failure) => return super::refuse(failure, stderr).await,
+    };
+    let base = options(stderr)?;
+    let resolve = |name: &String| {
+        let server = config.server(name).map_err(Failure::from)?.clone().with_overrides(&args.settings.0);
+        let mut resolved = config.resolve(server.clone(), &variable, caller()).map_err(Failure::from);
+        if let Ok(resolved) = &mut resolved {
+            resolved.hand_over(&proxies(config, home));
+        }
+        Ok::<_, Failure>((server, resolved))
+    };
+    let resolved: Vec<_> = match profile.servers.iter().map(resolve).collect::<Result<_, _>>() {
+        Ok(resolved) => resolved,
+        Err(failure) => return super::refuse(failure, stderr).await,
+    };
+    // What one server is given no other's records show.
+    let secrets = resolved.iter().filter_map(|(_, resolved)| resolved.as_ref().ok()).flat_map(|resolved| resolved.secrets());
+    let redactor = Redactor::new(secrets.collect::<Vec<_>>());
+    let trace = match open_trace(args, redactor.clone(), stderr) {
+        Ok(trace) => trace,
+        Err(failure) => return super::refuse(failure, stderr).await,
+    };
+    if let Some(warning) = crate::dind::warning(config, home) {
+        tracing::warn!("{warning}");
+    }
+    let mut members: Vec<Member> = resolved
+        .into_iter()
+        .map(|(server, resolved)| {
+            let mut options = Options {
+                server: server.name.clone(),
+                redactor: redactor.clone(),
+                trace: trace.clone(),
+                interactive: false,
+                hangup: stdio::Hangup::default(),
+                ..base.clone()
+            };
+            let prepared = resolved.and_then(|resolved| prepare(args, config, home, resolved, &mut options));
+            let is_eager = server.settings.start(is_shared) == Start::Session;
+            Member { server, prepared, options, is_eager }
+        })
+        .collect();
+    let catalogue = Catalogue::open(&home.state);
+    let group = Group {
+        members: members.iter().map(options_of).collect(),
+        room: is_shared.then(|| room(args.entry.as_deref())),
+        tools: profile.tools,
+        deny_tools: profile.deny_tools,
+        known: recall(&catalogue, &members, args),
+        keep: keep(&catalogue, &members, args),
+        session: new_session().map_err(|error| Failure::new(Code::Internal, &error, "try again"))?,
+        max_line: members.iter().map(|member| member.server.settings.max_line).max().unwrap_or_default(),
+        hangup: base.hangup.clone(),
+        stop: base.stop.clone(),
+    };
+    let lane = |member: usize, pipe: LanePipe| lane(&mut members[member], pipe);
+    let over = Box::pin(mux::run(stdio::input(), stdio::output(), group, lane)).await;
+    trace.flush().await;
+    Ok(ExitCode::from(over.exit_code()))
+}
+
+fn chosen(args: &RunArgs, config: &Config) -> Result<Profile, Failure> {
+    Ok(match &args.profile {
+        Some(name) => config.profile(name)?.clone(),
+        None => Profile::of_names(&args.servers, &config.servers)?,
+    })
+}
+
+fn options_of(member: &Member) -> MemberOptions {
+    let settings = &member.server.settings;
+    // What a session has to itself it keeps to its end.
+    let may_park = settings.stateless && settings.volumes.is_empty() && settings.publish.is_empty();
+    MemberOptions {
+        server: member.server.name.clone(),
+        label: member.server.prefix().to_owned(),
+        is_eager: member.is_eager,
+        idle: settings.idle.filter(|_| may_park),
+        holds: settings.definitions == Definitions::Hold,
+    }
+}
+
+/// A lane: today's session of one server, over a pipe in memory.
+fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
+    let LanePipe { from_mux, to_mux, stop } = pipe;
+    let mut options = Options { stop, ..member.options.clone() };
+    let mut prepared = member.prepared.clone();
+    if let Ok(plan) = &mut prepared {
+        // Each time of a lane is a session with a history of its own.
+        match new_session() {
+            Ok(session) => plan.spec.session = session,
+            Err(error) => tracing::warn!("{error}"),
+        }
+        begin(plan, &mut options);
+    }
+    let trace = options.trace.clone();
+    let mut is_first = true;
+    async move {
+        session::run(from_mux, to_mux, options, move |said| {
+            let (mut prepared, trace) = (prepared.clone(), trace.clone());
+            let first = std::mem::take(&mut is_first);
+            if let Ok(plan) = &mut prepared {
+                plan.is_first = first;
+            }
+            async move { Box::pin(start(prepared?, said, trace)).await }
+        })
+        .await
+    }
+}
+
+/// What a member's answers depend on, but for the client.
+#[derive(Clone)]
+struct Of {
+    server: String,
+    spec: crate::dock::spec::Spec,
+    /// Whose lists they are is decided by these, too.
+    rules: String,
+    client: Option<Client>,
+    definitions: Definitions,
+    ran: std::sync::Arc<std::sync::Mutex<String>>,
+}
+
+impl Of {
+    fn all(members: &[Member], args: &RunArgs) -> Vec<Option<Self>> {
+        let of = |member: &Member| {
+            let plan = member.prepared.as_ref().ok()?;
+            let settings = &member.server.settings;
+            Some(Self {
+                server: member.server.name.clone(),
+                spec: plan.spec.clone(),
+                rules: format!("{:?}{:?}", settings.tools, settings.deny_tools),
+                client: known_client(args, settings),
+                definitions: settings.definitions,
+                ran: plan.ran.clone(),
+            })
+        };
+        members.iter().map(of).collect()
+    }
+
+    fn key(&self, asking: &Asking<'_>) -> Key {
+        let client = self.client.clone().unwrap_or_else(|| Client::from_message(asking.client));
+        let mut spec = self.spec.clone();
+        client.as_str().clone_into(&mut spec.client);
+        Key {
+            server: self.server.clone(),
+            spec: spec.hash(),
+            env: self.spec.env.iter().cloned().chain([self.rules.clone()]).collect(),
+            client: client.as_str().to_owned(),
+            revision: asking.revision.to_owned(),
+            capabilities: asking.capabilities.to_owned(),
+        }
+    }
+}
+
+fn recall(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Known {
+    let (catalogue, all) = (catalogue.clone(), Of::all(members, args));
+    Box::new(move |asking| {
+        let of = all[asking.member].as_ref()?;
+        let key = of.key(asking);
+        let told = catalogue.find(&key)?.told;
+        let held = held(&catalogue, of, &key, &told);
+        Some(Recalled { told, held })
+    })
+}
+
+/// The tools that a person has to accept first.
+fn held(catalogue: &Catalogue, of: &Of, key: &Key, told: &Told) -> Vec<String> {
+    if of.definitions != Definitions::Hold {
+        return Vec::new();
+    }
+    catalogue.accepted(key, &told.image).as_ref().map(|accepted: &Accepted| accepted.refused(told)).unwrap_or_default()
+}
+
+fn keep(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Keep {
+    let (catalogue, all) = (catalogue.clone(), Of::all(members, args));
+    let mut told_of: BTreeMap<usize, usize> = BTreeMap::new();
+    Box::new(move |asking, mut told| {
+        let Some(of) = all[asking.member].as_ref() else { return Vec::new() };
+        told.image.clone_from(&of.ran.lock().unwrap_or_else(PoisonError::into_inner));
+        let key = of.key(asking);
+        match catalogue.keep(&key, &told) {
+            Ok(Kept::Changed { changes, is_varying }) if of.definitions != Definitions::Varying => {
+                let server = &of.server;
+                // A server whose lists change all the time is told of once.
+                let count = told_of.entry(asking.member).or_default();
+                *count += 1;
+                if *count <= 3 {
+                    for change in &changes {
+                        tracing::warn!("the server `{server}` has changed its definitions: {change}");
+                    }
+                }
+                if is_varying {
+                    tracing::warn!(
+                        "the lists of `{server}` go to and fro; set `definitions = \"varying\"` in [servers.{server}]"
+                    );
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("cannot keep what `{}` told: {error}", of.server),
+        }
+        held(&catalogue, of, &key, &told)
+    })
+}
