@@ -159,6 +159,7 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
     Ok(Options {
         server: String::new(),
         settings: Settings::default(),
+        is_replaced: Arc::default(),
         rules: Rules::default(),
         interactive: std::io::stdin().is_terminal(),
         trace: Trace::off(),

@@ -117,6 +117,7 @@ where
                 // The container goes at once.
                 return tokio::join!(self.apologise(failure, last, over), upstream.release()).0;
             }
+            self.options.is_replaced.store(true, Ordering::Relaxed);
             let (heard, wanted) = self.lost(failure.clone(), next).await;
             let said = self.shared.said.get().cloned().flatten();
             let tries = self.recovery.tries();
@@ -145,6 +146,7 @@ where
                     return Over::Client;
                 }
             };
+            self.options.is_replaced.store(false, Ordering::Relaxed);
             self.options.stderr.line(format!("berth: a new server `{}` has started", self.options.server));
         }
     }

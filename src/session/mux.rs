@@ -22,7 +22,7 @@ mod table;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures::future::LocalBoxFuture;
@@ -79,6 +79,8 @@ pub struct LanePipe {
     pub from_mux: ReadHalf<DuplexStream>,
     pub to_mux: WriteHalf<DuplexStream>,
     pub stop: CancellationToken,
+    /// Set while the lane has no server and another one is on its way.
+    pub is_replaced: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Group {
@@ -108,7 +110,11 @@ where
     W: AsyncWrite + Unpin + 'static,
     F: Future<Output = Over>,
 {
-    let naming = Naming { room: group.room, allowed: group.tools.take(), denied: std::mem::take(&mut group.deny_tools) };
+    let naming = Naming {
+        room: group.room,
+        allowed: group.tools.take(),
+        denied: std::mem::take(&mut group.deny_tools),
+    };
     let known = std::mem::replace(&mut group.known, Box::new(|_| None));
     let mut mux = Mux::new(std::mem::take(&mut group.members), naming, &group.session, known, Instant::now());
     let mut frames = FramedRead::with_capacity(from_client, FrameCodec::new(group.max_line), BURST);
@@ -135,10 +141,16 @@ where
                     let (from_mux, to_mux) = tokio::io::split(theirs);
                     let unread = Arc::clone(&mux.members[member].unread);
                     unread.store(0, Ordering::Relaxed);
+                    let is_replaced = Arc::clone(&mux.members[member].is_replaced);
+                    is_replaced.store(false, Ordering::Relaxed);
                     lanes[member] = Some(Lane { lines: feed(to_lane, Arc::clone(&unread)), unread });
-                    let frames = FramedRead::with_capacity(from_lane, FrameCodec::new(usize::MAX >> 1), BURST);
+                    let frames =
+                        FramedRead::with_capacity(from_lane, FrameCodec::new(usize::MAX >> 1), BURST);
                     lines.push(Box::pin(frames.map(move |item| (member, item))));
-                    let lane = start(member, LanePipe { from_mux, to_mux, stop: group.stop.child_token() });
+                    let lane = start(
+                        member,
+                        LanePipe { from_mux, to_mux, stop: group.stop.child_token(), is_replaced },
+                    );
                     running.push(async move { (member, lane.await) });
                 }
                 Action::Park(member) => lanes[member] = None,

@@ -1,5 +1,8 @@
 //! The options that a session gets at its beginning.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use tokio_util::sync::CancellationToken;
 
 use super::client::stdio::Hangup;
@@ -24,6 +27,8 @@ pub struct Options {
     pub hangup: Hangup,
     /// Cancelled by a signal.
     pub stop: CancellationToken,
+    /// Set while a lost server is being replaced.
+    pub is_replaced: Arc<AtomicBool>,
     /// What is changed in messages; by default nothing.
     pub rules: Rules,
 }

@@ -134,7 +134,10 @@ impl<'a> Member<'a> {
 
 /// The members of these names; `None` if `object` is no object. JSON says nothing of duplicate names, and most parsers take
 /// the last; some (Go's `encoding/json`, cJSON) don't care for the case of a name, or for what follows a NUL in it.
-pub(in crate::session) fn members<'a, const N: usize>(object: Raw<'a>, names: [&str; N]) -> Option<[Member<'a>; N]> {
+pub(in crate::session) fn members<'a, const N: usize>(
+    object: Raw<'a>,
+    names: [&str; N],
+) -> Option<[Member<'a>; N]> {
     let mut found = [Member::default(); N];
     raw::members(object, |key, value| {
         let Some(key) = raw::string(key) else { return };

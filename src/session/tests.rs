@@ -184,6 +184,7 @@ fn options(stop: &CancellationToken) -> Options {
         redactor: Redactor::new(["hunter2hunter2".to_owned()]),
         hangup: Hangup::default(),
         stop: stop.clone(),
+        is_replaced: Arc::default(),
         rules: Rules::default(),
     }
 }

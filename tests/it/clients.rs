@@ -179,3 +179,44 @@ impl Drop for Running {
         let _ = self.0.wait();
     }
 }
+
+/// With two servers behind one entry, the second with a list of several pages.
+fn person_of_several(client: &str, calls: Vec<model::Call>) -> Person {
+    let person = Person::new(calls);
+    person.has_server("work", &["run", "first", "paged", "--entry", "work", "--client", client]);
+    person
+}
+
+#[test]
+fn claude_code_calls_tools_of_two_servers_behind_one_entry() {
+    let calls = vec![
+        call("work", "first__echo", json!({ "text": "salt and tar" })),
+        call("work", "paged__extra_119", json!({})),
+    ];
+    let person = person_of_several("it-claude-several", calls);
+    let mut prompt = person.claude_prompt();
+    prompt.arg("mcp__work__first__echo,mcp__work__paged__extra_119");
+    assert_eq!(succeeds(prompt).trim(), "done");
+    let results = person.model.results();
+    assert!(
+        matches!(&results[..], [one, two] if one.contains("salt and tar") && two.contains("extra_119")),
+        "{results:?}"
+    );
+    expect_gone("it-claude-several");
+}
+
+#[test]
+fn codex_sees_all_pages_of_all_servers_behind_one_entry() {
+    let calls = vec![
+        call("work", "paged__extra_119", json!({})),
+        call("work", "first__echo", json!({ "text": "tar" })),
+    ];
+    let person = person_of_several("it-codex-several", calls);
+    assert_eq!(succeeds(person.codex_prompt()).trim(), "done");
+    let results = person.model.results();
+    assert!(
+        matches!(&results[..], [one, two] if one.contains("extra_119") && two.contains("tar")),
+        "{results:?}"
+    );
+    expect_gone("it-codex-several");
+}

@@ -45,6 +45,7 @@ mod rewrite;
 mod roster;
 mod secrets;
 mod sessions;
+mod several;
 mod standby;
 mod survival;
 mod trace;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::sync::PoisonError;
 
 use super::{
-    begin, known_client, open_trace, options, prepare, proxies, stdio, variable, caller, start, Config, Home,
-    Plan, Redactor, RunArgs, StderrSink,
+    Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, known_client, open_trace, options,
+    prepare, proxies, start, stdio, variable,
 };
-use crate::catalogue::{Accepted, Catalogue, Key, Kept, Told};
+use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
 use crate::config::{Profile, Server};
 use crate::dock::owner::new_session;
 use crate::failure::{Code, Failure};
@@ -62,7 +62,10 @@ pub(super) async fn run(
         Err(failure) => return super::refuse(failure, stderr).await,
     };
     // What one server is given no other's records show.
-    let secrets = resolved.iter().filter_map(|(_, resolved)| resolved.as_ref().ok()).flat_map(|resolved| resolved.secrets());
+    let secrets = resolved
+        .iter()
+        .filter_map(|(_, resolved)| resolved.as_ref().ok())
+        .flat_map(|resolved| resolved.secrets());
     let redactor = Redactor::new(secrets.collect::<Vec<_>>());
     let trace = match open_trace(args, redactor.clone(), stderr) {
         Ok(trace) => trace,
@@ -128,8 +131,8 @@ fn options_of(member: &Member) -> MemberOptions {
 
 /// A lane: today's session of one server, over a pipe in memory.
 fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
-    let LanePipe { from_mux, to_mux, stop } = pipe;
-    let mut options = Options { stop, ..member.options.clone() };
+    let LanePipe { from_mux, to_mux, stop, is_replaced } = pipe;
+    let mut options = Options { stop, is_replaced, ..member.options.clone() };
     let mut prepared = member.prepared.clone();
     if let Ok(plan) = &mut prepared {
         // Each time of a lane is a session with a history of its own.
@@ -214,7 +217,11 @@ fn held(catalogue: &Catalogue, of: &Of, key: &Key, told: &Told) -> Vec<String> {
     if of.definitions != Definitions::Hold {
         return Vec::new();
     }
-    catalogue.accepted(key, &told.image).as_ref().map(|accepted: &Accepted| accepted.refused(told)).unwrap_or_default()
+    catalogue
+        .accepted(key, &told.image)
+        .as_ref()
+        .map(|accepted: &Accepted| accepted.refused(told))
+        .unwrap_or_default()
 }
 
 fn keep(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Keep {

@@ -143,7 +143,9 @@ impl Asked {
 
     /// A server withdraws a request: what the client knows it by.
     pub(super) fn withdrawn(&mut self, member: usize, id: &RequestId) -> Option<u64> {
-        self.roots.waiting.retain(|(asker, asked)| *asker != member || asked.request_id().as_ref() != Some(id));
+        self.roots
+            .waiting
+            .retain(|(asker, asked)| *asker != member || asked.request_id().as_ref() != Some(id));
         let number = self.by_server.remove(&(member, id.clone()))?;
         self.open.remove(&number);
         Some(number)
@@ -228,7 +230,10 @@ mod tests {
         assert!(matches!(asked.roots(1, id("9")), RootsWanted::Ask(_)));
         asked.roots_changed();
         asked.answered(&key("2"), result);
-        assert!(matches!(asked.roots(1, id("10")), RootsWanted::Ask(_)), "they changed while they were asked for");
+        assert!(
+            matches!(asked.roots(1, id("10")), RootsWanted::Ask(_)),
+            "they changed while they were asked for"
+        );
         asked.answered(&key("3"), None);
         assert!(matches!(asked.roots(1, id("11")), RootsWanted::Ask(_)), "an error is nothing to keep");
     }
@@ -236,7 +241,8 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_has_asked_nothing() {
         let mut asked = Asked::default();
-        let (gone, stays) = (asked.insert(question(0, "1")).unwrap(), asked.insert(question(1, "1")).unwrap());
+        let (gone, stays) =
+            (asked.insert(question(0, "1")).unwrap(), asked.insert(question(1, "1")).unwrap());
         asked.roots(0, id("2"));
         let lines = asked.give_up(0);
         assert_eq!(lines.len(), 1);

@@ -37,6 +37,9 @@ const DISCOVERED_WITHIN: Duration = Duration::from_millis(2500);
 /// A member that could not be had is tried again by a call after this time.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
+/// One that has never told anything is tried again by itself, for nobody can call what nobody knows.
+const SOUGHT_EVERY: Duration = Duration::from_secs(15);
+
 /// The client hears so often that its call waits.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
@@ -278,7 +281,8 @@ impl Mux {
             }
             return Ok(());
         }
-        let text = format!("berth: too much waits for the server `{}`, which does not read", it.options.server);
+        let text =
+            format!("berth: too much waits for the server `{}`, which does not read", it.options.server);
         Err(json!({ "code": i64::from(Code::Unavailable), "message": text }).to_string())
     }
 
@@ -437,7 +441,10 @@ impl Mux {
     }
 
     pub(super) fn rebuild(&mut self) {
-        let rows = self.members.iter().map(|member| (member.options.label.as_str(), Kind::ALL.map(|kind| member.list(kind))));
+        let rows = self
+            .members
+            .iter()
+            .map(|member| (member.options.label.as_str(), Kind::ALL.map(|kind| member.list(kind))));
         let table = Table::of(&self.naming, rows);
         self.table = table.after(&mut self.table);
         for left_out in &self.table.left_out {
@@ -459,7 +466,8 @@ impl Mux {
         match *what {
             Wanted::Initialized => {
                 let has_answered = |member: &Member| {
-                    matches!(member.hello, Some(Hello::Initialize(_))) || matches!(member.state, State::Over { .. })
+                    matches!(member.hello, Some(Hello::Initialize(_)))
+                        || matches!(member.state, State::Over { .. })
                 };
                 if !is_late && !self.members.iter().all(has_answered) {
                     return false;
@@ -490,31 +498,37 @@ impl Mux {
     }
 
     fn said(&mut self) -> Vec<Said> {
-        let rows = self.members.iter().map(|member| (member.options.label.as_str(), member.said.instructions.as_deref()));
+        let rows = self
+            .members
+            .iter()
+            .map(|member| (member.options.label.as_str(), member.said.instructions.as_deref()));
         self.instructions = hello::instructions(rows);
-        self.members.iter().filter(|member| member.hello.is_some()).map(|member| member.said.clone()).collect()
+        self.members
+            .iter()
+            .filter(|member| member.hello.is_some())
+            .map(|member| member.said.clone())
+            .collect()
     }
 
     fn answer_initialize(&mut self, id: &RawId) {
         let said = self.said();
-        self.greeting.is_answered = true;
-        let line = match &self.members[..] {
-            [only] if self.is_single() => match (&only.hello, &only.state) {
-                (Some(Hello::Initialize(result)), _) => line::result(id, &String::from_utf8_lossy(result)),
-                (_, State::Over { error, .. }) => line::error(id, error),
-                _ => line::result(id, &hello::initialized(&self.greeting.revision, &said, &self.instructions)),
-            },
-            members => match members.iter().map(|member| &member.state).collect::<Vec<_>>()[..] {
-                // Not one of them can be had: the first one's reason is as good as any.
-                [State::Over { error, .. }, ..]
-                    if said.is_empty()
-                        && members.iter().all(|member| matches!(member.state, State::Over { .. })) =>
-                {
-                    line::error(id, error)
-                }
-                _ => line::result(id, &hello::initialized(&self.greeting.revision, &said, &self.instructions)),
-            },
+        let reasons: Vec<&String> = self
+            .members
+            .iter()
+            .filter_map(|member| match &member.state {
+                State::Over { error, .. } if member.hello.is_none() => Some(error),
+                _ => None,
+            })
+            .collect();
+        let line = match (&self.members[..], &reasons[..]) {
+            // Not one of them can be had: the first one's reason is as good as any.
+            (members, [reason, ..]) if reasons.len() == members.len() => line::error(id, reason),
+            ([Member { hello: Some(Hello::Initialize(result)), .. }], _) if self.is_single() => {
+                line::result(id, &String::from_utf8_lossy(result))
+            }
+            _ => line::result(id, &hello::initialized(&self.greeting.revision, &said, &self.instructions)),
         };
+        self.greeting.is_answered = reasons.len() < self.members.len();
         self.answer(id, line);
     }
 
@@ -592,13 +606,14 @@ impl Mux {
         self.settle();
         let members = &self.members;
         let mut lines = Vec::new();
-        for open in self.in_flight.values_mut().filter(|open| members[open.member].state != State::Up) {
+        for open in self.in_flight.values_mut().filter(|open| members[open.member].keeps_waiting()) {
             if let Some(token) = open.token.as_ref().filter(|_| self.now >= open.tell_at) {
                 open.told += 1;
                 open.tell_at = self.now + TOLD_EVERY;
                 let server = &members[open.member].options.server;
                 let message = Value::from(format!("berth: the server `{server}` is starting"));
-                let params = format!("{{\"progressToken\":{token},\"progress\":{},\"message\":{message}}}", open.told);
+                let params =
+                    format!("{{\"progressToken\":{token},\"progress\":{},\"message\":{message}}}", open.told);
                 lines.push(format!(
                     "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{params}}}\n"
                 ));
@@ -608,10 +623,25 @@ impl Mux {
             self.to_client(None, line.into());
         }
         for member in 0..self.members.len() {
+            if self.sought_at(member).is_some_and(|at| self.now >= at) {
+                self.members[member].state = State::Asleep;
+                self.start(member);
+            }
             if self.parks_at(member).is_some_and(|at| self.now >= at) {
                 self.members[member].state = State::Parking;
                 self.actions.push(Action::Park(member));
             }
+        }
+    }
+
+    /// When a member that could not be had is started once more, though nobody calls it.
+    fn sought_at(&self, member: usize) -> Option<Instant> {
+        let it = &self.members[member];
+        match it.state {
+            State::Over { since, .. } if self.greeting.is_answered && it.hello.is_none() => {
+                Some(since + SOUGHT_EVERY)
+            }
+            _ => None,
         }
     }
 
@@ -629,13 +659,16 @@ impl Mux {
     /// When the next `tick` is due.
     pub(super) fn next_tick(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
-        let is_anybody_late = self.members.iter().any(|member| !matches!(member.state, State::Up | State::Asleep));
+        let is_anybody_late = self.members.iter().any(Member::keeps_waiting);
         let told = self
             .in_flight
             .values()
-            .filter(|open| is_anybody_late && open.token.is_some() && self.members[open.member].state != State::Up)
+            .filter(|open| {
+                is_anybody_late && open.token.is_some() && self.members[open.member].keeps_waiting()
+            })
             .map(|open| open.tell_at);
         let parks = (0..self.members.len()).filter_map(|member| self.parks_at(member));
-        waiting.chain(told).chain(parks).min()
+        let sought = (0..self.members.len()).filter_map(|member| self.sought_at(member));
+        waiting.chain(told).chain(parks).chain(sought).min()
     }
 }

@@ -17,8 +17,8 @@ use crate::catalogue::pages::Kind;
 use crate::rpc::error_object::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{
-    Envelope, Frame, FrameError, Kind as MessageKind, Look, RawId, RequestId, Salvage, client_info_name, error_line,
-    look,
+    Envelope, Frame, FrameError, Kind as MessageKind, Look, RawId, RequestId, Salvage, client_info_name,
+    error_line, look,
 };
 use crate::session::rewrite::members;
 
@@ -94,7 +94,11 @@ impl Mux {
                 if let Some(all) = Raw::parse(text) {
                     raw::elements(all, |element| match look(element.get().as_bytes()) {
                         Ok(Look::One(envelope)) => self.client_message(&envelope, element.get()),
-                        _ => self.refuse_line(None, INVALID_REQUEST, "berth: a part of the batch is no message"),
+                        _ => self.refuse_line(
+                            None,
+                            INVALID_REQUEST,
+                            "berth: a part of the batch is no message",
+                        ),
                     });
                 }
                 if envelopes.is_empty() {
@@ -113,7 +117,9 @@ impl Mux {
         if matches!(kind, MessageKind::Response | MessageKind::ErrorResponse) {
             // Whoever asked gets the reason in its stead.
             if let Some(id) = id {
-                self.client_answer(id, None, |own| error_line(Some(own), INVALID_REQUEST, &error.to_string(), None));
+                self.client_answer(id, None, |own| {
+                    error_line(Some(own), INVALID_REQUEST, &error.to_string(), None)
+                });
             }
             return;
         }
@@ -234,7 +240,8 @@ impl Mux {
     fn discover_for(&mut self, request: &Request<'_>) {
         self.began(request, Era::Modern);
         self.look_up();
-        let refused = |member: &super::member::Member| member.hello == Some(crate::catalogue::Hello::NoDiscover);
+        let refused =
+            |member: &super::member::Member| member.hello == Some(crate::catalogue::Hello::NoDiscover);
         if !self.members.iter().any(refused) {
             for member in 0..self.members.len() {
                 let it = &self.members[member];
@@ -248,7 +255,11 @@ impl Mux {
 
     fn list(&mut self, request: &Request<'_>, kind: Kind) {
         if request.param("cursor").is_some_and(|cursor| cursor.get() != "null") {
-            return self.refuse(&request.id, INVALID_PARAMS, "berth: the list has one page, and no cursor was given");
+            return self.refuse(
+                &request.id,
+                INVALID_PARAMS,
+                "berth: the list has one page, and no cursor was given",
+            );
         }
         for member in 0..self.members.len() {
             let it = &self.members[member];
@@ -265,8 +276,15 @@ impl Mux {
     }
 
     /// A request that names a tool or a prompt in `object`.
-    fn named(&mut self, request: &Request<'_>, kind: Kind, raw_name: Option<Raw<'_>>, object: Option<Raw<'_>>) {
-        let is_ambiguous = object.and_then(|object| members(object, ["name"])).is_some_and(|[name]| name.is_ambiguous);
+    fn named(
+        &mut self,
+        request: &Request<'_>,
+        kind: Kind,
+        raw_name: Option<Raw<'_>>,
+        object: Option<Raw<'_>>,
+    ) {
+        let is_ambiguous =
+            object.and_then(|object| members(object, ["name"])).is_some_and(|[name]| name.is_ambiguous);
         let name = raw_name.and_then(raw::string).filter(|_| !is_ambiguous);
         let (Some(raw_name), Some(name)) = (raw_name, name) else {
             return self.refuse(&request.id, INVALID_PARAMS, "berth: `params.name` must be one name");
@@ -345,7 +363,10 @@ impl Mux {
             let labels: Vec<String> =
                 candidates.iter().map(|member| self.members[*member].options.label.clone()).collect();
             let shown: String = uri.chars().take(256).collect();
-            let text = format!("berth: no server has announced the resource `{shown}`; asked were {}", listed(&labels));
+            let text = format!(
+                "berth: no server has announced the resource `{shown}`; asked were {}",
+                listed(&labels)
+            );
             return self.refuse(&request.id, INVALID_PARAMS, &text);
         };
         let params = request.params.map_or("{}", Raw::get).to_owned();
@@ -374,17 +395,23 @@ impl Mux {
     }
 
     fn listen(&mut self, request: &Request<'_>) {
-        let filter = request.param("notifications").and_then(|filter| serde_json::from_str(filter.get()).ok());
+        let filter =
+            request.param("notifications").and_then(|filter| serde_json::from_str(filter.get()).ok());
         let filter: Value = filter.unwrap_or_default();
         let mut members: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for uri in filter["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for uri in filter["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(Value::as_str)
+        {
             let only = || self.is_single().then_some(0);
             if let Some(member) = self.table.owner(uri).or_else(only) {
                 members.entry(member).or_default().push(uri.to_owned());
             }
         }
         let Some(acknowledgement) = self.listens.begin(request.id.clone(), filter, members) else {
-            return self.refuse(&request.id, INVALID_REQUEST, "berth: this subscription is open, or too many are");
+            return self.refuse(
+                &request.id,
+                INVALID_REQUEST,
+                "berth: this subscription is open, or too many are",
+            );
         };
         self.to_client(None, acknowledgement);
         let Some(key) = request.id.request_id() else { return };
@@ -415,7 +442,8 @@ impl Mux {
             return self.dispatch(request.to(member), line);
         }
         let capability = request.method.split('/').next().unwrap_or_default();
-        let able: Vec<usize> = (0..self.members.len()).filter(|&at| self.members[at].said.has(capability)).collect();
+        let able: Vec<usize> =
+            (0..self.members.len()).filter(|&at| self.members[at].said.has(capability)).collect();
         match (&able[..], self.is_single()) {
             (_, true) => self.dispatch(request.to(0), request.line()),
             ([only], _) => self.dispatch(request.to(*only), request.line()),
@@ -476,7 +504,8 @@ impl Mux {
     }
 
     fn cancelled(&mut self, id: &RequestId, text: &str) {
-        if let Some(at) = self.waiting.iter().position(|waiting| waiting.id.request_id().as_ref() == Some(id)) {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.id.request_id().as_ref() == Some(id))
+        {
             self.waiting.remove(at);
         } else if let Some(members) = self.listens.end(id) {
             for member in members {

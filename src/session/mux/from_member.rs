@@ -11,8 +11,8 @@ use super::line::{self, patched};
 use super::listens::SUBSCRIPTION;
 use super::made::{Of, places};
 use super::member::State;
-use crate::catalogue::pages::{Cut, Kind, Pages, Step};
 use crate::catalogue::Hello;
+use crate::catalogue::pages::{Cut, Kind, Pages, Step};
 use crate::failure::{Code, Failure};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, Kind as MessageKind, Look, RawId, RequestId, error_line, look};
@@ -20,7 +20,9 @@ use crate::rpc::{Envelope, Frame, Kind as MessageKind, Look, RawId, RequestId, e
 impl Mux {
     pub(in crate::session) fn member_line(&mut self, member: usize, frame: &Frame) {
         // What is no message does not come through a lane.
-        let (Ok(seen), Ok(text)) = (look(frame.message()), std::str::from_utf8(frame.message())) else { return };
+        let (Ok(seen), Ok(text)) = (look(frame.message()), std::str::from_utf8(frame.message())) else {
+            return;
+        };
         match seen {
             Look::One(envelope) => self.member_message(member, &envelope, text, Some(frame.wire())),
             Look::Batch(_) => {
@@ -76,7 +78,10 @@ impl Mux {
             // It is listened to again once there is another server.
             return;
         }
-        tracing::warn!("dropped an answer of `{}` to nothing it was asked", self.members[member].options.server);
+        tracing::warn!(
+            "dropped an answer of `{}` to nothing it was asked",
+            self.members[member].options.server
+        );
     }
 
     /// As the client is to see it: ids that a server made are rewritten where they clash.
@@ -99,7 +104,8 @@ impl Mux {
         let error = || envelope.error.map_or("{}", Raw::get).to_owned();
         match (what, envelope.result) {
             (Own::Initialize, Some(result)) => {
-                self.members[member].hears(Hello::Initialize(Bytes::copy_from_slice(result.get().as_bytes())));
+                self.members[member]
+                    .hears(Hello::Initialize(Bytes::copy_from_slice(result.get().as_bytes())));
                 self.members[member].state = State::Up;
                 if self.greeting.is_initialized {
                     self.go_on_with(member);
@@ -133,6 +139,11 @@ impl Mux {
             }
             (Own::Discover, None) => {
                 if self.greeting.is_answered {
+                    if !matches!(self.members[member].hello, Some(Hello::Discover(_))) {
+                        self.cannot_be_had(member, too_old(&self.members[member].options.server));
+                        self.actions.push(Action::Park(member));
+                        self.settle();
+                    }
                     return;
                 }
                 self.members[member].hears(Hello::NoDiscover);
@@ -140,7 +151,7 @@ impl Mux {
                 self.actions.push(Action::Keep(member));
                 self.flush(member);
             }
-            (Own::Page(kind), result) => return self.page(member, kind, result),
+            (Own::Page(kind), result) => return self.page(member, kind, result, envelope.error),
             (Own::Idle, _) => {}
         }
         self.settle();
@@ -177,8 +188,13 @@ impl Mux {
         }
     }
 
-    fn page(&mut self, member: usize, kind: Kind, result: Option<Raw<'_>>) {
+    fn page(&mut self, member: usize, kind: Kind, result: Option<Raw<'_>>, error: Option<Raw<'_>>) {
         let Some(pages) = &mut self.members[member].fetching[kind as usize] else { return };
+        let code = error.and_then(|error| raw::member(error, "code")).map(Raw::get);
+        if code == Some("-32601") {
+            // A server with resources need not have templates.
+            return self.listed(member, kind, None);
+        }
         let step = match result {
             Some(result) => pages.page(result),
             None => pages.stop(Cut::Refused),
@@ -186,7 +202,9 @@ impl Mux {
         if step == Step::Ask {
             return self.ask_page(member, kind);
         }
-        let Some(followed) = self.members[member].fetching[kind as usize].take().map(Pages::finish) else { return };
+        let Some(followed) = self.members[member].fetching[kind as usize].take().map(Pages::finish) else {
+            return;
+        };
         let server = &self.members[member].options.server;
         for left_out in &followed.left_out {
             tracing::warn!("`{server}`: {left_out}");
@@ -215,7 +233,8 @@ impl Mux {
         }
         if self.greeting.era == Era::Modern && self.greeting.is_answered {
             let text = "berth: the client speaks MCP 2026-07-28, in which servers ask nothing";
-            return self.tell(member, error_line(Some(&id), super::from_client::METHOD_NOT_FOUND, text, None));
+            return self
+                .tell(member, error_line(Some(&id), super::from_client::METHOD_NOT_FOUND, text, None));
         }
         if !self.greeting.is_initialized {
             // Before that the client may not be asked (specification, «Lifecycle»).
@@ -253,7 +272,13 @@ impl Mux {
         self.actions.push(Action::ToMember(member, line));
     }
 
-    fn member_notification(&mut self, member: usize, envelope: &Envelope<'_>, text: &str, wire: Option<&Bytes>) {
+    fn member_notification(
+        &mut self,
+        member: usize,
+        envelope: &Envelope<'_>,
+        text: &str,
+        wire: Option<&Bytes>,
+    ) {
         let param = |name| envelope.params.and_then(|params| raw::member(params, name));
         match envelope.method.as_deref().unwrap_or_default() {
             "notifications/tools/list_changed" => return self.outdated(member, &[Kind::Tools]),
@@ -274,7 +299,8 @@ impl Mux {
             }
             "notifications/progress" => {
                 let is_others = |token: Raw<'_>| {
-                    let asked = self.in_flight.values().find(|open| open.token.as_deref() == Some(token.get()));
+                    let asked =
+                        self.in_flight.values().find(|open| open.token.as_deref() == Some(token.get()));
                     asked.is_some_and(|open| open.member != member)
                 };
                 if param("progressToken").is_some_and(is_others) {
@@ -355,8 +381,12 @@ impl Mux {
 
     fn answer_all(&mut self, member: usize, error: &str) {
         drop(self.members[member].take_queue());
-        let open: Vec<RequestId> =
-            self.in_flight.iter().filter(|(_, open)| open.member == member).map(|(key, _)| key.clone()).collect();
+        let open: Vec<RequestId> = self
+            .in_flight
+            .iter()
+            .filter(|(_, open)| open.member == member)
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in open {
             if let Some(open) = self.in_flight.remove(&key) {
                 self.to_client(Some(&key), line::error(&open.id, error));
@@ -369,6 +399,14 @@ fn error_of(failure: &Failure) -> String {
     let data = json!({ "cause": failure.text, "next": failure.next });
     let error: Value = json!({ "code": i64::from(failure.code), "message": failure.message(), "data": data });
     error.to_string()
+}
+
+/// For a client of the new era alone, which has no `initialize`.
+fn too_old(server: &str) -> String {
+    let text = format!(
+        "berth: the server `{server}` does not speak MCP 2026-07-28, and the client speaks nothing else"
+    );
+    json!({ "code": i64::from(Code::Unavailable), "message": text }).to_string()
 }
 
 fn too_many(id: &RawId) -> Bytes {

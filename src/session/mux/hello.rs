@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn capabilities_are_those_of_all_together() {
-        let one = said(&json!({ "capabilities": { "tools": {}, "resources": { "subscribe": false }, "x": 1 } }));
+        let one =
+            said(&json!({ "capabilities": { "tools": {}, "resources": { "subscribe": false }, "x": 1 } }));
         let other = said(&json!({ "capabilities": { "resources": { "subscribe": true }, "logging": {} } }));
         assert_eq!(
             capabilities(&[one, other], false),
@@ -233,7 +234,8 @@ mod tests {
     #[test]
     fn instructions_share_what_clients_keep_and_who_needs_less_leaves_it() {
         let long = "x".repeat(3000);
-        let members = [("a", Some("Short.")), ("b", None), ("c", Some(long.as_str())), ("d", Some(long.as_str()))];
+        let members =
+            [("a", Some("Short.")), ("b", None), ("c", Some(long.as_str())), ("d", Some(long.as_str()))];
         let all = instructions(members.into_iter());
         assert_eq!(all.text.chars().count(), INSTRUCTIONS, "{}", all.text.len());
         assert!(all.text.starts_with("# a\nShort.\n\n# c\nxxx"), "{}", &all.text[..40]);
@@ -250,11 +252,11 @@ mod tests {
     #[test]
     fn discover_offers_what_all_members_support() {
         let of = |versions: &Value, ttl: u64, scope: &str| {
-            let result =
-                json!({ "supportedVersions": versions, "ttlMs": ttl, "cacheScope": scope, "capabilities": {} });
+            let result = json!({ "supportedVersions": versions, "ttlMs": ttl, "cacheScope": scope, "capabilities": {} });
             Said::of(&Hello::Discover(result.to_string().into()))
         };
-        let members = [of(&json!(["2026-07-28", "x"]), 500, "public"), of(&json!(["2026-07-28"]), 20, "private")];
+        let members =
+            [of(&json!(["2026-07-28", "x"]), 500, "public"), of(&json!(["2026-07-28"]), 20, "private")];
         let result = discovered(&members, &Instructions::default());
         assert_eq!(result["supportedVersions"], json!(["2026-07-28"]));
         assert_eq!((&result["ttlMs"], &result["cacheScope"]), (&json!(20), &json!("private")));

@@ -121,7 +121,11 @@ mod tests {
         assert_eq!(made.outward(Of::Task, 1, "\"1\""), renamed, "again");
         assert_eq!(made.inward(Of::Task, "\"1\""), Some((0, "\"1\"")));
         assert_eq!(made.inward(Of::Task, &renamed), Some((1, "\"1\"")));
-        assert_eq!(made.outward(Of::Task, 2, "\"1~2\""), "\"1~2~2\"", "what one chose may be what another was given");
+        assert_eq!(
+            made.outward(Of::Task, 2, "\"1~2\""),
+            "\"1~2~2\"",
+            "what one chose may be what another was given"
+        );
         made.forget(1);
         assert_eq!(made.inward(Of::Task, &renamed), None);
         assert_eq!(made.inward(Of::Task, "\"1\""), Some((0, "\"1\"")));
@@ -138,6 +142,9 @@ mod tests {
         let whole = Raw::parse(text).unwrap();
         let found = places(text, raw::member(whole, "params"), raw::member(whole, "result"));
         let found: Vec<_> = found.into_iter().map(|(of, place)| (of, place.get())).collect();
-        assert_eq!(found, [(Of::Task, "\"a\""), (Of::Task, "\"b\""), (Of::Task, "\"c\""), (Of::Elicitation, "\"d\"")]);
+        assert_eq!(
+            found,
+            [(Of::Task, "\"a\""), (Of::Task, "\"b\""), (Of::Task, "\"c\""), (Of::Elicitation, "\"d\"")]
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,7 +42,10 @@ pub(super) enum State {
     /// It is giving its container back.
     Parking,
     /// It could not be had, or is not tried again by itself: the error object for whoever asks.
-    Over { error: String, since: Instant },
+    Over {
+        error: String,
+        since: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -66,6 +69,8 @@ pub(super) struct Member {
     queued: usize,
     /// Of what it was sent, so much is on its way (bytes).
     pub(super) unread: Arc<AtomicUsize>,
+    /// Its lane has lost the server, and another one is on its way.
+    pub(super) is_replaced: Arc<AtomicBool>,
     /// Resources that the client subscribed to, with the parameters.
     pub(super) subscriptions: BTreeSet<(String, String)>,
     pub(super) last_used: Instant,
@@ -88,6 +93,7 @@ impl Member {
             queue: VecDeque::new(),
             queued: 0,
             unread: Arc::default(),
+            is_replaced: Arc::default(),
             subscriptions: BTreeSet::new(),
             last_used: now,
             held: HashSet::new(),
@@ -139,6 +145,15 @@ impl Member {
     /// Whether it may be sent what the client says: before its definitions are seen, those that are held could pass.
     pub(super) fn takes_calls(&self) -> bool {
         self.state == State::Up && (self.is_checked || !self.options.holds)
+    }
+
+    /// Whether there is no server for what it is asked, and one is on its way.
+    pub(super) fn keeps_waiting(&self) -> bool {
+        match self.state {
+            State::Up => self.is_replaced.load(Ordering::Relaxed),
+            State::Greeting | State::Parking => true,
+            State::Asleep | State::Over { .. } => false,
+        }
     }
 
     pub(super) fn runs(&self) -> bool {

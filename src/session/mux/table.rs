@@ -35,7 +35,8 @@ impl Naming {
     /// Whether the profile offers the tool of this full name.
     pub(super) fn offers(&self, full: &str) -> bool {
         let is_allowed = |allowed: &Vec<ToolPattern>| allowed.iter().any(|pattern| pattern.matches(full));
-        self.allowed.as_ref().is_none_or(is_allowed) && !self.denied.iter().any(|pattern| pattern.matches(full))
+        self.allowed.as_ref().is_none_or(is_allowed)
+            && !self.denied.iter().any(|pattern| pattern.matches(full))
     }
 }
 
@@ -121,13 +122,15 @@ impl Table {
                     self.offered[kind as usize].push(item.clone());
                 }
                 Entry::Occupied(taken) => {
-                    let what = format!("the resource `{}` of `{label}`: a server before it has it", taken.key());
+                    let what =
+                        format!("the resource `{}` of `{label}`: a server before it has it", taken.key());
                     self.left_out.push(what);
                 }
             },
             Kind::Templates => {
                 if self.templates.iter().any(|(taken, _)| *taken == name) {
-                    self.left_out.push(format!("the template `{name}` of `{label}`: a server before it has it"));
+                    self.left_out
+                        .push(format!("the template `{name}` of `{label}`: a server before it has it"));
                 } else {
                     self.templates.push((name, member));
                     self.offered[kind as usize].push(item.clone());
@@ -230,5 +233,7 @@ fn follows(uri: &str, template: &str) -> bool {
         is_open = false;
     }
     // What ends in a fixed part ends there.
-    is_open || rest.is_empty() || template.rsplit('}').next().is_some_and(|end| !end.is_empty() && uri.ends_with(end))
+    is_open
+        || rest.is_empty()
+        || template.rsplit('}').next().is_some_and(|end| !end.is_empty() && uri.ends_with(end))
 }

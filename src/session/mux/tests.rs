@@ -144,7 +144,8 @@ impl Stage {
     async fn leaves(mut self) -> (Vec<Value>, Over) {
         self.to_mux.take().unwrap().shutdown().await.unwrap();
         let mut rest = Vec::new();
-        while let Some(line) = tokio::time::timeout(HANGS, self.from_mux.next_line()).await.unwrap().unwrap() {
+        while let Some(line) = tokio::time::timeout(HANGS, self.from_mux.next_line()).await.unwrap().unwrap()
+        {
             rest.push(serde_json::from_str(&line).unwrap());
         }
         (rest, self.session.await.unwrap())
@@ -152,7 +153,8 @@ impl Stage {
 }
 
 fn tool_names(list: &List) -> Vec<String> {
-    let name = |item: &Bytes| serde_json::from_slice::<Value>(item).unwrap()["name"].as_str().unwrap().to_owned();
+    let name =
+        |item: &Bytes| serde_json::from_slice::<Value>(item).unwrap()["name"].as_str().unwrap().to_owned();
     list.items.iter().map(name).collect()
 }
 

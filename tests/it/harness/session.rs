@@ -25,6 +25,13 @@ impl Berth {
         Self { command, client: "unknown".to_owned(), unread: None }
     }
 
+    /// `berth run` with several servers, or with a profile.
+    pub(crate) fn several(args: &[&str]) -> Self {
+        let mut command = berth();
+        command.arg("run").args(args);
+        Self { command, client: "unknown".to_owned(), unread: None }
+    }
+
     /// `berth run --image IMAGE`; its command is the last that is added.
     pub(crate) fn image(image: &str) -> Self {
         let mut command = berth();

@@ -189,7 +189,10 @@ async fn what_is_no_message_is_answered_and_the_next_one_passes() {
             ("{\"jsonrpc\":\"2.0\",\"id\":1", -32700),
             ("[]", -32600),
             ("7", -32600),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a__x","name":"b__x"}}"#, -32602),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a__x","name":"b__x"}}"#,
+                -32602,
+            ),
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}"#, -32600),
         ] {
             stage.to_mux.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).await.unwrap();

@@ -13,7 +13,10 @@ fn list(items: &[Value]) -> List {
 }
 
 fn table(naming: &Naming, members: &[(&str, List, List)]) -> Table {
-    Table::of(naming, members.iter().map(|(label, tools, resources)| (*label, [Some(tools), None, Some(resources), None])))
+    Table::of(
+        naming,
+        members.iter().map(|(label, tools, resources)| (*label, [Some(tools), None, Some(resources), None])),
+    )
 }
 
 fn tools(names: &[&str]) -> List {
@@ -21,16 +24,20 @@ fn tools(names: &[&str]) -> List {
 }
 
 fn offered(table: &Table) -> Vec<String> {
-    let name = |item: &Bytes| serde_json::from_slice::<Value>(item).unwrap()["name"].as_str().unwrap().to_owned();
+    let name =
+        |item: &Bytes| serde_json::from_slice::<Value>(item).unwrap()["name"].as_str().unwrap().to_owned();
     table.offered(Kind::Tools).iter().map(name).collect()
 }
 
 #[test]
 fn a_tool_is_called_by_its_full_name_or_by_its_own_where_it_is_the_only_one() {
-    let table = table(&naming(Some(41)), &[
-        ("files", tools(&["read", "list"]), List::default()),
-        ("git", tools(&["list", "log"]), List::default()),
-    ]);
+    let table = table(
+        &naming(Some(41)),
+        &[
+            ("files", tools(&["read", "list"]), List::default()),
+            ("git", tools(&["list", "log"]), List::default()),
+        ],
+    );
     let found = |name: &str| table.named(Kind::Tools, name).map(|named| (named.member, named.name.as_str()));
     assert_eq!(offered(&table), ["files__read", "files__list", "git__list", "git__log"]);
     assert_eq!(found("git__list"), Ok((1, "list")));
@@ -53,11 +60,12 @@ fn only_the_bytes_of_the_name_are_replaced() {
 #[test]
 fn a_profile_offers_what_it_allows_by_full_names() {
     let pattern = |text: &str| text.parse::<ToolPattern>().unwrap();
-    let naming = Naming { room: Some(41), allowed: Some(vec![pattern("a__*")]), denied: vec![pattern("*__write")] };
-    let table = table(&naming, &[
-        ("a", tools(&["read", "write"]), List::default()),
-        ("b", tools(&["read"]), List::default()),
-    ]);
+    let naming =
+        Naming { room: Some(41), allowed: Some(vec![pattern("a__*")]), denied: vec![pattern("*__write")] };
+    let table = table(
+        &naming,
+        &[("a", tools(&["read", "write"]), List::default()), ("b", tools(&["read"]), List::default())],
+    );
     assert_eq!(offered(&table), ["a__read"]);
     assert_eq!(table.named(Kind::Tools, "a__write"), Err(Unknown::Nobody));
     assert_eq!(table.named(Kind::Tools, "write"), Err(Unknown::Nobody), "nor by its own name");
@@ -67,13 +75,17 @@ fn a_profile_offers_what_it_allows_by_full_names() {
 #[test]
 fn a_uri_is_the_first_ones_that_announces_it() {
     let uri = |uri: &str| json!({ "uri": uri, "name": "x" });
-    let table = table(&naming(Some(41)), &[
-        ("a", tools(&[]), list(&[uri("x://1"), uri("x://2")])),
-        ("b", list(&[json!({ "name": "app", "_meta": { "ui": { "resourceUri": "ui://app" } } })]), list(&[
-            uri("x://2"),
-            uri("x://3"),
-        ])),
-    ]);
+    let table = table(
+        &naming(Some(41)),
+        &[
+            ("a", tools(&[]), list(&[uri("x://1"), uri("x://2")])),
+            (
+                "b",
+                list(&[json!({ "name": "app", "_meta": { "ui": { "resourceUri": "ui://app" } } })]),
+                list(&[uri("x://2"), uri("x://3")]),
+            ),
+        ],
+    );
     let owners = ["x://1", "x://2", "x://3", "ui://app", "x://4"].map(|uri| table.owner(uri));
     assert_eq!(owners, [Some(0), Some(0), Some(1), Some(1), None]);
     assert_eq!(table.offered(Kind::Resources).len(), 3);
@@ -82,18 +94,21 @@ fn a_uri_is_the_first_ones_that_announces_it() {
 
 #[test]
 fn a_uri_may_come_of_a_template() {
-    let items = [
-        ("file:///{path}", 0),
-        ("db://{table}/rows/{id}", 1),
-        ("x://{id}/end", 2),
-    ];
+    let items = [("file:///{path}", 0), ("db://{table}/rows/{id}", 1), ("x://{id}/end", 2)];
     let lists: Vec<List> =
         items.iter().map(|(template, _)| list(&[json!({ "uriTemplate": template, "name": "t" })])).collect();
     let rows = lists.iter().map(|list| ("s", [None, None, None, Some(list)]));
     let table = Table::of(&naming(Some(41)), rows);
-    let owners =
-        ["file:///a/b", "db://t/rows/7", "db://t/columns/7", "x://1/end", "x://1/end/2", "x://1/end/end", "y"]
-            .map(|uri| table.owner(uri));
+    let owners = [
+        "file:///a/b",
+        "db://t/rows/7",
+        "db://t/columns/7",
+        "x://1/end",
+        "x://1/end/2",
+        "x://1/end/end",
+        "y",
+    ]
+    .map(|uri| table.owner(uri));
     assert_eq!(owners, [Some(0), Some(1), None, Some(2), None, Some(2), None]);
     assert_eq!(table.template_owner("x://{id}/end"), Some(2));
 }

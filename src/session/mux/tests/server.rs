@@ -90,7 +90,7 @@ impl Played {
     }
 
     pub(super) async fn serve(self, pipe: LanePipe) -> Over {
-        let LanePipe { from_mux, mut to_mux, stop } = pipe;
+        let LanePipe { from_mux, mut to_mux, stop, .. } = pipe;
         let mut lines = BufReader::new(from_mux).lines();
         let mut is_first = true;
         // What it asks the client, and the call that waits for the answer.
@@ -110,7 +110,11 @@ impl Played {
             if self.fails {
                 let error = json!({ "jsonrpc": "2.0", "id": id, "error": { "code": 69, "message": "berth: no daemon" } });
                 to_mux.write_all(format!("{error}\n").as_bytes()).await.unwrap();
-                return Over::Failed(Failure { code: Code::Unavailable, text: "no daemon".to_owned(), next: None });
+                return Over::Failed(Failure {
+                    code: Code::Unavailable,
+                    text: "no daemon".to_owned(),
+                    next: None,
+                });
             }
             if message.get("method").is_none() {
                 let at = asked.iter().position(|(asked, _)| asked == id).expect("it was asked");
@@ -143,7 +147,9 @@ impl Played {
         let is_modern = params["_meta"].get("io.modelcontextprotocol/protocolVersion").is_some();
         let error = |code: i64, text: &str| json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": text } });
         let result = match method {
-            "initialize" if self.speaks_legacy => self.initialized(params["protocolVersion"].as_str().unwrap()),
+            "initialize" if self.speaks_legacy => {
+                self.initialized(params["protocolVersion"].as_str().unwrap())
+            }
             "server/discover" if self.speaks_modern => self.discovered(),
             "tools/list" => self.page_of("tools", params),
             "prompts/list" => self.page_of("prompts", params),
@@ -182,7 +188,9 @@ impl Played {
                 }
                 json!({ "content": [{ "type": "text", "text": format!("{}:{}", self.name, params["name"].as_str().unwrap()) }] })
             }
-            "prompts/get" => json!({ "description": format!("{}:{}", self.name, params["name"].as_str().unwrap()) }),
+            "prompts/get" => {
+                json!({ "description": format!("{}:{}", self.name, params["name"].as_str().unwrap()) })
+            }
             "resources/read" | "tasks/get" => json!({ "by": self.name, "params": params }),
             _ => {
                 said.push(error(-32601, "Method not found"));

@@ -65,7 +65,12 @@ async fn storm(steps: Vec<Step>) {
                 open.insert(id, (None, true));
                 asked.push(id);
                 let params = json!({ "what": id });
-                stage.says(call(member, json!({ "do": "ask", "method": "sampling/createMessage", "params": params }))).await;
+                stage
+                    .says(call(
+                        member,
+                        json!({ "do": "ask", "method": "sampling/createMessage", "params": params }),
+                    ))
+                    .await;
             }
             Step::Cancel(which) => {
                 let id = which as u64;
@@ -93,7 +98,8 @@ async fn storm(steps: Vec<Step>) {
             continue;
         }
         let id = message["id"].as_u64().unwrap_or_else(|| panic!("whose is {message}?"));
-        let (server, _) = open.remove(&id).unwrap_or_else(|| panic!("answered twice, or never asked: {message}"));
+        let (server, _) =
+            open.remove(&id).unwrap_or_else(|| panic!("answered twice, or never asked: {message}"));
         if let (Some(server), Some(text)) = (server, message["result"]["content"][0]["text"].as_str()) {
             assert_eq!(text, format!("{server}:x"));
         }
