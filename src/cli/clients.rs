@@ -8,9 +8,12 @@ use crate::clients::{Kind, Scope};
 pub struct InstallArgs {
     /// Whose configuration.
     pub client: Kind,
-    /// The servers' names in berth's configuration.
-    #[arg(required = true, value_name = "SERVER")]
+    /// The servers' names in berth's configuration; each becomes an entry.
+    #[arg(required_unless_present = "profile", conflicts_with = "profile", value_name = "SERVER")]
     pub servers: Vec<String>,
+    /// One entry of this name for all servers of a profile of berth's configuration.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
     /// For whom: `user` (the default) for you everywhere, `project` for all who work in this project, `local` for you in it.
     #[arg(long)]
     pub scope: Option<Scope>,

@@ -202,6 +202,7 @@ Exits with 0 if no call was lost, crossed or executed twice and nothing is left,
         "\
   berth install claude-code everything
   berth install claude-code --scope project time files
+  berth install claude-code --profile work    # one entry for the profile's servers
   berth install codex everything",
     ),
     (

@@ -25,12 +25,7 @@ pub fn of_berth(
     config: Option<&Path>,
     lookup: Lookup,
 ) -> Entry {
-    let mut args = ["run", &server.name, "--client", kind.id()].map(str::to_owned).to_vec();
-    if let Some(config) = config {
-        let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
-        args.extend(["--config".to_owned(), config.to_string_lossy().into_owned()]);
-    }
-    let mut entry = Entry { command: command(scope, lookup), args, ..Entry::default() };
+    let mut entry = run((kind, scope), &[&server.name], config, lookup);
     if kind == Kind::Codex {
         let own = OWN_VARIABLES.into_iter().filter(|name| lookup(name).is_some()).map(str::to_owned);
         let variables: BTreeSet<String> = server.variables().into_iter().chain(own).collect();
@@ -40,6 +35,26 @@ pub fn of_berth(
         entry.startup_timeout = (needed > CODEX_PATIENCE).then_some(needed);
     }
     entry
+}
+
+/// The entry that runs all servers of a profile. What it hands on to them is theirs to say.
+pub fn of_profile(
+    place: (Kind, Scope),
+    (profile, name): (&str, &str),
+    config: Option<&Path>,
+    lookup: Lookup,
+) -> Entry {
+    run(place, &["--profile", profile, "--entry", name], config, lookup)
+}
+
+fn run((kind, scope): (Kind, Scope), what: &[&str], config: Option<&Path>, lookup: Lookup) -> Entry {
+    let words = [&["run"], what, &["--client", kind.id()]].concat();
+    let mut args: Vec<String> = words.into_iter().map(str::to_owned).collect();
+    if let Some(config) = config {
+        let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+        args.extend(["--config".to_owned(), config.to_string_lossy().into_owned()]);
+    }
+    Entry { command: command(scope, lookup), args, ..Entry::default() }
 }
 
 /// The path of this program, or `berth` where its client finds just that.

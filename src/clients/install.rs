@@ -4,10 +4,22 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Cli, Document, Draft, Entry, Found, Kind, Place, Scope, Surroundings, Wanted, is_berth, of_berth,
+    of_profile,
 };
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::values::Lookup;
+
+/// How servers are put in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner<'a> {
+    /// Entries of the same names that are not berth's are replaced.
+    pub force: bool,
+    /// The client is to wait for them.
+    pub required: bool,
+    /// One entry for the servers of this profile, instead of those that are wanted.
+    pub profile: Option<&'a str>,
+}
 
 /// What is to be done for one server.
 enum Step {
@@ -19,19 +31,16 @@ enum Step {
 
 /// Puts servers in, one after the other; what is done is said in `said`, whatever comes after it.
 ///
-/// `force`: entries of the same names that are not berth's are replaced. `required`: the client is to wait for them.
-/// `explicit` is the configuration that the command
-/// line names.
+/// `explicit` is the configuration that the command line names.
 pub fn install(
     wanted: Wanted<'_>,
-    force: bool,
-    required: bool,
+    manner: Manner<'_>,
     config: &Config,
     explicit: Option<&Path>,
     lookup: Lookup<'_>,
     said: &mut Vec<String>,
 ) -> Result<(), Failure> {
-    if required && wanted.client != Kind::Codex {
+    if manner.required && wanted.client != Kind::Codex {
         return Err(Failure {
             code: Code::Usage,
             text: format!("{} has no `required` for its servers", wanted.client.name()),
@@ -44,10 +53,9 @@ pub fn install(
     let mut document = place.read(draft.before())?;
     // All of them are looked at before the first is done.
     let mut steps = Vec::new();
-    for name in wanted.servers {
-        let server = config.server(name)?;
-        let entry = Entry { required, ..of_berth((wanted.client, place.scope), server, explicit, lookup) };
-        steps.push((name, step(&*document, name, entry, &place, force)?));
+    for (name, entry) in entries(&wanted, manner, config, place.scope, (explicit, lookup))? {
+        let entry = Entry { required: manner.required, ..entry };
+        steps.push((name, step(&*document, name, entry, &place, manner.force)?));
     }
     let cli = Cli::of(&place, lookup);
     let mut is_kept = false;
@@ -84,6 +92,32 @@ pub fn install(
         said.push(format!("{}: `{name}` {done}", place.title()));
     }
     Ok(())
+}
+
+/// The entries by their names: one for each server, or one for all of a profile.
+fn entries<'a>(
+    wanted: &Wanted<'a>,
+    manner: Manner<'a>,
+    config: &Config,
+    scope: Scope,
+    (explicit, lookup): (Option<&Path>, Lookup<'_>),
+) -> Result<Vec<(&'a str, Entry)>, Failure> {
+    let place = (wanted.client, scope);
+    let single = |name: &str| -> Result<Entry, Failure> {
+        Ok(of_berth(place, config.server(name)?, explicit, lookup))
+    };
+    let Some(name) = manner.profile else {
+        return wanted.servers.iter().map(|name| Ok((name.as_str(), single(name)?))).collect();
+    };
+    let mut entry = of_profile(place, (name, name), explicit, lookup);
+    for server in &config.profile(name)?.servers {
+        let Entry { env_vars, startup_timeout, .. } = single(server)?;
+        entry.env_vars.extend(env_vars);
+        entry.startup_timeout = entry.startup_timeout.max(startup_timeout);
+    }
+    entry.env_vars.sort();
+    entry.env_vars.dedup();
+    Ok(vec![(name, entry)])
 }
 
 fn step(
@@ -161,4 +195,35 @@ fn own(document: &dyn Document, place: &Place, wanted: &[String]) -> Result<Vec<
         }),
     });
     own.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Home;
+
+    #[test]
+    fn a_profile_is_one_entry_that_hands_on_what_all_its_servers_need() {
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let text = "[servers.files]\nimage = \"i\"\nenv = { A = \"${B_FILES}\", C = \"${BOTH}\" }\n\
+                    [servers.git]\nuvx = \"mcp-server-git\"\nenv = { A = \"${A_GIT}\", C = \"${BOTH}\" }\n\
+                    [profiles.work]\nservers = [\"files\", \"git\"]\n";
+        let config = Config::parse(text, Path::new("b.toml"), &home).unwrap();
+        let servers = ["git".to_owned()];
+        let made = |client, profile| {
+            let wanted = Wanted { client, scope: None, servers: &servers, move_secrets: false };
+            let manner = Manner { profile, ..Manner::default() };
+            let file = Some(Path::new("/b.toml"));
+            let mut entries = entries(&wanted, manner, &config, Scope::User, (file, &|_| None)).unwrap();
+            assert_eq!(entries.len(), 1);
+            let (name, entry) = entries.remove(0);
+            (name, entry.args.join(" "), entry.env_vars.join(" "), entry.startup_timeout)
+        };
+        let args = |client| format!("run --profile work --entry work --client {client} --config /b.toml");
+        assert_eq!(made(Kind::ClaudeCode, Some("work")), ("work", args("claude-code"), String::new(), None));
+        let handed = "A_GIT BOTH B_FILES".to_owned();
+        assert_eq!(made(Kind::Codex, Some("work")), ("work", args("codex"), handed, Some(600)));
+        let single = "run git --client claude-code --config /b.toml".to_owned();
+        assert_eq!(made(Kind::ClaudeCode, None), ("git", single, String::new(), None), "never prefixed");
+    }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::catalogue::Told;
+use crate::catalogue::{Catalogue, Entry, Told};
 use crate::cli::ToolsArgs;
 use crate::config::{Config, Home, Profile, Server};
 use crate::failure::Failure;
@@ -11,7 +11,8 @@ use crate::human::table::terminal_width;
 use crate::offer::{self, Asked, Member, Offer};
 
 pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
-    let offers = offers(args, config, &|server| told(home, server))?;
+    let entries = Catalogue::open(&home.state).entries();
+    let offers = offers(args, config, &|server| last(&entries, &server.name))?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&offers)?)?;
@@ -22,9 +23,10 @@ pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a server told last.
-fn told(_home: &Home, _server: &Server) -> Option<Told> {
-    None
+/// What a server told last, whichever client it was.
+fn last(entries: &[Entry], server: &str) -> Option<Told> {
+    let own = entries.iter().filter(|entry| entry.server == server);
+    own.max_by_key(|entry| entry.at).map(|entry| entry.told.clone())
 }
 
 /// One for each entry that the arguments mean.
@@ -72,18 +74,20 @@ mod tests {
         let text = "[servers.files]\nimage = \"i\"\n[servers.git]\nimage = \"i\"\n[servers.new]\nimage = \"i\"\n\
                     [profiles.work]\nservers = [\"git\", \"files\"]\n";
         let config = Config::parse(text, Path::new("b.toml"), &home).unwrap();
-        let told = |server: &Server| {
-            let tool = Bytes::from_static(b"{\"name\":\"read\",\"inputSchema\":{}}");
-            (server.name != "new").then(|| Told {
-                image: String::new(),
-                hello: Hello::NoDiscover,
-                tools: Some(List { items: vec![tool], ..List::default() }),
-                prompts: None,
-                resources: None,
-                templates: None,
-            })
-        };
+        let told = |server: &Server| (server.name != "new").then(told);
         offers(args, &config, &told).map_err(|failure| failure.text)
+    }
+
+    fn told() -> Told {
+        let tool = Bytes::from_static(b"{\"name\":\"read\",\"inputSchema\":{}}");
+        Told {
+            image: String::new(),
+            hello: Hello::NoDiscover,
+            tools: Some(List { items: vec![tool], ..List::default() }),
+            prompts: None,
+            resources: None,
+            templates: None,
+        }
     }
 
     fn args(servers: &[&str], profile: Option<&str>) -> ToolsArgs {
@@ -112,6 +116,22 @@ mod tests {
         assert_eq!(all.len(), 3);
         assert_eq!(all[2], (entry("new"), Vec::new()));
         assert_eq!(offered(&args(&[], None)).unwrap()[2].unknown, ["new"]);
+    }
+
+    #[test]
+    fn what_a_server_told_last_counts() {
+        let entry = |server: &str, image: &str, at| Entry {
+            server: server.to_owned(),
+            client: "codex".to_owned(),
+            revision: String::new(),
+            told: Told { image: image.to_owned(), ..told() },
+            at,
+            bytes: 0,
+        };
+        let entries =
+            [entry("a", "old", 1), entry("a", "new", 3), entry("a", "older", 2), entry("b", "x", 9)];
+        assert_eq!(last(&entries, "a").unwrap().image, "new");
+        assert_eq!(last(&entries, "c"), None);
     }
 
     #[test]

@@ -37,8 +37,10 @@ impl Examined {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// The server of berth's configuration that it runs.
-    pub server: Option<String>,
+    /// The servers of berth's configuration that it runs.
+    pub servers: Vec<String>,
+    /// The profile whose servers these are.
+    pub profile: Option<String>,
     pub program: Program,
     pub target: Target,
     /// What mends the target, where the configuration says it.
@@ -47,8 +49,12 @@ pub struct Start {
 
 impl Start {
     /// For a command line.
-    fn server(&self) -> &str {
-        self.server.as_deref().unwrap_or("SERVER")
+    fn words(&self) -> String {
+        match (&self.profile, self.servers.is_empty()) {
+            (Some(profile), _) => format!("--profile {profile}"),
+            (None, true) => "SERVER".to_owned(),
+            (None, false) => self.servers.join(" "),
+        }
     }
 }
 
@@ -149,7 +155,7 @@ fn target(findings: &mut Findings, kind: Kind, server: &Examined, start: &Start)
         Target::Works => {}
         Target::Wrong(why) => findings.fail(format!("{title}: {why}"), install(kind, server, start)),
         Target::Doubtful(why) => {
-            let next = format!("berth run --dry-run {}   # where {} is started", start.server(), kind.name());
+            let next = format!("berth run --dry-run {}   # where {} is started", start.words(), kind.name());
             findings.warn(format!("{title}: {why}"), next);
         }
     }
@@ -157,7 +163,7 @@ fn target(findings: &mut Findings, kind: Kind, server: &Examined, start: &Start)
 
 /// The command that writes the entry anew.
 pub(super) fn install(kind: Kind, server: &Examined, start: &Start) -> String {
-    format!("berth install {} --scope {} {}", kind.id(), server.scope.as_str(), start.server())
+    format!("berth install {} --scope {} {}", kind.id(), server.scope.as_str(), start.words())
 }
 
 #[cfg(test)]
@@ -171,7 +177,7 @@ mod tests {
             project: None,
             name: "clock".into(),
             enabled: true,
-            berth: Some(Start { server: Some("time".into()), program, target, mends: None }),
+            berth: Some(Start { servers: vec!["time".into()], profile: None, program, target, mends: None }),
         };
         let other = Examined { name: "other".into(), berth: None, ..clock.clone() };
         let servers = vec![clock, other];
@@ -229,6 +235,15 @@ mod tests {
         let local = line(local);
         assert!(local.fact.contains("`clock` of /p: unknown"), "{}", local.fact);
         assert_eq!(local.next.as_deref(), Some("berth install claude-code --scope local time"));
+    }
+
+    #[test]
+    fn the_entry_of_a_profile_is_written_anew_as_one() {
+        let mut file = file(Program::This, Target::Wrong("unknown profile `work`".into()));
+        let start = file.servers.as_mut().unwrap()[0].berth.as_mut().unwrap();
+        start.profile = Some("work".into());
+        let next = line(file).next.unwrap();
+        assert_eq!(next, "berth install claude-code --scope user --profile work");
     }
 
     #[test]

@@ -37,8 +37,7 @@ fn one(server: &Server, files: &[File], images: &[Image]) -> Line {
     let mut starts = Vec::new();
     for file in files {
         for entry in file.servers.iter().flatten().filter(|entry| entry.enabled) {
-            let Some(start) =
-                entry.berth.as_ref().filter(|start| start.server.as_ref() == Some(&server.name))
+            let Some(start) = entry.berth.as_ref().filter(|start| start.servers.contains(&server.name))
             else {
                 continue;
             };
@@ -62,8 +61,8 @@ fn one(server: &Server, files: &[File], images: &[Image]) -> Line {
 /// Whose entry it is, and under which name where that is another.
 fn title(file: &File, entry: &Examined) -> String {
     let (client, scope) = (file.kind.name(), entry.scope.as_str());
-    match entry.berth.as_ref().and_then(|start| start.server.as_deref()) {
-        Some(server) if server == entry.name => format!("{client} ({scope})"),
+    match entry.berth.as_ref().map(|start| &start.servers[..]) {
+        Some([server]) if *server == entry.name => format!("{client} ({scope})"),
         _ => format!("{client} ({scope}) as `{}`", entry.name),
     }
 }
@@ -135,7 +134,9 @@ mod tests {
     }
 
     fn file(name: &str, program: Program, target: Target, mends: Option<&str>) -> File {
-        let start = Start { server: Some("time".into()), program, target, mends: mends.map(str::to_owned) };
+        let (servers, mends) = (vec!["clock".into(), "time".into()], mends.map(str::to_owned));
+        let servers = if name == "work" { servers } else { servers[1..].to_vec() };
+        let start = Start { servers, profile: None, program, target, mends };
         let entry = Examined {
             scope: Scope::User,
             project: None,
@@ -156,6 +157,8 @@ mod tests {
         assert_eq!(fine, Line::ok(NAME, "its image is there; started by Codex (user)").of("time"));
         let other = line(server(), vec![file("the time", Program::This, Target::Works, None)], &present());
         assert_eq!(other.fact, "its image is there; started by Codex (user) as `the time`");
+        let work = line(server(), vec![file("work", Program::This, Target::Works, None)], &present());
+        assert_eq!(work.fact, "its image is there; started by Codex (user) as `work`", "one of several");
         assert_eq!(line(server(), Vec::new(), &present()).fact, "its image is there; no client starts it");
     }
 

@@ -53,7 +53,7 @@ fn one(out: &mut impl io::Write, offer: &Offer, width: Option<usize>) -> io::Res
         writeln!(out, "`{}` of `{}` is left out: {}", Plain(&left.name), left.server, Plain(&left.why))?;
     }
     for server in &offer.unknown {
-        writeln!(out, "`{server}` has told nothing yet: run it once")?;
+        writeln!(out, "`{server}` has told nothing yet; type `berth catalogue --refresh {server}`")?;
     }
     Ok(())
 }

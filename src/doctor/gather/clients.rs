@@ -14,7 +14,7 @@ use futures::future::join_all;
 use super::Asked;
 use crate::cli::{Arguments, Subcommands};
 use crate::clients::{Entry, Found, Kind, Place, Scope, Surroundings, file, is_called_berth};
-use crate::config::{Config, ConfigError, Home, Server};
+use crate::config::{Config, ConfigError, Home, Profile, Server};
 use crate::doctor::Options;
 use crate::doctor::clients::{Examined, File, Program, Start, Target};
 use crate::doctor::line::Seen;
@@ -91,28 +91,34 @@ async fn start(
         let here = || (name == "CLAUDE_PROJECT_DIR").then(|| options.folder.display().to_string());
         set(name).or_else(|| handed_on().then(|| (asked.lookup)(name).or_else(here)).flatten())
     };
+    let (mut servers, mut profile) = (Vec::new(), None);
+    if let Ok(Arguments { command: Subcommands::Run(args), .. }) = &parsed {
+        (servers, profile) = (args.servers.clone(), args.profile.clone());
+    }
     let (target, mends) = match (unknown, &parsed) {
         (Some(why), _) => (Target::Wrong(why.to_owned()), None),
-        (None, Ok(arguments)) => target(arguments, &lookup, place.kind),
+        (None, Ok(arguments)) => target(arguments, &mut servers, &lookup, place.kind),
         (None, Err(error)) => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             (Target::Wrong(format!("its arguments are refused: {}", without_credentials(&first))), None)
         }
     };
-    let server = match parsed {
-        Ok(Arguments { command: Subcommands::Run(args), .. }) => args.server().map(str::to_owned),
-        _ => None,
-    };
     let own_path = set("PATH");
     let is_own = own_path.is_none();
     let path = own_path.or_else(|| (asked.lookup)("PATH")).unwrap_or_default();
     let program = program(&entry.command, &path, is_own, place.scope, &options.folder).await;
-    Start { server, program, target, mends }
+    Start { servers, profile, program, target, mends }
 }
 
-/// Whether the server that is named is configured where that client's berth would look, and what mends it.
-fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> (Target, Option<String>) {
+/// Whether all that is named is configured where that client's berth would look, and what mends it. `servers` become those of
+/// the profile.
+fn target(
+    arguments: &Arguments,
+    servers: &mut Vec<String>,
+    lookup: Lookup<'_>,
+    kind: Kind,
+) -> (Target, Option<String>) {
     let Subcommands::Run(args) = &arguments.command else {
         return (Target::Wrong("it is not `berth run` that it starts".to_owned()), None);
     };
@@ -122,12 +128,18 @@ fn target(arguments: &Arguments, lookup: Lookup<'_>, kind: Kind) -> (Target, Opt
         Ok(config) => config,
         Err(error) => return wrong(error),
     };
-    let Some(name) = args.server() else { return (Target::Works, None) };
-    let server = match config.server(name) {
-        Ok(server) => server,
+    let named = match &args.profile {
+        Some(profile) => config.profile(profile).map(|profile| servers.clone_from(&profile.servers)),
+        None if args.is_shared() => Profile::of_names(servers, &config.servers).map(drop),
+        None => Ok(()),
+    };
+    let known =
+        named.and_then(|()| servers.iter().map(|name| config.server(name)).collect::<Result<Vec<_>, _>>());
+    let known = match known {
+        Ok(known) => known,
         Err(error) => return wrong(error),
     };
-    match resolved(&config, server, lookup) {
+    match known.into_iter().try_for_each(|server| resolved(&config, server, lookup)) {
         Ok(()) => (Target::Works, None),
         // It hands on no more than its file says.
         Err(error) if kind == Kind::Codex => wrong(error),
@@ -244,6 +256,10 @@ mod tests {
     }
 
     fn judged(args: &str, toml: &str, vars: &[(&str, &str)], kind: Kind) -> Target {
+        examined(args, toml, vars, kind).0
+    }
+
+    fn examined(args: &str, toml: &str, vars: &[(&str, &str)], kind: Kind) -> (Target, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("berth.toml"), toml).unwrap();
         let home = folder.path().display().to_string();
@@ -252,7 +268,11 @@ mod tests {
             set.or_else(|| (name == "BERTH_HOME").then(|| home.clone()))
         };
         let arguments = Arguments::try_parse_from(format!("berth {args}").split(' ')).unwrap();
-        target(&arguments, &lookup, kind).0
+        let Subcommands::Run(run) = &arguments.command else {
+            return (target(&arguments, &mut Vec::new(), &lookup, kind).0, Vec::new());
+        };
+        let mut servers = run.servers.clone();
+        (target(&arguments, &mut servers, &lookup, kind).0, servers)
     }
 
     #[test]
@@ -267,5 +287,25 @@ mod tests {
         assert!(matches!(judged("ps", toml, &with, Kind::Codex), Target::Wrong(_)));
         assert!(matches!(judged("run time", "x = ", &with, Kind::Codex), Target::Wrong(_)));
         assert_eq!(judged("run --image i", toml, &[], Kind::Codex), Target::Works);
+    }
+
+    #[test]
+    fn all_servers_of_an_entry_have_to_be_configured() {
+        let toml = "[servers.time]\nimage = \"i\"\n[servers.git]\nimage = \"i\"\nenv = { A = \"${TOKEN}\" }\n\
+                    [profiles.work]\nservers = [\"time\", \"git\"]\n";
+        let with = [("TOKEN", "1")];
+        let both = vec!["time".to_owned(), "git".to_owned()];
+        for line in ["run --profile work --entry work", "run time git"] {
+            assert_eq!(examined(line, toml, &with, Kind::Codex), (Target::Works, both.clone()), "{line}");
+            assert!(matches!(judged(line, toml, &[], Kind::Codex), Target::Wrong(_)), "{line}");
+        }
+        for (line, expected) in [
+            ("run --profile wrk", "did you mean `work`?"),
+            ("run time gitt", "did you mean `git`?"),
+            ("run time time", "there twice"),
+        ] {
+            let Target::Wrong(why) = judged(line, toml, &with, Kind::Codex) else { panic!("{line}") };
+            assert!(why.contains(expected), "{why}");
+        }
     }
 }
