@@ -15,8 +15,11 @@ mod import;
 mod install;
 mod machine;
 mod meaning;
+mod one_entry;
 mod place;
+mod restore;
 mod translate;
+pub mod undo;
 mod variables;
 
 use std::path::Path;
@@ -25,13 +28,13 @@ use clap::ValueEnum;
 
 use crate::failure::{Code, Failure};
 
-pub use berth::{is_berth, is_called_berth, of_berth, of_profile, server_of};
+pub use berth::{is_berth, is_called_berth, of_berth, of_profile, profile_of, server_of};
 pub use cli::Cli;
 pub use credentials::Moving;
 use credentials::{can_move, fit_name, free, move_out, refusal};
 pub use draft::Draft;
 pub use handed::Handed;
-pub use import::{Check, Import, Reading, Taken, Trials, Which};
+pub use import::{Change, Check, Import, Reading, Taken, Trials, Which};
 pub use install::{Manner, install, uninstall};
 pub use machine::{Asked, Machine};
 pub use meaning::{Stated, carry_over, of_a_bridge, refuse_placeholders, understand};

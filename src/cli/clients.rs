@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::clients::{Kind, Scope};
+use crate::values::is_server_name;
 
 #[derive(Debug, Args)]
 pub struct InstallArgs {
@@ -66,4 +67,19 @@ pub struct ImportArgs {
     /// Change the entries without trying whether their servers start.
     #[arg(long)]
     pub no_check: bool,
+    /// Gather the servers into a profile of this name, behind one entry; what names their tools follows.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "work", value_parser = profile)]
+    pub one_entry: Option<String>,
+    /// Bring the client's files back as they were before its last import.
+    #[arg(long, conflicts_with_all = ["servers", "scope", "move_secrets", "dry_run", "share", "project", "credentials", "no_check", "one_entry"])]
+    pub undo: bool,
+}
+
+/// A name that is fit for berth.toml and for a client's entry, whose tools no rule of another server can mean.
+fn profile(name: &str) -> Result<String, String> {
+    if is_server_name(name) && !name.contains('.') && !name.contains("__") && !name.ends_with('_') {
+        Ok(name.to_owned())
+    } else {
+        Err("a name has letters, digits, `-` and single `_`".to_owned())
+    }
 }

@@ -98,6 +98,12 @@ pub fn server_of(entry: &Entry) -> Option<&str> {
     entry.args.get(run + 1).map(String::as_str).filter(|server| !server.starts_with('-'))
 }
 
+/// The profile that an entry runs by berth.
+pub fn profile_of(entry: &Entry) -> Option<&str> {
+    let flag = entry.args.iter().position(|arg| arg == "--profile").filter(|_| is_berth(entry))?;
+    entry.args.get(flag + 1).map(String::as_str)
+}
+
 /// Whether an entry runs berth, this one or another.
 pub fn is_berth(entry: &Entry) -> bool {
     is_called_berth(&entry.command) && entry.args.iter().any(|arg| arg == "run")

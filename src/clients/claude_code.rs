@@ -24,7 +24,7 @@ pub(super) struct Document {
 }
 
 /// As Claude Code reads it.
-const STRICT: ParseOptions = ParseOptions {
+pub(super) const STRICT: ParseOptions = ParseOptions {
     allow_comments: false,
     allow_loose_object_property_names: false,
     allow_trailing_commas: false,

@@ -3,7 +3,9 @@
 //! Planned as a whole before the first file is written, from one reading of the files: once before the servers are tried, and
 //! once more without those that failed.
 
+mod gather;
 mod names;
+mod renamed;
 mod share;
 mod shown;
 
@@ -18,6 +20,7 @@ use crate::config::{Config, Home, Server, edit};
 use crate::failure::{Code, Failure};
 use crate::human::count;
 use crate::values::Lookup;
+pub use gather::Change;
 use names::candidates;
 use share::Needed;
 use shown::shown;
@@ -25,8 +28,8 @@ use shown::shown;
 /// A server of one of the client's files: the place's title, and the client's own name.
 pub type Which = (String, String);
 
-/// What came of trying each server: how many tools it has, or why it does not start.
-pub type Trials = BTreeMap<Which, Result<usize, String>>;
+/// What came of trying each server: what its tools are called, or why it does not start.
+pub type Trials = BTreeMap<Which, Result<Vec<String>, String>>;
 
 /// Whether the servers were tried before their entries are changed.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +50,12 @@ pub struct Import {
     pub failed: usize,
     /// Those that could.
     pub taken: Vec<Taken>,
-    /// berth's configuration as it will be.
+    /// berth's configuration as it will be, before its servers are gathered into a profile.
     pub config: String,
     /// Whether it has folders to share that the daemon does not know yet.
     pub shares: bool,
+    /// What became of a profile.
+    pub profile: Option<Change>,
 }
 
 /// A server that was taken over.
@@ -75,6 +80,8 @@ pub struct Reading<'a> {
     around: Surroundings,
     own: Draft,
     places: Vec<(Place, Draft)>,
+    /// The profile that they are gathered into.
+    profile: Option<String>,
 }
 
 impl<'a> Reading<'a> {
@@ -93,7 +100,13 @@ impl<'a> Reading<'a> {
         let places = Place::chosen(wanted.client, wanted.scope, &around)?.into_iter();
         let places = places.map(|place| Ok((place.clone(), Draft::of(&place.path)?)));
         let places = places.collect::<Result<_, Failure>>()?;
-        Ok(Self { wanted, config, home, path, explicit, asked, around, own, places })
+        Ok(Self { wanted, config, home, path, explicit, asked, around, own, places, profile: None })
+    }
+
+    /// The servers become one entry, and a profile of this name.
+    #[must_use]
+    pub fn gathered(self, profile: Option<String>) -> Self {
+        Self { profile, ..self }
     }
 
     /// The folder that the client works in.
@@ -129,6 +142,9 @@ impl<'a> Reading<'a> {
             drafts.push(takeover.place(place, draft)?);
         }
         takeover.share()?;
+        let config = takeover.text.clone();
+        let gathered = self.profile.as_deref().map(|profile| takeover.gather(profile, &mut drafts));
+        let profile = gathered.transpose()?.flatten();
         let Takeover { text, mut said, mut failed, found, taken, shares, .. } = takeover;
         let mut own = self.own.clone();
         own.after.clone_from(&text);
@@ -137,7 +153,7 @@ impl<'a> Reading<'a> {
             said.push(format!("{}: there is no `{name}`", self.wanted.client.name()));
         }
         let drafts = std::iter::once(own).chain(drafts).filter(Draft::changes).collect();
-        Ok(Import { drafts, said, failed, taken, config: text, shares })
+        Ok(Import { drafts, said, failed, taken, config, shares, profile })
     }
 }
 
@@ -267,7 +283,7 @@ impl Takeover<'_> {
             Check::DryRun => "would run in a container; not tried".to_owned(),
             Check::LeftOut => "is taken over; not tried".to_owned(),
             Check::Made(trials) => match trials.get(which) {
-                Some(Ok(tools)) => format!("runs in a container now; it has {}", count(*tools, "tool")),
+                Some(Ok(tools)) => format!("runs in a container now; it has {}", count(tools.len(), "tool")),
                 _ => "is taken over; not tried".to_owned(),
             },
         }

@@ -72,6 +72,12 @@ impl Surroundings {
     fn project(&self) -> &Path {
         self.folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&self.folder)
     }
+
+    /// The folders whose settings a client may read here.
+    pub(super) fn projects(&self) -> Vec<PathBuf> {
+        let project = self.project().to_owned();
+        if project == self.folder { vec![project] } else { vec![project, self.folder.clone()] }
+    }
 }
 
 impl Place {

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::ImportArgs;
-use crate::clients::{Asked, Check, Import, Reading, Wanted};
+use crate::clients::undo::{self, Undo};
+use crate::clients::{Asked, Check, Import, Reading, Surroundings, Wanted};
 use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
 use crate::failure::{Code, Failure};
@@ -19,6 +20,13 @@ pub async fn run(
     home: &Home,
     explicit: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
+    if args.undo {
+        let mut out = std::io::stdout().lock();
+        for line in undo::last(&home.state, args.client)? {
+            writeln!(out, "{}", Plain(&line))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let wanted = Wanted {
         client: args.client,
         scope: args.scope,
@@ -28,6 +36,7 @@ pub async fn run(
     let asked =
         Asked { project: args.project, credentials: args.credentials, share: args.share, ..Asked::default() };
     let reading = Reading::new(wanted, asked, config, home, explicit, &super::variable)?;
+    let reading = reading.gathered(args.one_entry.clone());
     let check = if args.dry_run { Check::DryRun } else { Check::LeftOut };
     let mut import = reading.plan(check, &super::variable)?;
     if !args.dry_run && !args.no_check && !import.taken.is_empty() {
@@ -45,7 +54,9 @@ pub async fn run(
         };
         import = reading.plan(Check::Made(&trials), &super::variable)?;
     }
-    write(args, &import)?;
+    let path = explicit.unwrap_or(&home.config_file);
+    let undo = Undo::begin(&home.state, args.client, path, import.profile.as_ref());
+    write(args, &import, undo)?;
     if import.failed > 0 {
         return Err(Failure {
             code: Code::Configuration,
@@ -58,7 +69,7 @@ pub async fn run(
 }
 
 /// Shows the differences, makes them, and says what became of each server.
-fn write(args: &ImportArgs, import: &Import) -> anyhow::Result<()> {
+fn write(args: &ImportArgs, import: &Import, mut undo: Undo) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for diff in import.diffs() {
         for line in diff.lines() {
@@ -69,10 +80,17 @@ fn write(args: &ImportArgs, import: &Import) -> anyhow::Result<()> {
         writeln!(out)?;
     }
     if !args.dry_run {
-        for draft in &import.drafts {
-            if let Some(backup) = draft.write(true)? {
-                writeln!(out, "kept {}", backup.display())?;
-            }
+        let around = Surroundings::here(&super::variable)?;
+        let wrote = import.drafts.iter().try_for_each(|draft| {
+            let backup = draft.write(true)?;
+            // What nobody reads is no reason to stop halfway.
+            let _ = backup.iter().try_for_each(|backup| writeln!(out, "kept {}", backup.display()));
+            undo.wrote(draft, backup.as_deref(), &around)
+        });
+        if let Err(failure) = wrote {
+            // Half of the files would have the new names.
+            undo.back()?.iter().try_for_each(|line| writeln!(out, "{}", Plain(line)))?;
+            return Err(failure.into());
         }
     }
     for line in &import.said {

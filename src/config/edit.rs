@@ -21,25 +21,28 @@ pub fn with_server(text: &str, name: &str, table: &Table) -> Result<Option<Strin
 /// The configuration with one more server, behind all there is.
 fn appended(text: &str, known: &mut DocumentMut, name: &str, table: &Table) -> String {
     let is_closed = known.get("servers").is_some_and(|servers| !servers.is_table());
-    let new = if is_closed {
+    if is_closed {
         // An inline table takes no header of another.
         known["servers"][name] = Item::Value(table.clone().into_inline_table().into());
-        known.to_string()
-    } else {
-        let mut alone = DocumentMut::new();
-        let mut servers = Table::new();
-        servers.set_implicit(true);
-        servers.insert(name, Item::Table(table.clone()));
-        alone.insert("servers", Item::Table(servers));
-        let before = text.replace("\r\n", "\n");
-        let gap = match before.as_str() {
-            "" => "",
-            before if before.ends_with('\n') => "\n",
-            _ => "\n\n",
-        };
-        format!("{before}{gap}{}", alone.to_string().trim_start())
+        return like(text, known.to_string());
+    }
+    behind(text, "servers", name, table.clone())
+}
+
+/// `[KEY.NAME]` behind all there is.
+fn behind(text: &str, key: &str, name: &str, table: Table) -> String {
+    let mut alone = DocumentMut::new();
+    let mut tables = Table::new();
+    tables.set_implicit(true);
+    tables.insert(name, Item::Table(table));
+    alone.insert(key, Item::Table(tables));
+    let before = text.replace("\r\n", "\n");
+    let gap = match before.as_str() {
+        "" => "",
+        before if before.ends_with('\n') => "\n",
+        _ => "\n\n",
     };
-    like(text, new)
+    like(text, format!("{before}{gap}{}", alone.to_string().trim_start()))
 }
 
 /// What a table says, however it is laid out.
@@ -123,6 +126,79 @@ pub fn with_share(text: &str, folders: &[String]) -> Result<String, String> {
     Ok(like(text, document.to_string()))
 }
 
+/// What becomes of a profile's servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile<'a> {
+    /// These come behind those that are there.
+    With(&'a [String]),
+    Without(&'a [String]),
+    /// It is taken out.
+    Gone,
+}
+
+/// The configuration's text with that change to a profile, which need not be there; its other keys, comments and order stay.
+pub fn with_profile(text: &str, name: &str, change: Profile<'_>) -> Result<String, String> {
+    let mut document = parsed(&text.replace("\r\n", "\n"))?;
+    let profiles = document.get_mut("profiles");
+    let is_closed = profiles.as_ref().is_some_and(|profiles| !profiles.is_table());
+    let Some(profiles) = profiles.filter(|profiles| profiles.get(name).is_some()) else {
+        let Profile::With(servers) = change else { return Ok(text.to_owned()) };
+        let servers = servers.iter().map(String::as_str).collect::<Array>();
+        if is_closed {
+            document["profiles"][name]["servers"] = toml_edit::value(servers);
+            return Ok(like(text, document.to_string()));
+        }
+        let table = Table::from_iter([("servers", servers)]);
+        return Ok(behind(text, "profiles", name, table));
+    };
+    let profiles = profiles.as_table_like_mut().ok_or("`profiles` is not a table")?;
+    if change == Profile::Gone {
+        profiles.remove(name);
+        let is_empty = profiles.is_empty();
+        if is_empty {
+            document.remove("profiles");
+        }
+        return Ok(like(text, document.to_string()));
+    }
+    let wrong = || format!("`servers` of [profiles.{name}] is not a list");
+    let profile = profiles.get_mut(name).and_then(Item::as_table_like_mut).ok_or_else(wrong)?;
+    let list = profile.entry("servers").or_insert_with(|| toml_edit::value(Array::new()));
+    let list = list.as_array_mut().ok_or_else(wrong)?;
+    let has = |list: &Array, server: &str| list.iter().any(|known| known.as_str() == Some(server));
+    match change {
+        Profile::With(servers) => {
+            for server in servers {
+                if !has(list, server) {
+                    list.push(server);
+                }
+            }
+        }
+        Profile::Without(servers) => {
+            list.retain(|known| known.as_str().is_none_or(|known| servers.iter().all(|gone| gone != known)));
+        }
+        Profile::Gone => {}
+    }
+    Ok(like(text, document.to_string()))
+}
+
+/// The servers of a profile; `None` where there is no such profile.
+pub fn profile(text: &str, name: &str) -> Option<Vec<String>> {
+    let document = parsed(text).ok()?;
+    let profile = document.get("profiles")?.get(name)?;
+    let servers = profile.get("servers").and_then(Item::as_array);
+    let names = servers.into_iter().flatten().filter_map(TomlValue::as_str).map(str::to_owned);
+    Some(names.collect())
+}
+
+/// What a server's tools are called by beside those of others: its `alias`, or else its name.
+pub fn shown(text: &str, server: &str) -> String {
+    let document = parsed(text).ok();
+    let alias = document
+        .as_ref()
+        .and_then(|document| document.get("servers")?.get(server)?.get("alias")?.as_str().map(str::to_owned));
+    alias.unwrap_or_else(|| server.to_owned())
+}
+
 fn table_of<'a>(document: &'a mut DocumentMut, server: &str) -> Result<&'a mut dyn TableLike, String> {
     document
         .get_mut("servers")
@@ -157,6 +233,31 @@ mod tests {
         let twice = with_digests(&commented, "a", &digests(&["sha256:2", "sha256:3"])).unwrap();
         assert!(twice.contains("\ndigest = [\"sha256:2\", \"sha256:3\"] # of May\n"), "{twice}");
         assert!(with_digests(text, "x", &[]).unwrap_err().contains("no [servers.x]"));
+    }
+
+    #[test]
+    fn a_profile_comes_and_goes_and_leaves_the_rest_alone() {
+        let names = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let (ab, bc) = (names(&["a", "b"]), names(&["b", "c"]));
+        let text = "# mine\n[servers.a]\nimage = \"i\"\n";
+        let made = with_profile(text, "work", Profile::With(&ab)).unwrap();
+        assert_eq!(made, format!("{text}\n[profiles.work]\nservers = [\"a\", \"b\"]\n"));
+        assert_eq!(profile(&made, "work"), Some(ab.clone()));
+        assert_eq!(profile(text, "work"), None);
+        let gone = with_profile(&made, "work", Profile::Gone).unwrap();
+        assert_eq!(gone.trim_end(), text.trim_end());
+        assert_eq!(with_profile(text, "work", Profile::Gone).unwrap(), text);
+        let own = made.replace("[\"a\", \"b\"]", "[\"a\", \"b\"] # all\npeers = true");
+        let more = with_profile(&own, "work", Profile::With(&bc)).unwrap();
+        assert_eq!(more, own.replace("\"b\"]", "\"b\", \"c\"]"));
+        let c = names(&["c"]);
+        assert_eq!(with_profile(&more, "work", Profile::Without(&c)).unwrap(), own);
+        let inline = "profiles = { home = { servers = [] } }\n";
+        let both = with_profile(inline, "work", Profile::With(&ab)).unwrap();
+        assert_eq!(profile(&both, "work"), Some(ab), "{both}");
+        assert!(with_profile("profiles.work = 1", "work", Profile::With(&bc)).is_err());
+        assert_eq!(shown("[servers.a]\nalias = \"x\"\n[servers.b]\n", "a"), "x");
+        assert_eq!(shown("[servers.a]\n", "b"), "b");
     }
 
     #[test]

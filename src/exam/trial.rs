@@ -37,8 +37,8 @@ pub struct Failed {
 }
 
 impl Trial<'_> {
-    /// How many tools the server has, or why there is none of it.
-    pub async fn run(&self) -> Result<usize, Failed> {
+    /// What the server's tools are called, or why there is none of it.
+    pub async fn run(&self) -> Result<Vec<String>, Failed> {
         // What is tried is this very start, and no death of it may be mended unseen.
         let arguments = [self.server, "--standby", "0", "--on-failure", "exit"];
         let environment = &self.environment;
@@ -61,9 +61,12 @@ impl Trial<'_> {
             process.kill().await;
         }
         match answer {
-            Ok(list) => Ok(list["tools"].as_array().map_or(0, Vec::len)),
+            Ok(list) => {
+                let tools = list["tools"].as_array().into_iter().flatten();
+                Ok(tools.map(|tool| tool["name"].as_str().unwrap_or_default().to_owned()).collect())
+            }
             // It has begun, and has something else than tools.
-            Err(ClientError::Refused { method, .. }) if method == "tools/list" => Ok(0),
+            Err(ClientError::Refused { method, .. }) if method == "tools/list" => Ok(Vec::new()),
             Err(error) => {
                 // berth's own word is that there was no answer at all.
                 let is_servers = matches!(

@@ -109,7 +109,7 @@ async fn one(
     oven: &Oven<'_>,
     (scratch, config, planned): (&Path, &Path, &Config),
     number: usize,
-) -> Result<usize, String> {
+) -> Result<Vec<String>, String> {
     let server = &taken.server;
     let handed = taken.handed.env(&variable);
     let lookup = |name: &str| {

@@ -1,0 +1,303 @@
+//! The servers of one of a client's files become one entry, `berth run --profile`, and a profile of berth.toml.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Check, Takeover};
+use crate::clients::one_entry::{Gathered, OneEntry, carry, plain, put, refused};
+use crate::clients::{
+    Draft, Entry, Found, Kind, Place, Scope, file, is_berth, of_profile, profile_of, server_of, without_mark,
+};
+use crate::config::edit::{self, Profile};
+use crate::failure::{Code, Failure};
+
+/// What an import has done to a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub profile: String,
+    /// It was not there before.
+    pub is_new: bool,
+    pub added: Vec<String>,
+}
+
+/// An entry that may become a part of the one.
+struct Candidate {
+    /// The client's name.
+    name: String,
+    /// berth's.
+    server: String,
+    entry: Entry,
+}
+
+impl Takeover<'_> {
+    /// Gathers what runs by berth now, and has the client's other files name its tools as they are called then.
+    pub(super) fn gather(
+        &mut self,
+        profile: &str,
+        drafts: &mut Vec<Draft>,
+    ) -> Result<Option<Change>, Failure> {
+        let places: Vec<(Place, PathBuf)> = self
+            .reading
+            .places
+            .iter()
+            .map(|(place, draft)| (place.clone(), draft.path().to_owned()))
+            .collect();
+        let mut found = Vec::new();
+        for (place, path) in &places {
+            let candidates = self.candidates(place, &after(drafts, path))?;
+            if !candidates.is_empty() {
+                found.push((place, path, candidates));
+            }
+        }
+        let (place, path, candidates) = match found.len() {
+            0 => return Ok(None),
+            1 => found.remove(0),
+            _ => {
+                let titles: Vec<String> = found.iter().map(|(place, ..)| place.title()).collect();
+                return Err(Failure {
+                    code: Code::Usage,
+                    text: format!("there are servers in more than one place: {}", titles.join("; ")),
+                    next: Some("choose one with `--scope`".to_owned()),
+                });
+            }
+        };
+        let text = after(drafts, path);
+        let name = profile.to_owned();
+        let existing = place.read(&text)?.servers().into_iter().find_map(|(known, found)| match found {
+            Found::Stdio(entry) if known == name && profile_of(&entry) == Some(profile) => Some(entry),
+            _ => None,
+        });
+        let is_new = existing.is_none();
+        let mut entry = of_profile(
+            (place.kind, place.scope),
+            (profile, &name),
+            self.reading.explicit,
+            self.machine.lookup,
+        );
+        let mut is_first = is_new;
+        if let Some(existing) = existing {
+            entry = Entry { command: entry.command, args: entry.args, ..existing };
+        }
+        let mut one = OneEntry {
+            profile: profile.to_owned(),
+            entry: name.clone(),
+            servers: Vec::new(),
+            others: Vec::new(),
+            of_project: place.scope == Scope::Project,
+        };
+        let title = place.title();
+        let mut servers = Vec::new();
+        for candidate in candidates {
+            if let Err(why) = merged(&mut entry, &candidate.entry, is_first) {
+                self.alone(&title, &candidate.name, &why);
+                continue;
+            }
+            is_first = false;
+            let tools = match self.check {
+                Check::Made(trials) => {
+                    trials.get(&(title.clone(), candidate.name.clone())).and_then(|tried| tried.clone().ok())
+                }
+                Check::DryRun | Check::LeftOut => None,
+            };
+            let shown = edit::shown(&self.text, &candidate.server);
+            one.servers.push(Gathered { name: candidate.name, shown, tools });
+            servers.push(candidate.server);
+        }
+        let mut carried = None;
+        while place.kind == Kind::Codex && !one.servers.is_empty() {
+            let new = carry(&text, path, &one)?;
+            if new.alone.is_empty() {
+                carried = Some(new);
+                break;
+            }
+            for (name, why) in &new.alone {
+                self.alone(&title, name, why);
+                if let Some(at) = one.servers.iter().position(|server| server.name == *name) {
+                    one.servers.remove(at);
+                    servers.remove(at);
+                }
+            }
+        }
+        if one.servers.is_empty() {
+            return Ok(None);
+        }
+        self.others(place, drafts, is_new, &mut one)?;
+        let mut document = place.read(&text)?;
+        for server in &one.servers {
+            document.remove(&server.name);
+        }
+        if is_new {
+            document.put(&name, &entry);
+        } else {
+            document.rewire(&name, &entry);
+        }
+        let text_before = text;
+        let mut text = document.text();
+        if let Some(carried) = &carried {
+            text = put(&text, path, &name, carried)?;
+            self.said.extend(carried.notes.iter().map(|note| format!("  {note}")));
+        }
+        if let Some(draft) = drafts.iter_mut().find(|draft| draft.path() == path) {
+            draft.after = text;
+        }
+        if place.kind == Kind::ClaudeCode {
+            for (name, key) in unknown_keys(&text_before, place, &one) {
+                self.said.push(format!("  `{key}` of `{name}` is not carried over"));
+            }
+        }
+        self.renamed(place, path, &one, is_new, drafts)?;
+        let names: Vec<String> = one.servers.iter().map(|server| format!("`{}`", server.name)).collect();
+        self.said.push(format!(
+            "{title}: {} became the entry `{name}`, by [profiles.{profile}]",
+            names.join(", ")
+        ));
+        let known = edit::profile(&self.text, profile);
+        let added: Vec<String> = servers
+            .iter()
+            .filter(|server| known.iter().flatten().all(|known| known != *server))
+            .cloned()
+            .collect();
+        let wrong = |why: String| Failure { code: Code::Configuration, text: why, next: None };
+        self.text = edit::with_profile(&self.text, profile, Profile::With(&added)).map_err(wrong)?;
+        Ok(Some(Change { profile: profile.to_owned(), is_new: known.is_none(), added }))
+    }
+
+    fn alone(&mut self, title: &str, name: &str, why: &str) {
+        self.said.push(format!("{title}: `{name}` stays an entry of its own: {why}"));
+    }
+
+    /// What runs by berth in one of the client's files, and by the client at all.
+    fn candidates(&mut self, place: &Place, text: &str) -> Result<Vec<Candidate>, Failure> {
+        let refused = if place.scope == Scope::Project { self.refused() } else { Vec::new() };
+        let only = self.reading.wanted.servers;
+        let mut candidates = Vec::new();
+        for (name, found) in place.read(text)?.servers() {
+            let Found::Stdio(entry) = found else { continue };
+            let is_wanted = only.is_empty() || only.contains(&name);
+            let Some(server) = server_of(&entry).filter(|_| is_wanted && is_berth(&entry)).map(str::to_owned)
+            else {
+                continue;
+            };
+            if entry.disabled || refused.contains(&name) {
+                self.alone(&place.title(), &name, "it is disabled");
+                continue;
+            }
+            candidates.push(Candidate { name, server, entry });
+        }
+        Ok(candidates)
+    }
+
+    /// The servers of a project's file that the person has refused.
+    fn refused(&self) -> Vec<String> {
+        let around = &self.reading.around;
+        let read = |path: &Path| file::read(path).unwrap_or_default();
+        let mut all = Vec::new();
+        for folder in self.settings_folders() {
+            for name in ["settings.json", "settings.local.json"] {
+                all.extend(refused(&read(&folder.join(name)), None));
+            }
+        }
+        if let Ok(user) = Place::of(Kind::ClaudeCode, Scope::User, around) {
+            for project in around.projects() {
+                all.extend(refused(&read(&user.path), Some(&project.to_string_lossy())));
+            }
+        }
+        all
+    }
+
+    /// What the client's other servers are called in its tools' names. None may be called as the entry is.
+    fn others(
+        &self,
+        place: &Place,
+        drafts: &[Draft],
+        is_new: bool,
+        one: &mut OneEntry,
+    ) -> Result<(), Failure> {
+        for other in Place::of_clients(&self.reading.around) {
+            if other.kind != place.kind {
+                continue;
+            }
+            let path = other.path.canonicalize().unwrap_or_else(|_| other.path.clone());
+            let text = match drafts.iter().find(|draft| draft.path() == path) {
+                Some(draft) => draft.after.clone(),
+                None => file::read(&path).unwrap_or_default(),
+            };
+            for (part, document) in other.read_all(&text)? {
+                let is_here = part.path == place.path && part.project() == place.project();
+                for (name, _) in document.servers() {
+                    let is_own = is_here
+                        && (one.servers.iter().any(|server| server.name == name)
+                            || (!is_new && name == one.entry));
+                    if !is_own {
+                        one.others.push(plain(&name));
+                    }
+                }
+            }
+        }
+        one.others.sort();
+        one.others.dedup();
+        let own = plain(&one.entry);
+        if let Some(other) =
+            one.others.iter().find(|other| **other == own || other.starts_with(&format!("{own}__")))
+        {
+            return Err(Failure {
+                code: Code::Usage,
+                text: format!("{} has another server `{other}`", place.kind.name()),
+                next: Some("choose another name for the entry: `--one-entry=NAME`".to_owned()),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What Claude Code's entries say beside what is started.
+fn unknown_keys(text: &str, place: &Place, one: &OneEntry) -> Vec<(String, String)> {
+    let root: Value = serde_json::from_str(without_mark(text).1).unwrap_or_default();
+    let part = place.project().map_or(&root, |project| &root["projects"][project]);
+    let known = ["type", "command", "args", "env", "enabled"];
+    let of = |server: &Gathered| {
+        let keys = part["mcpServers"][&server.name].as_object().into_iter().flat_map(|entry| entry.keys());
+        let keys = keys.filter(|key| !known.contains(&key.as_str()));
+        keys.map(|key| (server.name.clone(), key.clone())).collect::<Vec<_>>()
+    };
+    one.servers.iter().flat_map(of).collect()
+}
+
+/// What a file will be.
+fn after(drafts: &[Draft], path: &Path) -> String {
+    drafts.iter().find(|draft| draft.path() == path).map(|draft| draft.after.clone()).unwrap_or_default()
+}
+
+/// Adds what an entry hands on to its server, or says why it would change what another one gets.
+fn merged(into: &mut Entry, from: &Entry, is_first: bool) -> Result<(), String> {
+    let value = |entry: &Entry, name: &str| {
+        entry.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    };
+    for (name, own) in &from.env {
+        let is_other = value(into, name).is_some_and(|known| known != *own);
+        if is_other || into.env_vars.contains(name) {
+            return Err(format!("its variable `{name}` has another value than that of another server"));
+        }
+    }
+    if let Some(name) = from.env_vars.iter().find(|name| value(into, name).is_some()) {
+        return Err(format!("its variable `{name}` has another value than that of another server"));
+    }
+    if is_first {
+        into.cwd.clone_from(&from.cwd);
+    } else if into.cwd != from.cwd {
+        return Err("it starts in another folder than another server".to_owned());
+    }
+    for (name, own) in &from.env {
+        if value(into, name).is_none() {
+            into.env.push((name.clone(), own.clone()));
+        }
+    }
+    for name in &from.env_vars {
+        if !into.env_vars.contains(name) {
+            into.env_vars.push(name.clone());
+        }
+    }
+    into.required |= from.required;
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! What the last imports changed, so that `berth import --undo` brings the client's files back.
+//!
+//! A list in berth's state names the backups beside the files. Without it they are still there. What a file says is kept
+//! nowhere else, except lines that name tools.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use similar::{ChangeTag, DiffTag, TextDiff};
+
+use super::{Change, Draft, Kind, Place, Surroundings, file, restore};
+use crate::config::edit::{self, Profile};
+use crate::failure::{Code, Failure};
+
+const LIST: &str = "imports.json";
+/// So many imports of a client can be taken back.
+const MOST: usize = 20;
+
+/// An import that was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Made {
+    client: String,
+    files: Vec<Kept>,
+    /// berth's configuration.
+    config: PathBuf,
+    profile: Option<String>,
+    is_new: bool,
+    added: Vec<String>,
+}
+
+/// A client's file that was changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    path: PathBuf,
+    /// As it was; none where there was no file.
+    backup: Option<PathBuf>,
+    /// Of the text that was written.
+    hash: String,
+    /// It has entries of servers, and the client itself writes it.
+    has_entries: bool,
+    /// Lines before and after, of a file without entries.
+    lines: Vec<(String, String)>,
+}
+
+/// The list, with an import that is being made.
+#[derive(Debug)]
+pub struct Undo {
+    state: PathBuf,
+    made: Made,
+}
+
+impl Undo {
+    /// Begins one. `config` is berth's configuration, which is no client's file.
+    pub fn begin(state: &Path, client: Kind, config: &Path, change: Option<&Change>) -> Self {
+        let config = config.canonicalize().unwrap_or_else(|_| config.to_owned());
+        let made = Made {
+            client: client.id().to_owned(),
+            files: Vec::new(),
+            config,
+            profile: change.map(|change| change.profile.clone()),
+            is_new: change.is_some_and(|change| change.is_new),
+            added: change.map(|change| change.added.clone()).unwrap_or_default(),
+        };
+        Self { state: state.to_owned(), made }
+    }
+
+    /// Notes a file that has just been written.
+    pub fn wrote(
+        &mut self,
+        draft: &Draft,
+        backup: Option<&Path>,
+        around: &Surroundings,
+    ) -> Result<(), Failure> {
+        let path = draft.path().to_owned();
+        if path == self.made.config.canonicalize().unwrap_or_else(|_| self.made.config.clone()) {
+            return Ok(());
+        }
+        let real = |place: &Place| place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
+        let has_entries = Place::of_clients(around).iter().any(|place| real(place) == path);
+        let lines = if has_entries { Vec::new() } else { hunks(draft.before(), &draft.after) };
+        let hash = hash(&draft.after);
+        self.made.files.push(Kept { path, backup: backup.map(Path::to_owned), hash, has_entries, lines });
+        let mut list = list(&self.state);
+        // The same import as before, with one file more.
+        if self.made.files.len() > 1 {
+            list.pop();
+        }
+        list.push(self.made.clone());
+        let of_client = list.iter().filter(|made| made.client == self.made.client).count();
+        if of_client > MOST
+            && let Some(oldest) = list.iter().position(|made| made.client == self.made.client)
+        {
+            list.remove(oldest);
+        }
+        write(&self.state, &list)
+    }
+
+    /// Brings back what was written so far.
+    pub fn back(self) -> Result<Vec<String>, Failure> {
+        if self.made.files.is_empty() { Ok(Vec::new()) } else { undo(&self.state, &self.made.client) }
+    }
+}
+
+/// Takes back the last import of a client; what is done is told.
+pub fn last(state: &Path, client: Kind) -> Result<Vec<String>, Failure> {
+    undo(state, client.id())
+}
+
+fn undo(state: &Path, client: &str) -> Result<Vec<String>, Failure> {
+    let mut list = list(state);
+    let at = list.iter().rposition(|made| made.client == client).ok_or_else(|| Failure {
+        code: Code::Configuration,
+        text: format!("no import of {client} is left to take back"),
+        next: None,
+    })?;
+    let made = list.remove(at);
+    // All of it is looked at before the first file is written. The entries come first: rules without a server harm nobody.
+    let mut drafts = Vec::new();
+    let mut said = Vec::new();
+    for kept in made.files.iter().rev() {
+        match back(kept)? {
+            Back::Draft(draft) => drafts.push(Some((draft, kept))),
+            Back::Remove => drafts.push(None),
+            Back::Stays(why) => said.push(format!("{}: {why}", kept.path.display())),
+        }
+    }
+    let mut config = Draft::of(&made.config)?;
+    if let Some(profile) = &made.profile {
+        let change = if made.is_new { Profile::Gone } else { Profile::Without(&made.added) };
+        let wrong = |why: String| Failure { code: Code::Configuration, text: why, next: None };
+        config.after = edit::with_profile(config.before(), profile, change).map_err(wrong)?;
+    }
+    for (draft, kept) in drafts.iter().flatten() {
+        draft.write(true)?;
+        said.push(format!("{} is as it was", kept.path.display()));
+    }
+    for kept in made.files.iter().filter(|kept| kept.backup.is_none() && is_as_written(kept)) {
+        fs::remove_file(&kept.path).map_err(|error| failed(&kept.path, &error))?;
+        said.push(format!("{} is gone again", kept.path.display()));
+    }
+    if config.changes() {
+        config.write(true)?;
+        said.push(format!(
+            "{}: [profiles.{}] is as it was",
+            config.path().display(),
+            made.profile.unwrap_or_default()
+        ));
+    }
+    write(state, &list)?;
+    Ok(said)
+}
+
+enum Back {
+    Draft(Draft),
+    Remove,
+    Stays(String),
+}
+
+/// What a file has to become.
+fn back(kept: &Kept) -> Result<Back, Failure> {
+    let mut draft = Draft::of(&kept.path)?;
+    let Some(backup) = &kept.backup else {
+        return Ok(if is_as_written(kept) {
+            Back::Remove
+        } else {
+            Back::Stays("it has changed since, and stays; before the import it was not there".to_owned())
+        });
+    };
+    let before = file::read(backup).map_err(|error| failed(backup, &error))?;
+    if hash(draft.before()) == kept.hash {
+        draft.after = before;
+        return Ok(Back::Draft(draft));
+    }
+    let changed = || format!("it has changed since; before the import it was {}", backup.display());
+    if kept.has_entries {
+        draft.after = restore::entries(&before, draft.before(), &kept.path)?;
+        return Ok(Back::Draft(draft));
+    }
+    let mut text = draft.before().to_owned();
+    for (old, new) in &kept.lines {
+        let mut found = text.match_indices(new.as_str());
+        match (found.next(), found.next()) {
+            (Some((at, _)), None) if !new.is_empty() => text.replace_range(at..at + new.len(), old),
+            _ => return Ok(Back::Stays(changed())),
+        }
+    }
+    draft.after = text;
+    Ok(Back::Draft(draft))
+}
+
+fn is_as_written(kept: &Kept) -> bool {
+    file::read(&kept.path).is_ok_and(|text| hash(&text) == kept.hash)
+}
+
+/// The lines that differ.
+fn hunks(before: &str, after: &str) -> Vec<(String, String)> {
+    let diff = TextDiff::from_lines(before, after);
+    let changed = diff.ops().iter().filter(|op| op.tag() != DiffTag::Equal);
+    changed
+        .map(|op| {
+            let of = |tag| {
+                let lines = diff.iter_changes(op).filter(|change| change.tag() == tag);
+                lines.map(|change| change.value().to_owned()).collect::<String>()
+            };
+            (of(ChangeTag::Delete), of(ChangeTag::Insert))
+        })
+        .collect()
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+/// What cannot be read is no list: the backups are there.
+fn list(state: &Path) -> Vec<Made> {
+    let text = file::read(&state.join(LIST)).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn write(state: &Path, list: &[Made]) -> Result<(), Failure> {
+    let path = state.join(LIST);
+    let written = || -> io::Result<()> {
+        fs::create_dir_all(state)?;
+        let mut file = tempfile::NamedTempFile::new_in(state)?;
+        file.write_all(&serde_json::to_vec_pretty(list)?)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    written().map_err(|error| failed(&path, &error))
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure {
+        code: Code::Configuration,
+        text: format!("cannot take back {}: {error}", path.display()),
+        next: Some("the files that were kept beside it end in `.bak`".to_owned()),
+    }
+}
