@@ -13,7 +13,7 @@ mod settings;
 
 use crate::values::full_name::{full_name, room};
 
-pub(super) use codex::{carry, put};
+pub(super) use codex::{Carried, carry, put};
 pub(super) use front_matter::{Sort, front_matter};
 pub(super) use left::{claim, left};
 pub(super) use settings::{approvals, refused, settings};
@@ -27,8 +27,6 @@ const MARK: usize = 9;
 /// The servers that one entry replaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct OneEntry {
-    /// In berth.toml.
-    pub(super) profile: String,
     /// In the client's file.
     pub(super) entry: String,
     /// In the order of the file.

@@ -1,11 +1,12 @@
 //! The servers of one of a client's files become one entry, `berth run --profile`, and a profile of berth.toml.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::{Check, Takeover};
-use crate::clients::one_entry::{Gathered, OneEntry, carry, plain, put, refused};
+use crate::clients::one_entry::{Carried, Gathered, OneEntry, carry, plain, put, refused};
 use crate::clients::{
     Draft, Entry, Found, Kind, Place, Scope, file, is_berth, of_profile, profile_of, server_of, without_mark,
 };
@@ -30,6 +31,19 @@ struct Candidate {
     entry: Entry,
 }
 
+/// Entries as one.
+struct Joined {
+    one: OneEntry,
+    /// berth's names.
+    servers: Vec<String>,
+    entry: Entry,
+    /// What Codex's tables say beside.
+    carried: Option<Carried>,
+}
+
+/// Why servers stay entries of their own, by the client's names.
+type Alone = BTreeMap<String, String>;
+
 impl Takeover<'_> {
     /// Gathers what runs by berth now, and has the client's other files name its tools as they are called then.
     pub(super) fn gather(
@@ -37,130 +51,139 @@ impl Takeover<'_> {
         profile: &str,
         drafts: &mut Vec<Draft>,
     ) -> Result<Option<Change>, Failure> {
-        let places: Vec<(Place, PathBuf)> = self
-            .reading
-            .places
-            .iter()
-            .map(|(place, draft)| (place.clone(), draft.path().to_owned()))
-            .collect();
-        let mut found = Vec::new();
-        for (place, path) in &places {
-            let candidates = self.candidates(place, &after(drafts, path))?;
-            if !candidates.is_empty() {
-                found.push((place, path, candidates));
-            }
-        }
-        let (place, path, candidates) = match found.len() {
-            0 => return Ok(None),
-            1 => found.remove(0),
-            _ => {
-                let titles: Vec<String> = found.iter().map(|(place, ..)| place.title()).collect();
-                return Err(Failure {
-                    code: Code::Usage,
-                    text: format!("there are servers in more than one place: {}", titles.join("; ")),
-                    next: Some("choose one with `--scope`".to_owned()),
-                });
-            }
-        };
-        let text = after(drafts, path);
-        let name = profile.to_owned();
+        let Some((place, path, candidates)) = self.chosen(drafts)? else { return Ok(None) };
+        let (title, text) = (place.title(), after(drafts, &path));
         let existing = place.read(&text)?.servers().into_iter().find_map(|(known, found)| match found {
-            Found::Stdio(entry) if known == name && profile_of(&entry) == Some(profile) => Some(entry),
+            Found::Stdio(entry) if known == profile && profile_of(&entry) == Some(profile) => Some(entry),
             _ => None,
         });
         let is_new = existing.is_none();
-        let mut entry = of_profile(
-            (place.kind, place.scope),
-            (profile, &name),
-            self.reading.explicit,
-            self.machine.lookup,
-        );
-        let mut is_first = is_new;
-        if let Some(existing) = existing {
-            entry = Entry { command: entry.command, args: entry.args, ..existing };
-        }
-        let mut one = OneEntry {
-            profile: profile.to_owned(),
-            entry: name.clone(),
-            servers: Vec::new(),
-            others: Vec::new(),
-            of_project: place.scope == Scope::Project,
+        let mut alone = Alone::new();
+        let joined = loop {
+            let mut joined = self.joined(profile, &place, existing.as_ref(), &candidates, &mut alone);
+            if place.kind == Kind::Codex {
+                joined.carried = Some(carry(&text, &path, &joined.one)?);
+            }
+            match joined.carried.as_ref().map(|carried| &carried.alone) {
+                Some(more) if !more.is_empty() => alone.extend(more.clone()),
+                _ => break joined,
+            }
         };
-        let title = place.title();
-        let mut servers = Vec::new();
-        for candidate in candidates {
-            if let Err(why) = merged(&mut entry, &candidate.entry, is_first) {
-                self.alone(&title, &candidate.name, &why);
-                continue;
-            }
-            is_first = false;
-            let tools = match self.check {
-                Check::Made(trials) => {
-                    trials.get(&(title.clone(), candidate.name.clone())).and_then(|tried| tried.clone().ok())
-                }
-                Check::DryRun | Check::LeftOut => None,
-            };
-            let shown = edit::shown(&self.text, &candidate.server);
-            one.servers.push(Gathered { name: candidate.name, shown, tools });
-            servers.push(candidate.server);
+        for (name, why) in &alone {
+            self.alone(&title, name, why);
         }
-        let mut carried = None;
-        while place.kind == Kind::Codex && !one.servers.is_empty() {
-            let new = carry(&text, path, &one)?;
-            if new.alone.is_empty() {
-                carried = Some(new);
-                break;
-            }
-            for (name, why) in &new.alone {
-                self.alone(&title, name, why);
-                if let Some(at) = one.servers.iter().position(|server| server.name == *name) {
-                    one.servers.remove(at);
-                    servers.remove(at);
-                }
-            }
-        }
+        let Joined { mut one, servers, entry, carried } = joined;
         if one.servers.is_empty() {
             return Ok(None);
         }
-        self.others(place, drafts, is_new, &mut one)?;
+        self.others(&place, drafts, is_new, &mut one)?;
+        if place.kind == Kind::ClaudeCode {
+            let keys = unknown_keys(&text, &place, &one).into_iter();
+            self.said.extend(keys.map(|(name, key)| format!("  `{key}` of `{name}` is not carried over")));
+        }
         let mut document = place.read(&text)?;
         for server in &one.servers {
             document.remove(&server.name);
         }
         if is_new {
-            document.put(&name, &entry);
+            document.put(profile, &entry);
         } else {
-            document.rewire(&name, &entry);
+            document.rewire(profile, &entry);
         }
-        let text_before = text;
         let mut text = document.text();
         if let Some(carried) = &carried {
-            text = put(&text, path, &name, carried)?;
+            text = put(&text, &path, profile, carried)?;
             self.said.extend(carried.notes.iter().map(|note| format!("  {note}")));
         }
         if let Some(draft) = drafts.iter_mut().find(|draft| draft.path() == path) {
             draft.after = text;
         }
-        if place.kind == Kind::ClaudeCode {
-            for (name, key) in unknown_keys(&text_before, place, &one) {
-                self.said.push(format!("  `{key}` of `{name}` is not carried over"));
+        self.renamed(&place, &path, &one, is_new, drafts)?;
+        let names: Vec<String> = one.servers.iter().map(|server| format!("`{}`", server.name)).collect();
+        let names = names.join(", ");
+        self.said.push(format!("{title}: {names} became the entry `{profile}`, by [profiles.{profile}]"));
+        self.profile(profile, &servers).map(Some)
+    }
+
+    /// Writes the profile.
+    fn profile(&mut self, profile: &str, servers: &[String]) -> Result<Change, Failure> {
+        let known = edit::profile(&self.text, profile);
+        let is_new = known.is_none();
+        let mut all = known.unwrap_or_default();
+        let mut added = Vec::new();
+        for server in servers {
+            if !all.contains(server) {
+                all.push(server.clone());
+                added.push(server.clone());
             }
         }
-        self.renamed(place, path, &one, is_new, drafts)?;
-        let names: Vec<String> = one.servers.iter().map(|server| format!("`{}`", server.name)).collect();
-        self.said.push(format!(
-            "{title}: {} became the entry `{name}`, by [profiles.{profile}]",
-            names.join(", ")
-        ));
-        let known = edit::profile(&self.text, profile);
-        let added: Vec<String> = servers
-            .iter()
-            .filter(|server| known.iter().flatten().all(|known| known != *server))
-            .cloned()
-            .collect();
         let wrong = |why: String| Failure { code: Code::Configuration, text: why, next: None };
         self.text = edit::with_profile(&self.text, profile, Profile::With(&added)).map_err(wrong)?;
-        Ok(Some(Change { profile: profile.to_owned(), is_new: known.is_none(), added }))
+        Ok(Change { profile: profile.to_owned(), is_new, added })
+    }
+
+    /// The one place that has entries to gather.
+    fn chosen(&mut self, drafts: &[Draft]) -> Result<Option<(Place, PathBuf, Vec<Candidate>)>, Failure> {
+        let places =
+            self.reading.places.iter().map(|(place, draft)| (place.clone(), draft.path().to_owned()));
+        let mut found = Vec::new();
+        for (place, path) in places.collect::<Vec<_>>() {
+            let candidates = self.candidates(&place, &after(drafts, &path))?;
+            if !candidates.is_empty() {
+                found.push((place, path, candidates));
+            }
+        }
+        if found.len() > 1 {
+            let titles: Vec<String> = found.iter().map(|(place, ..)| place.title()).collect();
+            return Err(Failure {
+                code: Code::Usage,
+                text: format!("there are servers in more than one place: {}", titles.join("; ")),
+                next: Some("choose one with `--scope`".to_owned()),
+            });
+        }
+        Ok(found.pop())
+    }
+
+    /// Joins those entries that one can stand for.
+    fn joined(
+        &self,
+        profile: &str,
+        place: &Place,
+        existing: Option<&Entry>,
+        candidates: &[Candidate],
+        alone: &mut Alone,
+    ) -> Joined {
+        let kind = (place.kind, place.scope);
+        let mut entry = of_profile(kind, (profile, profile), self.reading.explicit, self.machine.lookup);
+        if let Some(existing) = existing {
+            entry = Entry { command: entry.command, args: entry.args, ..existing.clone() };
+        }
+        let mut one = OneEntry {
+            entry: profile.to_owned(),
+            servers: Vec::new(),
+            others: Vec::new(),
+            of_project: place.scope == Scope::Project,
+        };
+        let mut servers = Vec::new();
+        for candidate in candidates {
+            if alone.contains_key(&candidate.name) {
+                continue;
+            }
+            let is_first = existing.is_none() && servers.is_empty();
+            if let Err(why) = merged(&mut entry, &candidate.entry, is_first) {
+                alone.insert(candidate.name.clone(), why);
+                continue;
+            }
+            let which = (place.title(), candidate.name.clone());
+            let tools = match self.check {
+                Check::Made(trials) => trials.get(&which).and_then(|tried| tried.clone().ok()),
+                Check::DryRun | Check::LeftOut => None,
+            };
+            let shown = edit::shown(&self.text, &candidate.server);
+            one.servers.push(Gathered { name: candidate.name.clone(), shown, tools });
+            servers.push(candidate.server.clone());
+        }
+        Joined { one, servers, entry, carried: None }
     }
 
     fn alone(&mut self, title: &str, name: &str, why: &str) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use jsonc_parser::cst::{CstArray, CstNode, CstObject, CstRootNode};
+use jsonc_parser::cst::{CstArray, CstNode, CstObject, CstObjectProp, CstRootNode};
 
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ pub(in crate::clients) fn settings(
         }
     }
     let events = object.object_value("hooks").map(|hooks| hooks.properties()).unwrap_or_default();
-    for group in events.iter().filter_map(|event| event.array_value()).flat_map(|event| event.elements()) {
+    for group in events.iter().filter_map(CstObjectProp::array_value).flat_map(|event| event.elements()) {
         let Some(group) = group.as_object() else { continue };
         stays.extend(renamed_value(&group, "matcher", |text| matcher(text, one)));
         for hook in group.array_value("hooks").map(|hooks| hooks.elements()).unwrap_or_default() {

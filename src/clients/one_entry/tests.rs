@@ -14,7 +14,6 @@ fn server(name: &str, tools: Option<&[&str]>) -> Gathered {
 /// `files` and `git.hub` were asked for their tools, `time` was not; `other` stays an entry of its own.
 fn one() -> OneEntry {
     OneEntry {
-        profile: "work".to_owned(),
         entry: "work".to_owned(),
         servers: vec![
             server("files", Some(&["read_file", "write_file", "list"])),
