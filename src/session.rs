@@ -5,6 +5,8 @@
 //! client::stdio <- client::writer  <- lane::judge <- lane::to_client <- the server's output
 //! ```
 //!
+//! Where several servers share a session, each has such a session as its lane, and [`mux`] stands between them and the client.
+//!
 //! Only [`client::writer`] writes to the client. Neither direction waits for the other. A session does not know what
 //! runs its server: it sees only [`upstream::Upstream`].
 

@@ -49,6 +49,15 @@ pub enum Sink {
 pub struct Trace {
     shared: Option<Arc<OpenTrace>>,
     journal: Option<Journal>,
+    /// Where several servers share the trace: whose records these are.
+    lane: Option<Arc<Lane>>,
+}
+
+/// One server of several, and its part of the session.
+#[derive(Debug)]
+struct Lane {
+    server: Arc<str>,
+    session: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -63,7 +72,7 @@ struct OpenTrace {
 
 impl Trace {
     pub fn off() -> Self {
-        Self { shared: None, journal: None }
+        Self::default()
     }
 
     /// Starts the thread that writes.
@@ -79,7 +88,7 @@ impl Trace {
         let writer = Writer { out, redactor: redactor.clone() };
         let queue = Queue::start("berth-trace", LIMITS, writer);
         let shared = OpenTrace { queue, session: OnceLock::new(), bodies, redactor, stderr };
-        Ok(Self { shared: Some(Arc::new(shared)), journal: None })
+        Ok(Self { shared: Some(Arc::new(shared)), ..Self::off() })
     }
 
     /// Has `journal` get what is no message.
@@ -91,6 +100,12 @@ impl Trace {
     /// The session's history, if it leaves one.
     pub fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref()
+    }
+
+    /// The trace of one of several servers, whose part of the session is called so.
+    #[must_use]
+    pub fn of_lane(self, server: &str, session: &str) -> Self {
+        Self { lane: Some(Arc::new(Lane { server: server.into(), session: session.into() })), ..self }
     }
 
     /// Names the session in all later records; the first name counts.
@@ -107,7 +122,7 @@ impl Trace {
         }
         let Some(shared) = &self.shared else { return };
         let took = began.elapsed();
-        shared.offer(TEXT, None, || What::Step { name, took, detail: shared.copy(detail.as_bytes(), TEXT) });
+        shared.offer(TEXT, None, self.lane.as_deref(), || What::Step { name, took, detail: shared.copy(detail.as_bytes(), TEXT) });
     }
 
     /// A server is there for the client; its start began at `began`.
@@ -117,7 +132,7 @@ impl Trace {
             journal.up(took, up);
         }
         let Some(shared) = &self.shared else { return };
-        shared.offer(TEXT, None, || What::Up {
+        shared.offer(TEXT, None, self.lane.as_deref(), || What::Up {
             how: up.how,
             took,
             server: shared.copy(up.server.as_bytes(), TEXT),
@@ -138,7 +153,7 @@ impl Trace {
         for (at, envelope) in look.envelopes().iter().map(Some).chain(empty).enumerate() {
             let with_body = shared.bodies && at == 0;
             let size = TEXT + if with_body { line.len().min(BODY + shared.redactor.margin()) } else { 0 };
-            shared.offer(size, Some(direction), || What::Message {
+            shared.offer(size, Some(direction), self.lane.as_deref(), || What::Message {
                 kind: envelope.map_or("other", |envelope| envelope.kind.as_str()),
                 method: envelope.and_then(|it| Some(shared.copy(it.method.as_deref()?.as_bytes(), TEXT))),
                 tool: envelope.and_then(tool).map(|tool| shared.copy(tool.as_bytes(), TEXT)),
@@ -158,7 +173,7 @@ impl Trace {
             journal.note(direction, what, detail, bytes);
         }
         let Some(shared) = &self.shared else { return };
-        shared.offer(TEXT, direction, || {
+        shared.offer(TEXT, direction, self.lane.as_deref(), || {
             let detail = shared.copy(detail.as_bytes(), TEXT);
             What::Note { name: what, detail, bytes }
         });
@@ -184,10 +199,17 @@ impl Trace {
 }
 
 impl OpenTrace {
-    fn offer(&self, size: usize, direction: Option<Direction>, what: impl FnOnce() -> What) {
+    fn offer(
+        &self,
+        size: usize,
+        direction: Option<Direction>,
+        lane: Option<&Lane>,
+        what: impl FnOnce() -> What,
+    ) {
         self.queue.offer(size, || Record {
             time: Timestamp::now(),
-            session: self.session.get().cloned(),
+            session: lane.map(|lane| lane.session.clone()).or_else(|| self.session.get().cloned()),
+            lane: lane.map(|lane| lane.server.clone()),
             direction,
             what: what(),
         });

@@ -94,6 +94,8 @@ type Lines = std::pin::Pin<Box<dyn Stream<Item = (usize, FromLane)>>>;
 
 /// A running lane as the loop has it.
 struct Lane {
+    /// Tells it from the one before it, which may still be on its way to its end.
+    serial: u64,
     lines: mpsc::UnboundedSender<Bytes>,
     unread: Arc<AtomicUsize>,
 }
@@ -123,7 +125,7 @@ where
     let mut lanes: Vec<Option<Lane>> = mux.members.iter().map(|_| None).collect();
     let mut lines: SelectAll<Lines> = SelectAll::new();
     let mut running = FuturesUnordered::new();
-    let mut has_left = false;
+    let (mut has_left, mut serial) = (false, 0_u64);
     loop {
         for action in mux.take_actions() {
             match action {
@@ -143,7 +145,8 @@ where
                     unread.store(0, Ordering::Relaxed);
                     let is_replaced = Arc::clone(&mux.members[member].is_replaced);
                     is_replaced.store(false, Ordering::Relaxed);
-                    lanes[member] = Some(Lane { lines: feed(to_lane, Arc::clone(&unread)), unread });
+                    serial += 1;
+                    lanes[member] = Some(Lane { serial, lines: feed(to_lane, Arc::clone(&unread)), unread });
                     let frames =
                         FramedRead::with_capacity(from_lane, FrameCodec::new(usize::MAX >> 1), BURST);
                     lines.push(Box::pin(frames.map(move |item| (member, item))));
@@ -151,7 +154,7 @@ where
                         member,
                         LanePipe { from_mux, to_mux, stop: group.stop.child_token(), is_replaced },
                     );
-                    running.push(async move { (member, lane.await) });
+                    running.push(async move { (member, serial, lane.await) });
                 }
                 Action::Park(member) => lanes[member] = None,
                 Action::Keep(member) => {
@@ -191,13 +194,16 @@ where
                     Some(Err(_)) | None => has_left = true,
                 }
             }
-            Some((member, over)) = running.next() => {
+            Some((member, serial, over)) = running.next() => {
                 mux.now = Instant::now();
-                lanes[member] = None;
                 // What it said last stands before its end.
                 while let Some(Some((member, Ok(Ok(frame))))) = lines.next().now_or_never() {
                     mux.member_line(member, &frame);
                 }
+                if lanes[member].as_ref().is_some_and(|lane| lane.serial != serial) {
+                    continue;
+                }
+                lanes[member] = None;
                 mux.member_over(member, failure(over, &mux.members[member].options.server).as_ref());
             }
             () = at(next_tick) => {

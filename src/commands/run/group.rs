@@ -140,6 +140,7 @@ fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use
             Ok(session) => plan.spec.session = session,
             Err(error) => tracing::warn!("{error}"),
         }
+        options.trace = options.trace.of_lane(&options.server, &plan.spec.session);
         begin(plan, &mut options);
     }
     let trace = options.trace.clone();

@@ -31,6 +31,9 @@ fn write(line: &mut String, shown: &Shown<'_>, time: Timestamp) -> fmt::Result {
         shown.direction.unwrap_or("berth"),
         shown.kind
     )?;
+    if let Some(lane) = shown.lane {
+        write!(line, " [{lane}]")?;
+    }
     if let Some(name) = shown.name {
         write!(line, " {name}")?;
     }

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `time` | string | RFC 3339, UTC, microseconds |
 //! | `session` | string | berth's own name for the session, as `berth ps` shows it |
+//! | `lane` | string | where several servers share the session: the server whose record it is |
 //! | `direction` | string | `client->server` or `server->client` |
 //! | `kind` | string | of a message `request`, `notification`, `response`, `error`, `other` (JSON, but no message that makes sense); `step`, `up`, `note`, `dropped` |
 //! | `name` | string | of a step or a note: which |
@@ -38,6 +39,7 @@ use crate::observe::event::Direction;
 pub(super) struct Record {
     pub(super) time: Timestamp,
     pub(super) session: Option<Arc<str>>,
+    pub(super) lane: Option<Arc<str>>,
     pub(super) direction: Option<Direction>,
     pub(super) what: What,
 }
@@ -87,6 +89,8 @@ pub(super) struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lane: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) direction: Option<&'static str>,
     pub(super) kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,6 +139,7 @@ impl<'a> Shown<'a> {
         let mut shown = Self {
             time: format!("{:.6}", record.time),
             session: record.session.as_deref(),
+            lane: record.lane.as_deref(),
             direction: record.direction.map(Direction::as_str),
             ..Self::default()
         };

@@ -26,7 +26,7 @@ use crate::catalogue::pages::{Kind, Pages};
 use crate::catalogue::{Hello, Told};
 use crate::failure::Code;
 use crate::rpc::error_object::INVALID_REQUEST;
-use crate::rpc::{RawId, RequestId, error_line};
+use crate::rpc::{Frame, RawId, RequestId, error_line};
 
 /// A client waits so long for its first answer at least, and for its lists: what is not there by then is announced later.
 const GREETED_WITHIN: Duration = Duration::from_secs(20);
@@ -123,11 +123,13 @@ pub(super) struct Waiting {
     pub(super) until: Instant,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     Initialized,
     Discovered,
     List(Kind, Era),
+    /// A name or a URI that nobody has announced yet: the whole request, to be looked at again.
+    Owner(Kind, Frame),
 }
 
 /// How the client began.
@@ -164,6 +166,8 @@ pub(super) struct Mux {
     /// Lists that the client has asked for: only their changes are news.
     pub(super) has_listed: [bool; 4],
     pub(super) instructions: Instructions,
+    /// A request is looked at for the second time: what nobody has announced by now nobody has.
+    pub(super) is_again: bool,
     known: Known,
     /// What our own ids begin with: nobody else's do.
     session: String,
@@ -194,6 +198,7 @@ impl Mux {
             listens: Listens::default(),
             has_listed: [false; 4],
             instructions: Instructions::default(),
+            is_again: false,
             known,
             session: session.to_owned(),
             counter: 0,
@@ -463,7 +468,7 @@ impl Mux {
     fn settled(&mut self, waiting: &Waiting) -> bool {
         let is_late = self.now >= waiting.until;
         let Waiting { id, what, .. } = waiting;
-        match *what {
+        match what {
             Wanted::Initialized => {
                 let has_answered = |member: &Member| {
                     matches!(member.hello, Some(Hello::Initialize(_)))
@@ -488,10 +493,16 @@ impl Mux {
                 }
             }
             Wanted::List(kind, era) => {
-                if !is_late && !self.members.iter().all(|member| member.has_told(kind)) {
+                if !is_late && !self.has_told(*kind) {
                     return false;
                 }
-                self.answer_list(id, kind, era);
+                self.answer_list(id, *kind, *era);
+            }
+            Wanted::Owner(kind, frame) => {
+                if !is_late && !self.has_told(*kind) {
+                    return false;
+                }
+                self.look_again(frame);
             }
         }
         true
@@ -576,11 +587,36 @@ impl Mux {
         self.answer(id, line::result(id, &result));
     }
 
+    /// Whether nothing of a kind is to be waited for.
+    pub(super) fn has_told(&self, kind: Kind) -> bool {
+        let has_told = |member: &Member| match kind {
+            // A URI may come of either.
+            Kind::Resources | Kind::Templates => member.has_told(Kind::Resources) && member.has_told(Kind::Templates),
+            kind => member.has_told(kind),
+        };
+        self.members.iter().all(has_told)
+    }
+
+    /// Has all members tell what they have of a kind.
+    pub(super) fn seek(&mut self, kind: Kind) {
+        for member in 0..self.members.len() {
+            let it = &self.members[member];
+            if it.lists[kind as usize].is_some() || it.fetching[kind as usize].is_some() {
+                continue;
+            }
+            match it.state {
+                State::Asleep => self.start(member),
+                State::Up if it.hello.is_some() => self.fetch_all(member),
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn wait_for(&mut self, id: RawId, what: Wanted) {
         let within = match what {
             Wanted::Initialized => GREETED_WITHIN,
             Wanted::Discovered => DISCOVERED_WITHIN,
-            Wanted::List(..) => LISTED_WITHIN,
+            Wanted::List(..) | Wanted::Owner(..) => LISTED_WITHIN,
         };
         self.waiting.push(Waiting { id, what, until: self.now + within });
         self.settle();
@@ -589,8 +625,9 @@ impl Mux {
     /// Whether nothing is to be sent to a member any more, where the client says nothing more.
     pub(super) fn owes_nothing(&self, member: usize) -> bool {
         let it = &self.members[member];
-        let waits = self.waiting.iter().any(|waiting| match waiting.what {
-            Wanted::List(kind, _) => !it.has_told(kind),
+        let waits = self.waiting.iter().any(|waiting| match &waiting.what {
+            Wanted::List(kind, _) => !it.has_told(*kind),
+            Wanted::Owner(..) => true,
             Wanted::Initialized | Wanted::Discovered => it.hello.is_none(),
         });
         it.queue.is_empty() && !waits

@@ -261,17 +261,7 @@ impl Mux {
                 "berth: the list has one page, and no cursor was given",
             );
         }
-        for member in 0..self.members.len() {
-            let it = &self.members[member];
-            if it.lists[kind as usize].is_some() || it.fetching[kind as usize].is_some() {
-                continue;
-            }
-            match it.state {
-                State::Asleep => self.start(member),
-                State::Up if it.hello.is_some() => self.fetch_all(member),
-                _ => {}
-            }
-        }
+        self.seek(kind);
         self.wait_for(request.id.clone(), Wanted::List(kind, request.era()));
     }
 
@@ -301,12 +291,34 @@ impl Mux {
                 self.dispatch(Dispatch { tool, ..request.to(found.member) }, patched(request.text, parts));
             }
             Err(_) if self.is_single() => self.dispatch(request.to(0), request.line()),
+            Err(Unknown::Nobody) if self.may_come(kind) => self.wait_for_owner(request, kind),
             Err(Unknown::Nobody) => self.no_such(request, kind, &name),
             Err(Unknown::Several(names)) => {
                 let text = format!("berth: several servers have `{name}`: {}", listed(&names));
                 self.refuse(&request.id, INVALID_PARAMS, &text);
             }
         }
+    }
+
+    /// Whether somebody may still announce what nobody has announced yet.
+    fn may_come(&self, kind: Kind) -> bool {
+        !self.is_again && !self.has_told(kind)
+    }
+
+    /// A client may know names of a session before this one.
+    fn wait_for_owner(&mut self, request: &Request<'_>, kind: Kind) {
+        for kind in if kind == Kind::Resources { &[Kind::Resources, Kind::Templates][..] } else { &[kind] } {
+            self.seek(*kind);
+        }
+        self.wait_for(request.id.clone(), Wanted::Owner(kind, Frame::new(request.line())));
+    }
+
+    pub(super) fn look_again(&mut self, frame: &Frame) {
+        self.is_again = true;
+        if let (Ok(Look::One(envelope)), Ok(text)) = (look(frame.message()), std::str::from_utf8(frame.message())) {
+            self.client_message(&envelope, text);
+        }
+        self.is_again = false;
     }
 
     fn no_such(&mut self, request: &Request<'_>, kind: Kind, name: &str) {
@@ -356,10 +368,14 @@ impl Mux {
         let candidates: Vec<usize> = (0..self.members.len()).filter(has_resources).collect();
         let owner = self.table.owner(&uri).or_else(|| self.table.template_owner(&uri));
         let only = || match candidates[..] {
-            [only] => Some(only),
+            // Nobody else can have it.
+            [only] if !self.may_come(Kind::Resources) => Some(only),
             _ => self.is_single().then_some(0),
         };
         let Some(member) = owner.or_else(only) else {
+            if self.may_come(Kind::Resources) {
+                return self.wait_for_owner(request, Kind::Resources);
+            }
             let labels: Vec<String> =
                 candidates.iter().map(|member| self.members[*member].options.label.clone()).collect();
             let shown: String = uri.chars().take(256).collect();

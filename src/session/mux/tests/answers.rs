@@ -205,3 +205,20 @@ async fn what_is_no_message_is_answered_and_the_next_one_passes() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_a_client_knows_from_before_waits_for_the_lists() {
+    local(async {
+        let mut stage = Set::of(vec![Played::new("a", &["x"]), Played::new("b", &["y"])]).stage();
+        stage.begins().await;
+        assert_eq!(stage.calls(1, "b__y", json!({})).await["result"]["content"][0]["text"], "b:y");
+        let read = stage.asks(2, "resources/read", json!({ "uri": "b://one" })).await;
+        assert_eq!(read["result"]["by"], "b");
+        let nobody = stage.calls(3, "b__z", json!({})).await;
+        assert!(nobody["error"]["message"].as_str().unwrap().contains("there are `a__x`, `b__y`"), "{nobody}");
+        let nobody = stage.asks(4, "resources/read", json!({ "uri": "c://one" })).await;
+        assert!(nobody["error"]["message"].as_str().unwrap().contains("asked were `a`, `b`"), "{nobody}");
+        stage.leaves().await;
+    })
+    .await;
+}
