@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 24] = [
+const EXAMPLES: [(&str, &str); 25] = [
     (
         "up",
         "\
@@ -110,6 +110,16 @@ Reads the image in the daemon; asks no registry. The same image gives the same d
   berth tools files git --entry work --json
 
 Shows what the servers told when they ran last, and starts none. See `berth help profiles`.",
+    ),
+    (
+        "catalogue",
+        "\
+  berth catalogue                 # what is known of which server
+  berth catalogue --refresh git   # asks it again, as Claude Code and as Codex
+  berth catalogue --refresh --profile work
+  berth catalogue --forget
+
+Exits with 69 if a server did not tell all.",
     ),
     (
         "secret",
