@@ -108,6 +108,7 @@ Reads the image in the daemon; asks no registry. The same image gives the same d
   berth tools                     # of each server, as an entry of its own
   berth tools --profile work      # of a profile's servers behind one entry
   berth tools files git --entry work --json
+  berth tools --accept git__status  # its calls were refused, for its definition had changed
 
 Shows what the servers told when they ran last, and starts none. See `berth help profiles`.",
     ),
