@@ -1,5 +1,6 @@
 //! The command line as clap has it: every command, every argument, and what `--help` and shells say of them. Runs none.
 
+mod catalogue;
 mod clients;
 pub mod completions;
 mod daemon;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub use catalogue::CatalogueArgs;
 pub use clients::{ImportArgs, InstallArgs, UninstallArgs};
 pub use daemon::{BakeArgs, DownArgs, SbomArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
@@ -52,6 +54,8 @@ pub enum Subcommands {
     Bake(BakeArgs),
     /// List the packages in a server's baked image.
     Sbom(SbomArgs),
+    /// List what servers told of themselves, for clients that are answered before a server runs.
+    Catalogue(CatalogueArgs),
     /// Run an MCP server in a container of its own, speaking MCP on standard input and output.
     Run(Box<RunArgs>),
     /// Add configured servers to an AI client's configuration.

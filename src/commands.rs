@@ -2,6 +2,7 @@
 //! exit code.
 
 pub mod bake;
+pub mod catalogue;
 pub mod chaos;
 pub mod completions;
 pub mod doctor;
@@ -66,7 +67,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
     }
     let (config, home) = loaded?;
     match arguments.command {
-        Subcommands::Up(args) => up::run(&args, &config, &home).await,
+        Subcommands::Up(args) => Box::pin(up::run(&args, &config, &home, arguments.config.as_deref())).await,
         Subcommands::Down(args) => down::run(&args, &config, &home).await,
         Subcommands::Status(args) => status::run(&args, &config, &home).await,
         Subcommands::Env => env::run(&config, &home),
@@ -76,9 +77,16 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         | Subcommands::Completions(_)
         | Subcommands::Man(_)
         | Subcommands::Secret(_) => Ok(ExitCode::from(INTERNAL)),
-        Subcommands::Bake(args) => bake::run(&args, &config, &home).await,
+        Subcommands::Bake(args) => {
+            Box::pin(bake::run(&args, &config, &home, arguments.config.as_deref())).await
+        }
         Subcommands::Sbom(args) => sbom::run(&args, &config, &home).await,
-        Subcommands::Install(args) => install::run(&args, &config, arguments.config.as_deref()),
+        Subcommands::Catalogue(args) => {
+            Box::pin(catalogue::run(&args, &config, &home, arguments.config.as_deref())).await
+        }
+        Subcommands::Install(args) => {
+            Box::pin(install::run(&args, &config, &home, arguments.config.as_deref())).await
+        }
         Subcommands::Uninstall(args) => uninstall::run(&args),
         Subcommands::Import(args) => {
             Box::pin(import::run(&args, &config, &home, arguments.config.as_deref())).await

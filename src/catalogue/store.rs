@@ -1,15 +1,16 @@
 //! The catalogue's files: one for what each key's server told, one for what of it was accepted.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
 use super::accepted::Accepted;
-use super::changes::{Change, States, changes, state};
+use super::changes::{Change, States, by_name, changes, state};
 use super::folder::Folder;
 use super::key::{ACCEPTED, LISTS, Name, Secret, is_modern};
 use super::text::{self, Meta};
-use super::{Key, Told};
+use super::{Hello, Key, Told};
 
 /// No server may tell more.
 const LONGEST: usize = 32 << 20;
@@ -180,6 +181,24 @@ impl Catalogue {
         let mut entries: Vec<_> = self.folder.names(LISTS).into_iter().filter_map(entry).collect();
         entries.sort_by(|a, b| (&a.server, &a.client, &a.revision).cmp(&(&b.server, &b.client, &b.revision)));
         entries
+    }
+
+    /// What a server told last, to whomever: no answer to a client, but to a person.
+    pub fn latest(&self, server: &str) -> Option<Told> {
+        let of_server =
+            self.folder.names(LISTS).into_iter().filter(|(file, _)| Name::of(file, server).is_some());
+        let read = of_server.filter_map(|(file, _)| self.read(&file));
+        let (_, told) =
+            read.filter(|(_, told)| told.hello != Hello::NoDiscover).max_by_key(|(meta, _)| meta.at)?;
+        Some(told)
+    }
+
+    /// The names of all tools that a server has told anybody.
+    pub fn tools(&self, server: &str) -> BTreeSet<String> {
+        let of_server =
+            self.folder.names(LISTS).into_iter().filter(|(file, _)| Name::of(file, server).is_some());
+        let told = of_server.filter_map(|(file, _)| Some(self.read(&file)?.1));
+        told.flat_map(|told| by_name(told.tools.as_ref()).into_keys().collect::<Vec<_>>()).collect()
     }
 
     /// Removes what servers told; what was accepted stays. How many files there were.

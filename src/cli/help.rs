@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 24] = [
+const EXAMPLES: [(&str, &str); 25] = [
     (
         "up",
         "\
@@ -108,8 +108,19 @@ Reads the image in the daemon; asks no registry. The same image gives the same d
   berth tools                     # of each server, as an entry of its own
   berth tools --profile work      # of a profile's servers behind one entry
   berth tools files git --entry work --json
+  berth tools --accept git__status  # its calls were refused, for its definition had changed
 
 Shows what the servers told when they ran last, and starts none. See `berth help profiles`.",
+    ),
+    (
+        "catalogue",
+        "\
+  berth catalogue                 # what is known of which server
+  berth catalogue --refresh git   # asks it again, as Claude Code and as Codex
+  berth catalogue --refresh --profile work
+  berth catalogue --forget
+
+Exits with 69 if a server did not tell all.",
     ),
     (
         "secret",

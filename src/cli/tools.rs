@@ -16,6 +16,11 @@ pub struct ToolsArgs {
     #[arg(long, value_name = "NAME")]
     pub entry: Option<String>,
 
+    /// Accept the definitions as they are now, where `definitions = "hold"` refuses them: of all servers, of a server, or of a
+    /// tool.
+    #[arg(long, value_name = "SERVER[__TOOL]", num_args = 0..=1, conflicts_with_all = ["servers", "profile", "json"])]
+    pub accept: Option<Option<String>>,
+
     /// Print a JSON array, with an object for each entry.
     #[arg(long)]
     pub json: bool,

@@ -16,7 +16,12 @@ use crate::failure::{Code, Failure};
 use crate::runner::Package;
 use anyhow::Context;
 
-pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    args: &BakeArgs,
+    config: &Config,
+    home: &Home,
+    config_file: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let progress = Progress::stderr();
     let daemon = super::dind_engine(config, home)?;
     let host = config.dind.engine(&variable).ok();
@@ -25,6 +30,7 @@ pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Resul
     let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress: &progress, state };
     let mut failed = None;
     let (packages, images) = chosen(args, config)?;
+    let names: Vec<String> = packages.iter().map(|(server, _)| server.name.clone()).collect();
     for server in images {
         if let Err(failure) = pin_image(config, &server, &oven).await? {
             progress.say(&failure.message());
@@ -55,6 +61,10 @@ pub async fn run(args: &BakeArgs, config: &Config, home: &Home) -> anyhow::Resul
                 failed = failed.or(Some(failure.code));
             }
         }
+    }
+    // Whatever stands behind `--` has no name in the configuration.
+    if failed.is_none() && args.line.is_empty() {
+        super::catalogue::fill::ahead(config, home, config_file, Some(&names), &progress).await;
     }
     Ok(failed.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))
 }

@@ -5,9 +5,15 @@ use std::process::ExitCode;
 
 use crate::cli::InstallArgs;
 use crate::clients::{Manner, Wanted, install};
-use crate::config::Config;
+use crate::config::{Config, Home};
+use crate::dind::progress::Progress;
 
-pub fn run(args: &InstallArgs, config: &Config, explicit: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    args: &InstallArgs,
+    config: &Config,
+    home: &Home,
+    explicit: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let wanted =
         Wanted { client: args.client, scope: args.scope, servers: &args.servers, move_secrets: false };
     let mut said = Vec::new();
@@ -15,5 +21,8 @@ pub fn run(args: &InstallArgs, config: &Config, explicit: Option<&Path>) -> anyh
     let done = install(wanted, manner, config, explicit, &super::variable, &mut said);
     super::print(&said)?;
     done?;
+    let of_profile = args.profile.as_ref().and_then(|name| config.profiles.get(name));
+    let servers = of_profile.map_or(&args.servers, |profile| &profile.servers);
+    super::catalogue::fill::ahead(config, home, explicit, Some(servers), &Progress::stderr()).await;
     Ok(ExitCode::SUCCESS)
 }

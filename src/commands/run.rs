@@ -42,7 +42,7 @@ use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, mappings};
-use crate::values::{Isolation, Way};
+use crate::values::{Isolation, Lookup, Way};
 
 pub async fn run(
     args: RunArgs,
@@ -77,7 +77,8 @@ pub async fn run(
         let daemon = crate::dind::daemon(&config, &home).address;
         // As it is shown: secrets redacted.
         let environment = env.iter().map(ToString::to_string).collect();
-        let mut spec = spec(&args, &config, resolved, environment)?;
+        let client = known_client(&args, &resolved.server.settings);
+        let mut spec = spec(client, &config, resolved, environment)?;
         spec.mounts = within(&spec.server, &spec.mounts).map_err(Failure::from)?.mounts;
         spec.doors = doors(&config, &home).filter(|_| may_come_directly(&spec.server.settings));
         writeln!(std::io::stdout().lock(), "{:#}", plan::preview(&daemon, &spec, &env))?;
@@ -223,11 +224,10 @@ fn plan(
     resolved: Resolved,
     (redactor, stderr): (&Redactor, &StderrSink),
 ) -> Result<Plan, Failure> {
-    let env = resolved.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
     let secrets = Secrets::among(&resolved.env, &resolved.server.name, redactor);
-    let mut spec = spec(args, config, resolved, env)?;
+    let client = known_client(args, &resolved.server.settings);
+    let spec = whole_spec(client, config, home, resolved)?;
     let doors = doors(config, home);
-    spec.doors = doors.clone().filter(|_| may_come_directly(&spec.server.settings));
     let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
     Ok(Plan {
         client: known_client(args, &spec.server.settings),
@@ -253,8 +253,38 @@ fn plan(
     })
 }
 
+/// The container of a server, for a client that has these variables.
+pub(super) fn spec_for(
+    client: &str,
+    server: Server,
+    (config, home): (&Config, &Home),
+    lookup: Lookup<'_>,
+) -> Result<Spec, Failure> {
+    let mut resolved = config.resolve(server, lookup, caller())?;
+    resolved.hand_over(&proxies(config, home));
+    whole_spec(Client::from_start(Some(client), |_| None, || None), config, home, resolved)
+}
+
+/// With the values of the variables.
+fn whole_spec(
+    client: Option<Client>,
+    config: &Config,
+    home: &Home,
+    resolved: Resolved,
+) -> Result<Spec, Failure> {
+    let env = resolved.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
+    let mut spec = spec(client, config, resolved, env)?;
+    spec.doors = doors(config, home).filter(|_| may_come_directly(&spec.server.settings));
+    Ok(spec)
+}
+
 /// This session's container. Whose it is may still be unknown.
-fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -> Result<Spec, Failure> {
+fn spec(
+    client: Option<Client>,
+    config: &Config,
+    resolved: Resolved,
+    env: Vec<String>,
+) -> Result<Spec, Failure> {
     let Resolved { server, mounts, .. } = resolved;
     if server.settings.isolation == Isolation::Gvisor && config.dind.host.is_some() {
         return Err(Failure {
@@ -266,7 +296,7 @@ fn spec(args: &RunArgs, config: &Config, resolved: Resolved, env: Vec<String>) -
             next: Some("remove `host` and type `berth up`, or set `isolation = \"container\"`".to_owned()),
         });
     }
-    let client = known_client(args, &server.settings).unwrap_or_else(|| Client::from_message(None));
+    let client = client.unwrap_or_else(|| Client::from_message(None));
     Ok(Spec {
         client_session: client_session(),
         project: project(),

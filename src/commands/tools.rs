@@ -1,9 +1,11 @@
 //! `berth tools`: what a client would be offered, by what the servers told before.
 
+mod accept;
+
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::catalogue::{Catalogue, Entry, Told};
+use crate::catalogue::{Catalogue, Told};
 use crate::cli::ToolsArgs;
 use crate::config::{Config, Home, Profile, Server};
 use crate::failure::Failure;
@@ -11,8 +13,12 @@ use crate::human::table::terminal_width;
 use crate::offer::{self, Asked, Member, Offer};
 
 pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
-    let entries = Catalogue::open(&home.state).entries();
-    let offers = offers(args, config, &|server| last(&entries, &server.name))?;
+    let catalogue = Catalogue::open(&home.state);
+    if let Some(name) = &args.accept {
+        super::print(&accept::accept(name.as_deref(), args.entry.as_deref(), &catalogue, config)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let offers = offers(args, config, &|server| catalogue.latest(&server.name))?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&offers)?)?;
@@ -21,12 +27,6 @@ pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
         offer::print(&mut out, &offers, width)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What a server told last, whichever client it was.
-fn last(entries: &[Entry], server: &str) -> Option<Told> {
-    let own = entries.iter().filter(|entry| entry.server == server);
-    own.max_by_key(|entry| entry.at).map(|entry| entry.told.clone())
 }
 
 /// One for each entry that the arguments mean.
@@ -92,7 +92,7 @@ mod tests {
 
     fn args(servers: &[&str], profile: Option<&str>) -> ToolsArgs {
         let servers = servers.iter().map(|name| (*name).to_owned()).collect();
-        ToolsArgs { servers, profile: profile.map(str::to_owned), entry: None, json: false }
+        ToolsArgs { servers, profile: profile.map(str::to_owned), entry: None, json: false, accept: None }
     }
 
     #[test]
@@ -116,22 +116,6 @@ mod tests {
         assert_eq!(all.len(), 3);
         assert_eq!(all[2], (entry("new"), Vec::new()));
         assert_eq!(offered(&args(&[], None)).unwrap()[2].unknown, ["new"]);
-    }
-
-    #[test]
-    fn what_a_server_told_last_counts() {
-        let entry = |server: &str, image: &str, at| Entry {
-            server: server.to_owned(),
-            client: "codex".to_owned(),
-            revision: String::new(),
-            told: Told { image: image.to_owned(), ..told() },
-            at,
-            bytes: 0,
-        };
-        let entries =
-            [entry("a", "old", 1), entry("a", "new", 3), entry("a", "older", 2), entry("b", "x", 9)];
-        assert_eq!(last(&entries, "a").unwrap().image, "new");
-        assert_eq!(last(&entries, "c"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `berth up`: the DinD daemon, ready for sessions.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::UpArgs;
@@ -12,7 +13,12 @@ use crate::dind::up;
 use crate::failure::{Explain, Failure};
 use crate::human::count;
 
-pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    _: &UpArgs,
+    config: &Config,
+    home: &Home,
+    config_file: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let progress = Progress::stderr();
     let report = up::up(config, home, &super::variable, &progress)
         .await
@@ -37,6 +43,7 @@ pub async fn run(_: &UpArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
         report.endpoint,
         count(report.images.len(), "image"),
     )?;
+    super::catalogue::fill::ahead(config, home, config_file, None, &progress).await;
     let failed = failed.map(Explain::code).or(baked);
     Ok(failed.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -11,7 +12,9 @@ use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 
 use super::messages;
+use crate::catalogue::Hello;
 use crate::rpc::FrameCodec;
+use crate::rpc::raw::{Raw, member};
 
 /// No answer of the examination's is longer.
 const MAX_LINE: usize = 32 << 20;
@@ -50,6 +53,13 @@ impl Kind {
             Self::Codex => "2025-06-18",
         }
     }
+}
+
+/// How a server answered the beginning of a session in a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    pub revision: &'static str,
+    pub hello: Hello,
 }
 
 /// Why there is no proper answer.
@@ -93,26 +103,36 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         }
     }
 
-    /// Begins the session as the real client does; when it returns, the server has answered.
-    pub async fn begin(&mut self, within: Duration) -> Result<(), ClientError> {
+    /// Begins the session as the real client does. When it returns, the server has answered; its last greeting is of the
+    /// session's revision.
+    pub async fn begin(&mut self, within: Duration) -> Result<Vec<Greeting>, ClientError> {
         let deadline = Instant::now() + within;
+        let mut greetings = Vec::new();
         if self.kind == Kind::ClaudeCode {
             self.modern = true;
             let id = json!("server-discover-probe-1");
-            match self.request(&id, "server/discover", json!({}), within.min(PROBE_PATIENCE)).await {
-                Ok(_) => return Ok(()),
-                Err(ClientError::Refused { .. } | ClientError::TimedOut { .. }) => self.modern = false,
+            let revision = messages::MODERN;
+            match self.request_raw(&id, "server/discover", json!({}), within.min(PROBE_PATIENCE)).await {
+                Ok(result) => return Ok(vec![Greeting { revision, hello: Hello::Discover(result.into()) }]),
+                Err(ClientError::Refused { .. }) => {
+                    greetings.push(Greeting { revision, hello: Hello::NoDiscover });
+                }
+                Err(ClientError::TimedOut { .. }) => {}
                 Err(error) => return Err(error),
             }
+            self.modern = false;
         }
         let params = messages::initialize(self.kind.revision(), &self.kind.client_info());
         let left = deadline.saturating_duration_since(Instant::now());
-        self.request(&json!(0), "initialize", params, left).await?;
+        let result = self.request_raw(&json!(0), "initialize", params, left).await?;
+        greetings
+            .push(Greeting { revision: self.kind.revision(), hello: Hello::Initialize(Bytes::from(result)) });
         self.send(
             "notifications/initialized",
             &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
         )
-        .await
+        .await?;
+        Ok(greetings)
     }
 
     /// The `result` of a request.
@@ -120,9 +140,34 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         &mut self,
         id: &Value,
         method: &str,
-        mut params: Value,
+        params: Value,
         within: Duration,
     ) -> Result<Value, ClientError> {
+        let (_, mut answer) = self.exchange(id, method, params, within).await?;
+        answer.remove("result").ok_or_else(|| refused(method, &answer))
+    }
+
+    /// The same in the server's own bytes.
+    pub async fn request_raw(
+        &mut self,
+        id: &Value,
+        method: &str,
+        params: Value,
+        within: Duration,
+    ) -> Result<String, ClientError> {
+        let (line, answer) = self.exchange(id, method, params, within).await?;
+        let result = Raw::parse(&line).and_then(|message| member(message, "result"));
+        result.map(|result| result.get().to_owned()).ok_or_else(|| refused(method, &answer))
+    }
+
+    /// The line that answers, and what it says.
+    async fn exchange(
+        &mut self,
+        id: &Value,
+        method: &str,
+        mut params: Value,
+        within: Duration,
+    ) -> Result<(String, Map<String, Value>), ClientError> {
         if self.modern {
             messages::make_modern(&mut params, &self.kind.client_info());
         }
@@ -135,11 +180,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
             self.abandoned.push(id.clone());
             return Err(ClientError::TimedOut { method: method.to_owned(), within });
         };
-        let mut answer = answer?;
-        match answer.remove("result") {
-            Some(result) => Ok(result),
-            None => Err(ClientError::Refused { method: method.to_owned(), message: error_text(&answer) }),
-        }
+        answer
     }
 
     /// Whether it has not waited for some answer to its end.
@@ -168,7 +209,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         sent.await.map_err(|source| ClientError::Write { method: method.to_owned(), source })
     }
 
-    async fn answer(&mut self, id: &Value, method: &str) -> Result<Map<String, Value>, ClientError> {
+    async fn answer(
+        &mut self,
+        id: &Value,
+        method: &str,
+    ) -> Result<(String, Map<String, Value>), ClientError> {
         loop {
             let Some(Ok(item)) = self.lines.next().await else {
                 return Err(ClientError::Ended(method.to_owned()));
@@ -187,7 +232,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
                     self.send("an answer", &answer).await?;
                 }
                 (true, None) => {}
-                (false, Some(theirs)) if theirs == id => return Ok(message),
+                (false, Some(theirs)) if theirs == id => return Ok((line, message)),
                 (false, Some(theirs)) if self.abandoned.contains(theirs) => {}
                 (false, _) => keep(&mut self.strange_answers, &line),
             }
@@ -195,9 +240,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     }
 }
 
-fn error_text(answer: &Map<String, Value>) -> String {
+fn refused(method: &str, answer: &Map<String, Value>) -> ClientError {
     let error = answer.get("error").unwrap_or(&Value::Null);
-    error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned)
+    let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_owned);
+    ClientError::Refused { method: method.to_owned(), message }
 }
 
 fn keep(kept: &mut Vec<String>, line: &str) {

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use super::client::Kind;
+use crate::config::Server;
+use crate::failure::{Code, Failure};
+use crate::values::Lookup;
 
 /// What Codex leaves in the environment of a server. All else it clears.
 pub const CODEX_LEAVES: [&str; 10] =
@@ -24,6 +28,24 @@ pub struct Berth {
 }
 
 impl Berth {
+    /// # Errors
+    /// Where a variable that the server needs is not set.
+    pub fn new(config_file: Option<&Path>, server: &Server, lookup: Lookup<'_>) -> Result<Self, Failure> {
+        let used = Mutex::new(BTreeMap::new());
+        server.resolve_env(&|name| {
+            let value = lookup(name)?;
+            if let Ok(mut used) = used.lock() {
+                used.insert(name.to_owned(), OsString::from(&value));
+            }
+            Some(value)
+        })?;
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::new(Code::Internal, &error, "use an absolute path"))?;
+        let variables = used.into_inner().unwrap_or_default();
+        // Sessions have our working folder, so a relative path means the same to them.
+        Ok(Self { program, config_file: config_file.map(Path::to_owned), variables })
+    }
+
     /// The environment that `kind` gives its servers: Claude Code its own, Codex next to nothing.
     pub fn environment(
         &self,

@@ -1,9 +1,6 @@
 //! What to examine, and with what: fixed before anything starts.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use crate::config::{Config, Home, Server};
 use crate::dock::dial::Endpoint;
@@ -41,18 +38,8 @@ impl Plan {
         lookup: Lookup<'_>,
     ) -> Result<Self, Failure> {
         let server = choose(server, config)?;
-        let used = Mutex::new(BTreeMap::new());
-        server.resolve_env(&|name| {
-            let value = lookup(name)?;
-            if let Ok(mut used) = used.lock() {
-                used.insert(name.to_owned(), OsString::from(&value));
-            }
-            Some(value)
-        })?;
+        let berth = Berth::new(config_file, &server, lookup)?;
         let daemon = crate::dind::daemon(config, home);
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::new(Code::Internal, &error, "use an absolute path"))?;
-        let variables = used.into_inner().unwrap_or_default();
         Ok(Self {
             clients,
             calls,
@@ -61,8 +48,7 @@ impl Plan {
             server,
             address: daemon.address,
             certs: daemon.certs,
-            // Sessions have our working folder, so a relative path means the same to them.
-            berth: Berth { program, config_file: config_file.map(Path::to_owned), variables },
+            berth,
         })
     }
 

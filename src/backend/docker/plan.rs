@@ -11,6 +11,7 @@ use serde_json::json;
 use super::again::Setback;
 use super::inquiry::Inquiry;
 use super::publish::Published;
+use crate::catalogue::Key;
 use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
@@ -78,6 +79,21 @@ impl Plan {
     /// The container of a client that is known by now.
     pub fn spec_of(&self, client: &Client) -> Spec {
         Spec { client: client.as_str().to_owned(), parent: Some(Parent::own()), ..self.spec.clone() }
+    }
+}
+
+/// What the server's answers may depend on, for the catalogue.
+pub fn key(spec: &Spec, client: &str, revision: &str, capabilities: &str) -> Key {
+    let Server { name, settings, .. } = &spec.server;
+    // What is kept back is in no list.
+    let rules = format!("{:?}{:?}", settings.tools, settings.deny_tools);
+    Key {
+        server: name.clone(),
+        spec: spec.hash(),
+        env: spec.env.iter().cloned().chain([rules]).collect(),
+        client: client.to_owned(),
+        revision: revision.to_owned(),
+        capabilities: capabilities.to_owned(),
     }
 }
 

@@ -227,6 +227,13 @@ fn entries_say_whose_they_are() {
     ];
     assert_eq!(said, expected);
     assert!(entries.iter().all(|entry| entry.told == told("sha256:1", &[A]) && entry.bytes > 100));
-    assert_eq!(catalogue.forget(), 3);
+    assert_eq!(catalogue.latest("a"), None);
+    assert_eq!(catalogue.latest("a-b"), Some(told("sha256:1", &[A])));
+    let probe = Key { revision: "2026-07-28".to_owned(), ..key() };
+    catalogue
+        .keep(&probe, &Told { hello: super::super::Hello::NoDiscover, ..told("sha256:1", &[]) })
+        .unwrap();
+    assert_eq!(catalogue.latest("git"), Some(told("sha256:1", &[A])), "a refused probe tells nothing");
+    assert_eq!(catalogue.forget(), 4);
     assert_eq!((catalogue.entries(), catalogue.find(&key())), (vec![], None));
 }

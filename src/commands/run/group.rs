@@ -8,6 +8,7 @@ use super::{
     Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, known_client, open_trace, options,
     prepare, proxies, start, stdio, variable,
 };
+use crate::backend::docker::plan::key;
 use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
 use crate::config::{Profile, Server};
 use crate::dock::owner::new_session;
@@ -163,8 +164,6 @@ fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use
 struct Of {
     server: String,
     spec: crate::dock::spec::Spec,
-    /// Whose lists they are is decided by these, too.
-    rules: String,
     client: Option<Client>,
     definitions: Definitions,
     ran: std::sync::Arc<std::sync::Mutex<String>>,
@@ -178,7 +177,6 @@ impl Of {
             Some(Self {
                 server: member.server.name.clone(),
                 spec: plan.spec.clone(),
-                rules: format!("{:?}{:?}", settings.tools, settings.deny_tools),
                 client: known_client(args, settings),
                 definitions: settings.definitions,
                 ran: plan.ran.clone(),
@@ -191,14 +189,7 @@ impl Of {
         let client = self.client.clone().unwrap_or_else(|| Client::from_message(asking.client));
         let mut spec = self.spec.clone();
         client.as_str().clone_into(&mut spec.client);
-        Key {
-            server: self.server.clone(),
-            spec: spec.hash(),
-            env: self.spec.env.iter().cloned().chain([self.rules.clone()]).collect(),
-            client: client.as_str().to_owned(),
-            revision: asking.revision.to_owned(),
-            capabilities: asking.capabilities.to_owned(),
-        }
+        key(&spec, client.as_str(), asking.revision, asking.capabilities)
     }
 }
 
