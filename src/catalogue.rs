@@ -15,6 +15,7 @@ pub use changes::{Change, What, changes};
 pub use store::{Catalogue, Entry, Kept, Known};
 
 use bytes::Bytes;
+pub use pages::LeftOut;
 
 /// What a server told a client that speaks one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,10 @@ pub struct List {
     pub ttl_ms: Option<u64>,
     /// Some page is for this client's user alone (`cacheScope`).
     pub is_private: bool,
+    /// How many pages it came in, as far as they had anything new.
+    pub pages: usize,
+    /// What of it no client is shown.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// What a server's answers may depend on, besides its image.

@@ -16,7 +16,7 @@ use crate::catalogue::{Hello, List, Told};
 use crate::config::{Profile, Server};
 use crate::rpc::raw::{self, Raw};
 use crate::values::full_name::{full_name, room};
-use crate::values::{Start, permits};
+use crate::values::permits;
 
 /// A server of the entry.
 #[derive(Debug)]
@@ -52,8 +52,6 @@ pub struct Offer {
     /// Tools that `tools` and `deny_tools` keep back, by their full names.
     pub forbidden: Vec<String>,
     pub left_out: Vec<LeftOut>,
-    /// Whether each list is given in one page; Codex reads no other.
-    pub one_page: bool,
     /// Beside those of single tools.
     pub losses: Vec<Loss>,
     /// Servers that have told nothing yet.
@@ -100,7 +98,6 @@ pub fn of(asked: &Asked<'_>) -> Offer {
         templates: 0,
         forbidden: Vec::new(),
         left_out: Vec::new(),
-        one_page: asked.profile.is_some() || asked.members.iter().all(|member| merges(member.server)),
         losses: Vec::new(),
         unknown: Vec::new(),
     };
@@ -110,6 +107,10 @@ pub fn of(asked: &Asked<'_>) -> Offer {
             offer.unknown.push(member.server.name.clone());
             continue;
         };
+        let lists = [&told.tools, &told.prompts, &told.resources, &told.templates];
+        for left in lists.into_iter().flatten().flat_map(|list| &list.left_out) {
+            offer.leave_out(member.server, left.name.clone(), left.why.clone());
+        }
         for item in items(told.tools.as_ref()) {
             offer.tool(asked, member.server, &mut taken, item);
         }
@@ -121,6 +122,7 @@ pub fn of(asked: &Asked<'_>) -> Offer {
         offer.templates += offer.first(&mut taken, member.server, "uriTemplate", templates);
         if asked.profile.is_none() {
             offer.losses.extend(loss::of_instructions(instructions(&told.hello)));
+            offer.losses.extend(loss::of_pages(member.server, told));
         }
     }
     offer.tokens = offer.tools.iter().map(|tool| tool.tokens).sum();
@@ -206,11 +208,6 @@ impl Offer {
     fn leave_out(&mut self, server: &Server, name: String, why: String) {
         self.left_out.push(LeftOut { server: server.name.clone(), name, why });
     }
-}
-
-/// Whether berth answers for a single server, or makes one page of its pages.
-fn merges(server: &Server) -> bool {
-    server.settings.flatten_pages || server.settings.start(false) == Start::FirstCall
 }
 
 /// What a token is taken for; it depends on the model and on the language.

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::List;
 use crate::human::Plain;
@@ -80,7 +81,7 @@ impl Kind {
 }
 
 /// An item that no client is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Its name, or its place in the list (`#3`) where it has none.
     pub name: String,
@@ -194,6 +195,7 @@ impl Pages {
             return self.stop(Cut::TooLong);
         }
         let before = (self.followed.left_out.len(), self.followed.more_left_out);
+        let seen = self.items;
         let Some(is_new) = self.items(result) else { return self.stop(Cut::NoItems) };
         self.say_how_long_to_keep(result);
         let next = raw::member(result, "nextCursor").map(Raw::get).filter(|next| *next != "null");
@@ -204,6 +206,7 @@ impl Pages {
             self.followed.more_left_out = before.1;
             return self.end((!is_end).then_some(Cut::RepeatedPage));
         }
+        self.followed.list.pages += usize::from(self.items > seen);
         let Some(next) = next else { return self.end(None) };
         if !next.starts_with('"') {
             return self.stop(Cut::NoCursor);
@@ -225,7 +228,9 @@ impl Pages {
 
     /// What was followed so far.
     pub fn finish(self) -> Followed {
-        self.followed
+        let mut followed = self.followed;
+        followed.list.left_out.clone_from(&followed.left_out);
+        followed
     }
 
     fn end(&mut self, cut: Option<Cut>) -> Step {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Hello, List, Told};
+use super::{Hello, LeftOut, List, Told};
 use crate::human;
 
 /// Another version's files are as if they were not there.
@@ -58,13 +58,17 @@ enum Greeting {
 }
 
 /// A list without its items.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Shape {
     items: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
     #[serde(default)]
     is_private: bool,
+    #[serde(default)]
+    pages: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOut>,
 }
 
 /// # Errors
@@ -72,7 +76,9 @@ struct Shape {
 pub(super) fn write(meta: &Meta, told: &Told) -> io::Result<Vec<u8>> {
     let shape = |list: &Option<List>| {
         let list = list.as_ref()?;
-        Some(Shape { items: list.items.len(), ttl_ms: list.ttl_ms, is_private: list.is_private })
+        let List { items, ttl_ms, is_private, pages, left_out } = list;
+        let left_out = left_out.clone();
+        Some(Shape { items: items.len(), ttl_ms: *ttl_ms, is_private: *is_private, pages: *pages, left_out })
     };
     let (hello, first) = match &told.hello {
         Hello::Initialize(result) => (Greeting::Initialize, Some(result)),
@@ -120,10 +126,9 @@ pub(super) fn read(text: Vec<u8>) -> Option<(Meta, Told)> {
         Greeting::NoDiscover => Hello::NoDiscover,
     };
     let mut list = |shape: Option<Shape>| -> Option<Option<List>> {
-        let Some(shape) = shape else { return Some(None) };
-        let items =
-            (0..shape.items).map(|_| lines.next().map(|line| text.slice(line))).collect::<Option<_>>()?;
-        Some(Some(List { items, ttl_ms: shape.ttl_ms, is_private: shape.is_private }))
+        let Some(Shape { items, ttl_ms, is_private, pages, left_out }) = shape else { return Some(None) };
+        let items = (0..items).map(|_| lines.next().map(|line| text.slice(line))).collect::<Option<_>>()?;
+        Some(Some(List { items, ttl_ms, is_private, pages, left_out }))
     };
     let told = Told {
         image: second.meta.image.clone(),
@@ -161,7 +166,13 @@ pub(super) mod tests {
         Told {
             image: image.to_owned(),
             hello: Hello::Initialize(Bytes::from_static(br#"{"protocolVersion":"2025-11-25", "x":1e400}"#)),
-            tools: Some(List { items: items(tools), ttl_ms: Some(7), is_private: true }),
+            tools: Some(List {
+                items: items(tools),
+                ttl_ms: Some(7),
+                is_private: true,
+                pages: 2,
+                left_out: vec![LeftOut { name: "#3".to_owned(), why: "it is no object".to_owned() }],
+            }),
             prompts: None,
             resources: Some(List::default()),
             templates: Some(List { items: items(&[r#"{"uriTemplate":"a:{b}"}"#]), ..List::default() }),

@@ -3,6 +3,9 @@
 use serde::{Serialize, Serializer};
 
 use super::Tool;
+use crate::catalogue::Told;
+use crate::config::Server;
+use crate::values::Start;
 use crate::values::full_name::{LONGEST, RESERVED_ENTRY};
 
 /// Characters of a full name, `mcp__ENTRY__` included, that Claude Code takes.
@@ -22,16 +25,17 @@ pub enum Loss {
     Description,
     Parameters,
     Instructions,
+    Pages,
 }
 
 impl Loss {
-    pub const ALL: [Self; 5] =
-        [Self::Tool, Self::Name, Self::Description, Self::Parameters, Self::Instructions];
+    pub const ALL: [Self; 6] =
+        [Self::Tool, Self::Name, Self::Description, Self::Parameters, Self::Instructions, Self::Pages];
 
     pub fn client(self) -> &'static str {
         match self {
             Self::Tool | Self::Description | Self::Instructions => "Claude Code",
-            Self::Name | Self::Parameters => "Codex",
+            Self::Name | Self::Parameters | Self::Pages => "Codex",
         }
     }
 
@@ -43,6 +47,7 @@ impl Loss {
             Self::Description => "description",
             Self::Parameters => "parameters",
             Self::Instructions => "instructions",
+            Self::Pages => "pages",
         }
     }
 
@@ -56,6 +61,7 @@ impl Loss {
             Self::Description => "Claude Code cuts a description at 2,048 characters",
             Self::Parameters => "Codex leaves out the parameters' descriptions of a schema over 5,000 bytes",
             Self::Instructions => "Claude Code cuts the server's instructions at 2,048 characters",
+            Self::Pages => "Codex reads page 1 of a list only; `flatten_pages = true` makes one page of all",
         }
     }
 }
@@ -89,6 +95,14 @@ pub(super) fn of_tool(tool: &Tool) -> Vec<Loss> {
         (Loss::Parameters, tool.schema > LONGEST_SCHEMA),
     ];
     all.into_iter().filter_map(|(loss, is_one)| is_one.then_some(loss)).collect()
+}
+
+/// Of a single server: berth makes one page only where it answers for the server, or is told to.
+pub(super) fn of_pages(server: &Server, told: &Told) -> Option<Loss> {
+    let merges = server.settings.flatten_pages || server.settings.start(false) == Start::FirstCall;
+    let lists = [&told.tools, &told.prompts, &told.resources, &told.templates];
+    let has_more = lists.into_iter().flatten().any(|list| list.pages > 1);
+    (has_more && !merges).then_some(Loss::Pages)
 }
 
 /// Those of a profile share the room.

@@ -84,11 +84,5 @@ fn legend(out: &mut impl io::Write, offers: &[Offer]) -> io::Result<()> {
     for loss in Loss::ALL.into_iter().filter(|loss| tools().any(|tool| tool.losses.contains(loss))) {
         writeln!(out, "{}: {}.", loss.what(), loss.why())?;
     }
-    if offers.iter().any(|offer| !offer.one_page) {
-        writeln!(
-            out,
-            "pages: Codex reads page 1 of a list only; `flatten_pages = true` makes one page of a single server's list."
-        )?;
-    }
     Ok(())
 }

@@ -58,7 +58,7 @@ fn names_and_rules_are_those_of_a_session() {
         "the one by its server, the other by the profile"
     );
     assert_eq!(both.tools[0].length, "mcp__work__files__read".len());
-    assert!(both.one_page && both.unknown.is_empty());
+    assert!(both.unknown.is_empty());
     let alone = offer(&config, None, vec![Some(files)]);
     assert_eq!(names(&alone), ["read", "a.b"]);
     assert_eq!(
@@ -66,7 +66,6 @@ fn names_and_rules_are_those_of_a_session() {
         "mcp____read".len() + 16,
         "what is reserved where nobody knows the entry"
     );
-    assert!(!alone.one_page);
 }
 
 #[test]
@@ -149,7 +148,7 @@ fn a_person_reads_a_table_and_what_its_words_mean() {
             && lines[4].ends_with(" tokens; 0 prompts, 0 resources, 0 templates")
     );
     assert!(text.contains("an estimate.\n") && text.contains("\nname: Codex cuts a name"), "{text}");
-    assert!(text.contains("\npages: Codex reads page 1") && !text.contains("\ntool: "), "{text}");
+    assert!(!text.contains("\ntool: "), "{text}");
 }
 
 #[test]
@@ -158,9 +157,25 @@ fn a_program_reads_the_same() {
     let offer = offer(&config(TWO), Some("work"), vec![Some(told(&[long])), None]);
     let read = serde_json::to_value(&offer).unwrap();
     assert_eq!(read["tools"][0]["full_name"], offer.tools[0].full_name);
-    assert_eq!(
-        (&read["entry"], &read["unknown"], &read["one_page"]),
-        (&json!("work"), &json!(["github"]), &json!(true))
-    );
+    assert_eq!((&read["entry"], &read["unknown"]), (&json!("work"), &json!(["github"])));
     assert_eq!(read["tools"][0]["losses"], json!([]), "a full name always fits");
+}
+
+#[test]
+fn what_the_list_left_out_is_named_and_later_pages_are_lost_to_codex() {
+    let with = |pages: usize| {
+        let left = crate::catalogue::LeftOut { name: "x".into(), why: "the server has another".into() };
+        let tools = List { pages, left_out: vec![left], ..list(&[tool("read")]).unwrap() };
+        Told { tools: Some(tools), ..told(&[]) }
+    };
+    let paged = offer(&config(TWO), None, vec![Some(with(2))]);
+    assert_eq!(paged.losses, [Loss::Pages]);
+    let left = LeftOut { server: "files".into(), name: "x".into(), why: "the server has another".into() };
+    assert_eq!(paged.left_out, [left]);
+    assert_eq!(offer(&config(TWO), None, vec![Some(with(1))]).losses, []);
+    assert_eq!(offer(&config(TWO), None, vec![Some(with(2)), None]).losses, [], "a profile's are one page");
+    for key in ["flatten_pages = true", "start = \"first-call\""] {
+        let merged = config(&TWO.replace("deny_tools = [\"write\"]", key));
+        assert_eq!(offer(&merged, None, vec![Some(with(2))]).losses, [], "{key}");
+    }
 }

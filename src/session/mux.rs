@@ -20,6 +20,7 @@ mod made;
 mod member;
 mod table;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -127,7 +128,8 @@ where
     let mut running = FuturesUnordered::new();
     let (mut has_left, mut serial) = (false, 0_u64);
     loop {
-        for action in mux.take_actions() {
+        let mut actions = VecDeque::from(mux.take_actions());
+        while let Some(action) = actions.pop_front() {
             match action {
                 Action::ToClient(line) => out.send(line),
                 Action::ToMember(member, line) => {
@@ -161,6 +163,8 @@ where
                     if let Some(told) = mux.members[member].told() {
                         let held = (group.keep)(&mux.asking(member), told);
                         mux.holds(member, held);
+                        // Calls that have waited for this go at once, not with the next event.
+                        actions.extend(mux.take_actions());
                     }
                 }
             }

@@ -21,7 +21,7 @@ fn left_out(kind: Kind, items: &Value) -> Vec<String> {
     let mut pages = Pages::new(kind);
     assert_eq!(page(&mut pages, &json!({ kind.member(): items })), Step::Done);
     let followed = pages.finish();
-    assert_eq!(followed.cut, None);
+    assert_eq!((followed.cut, &followed.list.left_out), (None, &followed.left_out));
     followed.left_out.iter().map(LeftOut::to_string).collect()
 }
 
@@ -38,6 +38,7 @@ fn all_pages_are_asked_for_with_the_servers_own_cursors() {
     let followed = pages.finish();
     assert_eq!(names(&followed), ["ba", "a"]);
     assert_eq!(followed.list.items[0], r#"{"inputSchema":{"type":"object"},"name":"b\u0061", "x":1e400}"#);
+    assert_eq!(followed.list.pages, 2, "one had nothing");
     assert_eq!((followed.left_out, followed.cut), (vec![], None));
 }
 
@@ -63,6 +64,7 @@ fn the_empty_cursor_is_a_cursor_and_to_some_servers_the_end() {
     assert_eq!(pages.next_request(), Some(Some("\"\"")));
     assert_eq!(page(&mut pages, &json!({ "tools": [tool("a")], "nextCursor": "" })), Step::Done);
     let followed = pages.finish();
+    assert_eq!(followed.list.pages, 1, "it was the first one again");
     assert_eq!((names(&followed), followed.left_out, followed.cut), (vec!["a".to_owned()], vec![], None));
 }
 
