@@ -122,7 +122,11 @@ impl Trace {
         }
         let Some(shared) = &self.shared else { return };
         let took = began.elapsed();
-        shared.offer(TEXT, None, self.lane.as_deref(), || What::Step { name, took, detail: shared.copy(detail.as_bytes(), TEXT) });
+        shared.offer(TEXT, None, self.lane.as_deref(), || What::Step {
+            name,
+            took,
+            detail: shared.copy(detail.as_bytes(), TEXT),
+        });
     }
 
     /// A server is there for the client; its start began at `began`.

@@ -591,7 +591,9 @@ impl Mux {
     pub(super) fn has_told(&self, kind: Kind) -> bool {
         let has_told = |member: &Member| match kind {
             // A URI may come of either.
-            Kind::Resources | Kind::Templates => member.has_told(Kind::Resources) && member.has_told(Kind::Templates),
+            Kind::Resources | Kind::Templates => {
+                member.has_told(Kind::Resources) && member.has_told(Kind::Templates)
+            }
             kind => member.has_told(kind),
         };
         self.members.iter().all(has_told)

@@ -307,15 +307,18 @@ impl Mux {
 
     /// A client may know names of a session before this one.
     fn wait_for_owner(&mut self, request: &Request<'_>, kind: Kind) {
-        for kind in if kind == Kind::Resources { &[Kind::Resources, Kind::Templates][..] } else { &[kind] } {
-            self.seek(*kind);
+        self.seek(kind);
+        if kind == Kind::Resources {
+            self.seek(Kind::Templates);
         }
         self.wait_for(request.id.clone(), Wanted::Owner(kind, Frame::new(request.line())));
     }
 
     pub(super) fn look_again(&mut self, frame: &Frame) {
         self.is_again = true;
-        if let (Ok(Look::One(envelope)), Ok(text)) = (look(frame.message()), std::str::from_utf8(frame.message())) {
+        if let (Ok(Look::One(envelope)), Ok(text)) =
+            (look(frame.message()), std::str::from_utf8(frame.message()))
+        {
             self.client_message(&envelope, text);
         }
         self.is_again = false;

@@ -215,7 +215,10 @@ async fn a_name_that_a_client_knows_from_before_waits_for_the_lists() {
         let read = stage.asks(2, "resources/read", json!({ "uri": "b://one" })).await;
         assert_eq!(read["result"]["by"], "b");
         let nobody = stage.calls(3, "b__z", json!({})).await;
-        assert!(nobody["error"]["message"].as_str().unwrap().contains("there are `a__x`, `b__y`"), "{nobody}");
+        assert!(
+            nobody["error"]["message"].as_str().unwrap().contains("there are `a__x`, `b__y`"),
+            "{nobody}"
+        );
         let nobody = stage.asks(4, "resources/read", json!({ "uri": "c://one" })).await;
         assert!(nobody["error"]["message"].as_str().unwrap().contains("asked were `a`, `b`"), "{nobody}");
         stage.leaves().await;
