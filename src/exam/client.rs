@@ -47,6 +47,14 @@ impl Kind {
         }
     }
 
+    /// The revisions that it asks for, one after the other.
+    pub fn revisions(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ClaudeCode => (messages::MODERN, self.revision()),
+            Self::Codex => (self.revision(), self.revision()),
+        }
+    }
+
     fn revision(self) -> &'static str {
         match self {
             Self::ClaudeCode => "2025-11-25",
@@ -81,6 +89,8 @@ pub struct Client<R, W> {
     lines: FramedRead<R, FrameCodec>,
     to_server: W,
     kind: Kind,
+    /// How long the answer to the probe is waited for.
+    probe: Duration,
     /// The server speaks the revision without `initialize`.
     modern: bool,
     /// Requests that were given up on; their answers may still come.
@@ -96,11 +106,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
             lines,
             to_server,
             kind,
+            probe: PROBE_PATIENCE,
             modern: false,
             abandoned: Vec::new(),
             strange_answers: Vec::new(),
             garbage: Vec::new(),
         }
+    }
+
+    /// Waits for the answer to its probe as long as for all others, as the real client does not.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.probe = Duration::MAX;
+        self
     }
 
     /// Begins the session as the real client does. When it returns, the server has answered; its last greeting is of the
@@ -112,7 +130,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
             self.modern = true;
             let id = json!("server-discover-probe-1");
             let revision = messages::MODERN;
-            match self.request_raw(&id, "server/discover", json!({}), within.min(PROBE_PATIENCE)).await {
+            match self.request_raw(&id, "server/discover", json!({}), within.min(self.probe)).await {
                 Ok(result) => return Ok(vec![Greeting { revision, hello: Hello::Discover(result.into()) }]),
                 Err(ClientError::Refused { .. }) => {
                     greetings.push(Greeting { revision, hello: Hello::NoDiscover });

@@ -129,6 +129,9 @@ mod tests {
     use super::super::client::Kind as Who;
     use super::*;
 
+    /// Longer than Claude Code waits for the answer to its probe.
+    const DELAY: Duration = Duration::from_secs(4);
+
     /// A server that answers each method by `answer`, until the client has gone.
     async fn heard(
         who: Who,
@@ -145,13 +148,14 @@ mod tests {
                     continue;
                 }
                 let answer = answer(request["method"].as_str().unwrap(), &request["params"]);
+                tokio::time::sleep(DELAY).await;
                 let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},{answer}}}\n", request["id"]);
                 out.write_all(line.as_bytes()).await.unwrap();
             }
         };
-        let mut client = Client::new(who, from_server, to_server);
+        let mut client = Client::new(who, from_server, to_server).patient();
         let listen = async {
-            let heard = listen(&mut client, Duration::from_secs(5)).await;
+            let heard = listen(&mut client, Duration::from_secs(60)).await;
             client.close().await;
             heard
         };
@@ -176,7 +180,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_old_server_is_heard_in_both_revisions_of_claude_code() {
         let (heard, notes) = heard(Who::ClaudeCode, old_server).await.unwrap();
         let [probe, session] = &heard[..] else { panic!("{heard:?}") };
@@ -192,7 +196,7 @@ mod tests {
         assert_eq!(notes, ["tools/list: `#2` is left out: it is no object"]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_new_server_is_heard_in_its_own_revision() {
         let server = |method: &str, params: &Value| match method {
             "server/discover" => r#""result":{"capabilities":{"prompts":{}}}"#.to_owned(),
@@ -208,7 +212,7 @@ mod tests {
         assert_eq!(only.told.tools, None);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn half_a_list_is_an_error() {
         let server = |method: &str, params: &Value| match params["cursor"].as_str() {
             Some(_) => REFUSED.to_owned(),

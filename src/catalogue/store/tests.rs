@@ -144,10 +144,11 @@ fn many_may_write_at_once() {
 fn there_are_only_so_many_files_and_none_is_too_long() {
     let (_state, catalogue) = catalogue();
     for number in 0..MOST + 3 {
-        let key = Key { spec: number.to_string(), ..key() };
-        catalogue.keep(&key, &told("sha256:1", &[A])).unwrap();
+        catalogue.folder.write(&format!("{number}{LISTS}"), b"").unwrap();
     }
+    catalogue.keep(&key(), &told("sha256:1", &[A])).unwrap();
     assert_eq!(files(&catalogue, LISTS).len(), MOST);
+    assert!(catalogue.find(&key()).is_some());
     let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(LONGEST));
     let error = catalogue.keep(&key(), &told("sha256:1", &[&long])).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);

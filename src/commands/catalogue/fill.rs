@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::backend::docker::plan::key;
-use crate::catalogue::{Catalogue, Kept};
+use crate::catalogue::{Catalogue, Hello, Kept, List};
 use crate::commands::run::spec_for;
 use crate::config::{Config, Home, Server};
 use crate::dind::progress::Progress;
@@ -22,6 +22,9 @@ use crate::values::{Definitions, Start};
 
 /// What an examining client says that it can do.
 const CAPABILITIES: &str = "{}";
+
+/// What Claude Code would call its session.
+const SESSION: &str = "catalogue";
 
 /// A server that has not told all by then, its start left aside, won't.
 const TELL_WITHIN: Duration = Duration::from_secs(30);
@@ -70,7 +73,7 @@ impl<'a> Ground<'a> {
 
     async fn ask_as(&self, kind: Kind, server: &Server) -> Result<Vec<String>, Failure> {
         let berth = Berth::new(self.config_file, server, &crate::commands::variable)?;
-        let environment = berth.environment(kind, std::env::vars_os(), "catalogue");
+        let environment = berth.environment(kind, std::env::vars_os(), SESSION);
         let spec = self.spec(kind, server, &environment)?;
         let name = format!("{}-{}", server.name, kind.name());
         let launch = Launch {
@@ -93,7 +96,8 @@ impl<'a> Ground<'a> {
             })
             .map_err(|error| fault(&error.to_string()))?;
         let (from_session, to_session) = process.pipes().map_err(|error| fault(&error.to_string()))?;
-        let mut client = Client::new(kind, from_session, to_session);
+        // A server that starts slowly would else be heard in the wrong revision, or not at all.
+        let mut client = Client::new(kind, from_session, to_session).patient();
         let heard = listen(&mut client, server.settings.start_timeout + TELL_WITHIN).await;
         let (heard, notes) = heard.map_err(|error| fault(&process.with_last_words(&error.to_string())))?;
         // By now the daemon has the image that the session ran in.
@@ -109,8 +113,7 @@ impl<'a> Ground<'a> {
                 let next = format!("look at `{}`", self.home.state.join("catalogue").display());
                 Failure::new(Code::Unavailable, &error, &next)
             })?;
-            let number =
-                |list: Option<&crate::catalogue::List>, what| list.map(|list| count(list.items.len(), what));
+            let number = |list: Option<&List>, what| list.map(|list| count(list.items.len(), what));
             let (tools, prompts) = (one.told.tools.as_ref(), one.told.prompts.as_ref());
             let lists = [
                 number(tools, "tool"),
@@ -146,17 +149,20 @@ impl<'a> Ground<'a> {
     /// Whether the catalogue has what the image that the daemon has now told both clients.
     async fn is_known(&self, server: &Server) -> bool {
         let Ok(Some(image)) = self.engine.image(&server.image).await else { return false };
-        [(Kind::ClaudeCode, "2025-11-25"), (Kind::ClaudeCode, "2026-07-28"), (Kind::Codex, "2025-06-18")]
-            .into_iter()
-            .all(|(kind, revision)| {
-                let berth = Berth::new(self.config_file, server, &crate::commands::variable);
-                let environment =
-                    berth.map(|berth| berth.environment(kind, std::env::vars_os(), "catalogue"));
-                let spec = environment.and_then(|environment| self.spec(kind, server, &environment));
-                let key = spec.map(|spec| key(&spec, kind.name(), revision, CAPABILITIES));
-                let known = key.ok().and_then(|key| self.catalogue.find(&key));
-                known.is_some_and(|known| known.is_exact && known.told.image == image.id)
-            })
+        let told = |kind: Kind, revision| {
+            let berth = Berth::new(self.config_file, server, &crate::commands::variable).ok()?;
+            let environment = berth.environment(kind, std::env::vars_os(), SESSION);
+            let spec = self.spec(kind, server, &environment).ok()?;
+            let known = self.catalogue.find(&key(&spec, kind.name(), revision, CAPABILITIES))?;
+            (known.is_exact && known.told.image == image.id).then_some(known.told)
+        };
+        let is_known = |kind: Kind| {
+            // Where the probe was refused, the session began as an older one.
+            let (first, then) = kind.revisions();
+            told(kind, first)
+                .is_some_and(|first| first.hello != Hello::NoDiscover || told(kind, then).is_some())
+        };
+        [Kind::ClaudeCode, Kind::Codex].into_iter().all(is_known)
     }
 }
 
