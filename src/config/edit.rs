@@ -175,6 +175,9 @@ pub fn with_profile(text: &str, name: &str, change: Profile<'_>) -> Result<Strin
         }
         Profile::Without(servers) => {
             list.retain(|known| known.as_str().is_none_or(|known| servers.iter().all(|gone| gone != known)));
+            if list.is_empty() {
+                return with_profile(text, name, Profile::Gone);
+            }
         }
         Profile::Gone => {}
     }
@@ -188,15 +191,6 @@ pub fn profile(text: &str, name: &str) -> Option<Vec<String>> {
     let servers = profile.get("servers").and_then(Item::as_array);
     let names = servers.into_iter().flatten().filter_map(TomlValue::as_str).map(str::to_owned);
     Some(names.collect())
-}
-
-/// What a server's tools are called by beside those of others: its `alias`, or else its name.
-pub fn shown(text: &str, server: &str) -> String {
-    let document = parsed(text).ok();
-    let alias = document
-        .as_ref()
-        .and_then(|document| document.get("servers")?.get(server)?.get("alias")?.as_str().map(str::to_owned));
-    alias.unwrap_or_else(|| server.to_owned())
 }
 
 fn table_of<'a>(document: &'a mut DocumentMut, server: &str) -> Result<&'a mut dyn TableLike, String> {
@@ -256,8 +250,8 @@ mod tests {
         let both = with_profile(inline, "work", Profile::With(&ab)).unwrap();
         assert_eq!(profile(&both, "work"), Some(ab), "{both}");
         assert!(with_profile("profiles.work = 1", "work", Profile::With(&bc)).is_err());
-        assert_eq!(shown("[servers.a]\nalias = \"x\"\n[servers.b]\n", "a"), "x");
-        assert_eq!(shown("[servers.a]\n", "b"), "b");
+        let none = with_profile(&own, "work", Profile::Without(&names(&["a", "b"]))).unwrap();
+        assert_eq!(profile(&none, "work"), None, "one without servers is refused");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::clients::one_entry::{Carried, Gathered, OneEntry, carry, plain, put, 
 use crate::clients::{
     Draft, Entry, Found, Kind, Place, Scope, file, is_berth, of_profile, profile_of, server_of, without_mark,
 };
+use crate::config::Config;
 use crate::config::edit::{self, Profile};
 use crate::failure::{Code, Failure};
 
@@ -28,6 +29,8 @@ struct Candidate {
     name: String,
     /// berth's.
     server: String,
+    /// What its tools begin with.
+    prefix: String,
     entry: Entry,
 }
 
@@ -117,9 +120,15 @@ impl Takeover<'_> {
                 added.push(server.clone());
             }
         }
-        let wrong = |why: String| Failure { code: Code::Configuration, text: why, next: None };
         self.text = edit::with_profile(&self.text, profile, Profile::With(&added)).map_err(wrong)?;
+        self.config()?;
         Ok(Change { profile: profile.to_owned(), is_new, added })
+    }
+
+    /// berth's configuration as it will be.
+    fn config(&self) -> Result<Config, Failure> {
+        let parsed = Config::parse(&self.text, self.reading.path, self.reading.home);
+        parsed.map_err(|error| wrong(error.to_string()))
     }
 
     /// The one place that has entries to gather.
@@ -179,8 +188,8 @@ impl Takeover<'_> {
                 Check::Made(trials) => trials.get(&which).and_then(|tried| tried.clone().ok()),
                 Check::DryRun | Check::LeftOut => None,
             };
-            let shown = edit::shown(&self.text, &candidate.server);
-            one.servers.push(Gathered { name: candidate.name.clone(), shown, tools });
+            let (name, shown) = (candidate.name.clone(), candidate.prefix.clone());
+            one.servers.push(Gathered { name, shown, tools });
             servers.push(candidate.server.clone());
         }
         Joined { one, servers, entry, carried: None }
@@ -194,6 +203,7 @@ impl Takeover<'_> {
     fn candidates(&mut self, place: &Place, text: &str) -> Result<Vec<Candidate>, Failure> {
         let refused = if place.scope == Scope::Project { self.refused() } else { Vec::new() };
         let only = self.reading.wanted.servers;
+        let config = self.config()?;
         let mut candidates = Vec::new();
         for (name, found) in place.read(text)?.servers() {
             let Found::Stdio(entry) = found else { continue };
@@ -206,7 +216,13 @@ impl Takeover<'_> {
                 self.alone(&place.title(), &name, "it is disabled");
                 continue;
             }
-            candidates.push(Candidate { name, server, entry });
+            match config.server(&server) {
+                Ok(known) => {
+                    let prefix = known.prefix().to_owned();
+                    candidates.push(Candidate { name, server, prefix, entry });
+                }
+                Err(error) => self.alone(&place.title(), &name, &error.to_string()),
+            }
         }
         Ok(candidates)
     }
@@ -285,6 +301,10 @@ fn unknown_keys(text: &str, place: &Place, one: &OneEntry) -> Vec<(String, Strin
         keys.map(|key| (server.name.clone(), key.clone())).collect::<Vec<_>>()
     };
     one.servers.iter().flat_map(of).collect()
+}
+
+fn wrong(why: String) -> Failure {
+    Failure { code: Code::Configuration, text: why, next: None }
 }
 
 /// What a file will be.
