@@ -64,6 +64,12 @@ impl StderrSink {
         _ = self.journal.set(journal.clone());
     }
 
+    /// The same standard error for a part of the session that has a history of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { queue: self.queue.clone(), journal: Arc::default() }
+    }
+
     /// One line of berth's own, its end added; at most 4 MiB.
     pub fn line(&self, text: impl Into<Vec<u8>>) {
         let text = text.into();

@@ -5,25 +5,31 @@
 //! client::stdio <- writer <- core (from_member) <- a lane's pipe <- session::run
 //! ```
 //!
-//! [`core`] decides, and reads no clock; this file moves the bytes. Nobody waits for another lane: what a lane does not read
+//! [`core`] and its neighbours decide, and read no clock; this file moves the bytes. Nobody waits for another lane: what a lane does not read
 //! waits in a queue of its own, and a client that does not read stops the lanes alone.
 
 mod asked;
 mod batches;
+mod begin;
+mod clock;
 mod core;
 mod from_client;
 mod from_member;
 mod hello;
 mod line;
 mod listens;
+mod lists;
 mod made;
 mod member;
+mod requests;
 mod table;
+mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::LocalBoxFuture;
@@ -70,6 +76,8 @@ pub struct Group {
     pub session: String,
     /// The longest message (bytes).
     pub max_line: usize,
+    /// How long servers may take for their end.
+    pub stop_grace: Duration,
     pub hangup: Hangup,
     pub stop: CancellationToken,
 }
@@ -90,16 +98,25 @@ impl fmt::Debug for Group {
     }
 }
 
-type FromLane = std::io::Result<Result<Frame, FrameError>>;
-type Lines = std::pin::Pin<Box<dyn Stream<Item = (usize, FromLane)>>>;
+/// What comes of a lane: a line, or the end of its output.
+type FromLane = Option<std::io::Result<Result<Frame, FrameError>>>;
+type Lines = std::pin::Pin<Box<dyn Stream<Item = (u64, FromLane)>>>;
 
 /// A running lane as the loop has it.
 struct Lane {
-    /// Tells it from the one before it, which may still be on its way to its end.
-    serial: u64,
-    lines: mpsc::UnboundedSender<Bytes>,
+    /// `None`: its input is at its end.
+    lines: Option<mpsc::UnboundedSender<Bytes>>,
     unread: Arc<AtomicUsize>,
+    member: usize,
+    /// Its end, while what it said last is on the way.
+    over: Option<Over>,
+    has_said_all: bool,
 }
+
+/// After the end of its client, a session ends by then whatever happens.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
+/// So long the client is waited for that has left with open questions to several servers.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(25);
 
 /// Runs a session of several servers to its end. `start` runs a lane.
 pub async fn run<R, W, F>(
@@ -123,110 +140,162 @@ where
     let mut frames = FramedRead::with_capacity(from_client, FrameCodec::new(group.max_line), BURST);
     let (mut out, writing) = Out::new(to_client, group.stop.clone());
     let mut writing = std::pin::pin!(writing.fuse());
-    let mut lanes: Vec<Option<Lane>> = mux.members.iter().map(|_| None).collect();
+    // By their serial numbers: one that is ending may have a successor already.
+    let mut lanes: BTreeMap<u64, Lane> = BTreeMap::new();
+    let mut present: Vec<Option<u64>> = mux.members.iter().map(|_| None).collect();
     let mut lines: SelectAll<Lines> = SelectAll::new();
     let mut running = FuturesUnordered::new();
     let (mut has_left, mut serial) = (false, 0_u64);
+    let mut deadline = None;
     loop {
         let mut actions = VecDeque::from(mux.take_actions());
         while let Some(action) = actions.pop_front() {
             match action {
                 Action::ToClient(line) => out.send(line),
                 Action::ToMember(member, line) => {
-                    if let Some(lane) = &lanes[member] {
-                        lane.unread.fetch_add(line.len(), Ordering::Relaxed);
+                    let lane = present[member].and_then(|serial| lanes.get(&serial));
+                    if let Some(Lane { lines: Some(lines), unread, .. }) = lane {
+                        unread.fetch_add(line.len(), Ordering::Relaxed);
                         // A lane that is over says so itself.
-                        let _ = lane.lines.send(line);
+                        let _ = lines.send(line);
                     }
                 }
                 Action::Start(member) => {
                     let (ours, theirs) = tokio::io::duplex(PIPE);
                     let (from_lane, to_lane) = tokio::io::split(ours);
                     let (from_mux, to_mux) = tokio::io::split(theirs);
-                    let unread = Arc::clone(&mux.members[member].unread);
-                    unread.store(0, Ordering::Relaxed);
-                    let is_replaced = Arc::clone(&mux.members[member].is_replaced);
-                    is_replaced.store(false, Ordering::Relaxed);
+                    let (unread, is_replaced) = mux.members[member].new_lane();
                     serial += 1;
-                    lanes[member] = Some(Lane { serial, lines: feed(to_lane, Arc::clone(&unread)), unread });
+                    let number = serial;
+                    if let Some(before) = present[member].replace(number).and_then(|old| lanes.get_mut(&old))
+                    {
+                        before.lines = None;
+                    }
+                    let feeding = Some(feed(to_lane, Arc::clone(&unread)));
+                    let lane = Lane { lines: feeding, unread, member, over: None, has_said_all: false };
+                    lanes.insert(number, lane);
                     let frames =
                         FramedRead::with_capacity(from_lane, FrameCodec::new(usize::MAX >> 1), BURST);
-                    lines.push(Box::pin(frames.map(move |item| (member, item))));
-                    let lane = start(
-                        member,
-                        LanePipe { from_mux, to_mux, stop: group.stop.child_token(), is_replaced },
-                    );
-                    running.push(async move { (member, serial, lane.await) });
+                    let frames = frames.map(Some).chain(futures::stream::iter([None]));
+                    lines.push(Box::pin(frames.map(move |item| (number, item))));
+                    let pipe = LanePipe { from_mux, to_mux, stop: group.stop.child_token(), is_replaced };
+                    let lane = start(member, pipe);
+                    running.push(async move { (number, lane.await) });
                 }
-                Action::Park(member) => lanes[member] = None,
+                Action::Park(member) => {
+                    if let Some(lane) = present[member].and_then(|serial| lanes.get_mut(&serial)) {
+                        lane.lines = None;
+                    }
+                }
                 Action::Keep(member) => {
                     if let Some(told) = mux.members[member].told() {
-                        let held = (group.keep)(&mux.asking(member), told);
+                        let is_whole = mux.members[member].has_told_all();
+                        let held = (group.keep)(&mux.asking(member), told, is_whole);
                         mux.holds(member, held);
-                        // Calls that have waited for this go at once, not with the next event.
                         actions.extend(mux.take_actions());
                     }
                 }
             }
         }
         if has_left {
-            // A lane whose client has left answers what is open, and ends.
-            for member in (0..lanes.len()).filter(|member| mux.owes_nothing(*member)) {
-                lanes[member] = None;
+            if group.stop.is_cancelled() {
+                mux.give_up_waiting();
+                mux.take_actions().into_iter().for_each(|action| {
+                    if let Action::ToClient(line) = action {
+                        out.send(line);
+                    }
+                });
             }
-            if running.is_empty() && mux.owes_nobody() && mux.actions.is_empty() {
+            // A lane whose client has left answers what is open, and ends.
+            for lane in lanes.values_mut().filter(|lane| mux.owes_nothing(lane.member)) {
+                lane.lines = None;
+            }
+            if lanes.is_empty() && mux.owes_nobody() {
                 break;
             }
         }
-        let next_tick = mux.next_tick();
+        let next_tick = mux.next_tick().filter(|_| !group.stop.is_cancelled());
         let (lanes_wait, client_waits) = (out.waiting() >= LANES_WAIT, out.waiting() >= CLIENT_WAITS);
+        let (mut news, mut ended) = (None, None);
         tokio::select! {
             biased;
-            () = group.stop.cancelled(), if !has_left => has_left = true,
-            () = &mut writing => {}
-            Some((member, item)) = lines.next(), if !lanes_wait => {
-                mux.now = Instant::now();
-                if let Ok(Ok(frame)) = item {
-                    mux.member_line(member, &frame);
-                }
+            () = group.stop.cancelled(), if deadline.is_none() || !has_left => {
+                has_left = true;
+                deadline = Some(Instant::now() + group.stop_grace + GIVE_UP_AFTER);
             }
-            item = frames.next(), if !has_left && !client_waits => {
+            () = &mut writing => {}
+            item = lines.next(), if !lanes_wait && !lines.is_empty() => news = item,
+            over = running.next(), if !running.is_empty() => ended = over,
+            item = frames.next(), if !has_left && !client_waits && !mux.is_full() => {
                 mux.now = Instant::now();
                 match item {
                     Some(Ok(Ok(frame))) => mux.client_line(&frame),
                     Some(Ok(Err(error))) => mux.client_line_too_long(&error),
-                    Some(Err(_)) | None => has_left = true,
+                    Some(Err(_)) | None => {
+                        has_left = true;
+                        mux.leaves();
+                        deadline = Some(Instant::now() + group.stop_grace + ANSWERED_WITHIN);
+                    }
                 }
-            }
-            Some((member, serial, over)) = running.next() => {
-                mux.now = Instant::now();
-                // What it said last stands before its end.
-                while let Some(Some((member, Ok(Ok(frame))))) = lines.next().now_or_never() {
-                    mux.member_line(member, &frame);
-                }
-                if lanes[member].as_ref().is_some_and(|lane| lane.serial != serial) {
-                    continue;
-                }
-                lanes[member] = None;
-                mux.member_over(member, failure(over, &mux.members[member].options.server).as_ref());
             }
             () = at(next_tick) => {
                 mux.now = Instant::now();
                 mux.tick();
             }
             () = out.has_room(), if lanes_wait => {}
-            () = group.hangup.wait(), if client_waits => group.stop.cancel(),
+            () = group.hangup.wait(), if client_waits || mux.is_full() => group.stop.cancel(),
+            () = at(deadline) => break,
+        }
+        mux.now = Instant::now();
+        let number = match (news, ended) {
+            (Some((number, Some(item))), _) => {
+                let member = lanes.get(&number).map(|lane| lane.member);
+                // What one says that has a successor is nobody's any more.
+                if let (Some(member), Ok(Ok(frame))) =
+                    (member.filter(|at| present[*at] == Some(number)), item)
+                {
+                    mux.member_line(member, &frame);
+                }
+                continue;
+            }
+            (Some((number, None)), _) => {
+                lanes.entry(number).and_modify(|lane| lane.has_said_all = true);
+                number
+            }
+            (None, Some((number, over))) => {
+                lanes.entry(number).and_modify(|lane| lane.over = Some(over));
+                number
+            }
+            (None, None) => continue,
+        };
+        // What it said last stands before its end.
+        if let Some(lane) = lanes.get(&number)
+            && lane.has_said_all
+            && let Some(over) = &lane.over
+        {
+            let (member, over) = (lane.member, over.clone());
+            lanes.remove(&number);
+            if present[member] == Some(number) {
+                present[member] = None;
+                mux.member_over(member, failure(over, &mux.members[member].options.server).as_ref());
+            }
         }
     }
     drop(out);
-    writing.await;
+    // A client that has left and does not read has had its time.
+    let last = at(Some(Instant::now() + group.stop_grace + GIVE_UP_AFTER));
+    tokio::select! {
+        () = writing => {}
+        () = last => {}
+    }
     Over::Client
 }
 
-/// Why a lane is over, where its server is not to be started again by the next call.
+/// Why a lane is over, if its server did not end in order.
 fn failure(over: Over, server: &str) -> Option<Failure> {
     match over {
-        Over::Client => None,
+        // An end in order is a pause: the next call starts it again.
+        Over::Client | Over::Server { code: 0, .. } => None,
         Over::Server { why, .. } => Some(Failure {
             code: Code::Unavailable,
             text: why,
@@ -282,10 +351,7 @@ impl Out {
                     to_client.write_all(&burst).await?;
                     to_client.flush().await
                 };
-                let written = tokio::select! {
-                    written = written => written,
-                    () = stop.cancelled() => return,
-                };
+                let written = written.await;
                 waiting.fetch_sub(burst.len(), Ordering::Relaxed);
                 room.notify_one();
                 if let Err(error) = written {

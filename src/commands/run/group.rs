@@ -101,6 +101,7 @@ pub(super) async fn run(
         keep: keep(&catalogue, &members, args),
         session: new_session().map_err(|error| Failure::new(Code::Internal, &error, "try again"))?,
         max_line: members.iter().map(|member| member.server.settings.max_line).max().unwrap_or_default(),
+        stop_grace: members.iter().map(|member| member.server.settings.stop_grace).max().unwrap_or_default(),
         hangup: base.hangup.clone(),
         stop: base.stop.clone(),
     };
@@ -133,7 +134,8 @@ fn options_of(member: &Member) -> MemberOptions {
 /// A lane: today's session of one server, over a pipe in memory.
 fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
     let LanePipe { from_mux, to_mux, stop, is_replaced } = pipe;
-    let mut options = Options { stop, is_replaced, ..member.options.clone() };
+    let stderr = member.options.stderr.apart();
+    let mut options = Options { stop, is_replaced, stderr, ..member.options.clone() };
     let mut prepared = member.prepared.clone();
     if let Ok(plan) = &mut prepared {
         // Each time of a lane is a session with a history of its own.
@@ -219,10 +221,13 @@ fn held(catalogue: &Catalogue, of: &Of, key: &Key, told: &Told) -> Vec<String> {
 fn keep(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Keep {
     let (catalogue, all) = (catalogue.clone(), Of::all(members, args));
     let mut told_of: BTreeMap<usize, usize> = BTreeMap::new();
-    Box::new(move |asking, mut told| {
+    Box::new(move |asking, mut told, is_whole| {
         let Some(of) = all[asking.member].as_ref() else { return Vec::new() };
         told.image.clone_from(&of.ran.lock().unwrap_or_else(PoisonError::into_inner));
         let key = of.key(asking);
+        if !is_whole {
+            return held(&catalogue, of, &key, &told);
+        }
         match catalogue.keep(&key, &told) {
             Ok(Kept::Changed { changes, is_varying }) if of.definitions != Definitions::Varying => {
                 let server = &of.server;

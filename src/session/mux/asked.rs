@@ -11,6 +11,13 @@ use crate::rpc::{Frame, RawId, RequestId};
 /// More than this at once is a flood (of one member's).
 const MOST_OPEN: usize = 1024;
 
+/// Before the client may be asked, no server needs more.
+const MOST_HELD: usize = 16;
+const MOST_HELD_BYTES: usize = 4 << 20;
+
+/// An id that is longer (bytes) is nobody's need.
+const LONGEST_ID: usize = 1024;
+
 /// A request that the client is to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
@@ -52,6 +59,7 @@ pub(super) struct Asked {
     counter: u64,
     /// What servers have asked before the client may be asked.
     held: Vec<(usize, Frame)>,
+    held_bytes: usize,
 }
 
 /// What follows from a server's request for the roots.
@@ -63,6 +71,8 @@ pub(super) enum RootsWanted {
     Ask(Bytes),
     /// It has been asked.
     Wait,
+    /// This server has asked already, and more than once.
+    TooOften,
 }
 
 impl Asked {
@@ -70,7 +80,10 @@ impl Asked {
     pub(super) fn insert(&mut self, question: Question) -> Option<u64> {
         let count = self.open.values().filter(|open| open.member == question.member).count();
         let key = (question.member, question.id.request_id()?);
-        if count >= MOST_OPEN || self.by_server.contains_key(&key) {
+        if count >= MOST_OPEN
+            || question.id.as_bytes().len() > LONGEST_ID
+            || self.by_server.contains_key(&key)
+        {
             return None;
         }
         self.counter += 1;
@@ -84,7 +97,10 @@ impl Asked {
     /// # Errors
     /// There are too many: it is given back.
     pub(super) fn hold(&mut self, member: usize, frame: Frame) -> Result<(), Frame> {
-        if self.held.len() >= MOST_OPEN {
+        let of_member = self.held.iter().filter(|(asker, _)| *asker == member).count();
+        self.held_bytes += frame.wire().len();
+        if of_member >= MOST_HELD || self.held_bytes > MOST_HELD_BYTES {
+            self.held_bytes -= frame.wire().len();
             return Err(frame);
         }
         self.held.push((member, frame));
@@ -92,6 +108,7 @@ impl Asked {
     }
 
     pub(super) fn take_held(&mut self) -> Vec<(usize, Frame)> {
+        self.held_bytes = 0;
         std::mem::take(&mut self.held)
     }
 
@@ -99,6 +116,10 @@ impl Asked {
     pub(super) fn roots(&mut self, member: usize, id: RawId) -> RootsWanted {
         if let Some(known) = &self.roots.known {
             return RootsWanted::Known(line::result(&id, known));
+        }
+        let of_member = self.roots.waiting.iter().filter(|(asker, _)| *asker == member).count();
+        if of_member >= MOST_HELD || id.as_bytes().len() > LONGEST_ID {
+            return RootsWanted::TooOften;
         }
         self.roots.waiting.push((member, id));
         if self.roots.asked.is_some() {
@@ -141,14 +162,14 @@ impl Asked {
         }
     }
 
-    /// A server withdraws a request: what the client knows it by.
-    pub(super) fn withdrawn(&mut self, member: usize, id: &RequestId) -> Option<u64> {
+    /// A server withdraws a request: what the client knows it by, and its progress token.
+    pub(super) fn withdrawn(&mut self, member: usize, id: &RequestId) -> Option<(u64, Option<String>)> {
         self.roots
             .waiting
             .retain(|(asker, asked)| *asker != member || asked.request_id().as_ref() != Some(id));
         let number = self.by_server.remove(&(member, id.clone()))?;
-        self.open.remove(&number);
-        Some(number)
+        let token = self.open.remove(&number)?.token;
+        Some((number, token))
     }
 
     /// A server is gone: what the client is told of all that it has asked.
@@ -210,7 +231,7 @@ mod tests {
         assert_eq!(asked.answered(&key(&other.to_string()), None), For::Member(question(1, "1")));
         assert_eq!(asked.answered(&key(&other.to_string()), None), For::Nobody, "once");
         assert_eq!(asked.withdrawn(1, &key("1")), None);
-        assert_eq!(asked.withdrawn(0, &key("1")), Some(one));
+        assert_eq!(asked.withdrawn(0, &key("1")), Some((one, None)));
         assert!(!asked.has_open(0) && !asked.has_open(1));
     }
 

@@ -42,8 +42,7 @@ impl Batches {
         self.whole(number)
     }
 
-    /// An answer to a request of a batch, or a line of its own: gives what is to be written now. While a batch is looked at, what
-    /// has no id of another request is a part of it.
+    /// An answer to a request of a batch, or a line of its own: gives what is to be written now.
     pub(super) fn add(&mut self, id: Option<&RequestId>, line: Bytes) -> Option<Bytes> {
         let Some(number) = id.and_then(|id| self.by_id.get(id).copied()) else { return Some(line) };
         if let Some(batch) = self.batches.get_mut(&number) {

@@ -1,8 +1,9 @@
 //! The members' lines: answers to the client or to us, what they ask, and what they tell.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::asked::{Question, RootsWanted, cancellation};
 use super::core::{Action, Mux, Own};
@@ -12,10 +13,13 @@ use super::listens::SUBSCRIPTION;
 use super::made::{Of, places};
 use super::member::State;
 use crate::catalogue::Hello;
-use crate::catalogue::pages::{Cut, Kind, Pages, Step};
+use crate::catalogue::pages::Kind;
 use crate::failure::{Code, Failure};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, Kind as MessageKind, Look, RawId, RequestId, error_line, look};
+
+/// A server that has ended what it was listened to for is asked again.
+const LISTENED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Mux {
     pub(in crate::session) fn member_line(&mut self, member: usize, frame: &Frame) {
@@ -75,18 +79,25 @@ impl Mux {
             return self.to_client(Some(id), line);
         }
         if self.listens.is_of(id, member) {
-            // It is listened to again once there is another server.
-            return;
+            return self.listened(member, envelope);
         }
-        tracing::warn!(
+        tracing::debug!(
             "dropped an answer of `{}` to nothing it was asked",
             self.members[member].options.server
         );
     }
 
+    /// A server tells no more of what it was listened to for: the one after it is asked again.
+    fn listened(&mut self, member: usize, envelope: &Envelope<'_>) {
+        let code = envelope.error.and_then(|error| raw::member(error, "code")).map(Raw::get);
+        if code != Some("-32601") {
+            self.members[member].listen_again_at = Some(self.now + LISTENED_AGAIN_AFTER);
+        }
+    }
+
     /// As the client is to see it: ids that a server made are rewritten where they clash.
     fn outward(&mut self, member: usize, envelope: &Envelope<'_>, text: &str, wire: Option<&Bytes>) -> Bytes {
-        let places = places(text, envelope.params, envelope.result);
+        let places = places(text, [envelope.params, envelope.result, envelope.error]);
         let mut parts = Vec::new();
         for (of, place) in places {
             let outward = self.made.outward(of, member, place.get());
@@ -104,57 +115,79 @@ impl Mux {
         let error = || envelope.error.map_or("{}", Raw::get).to_owned();
         match (what, envelope.result) {
             (Own::Initialize, Some(result)) => {
-                self.members[member]
-                    .hears(Hello::Initialize(Bytes::copy_from_slice(result.get().as_bytes())));
-                self.members[member].state = State::Up;
+                let it = &mut self.members[member];
+                it.hears(Hello::Initialize(Bytes::copy_from_slice(result.get().as_bytes())));
+                it.state = State::Up;
+                it.failures = 0;
+                it.is_kept = false;
                 if self.greeting.is_initialized {
                     self.go_on_with(member);
                 }
                 self.flush(member);
-                if self.greeting.is_initialized {
-                    self.fetch_all(member);
-                }
+                self.check(member);
             }
             (Own::Initialize, None) => {
                 self.cannot_be_had(member, error());
                 self.actions.push(Action::Park(member));
             }
-            (Own::Discover, Some(result)) => {
-                self.members[member].hears(Hello::Discover(Bytes::copy_from_slice(result.get().as_bytes())));
-                self.members[member].state = State::Up;
-                self.flush(member);
-                let params = self.modern_params(Some((
-                    "notifications",
-                    r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}"#,
-                )));
-                if let Some(params) = params {
-                    self.ask(member, Own::Idle, "subscriptions/listen", Some(&params));
+            (Own::Discover, result) if self.greeting.era == Era::Legacy => {
+                // The client has begun otherwise meanwhile.
+                if result.is_none() && !is_ours(envelope.error) {
+                    self.members[member].hears(Hello::NoDiscover);
                 }
-                for key in self.listens.of_member(member) {
-                    self.listen_to(member, &key);
-                }
-                if self.greeting.is_answered {
-                    self.fetch_all(member);
+                if self.members[member].state == State::Greeting {
+                    self.greet(member);
                 }
             }
-            (Own::Discover, None) => {
-                if self.greeting.is_answered {
-                    if !matches!(self.members[member].hello, Some(Hello::Discover(_))) {
-                        self.cannot_be_had(member, too_old(&self.members[member].options.server));
-                        self.actions.push(Action::Park(member));
-                        self.settle();
-                    }
-                    return;
+            (Own::Discover, Some(result)) => {
+                let it = &mut self.members[member];
+                let hello = Hello::Discover(Bytes::copy_from_slice(result.get().as_bytes()));
+                if it.hello.as_ref() != Some(&hello) {
+                    it.hears(hello);
+                    it.is_kept = false;
                 }
-                self.members[member].hears(Hello::NoDiscover);
-                self.members[member].state = State::Up;
+                it.state = State::Up;
+                it.failures = 0;
+                // What it has told before may have changed without a word.
+                it.is_checked = false;
+                self.flush(member);
+                self.listen_for_changes(member);
+                self.check(member);
+            }
+            (Own::Discover, None) if is_ours(envelope.error) => self.cannot_be_had(member, error()),
+            (Own::Discover, None) if !self.greeting.is_answered => {
+                let it = &mut self.members[member];
+                it.hears(Hello::NoDiscover);
+                it.state = State::Up;
                 self.actions.push(Action::Keep(member));
                 self.flush(member);
             }
+            (Own::Discover, None) => {
+                if !matches!(self.members[member].hello, Some(Hello::Discover(_))) {
+                    let error = too_old(&self.members[member].options.server);
+                    self.cannot_be_had(member, error);
+                    self.actions.push(Action::Park(member));
+                }
+            }
             (Own::Page(kind), result) => return self.page(member, kind, result, envelope.error),
+            (Own::Listen, _) => self.listened(member, envelope),
             (Own::Idle, _) => {}
         }
         self.settle();
+    }
+
+    /// In the new era a server tells of changes only where it is listened to.
+    fn listen_for_changes(&mut self, member: usize) {
+        let params = self.modern_params(Some((
+            "notifications",
+            r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}"#,
+        )));
+        if let Some(params) = params {
+            self.ask(member, Own::Listen, "subscriptions/listen", Some(&params));
+        }
+        for key in self.listens.of_member(member) {
+            self.listen_to(member, &key);
+        }
     }
 
     /// A server that has answered hears what the client has said since.
@@ -166,64 +199,26 @@ impl Mux {
         self.actions.push(Action::ToMember(member, line::notification("notifications/initialized", None)));
         let it = &self.members[member];
         let level = self.greeting.level.clone().filter(|_| it.said.has("logging"));
-        let subscriptions: Vec<String> = it.subscriptions.iter().map(|(_, params)| params.clone()).collect();
+        let subscriptions: Vec<String> = it.subscriptions.values().cloned().collect();
         if let Some(level) = level {
             self.ask(member, Own::Idle, "logging/setLevel", Some(&level));
         }
         for params in subscriptions {
             self.ask(member, Own::Idle, "resources/subscribe", Some(&params));
         }
-        if !self.members[member].is_checked && self.members[member].queue.is_empty() {
-            self.fetch_all(member);
-        }
     }
 
-    /// What has waited for its first answer.
+    /// What has waited for its first answer; calls of a server whose definitions are held wait on.
     fn flush(&mut self, member: usize) {
-        if !self.members[member].takes_calls() {
-            return;
-        }
-        for (_, line) in self.members[member].take_queue() {
-            self.actions.push(Action::ToMember(member, line));
-        }
-    }
-
-    fn page(&mut self, member: usize, kind: Kind, result: Option<Raw<'_>>, error: Option<Raw<'_>>) {
-        let Some(pages) = &mut self.members[member].fetching[kind as usize] else { return };
-        let code = error.and_then(|error| raw::member(error, "code")).map(Raw::get);
-        if code == Some("-32601") {
-            // A server with resources need not have templates.
-            return self.listed(member, kind, None);
-        }
-        let step = match result {
-            Some(result) => pages.page(result),
-            None => pages.stop(Cut::Refused),
-        };
-        if step == Step::Ask {
-            return self.ask_page(member, kind);
-        }
-        let Some(followed) = self.members[member].fetching[kind as usize].take().map(Pages::finish) else {
-            return;
-        };
-        let server = &self.members[member].options.server;
-        for left_out in &followed.left_out {
-            tracing::warn!("`{server}`: {left_out}");
-        }
-        let mut list = Some(followed.list);
-        if let Some(cut) = followed.cut {
-            tracing::warn!("cannot follow `{}` of `{server}` to its end: {cut}", kind.method());
-            // What was known before is more than a part.
-            if !cut.is_lasting()
-                && let Some(known) = &self.members[member].lists[kind as usize]
-            {
-                list.clone_from(known);
+        for (id, line) in self.members[member].take_queue() {
+            let is_call =
+                id.as_ref().and_then(|id| self.in_flight.get(id)).is_some_and(|open| open.tool.is_some());
+            if is_call && self.members[member].holds_calls() {
+                self.members[member].enqueue(id, line);
+            } else {
+                self.actions.push(Action::ToMember(member, line));
             }
         }
-        if std::mem::take(&mut self.members[member].is_outdated[kind as usize]) {
-            self.members[member].lists[kind as usize] = Some(list);
-            return self.fetch(member, kind);
-        }
-        self.listed(member, kind, list);
     }
 
     fn member_request(&mut self, member: usize, id: RawId, envelope: &Envelope<'_>, text: &str) {
@@ -245,10 +240,12 @@ impl Mux {
             return;
         }
         if method == "roots/list" {
+            let asked = id.clone();
             match self.asked.roots(member, id) {
                 RootsWanted::Known(line) => self.tell(member, line),
                 RootsWanted::Ask(line) => self.to_client(None, line),
                 RootsWanted::Wait => {}
+                RootsWanted::TooOften => self.tell(member, too_many(&asked)),
             }
             return;
         }
@@ -261,14 +258,19 @@ impl Mux {
         let mut parts = Vec::new();
         parts.extend(envelope.id.map(|place| (place, number.to_string())));
         parts.extend(token.map(|place| (place, self.made.outward(Of::Progress, member, place.get()))));
-        for (of, place) in places(text, envelope.params, None) {
+        for (of, place) in places(text, [envelope.params, None, None]) {
             parts.push((place, self.made.outward(of, member, place.get())));
         }
         parts.sort_by_key(|(place, _)| place.get().as_ptr().addr());
         self.to_client(None, patched(text, &parts));
     }
 
+    /// A server that asks and does not read hears nothing more.
     fn tell(&mut self, member: usize, line: Bytes) {
+        if !self.members[member].has_room_for(&line) {
+            tracing::debug!("`{}` does not read its answers", self.members[member].options.server);
+            return;
+        }
         self.actions.push(Action::ToMember(member, line));
     }
 
@@ -291,7 +293,10 @@ impl Mux {
                 let withdrawn = param("requestId")
                     .and_then(RequestId::from_raw)
                     .and_then(|id| self.asked.withdrawn(member, &id));
-                if let Some(number) = withdrawn {
+                if let Some((number, token)) = withdrawn {
+                    if let Some(token) = token {
+                        self.made.forget_token(member, &token);
+                    }
                     let reason = param("reason").and_then(raw::string).unwrap_or_default();
                     self.to_client(None, cancellation(number, &reason));
                 }
@@ -319,33 +324,10 @@ impl Mux {
         self.to_client(None, line);
     }
 
-    /// A list is not what it was.
-    fn outdated(&mut self, member: usize, kinds: &[Kind]) {
-        for &kind in kinds {
-            let it = &mut self.members[member];
-            if it.hello.is_none() || it.state != State::Up {
-                continue;
-            }
-            it.is_checked = false;
-            if it.fetching[kind as usize].is_some() {
-                it.is_outdated[kind as usize] = true;
-            } else if it.said.has(kind.capability()) {
-                self.fetch(member, kind);
-            }
-        }
-    }
-
     /// A member's session is over: its server gave its container back, could not be had, or is not tried again.
     pub(in crate::session) fn member_over(&mut self, member: usize, failure: Option<&Failure>) {
-        self.own.retain(|_, (owner, _)| *owner != member);
-        for line in self.asked.give_up(member) {
-            self.to_client(None, line);
-        }
-        self.made.forget(member);
+        self.forget_server(member);
         let it = &mut self.members[member];
-        it.fetching = [const { None }; 4];
-        it.is_outdated = [false; 4];
-        it.is_initialized = false;
         if it.state == State::Parking {
             it.state = State::Asleep;
             if !it.queue.is_empty() {
@@ -375,8 +357,11 @@ impl Mux {
     /// There is no server for a member; whoever waits for it hears why.
     fn cannot_be_had(&mut self, member: usize, error: String) {
         self.answer_all(member, &error);
-        let since: Instant = self.now;
-        self.members[member].state = State::Over { error, since };
+        let code = Raw::parse(&error).and_then(|error| raw::member(error, "code")).map(Raw::get);
+        let is_lasting = code.and_then(|code| code.parse().ok()) == Some(i64::from(Code::Configuration));
+        let it = &mut self.members[member];
+        it.failures += 1;
+        it.state = State::Over { error, since: self.now, is_lasting };
     }
 
     fn answer_all(&mut self, member: usize, error: &str) {
@@ -393,6 +378,14 @@ impl Mux {
             }
         }
     }
+}
+
+/// Whether an error is one of berth's own: the server was not even asked.
+fn is_ours(error: Option<Raw<'_>>) -> bool {
+    let code =
+        error.and_then(|error| raw::member(error, "code")).and_then(|code| code.get().parse::<i64>().ok());
+    let ours = [Code::Usage, Code::Unavailable, Code::Internal, Code::Configuration];
+    code.is_some_and(|code| ours.into_iter().any(|our| i64::from(our) == code))
 }
 
 fn error_of(failure: &Failure) -> String {

@@ -73,14 +73,17 @@ pub(super) fn revision(asked: &str, members: &[Said]) -> String {
 }
 
 /// What any member can, the session can; and it tells of changes to its lists itself.
-pub(super) fn capabilities(members: &[Said], has_more_resources: bool) -> Value {
+pub(super) fn capabilities(members: &[Said], all_have_told: bool, has_more_resources: bool) -> Value {
     let mut all = Map::new();
     for said in members {
         merge(&mut all, &said.capabilities);
     }
-    // A member that has told nothing yet may have tools.
     all.entry("tools").or_insert_with(|| json!({}));
-    if has_more_resources {
+    // What a member that has told nothing yet may have.
+    if !all_have_told {
+        all.entry("prompts").or_insert_with(|| json!({}));
+    }
+    if !all_have_told || has_more_resources {
         all.entry("resources").or_insert_with(|| json!({}));
     }
     for list in ["tools", "prompts", "resources"] {
@@ -153,11 +156,11 @@ pub(super) fn instructions<'a>(members: impl Iterator<Item = (&'a str, Option<&'
     all
 }
 
-/// The `result` of `initialize`.
-pub(super) fn initialized(asked: &str, members: &[Said], instructions: &Instructions) -> Value {
+/// The `result` of `initialize`, for `all` members of whom these have told.
+pub(super) fn initialized(asked: &str, members: &[Said], all: usize, instructions: &Instructions) -> Value {
     let mut result = json!({
         "protocolVersion": revision(asked, members),
-        "capabilities": capabilities(members, !instructions.cut.is_empty()),
+        "capabilities": capabilities(members, members.len() == all, !instructions.cut.is_empty()),
         "serverInfo": info(),
     });
     if !instructions.text.is_empty() {
@@ -174,7 +177,7 @@ pub(super) fn discovered(members: &[Said], instructions: &Instructions) -> Value
     let mut result = json!({
         "resultType": "complete",
         "supportedVersions": revisions,
-        "capabilities": capabilities(members, !instructions.cut.is_empty()),
+        "capabilities": capabilities(members, true, !instructions.cut.is_empty()),
         "_meta": { "io.modelcontextprotocol/serverInfo": info() },
     });
     keep_for(
@@ -221,14 +224,16 @@ mod tests {
             said(&json!({ "capabilities": { "tools": {}, "resources": { "subscribe": false }, "x": 1 } }));
         let other = said(&json!({ "capabilities": { "resources": { "subscribe": true }, "logging": {} } }));
         assert_eq!(
-            capabilities(&[one, other], false),
+            capabilities(&[one, other], true, false),
             json!({
                 "tools": { "listChanged": true },
                 "resources": { "subscribe": true, "listChanged": true },
                 "x": 1, "logging": {},
             })
         );
-        assert_eq!(capabilities(&[], true)["resources"]["listChanged"], true);
+        assert_eq!(capabilities(&[], true, true)["resources"]["listChanged"], true);
+        let unknown = capabilities(&[], false, false);
+        assert!(["tools", "prompts", "resources"].iter().all(|list| unknown[list]["listChanged"] == true));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One server of a session as the multiplexer sees it: what it told, and whether it runs.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +15,10 @@ use crate::rpc::RequestId;
 
 /// So much waits for a server that starts, or does not read (bytes).
 const MOST_WAITING: usize = 32 << 20;
+
+/// Lists that change all the time are followed so often, and then less.
+const FETCHED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const MOST_DOUBLINGS: u32 = 6;
 
 /// What a session does with one of its servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub(super) enum State {
     Over {
         error: String,
         since: Instant,
+        /// Nothing but the configuration can mend it.
+        is_lasting: bool,
     },
 }
 
@@ -57,9 +63,20 @@ pub(super) struct Member {
     /// By [`Kind`]. `None`: nobody knows yet; `Some(None)`: it has no such list.
     pub(super) lists: [Option<Option<List>>; 4],
     /// Lists that are being followed.
-    pub(super) fetching: [Option<Pages>; 4],
+    pub(super) fetching: [Option<(Pages, Instant)>; 4],
     /// Lists that have changed while they were followed.
     pub(super) is_outdated: [bool; 4],
+    /// When those are followed again, and how often that came to nothing.
+    pub(super) fetch_again_at: Option<Instant>,
+    pub(super) fetched_in_vain: u32,
+    /// When it is asked again to tell of changes.
+    pub(super) listen_again_at: Option<Instant>,
+    /// This server's tools are those that are known.
+    pub(super) has_shown_tools: bool,
+    /// What is known of it is in the catalogue.
+    pub(super) is_kept: bool,
+    /// How often it could not be had, one time after another.
+    pub(super) failures: u32,
     /// Its lists are those of the server that runs, or ran last.
     pub(super) is_checked: bool,
     /// It has heard `notifications/initialized`.
@@ -71,8 +88,8 @@ pub(super) struct Member {
     pub(super) unread: Arc<AtomicUsize>,
     /// Its lane has lost the server, and another one is on its way.
     pub(super) is_replaced: Arc<AtomicBool>,
-    /// Resources that the client subscribed to, with the parameters.
-    pub(super) subscriptions: BTreeSet<(String, String)>,
+    /// The parameters of `resources/subscribe`, by URI.
+    pub(super) subscriptions: BTreeMap<String, String>,
     pub(super) last_used: Instant,
     /// Tools that a person has to accept first.
     pub(super) held: HashSet<String>,
@@ -88,13 +105,19 @@ impl Member {
             lists: [const { None }; 4],
             fetching: [const { None }; 4],
             is_outdated: [false; 4],
+            fetch_again_at: None,
+            fetched_in_vain: 0,
+            listen_again_at: None,
+            has_shown_tools: false,
+            is_kept: false,
+            failures: 0,
             is_checked: false,
             is_initialized: false,
             queue: VecDeque::new(),
             queued: 0,
             unread: Arc::default(),
             is_replaced: Arc::default(),
-            subscriptions: BTreeSet::new(),
+            subscriptions: BTreeMap::new(),
             last_used: now,
             held: HashSet::new(),
         }
@@ -115,7 +138,7 @@ impl Member {
         self.hello = Some(hello);
     }
 
-    /// All that it told, once that is whole. Its image is not known here.
+    /// All that it has told so far. Its image is not known here.
     pub(super) fn told(&self) -> Option<Told> {
         let hello = self.hello.clone()?;
         if hello == Hello::NoDiscover {
@@ -126,10 +149,10 @@ impl Member {
         Some(Told {
             image: String::new(),
             hello,
-            tools: tools?,
-            prompts: prompts?,
-            resources: resources?,
-            templates: templates?,
+            tools: tools.flatten(),
+            prompts: prompts.flatten(),
+            resources: resources.flatten(),
+            templates: templates.flatten(),
         })
     }
 
@@ -142,9 +165,40 @@ impl Member {
         self.lists[kind as usize].is_some() || matches!(self.state, State::Over { .. })
     }
 
-    /// Whether it may be sent what the client says: before its definitions are seen, those that are held could pass.
-    pub(super) fn takes_calls(&self) -> bool {
-        self.state == State::Up && (self.is_checked || !self.options.holds)
+    /// Whether calls wait: before its definitions are seen, one that a person has not accepted could pass.
+    pub(super) fn holds_calls(&self) -> bool {
+        self.options.holds && !self.has_shown_tools
+    }
+
+    /// Another server begins: what was under way with the one before is over.
+    pub(super) fn begins_anew(&mut self) {
+        self.fetching = [const { None }; 4];
+        self.is_outdated = [false; 4];
+        self.fetch_again_at = None;
+        self.listen_again_at = None;
+        self.has_shown_tools = false;
+        self.is_checked = false;
+        self.is_initialized = false;
+    }
+
+    /// What its next lane tells of itself without words: how much it has not read, and whether it waits for a server.
+    pub(super) fn new_lane(&mut self) -> (Arc<AtomicUsize>, Arc<AtomicBool>) {
+        (self.unread, self.is_replaced) = Default::default();
+        (Arc::clone(&self.unread), Arc::clone(&self.is_replaced))
+    }
+
+    pub(super) fn is_fetching(&self) -> bool {
+        self.fetching.iter().any(Option::is_some)
+    }
+
+    /// How long until its lists are followed once more.
+    pub(super) fn fetch_pause(&self) -> Duration {
+        FETCHED_AGAIN_AFTER * (1 << self.fetched_in_vain.min(MOST_DOUBLINGS))
+    }
+
+    /// Whether all of its lists are known.
+    pub(super) fn has_told_all(&self) -> bool {
+        self.hello.is_some() && self.lists.iter().all(Option::is_some)
     }
 
     /// Whether there is no server for what it is asked, and one is on its way.
@@ -169,6 +223,17 @@ impl Member {
     pub(super) fn enqueue(&mut self, id: Option<RequestId>, line: Bytes) {
         self.queued += line.len();
         self.queue.push_back((id, line));
+    }
+
+    /// Takes a request back that was not sent yet; whether there was one.
+    pub(super) fn unqueue(&mut self, id: &RequestId) -> bool {
+        let Some(at) = self.queue.iter().position(|(queued, _)| queued.as_ref() == Some(id)) else {
+            return false;
+        };
+        if let Some((_, line)) = self.queue.remove(at) {
+            self.queued -= line.len();
+        }
+        true
     }
 
     pub(super) fn take_queue(&mut self) -> VecDeque<(Option<RequestId>, Bytes)> {

@@ -15,8 +15,10 @@ use crate::rpc::raw::{self, Raw};
 use crate::values::ToolPattern;
 use crate::values::full_name::full_name;
 
-/// URIs beyond this number are not noted, for a server could name them without end.
-const MOST_URIS: usize = 65_536;
+/// Of one server, links beyond this number are not noted, for it could name them without end.
+const MOST_URIS: usize = 4096;
+/// Nor longer ones (bytes).
+const LONGEST_URI: usize = 4096;
 
 /// How names are given, and which of them are offered.
 #[derive(Debug, Clone)]
@@ -66,7 +68,9 @@ pub(super) struct Table {
     uris: HashMap<String, usize>,
     /// What results have linked to; it outlives the lists.
     links: HashMap<String, usize>,
-    templates: Vec<(String, usize)>,
+    /// What tools of MCP Apps are shown by.
+    apps: HashMap<String, usize>,
+    templates: HashMap<String, usize>,
     offered: [Vec<Bytes>; 4],
     /// Why elements are not offered, for a person.
     pub(super) left_out: Vec<String>,
@@ -127,15 +131,17 @@ impl Table {
                     self.left_out.push(what);
                 }
             },
-            Kind::Templates => {
-                if self.templates.iter().any(|(taken, _)| *taken == name) {
-                    self.left_out
-                        .push(format!("the template `{name}` of `{label}`: a server before it has it"));
-                } else {
-                    self.templates.push((name, member));
+            Kind::Templates => match self.templates.entry(name) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(member);
                     self.offered[kind as usize].push(item.clone());
                 }
-            }
+                Entry::Occupied(taken) => {
+                    let what =
+                        format!("the template `{}` of `{label}`: a server before it has it", taken.key());
+                    self.left_out.push(what);
+                }
+            },
         }
         if kind == Kind::Tools {
             self.note_app(&text, member);
@@ -148,7 +154,7 @@ impl Table {
         let nested = || raw::member(raw::member(meta, "ui")?, "resourceUri");
         let uri = nested().or_else(|| raw::member(meta, "ui/resourceUri")).and_then(raw::string);
         if let Some(uri) = uri {
-            self.uris.entry(uri.into_owned()).or_insert(member);
+            self.apps.entry(uri.into_owned()).or_insert(member);
         }
     }
 
@@ -157,14 +163,14 @@ impl Table {
         &self.offered[kind as usize]
     }
 
-    /// Who has the tool or the prompt of this name: its full name, or its server's own where only one member has such a
-    /// tool.
-    pub(super) fn named(&self, kind: Kind, name: &str) -> Result<&Named, Unknown> {
+    /// Who has the tool or the prompt of this name: its full name, or, where `may_be_bare`, its server's own name if only one
+    /// member has such a tool.
+    pub(super) fn named(&self, kind: Kind, name: &str, may_be_bare: bool) -> Result<&Named, Unknown> {
         let (named, bare) = (&self.named[kind as usize], &self.bare[kind as usize]);
         if let Some(found) = named.get(name) {
             return Ok(found);
         }
-        match bare.get(name).map(Vec::as_slice) {
+        match bare.get(name).filter(|_| may_be_bare).map(Vec::as_slice) {
             None | Some([]) => Err(Unknown::Nobody),
             Some([one]) => named.get(one).ok_or(Unknown::Nobody),
             Some(several) => Err(Unknown::Several(several.to_vec())),
@@ -191,7 +197,8 @@ impl Table {
         let mut note = |object: Raw<'_>| {
             let inner = raw::member(object, "resource").unwrap_or(object);
             if let Some(uri) = raw::member(inner, "uri").and_then(raw::string)
-                && self.links.len() < MOST_URIS
+                && uri.len() <= LONGEST_URI
+                && self.links.values().filter(|owner| **owner == member).count() < MOST_URIS
             {
                 self.links.entry(uri.into_owned()).or_insert(member);
             }
@@ -201,19 +208,19 @@ impl Table {
         }
     }
 
-    /// Who has announced the URI in a list, or a template that it follows.
+    /// Who has announced the URI: in a list, a result, a tool, or by the template that says most of it.
     pub(super) fn owner(&self, uri: &str) -> Option<usize> {
-        let by_template = || self.templates.iter().find(|(template, _)| follows(uri, template));
-        self.uris
-            .get(uri)
-            .copied()
-            .or_else(|| by_template().map(|(_, member)| *member))
-            .or_else(|| self.links.get(uri).copied())
+        let exact =
+            [&self.uris, &self.links, &self.apps].into_iter().find_map(|known| known.get(uri).copied());
+        let fixed = |template: &str| template.split('{').next().unwrap_or_default().len();
+        let following = self.templates.iter().filter(|(template, _)| follows(uri, template));
+        let by_template = following.max_by_key(|(template, member)| (fixed(template), usize::MAX - **member));
+        exact.or_else(|| by_template.map(|(_, member)| *member))
     }
 
     /// Who has announced this very template.
     pub(super) fn template_owner(&self, template: &str) -> Option<usize> {
-        self.templates.iter().find(|(known, _)| known == template).map(|(_, member)| *member)
+        self.templates.get(template).copied()
     }
 }
 

@@ -27,6 +27,7 @@ struct Stage {
     /// How often each lane was started.
     starts: Arc<Mutex<Vec<usize>>>,
     kept: Arc<Mutex<Vec<(usize, Told)>>>,
+    stop: CancellationToken,
     session: JoinHandle<Over>,
 }
 
@@ -54,6 +55,7 @@ impl Set {
         let (from_mux, to_mux) = split(client);
         let starts = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::new(Mutex::new(Vec::new()));
+        let stop = CancellationToken::new();
         let member = |played: &Played| MemberOptions {
             server: played.name.to_owned(),
             label: played.name.to_owned(),
@@ -74,22 +76,30 @@ impl Set {
                 });
                 told.map(|told| Recalled { told, held: Vec::new() })
             }),
-            keep: Box::new(move |asking, told| {
+            keep: Box::new(move |asking, told, _| {
                 let names = told.tools.as_ref().map(tool_names).unwrap_or_default();
                 keeping.lock().unwrap().push((asking.member, told));
                 names.into_iter().filter(|name| holds && name.starts_with("new")).collect()
             }),
             session: "test".to_owned(),
             max_line: 1 << 20,
+            stop_grace: Duration::from_secs(3),
             hangup: Hangup::default(),
-            stop: CancellationToken::new(),
+            stop: stop.clone(),
         };
         let started = Arc::clone(&starts);
         let session = tokio::task::spawn_local(run(from_client, to_client, group, move |member, pipe| {
             started.lock().unwrap().push(member);
             servers[member].clone().serve(pipe)
         }));
-        Stage { to_mux: Some(to_mux), from_mux: BufReader::new(from_mux).lines(), starts, kept, session }
+        Stage {
+            to_mux: Some(to_mux),
+            from_mux: BufReader::new(from_mux).lines(),
+            starts,
+            kept,
+            stop,
+            session,
+        }
     }
 }
 

@@ -98,8 +98,14 @@ async fn cancellations_progress_and_tasks_go_to_whom_they_concern() {
     local(async {
         let (mut stage, servers) = stage_of_two().await;
         stage.says(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "a__x", "arguments": { "do": "hang" }, "_meta": { "progressToken": "t" } } })).await;
-        let forged = stage.calls(2, "b__x", json!({ "do": "progress", "token": "t" })).await;
-        assert_eq!(forged["id"], 2, "no other server's progress is shown");
+        for (id, token) in [(2, r#""t""#), (20, r#""\u0074""#)] {
+            let call = format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"b__x","arguments":{{"do":"progress","raw":{}}}}}}}"#,
+                json!(token)
+            );
+            stage.to_mux.as_mut().unwrap().write_all(format!("{call}\n").as_bytes()).await.unwrap();
+            assert_eq!(stage.hears().await["id"], id, "no other server's progress is shown");
+        }
         stage.says(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } })).await;
         for (id, name) in [(3, "a__x"), (4, "b__x")] {
             let task = stage.calls(id, name, json!({ "do": "task" })).await["result"]["task"]["taskId"].clone();
@@ -222,6 +228,64 @@ async fn a_name_that_a_client_knows_from_before_waits_for_the_lists() {
         let nobody = stage.asks(4, "resources/read", json!({ "uri": "c://one" })).await;
         assert!(nobody["error"]["message"].as_str().unwrap().contains("asked were `a`, `b`"), "{nobody}");
         stage.leaves().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_like_anothers_full_name_is_nobodys_own() {
+    local(async {
+        let mut slow = Played::new("git", &["status"]);
+        slow.delay = Duration::from_secs(60);
+        let mut stage = Set::of(vec![slow, Played::new("b", &["git__status", "x"])]).stage();
+        stage.begins().await;
+        let stolen = stage.calls(1, "git__status", json!({})).await;
+        assert!(stolen.get("error").is_some(), "{stolen}");
+        let bare = stage.calls(2, "x", json!({})).await;
+        assert!(bare.get("error").is_some(), "the other one may have such a tool, too: {bare}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(
+            stage.calls(3, "git__status", json!({})).await["result"]["content"][0]["text"],
+            "git:status"
+        );
+        assert_eq!(stage.calls(4, "x", json!({})).await["result"]["content"][0]["text"], "b:x");
+        stage.leaves().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_in_mid_call_leaves_no_request_without_an_answer_that_its_lane_gave() {
+    local(async {
+        let (mut stage, _) = stage_of_two().await;
+        for (id, name) in [(1, "a__x"), (2, "b__x")] {
+            stage.says(json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": name, "arguments": { "do": "hang" } } })).await;
+        }
+        stage.says(json!({ "jsonrpc": "2.0", "id": 3, "method": "ping" })).await;
+        stage.answer(3).await;
+        stage.stop.cancel();
+        let (rest, over) = stage.leaves().await;
+        let mut ids: Vec<u64> = rest.iter().filter_map(|message| message["id"].as_u64()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [1, 2], "{rest:?}");
+        assert_eq!(over, Over::Client);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_does_not_keep_the_session() {
+    local(async {
+        let mut stage = Set::of(vec![Played::new("a", &["x"])]).stage();
+        stage.begins().await;
+        // More than all pipes hold.
+        for id in 0..200 {
+            stage.says(json!({ "jsonrpc": "2.0", "id": id, "method": "ping", "params": { "x": "x".repeat(60_000) } })).await;
+            stage.says(json!({ "jsonrpc": "2.0", "id": format!("{id}{}", "x".repeat(60_000)), "method": "ping" })).await;
+        }
+        stage.to_mux.take().unwrap().shutdown().await.unwrap();
+        let over = tokio::time::timeout(HANGS, stage.session).await.expect("it hangs").unwrap();
+        assert_eq!(over, Over::Client);
     })
     .await;
 }

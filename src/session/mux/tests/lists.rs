@@ -222,3 +222,79 @@ async fn a_changed_definition_is_held_from_the_first_call_on() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_server_that_was_asked_to_discover_hears_the_handshake_that_follows() {
+    local(async {
+        let mut slow = Played::new("a", &["one", "two", "three"]);
+        slow.delay = Duration::from_secs(5);
+        let mut stage = Set::of(vec![slow.clone(), Played::new("b", &["x"])]).stage();
+        let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
+        assert_eq!(stage.asks(1, "server/discover", json!({ "_meta": meta })).await["error"]["code"], -32601);
+        stage.begins().await;
+        let tools = stage.asks(2, "tools/list", json!({})).await;
+        assert_eq!(names(&tools), ["a__one", "a__two", "a__three", "b__x"]);
+        let heard = slow.heard.lock().unwrap().clone();
+        let greetings = heard.iter().filter(|message| message["method"] == "initialize").count();
+        assert_eq!(greetings, 1);
+        stage.leaves().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_wait_for_answers_has_all_pages_and_each_is_asked_for_once() {
+    local(async {
+        for is_eager in [false, true] {
+            let mut server = Played::new("a", &["one", "two", "three", "four", "five"]);
+            server.delay = Duration::from_secs(2);
+            let mut set = Set::of(vec![server.clone()]);
+            set.eager = is_eager;
+            set.known = vec![is_eager.then(|| told(&server))];
+            let mut stage = set.stage();
+            let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+            stage.says(json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params })).await;
+            stage.says(json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+            stage.says(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" })).await;
+            assert_eq!(names(&stage.answer(1).await).len(), 5);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            assert_eq!(names(&stage.asks(2, "tools/list", json!({})).await).len(), 5);
+            let heard = server.heard.lock().unwrap().clone();
+            let pages = heard.iter().filter(|message| message["method"] == "tools/list").count();
+            assert_eq!(pages, 3);
+            let kept = stage.kept.lock().unwrap().clone();
+            assert!(kept.iter().all(|(_, told)| told.tools.as_ref().unwrap().items.len() == 5));
+            stage.leaves().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_fails_for_a_moment_is_asked_for_again_and_nothing_wrong_is_kept() {
+    local(async {
+        let server = Played::new("a", &["one", "two", "three"]);
+        server.refuses_lists.store(2, std::sync::atomic::Ordering::Relaxed);
+        let mut stage = Set::of(vec![server]).stage();
+        stage.begins().await;
+        assert_eq!(names(&stage.asks(1, "tools/list", json!({})).await).len(), 3);
+        let kept = stage.kept.lock().unwrap().clone();
+        assert_eq!(kept.last().unwrap().1.tools.as_ref().unwrap().items.len(), 3);
+        stage.leaves().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_is_down_says_nothing_of_what_a_server_speaks() {
+    local(async {
+        let mut broken = Played::new("a", &[]);
+        broken.fails = true;
+        let mut stage = Set::of(vec![broken]).stage();
+        let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
+        assert_eq!(stage.asks(1, "server/discover", json!({ "_meta": meta })).await["error"]["code"], -32601);
+        assert!(stage.kept.lock().unwrap().is_empty());
+        stage.leaves().await;
+    })
+    .await;
+}

@@ -38,12 +38,14 @@ fn a_tool_is_called_by_its_full_name_or_by_its_own_where_it_is_the_only_one() {
             ("git", tools(&["list", "log"]), List::default()),
         ],
     );
-    let found = |name: &str| table.named(Kind::Tools, name).map(|named| (named.member, named.name.as_str()));
+    let found =
+        |name: &str| table.named(Kind::Tools, name, true).map(|named| (named.member, named.name.as_str()));
     assert_eq!(offered(&table), ["files__read", "files__list", "git__list", "git__log"]);
     assert_eq!(found("git__list"), Ok((1, "list")));
     assert_eq!(found("log"), Ok((1, "log")));
     assert_eq!(found("list"), Err(Unknown::Several(vec!["files__list".to_owned(), "git__list".to_owned()])));
     assert_eq!(found("files__log"), Err(Unknown::Nobody), "no name is taken apart");
+    assert_eq!(table.named(Kind::Tools, "log", false), Err(Unknown::Nobody), "where others may have it, too");
 }
 
 #[test]
@@ -67,9 +69,9 @@ fn a_profile_offers_what_it_allows_by_full_names() {
         &[("a", tools(&["read", "write"]), List::default()), ("b", tools(&["read"]), List::default())],
     );
     assert_eq!(offered(&table), ["a__read"]);
-    assert_eq!(table.named(Kind::Tools, "a__write"), Err(Unknown::Nobody));
-    assert_eq!(table.named(Kind::Tools, "write"), Err(Unknown::Nobody), "nor by its own name");
-    assert!(table.named(Kind::Tools, "read").is_ok(), "only one is offered");
+    assert_eq!(table.named(Kind::Tools, "a__write", true), Err(Unknown::Nobody));
+    assert_eq!(table.named(Kind::Tools, "write", true), Err(Unknown::Nobody), "nor by its own name");
+    assert!(table.named(Kind::Tools, "read", true).is_ok(), "only one is offered");
 }
 
 #[test]
@@ -88,6 +90,10 @@ fn a_uri_is_the_first_ones_that_announces_it() {
     );
     let owners = ["x://1", "x://2", "x://3", "ui://app", "x://4"].map(|uri| table.owner(uri));
     assert_eq!(owners, [Some(0), Some(0), Some(1), Some(1), None]);
+    // What shows a tool may be announced by its server, too.
+    let app = list(&[json!({ "name": "app", "_meta": { "ui": { "resourceUri": "ui://app" } } })]);
+    let both = self::table(&naming(Some(41)), &[("b", app, list(&[uri("ui://app")]))]);
+    assert_eq!((both.offered(Kind::Resources).len(), both.left_out.len()), (1, 0));
     assert_eq!(table.offered(Kind::Resources).len(), 3);
     assert_eq!(table.left_out.len(), 1, "{:?}", table.left_out);
 }
@@ -109,6 +115,6 @@ fn a_uri_may_come_of_a_template() {
         "y",
     ]
     .map(|uri| table.owner(uri));
-    assert_eq!(owners, [Some(0), Some(1), None, Some(2), None, Some(2), None]);
+    assert_eq!(owners, [Some(0), Some(1), Some(3), Some(2), Some(3), Some(2), Some(3)]);
     assert_eq!(table.template_owner("x://{id}/end"), Some(2));
 }

@@ -1,5 +1,7 @@
 //! A server as a test plays it: small lists over several pages, tools that answer who they are.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub(super) struct Played {
     /// It cannot be started.
     pub(super) fails: bool,
     pub(super) instructions: Option<String>,
+    /// So often it cannot say what tools it has.
+    pub(super) refuses_lists: Arc<AtomicU32>,
     /// Each line that it was sent.
     pub(super) heard: Arc<Mutex<Vec<Value>>>,
 }
@@ -39,6 +43,7 @@ impl Played {
             delay: Duration::ZERO,
             fails: false,
             instructions: None,
+            refuses_lists: Arc::default(),
             heard: Arc::default(),
         }
     }
@@ -95,10 +100,19 @@ impl Played {
         let mut is_first = true;
         // What it asks the client, and the call that waits for the answer.
         let mut asked: Vec<(Value, Value)> = Vec::new();
+        let mut open: Vec<Value> = Vec::new();
         loop {
             let line = tokio::select! {
                 line = lines.next_line() => line.unwrap(),
-                () = stop.cancelled() => return Over::Client,
+                () = stop.cancelled() => {
+                    // As a lane does: what is open is answered.
+                    for id in open {
+                        let error = json!({ "code": 69, "message": "berth: stopped" });
+                        let line = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+                        to_mux.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+                    }
+                    return Over::Client;
+                }
             };
             let Some(line) = line else { return Over::Client };
             let message: Value = serde_json::from_str(&line).unwrap();
@@ -127,8 +141,15 @@ impl Played {
             if id.is_null() {
                 continue;
             }
+            if message["params"]["arguments"]["do"] == "hang" {
+                open.push(id.clone());
+            }
             let mut said = Vec::new();
-            let ended = self.answer(&message, &mut said, &mut asked);
+            let mut raw = Vec::new();
+            let ended = self.answer(&message, &mut said, &mut raw, &mut asked);
+            for line in raw {
+                to_mux.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+            }
             for line in said {
                 to_mux.write_all(format!("{line}\n").as_bytes()).await.unwrap();
             }
@@ -141,7 +162,13 @@ impl Played {
     }
 
     /// What it says to a request; whether it ends then.
-    fn answer(&self, message: &Value, said: &mut Vec<Value>, asked: &mut Vec<(Value, Value)>) -> bool {
+    fn answer(
+        &self,
+        message: &Value,
+        said: &mut Vec<Value>,
+        raw: &mut Vec<String>,
+        asked: &mut Vec<(Value, Value)>,
+    ) -> bool {
         let (id, params) = (&message["id"], &message["params"]);
         let method = message["method"].as_str().unwrap();
         let is_modern = params["_meta"].get("io.modelcontextprotocol/protocolVersion").is_some();
@@ -151,6 +178,12 @@ impl Played {
                 self.initialized(params["protocolVersion"].as_str().unwrap())
             }
             "server/discover" if self.speaks_modern => self.discovered(),
+            "tools/list"
+                if self.refuses_lists.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() =>
+            {
+                said.push(error(-32603, "not yet"));
+                return false;
+            }
             "tools/list" => self.page_of("tools", params),
             "prompts/list" => self.page_of("prompts", params),
             "resources/list" => self.page_of("resources", params),
@@ -176,10 +209,14 @@ impl Played {
                         self.tools.lock().unwrap().push(arguments["tool"].as_str().unwrap().to_owned());
                         said.push(json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));
                     }
-                    Some("progress") => said.push(json!({
-                        "jsonrpc": "2.0", "method": "notifications/progress",
-                        "params": { "progressToken": arguments["token"], "progress": 1 },
-                    })),
+                    Some("progress") => {
+                        // As it is written there, whatever it means.
+                        let token = arguments["raw"].as_str().unwrap();
+                        let line = format!(
+                            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1}}}}"#
+                        );
+                        raw.push(line);
+                    }
                     Some("task") => {
                         said.push(json!({ "jsonrpc": "2.0", "id": id, "result": { "task": { "taskId": "t1", "status": "working" } } }));
                         return false;

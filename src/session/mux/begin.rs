@@ -1,0 +1,99 @@
+//! How a session begins: `initialize` up to 2025-11-25, `server/discover` or nothing since 2026-07-28.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::core::{Greeting, Mux, Own};
+use super::hello::Era;
+use super::member::State;
+use super::requests::{REVISION, Request};
+use super::waiting::Wanted;
+use crate::catalogue::Hello;
+use crate::rpc::error_object::INVALID_REQUEST;
+use crate::rpc::raw::{self, Raw};
+use crate::rpc::{client_info_name, look};
+
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+impl Mux {
+    /// The client speaks the new era, whether it has asked for `server/discover` or not.
+    pub(super) fn is_modern(&mut self, request: &Request<'_>) {
+        let Some(meta) = request.meta() else { return };
+        if self.greeting.meta.is_none() {
+            let Ok(mut meta) = serde_json::from_str::<Value>(meta.get()) else { return };
+            if let Value::Object(meta) = &mut meta {
+                meta.shift_remove("progressToken");
+            }
+            self.greeting.meta = Some(meta.to_string());
+        }
+        if self.greeting.params.is_none() && request.method != "server/discover" {
+            self.began(request, Era::Modern);
+            self.greeting.is_answered = true;
+            self.look_up();
+            for member in 0..self.members.len() {
+                if self.members[member].options.is_eager && self.members[member].state == State::Asleep {
+                    self.start(member);
+                }
+            }
+        }
+    }
+
+    fn began(&mut self, request: &Request<'_>, era: Era) {
+        let text = |raw: Raw<'_>| raw::string(raw).map(Cow::into_owned);
+        let meta = |name| request.meta().and_then(|meta| raw::member(meta, name));
+        let (revision, capabilities) = match era {
+            Era::Legacy => (request.param("protocolVersion"), request.param("capabilities")),
+            Era::Modern => (meta(REVISION), meta(CAPABILITIES)),
+        };
+        let look = look(request.text.as_bytes());
+        let client = look.ok().and_then(|look| look.envelopes().first().and_then(client_info_name));
+        self.greeting = Greeting {
+            era,
+            params: Some(request.params.map_or("{}", Raw::get).to_owned()),
+            revision: revision.and_then(text).unwrap_or_default(),
+            client,
+            capabilities: capabilities.map_or("{}", Raw::get).to_owned(),
+            meta: self.greeting.meta.take(),
+            ..Greeting::default()
+        };
+    }
+
+    pub(super) fn initialize(&mut self, request: &Request<'_>) {
+        if self.greeting.is_answered && self.greeting.era == Era::Legacy {
+            return self.refuse(&request.id, INVALID_REQUEST, "berth: the session is initialized already");
+        }
+        self.began(request, Era::Legacy);
+        self.look_up();
+        for member in 0..self.members.len() {
+            let it = &self.members[member];
+            let is_known = matches!(it.hello, Some(Hello::Initialize(_)));
+            match it.state {
+                // It was asked to `discover`, and may have no answer to that.
+                State::Up | State::Greeting => {
+                    self.own.retain(|_, (owner, what)| *owner != member || *what != Own::Discover);
+                    self.greet(member);
+                }
+                State::Over { .. } => self.start(member),
+                State::Asleep if !is_known || it.options.is_eager => self.start(member),
+                State::Asleep | State::Parking => {}
+            }
+        }
+        self.wait_for(request.id.clone(), Wanted::Initialized);
+    }
+
+    pub(super) fn discover_for(&mut self, request: &Request<'_>) {
+        self.began(request, Era::Modern);
+        self.look_up();
+        let refused = |member: &super::member::Member| member.hello == Some(Hello::NoDiscover);
+        if !self.members.iter().any(refused) {
+            for member in 0..self.members.len() {
+                let it = &self.members[member];
+                if it.state == State::Asleep && (it.hello.is_none() || it.options.is_eager) {
+                    self.start(member);
+                }
+            }
+        }
+        self.wait_for(request.id.clone(), Wanted::Discovered);
+    }
+}
