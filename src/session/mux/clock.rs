@@ -78,7 +78,10 @@ impl Mux {
         let it = &self.members[member];
         let idle = it.options.idle.filter(|_| it.state == State::Up && it.subscriptions.is_empty())?;
         let is_busy = self.in_flight.values().any(|open| open.member == member)
-            || self.own.values().any(|(owner, what)| *owner == member && *what != Own::Idle)
+            || self
+                .own
+                .values()
+                .any(|(owner, what)| *owner == member && !matches!(what, Own::Idle | Own::Listen))
             || self.asked.has_open(member)
             || self.listens.concerns(member);
         (!is_busy).then(|| it.last_used + idle)

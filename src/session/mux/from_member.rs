@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::asked::{Question, RootsWanted, cancellation};
-use super::core::{Action, Mux, Own};
+use super::core::{Action, Mux, Open, Own};
 use super::hello::Era;
 use super::line::{self, patched};
 use super::listens::SUBSCRIPTION;
@@ -304,8 +304,9 @@ impl Mux {
             }
             "notifications/progress" => {
                 let is_others = |token: Raw<'_>| {
-                    let asked =
-                        self.in_flight.values().find(|open| open.token.as_deref() == Some(token.get()));
+                    let token = RequestId::from_raw(token);
+                    let key = |open: &Open| RequestId::from_raw(Raw::parse(open.token.as_deref()?)?);
+                    let asked = self.in_flight.values().find(|open| token.is_some() && key(open) == token);
                     asked.is_some_and(|open| open.member != member)
                 };
                 if param("progressToken").is_some_and(is_others) {

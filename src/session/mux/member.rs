@@ -198,7 +198,11 @@ impl Member {
 
     /// Whether all of its lists are known.
     pub(super) fn has_told_all(&self) -> bool {
-        self.hello.is_some() && self.lists.iter().all(Option::is_some)
+        match self.hello {
+            None => false,
+            Some(Hello::NoDiscover) => true,
+            Some(_) => self.lists.iter().all(Option::is_some),
+        }
     }
 
     /// Whether there is no server for what it is asked, and one is on its way.

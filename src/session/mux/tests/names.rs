@@ -100,7 +100,7 @@ fn a_uri_is_the_first_ones_that_announces_it() {
 
 #[test]
 fn a_uri_may_come_of_a_template() {
-    let items = [("file:///{path}", 0), ("db://{table}/rows/{id}", 1), ("x://{id}/end", 2)];
+    let items = [("file:///{path}", 0), ("db://{table}/rows/{id}", 1), ("x://{id}/end", 2), ("{+any}", 3)];
     let lists: Vec<List> =
         items.iter().map(|(template, _)| list(&[json!({ "uriTemplate": template, "name": "t" })])).collect();
     let rows = lists.iter().map(|list| ("s", [None, None, None, Some(list)]));
