@@ -18,7 +18,7 @@ use crate::exam::process::{Launch, Process, Scratch};
 use crate::exam::told::listen;
 use crate::failure::{Code, Failure};
 use crate::human::{Plain, count};
-use crate::values::{Definitions, Start};
+use crate::values::Start;
 
 /// What an examining client says that it can do.
 const CAPABILITIES: &str = "{}";
@@ -212,8 +212,7 @@ fn lazy<'a>(config: &'a Config, only: Option<&[String]>) -> Vec<&'a Server> {
         config.profiles.values().flat_map(|profile| &profile.servers).collect();
     let is_lazy = |server: &&Server| {
         let starts_late = |in_profile| server.settings.start(in_profile) == Start::FirstCall;
-        server.settings.definitions != Definitions::Varying
-            && (starts_late(false) || in_profiles.contains(&server.name) && starts_late(true))
+        (starts_late(false) || in_profiles.contains(&server.name) && starts_late(true))
             && only.is_none_or(|only| only.contains(&server.name))
     };
     config.servers.values().filter(is_lazy).collect()
