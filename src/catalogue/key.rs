@@ -101,8 +101,9 @@ impl Name {
     pub(super) fn of(file: &str, server: &str) -> Option<Self> {
         let (whose, which) = file.strip_suffix(LISTS)?.rsplit_once('-')?;
         let print = whose.strip_prefix(server)?.strip_prefix('-')?;
-        let whole = |print: &str| print.len() == SHOWN * 2;
-        (whole(print) && whole(which)).then(|| Self { whose: format!("{whose}-"), which: which.to_owned() })
+        let is_print = |text: &str| text.len() == SHOWN * 2;
+        (is_print(print) && is_print(which))
+            .then(|| Self { whose: format!("{whose}-"), which: which.to_owned() })
     }
 
     pub(super) fn file(&self) -> String {

@@ -153,7 +153,8 @@ pub struct Pages {
     /// Each name, and where in the list it stands.
     names: HashMap<String, usize>,
     items: usize,
-    pages: usize,
+    /// So many pages.
+    read: usize,
     bytes: usize,
     followed: Followed,
 }
@@ -167,7 +168,7 @@ impl Pages {
             asked: HashSet::new(),
             names: HashMap::new(),
             items: 0,
-            pages: 0,
+            read: 0,
             bytes: 0,
             followed: Followed::default(),
         }
@@ -188,7 +189,7 @@ impl Pages {
         if self.is_done {
             return Step::Done;
         }
-        self.pages += 1;
+        self.read += 1;
         self.bytes += result.get().len();
         // What is over the bound is not read at all.
         if self.bytes > MOST_BYTES {
@@ -214,7 +215,7 @@ impl Pages {
         if !self.asked.insert(next.to_owned()) {
             return self.stop(Cut::RepeatedCursor);
         }
-        if self.pages == MOST_PAGES {
+        if self.read == MOST_PAGES {
             return self.stop(Cut::TooManyPages);
         }
         self.cursor = Some(next.to_owned());

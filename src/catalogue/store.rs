@@ -204,7 +204,9 @@ impl Catalogue {
     /// Removes what servers told; what was accepted stays. How many files there were.
     pub fn forget(&self) -> usize {
         let files = self.folder.names(LISTS);
-        files.iter().for_each(|(file, _)| self.folder.remove(file));
+        for (file, _) in &files {
+            self.folder.remove(file);
+        }
         files.len()
     }
 

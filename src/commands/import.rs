@@ -57,6 +57,9 @@ pub async fn run(
     let path = explicit.unwrap_or(&home.config_file);
     let undo = Undo::begin(&home.state, args.client, path, import.profile.as_ref());
     write(args, &import, undo)?;
+    if !args.dry_run && !import.taken.is_empty() {
+        fill(&import, home, explicit).await;
+    }
     if import.failed > 0 {
         return Err(Failure {
             code: Code::Configuration,
@@ -66,6 +69,14 @@ pub async fn run(
         .into());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The servers that start late are asked what they are, by the configuration as it is now.
+async fn fill(import: &Import, home: &Home, explicit: Option<&Path>) {
+    let Ok(mut config) = Config::load(home, explicit) else { return };
+    crate::dind::place::recall(&mut config, home);
+    let taken: Vec<String> = import.taken.iter().map(|taken| taken.server.name.clone()).collect();
+    super::catalogue::fill::ahead(&config, home, explicit, Some(&taken), &Progress::stderr()).await;
 }
 
 /// Shows the differences, makes them, and says what became of each server.

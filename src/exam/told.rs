@@ -155,7 +155,7 @@ mod tests {
         };
         let mut client = Client::new(who, from_server, to_server).patient();
         let listen = async {
-            let heard = listen(&mut client, Duration::from_secs(60)).await;
+            let heard = listen(&mut client, Duration::from_mins(1)).await;
             client.close().await;
             heard
         };

@@ -9,6 +9,7 @@
 mod bad_input;
 mod bake;
 mod bytes;
+mod catalogue;
 mod chaos;
 mod clients;
 mod conformance;

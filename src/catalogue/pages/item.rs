@@ -46,7 +46,7 @@ fn arguments(prompt: Raw<'_>) -> Result<(), String> {
     let Some(arguments) = raw::member(prompt, "arguments") else { return Ok(()) };
     let mut are_named = true;
     let array = raw::elements(arguments, |argument| {
-        are_named &= raw::member(argument, "name").is_some_and(is_string)
+        are_named &= raw::member(argument, "name").is_some_and(is_string);
     });
     match array {
         None => Err("its `arguments` is no array".to_owned()),

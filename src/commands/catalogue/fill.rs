@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::backend::docker::plan::key;
 use crate::catalogue::{Catalogue, Hello, Kept, List};
+use crate::clients::{Handed, Surroundings};
 use crate::commands::run::spec_for;
+use crate::commands::{dind_engine, variable};
 use crate::config::{Config, Home, Server};
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
@@ -18,7 +20,7 @@ use crate::exam::process::{Launch, Process, Scratch};
 use crate::exam::told::listen;
 use crate::failure::{Code, Failure};
 use crate::human::{Plain, count};
-use crate::values::{Definitions, Start};
+use crate::values::Start;
 
 /// What an examining client says that it can do.
 const CAPABILITIES: &str = "{}";
@@ -58,7 +60,7 @@ impl<'a> Ground<'a> {
             Failure::new(Code::Unavailable, &error, "set TMPDIR to a folder that can be written to")
         })?;
         let catalogue = Catalogue::open(&home.state);
-        let engine = crate::commands::dind_engine(config, home)?;
+        let engine = dind_engine(config, home)?;
         Ok(Self { config, home, config_file, catalogue, engine, scratch, progress })
     }
 
@@ -72,8 +74,7 @@ impl<'a> Ground<'a> {
     }
 
     async fn ask_as(&self, kind: Kind, server: &Server) -> Result<Vec<String>, Failure> {
-        let berth = Berth::new(self.config_file, server, &crate::commands::variable)?;
-        let environment = berth.environment(kind, std::env::vars_os(), SESSION);
+        let (berth, environment) = self.environment(kind, server)?;
         let spec = self.spec(kind, server, &environment)?;
         let name = format!("{}-{}", server.name, kind.name());
         let launch = Launch {
@@ -132,6 +133,25 @@ impl<'a> Ground<'a> {
         Ok(lines)
     }
 
+    /// What a client would start berth with: its own environment, and what its entry adds.
+    fn environment(
+        &self,
+        kind: Kind,
+        server: &Server,
+    ) -> Result<(Berth, Vec<(OsString, OsString)>), Failure> {
+        let around = Surroundings::here(&variable).ok();
+        let handed = around.and_then(|around| Handed::of_server(&server.name, &around));
+        let lookup = |name: &str| {
+            let of_entry = handed.as_ref().and_then(|handed| handed.value(name, &variable));
+            of_entry.or_else(|| variable(name))
+        };
+        let berth = Berth::new(self.config_file, server, &lookup)?;
+        let of_entry = handed.iter().flat_map(|handed| handed.env(&variable));
+        let of_entry = of_entry.map(|(name, value)| (name.into(), value.into()));
+        let environment = berth.environment(kind, std::env::vars_os().chain(of_entry), SESSION);
+        Ok((berth, environment))
+    }
+
     fn spec(
         &self,
         kind: Kind,
@@ -150,8 +170,7 @@ impl<'a> Ground<'a> {
     async fn is_known(&self, server: &Server) -> bool {
         let Ok(Some(image)) = self.engine.image(&server.image).await else { return false };
         let told = |kind: Kind, revision| {
-            let berth = Berth::new(self.config_file, server, &crate::commands::variable).ok()?;
-            let environment = berth.environment(kind, std::env::vars_os(), SESSION);
+            let (_, environment) = self.environment(kind, server).ok()?;
             let spec = self.spec(kind, server, &environment).ok()?;
             let known = self.catalogue.find(&key(&spec, kind.name(), revision, CAPABILITIES))?;
             (known.is_exact && known.told.image == image.id).then_some(known.told)
@@ -212,8 +231,7 @@ fn lazy<'a>(config: &'a Config, only: Option<&[String]>) -> Vec<&'a Server> {
         config.profiles.values().flat_map(|profile| &profile.servers).collect();
     let is_lazy = |server: &&Server| {
         let starts_late = |in_profile| server.settings.start(in_profile) == Start::FirstCall;
-        server.settings.definitions != Definitions::Varying
-            && (starts_late(false) || in_profiles.contains(&server.name) && starts_late(true))
+        (starts_late(false) || in_profiles.contains(&server.name) && starts_late(true))
             && only.is_none_or(|only| only.contains(&server.name))
     };
     config.servers.values().filter(is_lazy).collect()
