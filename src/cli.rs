@@ -194,5 +194,10 @@ mod tests {
         }
         let error = run("berth run files git -- serve").unwrap().check().unwrap_err();
         assert!(error.to_string().starts_with("error: several servers cannot have one COMMAND"), "{error}");
+        for line in ["files git", "--profile work"] {
+            let error = run(&format!("berth run --dry-run {line}")).unwrap().check().unwrap_err();
+            assert!(error.to_string().contains("`--dry-run` shows the container of one server"), "{error}");
+        }
+        assert!(run("berth run --dry-run files").unwrap().check().is_ok());
     }
 }

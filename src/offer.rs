@@ -191,15 +191,12 @@ impl Offer {
     ) -> usize {
         let mut count = 0;
         for uri in items(list).filter_map(|item| text(item, member)) {
-            match taken.uris.get(&(member, uri.clone())) {
-                Some(first) => {
-                    let why = format!("`{first}` announces it, too, and is asked for it");
-                    self.leave_out(server, uri, why);
-                }
-                None => {
-                    taken.uris.insert((member, uri), server.name.clone());
-                    count += 1;
-                }
+            if let Some(first) = taken.uris.get(&(member, uri.clone())) {
+                let why = format!("`{first}` announces it, too, and is asked for it");
+                self.leave_out(server, uri, why);
+            } else {
+                taken.uris.insert((member, uri), server.name.clone());
+                count += 1;
             }
         }
         count

@@ -68,13 +68,17 @@ impl RunArgs {
         self.profile.is_some() || self.servers.len() > 1
     }
 
-    /// What clap cannot say: that one server may have a command, and several may not.
+    /// What clap cannot say: that one server may have a command and be shown, and several may not.
     ///
     /// # Errors
     /// As clap's own.
     pub fn check(&self) -> Result<(), Error> {
         if self.is_shared() && !self.command.is_empty() {
             let why = "several servers cannot have one COMMAND; name one server, or remove what stands behind `--`\n";
+            return Err(Error::raw(ErrorKind::ArgumentConflict, why));
+        }
+        if self.is_shared() && self.dry_run {
+            let why = "`--dry-run` shows the container of one server; name one, as in `berth run --dry-run SERVER`\n";
             return Err(Error::raw(ErrorKind::ArgumentConflict, why));
         }
         Ok(())

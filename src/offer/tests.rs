@@ -17,15 +17,15 @@ const TWO: &str = "[servers.files]\nimage = \"i\"\ndeny_tools = [\"write\"]\n\
                    [servers.github]\nimage = \"i\"\nalias = \"gh\"\n\
                    [profiles.work]\nservers = [\"files\", \"github\"]\ndeny_tools = [\"gh__push\"]\n";
 
-fn list(items: &[Value]) -> Option<List> {
+fn list(items: &[Value]) -> List {
     let items = items.iter().map(|item| Bytes::from(item.to_string())).collect();
-    Some(List { items, ..List::default() })
+    List { items, ..List::default() }
 }
 
 fn told(tools: &[Value]) -> Told {
     let hello = Hello::Initialize(Bytes::from_static(b"{}"));
     let image = String::new();
-    Told { image, hello, tools: list(tools), prompts: None, resources: None, templates: None }
+    Told { image, hello, tools: Some(list(tools)), prompts: None, resources: None, templates: None }
 }
 
 fn tool(name: &str) -> Value {
@@ -119,7 +119,12 @@ fn of_two_that_announce_a_uri_the_first_has_it() {
         let items: Vec<Value> = uris.iter().map(|uri| json!({ "uri": uri, "name": "n" })).collect();
         let templates = [json!({ "uriTemplate": "t://{x}", "name": "n" })];
         let prompts = [json!({ "name": "review" })];
-        Told { resources: list(&items), templates: list(&templates), prompts: list(&prompts), ..told(&[]) }
+        Told {
+            resources: Some(list(&items)),
+            templates: Some(list(&templates)),
+            prompts: Some(list(&prompts)),
+            ..told(&[])
+        }
     };
     let offer =
         offer(&config(TWO), None, vec![Some(with(&["a://1", "a://2"])), Some(with(&["a://2", "a://3"]))]);
@@ -165,7 +170,7 @@ fn a_program_reads_the_same() {
 fn what_the_list_left_out_is_named_and_later_pages_are_lost_to_codex() {
     let with = |pages: usize| {
         let left = crate::catalogue::LeftOut { name: "x".into(), why: "the server has another".into() };
-        let tools = List { pages, left_out: vec![left], ..list(&[tool("read")]).unwrap() };
+        let tools = List { pages, left_out: vec![left], ..list(&[tool("read")]) };
         Told { tools: Some(tools), ..told(&[]) }
     };
     let paged = offer(&config(TWO), None, vec![Some(with(2))]);

@@ -39,7 +39,7 @@ pub(super) fn several() -> Vec<Setting> {
             "definitions",
             Is("\"warn\""),
             "the reaction to a tool that is described otherwise than before: `warn`, `hold` refuses its calls until \
-             you accept it, `varying` expects it",
+             `berth tools --accept`, `varying` expects it",
             |settings, definitions| settings.definitions = definitions,
         ),
     ]
