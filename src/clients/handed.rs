@@ -121,11 +121,13 @@ mod tests {
         std::fs::write(path(".codex/config.toml"), codex).unwrap();
         let around =
             Surroundings { home: Some(home.path().to_owned()), folder: path("p"), claude: None, codex: None };
-        let value = |server: &str| Handed::of_server(server, &["work"], &around)?.value("T", &|_| None);
+        let value = |server: &str| Handed::of_server(server, &[], &around)?.value("T", &|_| None);
         assert_eq!(value("a").as_deref(), Some("user"));
         assert_eq!(value("b").as_deref(), Some("far"), "of another project, where there is no better");
         assert_eq!(value("c").as_deref(), Some("${T2}"), "Codex expands nothing");
-        assert_eq!(value("d").as_deref(), Some("w"), "by a profile that has it");
+        assert_eq!(value("d"), None);
+        let of_profile = Handed::of_server("d", &["work"], &around).unwrap();
+        assert_eq!(of_profile.value("T", &|_| None).as_deref(), Some("w"));
         assert!(Handed::of_server("d", &["home"], &around).is_none());
         let handed = Handed::of_server("a", &[], &around).unwrap();
         assert!(!format!("{handed:?}").contains("user\""), "{handed:?}");
@@ -137,7 +139,7 @@ mod tests {
         );
         std::fs::write(path(".claude.json"), claude).unwrap();
         let around = Surroundings { folder: path("p2/src"), ..around };
-        let value = |server: &str| Handed::of_server(server, &["work"], &around)?.value("T", &|_| None);
+        let value = |server: &str| Handed::of_server(server, &[], &around)?.value("T", &|_| None);
         assert_eq!(value("s").as_deref(), Some("p2"));
     }
 }
