@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Document, Entry, Found, Kind, Place, Surroundings, file, server_of};
+use super::{Document, Entry, Found, Kind, Place, Surroundings, file, profile_of, server_of};
 use crate::values::Lookup;
 
 /// The variables of an entry.
@@ -29,14 +29,14 @@ impl Handed {
         Self { title: place.title(), kind: place.kind, env, env_vars }
     }
 
-    /// The first entry that runs `server` by berth, in the files of clients that are started here; what is for another
-    /// project comes last.
-    pub fn of_server(server: &str, around: &Surroundings) -> Option<Self> {
+    /// The first entry that runs `server` by berth, or one of these profiles that have it, in the files of clients that are
+    /// started here; what is for another project comes last.
+    pub fn of_server(server: &str, profiles: &[&str], around: &Surroundings) -> Option<Self> {
         let mut elsewhere = None;
         for place in Place::of_clients(around) {
             let Ok(text) = file::read(&place.path) else { continue };
             for (place, document) in place.read_all(&text).unwrap_or_default() {
-                let Some(handed) = find(&place, &*document, server) else { continue };
+                let Some(handed) = find(&place, &*document, server, profiles) else { continue };
                 if place.project().is_none_or(|project| around.folder.starts_with(project)) {
                     return Some(handed);
                 }
@@ -67,9 +67,13 @@ impl Handed {
     }
 }
 
-fn find(place: &Place, document: &dyn Document, server: &str) -> Option<Handed> {
+fn find(place: &Place, document: &dyn Document, server: &str, profiles: &[&str]) -> Option<Handed> {
+    let runs = |entry: &Entry| {
+        server_of(entry) == Some(server)
+            || profile_of(entry).is_some_and(|profile| profiles.contains(&profile))
+    };
     document.servers().into_iter().find_map(|(_, found)| match found {
-        Found::Stdio(entry) if server_of(&entry) == Some(server) => Some(Handed::of_entry(place, &entry)),
+        Found::Stdio(entry) if runs(&entry) => Some(Handed::of_entry(place, &entry)),
         _ => None,
     })
 }
@@ -112,17 +116,20 @@ mod tests {
         let claude = r#"{ "mcpServers": { "other.name": { "command": "/x/berth", "args": ["run", "a"], "env": { "T": "user" } } },
             "projects": { "/elsewhere": { "mcpServers": { "b": { "command": "berth", "args": ["run", "b"], "env": { "T": "${T2:-far}" } } } } } }"#;
         std::fs::write(path(".claude.json"), claude).unwrap();
-        let codex =
-            "[mcp_servers.c]\ncommand = \"berth\"\nargs = [\"run\", \"c\"]\nenv = { T = \"${T2}\" }\n";
+        let codex = "[mcp_servers.c]\ncommand = \"berth\"\nargs = [\"run\", \"c\"]\nenv = { T = \"${T2}\" }\n\
+             [mcp_servers.w]\ncommand = \"berth\"\nargs = [\"run\", \"--profile\", \"work\"]\nenv = { T = \"w\" }\n";
         std::fs::write(path(".codex/config.toml"), codex).unwrap();
         let around =
             Surroundings { home: Some(home.path().to_owned()), folder: path("p"), claude: None, codex: None };
-        let value = |server: &str| Handed::of_server(server, &around)?.value("T", &|_| None);
+        let value = |server: &str| Handed::of_server(server, &[], &around)?.value("T", &|_| None);
         assert_eq!(value("a").as_deref(), Some("user"));
         assert_eq!(value("b").as_deref(), Some("far"), "of another project, where there is no better");
         assert_eq!(value("c").as_deref(), Some("${T2}"), "Codex expands nothing");
         assert_eq!(value("d"), None);
-        let handed = Handed::of_server("a", &around).unwrap();
+        let of_profile = Handed::of_server("d", &["work"], &around).unwrap();
+        assert_eq!(of_profile.value("T", &|_| None).as_deref(), Some("w"));
+        assert!(Handed::of_server("d", &["home"], &around).is_none());
+        let handed = Handed::of_server("a", &[], &around).unwrap();
         assert!(!format!("{handed:?}").contains("user\""), "{handed:?}");
         // A project's name may begin as another's does.
         let claude = format!(
@@ -132,7 +139,7 @@ mod tests {
         );
         std::fs::write(path(".claude.json"), claude).unwrap();
         let around = Surroundings { folder: path("p2/src"), ..around };
-        let value = |server: &str| Handed::of_server(server, &around)?.value("T", &|_| None);
+        let value = |server: &str| Handed::of_server(server, &[], &around)?.value("T", &|_| None);
         assert_eq!(value("s").as_deref(), Some("p2"));
     }
 }

@@ -111,7 +111,11 @@ impl OneEntry {
         let of = |server: &Gathered| plain(&server.shown) + "__";
         let own = of(server);
         let longest = room(Some(&self.entry)).saturating_sub(MARK);
-        let is_own = |other: &Gathered| other.shown == server.shown || !of(other).starts_with(&own);
+        // A tool of the server with the shorter name may begin as the longer name goes on.
+        let is_own = |other: &Gathered| {
+            let other_own = of(other);
+            other.shown == server.shown || !(other_own.starts_with(&own) || own.starts_with(&other_own))
+        };
         (own.len() <= longest && self.servers.iter().all(is_own)).then(|| self.start(server))
     }
 

@@ -1,12 +1,12 @@
 //! What the last imports changed, so that `berth import --undo` brings the client's files back.
 //!
-//! A list in berth's state names the backups beside the files. Without it they are still there. What a file says is kept
-//! nowhere else, except lines that name tools.
+//! A note of each import in berth's state names the backups beside the files. Without it they are still there. What a file
+//! says is kept nowhere else, except lines that name tools.
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,14 +16,19 @@ use super::{Change, Draft, Kind, Place, Surroundings, file, restore};
 use crate::config::edit::{self, Profile};
 use crate::failure::{Code, Failure};
 
-const LIST: &str = "imports.json";
+/// A folder with a file for each import: two at once do not meet.
+const NOTES: &str = "imports";
 /// So many imports of a client can be taken back.
 const MOST: usize = 20;
 
 /// An import that was made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Made {
+    /// Of its file. Later ones sort behind.
+    name: String,
     client: String,
+    /// Whose files they are.
+    home: Option<PathBuf>,
     files: Vec<Kept>,
     /// berth's configuration.
     config: PathBuf,
@@ -46,78 +51,73 @@ struct Kept {
     lines: Vec<(String, String)>,
 }
 
-/// The list, with an import that is being made.
+/// The note of an import that is being made.
 #[derive(Debug)]
 pub struct Undo {
     state: PathBuf,
+    around: Surroundings,
     made: Made,
 }
 
 impl Undo {
     /// Begins one. `config` is berth's configuration, which is no client's file.
-    pub fn begin(state: &Path, client: Kind, config: &Path, change: Option<&Change>) -> Self {
-        let config = config.canonicalize().unwrap_or_else(|_| config.to_owned());
+    pub fn begin(
+        state: &Path,
+        client: Kind,
+        config: &Path,
+        change: Option<&Change>,
+        around: &Surroundings,
+    ) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let made = Made {
+            name: format!("{:020}-{}.json", since.as_nanos(), std::process::id()),
             client: client.id().to_owned(),
+            home: around.home.clone(),
             files: Vec::new(),
-            config,
+            config: std::path::absolute(config).unwrap_or_else(|_| config.to_owned()),
             profile: change.map(|change| change.profile.clone()),
             is_new: change.is_some_and(|change| change.is_new),
             added: change.map(|change| change.added.clone()).unwrap_or_default(),
         };
-        Self { state: state.to_owned(), made }
+        Self { state: state.to_owned(), around: around.clone(), made }
     }
 
     /// Notes a file that has just been written.
-    pub fn wrote(
-        &mut self,
-        draft: &Draft,
-        backup: Option<&Path>,
-        around: &Surroundings,
-    ) -> Result<(), Failure> {
+    pub fn wrote(&mut self, draft: &Draft, backup: Option<&Path>) -> Result<(), Failure> {
         let path = draft.path().to_owned();
         if path == self.made.config.canonicalize().unwrap_or_else(|_| self.made.config.clone()) {
             return Ok(());
         }
         let real = |place: &Place| place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
-        let has_entries = Place::of_clients(around).iter().any(|place| real(place) == path);
+        let has_entries = Place::of_clients(&self.around).iter().any(|place| real(place) == path);
         let lines = if has_entries { Vec::new() } else { hunks(draft.before(), &draft.after) };
         let hash = hash(&draft.after);
         self.made.files.push(Kept { path, backup: backup.map(Path::to_owned), hash, has_entries, lines });
-        let mut list = list(&self.state);
-        // The same import as before, with one file more.
-        if self.made.files.len() > 1 {
-            list.pop();
+        write(&self.state, &self.made)?;
+        let known = notes(&self.state, &self.made.client, self.made.home.as_deref());
+        for oldest in known.iter().rev().skip(MOST) {
+            let _ = fs::remove_file(self.state.join(NOTES).join(&oldest.name));
         }
-        list.push(self.made.clone());
-        let of_client = list.iter().filter(|made| made.client == self.made.client).count();
-        if of_client > MOST
-            && let Some(oldest) = list.iter().position(|made| made.client == self.made.client)
-        {
-            list.remove(oldest);
-        }
-        write(&self.state, &list)
+        Ok(())
     }
 
     /// Brings back what was written so far.
     pub fn back(self) -> Result<Vec<String>, Failure> {
-        if self.made.files.is_empty() { Ok(Vec::new()) } else { undo(&self.state, &self.made.client) }
+        if self.made.files.is_empty() { Ok(Vec::new()) } else { undo(&self.state, &self.made) }
     }
 }
 
 /// Takes back the last import of a client; what is done is told.
-pub fn last(state: &Path, client: Kind) -> Result<Vec<String>, Failure> {
-    undo(state, client.id())
-}
-
-fn undo(state: &Path, client: &str) -> Result<Vec<String>, Failure> {
-    let mut list = list(state);
-    let at = list.iter().rposition(|made| made.client == client).ok_or_else(|| Failure {
+pub fn last(state: &Path, client: Kind, around: &Surroundings) -> Result<Vec<String>, Failure> {
+    let made = notes(state, client.id(), around.home.as_deref()).pop().ok_or_else(|| Failure {
         code: Code::Configuration,
-        text: format!("no import of {client} is left to take back"),
+        text: format!("no import of {} is left to take back", client.id()),
         next: None,
     })?;
-    let made = list.remove(at);
+    undo(state, &made)
+}
+
+fn undo(state: &Path, made: &Made) -> Result<Vec<String>, Failure> {
     // All of it is looked at before the first file is written. The entries come first: rules without a server harm nobody.
     let mut drafts = Vec::new();
     let mut said = Vec::new();
@@ -147,10 +147,11 @@ fn undo(state: &Path, client: &str) -> Result<Vec<String>, Failure> {
         said.push(format!(
             "{}: [profiles.{}] is as it was",
             config.path().display(),
-            made.profile.unwrap_or_default()
+            made.profile.as_deref().unwrap_or_default()
         ));
     }
-    write(state, &list)?;
+    let note = state.join(NOTES).join(&made.name);
+    fs::remove_file(&note).map_err(|error| failed(&note, &error))?;
     Ok(said)
 }
 
@@ -215,19 +216,24 @@ fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
-/// What cannot be read is no list: the backups are there.
-fn list(state: &Path) -> Vec<Made> {
-    let text = file::read(&state.join(LIST)).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+/// A person's imports of a client, the last one last. What cannot be read is none: the backups are there.
+fn notes(state: &Path, client: &str, home: Option<&Path>) -> Vec<Made> {
+    let entries = fs::read_dir(state.join(NOTES)).into_iter().flatten().flatten();
+    let texts = entries.filter_map(|entry| file::read(&entry.path()).ok());
+    let mut notes: Vec<Made> = texts.filter_map(|text| serde_json::from_str(&text).ok()).collect();
+    notes.retain(|made| made.client == client && made.home.as_deref() == home);
+    notes.sort_by(|a, b| a.name.cmp(&b.name));
+    notes
 }
 
-fn write(state: &Path, list: &[Made]) -> Result<(), Failure> {
-    let path = state.join(LIST);
+fn write(state: &Path, made: &Made) -> Result<(), Failure> {
+    let folder = state.join(NOTES);
+    let path = folder.join(&made.name);
     let written = || -> io::Result<()> {
-        fs::create_dir_all(state)?;
-        let mut file = tempfile::NamedTempFile::new_in(state)?;
-        file.write_all(&serde_json::to_vec_pretty(list)?)?;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
+        fs::create_dir_all(&folder)?;
+        // Its owner's alone.
+        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+        file.write_all(&serde_json::to_vec_pretty(made)?)?;
         file.persist(&path)?;
         Ok(())
     };

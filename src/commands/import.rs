@@ -22,7 +22,7 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     if args.undo {
         let mut out = std::io::stdout().lock();
-        for line in undo::last(&home.state, args.client)? {
+        for line in undo::last(&home.state, args.client, &Surroundings::here(&super::variable)?)? {
             writeln!(out, "{}", Plain(&line))?;
         }
         return Ok(ExitCode::SUCCESS);
@@ -55,7 +55,8 @@ pub async fn run(
         import = reading.plan(Check::Made(&trials), &super::variable)?;
     }
     let path = explicit.unwrap_or(&home.config_file);
-    let undo = Undo::begin(&home.state, args.client, path, import.profile.as_ref());
+    let around = Surroundings::here(&super::variable)?;
+    let undo = Undo::begin(&home.state, args.client, path, import.profile.as_ref(), &around);
     write(args, &import, undo)?;
     if !args.dry_run && !import.taken.is_empty() {
         fill(&import, home, explicit).await;
@@ -91,12 +92,11 @@ fn write(args: &ImportArgs, import: &Import, mut undo: Undo) -> anyhow::Result<(
         writeln!(out)?;
     }
     if !args.dry_run {
-        let around = Surroundings::here(&super::variable)?;
         let wrote = import.drafts.iter().try_for_each(|draft| {
             let backup = draft.write(true)?;
             // What nobody reads is no reason to stop halfway.
             let _ = backup.iter().try_for_each(|backup| writeln!(out, "kept {}", backup.display()));
-            undo.wrote(draft, backup.as_deref(), &around)
+            undo.wrote(draft, backup.as_deref())
         });
         if let Err(failure) = wrote {
             // Half of the files would have the new names.

@@ -56,7 +56,8 @@ pub async fn run(
         config => config,
     };
     // A client's variables are in its environment, where it is the client that starts us.
-    let handed = args.dry_run.then(|| handed(&args)).flatten();
+    let handed =
+        args.dry_run.then(|| handed(&args, config.as_ref().ok().map(|(config, _)| config))).flatten();
     let lookup = |name: &str| {
         let of_entry = handed.as_ref().and_then(|handed| handed.value(name, &variable));
         of_entry.or_else(|| variable(name))
@@ -172,9 +173,13 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
 }
 
 /// What a client would hand to the server that the arguments name, by the entry that import has left there.
-fn handed(args: &RunArgs) -> Option<Handed> {
+fn handed(args: &RunArgs, config: Option<&Config>) -> Option<Handed> {
+    let server = args.server()?;
+    let profiles = config.into_iter().flat_map(|config| config.profiles.values());
+    let having = profiles.filter(|profile| profile.servers.iter().any(|known| known == server));
+    let names: Vec<&str> = having.map(|profile| profile.name.as_str()).collect();
     let around = Surroundings::new(std::env::current_dir().ok()?, &variable);
-    Handed::of_server(args.server()?, &around)
+    Handed::of_server(server, &names, &around)
 }
 
 /// The server that the arguments name.

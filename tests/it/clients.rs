@@ -5,6 +5,7 @@ mod import;
 mod meaning;
 mod model;
 mod moved;
+mod one_entry;
 mod person;
 
 use std::process::{Child, Command, Stdio};

@@ -39,9 +39,15 @@ pub(super) fn rule(text: &str, place: Place, one: &OneEntry) -> Renamed {
     let mut parts: Vec<(&Gathered, Part<'_>)> = Vec::new();
     let mut keeps = false;
     if let Some((start, _)) = body.split_once('*') {
-        let mut owners: Vec<_> = one.owners(body);
-        owners.retain(|(server, _)| start.starts_with(server.before().as_str()));
-        if owners.is_empty() && place == Place::Against {
+        // The same characters can be of a server with a short name and of a server with a long one.
+        let of = |before: String| start.starts_with(&before).then(|| &body[before.len()..]);
+        let servers = one.servers.iter();
+        let owners: Vec<_> = servers
+            .filter_map(|server| Some((server, of(server.before())?)))
+            .filter(|(_, tool)| !tool.is_empty())
+            .collect();
+        keeps = one.others.iter().any(|other| of(format!("{other}__")).is_some());
+        if owners.is_empty() && !keeps && place == Place::Against {
             // One that reaches across servers.
             for server in &one.servers {
                 let rests = glob::rests(body, &server.before());
@@ -123,7 +129,9 @@ fn names(server: &Gathered, part: Part<'_>, place: Place, one: &OneEntry) -> Res
     let Some(tools) = &server.tools else {
         if wildcard.is_none() && place == Place::Against {
             // Rather too much is forbidden than too little.
-            return Ok(vec![one.start(server) + "*"]);
+            let start = one.start(server);
+            let is_cut = !start.ends_with(&format!("__{}__", plain(&server.shown)));
+            return Ok(vec![start + if is_cut { "*" } else { pattern }]);
         }
         return wildcard.map(|wildcard| vec![wildcard]).ok_or_else(|| {
             format!("the names of the tools of `{}` are not known: import without `--no-check`", server.name)

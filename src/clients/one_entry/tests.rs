@@ -109,6 +109,8 @@ fn a_rule_that_is_about_another_server_as_well_is_kept() {
     let kept = ["mcp__files__list", "mcp__work__files__list"];
     assert_eq!(rule("mcp__files__list", Place::Allow, &one), to(&kept));
     one.others = vec!["files__read".to_owned()];
+    let kept = ["mcp__files__read__*", "mcp__work__files__read__*"];
+    assert_eq!(rule("mcp__files__read__*", Place::Against, &one), to(&kept));
     // It is the other's, whose name is the longer one.
     assert_eq!(rule("mcp__files__read__x", Place::Allow, &one), Renamed::Same);
     assert_eq!(rule("mcp__files__list", Place::Allow, &one), to(&["mcp__work__files__list"]));
@@ -118,6 +120,8 @@ fn a_rule_that_is_about_another_server_as_well_is_kept() {
 fn no_wildcard_takes_tools_of_a_server_whose_name_is_longer() {
     let mut one = one();
     one.servers.push(server("files__x", Some(&["y"])));
+    // Nor the other way round: `files` may have a tool `x__y`.
+    assert_eq!(rule("mcp__files__x__*", Place::Allow, &one), to(&[&one.claude(&one.servers[3], "y")]));
     let all = ["mcp__work__files__read_file", "mcp__work__files__write_file", "mcp__work__files__list"];
     assert_eq!(rule("mcp__files", Place::Allow, &one), to(&all));
     one.servers[0].tools = None;

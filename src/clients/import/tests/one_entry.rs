@@ -38,14 +38,24 @@ impl Person {
         reading.plan(Check::Made(&tried.collect()), &lookup)
     }
 
+    fn undone(&self, kind: Kind) -> Result<Vec<String>, Failure> {
+        let around = Surroundings::new(self.path("p"), &|name: &str| self.lookup(name));
+        undo::last(&self.path("state"), kind, &around)
+    }
+
     fn make(&self, import: &Import, kind: Kind) {
         let lookup = |name: &str| self.lookup(name);
         let around = Surroundings::new(self.path("p"), &lookup);
-        let mut undo =
-            Undo::begin(&self.path("state"), kind, &self.path("berth.toml"), import.profile.as_ref());
+        let mut undo = Undo::begin(
+            &self.path("state"),
+            kind,
+            &self.path("berth.toml"),
+            import.profile.as_ref(),
+            &around,
+        );
         for draft in &import.drafts {
             let backup = draft.write(true).unwrap();
-            undo.wrote(draft, backup.as_deref(), &around).unwrap();
+            undo.wrote(draft, backup.as_deref()).unwrap();
         }
     }
 }
@@ -106,12 +116,12 @@ fn an_import_is_taken_back_to_the_byte() {
     let import = person.planned_as_one(Kind::ClaudeCode, None, true).unwrap();
     person.make(&import, Kind::ClaudeCode);
     assert!(FILES.iter().zip(&before).all(|(name, before)| person.read(name) != *before));
-    undo::last(&person.path("state"), Kind::ClaudeCode).unwrap();
+    person.undone(Kind::ClaudeCode).unwrap();
     assert_eq!(FILES.map(|name| person.read(name)), before);
     assert!(person.path(".claude/commands/c.md").is_symlink());
     let config = person.read("berth.toml");
     assert!(config.contains("[servers.a]") && !config.contains("profiles"), "{config}");
-    let again = undo::last(&person.path("state"), Kind::ClaudeCode).unwrap_err();
+    let again = person.undone(Kind::ClaudeCode).unwrap_err();
     assert!(again.text.contains("no import of claude-code is left"), "{}", again.text);
 }
 
@@ -130,7 +140,7 @@ fn what_has_come_since_stays_when_an_import_is_taken_back() {
     edit(".claude.json", "{ \"mcpServers\": {", since);
     edit("p/.claude/agents/x.md", "---\nUse", "---\nMore.\nUse");
     edit(".claude/settings.json", "mcp__work__b__one", "mcp__work__b__two");
-    let said = undo::last(&person.path("state"), Kind::ClaudeCode).unwrap().join("\n");
+    let said = person.undone(Kind::ClaudeCode).unwrap().join("\n");
     let text: serde_json::Value = serde_json::from_str(&person.read(".claude.json")).unwrap();
     assert_eq!(text["numStartups"], 7);
     let was: serde_json::Value = serde_json::from_str(&format!("{{ {SERVERS} }}")).unwrap();
@@ -202,13 +212,13 @@ fn codexs_servers_are_one_entry_and_come_back() {
     assert!(text.contains("\n\n# mine\n[mcp_servers.work]\n"), "{text}");
     assert!(text.contains("env_vars = [\"") && text.contains("\"L\""), "{text}");
     let written = text.replace("x = 1", "x = 2");
-    undo::last(&person.path("state"), Kind::Codex).unwrap();
+    person.undone(Kind::Codex).unwrap();
     assert_eq!(person.read(".codex/config.toml"), codex);
     // Codex has written into it since.
     let import = person.planned_as_one(Kind::Codex, None, true).unwrap();
     person.make(&import, Kind::Codex);
     person.write(".codex/config.toml", &written);
-    undo::last(&person.path("state"), Kind::Codex).unwrap();
+    person.undone(Kind::Codex).unwrap();
     let back = person.read(".codex/config.toml");
     assert!(
         back.contains("[mcp_servers.a] # x\n") && back.contains("x = 2") && !back.contains("work"),
