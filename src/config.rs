@@ -217,6 +217,13 @@ impl Config {
         }
     }
 
+    /// The names of the profiles that have this server.
+    pub fn profiles_of(&self, server: &str) -> Vec<&str> {
+        let having =
+            self.profiles.values().filter(|profile| profile.servers.iter().any(|known| known == server));
+        having.map(|profile| profile.name.as_str()).collect()
+    }
+
     /// The images that the servers need.
     pub fn images(&self) -> BTreeSet<&str> {
         self.servers.values().map(|server| server.image.as_str()).collect()

@@ -175,9 +175,7 @@ fn options(stderr: &StderrSink) -> anyhow::Result<Options> {
 /// What a client would hand to the server that the arguments name, by the entry that import has left there.
 fn handed(args: &RunArgs, config: Option<&Config>) -> Option<Handed> {
     let server = args.server()?;
-    let profiles = config.into_iter().flat_map(|config| config.profiles.values());
-    let having = profiles.filter(|profile| profile.servers.iter().any(|known| known == server));
-    let names: Vec<&str> = having.map(|profile| profile.name.as_str()).collect();
+    let names = config.map(|config| config.profiles_of(server)).unwrap_or_default();
     let around = Surroundings::new(std::env::current_dir().ok()?, &variable);
     Handed::of_server(server, &names, &around)
 }

@@ -140,7 +140,8 @@ impl<'a> Ground<'a> {
         server: &Server,
     ) -> Result<(Berth, Vec<(OsString, OsString)>), Failure> {
         let around = Surroundings::here(&variable).ok();
-        let handed = around.and_then(|around| Handed::of_server(&server.name, &around));
+        let profiles = self.config.profiles_of(&server.name);
+        let handed = around.and_then(|around| Handed::of_server(&server.name, &profiles, &around));
         let lookup = |name: &str| {
             let of_entry = handed.as_ref().and_then(|handed| handed.value(name, &variable));
             of_entry.or_else(|| variable(name))
