@@ -47,7 +47,10 @@ use report::{Report, Tried, seconds};
 use site::{Own, Site};
 
 /// The server's name in the sessions' configuration.
-const SERVER: &str = "fixture";
+const SERVER: &str = LANES[0];
+
+/// The servers of a session that has several; the last one gives its container back when it is idle.
+const LANES: [&str; 3] = ["fixture", "second", "idle"];
 const STANDBY_TTL: Duration = Duration::from_secs(10);
 
 /// A session goes on after a fault, or its successor does, sooner than this.

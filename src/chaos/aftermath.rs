@@ -47,10 +47,11 @@ pub(super) fn by_pipes(trace: &Path) -> usize {
     records(trace).iter().filter(|record| record["name"] == BY_PIPES).count()
 }
 
-/// Whether the session's last server ended with its input, by itself, and as well as can be.
-pub(super) fn ended_in_order(trace: &Path) -> bool {
+/// Whether the session's last server, or that of one of its lanes, ended with its input, by itself, and as well as can be.
+pub(super) fn ended_in_order(trace: &Path, lane: Option<&str>) -> bool {
     let records = records(trace);
-    let last = records.iter().rfind(|record| record["name"] == "server ended");
+    let is_of_lane = |record: &Value| lane.is_none_or(|lane| record["lane"] == lane);
+    let last = records.iter().rfind(|record| record["name"] == "server ended" && is_of_lane(record));
     last.is_some_and(|record| record["detail"] == format!("{:?}", Exit::Code(0)))
 }
 
@@ -109,10 +110,14 @@ mod tests {
         let last = |details: &[&str]| {
             let line = |detail| format!("{{\"name\":\"server ended\",\"detail\":\"{detail}\"}}\n");
             std::fs::write(file.path(), details.iter().map(line).collect::<String>()).unwrap();
-            ended_in_order(file.path())
+            ended_in_order(file.path(), None)
         };
         assert!(last(&["Lost", "Code(0)"]));
         assert!(!last(&["Code(0)", "Lost"]) && !last(&["Code(1)"]) && !last(&[]));
+        let lines = [("a", "Code(0)"), ("b", "Lost")]
+            .map(|(lane, detail)| format!("{{\"lane\":\"{lane}\",\"name\":\"server ended\",\"detail\":\"{detail}\"}}\n"));
+        std::fs::write(file.path(), lines.concat()).unwrap();
+        assert!(ended_in_order(file.path(), Some("a")) && !ended_in_order(file.path(), Some("b")));
     }
 
     #[test]

@@ -44,6 +44,8 @@ struct Waiting {
     sent: u64,
     since: Instant,
     is_initialize: bool,
+    /// The server that is to answer.
+    lane: &'static str,
 }
 
 /// Has sessions in the slot until the run ends.
@@ -98,7 +100,8 @@ impl<'a> Session<'a> {
     ) -> io::Result<(Self, Live, mpsc::Receiver<Order>)> {
         let launch =
             Launch { program: &site.program, config: Some(&slot.config), folder: &site.folder, name: &name };
-        let mut process = launch.spawn(["--client", slot.client.as_str(), super::SERVER], |command| {
+        let arguments = ["--client", slot.client.as_str()].iter().chain(slot.servers()).copied();
+        let mut process = launch.spawn(arguments, |command| {
             command.env("BERTH_HOME", &site.folder);
         })?;
         let pid = process.pid().ok_or_else(|| io::Error::other("the session has no process"))?;
@@ -254,12 +257,13 @@ impl<'a> Session<'a> {
         let killed = self.killed.load(Ordering::Acquire);
         let meant = self.told || killed;
         // Who reads on is owed each answer, but for a server that ends in order with its input.
-        let is_owed =
-            !killed && self.lines.is_some() && !(self.told && aftermath::ended_in_order(&self.process.trace));
-        let taken = if is_owed { aftermath::taken(&self.process.trace) } else { Vec::new() };
+        let is_read = !killed && self.lines.is_some();
+        let taken = if is_read { aftermath::taken(&self.process.trace) } else { Vec::new() };
         for (id, waiting) in &self.waiting {
+            let lane = self.slot.has_lanes.then_some(waiting.lane);
+            let is_owed = !(self.told && aftermath::ended_in_order(&self.process.trace, lane));
             let mut tally = self.site.tally();
-            if taken.contains(id) {
+            if is_owed && taken.contains(id) {
                 tally.lost(&self.name, &waiting.token);
             } else {
                 tally.cut(&self.name, &waiting.token);

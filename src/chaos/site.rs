@@ -17,7 +17,7 @@ use super::port::Ports;
 use super::relay::Relay;
 use super::slot::Slot;
 use super::tally::{Sessions, Tally, kind_of_error};
-use super::{Options, SERVER, STANDBY_TTL, abandoned};
+use super::{LANES, Options, SERVER, STANDBY_TTL, abandoned};
 use crate::config::{Config, Dind, Home};
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, up};
@@ -32,6 +32,8 @@ use crate::values::Lookup;
 const READY_WITHIN: Duration = Duration::from_mins(1);
 /// Somebody else may have a port that was free a moment before; so many others are tried.
 const OTHER_PORTS: u32 = 5;
+/// Less than a session's calls of one of three servers are apart now and then.
+const IDLE: &str = "200ms";
 /// Errors that differ, and are counted apart.
 const ERRORS: usize = 64;
 
@@ -148,7 +150,15 @@ fn server(options: &Options) -> Table {
 }
 
 fn servers(server: Table) -> toml::Value {
-    Table::from_iter([(SERVER.to_owned(), server.into())]).into()
+    let of_lane = |name: &str| {
+        let mut server = server.clone();
+        if name == LANES[2] {
+            server.insert("stateless".to_owned(), true.into());
+            server.insert("idle".to_owned(), IDLE.into());
+        }
+        (name.to_owned(), server.into())
+    };
+    Table::from_iter(LANES.map(of_lane)).into()
 }
 
 /// To its sessions the daemon is berth's own, behind the relay. Every second slot uses containers on standby, and every fourth has the server run in them already.

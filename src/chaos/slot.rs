@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::LANES;
 use super::live::Live;
 use super::relay::Relay;
 
@@ -16,6 +17,8 @@ pub(super) struct Slot {
     pub(super) config: PathBuf,
     /// Its sessions speak the revision without `initialize`.
     pub(super) is_modern: bool,
+    /// Its sessions have several servers, which start at their first calls.
+    pub(super) has_lanes: bool,
     pub(super) relay: Relay,
     live: Mutex<Option<Live>>,
     /// The place in the run's order of the last call that had a result.
@@ -29,10 +32,23 @@ impl Slot {
             client: format!("chaos-{number}"),
             config,
             is_modern: number % 3 == 1,
+            has_lanes: number % 3 == 2,
             relay,
             live: Mutex::default(),
             well: watch::Sender::new(0),
         }
+    }
+
+    /// The servers of its sessions.
+    pub(super) fn servers(&self) -> &'static [&'static str] {
+        if self.has_lanes { &LANES } else { &LANES[..1] }
+    }
+
+    /// The server that the call of this number goes to, and what its tool is called.
+    pub(super) fn tool(&self, number: u64, tool: &str) -> (&'static str, String) {
+        let servers = self.servers();
+        let lane = servers[usize::try_from(number).unwrap_or_default() % servers.len()];
+        (lane, if self.has_lanes { format!("{lane}__{tool}") } else { tool.to_owned() })
     }
 
     /// A call had its result.

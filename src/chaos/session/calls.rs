@@ -16,7 +16,7 @@ impl Session<'_> {
 
     pub(super) async fn initialize(&mut self) {
         let params = messages::initialize("2025-06-18", &self.info());
-        self.request("initialize", params, true).await;
+        self.request("initialize", params, None).await;
     }
 
     pub(super) async fn call(&mut self, call: &Call, then: Option<&str>) {
@@ -27,25 +27,36 @@ impl Session<'_> {
             "pad": "x".repeat(call.pad),
             "then": then,
         });
-        self.request("tools/call", json!({ "name": "tally", "arguments": arguments }), false).await;
+        self.call_tool("tally", arguments).await;
     }
 
     pub(super) async fn ask_for_ledger(&mut self) {
-        self.request("tools/call", json!({ "name": "tallied", "arguments": {} }), false).await;
+        self.call_tool("tallied", json!({})).await;
     }
 
-    async fn request(&mut self, method: &str, mut params: Value, is_initialize: bool) {
-        let id = self.next_id;
-        self.next_id += 1;
-        let token = format!("{}.{id}", self.name);
-        if params["name"] == "tally" {
-            params["arguments"]["token"] = token.clone().into();
+    async fn call_tool(&mut self, tool: &str, mut arguments: Value) {
+        if tool == "tally" {
+            arguments["token"] = self.token().into();
         }
+        let (lane, name) = self.slot.tool(self.next_id, tool);
+        self.request("tools/call", json!({ "name": name, "arguments": arguments }), Some(lane)).await;
+    }
+
+    /// Of the next request.
+    fn token(&self) -> String {
+        format!("{}.{}", self.name, self.next_id)
+    }
+
+    /// `lane`: who is to answer a call.
+    async fn request(&mut self, method: &str, mut params: Value, lane: Option<&'static str>) {
+        let (id, token) = (self.next_id, self.token());
+        self.next_id += 1;
         if self.slot.is_modern {
             messages::make_modern(&mut params, &self.info());
         }
         let sent = self.site.tally().sent(&self.name, &token);
-        self.waiting.insert(id, Waiting { token, sent, since: Instant::now(), is_initialize });
+        let (is_initialize, lane) = (lane.is_none(), lane.unwrap_or_default());
+        self.waiting.insert(id, Waiting { token, sent, since: Instant::now(), is_initialize, lane });
         self.send(&messages::request(&id.into(), method, &params)).await;
     }
 
@@ -84,6 +95,10 @@ impl Session<'_> {
                 self.site.tally().failed(&self.name, token);
                 self.site.note_error(&text);
                 self.errors += 1;
+                if waiting.is_initialize && self.slot.has_lanes {
+                    // A client begins a new session; with one server it is at its end by itself.
+                    self.input = None;
+                }
                 return;
             }
             Answer::Executed { token: said, process, times } => {

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::core::{Greeting, Mux, Own};
+use super::core::{Greeting, Mux, Own, Wanted};
 use super::hello::Era;
 use super::member::State;
 use super::requests::{REVISION, Request};
-use super::waiting::Wanted;
 use crate::catalogue::Hello;
 use crate::rpc::error_object::INVALID_REQUEST;
 use crate::rpc::raw::{self, Raw};

@@ -5,11 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::core::{Action, Mux, Own};
+use super::core::{Action, Mux, Own, TOLD_EVERY};
 use super::member::{Member, State};
-
-/// The client hears so often that its call waits.
-pub(super) const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// One that has never told anything is tried again by itself, for nobody can call what nobody knows; each time later.
 const SOUGHT_AFTER: Duration = Duration::from_secs(15);

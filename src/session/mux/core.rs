@@ -16,22 +16,23 @@ use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::batches::Batches;
-use super::clock::TOLD_EVERY;
 use super::hello::{Era, Instructions};
 use super::line;
 use super::listens::Listens;
 use super::made::Made;
 use super::member::{Member, MemberOptions, State};
 use super::table::{Naming, Table};
-use super::waiting::Waiting;
 use crate::catalogue::Told;
 use crate::catalogue::pages::Kind;
 use crate::failure::Code;
 use crate::rpc::error_object::INVALID_REQUEST;
-use crate::rpc::{RawId, RequestId, error_line};
+use crate::rpc::{Frame, RawId, RequestId, error_line};
 
 /// A member that could not be had is tried again by a call after this time.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// The client hears so often that its call waits.
+pub(super) const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// While so many requests are open, the client is not read.
 pub(super) const MOST_OPEN: usize = 4096;
@@ -105,6 +106,33 @@ pub(super) enum Own {
     Listen,
     /// Its answer changes nothing.
     Idle,
+}
+
+/// A request that we answer, once we can.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) id: RawId,
+    pub(super) what: Wanted,
+    pub(super) until: Instant,
+}
+
+impl Waiting {
+    /// What is kept of the request.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.what {
+            Wanted::Owner(_, frame) => frame.wire().len(),
+            Wanted::Initialized | Wanted::Discovered | Wanted::List(..) => 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Initialized,
+    Discovered,
+    List(Kind, Era),
+    /// A name or a URI that nobody has announced yet: the whole request, to be looked at again.
+    Owner(Kind, Frame),
 }
 
 /// How the client began.

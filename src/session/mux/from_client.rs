@@ -15,9 +15,6 @@ use crate::rpc::{
 };
 use crate::session::rewrite::members;
 
-/// JSON-RPC 2.0: there is no such method.
-pub(super) const METHOD_NOT_FOUND: i64 = -32601;
-
 impl Mux {
     pub(in crate::session) fn client_line(&mut self, frame: &Frame) {
         let seen = match look(frame.message()) {

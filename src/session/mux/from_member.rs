@@ -6,9 +6,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::asked::{Question, RootsWanted, cancellation};
-use super::core::{Action, Mux, Open, Own};
+use super::core::{Action, Mux, Open, Own, Wanted};
 use super::hello::Era;
-use super::line::{self, patched};
+use super::line::{self, METHOD_NOT_FOUND, patched};
 use super::listens::SUBSCRIPTION;
 use super::made::{Of, places};
 use super::member::State;
@@ -229,7 +229,7 @@ impl Mux {
         if self.greeting.era == Era::Modern && self.greeting.is_answered {
             let text = "berth: the client speaks MCP 2026-07-28, in which servers ask nothing";
             return self
-                .tell(member, error_line(Some(&id), super::from_client::METHOD_NOT_FOUND, text, None));
+                .tell(member, error_line(Some(&id), METHOD_NOT_FOUND, text, None));
         }
         if !self.greeting.is_initialized {
             // Before that the client may not be asked (specification, «Lifecycle»).

@@ -9,6 +9,9 @@ use crate::rpc::RawId;
 use crate::rpc::raw::Raw;
 use crate::session::rewrite::Edit;
 
+/// JSON-RPC 2.0: there is no such method.
+pub(super) const METHOD_NOT_FOUND: i64 = -32601;
+
 /// A request of ours. `params` is JSON.
 pub(super) fn request(id: &str, method: &str, params: Option<&str>) -> Bytes {
     let params = params.map(|params| format!(",\"params\":{params}")).unwrap_or_default();

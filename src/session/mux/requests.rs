@@ -6,14 +6,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::core::{Dispatch, Mux, Own};
-use super::from_client::METHOD_NOT_FOUND;
+use super::core::{Dispatch, Mux, Own, Wanted};
 use super::hello::{Era, instructions_uri};
-use super::line::{self, patched, quoted};
+use super::line::{self, METHOD_NOT_FOUND, patched, quoted};
 use super::made::Of;
 use super::member::{Member, State};
 use super::table::Unknown;
-use super::waiting::Wanted;
 use crate::catalogue::pages::Kind;
 use crate::rpc::error_object::{INVALID_PARAMS, INVALID_REQUEST};
 use crate::rpc::raw::{self, Raw};

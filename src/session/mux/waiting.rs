@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::core::Mux;
+use super::core::{Mux, Waiting, Wanted};
 use super::hello::{self, Era, Said};
 use super::line;
 use super::member::{Member, State};
@@ -23,33 +23,6 @@ const DISCOVERED_WITHIN: Duration = Duration::from_millis(2500);
 /// More requests than these wait for no client's lists.
 const MOST_WAITING: usize = 1024;
 const MOST_WAITING_BYTES: usize = 32 << 20;
-
-/// A request that we answer, once we can.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) id: RawId,
-    pub(super) what: Wanted,
-    pub(super) until: Instant,
-}
-
-impl Waiting {
-    /// What is kept of the request.
-    fn bytes(&self) -> usize {
-        match &self.what {
-            Wanted::Owner(_, frame) => frame.wire().len(),
-            Wanted::Initialized | Wanted::Discovered | Wanted::List(..) => 0,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Initialized,
-    Discovered,
-    List(Kind, Era),
-    /// A name or a URI that nobody has announced yet: the whole request, to be looked at again.
-    Owner(Kind, Frame),
-}
 
 impl Mux {
     pub(super) fn wait_for(&mut self, id: RawId, what: Wanted) {
@@ -112,7 +85,7 @@ impl Mux {
                 };
                 let knows = |member: &Member| matches!(member.hello, Some(Hello::Discover(_)));
                 if is_late || self.members.iter().any(refuses) {
-                    self.refuse(id, -32601, "Method not found");
+                    self.refuse(id, line::METHOD_NOT_FOUND, "Method not found");
                 } else if self.members.iter().all(knows) {
                     self.answer_discover(id);
                 } else {
