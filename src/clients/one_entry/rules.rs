@@ -39,27 +39,30 @@ pub(super) fn rule(text: &str, place: Place, one: &OneEntry) -> Renamed {
     let mut parts: Vec<(&Gathered, Part<'_>)> = Vec::new();
     let mut keeps = false;
     if let Some((start, _)) = body.split_once('*') {
-        // The same characters can be of a server with a short name and of a server with a long one.
-        let of = |before: String| start.starts_with(&before).then(|| &body[before.len()..]);
-        let servers = one.servers.iter();
-        let owners: Vec<_> = servers
-            .filter_map(|server| Some((server, of(server.before())?)))
-            .filter(|(_, tool)| !tool.is_empty())
-            .collect();
-        keeps = one.others.iter().any(|other| of(format!("{other}__")).is_some());
-        if owners.is_empty() && !keeps && place == Place::Against {
-            // One that reaches across servers.
-            for server in &one.servers {
-                let rests = glob::rests(body, &server.before());
-                let after = glob::rests(text, &one.prefix(server).unwrap_or_default());
-                if one.prefix(server).is_none() || !rests.iter().all(|rest| after.contains(rest)) {
-                    parts.extend(rests.into_iter().map(|rest| (server, Part::of(rest))));
-                }
+        let names = one.servers.iter().map(Gathered::before);
+        let others = one.others.iter().map(|other| format!("{other}__"));
+        let is_anchored = names.chain(others.clone()).any(|before| start.starts_with(&before));
+        if !is_anchored && place != Place::Against {
+            // It does nothing in Claude Code.
+            return Renamed::Same;
+        }
+        // Nobody knows all the servers that a wildcard may reach.
+        keeps = !is_anchored || others.into_iter().any(|other| !glob::rests(body, &other).is_empty());
+        for server in &one.servers {
+            let before = server.before();
+            let rests = match place {
+                Place::Agent => body.strip_prefix(before.as_str()).into_iter().collect(),
+                // The same characters can be of a server with a short name and of a server with a long one.
+                Place::Allow | Place::Against => glob::rests(body, &before),
+            };
+            let rests: Vec<&str> = rests.into_iter().filter(|rest| !rest.is_empty()).collect();
+            let after = one.prefix(server).map(|prefix| glob::rests(text, &prefix)).unwrap_or_default();
+            if rests.iter().all(|rest| after.contains(rest)) {
+                // The rule takes the new names as it is.
+                keeps |= !rests.is_empty();
+            } else {
+                parts.extend(rests.into_iter().map(|rest| (server, Part::of(rest))));
             }
-            keeps = true;
-        } else {
-            // Others do nothing in Claude Code.
-            parts.extend(owners.into_iter().map(|(server, tool)| (server, Part::of(tool))));
         }
     } else {
         let whole = one.servers.iter().filter(|server| plain(&server.name) == body);

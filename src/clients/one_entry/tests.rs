@@ -120,6 +120,13 @@ fn a_rule_that_is_about_another_server_as_well_is_kept() {
 fn no_wildcard_takes_tools_of_a_server_whose_name_is_longer() {
     let mut one = one();
     one.servers.push(server("files__x", Some(&["y"])));
+    // A wildcard in the name reaches both.
+    let both = ["mcp__work__files__list", &one.claude(&one.servers[3], "y")];
+    assert_eq!(rule("mcp__files__*t", Place::Allow, &one), to(&both[..1]));
+    one.servers[3].tools = Some(vec!["t".to_owned()]);
+    let both = ["mcp__work__files__list", &one.claude(&one.servers[3], "t")];
+    assert_eq!(rule("mcp__files__*t", Place::Allow, &one), to(&both));
+    one.servers[3].tools = Some(vec!["y".to_owned()]);
     // Nor the other way round: `files` may have a tool `x__y`.
     assert_eq!(rule("mcp__files__x__*", Place::Allow, &one), to(&[&one.claude(&one.servers[3], "y")]));
     let all = ["mcp__work__files__read_file", "mcp__work__files__write_file", "mcp__work__files__list"];
