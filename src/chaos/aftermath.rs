@@ -114,8 +114,9 @@ mod tests {
         };
         assert!(last(&["Lost", "Code(0)"]));
         assert!(!last(&["Code(0)", "Lost"]) && !last(&["Code(1)"]) && !last(&[]));
-        let lines = [("a", "Code(0)"), ("b", "Lost")]
-            .map(|(lane, detail)| format!("{{\"lane\":\"{lane}\",\"name\":\"server ended\",\"detail\":\"{detail}\"}}\n"));
+        let lines = [("a", "Code(0)"), ("b", "Lost")].map(|(lane, detail)| {
+            format!("{{\"lane\":\"{lane}\",\"name\":\"server ended\",\"detail\":\"{detail}\"}}\n")
+        });
         std::fs::write(file.path(), lines.concat()).unwrap();
         assert!(ended_in_order(file.path(), Some("a")) && !ended_in_order(file.path(), Some("b")));
     }

@@ -100,7 +100,8 @@ impl<'a> Session<'a> {
     ) -> io::Result<(Self, Live, mpsc::Receiver<Order>)> {
         let launch =
             Launch { program: &site.program, config: Some(&slot.config), folder: &site.folder, name: &name };
-        let arguments = ["--client", slot.client.as_str()].iter().chain(slot.servers()).copied();
+        let client = ["--client", slot.client.as_str()];
+        let arguments = client.iter().chain(slot.servers()).copied();
         let mut process = launch.spawn(arguments, |command| {
             command.env("BERTH_HOME", &site.folder);
         })?;

@@ -132,7 +132,7 @@ fn own_daemon(theirs: &Dind, port: u16, options: &Options) -> Table {
     }
     let mut table = Table::new();
     table.insert("dind".to_owned(), dind.into());
-    table.insert("servers".to_owned(), servers(server(options)));
+    table.insert("servers".to_owned(), servers(&server(options)));
     table
 }
 
@@ -149,7 +149,7 @@ fn server(options: &Options) -> Table {
     server
 }
 
-fn servers(server: Table) -> toml::Value {
+fn servers(server: &Table) -> toml::Value {
     let of_lane = |name: &str| {
         let mut server = server.clone();
         if name == LANES[2] {
@@ -175,7 +175,7 @@ fn slot_config(number: usize, relay: &Relay, daemon: &Dind, options: &Options) -
     if let Some(engine) = &daemon.engine {
         dind.insert("engine".to_owned(), engine.clone().into());
     }
-    Table::from_iter([("dind".to_owned(), dind.into()), ("servers".to_owned(), servers(server))])
+    Table::from_iter([("dind".to_owned(), dind.into()), ("servers".to_owned(), servers(&server))])
 }
 
 /// What everything in a run shares.

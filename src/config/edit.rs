@@ -241,7 +241,7 @@ mod tests {
         let gone = with_profile(&made, "work", Profile::Gone).unwrap();
         assert_eq!(gone.trim_end(), text.trim_end());
         assert_eq!(with_profile(text, "work", Profile::Gone).unwrap(), text);
-        let own = made.replace("[\"a\", \"b\"]", "[\"a\", \"b\"] # all\npeers = true");
+        let own = made.replace("[\"a\", \"b\"]", "[\"a\", \"b\"] # all\ndeny_tools = [\"a__x\"]");
         let more = with_profile(&own, "work", Profile::With(&bc)).unwrap();
         assert_eq!(more, own.replace("\"b\"]", "\"b\", \"c\"]"));
         let c = names(&["c"]);

@@ -11,7 +11,7 @@ use crate::values::ToolPattern;
 use crate::values::full_name::plain;
 
 /// The keys of `[profiles.NAME]`.
-pub const KEYS: [Key; 4] = [
+pub const KEYS: [Key; 3] = [
     Key::new("servers", DefaultValue::Words(""), "required: the servers' names, in the order of all lists"),
     Key::new(
         "tools",
@@ -22,11 +22,6 @@ pub const KEYS: [Key; 4] = [
         "deny_tools",
         DefaultValue::Words("none"),
         "forbidden tools by their full names, whatever `tools` says",
-    ),
-    Key::new(
-        "peers",
-        DefaultValue::Value("false"),
-        "whether the servers reach one another by their names, as the containers of a pod do",
     ),
 ];
 
@@ -41,8 +36,6 @@ pub struct Profile {
     pub tools: Option<Vec<ToolPattern>>,
     /// None of these, whatever `tools` says.
     pub deny_tools: Vec<ToolPattern>,
-    /// Whether they share a network of their own.
-    pub peers: bool,
 }
 
 impl Profile {
@@ -52,13 +45,7 @@ impl Profile {
     /// Where they do not go together.
     pub fn of_names(names: &[String], servers: &BTreeMap<String, Server>) -> Result<Self, ConfigError> {
         check(names, servers).map_err(|(why, hint)| ConfigError::new(why).with_hint(hint))?;
-        Ok(Self {
-            name: names.join(", "),
-            servers: names.to_vec(),
-            tools: None,
-            deny_tools: Vec::new(),
-            peers: false,
-        })
+        Ok(Self { name: names.join(", "), servers: names.to_vec(), tools: None, deny_tools: Vec::new() })
     }
 
     pub(super) fn read(
@@ -69,12 +56,11 @@ impl Profile {
         let names = section.take_item("servers");
         let tools = section.take_list("tools")?;
         let deny_tools = section.take_list("deny_tools")?.unwrap_or_default();
-        let peers = section.take("peers")?.unwrap_or_default();
         section.finish()?;
         let Some(item) = names else {
             return Err(section.error("`servers` is missing").with_hint("list the servers' names"));
         };
-        Ok(Self { name: name.to_owned(), servers: named(&item, name, servers)?, tools, deny_tools, peers })
+        Ok(Self { name: name.to_owned(), servers: named(&item, name, servers)?, tools, deny_tools })
     }
 }
 
@@ -144,7 +130,7 @@ mod tests {
     #[test]
     fn every_key_arrives_and_the_order_stays() {
         let config = parse(
-            "servers = [\"git\", \"files\"]\ntools = [\"git__*\"]\ndeny_tools = [\"*_push\"]\npeers = true\n\
+            "servers = [\"git\", \"files\"]\ntools = [\"git__*\"]\ndeny_tools = [\"*_push\"]\n\
              [profiles.other]\nservers = [\"files\"]",
         )
         .unwrap();
@@ -155,9 +141,8 @@ mod tests {
         );
         assert_eq!(work.tools, Some(vec!["git__*".parse().unwrap()]));
         assert_eq!(work.deny_tools, ["*_push".parse().unwrap()]);
-        assert!(work.peers);
         let other = config.profile("other").unwrap();
-        assert!(other.tools.is_none() && other.deny_tools.is_empty() && !other.peers);
+        assert!(other.tools.is_none() && other.deny_tools.is_empty());
     }
 
     #[test]
@@ -192,8 +177,8 @@ mod tests {
     #[test]
     fn mistakes_in_its_table_are_told_as_elsewhere() {
         assert_eq!(
-            error("servers = [\"git\"]\npeer = true"),
-            "b.toml:14: unknown key `peer` in [profiles.work]; did you mean `peers`?"
+            error("servers = [\"git\"]\ntool = true"),
+            "b.toml:14: unknown key `tool` in [profiles.work]; did you mean `tools`?"
         );
         let pattern = error("servers = [\"git\"]\ntools = [\"[ab]\"]");
         assert!(
@@ -226,7 +211,7 @@ mod tests {
             Profile::of_names(&names, &config.servers).map_err(|error| error.to_string())
         };
         let two = of(&["git", "files"]).unwrap();
-        assert_eq!((two.name.as_str(), two.servers.len(), two.peers), ("git, files", 2, false));
+        assert_eq!((two.name.as_str(), two.servers.len()), ("git, files", 2));
         assert_eq!(of(&["git", "git"]), Err("server `git` is there twice; name it once".to_owned()));
         assert_eq!(of(&["gitt"]), Err("unknown server `gitt`; did you mean `git`?".to_owned()));
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::backend::docker::plan::key;
 use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
-use crate::config::{Profile, Server};
+use crate::config::{Profile, Resolved, Server};
 use crate::dock::owner::new_session;
 use crate::failure::{Code, Failure};
 use crate::session;
@@ -63,10 +63,8 @@ pub(super) async fn run(
         Err(failure) => return super::refuse(failure, stderr).await,
     };
     // What one server is given no other's records show.
-    let secrets = resolved
-        .iter()
-        .filter_map(|(_, resolved)| resolved.as_ref().ok())
-        .flat_map(|resolved| resolved.secrets());
+    let secrets =
+        resolved.iter().filter_map(|(_, resolved)| resolved.as_ref().ok()).flat_map(Resolved::secrets);
     let redactor = Redactor::new(secrets.collect::<Vec<_>>());
     let trace = match open_trace(args, redactor.clone(), stderr) {
         Ok(trace) => trace,
@@ -135,7 +133,7 @@ fn options_of(member: &Member) -> MemberOptions {
 fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
     let LanePipe { from_mux, to_mux, stop, is_replaced } = pipe;
     let stderr = member.options.stderr.apart();
-    let mut options = Options { stop, is_replaced, stderr, ..member.options.clone() };
+    let mut options = Options { stderr, stop, is_replaced, ..member.options.clone() };
     let mut prepared = member.prepared.clone();
     if let Ok(plan) = &mut prepared {
         // Each time of a lane is a session with a history of its own.
@@ -149,14 +147,14 @@ fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use
     let trace = options.trace.clone();
     let mut is_first = true;
     async move {
-        session::run(from_mux, to_mux, options, move |said| {
+        Box::pin(session::run(from_mux, to_mux, options, move |said| {
             let (mut prepared, trace) = (prepared.clone(), trace.clone());
             let first = std::mem::take(&mut is_first);
             if let Ok(plan) = &mut prepared {
                 plan.is_first = first;
             }
             async move { Box::pin(start(prepared?, said, trace)).await }
-        })
+        }))
         .await
     }
 }

@@ -15,7 +15,7 @@ struct Batch {
 
 #[derive(Debug, Default)]
 pub(super) struct Batches {
-    batches: HashMap<u64, Batch>,
+    open: HashMap<u64, Batch>,
     by_id: HashMap<RequestId, u64>,
     /// The one whose parts are being looked at.
     present: Option<u64>,
@@ -32,7 +32,7 @@ impl Batches {
             missing += 1;
             self.by_id.insert(id, self.counter);
         }
-        self.batches.insert(self.counter, Batch { missing, answers: Vec::new() });
+        self.open.insert(self.counter, Batch { missing, answers: Vec::new() });
         self.present = Some(self.counter);
     }
 
@@ -45,7 +45,7 @@ impl Batches {
     /// An answer to a request of a batch, or a line of its own: gives what is to be written now.
     pub(super) fn add(&mut self, id: Option<&RequestId>, line: Bytes) -> Option<Bytes> {
         let Some(number) = id.and_then(|id| self.by_id.get(id).copied()) else { return Some(line) };
-        if let Some(batch) = self.batches.get_mut(&number) {
+        if let Some(batch) = self.open.get_mut(&number) {
             batch.answers.push(line);
             batch.missing = batch.missing.saturating_sub(1);
             if batch.missing == 0
@@ -59,7 +59,7 @@ impl Batches {
 
     /// An answer to a part of the present batch that has no id.
     pub(super) fn add_nameless(&mut self, line: Bytes) -> Option<Bytes> {
-        match self.present.and_then(|number| self.batches.get_mut(&number)) {
+        match self.present.and_then(|number| self.open.get_mut(&number)) {
             Some(batch) => {
                 batch.answers.push(line);
                 None
@@ -71,14 +71,14 @@ impl Batches {
     /// The request of this id gets no answer.
     pub(super) fn forget(&mut self, id: &RequestId) -> Option<Bytes> {
         let number = self.by_id.remove(id)?;
-        let batch = self.batches.get_mut(&number)?;
+        let batch = self.open.get_mut(&number)?;
         batch.missing = batch.missing.saturating_sub(1);
         if self.present == Some(number) { None } else { self.whole(number) }
     }
 
     fn whole(&mut self, number: u64) -> Option<Bytes> {
-        self.batches.get(&number).filter(|batch| batch.missing == 0)?;
-        let answers = self.batches.remove(&number)?.answers;
+        self.open.get(&number).filter(|batch| batch.missing == 0)?;
+        let answers = self.open.remove(&number)?.answers;
         self.by_id.retain(|_, batch| *batch != number);
         if answers.is_empty() {
             return None;

@@ -35,7 +35,7 @@ impl Mux {
             }
         }
         for line in lines {
-            self.to_client(None, line.into());
+            self.tell_client(None, line.into());
         }
         for member in 0..self.members.len() {
             if self.sought_at(member).is_some_and(|at| self.now >= at) {

@@ -233,14 +233,14 @@ impl Mux {
     }
 
     /// The client hears it. An answer to a part of a batch waits for the others.
-    pub(super) fn to_client(&mut self, id: Option<&RequestId>, line: Bytes) {
+    pub(super) fn tell_client(&mut self, id: Option<&RequestId>, line: Bytes) {
         if let Some(line) = self.batches.add(id, line) {
             self.actions.push(Action::ToClient(line));
         }
     }
 
     pub(super) fn answer(&mut self, id: &RawId, line: Bytes) {
-        self.to_client(id.request_id().as_ref(), line);
+        self.tell_client(id.request_id().as_ref(), line);
     }
 
     pub(super) fn refuse(&mut self, id: &RawId, code: impl Into<i64>, message: &str) {
@@ -353,7 +353,7 @@ impl Mux {
     pub(super) fn forget_server(&mut self, member: usize) {
         self.own.retain(|_, (owner, _)| *owner != member);
         for line in self.asked.give_up(member) {
-            self.to_client(None, line);
+            self.tell_client(None, line);
         }
         self.made.forget(member);
         self.members[member].begins_anew();

@@ -49,7 +49,7 @@ impl Mux {
                     self.refuse_line(None, INVALID_REQUEST, "berth: the batch is empty");
                 }
                 if let Some(line) = self.batches.end() {
-                    self.to_client(None, line);
+                    self.tell_client(None, line);
                 }
             }
         }
@@ -79,7 +79,7 @@ impl Mux {
             Some(id) => self.answer(id, line),
             None => {
                 if let Some(line) = self.batches.add_nameless(line) {
-                    self.to_client(None, line);
+                    self.tell_client(None, line);
                 }
             }
         }
@@ -123,7 +123,7 @@ impl Mux {
                 let Some(token) = param("progressToken") else { return };
                 if let Some((member, own)) = self.made.inward(Of::Progress, token.get()) {
                     let line = patched(text, &[(token, own.to_owned())]);
-                    self.to_running(member, line);
+                    self.tell_running(member, line);
                 }
             }
             method => {
@@ -132,13 +132,13 @@ impl Mux {
                 }
                 let parts = inward(&self.made, text, envelope.params);
                 for member in 0..self.members.len() {
-                    self.to_running(member, patched(text, &parts));
+                    self.tell_running(member, patched(text, &parts));
                 }
             }
         }
     }
 
-    fn to_running(&mut self, member: usize, line: Bytes) {
+    fn tell_running(&mut self, member: usize, line: Bytes) {
         if self.members[member].runs() {
             drop(self.send(member, None, line));
         }
@@ -164,17 +164,17 @@ impl Mux {
             self.waiting.remove(at);
         } else if let Some(members) = self.listens.end(id) {
             for member in members {
-                self.to_running(member, patched(text, &[]));
+                self.tell_running(member, patched(text, &[]));
             }
         } else if let Some(open) = self.in_flight.remove(id) {
             if !self.members[open.member].unqueue(id) {
-                self.to_running(open.member, patched(text, &[]));
+                self.tell_running(open.member, patched(text, &[]));
             }
         } else {
             return;
         }
         if let Some(line) = self.batches.forget(id) {
-            self.to_client(None, line);
+            self.tell_client(None, line);
         }
     }
 
@@ -187,12 +187,12 @@ impl Mux {
                     self.made.forget_token(question.member, token);
                 }
                 let line = line(&self.made, &question.id);
-                self.to_running(question.member, line);
+                self.tell_running(question.member, line);
             }
             For::Roots(waiting) => {
                 for (member, own) in waiting {
                     let line = line(&self.made, &own);
-                    self.to_running(member, line);
+                    self.tell_running(member, line);
                 }
             }
             For::Nobody => tracing::debug!("an answer of the client's that nobody waits for"),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::asked::{Question, RootsWanted, cancellation};
-use super::core::{Action, Mux, Open, Own, Wanted};
+use super::core::{Action, Mux, Open, Own};
 use super::hello::Era;
 use super::line::{self, METHOD_NOT_FOUND, patched};
 use super::listens::SUBSCRIPTION;
@@ -76,7 +76,7 @@ impl Mux {
             if let Some(result) = envelope.result {
                 self.table.note_links(result, member);
             }
-            return self.to_client(Some(id), line);
+            return self.tell_client(Some(id), line);
         }
         if self.listens.is_of(id, member) {
             return self.listened(member, envelope);
@@ -228,8 +228,7 @@ impl Mux {
         }
         if self.greeting.era == Era::Modern && self.greeting.is_answered {
             let text = "berth: the client speaks MCP 2026-07-28, in which servers ask nothing";
-            return self
-                .tell(member, error_line(Some(&id), METHOD_NOT_FOUND, text, None));
+            return self.tell(member, error_line(Some(&id), METHOD_NOT_FOUND, text, None));
         }
         if !self.greeting.is_initialized {
             // Before that the client may not be asked (specification, «Lifecycle»).
@@ -243,7 +242,7 @@ impl Mux {
             let asked = id.clone();
             match self.asked.roots(member, id) {
                 RootsWanted::Known(line) => self.tell(member, line),
-                RootsWanted::Ask(line) => self.to_client(None, line),
+                RootsWanted::Ask(line) => self.tell_client(None, line),
                 RootsWanted::Wait => {}
                 RootsWanted::TooOften => self.tell(member, too_many(&asked)),
             }
@@ -262,7 +261,7 @@ impl Mux {
             parts.push((place, self.made.outward(of, member, place.get())));
         }
         parts.sort_by_key(|(place, _)| place.get().as_ptr().addr());
-        self.to_client(None, patched(text, &parts));
+        self.tell_client(None, patched(text, &parts));
     }
 
     /// A server that asks and does not read hears nothing more.
@@ -298,7 +297,7 @@ impl Mux {
                         self.made.forget_token(member, &token);
                     }
                     let reason = param("reason").and_then(raw::string).unwrap_or_default();
-                    self.to_client(None, cancellation(number, &reason));
+                    self.tell_client(None, cancellation(number, &reason));
                 }
                 return;
             }
@@ -322,7 +321,7 @@ impl Mux {
             return;
         }
         let line = self.outward(member, envelope, text, wire);
-        self.to_client(None, line);
+        self.tell_client(None, line);
     }
 
     /// A member's session is over: its server gave its container back, could not be had, or is not tried again.
@@ -345,12 +344,11 @@ impl Mux {
             next: None,
         };
         let error = error_of(failure.unwrap_or(&gone));
-        match failure {
-            Some(_) => self.cannot_be_had(member, error),
-            None => {
-                self.members[member].state = State::Asleep;
-                self.answer_all(member, &error);
-            }
+        if failure.is_some() {
+            self.cannot_be_had(member, error);
+        } else {
+            self.members[member].state = State::Asleep;
+            self.answer_all(member, &error);
         }
         self.settle();
     }
@@ -375,7 +373,7 @@ impl Mux {
             .collect();
         for key in open {
             if let Some(open) = self.in_flight.remove(&key) {
-                self.to_client(Some(&key), line::error(&open.id, error));
+                self.tell_client(Some(&key), line::error(&open.id, error));
             }
         }
     }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::core::{Action, Mux, Own};
 use super::hello::Era;
 use super::line;
-use super::member::{Member, State};
+use super::member::{Listing, Member, State};
 use super::table::Table;
 use crate::catalogue::pages::{Cut, Kind, Pages, Step};
 use crate::catalogue::{Hello, List};
@@ -122,8 +122,9 @@ impl Mux {
         if kind == Kind::Tools {
             it.has_shown_tools = true;
         }
-        if it.lists[kind as usize].as_ref() != Some(&list) {
-            it.lists[kind as usize] = Some(list);
+        let listing = Some(Listing(list));
+        if it.lists[kind as usize] != listing {
+            it.lists[kind as usize] = listing;
             it.is_kept = false;
             self.rebuild();
             self.announce(kind);
@@ -215,10 +216,10 @@ impl Mux {
         }
         let method = format!("notifications/{}/list_changed", kind.capability());
         match self.greeting.era {
-            Era::Legacy => self.to_client(None, line::notification(&method, None)),
+            Era::Legacy => self.tell_client(None, line::notification(&method, None)),
             Era::Modern => {
                 for line in self.listens.announce(kind, &method) {
-                    self.to_client(None, line);
+                    self.tell_client(None, line);
                 }
             }
         }

@@ -60,7 +60,9 @@ impl Made {
                 let is_free = |renamed: &String| {
                     self::key(renamed).is_some_and(|key| !self.known.contains_key(&(of, key)))
                 };
-                let renamed = (2..).map(|n| quoted(&format!("{text}~{n}"))).find(is_free).unwrap_or_default();
+                // One of them is free: there are fewer ids.
+                let mut renamed = (2..MOST * 1024).map(|n| quoted(&format!("{text}~{n}")));
+                let Some(renamed) = renamed.find(is_free) else { return id.to_owned() };
                 if let Some(new) = self::key(&renamed) {
                     self.known.insert((of, new), (member, id.to_owned()));
                 }

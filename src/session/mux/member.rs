@@ -20,6 +20,27 @@ const MOST_WAITING: usize = 32 << 20;
 const FETCHED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const MOST_DOUBLINGS: u32 = 6;
 
+const MOST_LINES: usize = 12 << 10;
+
+/// What was sent to a lane, and is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    bytes: AtomicUsize,
+    lines: AtomicUsize,
+}
+
+impl Unread {
+    pub(super) fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.lines.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.lines.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What a session does with one of its servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberOptions {
@@ -54,14 +75,19 @@ pub(super) enum State {
     },
 }
 
+/// A list as a server told it; `None`: it has no such list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listing(pub(super) Option<List>);
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) options: MemberOptions,
     pub(super) state: State,
     pub(super) hello: Option<Hello>,
     pub(super) said: Said,
-    /// By [`Kind`]. `None`: nobody knows yet; `Some(None)`: it has no such list.
-    pub(super) lists: [Option<Option<List>>; 4],
+    /// By [`Kind`]. `None`: nobody knows yet.
+    pub(super) lists: [Option<Listing>; 4],
     /// Lists that are being followed.
     pub(super) fetching: [Option<(Pages, Instant)>; 4],
     /// Lists that have changed while they were followed.
@@ -85,7 +111,7 @@ pub(super) struct Member {
     pub(super) queue: VecDeque<(Option<RequestId>, Bytes)>,
     queued: usize,
     /// Of what it was sent, so much is on its way (bytes).
-    pub(super) unread: Arc<AtomicUsize>,
+    pub(super) unread: Arc<Unread>,
     /// Its lane has lost the server, and another one is on its way.
     pub(super) is_replaced: Arc<AtomicBool>,
     /// The parameters of `resources/subscribe`, by URI.
@@ -128,7 +154,7 @@ impl Member {
         let Told { hello, tools, prompts, resources, templates, .. } = told;
         self.hears(hello);
         if !matches!(self.hello, Some(Hello::NoDiscover)) {
-            self.lists = [tools, prompts, resources, templates].map(Some);
+            self.lists = [tools, prompts, resources, templates].map(|list| Some(Listing(list)));
         }
     }
 
@@ -145,19 +171,13 @@ impl Member {
             let (tools, prompts, resources, templates) = (None, None, None, None);
             return Some(Told { image: String::new(), hello, tools, prompts, resources, templates });
         }
-        let [tools, prompts, resources, templates] = self.lists.clone();
-        Some(Told {
-            image: String::new(),
-            hello,
-            tools: tools.flatten(),
-            prompts: prompts.flatten(),
-            resources: resources.flatten(),
-            templates: templates.flatten(),
-        })
+        let [tools, prompts, resources, templates] =
+            self.lists.clone().map(|listing| listing.and_then(|listing| listing.0));
+        Some(Told { image: String::new(), hello, tools, prompts, resources, templates })
     }
 
     pub(super) fn list(&self, kind: Kind) -> Option<&List> {
-        self.lists[kind as usize].as_ref()?.as_ref()
+        self.lists[kind as usize].as_ref()?.0.as_ref()
     }
 
     /// Whether nothing of this list is to be waited for.
@@ -182,7 +202,7 @@ impl Member {
     }
 
     /// What its next lane tells of itself without words: how much it has not read, and whether it waits for a server.
-    pub(super) fn new_lane(&mut self) -> (Arc<AtomicUsize>, Arc<AtomicBool>) {
+    pub(super) fn new_lane(&mut self) -> (Arc<Unread>, Arc<AtomicBool>) {
         (self.unread, self.is_replaced) = Default::default();
         (Arc::clone(&self.unread), Arc::clone(&self.is_replaced))
     }
@@ -220,7 +240,8 @@ impl Member {
 
     /// Whether another line may wait for it.
     pub(super) fn has_room_for(&self, line: &Bytes) -> bool {
-        self.queued + self.unread.load(Ordering::Relaxed) + line.len() <= MOST_WAITING
+        self.queued + self.unread.bytes.load(Ordering::Relaxed) + line.len() <= MOST_WAITING
+            && self.queue.len() + self.unread.lines.load(Ordering::Relaxed) < MOST_LINES
     }
 
     /// Puts a line behind those that wait.

@@ -297,7 +297,7 @@ impl Mux {
                 "berth: this subscription is open, or too many are",
             );
         };
-        self.to_client(None, acknowledgement);
+        self.tell_client(None, acknowledgement);
         let Some(key) = request.id.request_id() else { return };
         for member in 0..self.members.len() {
             if self.listens.is_of(&key, member) {

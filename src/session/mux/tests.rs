@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, split};
 use tokio::task::JoinHandle;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::catalogue::{Hello, List, Told};
 use server::Played;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::core::{Mux, Waiting, Wanted};
 use super::hello::{self, Era, Said};
@@ -12,7 +11,7 @@ use super::member::{Member, State};
 use crate::catalogue::Hello;
 use crate::catalogue::pages::Kind;
 use crate::failure::Code;
-use crate::rpc::{Frame, RawId};
+use crate::rpc::RawId;
 
 /// A client waits so long for its first answer at least, and for its lists: what is not there by then is announced later.
 const GREETED_WITHIN: Duration = Duration::from_secs(20);
@@ -190,8 +189,7 @@ impl Mux {
     pub(super) fn owes_nothing(&self, member: usize) -> bool {
         let it = &self.members[member];
         let waits = self.waiting.iter().any(|waiting| match &waiting.what {
-            Wanted::List(kind, _) => !it.has_told(*kind),
-            Wanted::Owner(kind, _) => !it.has_told(*kind),
+            Wanted::List(kind, _) | Wanted::Owner(kind, _) => !it.has_told(*kind),
             Wanted::Initialized | Wanted::Discovered => it.hello.is_none(),
         });
         it.queue.is_empty() && !waits

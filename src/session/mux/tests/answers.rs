@@ -149,7 +149,7 @@ async fn an_idle_server_gives_its_container_back_and_comes_again() {
     local(async {
         let servers = vec![Played::new("a", &["x"]), Played::new("b", &["x"])];
         let mut set = Set::of(servers);
-        set.idle = Some(Duration::from_secs(60));
+        set.idle = Some(Duration::from_mins(1));
         let mut stage = set.stage();
         stage.begins().await;
         stage.asks(1, "tools/list", json!({})).await;
@@ -236,14 +236,14 @@ async fn a_name_that_a_client_knows_from_before_waits_for_the_lists() {
 async fn a_name_like_anothers_full_name_is_nobodys_own() {
     local(async {
         let mut slow = Played::new("git", &["status"]);
-        slow.delay = Duration::from_secs(60);
+        slow.delay = Duration::from_mins(1);
         let mut stage = Set::of(vec![slow, Played::new("b", &["git__status", "x"])]).stage();
         stage.begins().await;
         let stolen = stage.calls(1, "git__status", json!({})).await;
         assert!(stolen.get("error").is_some(), "{stolen}");
         let bare = stage.calls(2, "x", json!({})).await;
         assert!(bare.get("error").is_some(), "the other one may have such a tool, too: {bare}");
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert_eq!(
             stage.calls(3, "git__status", json!({})).await["result"]["content"][0]["text"],
             "git:status"

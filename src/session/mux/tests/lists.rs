@@ -79,7 +79,7 @@ async fn a_difference_to_what_was_known_is_announced_once_the_server_runs() {
 async fn a_server_that_is_not_there_in_time_is_announced_later() {
     local(async {
         let mut slow = Played::new("slow", &["late"]);
-        slow.delay = Duration::from_secs(60);
+        slow.delay = Duration::from_mins(1);
         let mut stage = Set::of(vec![slow, Played::new("b", &["x"])]).stage();
         let hello = stage.begins().await;
         assert_eq!(hello["result"]["capabilities"]["tools"]["listChanged"], true);
