@@ -14,7 +14,10 @@ pub(super) fn newcomer(calls: Vec<super::model::Call>, servers: &str) -> Person 
     let person = Person::new(calls);
     let all = include_str!("../berth.toml");
     // Those of the daemon and of packages; no server of the tests.
-    let tables = all.split("\n[").filter(|table| !table.trim_start_matches('[').starts_with("servers."));
+    let is_servers = |table: &&str| {
+        ["servers.", "profiles."].iter().any(|head| table.trim_start_matches('[').starts_with(head))
+    };
+    let tables = all.split("\n[").filter(|table| !is_servers(table));
     let config = tables.collect::<Vec<_>>().join("\n[");
     person.write("berth.toml", &format!("{config}\n{servers}"));
     person
