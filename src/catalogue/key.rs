@@ -110,9 +110,10 @@ impl Name {
         format!("{}{}{}", self.whose, self.which, LISTS)
     }
 
-    /// The file of what was accepted of one image.
+    /// The file of what was accepted of one image: by whatever client and in whatever revision, or each new one would accept
+    /// everything anew.
     pub(super) fn accepted(&self, image: &str, secret: &Secret) -> String {
-        let which = secret.print(&[self.which.as_bytes(), image.as_bytes()]);
+        let which = secret.print(&[image.as_bytes()]);
         format!("{}{which}{}", self.whose, ACCEPTED)
     }
 }

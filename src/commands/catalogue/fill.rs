@@ -34,8 +34,10 @@ const TELL_WITHIN: Duration = Duration::from_secs(30);
 /// A session that was told to end is not waited for longer: then it is killed.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is filled ahead takes no longer, all servers together.
-const FILL_WITHIN: Duration = Duration::from_mins(2);
+/// What is filled ahead takes no longer, all servers together, and each of them: one that waits for something is asked by
+/// its first session.
+const FILL_WITHIN: Duration = Duration::from_mins(1);
+const FILL_EACH_WITHIN: Duration = Duration::from_secs(25);
 
 /// All that asking needs.
 #[derive(Debug)]
@@ -215,9 +217,12 @@ pub(in crate::commands) async fn ahead(
             if ground.is_known(server).await {
                 continue;
             }
-            match ground.ask(server).await {
-                Ok(lines) => lines.iter().for_each(|line| progress.say(line)),
-                Err(failure) => progress.say(&format!("the catalogue is not filled: {failure}")),
+            match tokio::time::timeout(FILL_EACH_WITHIN, ground.ask(server)).await {
+                Ok(Ok(lines)) => lines.iter().for_each(|line| progress.say(line)),
+                Ok(Err(failure)) => progress.say(&format!("the catalogue is not filled: {failure}")),
+                Err(_) => {
+                    progress.say(&format!("the catalogue is not filled: `{}` takes too long", server.name))
+                }
             }
         }
     };
@@ -231,6 +236,10 @@ fn lazy<'a>(config: &'a Config, only: Option<&[String]>) -> Vec<&'a Server> {
     let in_profiles: BTreeSet<&String> =
         config.profiles.values().flat_map(|profile| &profile.servers).collect();
     let is_lazy = |server: &&Server| {
+        // What it has to itself a session of a person's may have at this moment.
+        if !server.settings.publish.is_empty() || !server.settings.volumes.is_empty() {
+            return false;
+        }
         let starts_late = |in_profile| server.settings.start(in_profile) == Start::FirstCall;
         (starts_late(false) || in_profiles.contains(&server.name) && starts_late(true))
             && only.is_none_or(|only| only.contains(&server.name))

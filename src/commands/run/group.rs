@@ -9,10 +9,12 @@ use super::{
     prepare, proxies, start, stdio, variable,
 };
 use crate::backend::docker::plan::key;
+use crate::catalogue::pages::Kind;
 use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
 use crate::config::{Profile, Resolved, Server};
 use crate::dock::owner::new_session;
 use crate::failure::{Code, Failure};
+use crate::rpc::raw::Raw;
 use crate::session;
 use crate::session::client::identity::Client;
 use crate::session::lane::outcome::Over;
@@ -26,7 +28,11 @@ pub(super) fn is_wanted(args: &RunArgs, config: &Config) -> bool {
     let alone = || {
         let server = args.server().and_then(|name| config.servers.get(name))?;
         let server = server.clone().with_overrides(&args.settings.0);
-        Some(server.settings.start(false) == Start::FirstCall || server.settings.flatten_pages)
+        let settings = &server.settings;
+        let needs_it = settings.start(false) == Start::FirstCall
+            || settings.flatten_pages
+            || settings.definitions == Definitions::Hold;
+        Some(needs_it)
     };
     !args.dry_run && (args.is_shared() || (args.command.is_empty() && alone().unwrap_or(false)))
 }
@@ -244,7 +250,16 @@ fn keep(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Keep 
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!("cannot keep what `{}` told: {error}", of.server),
+            Err(error) => {
+                tracing::warn!("cannot keep what `{}` told: {error}", of.server);
+                // Nobody can say what was accepted.
+                if of.definitions == Definitions::Hold {
+                    let tools = told.tools.iter().flat_map(|list| &list.items);
+                    return tools
+                        .filter_map(|tool| Kind::Tools.name(Raw::parse(std::str::from_utf8(tool).ok()?)?))
+                        .collect();
+                }
+            }
         }
         held(&catalogue, of, &key, &told)
     })

@@ -372,6 +372,17 @@ impl Mux {
         Asking { member, client: client.as_deref(), revision, capabilities }
     }
 
+    /// Whether a person has to accept a tool first; they may have done so a moment before.
+    pub(super) fn is_held(&mut self, member: usize, tool: &str) -> bool {
+        if !self.members[member].held.contains(tool) {
+            return false;
+        }
+        if let Some(Recalled { held, .. }) = (self.known)(&self.asking(member)) {
+            self.members[member].held = held.into_iter().collect();
+        }
+        self.members[member].held.contains(tool)
+    }
+
     /// What the catalogue knows of all members, for a client that begins so.
     pub(super) fn look_up(&mut self) {
         for member in 0..self.members.len() {

@@ -126,7 +126,7 @@ impl Mux {
                 let own = quoted(&found.name);
                 let parts: &[_] = if *name == *found.name { &[] } else { &[(raw_name, own)] };
                 let tool = (kind == Kind::Tools).then(|| found.name.clone());
-                if tool.as_ref().is_some_and(|tool| self.members[found.member].held.contains(tool)) {
+                if tool.as_ref().is_some_and(|tool| self.is_held(found.member, tool)) {
                     return self.refuse_held(&request.id, found.member, &found.name);
                 }
                 self.dispatch(Dispatch { tool, ..request.to(found.member) }, patched(request.text, parts));

@@ -6,6 +6,7 @@ mod names;
 mod server;
 mod storm;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ struct Stage {
     /// How often each lane was started.
     starts: Arc<Mutex<Vec<usize>>>,
     kept: Arc<Mutex<Vec<(usize, Told)>>>,
+    /// A person has accepted all definitions.
+    accepted: Arc<AtomicBool>,
     stop: CancellationToken,
     session: JoinHandle<Over>,
 }
@@ -65,23 +68,36 @@ impl Set {
             idle,
             holds,
         };
-        let keeping = Arc::clone(&kept);
+        let (keeping, reading) = (Arc::clone(&kept), Arc::clone(&kept));
+        let accepted = Arc::new(AtomicBool::new(false));
+        let has_accepted = Arc::clone(&accepted);
+        let held = move |told: &Told| {
+            let names = told.tools.as_ref().map(tool_names).unwrap_or_default();
+            let is_held = holds && !has_accepted.load(Ordering::Relaxed);
+            names.into_iter().filter(|name| is_held && name.starts_with("new")).collect::<Vec<_>>()
+        };
+        let held_of_new = held.clone();
         let group = Group {
             members: servers.iter().map(member).collect(),
             room,
             tools: None,
             deny_tools: Vec::new(),
             known: Box::new(move |asking: &Asking<'_>| {
-                let told = known[asking.member].clone().filter(|told| match told.hello {
+                // As a catalogue: what was kept last goes before.
+                let kept = reading.lock().unwrap();
+                let last = kept.iter().rev().find(|(member, _)| *member == asking.member);
+                let told = last.map(|(_, told)| told.clone()).or_else(|| known[asking.member].clone());
+                let told = told.filter(|told| match told.hello {
                     Hello::Initialize(_) => asking.revision < "2026",
                     _ => asking.revision > "2026",
-                });
-                told.map(|told| Recalled { told, held: Vec::new() })
+                })?;
+                let held = held(&told);
+                Some(Recalled { told, held })
             }),
             keep: Box::new(move |asking, told, _| {
-                let names = told.tools.as_ref().map(tool_names).unwrap_or_default();
+                let held = held_of_new(&told);
                 keeping.lock().unwrap().push((asking.member, told));
-                names.into_iter().filter(|name| holds && name.starts_with("new")).collect()
+                held
             }),
             session: "test".to_owned(),
             max_line: 1 << 20,
@@ -99,6 +115,7 @@ impl Set {
             from_mux: BufReader::new(from_mux).lines(),
             starts,
             kept,
+            accepted,
             stop,
             session,
         }
