@@ -126,7 +126,7 @@ impl Cut {
 /// What to do after a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Ask for the page of [`Pages::cursor`].
+    /// Ask for the page of [`Pages::next_request`].
     Ask,
     Done,
 }

@@ -119,7 +119,8 @@ impl Catalogue {
         };
         self.folder.write(&name.file(), &text::write(&meta, told)?)?;
         let accepted = name.accepted(&told.image, &secret);
-        if self.read_accepted(&accepted).is_none() {
+        // A refused probe tells no tools, and nothing is accepted by it.
+        if told.tools.is_some() && self.read_accepted(&accepted).is_none() {
             self.folder.write(&accepted, &serde_json::to_vec(&Accepted::all(told))?)?;
         }
         self.folder.prune(&[(LISTS, MOST), (ACCEPTED, MOST_ACCEPTED)]);

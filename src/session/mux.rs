@@ -5,7 +5,7 @@
 //! client::stdio <- writer <- core (from_member) <- a lane's pipe <- session::run
 //! ```
 //!
-//! [`core`] and its neighbours decide, and read no clock; this file moves the bytes. Nobody waits for another lane: what a lane does not read
+//! `core` and its neighbours decide, and read no clock; this file moves the bytes. Nobody waits for another lane: what a lane does not read
 //! waits in a queue of its own, and a client that does not read stops the lanes alone.
 
 mod asked;
@@ -31,6 +31,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use futures::future::FusedFuture;
 use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -42,6 +43,7 @@ use super::client::stdio::Hangup;
 use super::client::writer::at;
 use super::lane::burst::BURST;
 use super::lane::outcome::Over;
+use crate::catalogue::{Hello, Told};
 use crate::failure::{Code, Failure};
 use crate::rpc::FrameCodec;
 use crate::values::ToolPattern;
@@ -155,14 +157,20 @@ where
             }
             () = at(next_tick) => {
                 mux.now = Instant::now();
+                mux.may_tell = !lanes_wait;
                 mux.tick();
             }
             () = out.has_room(), if lanes_wait => {}
-            () = group.hangup.wait(), if client_waits => group.stop.cancel(),
+            () = group.hangup.wait(), if client_waits && !group.stop.is_cancelled() => group.stop.cancel(),
             () = at(deadline) => break,
         }
     }
+    mux.give_up();
+    carry_out(&mut mux, &mut lanes, &mut out, &mut group.keep, &mut start);
     drop(out);
+    if writing.is_terminated() {
+        return Over::Client;
+    }
     // A client that has left and does not read has had its time.
     let last = at(Some(Instant::now() + group.stop_grace + GIVE_UP_AFTER));
     tokio::select! {
@@ -187,6 +195,17 @@ fn carry_out<F: Future<Output = Over> + 'static>(
             Action::ToMember(member, line) => lanes.send(member, line),
             Action::Start(member) => lanes.start(member, mux.members[member].new_lane(), &mut *start),
             Action::Park(member) => lanes.park(member),
+            Action::Remember(member) => {
+                if let Some(asking) = mux.asking_before(member) {
+                    let (tools, prompts, resources, templates) = (None, None, None, None);
+                    let hello = Hello::NoDiscover;
+                    keep(
+                        &asking,
+                        Told { image: String::new(), hello, tools, prompts, resources, templates },
+                        true,
+                    );
+                }
+            }
             Action::Keep(member) => {
                 if let Some(told) = mux.members[member].told() {
                     let is_whole = mux.members[member].has_told_all();

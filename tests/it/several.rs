@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, Session, containers_of, docker_says, eventually, expect_gone, inspect};
+use crate::harness::{Berth, Session, containers_of, docker_says, eventually, expect_gone};
 
 const SERVER: &str = "io.mcp-berth.server";
 
@@ -19,19 +19,28 @@ fn names(session: &mut Session, list: &str) -> Vec<String> {
     items.iter().map(|item| item[kind.1].as_str().unwrap().to_owned()).collect()
 }
 
+/// Of each of the client's containers its id and its server, in one look: names change.
+fn rows_of(client: &str) -> Vec<(String, String)> {
+    let filter = format!("label=io.mcp-berth.client={client}");
+    let format = format!("{{{{.ID}}}} {{{{.Label \"{SERVER}\"}}}} {{{{.Names}}}}");
+    let said = docker_says(&["ps", "--filter", &filter, "--format", &format]);
+    let row = |line: &str| {
+        let [id, server, name] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        (!name.ends_with(".standby")).then(|| (id.to_owned(), server.to_owned()))
+    };
+    said.lines().filter_map(row).collect()
+}
+
 /// The client's containers, by their servers.
 fn servers_of(client: &str) -> Vec<String> {
-    let running = containers_of(client).into_iter().filter(|name| !name.ends_with(".standby"));
-    let mut servers: Vec<String> = running
-        .filter_map(|name| Some(inspect(&name)["Config"]["Labels"][SERVER].as_str()?.to_owned()))
-        .collect();
+    let mut servers: Vec<String> = rows_of(client).into_iter().map(|(_, server)| server).collect();
     servers.sort_unstable();
     servers
 }
 
 fn container_of(client: &str, server: &str) -> String {
     eventually("the server's container", Duration::from_secs(10), || {
-        containers_of(client).into_iter().find(|name| inspect(name)["Config"]["Labels"][SERVER] == server)
+        rows_of(client).into_iter().find_map(|(id, of)| (of == server).then_some(id))
     })
 }
 

@@ -201,15 +201,21 @@ fn only_what_was_there_first_or_what_a_person_accepted_is_accepted() {
 }
 
 #[test]
-fn what_was_accepted_is_of_one_image_and_one_key() {
+fn what_was_accepted_is_of_one_image_whoever_asks() {
     let (_state, catalogue) = catalogue();
+    let probe = Key { revision: "2026-07-28".to_owned(), ..key() };
+    let refused = Told { hello: super::super::Hello::NoDiscover, tools: None, ..told("sha256:1", &[]) };
+    catalogue.keep(&probe, &refused).unwrap();
+    assert_eq!(catalogue.accepted(&key(), "sha256:1"), None, "a refused probe accepts nothing");
     catalogue.keep(&key(), &told("sha256:1", &[A])).unwrap();
-    let codex = Key { client: "codex".to_owned(), ..key() };
-    assert_eq!(catalogue.accepted(&codex, "sha256:1"), None);
+    let codex = Key { client: "codex".to_owned(), capabilities: r#"{"roots":{}}"#.to_owned(), ..key() };
     assert_eq!(catalogue.accepted(&key(), "sha256:2"), None);
     catalogue.keep(&codex, &told("sha256:1", &[OTHER_A])).unwrap();
-    assert!(catalogue.is_accepted(&codex, "sha256:1", "a", OTHER_A.as_bytes()));
-    assert!(!catalogue.is_accepted(&key(), "sha256:1", "a", OTHER_A.as_bytes()));
+    assert!(
+        !catalogue.is_accepted(&codex, "sha256:1", "a", OTHER_A.as_bytes()),
+        "a new client is no consent"
+    );
+    assert!(catalogue.is_accepted(&codex, "sha256:1", "a", A.as_bytes()));
 }
 
 #[test]

@@ -26,10 +26,17 @@ impl Mux {
             }
             self.greeting.meta = Some(meta.to_string());
         }
-        if self.greeting.params.is_none() && request.method != "server/discover" {
+        if request.method == "server/discover" {
+            return;
+        }
+        if self.greeting.params.is_none() {
             self.began(request, Era::Modern);
-            self.greeting.is_answered = true;
             self.look_up();
+        }
+        // Whatever it was told, it goes on.
+        if self.greeting.era == Era::Modern && !self.greeting.is_answered {
+            self.greeting.is_answered = true;
+            (0..self.members.len()).for_each(|member| self.check(member));
             for member in 0..self.members.len() {
                 if self.members[member].options.is_eager && self.members[member].state == State::Asleep {
                     self.start(member);
@@ -47,13 +54,21 @@ impl Mux {
         };
         let look = look(request.text.as_bytes());
         let client = look.ok().and_then(|look| look.envelopes().first().and_then(client_info_name));
+        let goes_on = self.greeting.params.is_some() && self.greeting.era == era;
+        if self.greeting.params.is_some() && self.greeting.era == Era::Modern && era == Era::Legacy {
+            self.has_tried();
+        }
+        let before = std::mem::take(&mut self.greeting);
         self.greeting = Greeting {
             era,
             params: Some(request.params.map_or("{}", Raw::get).to_owned()),
             revision: revision.and_then(text).unwrap_or_default(),
             client,
             capabilities: capabilities.map_or("{}", Raw::get).to_owned(),
-            meta: self.greeting.meta.take(),
+            is_answered: goes_on && before.is_answered,
+            is_initialized: goes_on && before.is_initialized,
+            level: before.level.filter(|_| goes_on),
+            meta: before.meta,
             ..Greeting::default()
         };
     }
@@ -70,7 +85,10 @@ impl Mux {
             match it.state {
                 // It was asked to `discover`, and may have no answer to that.
                 State::Up | State::Greeting => {
-                    self.own.retain(|_, (owner, what)| *owner != member || *what != Own::Discover);
+                    self.own.retain(|_, (owner, what)| *owner != member || *what != Own::Listen);
+                    let it = &mut self.members[member];
+                    it.listen_again_at = None;
+                    it.is_discovering = false;
                     self.greet(member);
                 }
                 State::Over { .. } => self.start(member),

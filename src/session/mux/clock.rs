@@ -34,7 +34,7 @@ impl Mux {
                 ));
             }
         }
-        for line in lines {
+        for line in lines.into_iter().filter(|_| self.may_tell).collect::<Vec<_>>() {
             self.tell_client(None, line.into());
         }
         for member in 0..self.members.len() {
@@ -48,7 +48,9 @@ impl Mux {
             }
             if self.members[member].listen_again_at.is_some_and(|at| self.now >= at) {
                 self.members[member].listen_again_at = None;
-                self.discover(member);
+                if self.members[member].state == State::Up {
+                    self.discover(member);
+                }
             }
             if self.parks_at(member).is_some_and(|at| self.now >= at) {
                 self.members[member].state = State::Parking;

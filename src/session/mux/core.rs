@@ -46,6 +46,8 @@ pub(super) enum Action {
     Start(usize),
     /// It gives its container back.
     Park(usize),
+    /// It does not know `server/discover`, which the client tried first.
+    Remember(usize),
     /// It has told all that there is to know of it, or as much as it could.
     Keep(usize),
 }
@@ -80,6 +82,8 @@ pub(super) struct Open {
     pub(super) id: RawId,
     /// The tool that is called, as its server calls it.
     pub(super) tool: Option<String>,
+    /// The resource that is subscribed to.
+    pub(super) subscribes: Option<String>,
     /// As JSON.
     pub(super) token: Option<String>,
     /// How often the client has heard that it waits, and when it hears that again.
@@ -93,6 +97,7 @@ pub(super) struct Dispatch {
     pub(super) member: usize,
     pub(super) id: RawId,
     pub(super) tool: Option<String>,
+    pub(super) subscribes: Option<String>,
     pub(super) token: Option<String>,
 }
 
@@ -173,6 +178,10 @@ pub(super) struct Mux {
     pub(super) instructions: Instructions,
     /// A request is looked at for the second time: what nobody has announced by now nobody has.
     pub(super) is_again: bool,
+    /// The client takes lines that nobody has asked for.
+    pub(super) may_tell: bool,
+    /// How the client tried to begin before it began.
+    tried: Option<(Option<String>, String, String)>,
     known: Known,
     /// What our own ids begin with: nobody else's do.
     session: String,
@@ -204,6 +213,8 @@ impl Mux {
             has_listed: [false; 4],
             instructions: Instructions::default(),
             is_again: false,
+            may_tell: true,
+            tried: None,
             known,
             session: session.to_owned(),
             counter: 0,
@@ -247,6 +258,12 @@ impl Mux {
         self.answer(id, error_line(Some(id), code, message, None));
     }
 
+    /// A line for a server that runs.
+    pub(super) fn push(&mut self, member: usize, line: Bytes) {
+        self.members[member].unread.add(line.len());
+        self.actions.push(Action::ToMember(member, line));
+    }
+
     /// Asks a member something of our own.
     pub(super) fn ask(&mut self, member: usize, what: Own, method: &str, params: Option<&str>) {
         self.counter += 1;
@@ -256,18 +273,19 @@ impl Mux {
         if let Some(key) = raw {
             self.own.insert(key, (member, what));
         }
-        self.actions.push(Action::ToMember(member, line));
+        self.push(member, line);
     }
 
     /// Sends a request of the client's on to the member whose it is.
     pub(super) fn dispatch(&mut self, asked: Dispatch, line: Bytes) {
-        let Dispatch { member, id, tool, token } = asked;
+        let Dispatch { member, id, tool, subscribes, token } = asked;
         let Some(key) = id.request_id() else { return };
         if self.is_open(&key) {
             return self.refuse(&id, INVALID_REQUEST, "berth: a request with this id is open already");
         }
         let is_call = tool.is_some();
-        let open = Open { member, id: id.clone(), tool, token, told: 0, tell_at: self.now + TOLD_EVERY };
+        let open =
+            Open { member, id: id.clone(), tool, subscribes, token, told: 0, tell_at: self.now + TOLD_EVERY };
         match self.send(member, Some((&key, is_call)), line) {
             Ok(()) => drop(self.in_flight.insert(key, open)),
             Err(error) => self.answer(&id, line::error(&id, &error)),
@@ -306,7 +324,7 @@ impl Mux {
         if it.has_room_for(&line) {
             let is_call = request.is_some_and(|(_, is_call)| is_call);
             if it.state == State::Up && !(is_call && it.holds_calls()) {
-                self.actions.push(Action::ToMember(member, line));
+                self.push(member, line);
             } else {
                 it.enqueue(request.map(|(id, _)| id.clone()), line);
             }
@@ -345,6 +363,7 @@ impl Mux {
         if self.members[member].state != State::Up {
             self.members[member].state = State::Greeting;
         }
+        self.members[member].is_discovering = true;
         let params = self.modern_params(None).or_else(|| self.greeting.params.clone());
         self.ask(member, Own::Discover, "server/discover", params.as_deref());
     }
@@ -370,6 +389,18 @@ impl Mux {
     pub(super) fn asking(&self, member: usize) -> Asking<'_> {
         let Greeting { client, revision, capabilities, .. } = &self.greeting;
         Asking { member, client: client.as_deref(), revision, capabilities }
+    }
+
+    /// The same for how it tried to begin.
+    pub(super) fn asking_before(&self, member: usize) -> Option<Asking<'_>> {
+        let (client, revision, capabilities) = self.tried.as_ref()?;
+        Some(Asking { member, client: client.as_deref(), revision, capabilities })
+    }
+
+    /// The client begins in the old era, having tried the new one.
+    pub(super) fn has_tried(&mut self) {
+        let Greeting { client, revision, capabilities, .. } = &self.greeting;
+        self.tried = Some((client.clone(), revision.clone(), capabilities.clone()));
     }
 
     /// Whether a person has to accept a tool first; they may have done so a moment before.

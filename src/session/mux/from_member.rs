@@ -1,7 +1,5 @@
 //! The members' lines: answers to the client or to us, what they ask, and what they tell.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -17,9 +15,6 @@ use crate::catalogue::pages::Kind;
 use crate::failure::{Code, Failure};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, Kind as MessageKind, Look, RawId, RequestId, error_line, look};
-
-/// A server that has ended what it was listened to for is asked again.
-const LISTENED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Mux {
     pub(in crate::session) fn member_line(&mut self, member: usize, frame: &Frame) {
@@ -42,13 +37,13 @@ impl Mux {
     }
 
     fn member_message(&mut self, member: usize, envelope: &Envelope<'_>, text: &str, wire: Option<&Bytes>) {
-        self.members[member].last_used = self.now;
         match envelope.kind {
             MessageKind::Response | MessageKind::ErrorResponse => {
                 let Some(id) = envelope.request_id() else { return };
                 self.member_answer(member, &id, envelope, text, wire);
             }
             MessageKind::Request => {
+                self.members[member].last_used = self.now;
                 if let Some(id) = envelope.raw_id() {
                     self.member_request(member, id, envelope, text);
                 }
@@ -71,7 +66,13 @@ impl Mux {
             return self.own_answer(member, what, envelope);
         }
         if self.in_flight.get(id).is_some_and(|open| open.member == member) {
-            self.in_flight.remove(id);
+            self.members[member].last_used = self.now;
+            let open = self.in_flight.remove(id);
+            if envelope.kind == MessageKind::ErrorResponse
+                && let Some(uri) = open.and_then(|open| open.subscribes)
+            {
+                self.members[member].subscriptions.remove(&uri);
+            }
             let line = self.outward(member, envelope, text, wire);
             if let Some(result) = envelope.result {
                 self.table.note_links(result, member);
@@ -79,6 +80,7 @@ impl Mux {
             return self.tell_client(Some(id), line);
         }
         if self.listens.is_of(id, member) {
+            self.members[member].listening.remove(id);
             return self.listened(member, envelope);
         }
         tracing::debug!(
@@ -90,8 +92,9 @@ impl Mux {
     /// A server tells no more of what it was listened to for: the one after it is asked again.
     fn listened(&mut self, member: usize, envelope: &Envelope<'_>) {
         let code = envelope.error.and_then(|error| raw::member(error, "code")).map(Raw::get);
-        if code != Some("-32601") {
-            self.members[member].listen_again_at = Some(self.now + LISTENED_AGAIN_AFTER);
+        let it = &mut self.members[member];
+        if code != Some("-32601") && it.state == State::Up && self.greeting.era == Era::Modern {
+            it.listen_again(self.now);
         }
     }
 
@@ -131,16 +134,14 @@ impl Mux {
                 self.actions.push(Action::Park(member));
             }
             (Own::Discover, result) if self.greeting.era == Era::Legacy => {
-                // The client has begun otherwise meanwhile.
+                // The client has begun otherwise meanwhile; the next one need not wait for that.
                 if result.is_none() && !is_ours(envelope.error) {
-                    self.members[member].hears(Hello::NoDiscover);
-                }
-                if self.members[member].state == State::Greeting {
-                    self.greet(member);
+                    self.actions.push(Action::Remember(member));
                 }
             }
             (Own::Discover, Some(result)) => {
                 let it = &mut self.members[member];
+                it.is_discovering = false;
                 let hello = Hello::Discover(Bytes::copy_from_slice(result.get().as_bytes()));
                 if it.hello.as_ref() != Some(&hello) {
                     it.hears(hello);
@@ -154,23 +155,44 @@ impl Mux {
                 self.listen_for_changes(member);
                 self.check(member);
             }
-            (Own::Discover, None) if is_ours(envelope.error) => self.cannot_be_had(member, error()),
+            (Own::Discover, None) if is_ours(envelope.error) => {
+                let it = &mut self.members[member];
+                it.is_discovering = false;
+                if it.state == State::Up {
+                    // Its lane has lost the server, and says itself if no other one comes.
+                    it.listen_again(self.now);
+                } else {
+                    self.cannot_be_had(member, error());
+                    self.actions.push(Action::Park(member));
+                }
+            }
             (Own::Discover, None) if !self.greeting.is_answered => {
                 let it = &mut self.members[member];
+                it.is_discovering = false;
                 it.hears(Hello::NoDiscover);
                 it.state = State::Up;
                 self.actions.push(Action::Keep(member));
                 self.flush(member);
             }
             (Own::Discover, None) => {
-                if !matches!(self.members[member].hello, Some(Hello::Discover(_))) {
+                self.members[member].is_discovering = false;
+                if matches!(self.members[member].hello, Some(Hello::Discover(_))) {
+                    // It has known it before, and need not be asked again.
+                    self.members[member].state = State::Up;
+                    self.flush(member);
+                    self.check(member);
+                } else {
+                    self.members[member].hears(Hello::NoDiscover);
                     let error = too_old(&self.members[member].options.server);
                     self.cannot_be_had(member, error);
                     self.actions.push(Action::Park(member));
                 }
             }
             (Own::Page(kind), result) => return self.page(member, kind, result, envelope.error),
-            (Own::Listen, _) => self.listened(member, envelope),
+            (Own::Listen, _) => {
+                self.members[member].is_listened_to = false;
+                self.listened(member, envelope);
+            }
             (Own::Idle, _) => {}
         }
         self.settle();
@@ -182,7 +204,8 @@ impl Mux {
             "notifications",
             r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}"#,
         )));
-        if let Some(params) = params {
+        if let Some(params) = params.filter(|_| !self.members[member].is_listened_to) {
+            self.members[member].is_listened_to = true;
             self.ask(member, Own::Listen, "subscriptions/listen", Some(&params));
         }
         for key in self.listens.of_member(member) {
@@ -196,7 +219,7 @@ impl Mux {
         if std::mem::replace(&mut it.is_initialized, true) {
             return;
         }
-        self.actions.push(Action::ToMember(member, line::notification("notifications/initialized", None)));
+        self.push(member, line::notification("notifications/initialized", None));
         let it = &self.members[member];
         let level = self.greeting.level.clone().filter(|_| it.said.has("logging"));
         let subscriptions: Vec<String> = it.subscriptions.values().cloned().collect();
@@ -216,7 +239,7 @@ impl Mux {
             if is_call && self.members[member].holds_calls() {
                 self.members[member].enqueue(id, line);
             } else {
-                self.actions.push(Action::ToMember(member, line));
+                self.push(member, line);
             }
         }
     }
@@ -270,7 +293,7 @@ impl Mux {
             tracing::debug!("`{}` does not read its answers", self.members[member].options.server);
             return;
         }
-        self.actions.push(Action::ToMember(member, line));
+        self.push(member, line);
     }
 
     fn member_notification(
@@ -333,6 +356,7 @@ impl Mux {
             if !it.queue.is_empty() {
                 self.start(member);
             }
+            self.seek_what_is_waited_for();
             return;
         }
         if matches!(it.state, State::Over { .. }) {
@@ -360,10 +384,12 @@ impl Mux {
         let is_lasting = code.and_then(|code| code.parse().ok()) == Some(i64::from(Code::Configuration));
         let it = &mut self.members[member];
         it.failures += 1;
+        it.fetch_again_at = None;
+        it.listen_again_at = None;
         it.state = State::Over { error, since: self.now, is_lasting };
     }
 
-    fn answer_all(&mut self, member: usize, error: &str) {
+    pub(super) fn answer_all(&mut self, member: usize, error: &str) {
         drop(self.members[member].take_queue());
         let open: Vec<RequestId> = self
             .in_flight

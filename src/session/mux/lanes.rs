@@ -107,7 +107,7 @@ impl Lanes {
         let present = self.present[member].and_then(|serial| self.all.get(&serial));
         if let Some(Lane { lines: Some(lines), unread, .. }) = present {
             let bytes = line.len();
-            unread.add(bytes);
+            // It was counted when it was meant for the lane.
             if lines.try_send(line).is_err() {
                 unread.remove(bytes);
             }

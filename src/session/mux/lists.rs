@@ -5,13 +5,16 @@ use tokio::time::Instant;
 use super::core::{Action, Mux, Own};
 use super::hello::Era;
 use super::line;
-use super::member::{Listing, Member, State};
+use super::member::{FORGOTTEN_AFTER, Listing, Member, State};
 use super::table::Table;
 use crate::catalogue::pages::{Cut, Kind, Pages, Step};
 use crate::catalogue::{Hello, List};
 use crate::failure::Code;
 use crate::rpc::RawId;
 use crate::rpc::raw::{self, Raw};
+
+/// A list that was refused so often, and was never known, is none.
+const TRIED: u32 = 2;
 
 impl Mux {
     /// Has a server that runs tell its lists, unless it has, or is about to.
@@ -90,6 +93,8 @@ impl Mux {
                 && *began <= since
             {
                 pages.stop(Cut::Late);
+                // An answer that comes yet is no page of the next try.
+                self.own.retain(|_, (owner, what)| *owner != member || *what != Own::Page(kind));
                 self.followed(member, kind);
             }
         }
@@ -104,6 +109,9 @@ impl Mux {
             tracing::warn!("cannot follow `{}` of `{server}` to its end: {cut}", kind.method());
             // A part is no list: what was known stays, and the server is asked again.
             if !cut.is_lasting() {
+                if it.lists[kind as usize].is_none() && it.fetched_in_vain >= TRIED {
+                    return self.listed(member, kind, None);
+                }
                 it.is_outdated[kind as usize] = true;
                 return self.lists_done(member);
             }
@@ -120,8 +128,13 @@ impl Mux {
     fn listed(&mut self, member: usize, kind: Kind, list: Option<List>) {
         let it = &mut self.members[member];
         if kind == Kind::Tools {
-            it.has_shown_tools = true;
+            it.has_listed_tools = true;
+            if it.options.holds {
+                // Calls wait for that alone.
+                self.actions.push(Action::Keep(member));
+            }
         }
+        let it = &mut self.members[member];
         let listing = Some(Listing(list));
         if it.lists[kind as usize] != listing {
             it.lists[kind as usize] = listing;
@@ -137,12 +150,12 @@ impl Mux {
         if it.is_fetching() {
             return;
         }
+        it.fetched_at = Some(self.now);
         if it.is_outdated.contains(&true) {
             // Not at once: a server that says so all the time would do nothing else.
             it.fetch_again_at = Some(self.now + it.fetch_pause());
         } else if it.has_told_all() {
             it.is_checked = true;
-            it.fetched_in_vain = 0;
         }
         if !std::mem::replace(&mut it.is_kept, true) || it.options.holds {
             self.actions.push(Action::Keep(member));
@@ -170,10 +183,27 @@ impl Mux {
         for kind in kinds.iter().copied().filter(|kind| it.said.has(kind.capability())) {
             it.is_outdated[kind as usize] = true;
         }
+        if !it.is_outdated.contains(&true) {
+            return;
+        }
         it.is_checked = false;
-        it.has_shown_tools &= !kinds.contains(&Kind::Tools);
-        if !it.is_fetching() && it.fetch_again_at.is_none() {
-            self.fetch_again(member);
+        if it.is_outdated[Kind::Tools as usize] {
+            it.has_listed_tools = false;
+            it.has_shown_tools = false;
+        }
+        if it.is_fetching() || it.fetch_again_at.is_some() {
+            return;
+        }
+        if it.fetched_at.is_none_or(|at| self.now > at + FORGOTTEN_AFTER) {
+            it.fetched_in_vain = 0;
+        }
+        match it
+            .fetched_at
+            .map(|at| at + it.fetch_pause())
+            .filter(|at| *at > self.now && it.fetched_in_vain > 0)
+        {
+            Some(later) => it.fetch_again_at = Some(later),
+            None => self.fetch_again(member),
         }
     }
 
@@ -181,6 +211,8 @@ impl Mux {
     pub(super) fn holds(&mut self, member: usize, held: Vec<String>) {
         let it = &mut self.members[member];
         it.held = held.into_iter().collect();
+        let tools = Kind::Tools as usize;
+        it.has_shown_tools = it.has_listed_tools && !it.is_outdated[tools] && it.fetching[tools].is_none();
         if !it.options.holds || it.state != State::Up {
             return;
         }
@@ -194,7 +226,7 @@ impl Mux {
                         self.refuse_held(&open.id, member, &tool);
                     }
                 }
-                _ => self.actions.push(Action::ToMember(member, line)),
+                _ => self.push(member, line),
             }
         }
     }

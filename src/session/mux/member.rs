@@ -16,9 +16,11 @@ use crate::rpc::RequestId;
 /// So much waits for a server that starts, or does not read (bytes).
 const MOST_WAITING: usize = 32 << 20;
 
-/// Lists that change all the time are followed so often, and then less.
-const FETCHED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// What changes all the time is asked for so often, and then less.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const MOST_DOUBLINGS: u32 = 6;
+/// After a quiet time it counts from the beginning.
+pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_mins(2);
 
 const MOST_LINES: usize = 12 << 10;
 
@@ -97,8 +99,20 @@ pub(super) struct Member {
     pub(super) fetched_in_vain: u32,
     /// When it is asked again to tell of changes.
     pub(super) listen_again_at: Option<Instant>,
-    /// This server's tools are those that are known.
+    /// When they were followed last.
+    pub(super) fetched_at: Option<Instant>,
+    /// This server has told its tools.
+    pub(super) has_listed_tools: bool,
+    /// And it is known which of them a person has accepted.
     pub(super) has_shown_tools: bool,
+    /// It was asked who it is.
+    pub(super) is_discovering: bool,
+    /// It tells of changes, and of what the client listens to under these ids.
+    pub(super) is_listened_to: bool,
+    pub(super) listening: HashSet<RequestId>,
+    /// How often that came to its end, one time soon after another.
+    pub(super) listened_in_vain: u32,
+    pub(super) listened_at: Option<Instant>,
     /// What is known of it is in the catalogue.
     pub(super) is_kept: bool,
     /// How often it could not be had, one time after another.
@@ -134,7 +148,14 @@ impl Member {
             fetch_again_at: None,
             fetched_in_vain: 0,
             listen_again_at: None,
+            fetched_at: None,
+            has_listed_tools: false,
             has_shown_tools: false,
+            is_discovering: false,
+            is_listened_to: false,
+            listening: HashSet::new(),
+            listened_in_vain: 0,
+            listened_at: None,
             is_kept: false,
             failures: 0,
             is_checked: false,
@@ -192,18 +213,22 @@ impl Member {
 
     /// Another server begins: what was under way with the one before is over.
     pub(super) fn begins_anew(&mut self) {
+        (self.unread, self.is_replaced) = Default::default();
         self.fetching = [const { None }; 4];
         self.is_outdated = [false; 4];
         self.fetch_again_at = None;
         self.listen_again_at = None;
+        self.has_listed_tools = false;
         self.has_shown_tools = false;
+        self.is_discovering = false;
+        self.is_listened_to = false;
+        self.listening.clear();
         self.is_checked = false;
         self.is_initialized = false;
     }
 
     /// What its next lane tells of itself without words: how much it has not read, and whether it waits for a server.
-    pub(super) fn new_lane(&mut self) -> (Arc<Unread>, Arc<AtomicBool>) {
-        (self.unread, self.is_replaced) = Default::default();
+    pub(super) fn new_lane(&self) -> (Arc<Unread>, Arc<AtomicBool>) {
         (Arc::clone(&self.unread), Arc::clone(&self.is_replaced))
     }
 
@@ -211,9 +236,18 @@ impl Member {
         self.fetching.iter().any(Option::is_some)
     }
 
+    /// What it told to whoever listened is over: when it is asked again.
+    pub(super) fn listen_again(&mut self, now: Instant) {
+        let was_long = self.listened_at.is_none_or(|at| now > at + FORGOTTEN_AFTER);
+        self.listened_in_vain = if was_long { 0 } else { self.listened_in_vain + 1 };
+        self.listened_at = Some(now);
+        self.listen_again_at =
+            Some(now + ASKED_AGAIN_AFTER * (1 << self.listened_in_vain.min(MOST_DOUBLINGS)));
+    }
+
     /// How long until its lists are followed once more.
     pub(super) fn fetch_pause(&self) -> Duration {
-        FETCHED_AGAIN_AFTER * (1 << self.fetched_in_vain.min(MOST_DOUBLINGS))
+        ASKED_AGAIN_AFTER * (1 << self.fetched_in_vain.min(MOST_DOUBLINGS))
     }
 
     /// Whether all of its lists are known.
@@ -228,7 +262,7 @@ impl Member {
     /// Whether there is no server for what it is asked, and one is on its way.
     pub(super) fn keeps_waiting(&self) -> bool {
         match self.state {
-            State::Up => self.is_replaced.load(Ordering::Relaxed),
+            State::Up => self.is_discovering || self.is_replaced.load(Ordering::Relaxed),
             State::Greeting | State::Parking => true,
             State::Asleep | State::Over { .. } => false,
         }

@@ -75,12 +75,15 @@ impl Out {
 
     /// No lane is read now.
     pub(super) fn is_half_full(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= LANES_WAIT || self.lines.capacity() < LEFT_FOR_LANES
+        !self.lines.is_closed()
+            && (self.waiting.load(Ordering::Relaxed) >= LANES_WAIT || self.lines.capacity() < LEFT_FOR_LANES)
     }
 
     /// Nor is the client.
     pub(super) fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= CLIENT_WAITS || self.lines.capacity() < LEFT_FOR_CLIENT
+        !self.lines.is_closed()
+            && (self.waiting.load(Ordering::Relaxed) >= CLIENT_WAITS
+                || self.lines.capacity() < LEFT_FOR_CLIENT)
     }
 
     /// Resolves when something was written. Cancel safe.

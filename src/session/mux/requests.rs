@@ -63,7 +63,7 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn to(&self, member: usize) -> Dispatch {
-        Dispatch { member, id: self.id.clone(), tool: None, token: self.token() }
+        Dispatch { member, id: self.id.clone(), tool: None, subscribes: None, token: self.token() }
     }
 
     /// As it came.
@@ -244,15 +244,17 @@ impl Mux {
             return self.refuse(&request.id, INVALID_PARAMS, &text);
         };
         let params = request.params.map_or("{}", Raw::get).to_owned();
+        let mut subscribes = None;
         let subscriptions = &mut self.members[member].subscriptions;
         match request.method {
             "resources/subscribe" if subscriptions.len() < MOST_SUBSCRIPTIONS => {
+                subscribes = Some(uri.to_string());
                 subscriptions.insert(uri.into_owned(), params);
             }
             "resources/unsubscribe" => drop(subscriptions.remove(&*uri)),
             _ => {}
         }
-        self.dispatch(request.to(member), request.line());
+        self.dispatch(Dispatch { subscribes, ..request.to(member) }, request.line());
     }
 
     fn set_level(&mut self, request: &Request<'_>) {
@@ -308,10 +310,19 @@ impl Mux {
 
     /// Has a member tell of what the client listens to.
     pub(super) fn listen_to(&mut self, member: usize, key: &RequestId) {
+        // One that is about to say who it is is listened to then.
+        let it = &mut self.members[member];
+        if it.is_discovering || it.listening.contains(key) {
+            return;
+        }
         let meta = self.greeting.meta.as_deref().unwrap_or("{}");
         if let Some(line) = self.listens.request(key, member, meta) {
+            let is_asleep = self.members[member].state == State::Asleep;
             // One that cannot be had tells nothing.
-            drop(self.send(member, None, line));
+            let is_sent = self.send(member, None, line).is_ok();
+            if is_sent && !is_asleep {
+                self.members[member].listening.insert(key.clone());
+            }
         }
     }
 

@@ -59,7 +59,7 @@ impl Set {
         let (from_client, to_client) = split(ours);
         let (from_mux, to_mux) = split(client);
         let starts = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::new(Mutex::new(Vec::<(usize, Told)>::new()));
         let stop = CancellationToken::new();
         let member = |played: &Played| MemberOptions {
             server: played.name.to_owned(),

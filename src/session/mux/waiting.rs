@@ -45,6 +45,28 @@ impl Mux {
         self.waiting.push(waiting);
     }
 
+    /// A server that was giving its container back may be needed for what waits.
+    pub(super) fn seek_what_is_waited_for(&mut self) {
+        let kind = |waiting: &Waiting| match waiting.what {
+            Wanted::List(kind, _) | Wanted::Owner(kind, _) => Some(kind),
+            Wanted::Initialized | Wanted::Discovered => None,
+        };
+        let kinds: Vec<Kind> = self.waiting.iter().filter_map(kind).collect();
+        for kind in kinds {
+            self.seek(kind);
+        }
+    }
+
+    /// The session is over, whatever its servers do: each request that is open is answered.
+    pub(super) fn give_up(&mut self) {
+        self.give_up_waiting();
+        let text = "berth: the session ends before its server has answered";
+        let error = json!({ "code": i64::from(Code::Unavailable), "message": text }).to_string();
+        for member in 0..self.members.len() {
+            self.answer_all(member, &error);
+        }
+    }
+
     /// The client has no time left: whatever waits is answered now.
     pub(super) fn give_up_waiting(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
@@ -80,7 +102,9 @@ impl Mux {
             }
             Wanted::Discovered => {
                 let refuses = |member: &Member| {
-                    member.hello == Some(Hello::NoDiscover) || matches!(member.state, State::Over { .. })
+                    let is_over = matches!(member.state, State::Over { .. });
+                    let has_known = matches!(member.hello, Some(Hello::Discover(_)));
+                    member.hello == Some(Hello::NoDiscover) || (is_over && !has_known)
                 };
                 let knows = |member: &Member| matches!(member.hello, Some(Hello::Discover(_)));
                 if is_late || self.members.iter().any(refuses) {
@@ -189,7 +213,9 @@ impl Mux {
     pub(super) fn owes_nothing(&self, member: usize) -> bool {
         let it = &self.members[member];
         let waits = self.waiting.iter().any(|waiting| match &waiting.what {
-            Wanted::List(kind, _) | Wanted::Owner(kind, _) => !it.has_told(*kind),
+            Wanted::List(kind, _) => !it.has_told(*kind),
+            // It may turn out to be this one's.
+            Wanted::Owner(..) => true,
             Wanted::Initialized | Wanted::Discovered => it.hello.is_none(),
         });
         it.queue.is_empty() && !waits

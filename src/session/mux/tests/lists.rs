@@ -219,7 +219,11 @@ async fn a_changed_definition_is_held_from_the_first_call_on() {
         assert!(held["error"]["message"].as_str().unwrap().contains("has changed"), "{held}");
         assert!(!server.heard.lock().unwrap().iter().any(called), "it waited for the lists");
         stage.accepted.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(stage.calls(5, "a__new", json!({})).await["result"]["content"][0]["text"], "a:new", "at once");
+        assert_eq!(
+            stage.calls(5, "a__new", json!({})).await["result"]["content"][0]["text"],
+            "a:new",
+            "at once"
+        );
         stage.leaves().await;
     })
     .await;
