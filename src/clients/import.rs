@@ -34,7 +34,7 @@ pub type Trials = BTreeMap<Which, Result<Vec<String>, String>>;
 /// Whether the servers were tried before their entries are changed.
 #[derive(Debug, Clone, Copy)]
 pub enum Check<'a> {
-    /// Nothing is going to be changed.
+    /// Nothing is going to be changed, or not before a trial.
     DryRun,
     LeftOut,
     Made(&'a Trials),
@@ -128,6 +128,7 @@ impl<'a> Reading<'a> {
             shares: false,
             text: self.own.before().to_owned(),
             said: Vec::new(),
+            held: Vec::new(),
             failed: 0,
             found: BTreeSet::new(),
             taken: Vec::new(),
@@ -175,6 +176,8 @@ struct Takeover<'a> {
     /// berth's configuration as it grows.
     text: String,
     said: Vec<String>,
+    /// What keeps somebody from tools, and would not hold any more.
+    held: Vec<String>,
     failed: usize,
     found: BTreeSet<String>,
     taken: Vec<Taken>,

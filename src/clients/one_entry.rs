@@ -15,8 +15,8 @@ use crate::values::full_name::{full_name, room};
 
 pub(super) use codex::{Carried, carry, put};
 pub(super) use front_matter::{Sort, front_matter};
-pub(super) use left::{claim, left};
-pub(super) use settings::{approvals, refused, settings};
+pub(super) use left::{claim, claims, left};
+pub(super) use settings::{approvals, listed, refused, settings};
 
 /// Before each tool's name of an MCP server.
 const MCP: &str = "mcp__";
@@ -46,6 +46,28 @@ pub(super) struct Gathered {
     pub(super) shown: String,
     /// As it calls them itself; `None` where it was not asked.
     pub(super) tools: Option<Vec<String>>,
+}
+
+/// A rule that a file's new text does not say, or says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stay {
+    pub(super) text: String,
+    /// Why it stays. `None`: only a file that is not changed lacks the new names.
+    pub(super) why: Option<String>,
+    /// It keeps somebody from tools.
+    pub(super) restricts: bool,
+}
+
+impl Stay {
+    /// What is to be told of a rule.
+    fn of(text: &str, renamed: &Renamed, restricts: bool) -> Option<Self> {
+        let why = match renamed {
+            Renamed::Stays(why) => Some(why.clone()),
+            Renamed::To(_) if restricts => None,
+            Renamed::To(_) | Renamed::Same => return None,
+        };
+        Some(Self { text: text.to_owned(), why, restricts })
+    }
 }
 
 /// What becomes of a text that names tools.
@@ -104,6 +126,14 @@ impl OneEntry {
         let longest = room(Some(&self.entry)).saturating_sub(MARK);
         let own: String = (plain(&server.shown) + "__").chars().take(longest).collect();
         format!("{MCP}{}__{own}", plain(&self.entry))
+    }
+
+    /// Whether a wildcard for a server's tools says only how their names begin, in what no new name loses.
+    fn keeps_start(&self, server: &Gathered, wildcard: &str) -> bool {
+        let longest = room(Some(&self.entry)).saturating_sub(MARK);
+        let start = wildcard.trim_end_matches('*');
+        let is_start = start.len() < wildcard.len() && !start.contains('*');
+        is_start && (start.is_empty() || plain(&server.shown).len() + 2 + start.len() <= longest)
     }
 
     /// What all new names of a server begin with, and no other's: `None` where no text does that.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use similar::{ChangeTag, DiffTag, TextDiff};
 
-use super::{Change, Draft, Kind, Place, Surroundings, file, restore};
+use super::{Change, Draft, Found, Kind, Place, Surroundings, file, profile_of, restore};
 use crate::config::edit::{self, Profile};
 use crate::failure::{Code, Failure};
 
@@ -103,7 +103,7 @@ impl Undo {
 
     /// Brings back what was written so far.
     pub fn back(self) -> Result<Vec<String>, Failure> {
-        if self.made.files.is_empty() { Ok(Vec::new()) } else { undo(&self.state, &self.made) }
+        if self.made.files.is_empty() { Ok(Vec::new()) } else { undo(&self.state, &self.made, &self.around) }
     }
 }
 
@@ -114,31 +114,35 @@ pub fn last(state: &Path, client: Kind, around: &Surroundings) -> Result<Vec<Str
         text: format!("no import of {} is left to take back", client.id()),
         next: None,
     })?;
-    undo(state, &made)
+    undo(state, &made, around)
 }
 
-fn undo(state: &Path, made: &Made) -> Result<Vec<String>, Failure> {
-    // All of it is looked at before the first file is written. The entries come first: rules without a server harm nobody.
+fn undo(state: &Path, made: &Made, around: &Surroundings) -> Result<Vec<String>, Failure> {
+    // All of it is looked at before the first file is written. The rules come first: no server may be back without them.
     let mut drafts = Vec::new();
     let mut said = Vec::new();
-    for kept in made.files.iter().rev() {
+    let (entries, rules): (Vec<&Kept>, Vec<&Kept>) = made.files.iter().partition(|kept| kept.has_entries);
+    for kept in rules.into_iter().chain(entries) {
         match back(kept)? {
-            Back::Draft(draft) => drafts.push(Some((draft, kept))),
-            Back::Remove => drafts.push(None),
-            Back::Stays(why) => said.push(format!("{}: {why}", kept.path.display())),
+            Back::Draft(draft) => drafts.push((draft, kept)),
+            Back::Remove => {}
+            Back::Stays(why) if kept.has_entries => said.push(format!("{}: {why}", kept.path.display())),
+            Back::Stays(why) => return Err(stuck(kept, &why)),
         }
     }
     let mut config = Draft::of(&made.config)?;
     if let Some(profile) = &made.profile {
         let change = if made.is_new { Profile::Gone } else { Profile::Without(&made.added) };
-        let wrong = |why: String| Failure { code: Code::Configuration, text: why, next: None };
-        config.after = edit::with_profile(config.before(), profile, change).map_err(wrong)?;
+        let after = edit::with_profile(config.before(), profile, change).map_err(wrong)?;
+        let is_gone = edit::profile(&after, profile).is_none();
+        match is_gone.then(|| in_use(made, profile, &config, &drafts, around)).flatten() {
+            Some(why) => said.push(format!("{}: [profiles.{profile}] stays: {why}", config.path().display())),
+            None => config.after = after,
+        }
     }
-    for (draft, kept) in drafts.iter().flatten() {
-        draft.write(true)?;
-        said.push(format!("{} is as it was", kept.path.display()));
-    }
-    for kept in made.files.iter().filter(|kept| kept.backup.is_none() && is_as_written(kept)) {
+    write_all(&drafts)?;
+    said.extend(drafts.iter().map(|(_, kept)| format!("{} is as it was", kept.path.display())));
+    for kept in made.files.iter().filter(|kept| is_new_and_as_written(kept)) {
         fs::remove_file(&kept.path).map_err(|error| failed(&kept.path, &error))?;
         said.push(format!("{} is gone again", kept.path.display()));
     }
@@ -153,6 +157,65 @@ fn undo(state: &Path, made: &Made) -> Result<Vec<String>, Failure> {
     let note = state.join(NOTES).join(&made.name);
     fs::remove_file(&note).map_err(|error| failed(&note, &error))?;
     Ok(said)
+}
+
+/// Writes all files, or leaves them as they are.
+fn write_all(drafts: &[(Draft, &Kept)]) -> Result<(), Failure> {
+    for (at, (draft, _)) in drafts.iter().enumerate() {
+        let Err(mut failure) = draft.write(true) else { continue };
+        for (written, _) in &drafts[..at] {
+            let again = Draft::of(written.path()).and_then(|mut draft| {
+                draft.after = written.before().to_owned();
+                draft.write(true)
+            });
+            if again.is_err() {
+                failure.text =
+                    format!("{}; {} is as before the import", failure.text, written.path().display());
+            }
+        }
+        return Err(failure);
+    }
+    Ok(())
+}
+
+/// Why a profile that would go has to stay.
+fn in_use(
+    made: &Made,
+    profile: &str,
+    config: &Draft,
+    drafts: &[(Draft, &Kept)],
+    around: &Surroundings,
+) -> Option<String> {
+    if !edit::is_profile_of(config.before(), profile, &made.added) {
+        return edit::profile(config.before(), profile).map(|_| "it has changed since the import".to_owned());
+    }
+    for place in Place::of_clients(around) {
+        let path = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
+        let text = match drafts.iter().find(|(draft, _)| draft.path() == path) {
+            Some((draft, _)) => draft.after.clone(),
+            // What import has written alone is gone then.
+            None if made.files.iter().any(|kept| kept.path == path && is_new_and_as_written(kept)) => {
+                continue;
+            }
+            None => match file::read(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Some(format!("{}: {error}", path.display())),
+            },
+        };
+        let parts = match place.read_all(&text) {
+            Ok(parts) => parts,
+            Err(failure) => return Some(failure.text),
+        };
+        for (part, document) in parts {
+            let uses =
+                |found: &Found| matches!(found, Found::Stdio(entry) if profile_of(entry) == Some(profile));
+            if let Some((name, _)) = document.servers().iter().find(|(_, found)| uses(found)) {
+                return Some(format!("{} has the entry `{name}`", part.title()));
+            }
+        }
+    }
+    None
 }
 
 enum Back {
@@ -172,11 +235,11 @@ fn back(kept: &Kept) -> Result<Back, Failure> {
         });
     };
     let before = file::read(backup).map_err(|error| failed(backup, &error))?;
-    if hash(draft.before()) == kept.hash {
+    if hash(draft.before()) == kept.hash || draft.before() == before {
         draft.after = before;
         return Ok(Back::Draft(draft));
     }
-    let changed = || format!("it has changed since; before the import it was {}", backup.display());
+    let changed = || format!("its rules have changed since; before the import it was {}", backup.display());
     if kept.has_entries {
         draft.after = restore::entries(&before, draft.before(), &kept.path)?;
         return Ok(Back::Draft(draft));
@@ -191,6 +254,26 @@ fn back(kept: &Kept) -> Result<Back, Failure> {
     }
     draft.after = text;
     Ok(Back::Draft(draft))
+}
+
+/// A file of rules that nobody can put back but its owner.
+fn stuck(kept: &Kept, why: &str) -> Failure {
+    let (path, backup) = (kept.path.display(), kept.backup.as_deref().unwrap_or(&kept.path).display());
+    Failure {
+        code: Code::Configuration,
+        text: format!(
+            "nothing was taken back, as the servers would be back without their rules: {path}: {why}"
+        ),
+        next: Some(format!("copy {backup} to {path}, run `--undo` again, and then add what has come since")),
+    }
+}
+
+fn wrong(why: String) -> Failure {
+    Failure { code: Code::Configuration, text: why, next: None }
+}
+
+fn is_new_and_as_written(kept: &Kept) -> bool {
+    kept.backup.is_none() && is_as_written(kept)
 }
 
 fn is_as_written(kept: &Kept) -> bool {

@@ -37,9 +37,12 @@ pub async fn run(
         Asked { project: args.project, credentials: args.credentials, share: args.share, ..Asked::default() };
     let reading = Reading::new(wanted, asked, config, home, explicit, &super::variable)?;
     let reading = reading.gathered(args.one_entry.clone());
-    let check = if args.dry_run { Check::DryRun } else { Check::LeftOut };
+    let is_tried = !args.dry_run && !args.no_check;
+    let check = if args.dry_run || is_tried { Check::DryRun } else { Check::LeftOut };
     let mut import = reading.plan(check, &super::variable)?;
-    if !args.dry_run && !args.no_check && !import.taken.is_empty() {
+    if is_tried && import.taken.is_empty() {
+        import = reading.plan(Check::LeftOut, &super::variable)?;
+    } else if is_tried {
         let progress = Progress::stderr();
         let path = explicit.unwrap_or(&home.config_file);
         let ground = trial::Ground { config, home, path, folder: reading.folder(), progress: &progress };

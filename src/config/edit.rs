@@ -193,6 +193,13 @@ pub fn profile(text: &str, name: &str) -> Option<Vec<String>> {
     Some(names.collect())
 }
 
+/// Whether a profile says no more than that it has these servers.
+pub fn is_profile_of(text: &str, name: &str, servers: &[String]) -> bool {
+    let document = parsed(text).unwrap_or_default();
+    let table = document.get("profiles").and_then(|profiles| profiles.get(name)?.as_table_like());
+    table.is_some_and(|table| table.len() == 1) && profile(text, name).as_deref() == Some(servers)
+}
+
 fn table_of<'a>(document: &'a mut DocumentMut, server: &str) -> Result<&'a mut dyn TableLike, String> {
     document
         .get_mut("servers")
@@ -238,6 +245,10 @@ mod tests {
         assert_eq!(made, format!("{text}\n[profiles.work]\nservers = [\"a\", \"b\"]\n"));
         assert_eq!(profile(&made, "work"), Some(ab.clone()));
         assert_eq!(profile(text, "work"), None);
+        assert!(is_profile_of(&made, "work", &ab) && !is_profile_of(&made, "work", &ab[..1]));
+        assert!(
+            !is_profile_of(text, "work", &[]) && !is_profile_of(&format!("{made}peers = 1\n"), "work", &ab)
+        );
         let gone = with_profile(&made, "work", Profile::Gone).unwrap();
         assert_eq!(gone.trim_end(), text.trim_end());
         assert_eq!(with_profile(text, "work", Profile::Gone).unwrap(), text);

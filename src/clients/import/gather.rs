@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::renamed::{SETTINGS, managed};
 use super::{Check, Takeover};
 use crate::clients::one_entry::{Carried, Gathered, OneEntry, carry, plain, put, refused};
 use crate::clients::{
@@ -232,10 +233,10 @@ impl Takeover<'_> {
         let around = &self.reading.around;
         let read = |path: &Path| file::read(path).unwrap_or_default();
         let mut all = Vec::new();
-        for folder in self.settings_folders() {
-            for name in ["settings.json", "settings.local.json"] {
-                all.extend(refused(&read(&folder.join(name)), None));
-            }
+        let own = self.settings_folders().into_iter();
+        let own = own.flat_map(|folder| SETTINGS.map(|name| folder.join(name)));
+        for path in own.chain(managed()) {
+            all.extend(refused(&read(&path), None));
         }
         if let Ok(user) = Place::of(Kind::ClaudeCode, Scope::User, around) {
             for project in around.projects() {
@@ -276,17 +277,23 @@ impl Takeover<'_> {
         }
         one.others.sort();
         one.others.dedup();
+        // A rule for the one would hold for the other.
         let own = plain(&one.entry);
-        if let Some(other) =
-            one.others.iter().find(|other| **other == own || other.starts_with(&format!("{own}__")))
-        {
-            return Err(Failure {
+        let is_near = |name: &str| {
+            name == own || name.starts_with(&format!("{own}__")) || own.starts_with(&format!("{name}__"))
+        };
+        let other = one.others.iter().find(|other| is_near(other));
+        let other = other.map(|other| format!("{} has another server `{other}`", place.kind.name()));
+        let mine = one.servers.iter().find(|server| is_near(&plain(&server.name)));
+        let mine = mine.map(|server| format!("a rule for `{}` would hold for the whole entry", server.name));
+        match other.or(mine) {
+            Some(text) => Err(Failure {
                 code: Code::Usage,
-                text: format!("{} has another server `{other}`", place.kind.name()),
+                text,
                 next: Some("choose another name for the entry: `--one-entry=NAME`".to_owned()),
-            });
+            }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

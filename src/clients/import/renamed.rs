@@ -1,28 +1,31 @@
 //! The files in which a person names a client's tools: those in reach are changed, and what cannot be is told.
 //!
 //! Claude Code reads rules, hooks, sub-agents, commands and skills in `~/.claude` and in a project's `.claude`. Nothing outside of
-//! the home folder and the project is changed.
+//! the home folder and the project is changed. A rule that keeps somebody from tools must hold still: else the import ends
+//! before anything is written.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Takeover;
-use crate::clients::one_entry::{OneEntry, Sort, approvals, claim, front_matter, left, plain, settings};
-use crate::clients::{Draft, Kind, Place, Scope, file};
+use super::{Check, Takeover};
+use crate::clients::one_entry::{
+    OneEntry, Sort, Stay, approvals, claim, claims, front_matter, left, listed, plain, settings,
+};
+use crate::clients::{Draft, Kind, Place, Scope, file, without_mark};
 use crate::failure::{Code, Failure};
 
-const SETTINGS: [&str; 2] = ["settings.json", "settings.local.json"];
+pub(super) const SETTINGS: [&str; 2] = ["settings.json", "settings.local.json"];
 const SORTS: [(&str, Sort); 3] =
     [("agents", Sort::Agent), ("commands", Sort::Command), ("skills", Sort::Command)];
 /// Of all who use this machine.
-const MANAGED: &str = "/etc/claude-code/managed-settings.json";
+const MANAGED: [&str; 2] = ["/etc/claude-code/managed-settings.json", "/etc/claude-code/managed-settings.d"];
 /// Folders within folders, and files in all, that are looked at.
 const DEEPEST: usize = 4;
 const MOST: usize = 1000;
 
-/// Why some of a file stays: the text, and the reason.
-type Stays = Vec<(String, String)>;
+/// What a file becomes, and what is to be told of its rules.
+type Changed = Result<(String, Vec<Stay>), Failure>;
 
 impl Takeover<'_> {
     /// Has a client's other files name the tools as they are called now.
@@ -55,12 +58,15 @@ impl Takeover<'_> {
                     self.change(&path, drafts, is_new, one, |text, _| Ok(front_matter(text, sort, one)))?;
                 }
             }
+            // They have no rules.
             let above = folder.parent().unwrap_or(&folder);
             for path in [folder.join("CLAUDE.md"), above.join("CLAUDE.md"), above.join("CLAUDE.local.md")] {
                 self.look(&path, one);
             }
         }
-        self.look(Path::new(MANAGED), one);
+        for path in managed() {
+            self.guard(&path, is_new, one, |text, path| settings(text, path, one))?;
+        }
         let own = Place::of(Kind::ClaudeCode, Scope::User, &self.reading.around)?;
         if own.path.exists() {
             let draft = draft_of(&own.path, drafts)?;
@@ -68,8 +74,61 @@ impl Takeover<'_> {
                 draft.after = approvals(&draft.after, &own.path, &project.to_string_lossy(), one)?;
             }
         }
+        self.of_projects(place, &own, is_new, one)?;
         if place.scope == Scope::User {
-            self.elsewhere(&own, one);
+            self.elsewhere(&own, is_new, one)?;
+        }
+        self.settled()
+    }
+
+    /// Ends an import that would take a restriction away.
+    fn settled(&mut self) -> Result<(), Failure> {
+        let held = std::mem::take(&mut self.held);
+        if held.is_empty() {
+            return Ok(());
+        }
+        let text = format!("what keeps from tools would not hold for their new names: {}", held.join("; "));
+        if matches!(self.check, Check::DryRun) {
+            self.said.push(format!("  {text}: unless a trial shows otherwise, the import would end here"));
+            return Ok(());
+        }
+        Err(Failure {
+            code: Code::Usage,
+            text,
+            next: Some(
+                "change these rules by hand, or leave their servers out: name the others, or import without `--one-entry`"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// What Claude Code's own file says of the servers and the entry in projects.
+    fn of_projects(
+        &mut self,
+        place: &Place,
+        own: &Place,
+        is_new: bool,
+        one: &OneEntry,
+    ) -> Result<(), Failure> {
+        let text = file::read(&own.path).unwrap_or_default();
+        let above = place.path.parent().unwrap_or(&place.path);
+        let is_reached = |project: &String| match place.scope {
+            Scope::User => true,
+            Scope::Local => place.project() == Some(project),
+            Scope::Project => Path::new(project).starts_with(above),
+        };
+        let projects = projects(&text).into_iter().filter(is_reached).map(Some);
+        for project in projects.chain([None]) {
+            let project = project.as_deref();
+            let off = listed(&text, project, "disabledMcpServers");
+            if let Some(name) = off.iter().find(|name| one.servers.iter().any(|server| server.name == **name))
+            {
+                let of = project.map(|project| format!(" for {project}")).unwrap_or_default();
+                self.held.push(format!("{}: `disabledMcpServers`{of}: `{name}`", own.path.display()));
+            }
+            if listed(&text, project, "allowedTools").iter().any(|rule| claims(rule, is_new, one)) {
+                return Err(claimed(&own.path.display().to_string(), one));
+            }
         }
         Ok(())
     }
@@ -99,14 +158,13 @@ impl Takeover<'_> {
         drafts: &mut Vec<Draft>,
         is_new: bool,
         one: &OneEntry,
-        change: impl FnOnce(&str, &Path) -> Result<(String, Stays), Failure>,
+        change: impl FnOnce(&str, &Path) -> Changed,
     ) -> Result<(), Failure> {
         if !path.exists() {
             return Ok(());
         }
         if !self.is_in_reach(path) {
-            self.look(path, one);
-            return Ok(());
+            return self.guard(path, is_new, one, change);
         }
         let is_prose = path.extension().is_some_and(|end| end == "md");
         let draft = match draft_of(path, drafts) {
@@ -116,24 +174,31 @@ impl Takeover<'_> {
             }
             draft => draft?,
         };
-        let is_servers = one.servers.iter().any(|server| plain(&server.name) == plain(&one.entry));
-        if is_new
-            && !is_servers
-            && let Some(line) = claim(&draft.after, is_prose, one)
-        {
-            return Err(Failure {
-                code: Code::Usage,
-                text: format!(
-                    "{}:{line}: a rule for `mcp__{}` would hold for the new entry",
-                    path.display(),
-                    plain(&one.entry)
-                ),
-                next: Some("choose another name with `--one-entry=NAME`, or take the rule out".to_owned()),
-            });
+        if let Some(line) = claim(&draft.after, is_prose, is_new, one) {
+            return Err(claimed(&format!("{}:{line}", path.display()), one));
         }
-        let (new, stays) = change(&draft.after, path)?;
+        let (new, mut stays) = change(&draft.after, path)?;
         draft.after.clone_from(&new);
+        stays.retain(|stay| stay.why.is_some());
         self.tell(path, &new, stays, one);
+        Ok(())
+    }
+
+    /// Looks at the rules of a file that berth does not change.
+    fn guard(
+        &mut self,
+        path: &Path,
+        is_new: bool,
+        one: &OneEntry,
+        change: impl FnOnce(&str, &Path) -> Changed,
+    ) -> Result<(), Failure> {
+        let Ok(text) = file::read(path) else { return Ok(()) };
+        let is_prose = path.extension().is_some_and(|end| end == "md");
+        if let Some(line) = claim(&text, is_prose, is_new, one) {
+            return Err(claimed(&format!("{}:{line}", path.display()), one));
+        }
+        let (_, stays) = change(&text, path)?;
+        self.tell(path, &text, stays, one);
         Ok(())
     }
 
@@ -144,20 +209,27 @@ impl Takeover<'_> {
         }
     }
 
-    fn tell(&mut self, path: &Path, text: &str, stays: Stays, one: &OneEntry) {
+    /// A line may hold anything: only a rule or a name is told of it.
+    fn tell(&mut self, path: &Path, text: &str, stays: Vec<Stay>, one: &OneEntry) {
         let mut told = BTreeSet::new();
-        for (stays, why) in stays {
-            let line = text.lines().position(|line| line.contains(&stays)).unwrap_or_default() + 1;
+        for Stay { text: rule, why, restricts } in stays {
+            let line = text.lines().position(|line| line.contains(&rule)).unwrap_or_default() + 1;
             told.insert(line);
-            self.said.push(format!("  {}:{line}: `{stays}` stays, change it by hand: {why}", path.display()));
+            let place = format!("{}:{line}: `{rule}`", path.display());
+            let why = why.unwrap_or_else(|| "berth does not change this file".to_owned());
+            if restricts {
+                self.held.push(format!("{place}: {why}"));
+            } else {
+                self.said.push(format!("  {place} stays, change it by hand: {why}"));
+            }
         }
         for left in left(text, one).into_iter().filter(|left| !told.contains(&left.line)) {
             self.said.push(format!(
-                "  {}:{}: by hand, for what is `{}` now: {}",
+                "  {}:{}: `{}` is `{}` now, change it by hand",
                 path.display(),
                 left.line,
-                left.now,
-                left.text
+                left.was,
+                left.now
             ));
         }
     }
@@ -172,19 +244,44 @@ impl Takeover<'_> {
     }
 
     /// Other projects of this person: what they say is theirs.
-    fn elsewhere(&mut self, own: &Place, one: &OneEntry) {
+    fn elsewhere(&mut self, own: &Place, is_new: bool, one: &OneEntry) -> Result<(), Failure> {
         let text = file::read(&own.path).unwrap_or_default();
-        let parsed: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let here = self.settings_folders();
-        let projects = parsed["projects"].as_object().into_iter().flat_map(|projects| projects.keys());
-        for folder in
-            projects.map(|project| Path::new(project).join(".claude")).filter(|folder| !here.contains(folder))
-        {
-            let agents = SORTS.iter().flat_map(|(name, _)| markdown(&folder.join(name)));
-            for path in SETTINGS.iter().map(|name| folder.join(name)).chain(agents) {
-                self.look(&path, one);
+        let real = |folder: PathBuf| folder.canonicalize().unwrap_or(folder);
+        let here: Vec<PathBuf> = self.settings_folders().into_iter().map(real).collect();
+        let folders = projects(&text).into_iter().map(|project| Path::new(&project).join(".claude"));
+        for folder in folders.filter(|folder| !here.contains(&real(folder.clone()))) {
+            for path in SETTINGS.map(|name| folder.join(name)) {
+                self.guard(&path, is_new, one, |text, path| settings(text, path, one))?;
+            }
+            for (name, sort) in SORTS {
+                for path in markdown(&folder.join(name)) {
+                    self.guard(&path, is_new, one, |text, _| Ok(front_matter(text, sort, one)))?;
+                }
             }
         }
+        Ok(())
+    }
+}
+
+/// The settings of all who use this machine.
+pub(super) fn managed() -> Vec<PathBuf> {
+    let [file, folder] = MANAGED.map(PathBuf::from);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let more = entries.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    std::iter::once(file).chain(more).collect()
+}
+
+/// The projects that Claude Code's own file knows.
+fn projects(text: &str) -> Vec<String> {
+    let parsed: serde_json::Value = serde_json::from_str(without_mark(text).1).unwrap_or_default();
+    parsed["projects"].as_object().into_iter().flat_map(|projects| projects.keys().cloned()).collect()
+}
+
+fn claimed(place: &str, one: &OneEntry) -> Failure {
+    Failure {
+        code: Code::Usage,
+        text: format!("{place}: a rule for `mcp__{}` would hold for the new entry", plain(&one.entry)),
+        next: Some("choose another name with `--one-entry=NAME`, or take the rule out".to_owned()),
     }
 }
 

@@ -1,4 +1,6 @@
 mod one_entry;
+mod restrictions;
+mod undo;
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 //! list, with quotes or without.
 
 use super::rules::{Place, rule};
-use super::{MCP, OneEntry, Renamed};
+use super::{MCP, OneEntry, Renamed, Stay};
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,8 @@ pub(in crate::clients) enum Sort {
 impl Sort {
     fn place(self, key: &str) -> Option<Place> {
         match (self, key) {
-            (Self::Agent, "tools" | "disallowedTools") => Some(Place::Agent),
+            (Self::Agent, "tools") => Some(Place::Agent),
+            (Self::Agent, "disallowedTools") => Some(Place::AgainstNames),
             (_, "allowed-tools") => Some(Place::Allow),
             (Self::Command, "disallowed-tools") => Some(Place::Against),
             _ => None,
@@ -23,12 +24,8 @@ impl Sort {
     }
 }
 
-/// A file's text with the new names in its front matter, and why some of it stays.
-pub(in crate::clients) fn front_matter(
-    text: &str,
-    sort: Sort,
-    one: &OneEntry,
-) -> (String, Vec<(String, String)>) {
+/// A file's text with the new names in its front matter, and what is to be told of its rules.
+pub(in crate::clients) fn front_matter(text: &str, sort: Sort, one: &OneEntry) -> (String, Vec<Stay>) {
     let mut stays = Vec::new();
     let mut new = String::new();
     let mut lines = text.split_inclusive('\n');
@@ -66,7 +63,7 @@ pub(in crate::clients) fn front_matter(
 }
 
 /// The names in a part of a line.
-fn renamed(line: &str, place: Place, one: &OneEntry, new: &mut String, stays: &mut Vec<(String, String)>) {
+fn renamed(line: &str, place: Place, one: &OneEntry, new: &mut String, stays: &mut Vec<Stay>) {
     let item = line.trim_start().strip_prefix("- ").map(|_| &line[..line.len() - line.trim_start().len()]);
     // Names are also told apart by spaces alone.
     let words = line.trim().trim_start_matches("- ").split_whitespace().count();
@@ -92,12 +89,10 @@ fn renamed(line: &str, place: Place, one: &OneEntry, new: &mut String, stays: &m
         rest = behind;
         // `Bash(x)` names no tool inside.
         let is_tool = depth == 0 && name.starts_with(MCP) && !behind.starts_with('(');
-        match if is_tool { rule(name, place, one) } else { Renamed::Same } {
-            Renamed::Same => new.push_str(name),
-            Renamed::Stays(why) => {
-                stays.push((name.to_owned(), why));
-                new.push_str(name);
-            }
+        let renamed = if is_tool { rule(name, place, one) } else { Renamed::Same };
+        stays.extend(Stay::of(name, &renamed, place.restricts()));
+        match renamed {
+            Renamed::Same | Renamed::Stays(_) => new.push_str(name),
             Renamed::To(names) => {
                 let quote: String =
                     new.chars().next_back().filter(|c| matches!(c, '"' | '\'')).into_iter().collect();

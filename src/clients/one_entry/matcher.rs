@@ -6,29 +6,32 @@
 //! `^mcp__work__files__read_file$` match as they read. `*` and an empty one match all.
 
 use super::rules::{Place, rule};
-use super::{Gathered, MCP, OneEntry, Renamed, plain};
+use super::{Gathered, MARK, MCP, OneEntry, Renamed, plain, room};
 
 /// What ends the letters of a name in a regular expression.
 const SIGNS: &str = ".*+?[](){}|^$\\";
 
 pub(super) fn matcher(text: &str, one: &OneEntry) -> Renamed {
-    if !text.contains(MCP) {
+    if !text.contains("__") {
         return Renamed::Same;
     }
     if text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '|' | ',' | ' ')) {
         return list(text, one);
     }
     let entry = plain(&one.entry) + "__";
-    let (mut new, mut rest, mut is_clear) = (String::new(), text, true);
+    // Without `mcp__` it may be about any server.
+    let mut is_clear =
+        text.contains(MCP) || one.servers.iter().all(|server| has_same_ends(server, text, one));
+    let (mut new, mut rest) = (String::new(), text);
     while let Some((before, behind)) = rest.split_once(MCP) {
         new.extend([before, MCP]);
         rest = behind;
         let letters = &behind[..behind.find(|c| SIGNS.contains(c)).unwrap_or(behind.len())];
         let (turn, meant) = turn(letters, &behind[letters.len()..], one);
         // Of the tools' own names a regular expression says only a part.
-        is_clear &= !meant.iter().any(|server| has_marks(server, one));
+        is_clear &= meant.iter().all(|server| keeps_ends(server, text, one));
         match (turn, &meant[..]) {
-            (Turn::Stays, _) => {}
+            (Turn::Stays, _) => is_clear &= meant.iter().all(|server| has_same_ends(server, text, one)),
             (Turn::Always, [server]) => {
                 new.extend([&entry, &server.shown, "__"]);
                 rest = &behind[server.before().len()..];
@@ -50,10 +53,35 @@ pub(super) fn matcher(text: &str, one: &OneEntry) -> Renamed {
     }
 }
 
-/// Whether the name of one of its tools is another than before behind the server's name.
-fn has_marks(server: &Gathered, one: &OneEntry) -> bool {
+/// Whether a regular expression takes the new names of a server's tools by what stands behind the server's name.
+fn keeps_ends(server: &Gathered, text: &str, one: &OneEntry) -> bool {
     let is_marked = |tool: &String| one.full(server, tool) != format!("{}__{}", server.shown, plain(tool));
-    server.tools.iter().flatten().any(is_marked)
+    server.tools.as_ref().is_some_and(|tools| !tools.iter().any(is_marked)) || is_start(server, text, one)
+}
+
+/// The same where the server's own name may be a part of what stands there.
+fn has_same_ends(server: &Gathered, text: &str, one: &OneEntry) -> bool {
+    is_open(text) || (plain(&server.name) == server.shown && keeps_ends(server, text, one))
+}
+
+/// It takes `mcp__` and any characters.
+fn is_open(text: &str) -> bool {
+    let is_all = |part: &str| {
+        let part = part.strip_prefix('^').unwrap_or(part);
+        [MCP, "mcp__.*", "mcp__.+", "mcp__.*$", "mcp__.+$"].contains(&part)
+    };
+    !text.contains('(') && text.split('|').any(is_all)
+}
+
+/// Whether it says only how names begin, in what no new name loses: a mark behind them changes nothing then.
+fn is_start(server: &Gathered, text: &str, one: &OneEntry) -> bool {
+    let longest = room(Some(&one.entry)).saturating_sub(MARK);
+    let is_start = |part: &str| {
+        let end = part.find(['*', '+', '?', '{']).unwrap_or(part.len());
+        let is_any = |end: &str| end.chars().all(|c| matches!(c, '*' | '+' | '?' | '.' | ')' | '$'));
+        !part[..end].contains('$') && is_any(&part[end..]) && part.len() + server.shown.len() <= longest
+    };
+    !text.contains('\\') && !text.contains("(?") && text.split('|').all(is_start)
 }
 
 /// A list of whole names.
@@ -64,7 +92,7 @@ fn list(text: &str, one: &OneEntry) -> Renamed {
     for name in text.split(['|', ',']).map(str::trim) {
         // A server's name alone matches none of its tools.
         let is_server = one.servers.iter().any(|server| name == format!("{MCP}{}", plain(&server.name)));
-        match rule(name, Place::Agent, one) {
+        match rule(name, Place::AgainstNames, one) {
             Renamed::To(new) if !is_server => {
                 changes = true;
                 names.extend(new);
@@ -98,8 +126,8 @@ fn turn<'a>(letters: &str, sign: &str, one: &'a OneEntry) -> (Turn, Vec<&'a Gath
     let meant: Vec<_> = one.servers.iter().filter(|server| server.before().starts_with(sure)).collect();
     // What takes any characters takes the entry's name as well, and other names of tools.
     let takes_all = letters.is_empty() && (sign.starts_with(".*") || sign.starts_with(".+"));
-    if takes_all || sign.is_empty() {
-        return (Turn::Stays, Vec::new());
+    if takes_all || (letters.is_empty() && sign.is_empty()) {
+        return (Turn::Stays, one.servers.iter().collect());
     }
     (if meant.is_empty() { Turn::Stays } else { Turn::Perhaps }, meant)
 }

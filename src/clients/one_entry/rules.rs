@@ -24,8 +24,21 @@ pub(super) enum Place {
     Allow,
     /// `permissions.deny`, `permissions.ask`
     Against,
-    /// A sub-agent's `tools` and `disallowedTools`: names, and wildcards for whole entries only.
+    /// A sub-agent's `tools`: names, and wildcards for whole entries only.
     Agent,
+    /// The same of what is kept from it: `disallowedTools`, and the names in a hook's matcher.
+    AgainstNames,
+}
+
+impl Place {
+    /// Who loses a part of it has more rights than before.
+    pub(super) fn restricts(self) -> bool {
+        matches!(self, Self::Against | Self::AgainstNames)
+    }
+
+    fn takes_wildcards(self) -> bool {
+        matches!(self, Self::Allow | Self::Against)
+    }
 }
 
 /// A rule, or a name in a list of tools.
@@ -38,6 +51,8 @@ pub(super) fn rule(text: &str, place: Place, one: &OneEntry) -> Renamed {
     }
     let mut parts: Vec<(&Gathered, Part<'_>)> = Vec::new();
     let mut keeps = false;
+    // Of tools that a wildcard has lost.
+    let mut lost: Vec<String> = Vec::new();
     if let Some((start, _)) = body.split_once('*') {
         let names = one.servers.iter().map(Gathered::before);
         let others = one.others.iter().map(|other| format!("{other}__"));
@@ -51,15 +66,24 @@ pub(super) fn rule(text: &str, place: Place, one: &OneEntry) -> Renamed {
         for server in &one.servers {
             let before = server.before();
             let rests = match place {
-                Place::Agent => body.strip_prefix(before.as_str()).into_iter().collect(),
+                Place::Agent | Place::AgainstNames => {
+                    body.strip_prefix(before.as_str()).into_iter().collect()
+                }
                 // The same characters can be of a server with a short name and of a server with a long one.
                 Place::Allow | Place::Against => glob::rests(body, &before),
             };
             let rests: Vec<&str> = rests.into_iter().filter(|rest| !rest.is_empty()).collect();
             let after = one.prefix(server).map(|prefix| glob::rests(text, &prefix)).unwrap_or_default();
             if rests.iter().all(|rest| after.contains(rest)) {
-                // The rule takes the new names as it is.
+                // The rule takes the new names as it is, those that have changed behind the server's name excepted.
                 keeps |= !rests.is_empty();
+                let is_sure = rests.iter().all(|rest| one.keeps_start(server, rest));
+                if server.tools.is_none() && place.restricts() && !is_sure {
+                    return Renamed::Stays(unknown(server));
+                }
+                let meant = |tool: &&String| rests.iter().any(|rest| glob::matches(rest, &plain(tool)));
+                let new = server.tools.iter().flatten().filter(meant).map(|tool| one.claude(server, tool));
+                lost.extend(new.filter(|name| !glob::matches(text, name)));
             } else {
                 parts.extend(rests.into_iter().map(|rest| (server, Part::of(rest))));
             }
@@ -71,11 +95,12 @@ pub(super) fn rule(text: &str, place: Place, one: &OneEntry) -> Renamed {
             parts.extend(one.owners(body).into_iter().map(|(server, tool)| (server, Part::Tool(tool))));
         }
     }
-    if parts.is_empty() {
+    if parts.is_empty() && lost.is_empty() {
         return Renamed::Same;
     }
     keeps |= parts.iter().any(|(server, _)| one.is_shared(server));
     let mut to: Vec<String> = if keeps { vec![text.to_owned()] } else { Vec::new() };
+    to.extend(lost);
     for (server, part) in parts {
         match names(server, part, place, one) {
             Ok(names) => to.extend(names),
@@ -117,28 +142,32 @@ impl<'a> Part<'a> {
 fn names(server: &Gathered, part: Part<'_>, place: Place, one: &OneEntry) -> Result<Vec<String>, String> {
     let pattern = match part {
         Part::Tool(tool) => {
+            if server.tools.is_none() && place.restricts() {
+                return perhaps_marked(server, tool, place, one);
+            }
             let known = server.called(tool);
             let names: Vec<String> = known.into_iter().map(|tool| one.claude(server, tool)).collect();
             return Ok(if names.is_empty() { vec![one.claude(server, tool)] } else { names });
         }
         // In a sub-agent's list this is no wildcard, and did nothing.
-        Part::Pattern(_) if place == Place::Agent => {
+        Part::Pattern(_) if !place.takes_wildcards() => {
             return Err("Claude Code takes no such wildcard in a sub-agent's list".to_owned());
         }
         Part::All => "*",
         Part::Pattern(pattern) => pattern,
     };
-    let wildcard = one.prefix(server).filter(|_| place != Place::Agent).map(|prefix| prefix + pattern);
+    let wildcard = one.prefix(server).filter(|_| place.takes_wildcards()).map(|prefix| prefix + pattern);
     let Some(tools) = &server.tools else {
-        if wildcard.is_none() && place == Place::Against {
+        if place == Place::Against {
             // Rather too much is forbidden than too little.
             let start = one.start(server);
             let is_cut = !start.ends_with(&format!("__{}__", plain(&server.shown)));
+            if !is_cut && !one.keeps_start(server, pattern) {
+                return Err(unknown(server));
+            }
             return Ok(vec![start + if is_cut { "*" } else { pattern }]);
         }
-        return wildcard.map(|wildcard| vec![wildcard]).ok_or_else(|| {
-            format!("the names of the tools of `{}` are not known: import without `--no-check`", server.name)
-        });
+        return wildcard.map(|wildcard| vec![wildcard]).ok_or_else(|| unknown(server));
     };
     let meant = |tool: &&String| glob::matches(pattern, &plain(tool));
     let takes = |wildcard: &String, tool: &String| glob::matches(wildcard, &one.claude(server, tool));
@@ -149,4 +178,27 @@ fn names(server: &Gathered, part: Part<'_>, place: Place, one: &OneEntry) -> Res
         tools.iter().filter(meant).filter(|tool| wildcard.iter().all(|wildcard| !takes(wildcard, tool)));
     let rest = rest.map(|tool| one.claude(server, tool));
     Ok(wildcard.iter().cloned().chain(rest).collect())
+}
+
+fn unknown(server: &Gathered) -> String {
+    format!("the names of the tools of `{}` are not known: import without `--no-check`", server.name)
+}
+
+/// What forbids a tool that nobody has asked for its own name: `_` may stand for another character, and then the new name has a
+/// mark.
+fn perhaps_marked(
+    server: &Gathered,
+    tool: &str,
+    place: Place,
+    one: &OneEntry,
+) -> Result<Vec<String>, String> {
+    let exact = one.claude(server, tool);
+    if !tool.contains('_') {
+        return Ok(vec![exact]);
+    }
+    let marked = format!("{tool}_*");
+    if !place.takes_wildcards() || !one.keeps_start(server, &marked) {
+        return Err(unknown(server));
+    }
+    Ok(vec![exact, format!("{}{marked}", one.start(server))])
 }

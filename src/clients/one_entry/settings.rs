@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::matcher::matcher;
 use super::rules::{Place, rule};
-use super::{OneEntry, Renamed};
+use super::{OneEntry, Renamed, Stay, plain};
 use crate::clients::claude_code::STRICT;
 use crate::clients::{broken, without_mark};
 use crate::failure::Failure;
@@ -17,13 +17,16 @@ use crate::failure::Failure;
 /// Lists that say which servers of a project's `.mcp.json` were approved.
 const ENABLED: &str = "enabledMcpjsonServers";
 const DISABLED: &str = "disabledMcpjsonServers";
+/// Lists that say which servers run at all.
+const ALLOWED: &str = "allowedMcpServers";
+const RUNNING: [&str; 3] = [ALLOWED, "deniedMcpServers", "disabledMcpServers"];
 
-/// A settings file's text with the new names, and why some of it stays.
+/// A settings file's text with the new names, and what is to be told of its rules.
 pub(in crate::clients) fn settings(
     text: &str,
     path: &Path,
     one: &OneEntry,
-) -> Result<(String, Vec<(String, String)>), Failure> {
+) -> Result<(String, Vec<Stay>), Failure> {
     let (mark, text) = without_mark(text);
     if text.trim().is_empty() {
         return Ok((format!("{mark}{text}"), Vec::new()));
@@ -35,7 +38,7 @@ pub(in crate::clients) fn settings(
     if let Some(permissions) = object.object_value("permissions") {
         for (key, place) in [("allow", Place::Allow), ("deny", Place::Against), ("ask", Place::Against)] {
             if let Some(list) = permissions.array_value(key) {
-                stays.extend(renamed(&list, |text| rule(text, place, one)));
+                stays.extend(renamed(&list, place.restricts(), |text| rule(text, place, one)));
             }
         }
     }
@@ -50,7 +53,24 @@ pub(in crate::clients) fn settings(
         }
     }
     approve(&object, one);
+    let running = RUNNING.iter().filter_map(|key| Some((*key, object.array_value(key)?)));
+    stays.extend(running.flat_map(|(key, list)| runs(key, &list, one)));
     Ok((format!("{mark}{root}"), stays))
+}
+
+/// What a list of servers that run, or do not, says of those that become one: the entry is none of them.
+fn runs(key: &str, list: &CstArray, one: &OneEntry) -> Vec<Stay> {
+    let values = list.elements().into_iter().filter_map(|node| node.to_serde_value());
+    let names = values.filter_map(|value| {
+        let name = value.as_str().or_else(|| value["serverName"].as_str());
+        name.map(str::to_owned)
+    });
+    let is_ours = |name: &String| {
+        let is = |known: &str| *name == known || *name == plain(known);
+        one.servers.iter().any(|server| is(&server.name)) || (key == ALLOWED && is(&one.entry))
+    };
+    let why = |name: String| Some(format!("it names the server `{name}`"));
+    names.filter(is_ours).map(|name| Stay { text: key.to_owned(), why: why(name), restricts: true }).collect()
 }
 
 /// The same of what a person has approved in a project, which Claude Code keeps in its own file.
@@ -67,7 +87,7 @@ pub(in crate::clients) fn approvals(
     if let Some(project) = projects.and_then(|projects| projects.object_value(project)) {
         approve(&project, one);
         if let Some(list) = project.array_value("allowedTools") {
-            renamed(&list, |text| rule(text, Place::Allow, one));
+            renamed(&list, false, |text| rule(text, Place::Allow, one));
         }
     }
     Ok(format!("{mark}{root}"))
@@ -95,6 +115,11 @@ fn approve(object: &CstObject, one: &OneEntry) {
 
 /// The servers of a project's file that were refused: in settings, or for a project in Claude Code's own file.
 pub(in crate::clients) fn refused(text: &str, project: Option<&str>) -> Vec<String> {
+    listed(text, project, DISABLED)
+}
+
+/// What a list of such a file holds.
+pub(in crate::clients) fn listed(text: &str, project: Option<&str>, key: &str) -> Vec<String> {
     let root = CstRootNode::parse(without_mark(text).1, &STRICT).ok().and_then(|root| root.object_value());
     let object = match project {
         None => root,
@@ -102,7 +127,7 @@ pub(in crate::clients) fn refused(text: &str, project: Option<&str>) -> Vec<Stri
             .and_then(|root| root.object_value("projects"))
             .and_then(|projects| projects.object_value(project)),
     };
-    let list = object.and_then(|object| object.array_value(DISABLED));
+    let list = object.and_then(|object| object.array_value(key));
     list.map(|list| texts(&list).into_iter().map(|(_, text)| text).collect()).unwrap_or_default()
 }
 
@@ -120,8 +145,8 @@ fn replace(node: &CstNode, text: &str) {
     }
 }
 
-/// Renames what a list holds; why some of it stays.
-fn renamed(list: &CstArray, rename: impl Fn(&str) -> Renamed) -> Vec<(String, String)> {
+/// Renames what a list holds.
+fn renamed(list: &CstArray, restricts: bool, rename: impl Fn(&str) -> Renamed) -> Vec<Stay> {
     let mut stays = Vec::new();
     let mut listed: BTreeSet<String> = texts(list).into_iter().map(|(_, text)| text).collect();
     let mut at = 0;
@@ -130,14 +155,9 @@ fn renamed(list: &CstArray, rename: impl Fn(&str) -> Renamed) -> Vec<(String, St
         let Some(text) = node.as_string_lit().and_then(|literal| literal.decoded_value().ok()) else {
             continue;
         };
-        let new = match rename(&text) {
-            Renamed::Same => continue,
-            Renamed::Stays(why) => {
-                stays.push((text, why));
-                continue;
-            }
-            Renamed::To(new) => new,
-        };
+        let renamed = rename(&text);
+        stays.extend(Stay::of(&text, &renamed, restricts));
+        let Renamed::To(new) = renamed else { continue };
         let mut new = new.into_iter().filter(|name| *name == text || listed.insert(name.clone()));
         let Some(first) = new.next() else {
             node.remove();
@@ -164,18 +184,18 @@ fn between(list: &str, element: &str) -> String {
     format!(",{}", line.unwrap_or(" "))
 }
 
-fn renamed_value(
-    object: &CstObject,
-    key: &str,
-    rename: impl Fn(&str) -> Renamed,
-) -> Option<(String, String)> {
+/// Renames the one value of a hook.
+fn renamed_value(object: &CstObject, key: &str, rename: impl Fn(&str) -> Renamed) -> Option<Stay> {
     let node = object.get(key)?.value()?;
     let text = node.as_string_lit()?.decoded_value().ok()?;
-    match rename(&text) {
-        Renamed::To(new) if new.len() == 1 => replace(&node, &new[0]),
-        Renamed::Same => {}
-        Renamed::To(new) => return Some((text, format!("it would have to say {}", new.join(" and ")))),
-        Renamed::Stays(why) => return Some((text, why)),
+    let renamed = match rename(&text) {
+        Renamed::To(new) if new.len() > 1 => {
+            Renamed::Stays(format!("it would have to say {}", new.join(" and ")))
+        }
+        renamed => renamed,
+    };
+    if let Renamed::To(new) = &renamed {
+        replace(&node, &new[0]);
     }
-    None
+    Stay::of(&text, &renamed, true)
 }

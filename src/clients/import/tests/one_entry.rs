@@ -3,24 +3,30 @@ use std::os::unix::fs::symlink;
 use super::*;
 use crate::clients::undo::{self, Undo};
 
-const RULES: &str = r#"{ "permissions": { "allow": ["mcp__a", "mcp__b__one"], "deny": ["mcp__b__two"] } }"#;
+pub(super) const RULES: &str =
+    r#"{ "permissions": { "allow": ["mcp__a", "mcp__b__one"], "deny": ["mcp__b__two"] } }"#;
 const AGENT: &str = "---\nname: x\ntools: Read, mcp__a\n---\nUse mcp__a__one.\n";
 const SERVERS: &str = r#""a": { "command": "npx", "args": ["-y", "a"], "env": { "K": "v" } },
            "b": { "command": "npx", "args": ["-y", "b"], "env": { "K": "v", "L": "w" } },
            "http": { "type": "http", "url": "https://h" }"#;
 
 impl Person {
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(super) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// All servers start where they are tried.
-    fn planned_as_one(&self, kind: Kind, scope: Option<Scope>, are_tried: bool) -> Result<Import, Failure> {
+    pub(super) fn planned_as_one(
+        &self,
+        kind: Kind,
+        scope: Option<Scope>,
+        are_tried: bool,
+    ) -> Result<Import, Failure> {
         let lookup = |name: &str| self.lookup(name);
         let home = Home::from_env(&lookup).unwrap();
         let config = Config::load(&home, None).unwrap();
@@ -30,20 +36,20 @@ impl Person {
         let places = Place::chosen(kind, scope, &reading.around).unwrap().into_iter();
         reading.places = places.map(|place| (place.clone(), Draft::of(&place.path).unwrap())).collect();
         let reading = reading.gathered(Some("work".to_owned()));
-        let untried = reading.plan(Check::LeftOut, &lookup)?;
         if !are_tried {
-            return Ok(untried);
+            return reading.plan(Check::LeftOut, &lookup);
         }
+        let untried = reading.plan(Check::DryRun, &lookup)?;
         let tried = untried.taken.iter().map(|taken| (taken.which.clone(), Ok(tools())));
         reading.plan(Check::Made(&tried.collect()), &lookup)
     }
 
-    fn undone(&self, kind: Kind) -> Result<Vec<String>, Failure> {
+    pub(super) fn undone(&self, kind: Kind) -> Result<Vec<String>, Failure> {
         let around = Surroundings::new(self.path("p"), &|name: &str| self.lookup(name));
         undo::last(&self.path("state"), kind, &around)
     }
 
-    fn make(&self, import: &Import, kind: Kind) {
+    pub(super) fn make(&self, import: &Import, kind: Kind) {
         let lookup = |name: &str| self.lookup(name);
         let around = Surroundings::new(self.path("p"), &lookup);
         let mut undo = Undo::begin(
@@ -60,7 +66,7 @@ impl Person {
     }
 }
 
-fn person() -> Person {
+pub(super) fn person() -> Person {
     let person = Person::with(SERVERS);
     person.write("p/.git/HEAD", "");
     person.write(".claude/settings.json", RULES);
@@ -105,7 +111,7 @@ fn the_servers_are_one_entry_and_what_names_their_tools_follows() {
     assert_eq!(person.read("dotfiles/c.md"), "---\nallowed-tools: mcp__work__b__*\n---\n");
     assert!(person.path(".claude/commands/c.md").is_symlink());
     // A prompt's words are the person's.
-    let told = "x.md:5: by hand, for what is `mcp__work__a__one` now: Use mcp__a__one.";
+    let told = "x.md:5: `mcp__a__one` is `mcp__work__a__one` now, change it by hand";
     assert!(said.contains(told), "{said}");
 }
 
@@ -139,8 +145,7 @@ fn what_has_come_since_stays_when_an_import_is_taken_back() {
     let since = "{ \"numStartups\": 7, \"mcpServers\": { \"new\": { \"command\": \"x\" },";
     edit(".claude.json", "{ \"mcpServers\": {", since);
     edit("p/.claude/agents/x.md", "---\nUse", "---\nMore.\nUse");
-    edit(".claude/settings.json", "mcp__work__b__one", "mcp__work__b__two");
-    let said = person.undone(Kind::ClaudeCode).unwrap().join("\n");
+    person.undone(Kind::ClaudeCode).unwrap();
     let text: serde_json::Value = serde_json::from_str(&person.read(".claude.json")).unwrap();
     assert_eq!(text["numStartups"], 7);
     let was: serde_json::Value = serde_json::from_str(&format!("{{ {SERVERS} }}")).unwrap();
@@ -149,8 +154,6 @@ fn what_has_come_since_stays_when_an_import_is_taken_back() {
     assert_eq!(is, was);
     assert_eq!(person.read("p/.claude/agents/x.md"), AGENT.replace("---\nUse", "---\nMore.\nUse"));
     assert_eq!(person.read("p/.claude/settings.local.json"), RULES);
-    let told = ".claude/settings.json: it has changed since; before the import it was ";
-    assert!(said.contains(told), "{said}");
 }
 
 #[test]
