@@ -165,7 +165,7 @@ fn write_all(drafts: &[(Draft, &Kept)]) -> Result<(), Failure> {
         let Err(mut failure) = draft.write(true) else { continue };
         for (written, _) in &drafts[..at] {
             let again = Draft::of(written.path()).and_then(|mut draft| {
-                draft.after = written.before().to_owned();
+                written.before().clone_into(&mut draft.after);
                 draft.write(true)
             });
             if again.is_err() {

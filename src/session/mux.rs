@@ -23,7 +23,9 @@ mod lists;
 mod made;
 mod member;
 mod out;
+mod own;
 mod requests;
+mod start;
 mod table;
 mod waiting;
 

@@ -221,7 +221,7 @@ pub(in crate::commands) async fn ahead(
                 Ok(Ok(lines)) => lines.iter().for_each(|line| progress.say(line)),
                 Ok(Err(failure)) => progress.say(&format!("the catalogue is not filled: {failure}")),
                 Err(_) => {
-                    progress.say(&format!("the catalogue is not filled: `{}` takes too long", server.name))
+                    progress.say(&format!("the catalogue is not filled: `{}` takes too long", server.name));
                 }
             }
         }

@@ -181,8 +181,8 @@ pub(super) struct Mux {
     /// The client takes lines that nobody has asked for.
     pub(super) may_tell: bool,
     /// How the client tried to begin before it began.
-    tried: Option<(Option<String>, String, String)>,
-    known: Known,
+    pub(super) tried: Option<(Option<String>, String, String)>,
+    pub(super) known: Known,
     /// What our own ids begin with: nobody else's do.
     session: String,
     counter: u64,
@@ -333,97 +333,5 @@ impl Mux {
         let text =
             format!("berth: too much waits for the server `{}`, which does not read", it.options.server);
         Err(json!({ "code": i64::from(Code::Unavailable), "message": text }).to_string())
-    }
-
-    /// Has a member's server started; it hears first how the client began.
-    pub(super) fn start(&mut self, member: usize) {
-        self.forget_server(member);
-        self.actions.push(Action::Start(member));
-        match (&self.greeting.params, self.greeting.era) {
-            (Some(_), Era::Legacy) => self.greet(member),
-            (Some(_), Era::Modern) if !self.greeting.is_answered => self.discover(member),
-            (_, Era::Modern) => {
-                self.members[member].state = State::Up;
-                self.discover(member);
-            }
-            (None, Era::Legacy) => self.members[member].state = State::Up,
-        }
-    }
-
-    /// Says to a server what the client began with.
-    pub(super) fn greet(&mut self, member: usize) {
-        self.members[member].state = State::Greeting;
-        self.members[member].is_initialized = false;
-        let params = self.greeting.params.clone();
-        self.ask(member, Own::Initialize, "initialize", params.as_deref());
-    }
-
-    /// Asks a server who it is. One that runs is asked again: what was answered in its stead may not be true any more.
-    pub(super) fn discover(&mut self, member: usize) {
-        if self.members[member].state != State::Up {
-            self.members[member].state = State::Greeting;
-        }
-        self.members[member].is_discovering = true;
-        let params = self.modern_params(None).or_else(|| self.greeting.params.clone());
-        self.ask(member, Own::Discover, "server/discover", params.as_deref());
-    }
-
-    /// A server is gone, with all that it was asked, has asked and made.
-    pub(super) fn forget_server(&mut self, member: usize) {
-        self.own.retain(|_, (owner, _)| *owner != member);
-        for line in self.asked.give_up(member) {
-            self.tell_client(None, line);
-        }
-        self.made.forget(member);
-        self.members[member].begins_anew();
-    }
-
-    /// The parameters of a request of ours in the new era.
-    pub(super) fn modern_params(&self, more: Option<(&str, &str)>) -> Option<String> {
-        let meta = self.greeting.meta.as_ref()?;
-        let more = more.map(|(key, value)| format!("\"{key}\":{value},")).unwrap_or_default();
-        Some(format!("{{{more}\"_meta\":{meta}}}"))
-    }
-
-    /// As the catalogue is asked.
-    pub(super) fn asking(&self, member: usize) -> Asking<'_> {
-        let Greeting { client, revision, capabilities, .. } = &self.greeting;
-        Asking { member, client: client.as_deref(), revision, capabilities }
-    }
-
-    /// The same for how it tried to begin.
-    pub(super) fn asking_before(&self, member: usize) -> Option<Asking<'_>> {
-        let (client, revision, capabilities) = self.tried.as_ref()?;
-        Some(Asking { member, client: client.as_deref(), revision, capabilities })
-    }
-
-    /// The client begins in the old era, having tried the new one.
-    pub(super) fn has_tried(&mut self) {
-        let Greeting { client, revision, capabilities, .. } = &self.greeting;
-        self.tried = Some((client.clone(), revision.clone(), capabilities.clone()));
-    }
-
-    /// Whether a person has to accept a tool first; they may have done so a moment before.
-    pub(super) fn is_held(&mut self, member: usize, tool: &str) -> bool {
-        if !self.members[member].held.contains(tool) {
-            return false;
-        }
-        if let Some(Recalled { held, .. }) = (self.known)(&self.asking(member)) {
-            self.members[member].held = held.into_iter().collect();
-        }
-        self.members[member].held.contains(tool)
-    }
-
-    /// What the catalogue knows of all members, for a client that begins so.
-    pub(super) fn look_up(&mut self) {
-        for member in 0..self.members.len() {
-            let told = (self.known)(&self.asking(member));
-            let it = &mut self.members[member];
-            if let Some(Recalled { told, held }) = told.filter(|_| !it.runs()) {
-                it.knows(told);
-                it.held = held.into_iter().collect();
-            }
-        }
-        self.rebuild();
     }
 }
