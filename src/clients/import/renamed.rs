@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{Check, Takeover};
@@ -169,7 +170,7 @@ impl Takeover<'_> {
         let is_prose = path.extension().is_some_and(|end| end == "md");
         let draft = match draft_of(path, drafts) {
             Err(failure) if is_prose => {
-                self.said.push(format!("  {}", failure.text));
+                self.unread(path, &failure.text);
                 return Ok(());
             }
             draft => draft?,
@@ -192,7 +193,14 @@ impl Takeover<'_> {
         one: &OneEntry,
         change: impl FnOnce(&str, &Path) -> Changed,
     ) -> Result<(), Failure> {
-        let Ok(text) = file::read(path) else { return Ok(()) };
+        let text = match file::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                self.unread(path, &format!("cannot read {}: {error}", path.display()));
+                return Ok(());
+            }
+        };
         let is_prose = path.extension().is_some_and(|end| end == "md");
         if let Some(line) = claim(&text, is_prose, is_new, one) {
             return Err(claimed(&format!("{}:{line}", path.display()), one));
@@ -200,6 +208,16 @@ impl Takeover<'_> {
         let (_, stays) = change(&text, path)?;
         self.tell(path, &text, stays, one);
         Ok(())
+    }
+
+    /// A client may read what berth cannot, such as a file that is not all text.
+    fn unread(&mut self, path: &Path, why: &str) {
+        let bytes = if path.is_file() { fs::read(path).unwrap_or_default() } else { Vec::new() };
+        if bytes.windows(5).any(|part| part == b"mcp__") {
+            self.held.push(why.to_owned());
+        } else {
+            self.said.push(format!("  {why}"));
+        }
     }
 
     /// Tells what a file names that berth does not change.

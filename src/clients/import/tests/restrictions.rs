@@ -68,6 +68,12 @@ fn a_restriction_that_cannot_be_renamed_ends_the_import() {
         let is_told = failure.contains(name) && failure.contains("without `--one-entry`");
         assert!(is_told, "{text}: {failure}");
     }
+    // Claude Code reads it, whatever the other bytes are.
+    let own = person();
+    let bytes = b"---\ndisallowedTools: mcp__a\n---\ncaf\xe9\n";
+    std::fs::write(own.path("p/.claude/agents/x.md"), bytes).unwrap();
+    let failure = own.fails(None, true);
+    assert!(failure.contains("cannot read ") && failure.contains("agents/x.md"), "{failure}");
     // What allows less than before is told alone.
     let person = person();
     person.write(".claude/settings.json", r#"{ "permissions": { "allow": ["mcp__a__one(x)"] } }"#);
