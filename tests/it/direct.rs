@@ -89,9 +89,12 @@ fn a_server_that_replaces_a_lost_one_has_pipes_too() {
     let before = session.container();
     expect_direct(&session, &before);
     docker_says(&["rm", "-f", &before]);
-    session.expect_stderr("a new server");
+    session.expect_stderr("a new server `durable` has started");
     assert_eq!(session.call_text("echo", json!({ "text": "on" })), "on");
-    assert_eq!(session.stderr().matches(TAKEN).count(), 2, "{}", session.stderr());
+    // The trace is written behind it.
+    eventually("the new server's pipes", PATIENCE, || {
+        (session.stderr().matches(TAKEN).count() == 2).then_some(())
+    });
     expect_direct(&session, &session.container());
 }
 
