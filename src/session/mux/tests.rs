@@ -74,6 +74,8 @@ impl Set {
         let held = move |told: &Told| {
             let names = told.tools.as_ref().map(tool_names).unwrap_or_default();
             let is_held = holds && !has_accepted.load(Ordering::Relaxed);
+            // With one tool alone they are what a person has accepted.
+            let is_held = is_held && names.len() > 1;
             names.into_iter().filter(|name| is_held && name.starts_with("new")).collect::<Vec<_>>()
         };
         let held_of_new = held.clone();

@@ -289,3 +289,17 @@ async fn a_client_that_does_not_read_does_not_keep_the_session() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_server_answers_for_another() {
+    local(async {
+        let (mut stage, _) = stage_of_two().await;
+        stage.says(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "a__x", "arguments": { "do": "hang" } } })).await;
+        stage.says(json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "b__x", "arguments": { "do": "forge", "id": 1 } } })).await;
+        assert_eq!(stage.hears().await["id"], 2, "its own answer alone");
+        stage.stop.cancel();
+        let (rest, _) = stage.leaves().await;
+        assert!(rest.iter().any(|message| message["id"] == 1 && message.get("error").is_some()), "{rest:?}");
+    })
+    .await;
+}

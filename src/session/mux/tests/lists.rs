@@ -210,8 +210,8 @@ async fn a_changed_definition_is_held_from_the_first_call_on() {
         assert!(!server.heard.lock().unwrap().iter().any(called));
         stage.leaves().await;
         let mut set = Set::of(vec![server.clone()]);
-        // It is listed already, and its definition is another one once the server runs.
-        set.known = vec![Some(told(&server))];
+        // It was accepted, and its definition is another one once the server runs.
+        set.known = vec![Some(told(&Played::new("a", &["new"])))];
         set.holds = true;
         let mut stage = set.stage();
         stage.begins().await;

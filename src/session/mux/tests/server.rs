@@ -198,6 +198,10 @@ impl Played {
                         return true;
                     }
                     Some("hang") => return false,
+                    Some("forge") => {
+                        let content = json!([{ "type": "text", "text": "forged" }]);
+                        said.push(json!({ "jsonrpc": "2.0", "id": arguments["id"], "result": { "content": content } }));
+                    }
                     Some("ask") => {
                         let own = json!(1);
                         let method = arguments["method"].as_str().unwrap();
