@@ -1,6 +1,7 @@
 //! `berth run`: one MCP session on standard input and output.
 
 mod group;
+mod starts;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -17,7 +18,6 @@ use super::variable;
 use crate::backend::docker::inquiry::Inquiry;
 use crate::backend::docker::plan::{self, Plan, Replenishing};
 use crate::backend::docker::publish::Published;
-use crate::backend::docker::start::start;
 use crate::backend::docker::upstream::DockerUpstream;
 use crate::cli::RunArgs;
 use crate::clients::{Handed, Surroundings};
@@ -43,6 +43,7 @@ use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, mappings};
 use crate::values::{Isolation, Lookup, Way};
+use starts::starts;
 
 pub async fn run(
     args: RunArgs,
@@ -104,16 +105,7 @@ pub async fn run(
         Ok(plan)
     });
     let trace = options.trace.clone();
-    let mut is_first = true;
-    serve(options, |said| {
-        let (mut prepared, trace) = (prepared.clone(), trace.clone());
-        let first = std::mem::take(&mut is_first);
-        if let Ok(plan) = &mut prepared {
-            plan.is_first = first;
-        }
-        async move { Box::pin(start(prepared?, said, trace)).await }
-    })
-    .await
+    serve(options, starts(prepared, trace)).await
 }
 
 /// What a server's settings make of its session, and what its container needs.

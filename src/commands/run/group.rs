@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, known_client, open_trace, options,
-    prepare, proxies, start, stdio, variable,
+    prepare, proxies, starts, stdio, variable,
 };
 use crate::backend::docker::plan::key;
 use crate::catalogue::pages::Kind;
 use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
 use crate::config::{Profile, Resolved, Server};
 use crate::dock::owner::new_session;
+use crate::dock::spec::Spec;
 use crate::failure::{Code, Failure};
 use crate::rpc::raw::Raw;
 use crate::session;
@@ -150,41 +151,33 @@ fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use
         options.trace = options.trace.of_lane(&options.server, &plan.spec.session);
         begin(plan, &mut options);
     }
-    let trace = options.trace.clone();
-    let mut is_first = true;
-    async move {
-        Box::pin(session::run(from_mux, to_mux, options, move |said| {
-            let (mut prepared, trace) = (prepared.clone(), trace.clone());
-            let first = std::mem::take(&mut is_first);
-            if let Ok(plan) = &mut prepared {
-                plan.is_first = first;
-            }
-            async move { Box::pin(start(prepared?, said, trace)).await }
-        }))
-        .await
-    }
+    let starts = starts(prepared, options.trace.clone());
+    async move { Box::pin(session::run(from_mux, to_mux, options, starts)).await }
 }
 
 /// What a member's answers depend on, but for the client.
 #[derive(Clone)]
 struct Of {
-    server: String,
-    spec: crate::dock::spec::Spec,
+    spec: Spec,
     client: Option<Client>,
-    definitions: Definitions,
-    ran: std::sync::Arc<std::sync::Mutex<String>>,
+    ran: Arc<Mutex<String>>,
 }
 
 impl Of {
+    fn server(&self) -> &str {
+        &self.spec.server.name
+    }
+
+    fn definitions(&self) -> Definitions {
+        self.spec.server.settings.definitions
+    }
+
     fn all(members: &[Member], args: &RunArgs) -> Vec<Option<Self>> {
         let of = |member: &Member| {
             let plan = member.prepared.as_ref().ok()?;
-            let settings = &member.server.settings;
             Some(Self {
-                server: member.server.name.clone(),
                 spec: plan.spec.clone(),
-                client: known_client(args, settings),
-                definitions: settings.definitions,
+                client: known_client(args, &member.server.settings),
                 ran: plan.ran.clone(),
             })
         };
@@ -212,7 +205,7 @@ fn recall(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Kno
 
 /// The tools that a person has to accept first.
 fn held(catalogue: &Catalogue, of: &Of, key: &Key, told: &Told) -> Vec<String> {
-    if of.definitions != Definitions::Hold {
+    if of.definitions() != Definitions::Hold {
         return Vec::new();
     }
     catalogue
@@ -233,8 +226,8 @@ fn keep(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Keep 
             return held(&catalogue, of, &key, &told);
         }
         match catalogue.keep(&key, &told) {
-            Ok(Kept::Changed { changes, is_varying }) if of.definitions != Definitions::Varying => {
-                let server = &of.server;
+            Ok(Kept::Changed { changes, is_varying }) if of.definitions() != Definitions::Varying => {
+                let server = of.server();
                 // A server whose lists change all the time is told of once.
                 let count = told_of.entry(asking.member).or_default();
                 *count += 1;
@@ -251,9 +244,9 @@ fn keep(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Keep 
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!("cannot keep what `{}` told: {error}", of.server);
+                tracing::warn!("cannot keep what `{}` told: {error}", of.server());
                 // Nobody can say what was accepted.
-                if of.definitions == Definitions::Hold {
+                if of.definitions() == Definitions::Hold {
                     let tools = told.tools.iter().flat_map(|list| &list.items);
                     return tools
                         .filter_map(|tool| Kind::Tools.name(Raw::parse(std::str::from_utf8(tool).ok()?)?))

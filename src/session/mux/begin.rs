@@ -55,10 +55,8 @@ impl Mux {
         let look = look(request.text.as_bytes());
         let client = look.ok().and_then(|look| look.envelopes().first().and_then(client_info_name));
         let goes_on = self.greeting.params.is_some() && self.greeting.era == era;
-        if self.greeting.params.is_some() && self.greeting.era == Era::Modern && era == Era::Legacy {
-            self.has_tried();
-        }
-        let before = std::mem::take(&mut self.greeting);
+        let has_tried = self.greeting.params.is_some() && !goes_on && era == Era::Legacy;
+        let mut before = std::mem::take(&mut self.greeting);
         self.greeting = Greeting {
             era,
             params: Some(request.params.map_or("{}", Raw::get).to_owned()),
@@ -67,10 +65,13 @@ impl Mux {
             capabilities: capabilities.map_or("{}", Raw::get).to_owned(),
             is_answered: goes_on && before.is_answered,
             is_initialized: goes_on && before.is_initialized,
-            level: before.level.filter(|_| goes_on),
-            meta: before.meta,
+            level: before.level.take_if(|_| goes_on),
+            meta: before.meta.take(),
             ..Greeting::default()
         };
+        if has_tried {
+            self.tried = Some(before);
+        }
     }
 
     pub(super) fn initialize(&mut self, request: &Request<'_>) {

@@ -90,12 +90,12 @@ impl Mux {
     pub(super) fn next_tick(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         let is_anybody_late = self.members.iter().any(Member::keeps_waiting);
-        let told = self
-            .in_flight
-            .values()
-            .filter(|open| {
-                is_anybody_late && open.token.is_some() && self.members[open.member].keeps_waiting()
-            })
+        // Otherwise not one of those that are open is looked at: this runs with every message.
+        let late = is_anybody_late.then(|| self.in_flight.values());
+        let told = late
+            .into_iter()
+            .flatten()
+            .filter(|open| open.token.is_some() && self.members[open.member].keeps_waiting())
             .map(|open| open.tell_at);
         let parks = (0..self.members.len()).filter_map(|member| self.parks_at(member));
         let sought = (0..self.members.len()).filter_map(|member| self.sought_at(member));

@@ -181,7 +181,7 @@ pub(super) struct Mux {
     /// The client takes lines that nobody has asked for.
     pub(super) may_tell: bool,
     /// How the client tried to begin before it began.
-    pub(super) tried: Option<(Option<String>, String, String)>,
+    pub(super) tried: Option<Greeting>,
     pub(super) known: Known,
     /// What our own ids begin with: nobody else's do.
     session: String,

@@ -120,7 +120,11 @@ impl Mux {
         let (Some(raw_name), Some(name)) = (raw_name, name) else {
             return self.refuse(&request.id, INVALID_PARAMS, "berth: `params.name` must be one name");
         };
-        let found = self.table.named(kind, &name, self.may_be_bare(kind, &name)).cloned();
+        let found = match self.table.named(kind, &name, false) {
+            Err(Unknown::Nobody) if self.may_be_bare(kind, &name) => self.table.named(kind, &name, true),
+            found => found,
+        };
+        let found = found.cloned();
         match found {
             Ok(found) => {
                 let own = quoted(&found.name);

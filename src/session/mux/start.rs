@@ -57,20 +57,12 @@ impl Mux {
 
     /// As the catalogue is asked.
     pub(super) fn asking(&self, member: usize) -> Asking<'_> {
-        let Greeting { client, revision, capabilities, .. } = &self.greeting;
-        Asking { member, client: client.as_deref(), revision, capabilities }
+        asking_of(&self.greeting, member)
     }
 
     /// The same for how it tried to begin.
     pub(super) fn asking_before(&self, member: usize) -> Option<Asking<'_>> {
-        let (client, revision, capabilities) = self.tried.as_ref()?;
-        Some(Asking { member, client: client.as_deref(), revision, capabilities })
-    }
-
-    /// The client begins in the old era, having tried the new one.
-    pub(super) fn has_tried(&mut self) {
-        let Greeting { client, revision, capabilities, .. } = &self.greeting;
-        self.tried = Some((client.clone(), revision.clone(), capabilities.clone()));
+        self.tried.as_ref().map(|tried| asking_of(tried, member))
     }
 
     /// Whether a person has to accept a tool first; they may have done so a moment before.
@@ -96,4 +88,9 @@ impl Mux {
         }
         self.rebuild();
     }
+}
+
+fn asking_of(greeting: &Greeting, member: usize) -> Asking<'_> {
+    let Greeting { client, revision, capabilities, .. } = greeting;
+    Asking { member, client: client.as_deref(), revision, capabilities }
 }
