@@ -1,6 +1,7 @@
 //! `berth run`: one MCP session on standard input and output.
 
 mod group;
+mod living;
 mod starts;
 
 use std::ffi::OsString;

@@ -20,6 +20,7 @@ mod lanes;
 mod line;
 mod listens;
 mod lists;
+mod living;
 mod made;
 mod member;
 mod out;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use futures::future::FusedFuture;
 use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +57,7 @@ use table::Naming;
 
 pub use self::core::{Asking, Keep, Known, Recalled};
 pub use lanes::LanePipe;
+pub use living::Reshape;
 pub use member::MemberOptions;
 
 /// A session of several servers.
@@ -67,6 +70,8 @@ pub struct Group {
     pub known: Known,
     /// Gets what a member has told, once it is whole.
     pub keep: Keep,
+    /// What the session is made of from then on.
+    pub changes: mpsc::Receiver<Reshape>,
     /// The session's id, which nobody else knows.
     pub session: String,
     /// The longest message (bytes).
@@ -156,6 +161,11 @@ where
                         deadline = Some(Instant::now() + group.stop_grace + ANSWERED_WITHIN);
                     }
                 }
+            }
+            Some(reshape) = group.changes.recv(), if !has_left => {
+                mux.now = Instant::now();
+                mux.reshape(reshape);
+                lanes.grow(mux.members.len());
             }
             () = at(next_tick) => {
                 mux.now = Instant::now();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Berth, Session, containers_of, docker_says, eventually, expect_gone};
+use crate::harness::{Berth, Session, containers_of, docker_says, eventually, expect_gone, home};
 
 const SERVER: &str = "io.mcp-berth.server";
 
@@ -228,5 +228,45 @@ fn a_kill_leaves_no_container_of_any_server() {
     }
     assert_eq!(servers_of(client).len(), 3);
     session.kill();
+    expect_gone(client);
+}
+
+#[test]
+fn a_session_follows_its_profile_in_the_file() {
+    let client = "it-several-living";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("berth.toml");
+    let config = std::fs::read_to_string(home().join("berth.toml")).unwrap();
+    let write = |servers: &str| {
+        // As an editor does: a whole file takes the place of the one before.
+        let new = folder.path().join("new");
+        std::fs::write(&new, format!("{config}\n[profiles.living]\nservers = [{servers}]\n")).unwrap();
+        std::fs::rename(&new, &file).unwrap();
+    };
+    write("\"first\"");
+    let path = file.to_str().unwrap();
+    let mut session =
+        Berth::several(&["--profile", "living"]).client(client).args(["--config", path]).started();
+    assert!(names(&mut session, "tools/list").iter().all(|name| name.starts_with("first__")));
+    assert_eq!(session.call_text("first__marker", json!({ "set": "a" })), "a");
+    let changed = |message: &Value| message["method"] == "notifications/tools/list_changed";
+    write("\"second\", \"first\"");
+    session.expect(changed);
+    assert!(names(&mut session, "tools/list")[0].starts_with("second__"), "in the file's order");
+    assert_eq!(session.call_text("second__echo", json!({ "text": "x" })), "x");
+    // A mistake changes nothing.
+    write("\"first\", \"nobody\"");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(session.call_text("second__echo", json!({ "text": "y" })), "y");
+    write("\"second\"");
+    session.expect(changed);
+    eventually("the end of the first server", Duration::from_secs(20), || {
+        (servers_of(client) == ["second"]).then_some(())
+    });
+    let gone = session.request("tools/call", json!({ "name": "first__marker", "arguments": {} }));
+    assert!(gone["error"]["message"].as_str().unwrap().contains("no part of this session"), "{gone}");
+    session.close();
+    assert_eq!(session.exit_code(), Some(0), "{}", session.stderr());
+    assert!(session.stderr().contains("unknown server `nobody`"), "{}", session.stderr());
     expect_gone(client);
 }

@@ -1,17 +1,21 @@
 //! Several servers behind one entry, or one whose lists are answered before it runs.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::mpsc;
+
 use super::{
-    Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, known_client, open_trace, options,
-    prepare, proxies, starts, stdio, variable,
+    Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, living, open_trace, options, prepare,
+    proxies, starts, stdio, variable,
 };
 use crate::backend::docker::plan::key;
 use crate::catalogue::pages::Kind;
 use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
-use crate::config::{Profile, Resolved, Server};
+use crate::config::{Profile, Server};
 use crate::dock::owner::new_session;
 use crate::dock::spec::Spec;
 use crate::failure::{Code, Failure};
@@ -39,11 +43,58 @@ pub(super) fn is_wanted(args: &RunArgs, config: &Config) -> bool {
 }
 
 /// A server of the session: ready to be started, or why it cannot be.
-struct Member {
-    server: Server,
+pub(super) struct Member {
+    pub(super) server: Server,
     prepared: Result<Plan, Failure>,
     options: Options,
     is_eager: bool,
+}
+
+/// All servers that a session has had; their numbers stay.
+pub(super) type Members = Rc<RefCell<Vec<Member>>>;
+
+/// What each server of a session is made with.
+pub(super) struct Making<'a> {
+    pub(super) args: &'a RunArgs,
+    pub(super) home: &'a Home,
+    is_shared: bool,
+    options: Options,
+}
+
+impl Making<'_> {
+    /// A server of the configuration.
+    ///
+    /// # Errors
+    /// Where there is none of that name. One that cannot be started says so to whoever calls it.
+    pub(super) fn member(&self, config: &Config, name: &str) -> Result<Member, Failure> {
+        let Self { args, home, is_shared, options } = self;
+        let server = config.server(name).map_err(Failure::from)?.clone().with_overrides(&args.settings.0);
+        let mut options = Options { server: server.name.clone(), ..options.clone() };
+        let resolved = config.resolve(server.clone(), &variable, caller()).map_err(Failure::from);
+        let prepared = resolved.and_then(|mut resolved| {
+            resolved.hand_over(&proxies(config, home));
+            // What one server is given no other's records show.
+            options.redactor.learn(resolved.secrets());
+            prepare(args, config, home, resolved, &mut options)
+        });
+        let is_eager = server.settings.start(*is_shared) == Start::Session;
+        Ok(Member { server, prepared, options, is_eager })
+    }
+}
+
+impl Member {
+    pub(super) fn options(&self) -> MemberOptions {
+        let settings = &self.server.settings;
+        // What a session has to itself it keeps to its end.
+        let may_park = settings.stateless && settings.volumes.is_empty() && settings.publish.is_empty();
+        MemberOptions {
+            server: self.server.name.clone(),
+            label: self.server.prefix().to_owned(),
+            is_eager: self.is_eager,
+            idle: settings.idle.filter(|_| may_park),
+            holds: settings.definitions == Definitions::Hold,
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -57,22 +108,7 @@ pub(super) async fn run(
         Err(failure) => return super::refuse(failure, stderr).await,
     };
     let base = options(stderr)?;
-    let resolve = |name: &String| {
-        let server = config.server(name).map_err(Failure::from)?.clone().with_overrides(&args.settings.0);
-        let mut resolved = config.resolve(server.clone(), &variable, caller()).map_err(Failure::from);
-        if let Ok(resolved) = &mut resolved {
-            resolved.hand_over(&proxies(config, home));
-        }
-        Ok::<_, Failure>((server, resolved))
-    };
-    let resolved: Vec<_> = match profile.servers.iter().map(resolve).collect::<Result<_, _>>() {
-        Ok(resolved) => resolved,
-        Err(failure) => return super::refuse(failure, stderr).await,
-    };
-    // What one server is given no other's records show.
-    let secrets =
-        resolved.iter().filter_map(|(_, resolved)| resolved.as_ref().ok()).flat_map(Resolved::secrets);
-    let redactor = Redactor::new(secrets.collect::<Vec<_>>());
+    let redactor = Redactor::new([]);
     let trace = match open_trace(args, redactor.clone(), stderr) {
         Ok(trace) => trace,
         Err(failure) => return super::refuse(failure, stderr).await,
@@ -80,38 +116,59 @@ pub(super) async fn run(
     if let Some(warning) = crate::dind::warning(config, home) {
         tracing::warn!("{warning}");
     }
-    let mut members: Vec<Member> = resolved
-        .into_iter()
-        .map(|(server, resolved)| {
-            let mut options = Options {
-                server: server.name.clone(),
-                redactor: redactor.clone(),
-                trace: trace.clone(),
-                interactive: false,
-                hangup: stdio::Hangup::default(),
-                ..base.clone()
-            };
-            let prepared = resolved.and_then(|resolved| prepare(args, config, home, resolved, &mut options));
-            let is_eager = server.settings.start(is_shared) == Start::Session;
-            Member { server, prepared, options, is_eager }
-        })
-        .collect();
+    let making = Making {
+        args,
+        home,
+        is_shared,
+        options: Options {
+            redactor,
+            trace: trace.clone(),
+            interactive: false,
+            hangup: stdio::Hangup::default(),
+            ..base.clone()
+        },
+    };
+    let members =
+        profile.servers.iter().map(|name| making.member(config, name)).collect::<Result<Vec<_>, _>>();
+    let members = match members {
+        Ok(members) => Rc::new(RefCell::new(members)),
+        Err(failure) => return super::refuse(failure, stderr).await,
+    };
+    let (changes, changed) = mpsc::channel(1);
     let catalogue = Catalogue::open(&home.state);
     let group = Group {
-        members: members.iter().map(options_of).collect(),
+        members: members.borrow().iter().map(Member::options).collect(),
         room: is_shared.then(|| room(args.entry.as_deref())),
-        tools: profile.tools,
-        deny_tools: profile.deny_tools,
-        known: recall(&catalogue, &members, args),
-        keep: keep(&catalogue, &members, args),
+        tools: profile.tools.clone(),
+        deny_tools: profile.deny_tools.clone(),
+        known: recall(&catalogue, &members),
+        keep: keep(&catalogue, &members),
+        changes: changed,
         session: new_session().map_err(|error| Failure::new(Code::Internal, &error, "try again"))?,
-        max_line: members.iter().map(|member| member.server.settings.max_line).max().unwrap_or_default(),
-        stop_grace: members.iter().map(|member| member.server.settings.stop_grace).max().unwrap_or_default(),
+        max_line: members
+            .borrow()
+            .iter()
+            .map(|member| member.server.settings.max_line)
+            .max()
+            .unwrap_or_default(),
+        stop_grace: members
+            .borrow()
+            .iter()
+            .map(|member| member.server.settings.stop_grace)
+            .max()
+            .unwrap_or_default(),
         hangup: base.hangup.clone(),
         stop: base.stop.clone(),
     };
-    let lane = |member: usize, pipe: LanePipe| lane(&mut members[member], pipe);
-    let over = Box::pin(mux::run(stdio::input(), stdio::output(), group, lane)).await;
+    let lane = |member: usize, pipe: LanePipe| lane(&members.borrow()[member], pipe);
+    let session = Box::pin(mux::run(stdio::input(), stdio::output(), group, lane));
+    let over = match &args.profile {
+        Some(_) => tokio::select! {
+            over = session => over,
+            never = living::watch(&making, config, profile, &members, changes) => match never {},
+        },
+        None => session.await,
+    };
     trace.flush().await;
     Ok(ExitCode::from(over.exit_code()))
 }
@@ -123,21 +180,8 @@ fn chosen(args: &RunArgs, config: &Config) -> Result<Profile, Failure> {
     })
 }
 
-fn options_of(member: &Member) -> MemberOptions {
-    let settings = &member.server.settings;
-    // What a session has to itself it keeps to its end.
-    let may_park = settings.stateless && settings.volumes.is_empty() && settings.publish.is_empty();
-    MemberOptions {
-        server: member.server.name.clone(),
-        label: member.server.prefix().to_owned(),
-        is_eager: member.is_eager,
-        idle: settings.idle.filter(|_| may_park),
-        holds: settings.definitions == Definitions::Hold,
-    }
-}
-
 /// A lane: today's session of one server, over a pipe in memory.
-fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
+fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
     let LanePipe { from_mux, to_mux, stop, is_replaced } = pipe;
     let stderr = member.options.stderr.apart();
     let mut options = Options { stderr, stop, is_replaced, ..member.options.clone() };
@@ -156,7 +200,6 @@ fn lane(member: &mut Member, pipe: LanePipe) -> impl Future<Output = Over> + use
 }
 
 /// What a member's answers depend on, but for the client.
-#[derive(Clone)]
 struct Of {
     spec: Spec,
     client: Option<Client>,
@@ -172,16 +215,10 @@ impl Of {
         self.spec.server.settings.definitions
     }
 
-    fn all(members: &[Member], args: &RunArgs) -> Vec<Option<Self>> {
-        let of = |member: &Member| {
-            let plan = member.prepared.as_ref().ok()?;
-            Some(Self {
-                spec: plan.spec.clone(),
-                client: known_client(args, &member.server.settings),
-                ran: plan.ran.clone(),
-            })
-        };
-        members.iter().map(of).collect()
+    fn member(members: &Members, member: usize) -> Option<Self> {
+        let members = members.borrow();
+        let plan = members[member].prepared.as_ref().ok()?;
+        Some(Self { spec: plan.spec.clone(), client: plan.client.clone(), ran: plan.ran.clone() })
     }
 
     fn key(&self, asking: &Asking<'_>) -> Key {
@@ -192,13 +229,13 @@ impl Of {
     }
 }
 
-fn recall(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Known {
-    let (catalogue, all) = (catalogue.clone(), Of::all(members, args));
+fn recall(catalogue: &Catalogue, members: &Members) -> mux::Known {
+    let (catalogue, members) = (catalogue.clone(), Rc::clone(members));
     Box::new(move |asking| {
-        let of = all[asking.member].as_ref()?;
+        let of = Of::member(&members, asking.member)?;
         let key = of.key(asking);
         let told = catalogue.find(&key)?.told;
-        let held = held(&catalogue, of, &key, &told);
+        let held = held(&catalogue, &of, &key, &told);
         Some(Recalled { told, held })
     })
 }
@@ -215,15 +252,15 @@ fn held(catalogue: &Catalogue, of: &Of, key: &Key, told: &Told) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn keep(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Keep {
-    let (catalogue, all) = (catalogue.clone(), Of::all(members, args));
+fn keep(catalogue: &Catalogue, members: &Members) -> mux::Keep {
+    let (catalogue, members) = (catalogue.clone(), Rc::clone(members));
     let mut told_of: BTreeMap<usize, usize> = BTreeMap::new();
     Box::new(move |asking, mut told, is_whole| {
-        let Some(of) = all[asking.member].as_ref() else { return Vec::new() };
+        let Some(of) = Of::member(&members, asking.member) else { return Vec::new() };
         told.image.clone_from(&of.ran.lock().unwrap_or_else(PoisonError::into_inner));
         let key = of.key(asking);
         if !is_whole {
-            return held(&catalogue, of, &key, &told);
+            return held(&catalogue, &of, &key, &told);
         }
         match catalogue.keep(&key, &told) {
             Ok(Kept::Changed { changes, is_varying }) if of.definitions() != Definitions::Varying => {
@@ -254,6 +291,6 @@ fn keep(catalogue: &Catalogue, members: &[Member], args: &RunArgs) -> mux::Keep 
                 }
             }
         }
-        held(&catalogue, of, &key, &told)
+        held(&catalogue, &of, &key, &told)
     })
 }

@@ -31,13 +31,13 @@ impl Mux {
         }
         if self.greeting.params.is_none() {
             self.began(request, Era::Modern);
-            self.look_up();
+            self.look_up(&self.order.clone());
         }
         // Whatever it was told, it goes on.
         if self.greeting.era == Era::Modern && !self.greeting.is_answered {
             self.greeting.is_answered = true;
-            (0..self.members.len()).for_each(|member| self.check(member));
-            for member in 0..self.members.len() {
+            for member in self.order.clone() {
+                self.check(member);
                 if self.members[member].options.is_eager && self.members[member].state == State::Asleep {
                     self.start(member);
                 }
@@ -79,8 +79,8 @@ impl Mux {
             return self.refuse(&request.id, INVALID_REQUEST, "berth: the session is initialized already");
         }
         self.began(request, Era::Legacy);
-        self.look_up();
-        for member in 0..self.members.len() {
+        self.look_up(&self.order.clone());
+        for member in self.order.clone() {
             let it = &self.members[member];
             let is_known = matches!(it.hello, Some(Hello::Initialize(_)));
             match it.state {
@@ -102,10 +102,10 @@ impl Mux {
 
     pub(super) fn discover_for(&mut self, request: &Request<'_>) {
         self.began(request, Era::Modern);
-        self.look_up();
-        let refused = |member: &super::member::Member| member.hello == Some(Hello::NoDiscover);
-        if !self.members.iter().any(refused) {
-            for member in 0..self.members.len() {
+        self.look_up(&self.order.clone());
+        let refused = |member: &usize| self.members[*member].hello == Some(Hello::NoDiscover);
+        if !self.order.iter().any(refused) {
+            for member in self.order.clone() {
                 let it = &self.members[member];
                 if it.state == State::Asleep && (it.hello.is_none() || it.options.is_eager) {
                     self.start(member);

@@ -64,7 +64,10 @@ impl Mux {
         let it = &self.members[member];
         match it.state {
             State::Over { since, is_lasting: false, .. }
-                if self.greeting.is_answered && !self.greeting.has_left && it.hello.is_none() =>
+                if !it.is_removed
+                    && self.greeting.is_answered
+                    && !self.greeting.has_left
+                    && it.hello.is_none() =>
             {
                 Some(since + SOUGHT_AFTER * (1 << it.failures.min(MOST_DOUBLINGS)))
             }
@@ -75,7 +78,13 @@ impl Mux {
     /// When a member gives its container back, if nothing happens till then.
     fn parks_at(&self, member: usize) -> Option<Instant> {
         let it = &self.members[member];
-        let idle = it.options.idle.filter(|_| it.state == State::Up && it.subscriptions.is_empty())?;
+        let idle = match it.is_removed {
+            true => Duration::ZERO,
+            false => it.options.idle.filter(|_| it.subscriptions.is_empty())?,
+        };
+        if it.state != State::Up {
+            return None;
+        }
         let is_busy = self.in_flight.values().any(|open| open.member == member)
             || self
                 .own

@@ -70,10 +70,10 @@ pub struct Recalled {
 }
 
 /// What was told before.
-pub type Known = Box<dyn Fn(&Asking<'_>) -> Option<Recalled> + Send>;
+pub type Known = Box<dyn Fn(&Asking<'_>) -> Option<Recalled>>;
 
 /// Keeps what a member has told, if that is whole; gives the tools that a person has to accept first.
-pub type Keep = Box<dyn FnMut(&Asking<'_>, Told, bool) -> Vec<String> + Send>;
+pub type Keep = Box<dyn FnMut(&Asking<'_>, Told, bool) -> Vec<String>>;
 
 /// A request that a member is to answer.
 #[derive(Debug)]
@@ -162,7 +162,12 @@ pub(super) struct Greeting {
 }
 
 pub(super) struct Mux {
+    /// All that the session has had; their numbers stay.
     pub(super) members: Vec<Member>,
+    /// Those that it has, in the order of all lists.
+    pub(super) order: Vec<usize>,
+    /// The full names of tools and prompts that went with their servers, and whose they were.
+    pub(super) gone: HashMap<String, usize>,
     pub(super) naming: Naming,
     pub(super) table: Table,
     pub(super) greeting: Greeting,
@@ -199,6 +204,8 @@ impl Mux {
         now: Instant,
     ) -> Self {
         Self {
+            order: (0..members.len()).collect(),
+            gone: HashMap::new(),
             members: members.into_iter().map(|options| Member::new(options, now)).collect(),
             naming,
             table: Table::default(),
@@ -309,6 +316,9 @@ impl Mux {
         request: Option<(&RequestId, bool)>,
         line: Bytes,
     ) -> Result<(), String> {
+        if self.is_gone(member) {
+            return Err(self.gone_error(member));
+        }
         let it = &mut self.members[member];
         it.last_used = self.now;
         if let State::Over { error, since, .. } = &it.state {

@@ -222,7 +222,10 @@ impl Mux {
         let it = &mut self.members[member];
         if it.state == State::Parking {
             it.state = State::Asleep;
-            if !it.queue.is_empty() {
+            if it.is_removed {
+                let error = self.gone_error(member);
+                self.answer_all(member, &error);
+            } else if !it.queue.is_empty() {
                 self.start(member);
             }
             self.seek_what_is_waited_for();

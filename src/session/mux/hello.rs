@@ -119,9 +119,11 @@ pub(super) fn instructions_uri(label: &str) -> String {
 }
 
 /// Gives each member its share of what clients keep; who needs less leaves the rest to the others.
-pub(super) fn instructions<'a>(members: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Instructions {
+pub(super) fn instructions<'a>(
+    members: impl Iterator<Item = (usize, &'a str, Option<&'a str>)>,
+) -> Instructions {
     let mut parts: Vec<(usize, String, &str)> = Vec::new();
-    for (member, (label, text)) in members.enumerate() {
+    for (member, label, text) in members {
         if let Some(text) = text {
             parts.push((member, format!("# {label}\n"), text.trim()));
         }
@@ -239,8 +241,12 @@ mod tests {
     #[test]
     fn instructions_share_what_clients_keep_and_who_needs_less_leaves_it() {
         let long = "x".repeat(3000);
-        let members =
-            [("a", Some("Short.")), ("b", None), ("c", Some(long.as_str())), ("d", Some(long.as_str()))];
+        let members = [
+            (0, "a", Some("Short.")),
+            (1, "b", None),
+            (2, "c", Some(long.as_str())),
+            (3, "d", Some(long.as_str())),
+        ];
         let all = instructions(members.into_iter());
         assert_eq!(all.text.chars().count(), INSTRUCTIONS, "{}", all.text.len());
         assert!(all.text.starts_with("# a\nShort.\n\n# c\nxxx"), "{}", &all.text[..40]);
@@ -249,7 +255,7 @@ mod tests {
         let shares: Vec<usize> = all.text.split("\n\n").map(|part| part.chars().count()).collect();
         assert!(shares[1].abs_diff(shares[2]) <= 1, "{shares:?}");
         assert_eq!(
-            instructions([("a", Some("One.")), ("b", Some("Two."))].into_iter()),
+            instructions([(0, "a", Some("One.")), (1, "b", Some("Two."))].into_iter()),
             Instructions { text: "# a\nOne.\n\n# b\nTwo.".to_owned(), cut: Vec::new() }
         );
     }

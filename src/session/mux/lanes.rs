@@ -102,6 +102,11 @@ impl Lanes {
         self.running.push(async move { (serial, lane.await) }.boxed_local());
     }
 
+    /// The session has so many members now.
+    pub(super) fn grow(&mut self, members: usize) {
+        self.present.resize(members, None);
+    }
+
     /// A line for the member's present lane. One that is over says so itself.
     pub(super) fn send(&mut self, member: usize, line: Bytes) {
         let present = self.present[member].and_then(|serial| self.all.get(&serial));

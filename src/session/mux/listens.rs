@@ -56,6 +56,13 @@ impl Listens {
         Some(self.0.remove(at).members.into_keys().collect())
     }
 
+    /// A member tells of nothing any more.
+    pub(super) fn leave(&mut self, member: usize) {
+        for listen in &mut self.0 {
+            listen.members.remove(&member);
+        }
+    }
+
     /// Whether a member tells of something under this id.
     pub(super) fn is_of(&self, key: &RequestId, member: usize) -> bool {
         self.0.iter().any(|listen| listen.key == *key && listen.members.contains_key(&member))

@@ -136,7 +136,7 @@ impl Mux {
         }
         let it = &mut self.members[member];
         let listing = Some(Listing(list));
-        if it.lists[kind as usize] != listing {
+        if it.lists[kind as usize] != listing && !it.is_removed {
             it.lists[kind as usize] = listing;
             it.is_kept = false;
             self.rebuild();
@@ -177,7 +177,7 @@ impl Mux {
     /// A list is not what it was.
     pub(super) fn outdated(&mut self, member: usize, kinds: &[Kind]) {
         let it = &mut self.members[member];
-        if it.hello.is_none() || it.state != State::Up {
+        if it.hello.is_none() || it.state != State::Up || it.is_removed {
             return;
         }
         for kind in kinds.iter().copied().filter(|kind| it.said.has(kind.capability())) {
@@ -258,10 +258,10 @@ impl Mux {
     }
 
     pub(super) fn rebuild(&mut self) {
-        let rows = self
-            .members
-            .iter()
-            .map(|member| (member.options.label.as_str(), Kind::ALL.map(|kind| member.list(kind))));
+        let rows = self.order.iter().map(|&at| {
+            let member = &self.members[at];
+            (at, member.options.label.as_str(), Kind::ALL.map(|kind| member.list(kind)))
+        });
         let table = Table::of(&self.naming, rows);
         self.table = table.after(&mut self.table);
         for left_out in &self.table.left_out {
@@ -278,12 +278,12 @@ impl Mux {
             }
             kind => member.has_told(kind),
         };
-        self.members.iter().all(has_told)
+        self.order.iter().all(|&member| has_told(&self.members[member]))
     }
 
     /// Has all members tell what they have of a kind.
     pub(super) fn seek(&mut self, kind: Kind) {
-        for member in 0..self.members.len() {
+        for member in self.order.clone() {
             let it = &self.members[member];
             if it.lists[kind as usize].is_some() {
                 continue;

@@ -86,6 +86,8 @@ pub(super) struct Listing(pub(super) Option<List>);
 pub(super) struct Member {
     pub(super) options: MemberOptions,
     pub(super) state: State,
+    /// The configuration has it no more: it answers what is open, and ends.
+    pub(super) is_removed: bool,
     pub(super) hello: Option<Hello>,
     pub(super) said: Said,
     /// By [`Kind`]. `None`: nobody knows yet.
@@ -140,6 +142,7 @@ impl Member {
         Self {
             options,
             state: State::Asleep,
+            is_removed: false,
             hello: None,
             said: Said::default(),
             lists: [const { None }; 4],

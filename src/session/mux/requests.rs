@@ -139,6 +139,10 @@ impl Mux {
                 let tool = (kind == Kind::Tools).then(|| name.into_owned());
                 self.dispatch(Dispatch { tool, ..request.to(0) }, request.line());
             }
+            Err(Unknown::Nobody) if self.gone.contains_key(&*name) => {
+                let error = self.gone_error(self.gone[&*name]);
+                self.answer(&request.id, line::error(&request.id, &error));
+            }
             Err(Unknown::Nobody) if self.may_come(kind) => self.wait_for_owner(request, kind),
             Err(Unknown::Nobody) => self.no_such(request, kind, &name),
             Err(Unknown::Several(names)) => {
@@ -155,7 +159,7 @@ impl Mux {
             let label = full_name::plain(&member.options.label);
             name.strip_prefix(&label).is_some_and(|rest| rest.starts_with("__"))
         };
-        self.members.iter().all(is_known) && !self.members.iter().any(is_full)
+        self.present().all(is_known) && !self.present().any(is_full)
     }
 
     /// Whether somebody may still announce what nobody has announced yet.
@@ -227,7 +231,7 @@ impl Mux {
             return self.refuse(&request.id, INVALID_PARAMS, "berth: `params.uri` must be a URI");
         };
         let has_resources = |member: &usize| self.members[*member].said.has("resources");
-        let candidates: Vec<usize> = (0..self.members.len()).filter(has_resources).collect();
+        let candidates: Vec<usize> = self.order.iter().copied().filter(has_resources).collect();
         let owner = self.table.owner(&uri).or_else(|| self.table.template_owner(&uri));
         let only = || match candidates[..] {
             // Nobody else can have it.
@@ -262,7 +266,7 @@ impl Mux {
     }
 
     fn set_level(&mut self, request: &Request<'_>) {
-        if !self.members.iter().any(|member| member.said.has("logging")) {
+        if !self.present().any(|member| member.said.has("logging")) {
             return self.refuse(&request.id, METHOD_NOT_FOUND, "Method not found");
         }
         let params = request.params.map(|params| params.get().to_owned());
@@ -342,7 +346,7 @@ impl Mux {
         }
         let capability = request.method.split('/').next().unwrap_or_default();
         let able: Vec<usize> =
-            (0..self.members.len()).filter(|&at| self.members[at].said.has(capability)).collect();
+            self.order.iter().copied().filter(|&at| self.members[at].said.has(capability)).collect();
         match (&able[..], self.is_single()) {
             (_, true) => self.dispatch(request.to(0), request.line()),
             ([only], _) => self.dispatch(request.to(*only), request.line()),

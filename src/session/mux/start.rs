@@ -76,9 +76,9 @@ impl Mux {
         self.members[member].held.contains(tool)
     }
 
-    /// What the catalogue knows of all members, for a client that begins so.
-    pub(super) fn look_up(&mut self) {
-        for member in 0..self.members.len() {
+    /// What the catalogue knows of these members, for a client that began so.
+    pub(super) fn look_up(&mut self, members: &[usize]) {
+        for &member in members {
             let told = (self.known)(&self.asking(member));
             let it = &mut self.members[member];
             if let Some(Recalled { told, held }) = told.filter(|_| !it.runs()) {

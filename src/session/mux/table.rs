@@ -77,13 +77,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// `members`: each one's label and its lists, by [`Kind`], in the configuration's order.
+    /// `members`: each one's number, label and lists, by [`Kind`], in the configuration's order.
     pub(super) fn of<'a>(
         naming: &Naming,
-        members: impl Iterator<Item = (&'a str, [Option<&'a List>; 4])>,
+        members: impl Iterator<Item = (usize, &'a str, [Option<&'a List>; 4])>,
     ) -> Self {
         let mut table = Self::default();
-        for (member, (label, lists)) in members.enumerate() {
+        for (member, label, lists) in members {
             for kind in Kind::ALL {
                 for item in lists[kind as usize].into_iter().flat_map(|list| &list.items) {
                     table.add(naming, kind, (member, label), item);
@@ -180,6 +180,13 @@ impl Table {
     /// The same with what the one before it has seen results link to.
     pub(super) fn after(self, before: &mut Self) -> Self {
         Self { links: std::mem::take(&mut before.links), ..self }
+    }
+
+    /// A member has gone: nothing leads to it any more. Its full names.
+    pub(super) fn forget(&mut self, member: usize) -> Vec<String> {
+        self.links.retain(|_, owner| *owner != member);
+        let named = self.named.iter().flatten().filter(|(_, named)| named.member == member);
+        named.map(|(full, _)| full.clone()).collect()
     }
 
     /// All full names, in the alphabet's order.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod lists;
+mod living;
 mod names;
 mod server;
 mod storm;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, split};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use bytes::Bytes;
@@ -32,6 +34,8 @@ struct Stage {
     kept: Arc<Mutex<Vec<(usize, Told)>>>,
     /// A person has accepted all definitions.
     accepted: Arc<AtomicBool>,
+    /// The configuration changes.
+    changes: mpsc::Sender<Reshape>,
     stop: CancellationToken,
     session: JoinHandle<Over>,
 }
@@ -40,6 +44,8 @@ struct Set {
     servers: Vec<Played>,
     room: Option<usize>,
     known: Vec<Option<Told>>,
+    /// So many of the servers, the last ones, are no members yet.
+    later: usize,
     eager: bool,
     idle: Option<Duration>,
     /// Tools that begin with `new` have to be accepted.
@@ -49,12 +55,12 @@ struct Set {
 impl Set {
     fn of(servers: Vec<Played>) -> Self {
         let known = servers.iter().map(|_| None).collect();
-        Self { servers, room: Some(41), known, eager: false, idle: None, holds: false }
+        Self { servers, room: Some(41), known, later: 0, eager: false, idle: None, holds: false }
     }
 
     /// Must be called in a `LocalSet`.
     fn stage(self) -> Stage {
-        let Self { servers, room, known, eager, idle, holds } = self;
+        let Self { servers, room, known, later, eager, idle, holds } = self;
         let (client, ours) = tokio::io::duplex(1 << 20);
         let (from_client, to_client) = split(ours);
         let (from_mux, to_mux) = split(client);
@@ -79,8 +85,9 @@ impl Set {
             names.into_iter().filter(|name| is_held && name.starts_with("new")).collect::<Vec<_>>()
         };
         let held_of_new = held.clone();
+        let (changes, changed) = mpsc::channel(1);
         let group = Group {
-            members: servers.iter().map(member).collect(),
+            members: servers[..servers.len() - later].iter().map(member).collect(),
             room,
             tools: None,
             deny_tools: Vec::new(),
@@ -101,6 +108,7 @@ impl Set {
                 keeping.lock().unwrap().push((asking.member, told));
                 held
             }),
+            changes: changed,
             session: "test".to_owned(),
             max_line: 1 << 20,
             stop_grace: Duration::from_secs(3),
@@ -118,6 +126,7 @@ impl Set {
             starts,
             kept,
             accepted,
+            changes,
             stop,
             session,
         }

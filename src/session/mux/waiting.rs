@@ -95,7 +95,7 @@ impl Mux {
                     matches!(member.hello, Some(Hello::Initialize(_)))
                         || matches!(member.state, State::Over { .. })
                 };
-                if !is_late && !self.members.iter().all(has_answered) {
+                if !is_late && !self.present().all(has_answered) {
                     return false;
                 }
                 self.answer_initialize(id);
@@ -107,9 +107,9 @@ impl Mux {
                     member.hello == Some(Hello::NoDiscover) || (is_over && !has_known)
                 };
                 let knows = |member: &Member| matches!(member.hello, Some(Hello::Discover(_)));
-                if is_late || self.members.iter().any(refuses) {
+                if is_late || self.present().any(refuses) {
                     self.refuse(id, line::METHOD_NOT_FOUND, "Method not found");
-                } else if self.members.iter().all(knows) {
+                } else if self.present().all(knows) {
                     self.answer_discover(id);
                 } else {
                     return false;
@@ -132,23 +132,18 @@ impl Mux {
     }
 
     fn said(&mut self) -> Vec<Said> {
-        let rows = self
-            .members
-            .iter()
-            .map(|member| (member.options.label.as_str(), member.said.instructions.as_deref()));
+        let rows = self.order.iter().map(|&at| {
+            let member = &self.members[at];
+            (at, member.options.label.as_str(), member.said.instructions.as_deref())
+        });
         self.instructions = hello::instructions(rows);
-        self.members
-            .iter()
-            .filter(|member| member.hello.is_some())
-            .map(|member| member.said.clone())
-            .collect()
+        self.present().filter(|member| member.hello.is_some()).map(|member| member.said.clone()).collect()
     }
 
     fn answer_initialize(&mut self, id: &RawId) {
         let said = self.said();
         let reasons: Vec<&String> = self
-            .members
-            .iter()
+            .present()
             .filter_map(|member| match &member.state {
                 State::Over { error, .. } if member.hello.is_none() => Some(error),
                 _ => None,
@@ -156,16 +151,18 @@ impl Mux {
             .collect();
         let line = match (&self.members[..], &reasons[..]) {
             // Not one of them can be had: the first one's reason is as good as any.
-            (members, [reason, ..]) if reasons.len() == members.len() => line::error(id, reason),
+            (members, [reason, ..]) if reasons.len() == self.order.len() && !members.is_empty() => {
+                line::error(id, reason)
+            }
             ([Member { hello: Some(Hello::Initialize(result)), .. }], _) if self.is_single() => {
                 line::result(id, &String::from_utf8_lossy(result))
             }
             _ => line::result(
                 id,
-                &hello::initialized(&self.greeting.revision, &said, self.members.len(), &self.instructions),
+                &hello::initialized(&self.greeting.revision, &said, self.order.len(), &self.instructions),
             ),
         };
-        self.greeting.is_answered = reasons.len() < self.members.len();
+        self.greeting.is_answered = reasons.len() < self.order.len();
         self.answer(id, line);
     }
 
@@ -179,7 +176,7 @@ impl Mux {
             _ => line::result(id, &hello::discovered(&said, &self.instructions)),
         };
         self.answer(id, line);
-        (0..self.members.len()).for_each(|member| self.check(member));
+        self.order.clone().into_iter().for_each(|member| self.check(member));
     }
 
     fn answer_list(&mut self, id: &RawId, kind: Kind, era: Era) {
@@ -198,7 +195,7 @@ impl Mux {
         }
         let mut end = String::new();
         if era == Era::Modern {
-            let lists = || self.members.iter().filter_map(|member| member.list(kind));
+            let lists = || self.present().filter_map(|member| member.list(kind));
             let mut rest = json!({ "resultType": "complete" });
             let is_private = lists().any(|list| list.is_private);
             hello::keep_for(&mut rest, lists().filter_map(|list| list.ttl_ms).min(), is_private);

@@ -15,7 +15,10 @@ fn list(items: &[Value]) -> List {
 fn table(naming: &Naming, members: &[(&str, List, List)]) -> Table {
     Table::of(
         naming,
-        members.iter().map(|(label, tools, resources)| (*label, [Some(tools), None, Some(resources), None])),
+        members
+            .iter()
+            .enumerate()
+            .map(|(at, (label, tools, resources))| (at, *label, [Some(tools), None, Some(resources), None])),
     )
 }
 
@@ -103,7 +106,7 @@ fn a_uri_may_come_of_a_template() {
     let items = [("file:///{path}", 0), ("db://{table}/rows/{id}", 1), ("x://{id}/end", 2), ("{+any}", 3)];
     let lists: Vec<List> =
         items.iter().map(|(template, _)| list(&[json!({ "uriTemplate": template, "name": "t" })])).collect();
-    let rows = lists.iter().map(|list| ("s", [None, None, None, Some(list)]));
+    let rows = lists.iter().enumerate().map(|(at, list)| (at, "s", [None, None, None, Some(list)]));
     let table = Table::of(&naming(Some(41)), rows);
     let owners = [
         "file:///a/b",

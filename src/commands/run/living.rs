@@ -1,0 +1,107 @@
+//! A session of a profile sees that berth.toml has changed.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+
+use super::Config;
+use super::group::{Making, Member, Members};
+use crate::config::Profile;
+use crate::failure::Failure;
+use crate::session::mux::Reshape;
+
+/// So often the file is looked at: a watch of the kernel's would be one of the 128 that a user may have.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
+
+/// Tells the session of servers that come to its profile or go, as long as it lasts.
+pub(super) async fn watch(
+    making: &Making<'_>,
+    config: &Config,
+    mut profile: Profile,
+    members: &Members,
+    changes: mpsc::Sender<Reshape>,
+) -> Infallible {
+    let Some(file) = &config.file else { return pending().await };
+    let mut order: Vec<usize> = (0..members.borrow().len()).collect();
+    // It may have changed since it was read.
+    let mut seen = None;
+    loop {
+        tokio::time::sleep(LOOKED_AT_EVERY).await;
+        let stamp = stamp(file).await;
+        if stamp.is_none() || stamp == seen {
+            continue;
+        }
+        seen = stamp;
+        let reshaped = read(making, file, &profile.name).and_then(|(config, wanted)| {
+            let reshape = reshape(making, &config, (&profile, &wanted), members, &order)?;
+            Ok((wanted, reshape))
+        });
+        match reshaped {
+            Ok((_, None)) => {}
+            Ok((wanted, Some(reshape))) => {
+                tracing::warn!(
+                    "the profile `{}` has changed: its servers are {}; a client that ignores `list_changed`, as Codex \
+                     does, has to reconnect",
+                    wanted.name,
+                    wanted.servers.join(", ")
+                );
+                (profile, order) = (wanted, reshape.order.clone());
+                let _ = changes.send(reshape).await;
+            }
+            Err(failure) => tracing::warn!(
+                "cannot use the changed {}: {}; the session goes on with the servers that it has",
+                file.display(),
+                failure.text
+            ),
+        }
+    }
+}
+
+/// What tells one content of the file from another.
+async fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = tokio::fs::metadata(file).await.ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn read(making: &Making<'_>, file: &Path, profile: &str) -> Result<(Config, Profile), Failure> {
+    let config = Config::load(making.home, Some(file)).map_err(Failure::from)?;
+    let profile = config.profile(profile).map_err(Failure::from)?.clone();
+    Ok((config, profile))
+}
+
+/// What the session has to become; `None`: it is that.
+fn reshape(
+    making: &Making<'_>,
+    config: &Config,
+    (before, wanted): (&Profile, &Profile),
+    members: &Members,
+    order: &[usize],
+) -> Result<Option<Reshape>, Failure> {
+    let mut fresh = Vec::new();
+    let mut new_order = Vec::new();
+    let first = members.borrow().len();
+    for name in &wanted.servers {
+        let known = members.borrow();
+        let present = order.iter().copied().find(|&member| known[member].server.name == *name);
+        if let Some(member) = present {
+            let now = config.server(name).map_err(Failure::from)?.clone();
+            if now.with_overrides(&making.args.settings.0) != known[member].server {
+                tracing::warn!("[servers.{name}] has changed: sessions that begin from now on have that");
+            }
+            new_order.push(member);
+        } else {
+            new_order.push(first + fresh.len());
+            fresh.push(making.member(config, name)?);
+        }
+    }
+    if new_order == order && before == wanted {
+        return Ok(None);
+    }
+    let added = fresh.iter().map(Member::options).collect();
+    members.borrow_mut().extend(fresh);
+    let (tools, deny_tools) = (wanted.tools.clone(), wanted.deny_tools.clone());
+    Ok(Some(Reshape { added, order: new_order, tools, deny_tools }))
+}
