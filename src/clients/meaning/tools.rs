@@ -36,7 +36,7 @@ const DESKTOP: [&str; 16] = [
 ];
 
 /// Words of packages that run any command.
-const SHELLS: [&str; 6] = ["bash", "commands", "powershell", "shell", "terminal", "tmux"];
+const SHELLS: [&str; 7] = ["bash", "commands", "powershell", "runner", "shell", "terminal", "tmux"];
 
 /// Says what a package of this name may lack.
 pub(super) fn tell(parsed: &mut Parsed) {

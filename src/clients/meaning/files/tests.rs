@@ -295,6 +295,8 @@ fn a_project_is_offered_and_mounted_where_it_is_asked_for() {
         "npx -y @@wonderwhy-er/desktop-commander@@latest",
         "uvx --from git+https://github.com/oraios/serena serena start-mcp-server",
         "uvx other --project-from-cwd",
+        "uvx excel-mcp-server stdio",
+        "npx -y figma-developer-mcp --stdio",
     ];
     for line in lines {
         let (table, notes) = person.takes_over(line, &[]).unwrap();
