@@ -140,11 +140,13 @@ fn understand(argv: &[String]) -> Result<Parsed, RunnerError> {
         "uvx" => uvx::as_project(rest).map_or_else(|| uvx::parse(rest), |words| uv::parse(&words)),
         "uv" => uv::parse(rest),
         "pipx" if second == "run" => uvx::parse_pipx(after(1)),
-        "docker" | "podman" if second == "run" => docker::parse(program, after(1)),
-        "docker" | "podman" if second == "container" && rest.get(1).is_some_and(|word| word == "run") => {
+        "docker" | "podman" | "nerdctl" if second == "run" => docker::parse(program, after(1)),
+        "docker" | "podman" | "nerdctl"
+            if second == "container" && rest.get(1).is_some_and(|word| word == "run") =>
+        {
             docker::parse(program, after(2))
         }
-        engine @ ("docker" | "podman") => Err(docker::other(engine, second)),
+        engine @ ("docker" | "podman" | "nerdctl") => Err(docker::other(engine, second)),
         "node" | "nodejs" => script::node(rest),
         name if names::is_python(name) => script::python(rest),
         "java" => script::java(rest),

@@ -28,7 +28,7 @@ pub enum Cause {
 const WARNINGS: [&str; 4] = ["npm warn", "npm notice", "warning:", "warn:"];
 
 /// By what each is known, in lower case; the first that is found holds.
-const SAYINGS: [(Cause, &[&str]); 17] = [
+const SAYINGS: [(Cause, &[&str]); 18] = [
     (Cause::Space, &["enospc", "no space left on device"]),
     (Cause::Memory, &["heap out of memory", "cannot allocate memory", "memoryerror"]),
     (
@@ -68,6 +68,8 @@ const SAYINGS: [(Cause, &[&str]); 17] = [
             "cargo, the rust package manager",
         ],
     ),
+    // git says so of a repository that it could not even ask for.
+    (Cause::Network, &["could not resolve host", "failed to connect to"]),
     (
         Cause::Repository,
         &[
@@ -265,8 +267,8 @@ impl Cause {
                  `proxy` or `ca` in [bake]"
             }
             Self::Network => {
-                "check that the registry can be reached, or set `npm_registry`, `python_index`, `proxy` or `ca` in [bake]; \
-                 then type `berth bake`"
+                "check that the registry can be reached, and the repository of what comes from git, or set `npm_registry`, \
+                 `python_index`, `proxy` or `ca` in [bake]; then type `berth bake`"
             }
             Self::Other => {
                 "see what it says; a variable of the server's `env` for npm, uv or pip reaches the installation; `berth bake` tries again"
@@ -327,6 +329,10 @@ mod tests {
                 Cause::Memory,
             ),
             ("fatal: could not read Username for 'https://github.com'", Cause::Repository),
+            (
+                "error: Git operation failed\nfatal: unable to access 'https://h/a/': Could not resolve host: h",
+                Cause::Network,
+            ),
             ("npm error code ELIFECYCLE", Cause::Other),
             // What is only warned of has stopped nothing.
             ("npm warn EBADENGINE Unsupported engine\nsh: 1: make: not found", Cause::Compiler),

@@ -40,6 +40,7 @@ pub async fn run(
     let is_tried = !args.dry_run && !args.no_check;
     let check = if args.dry_run || is_tried { Check::DryRun } else { Check::LeftOut };
     let mut import = reading.plan(check, &super::variable)?;
+    let mut next = "see the reasons above";
     if is_tried && import.taken.is_empty() {
         import = reading.plan(Check::LeftOut, &super::variable)?;
     } else if is_tried {
@@ -56,6 +57,10 @@ pub async fn run(
             }
         };
         import = reading.plan(Check::Made(&trials), &super::variable)?;
+        if trials.values().any(Result::is_err) {
+            // What mends a server may be a line of berth.toml, or what `berth run` alone shows.
+            next = "see the reasons above; `--no-check` takes over what does not start yet";
+        }
     }
     let path = explicit.unwrap_or(&home.config_file);
     let around = Surroundings::here(&super::variable)?;
@@ -68,7 +73,7 @@ pub async fn run(
         return Err(Failure {
             code: Code::Configuration,
             text: format!("cannot import {} of the servers, which stay as they were", import.failed),
-            next: Some("see the reasons above".to_owned()),
+            next: Some(next.to_owned()),
         }
         .into());
     }

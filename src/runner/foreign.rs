@@ -39,6 +39,12 @@ pub(super) fn refused(program: &str, words: &[String]) -> RunnerError {
                 "write `pipx run PACKAGE`, or `uvx PACKAGE`",
             );
         }
+        "wsl" | "powershell" | "pwsh" => {
+            return RunnerError::new(
+                format!("`{program}` is a program of Windows"),
+                "write the line that it starts, as it is on this machine",
+            );
+        }
         "poetry" | "pdm" | "hatch" | "rye" | "pipenv" | "conda" => {
             return RunnerError::new(
                 format!("`{program}` runs a project with the packages of this machine"),

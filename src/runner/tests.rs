@@ -154,6 +154,7 @@ fn images() {
         table("docker run -i --rm --init --pull=always mcr.microsoft.com/playwright/mcp"),
         ["image = \"mcr.microsoft.com/playwright/mcp\"", "pull = \"always\""]
     );
+    assert_eq!(table("nerdctl run -i --rm a/b:1"), ["image = \"a/b:1\""]);
     assert_eq!(
         table(
             "podman run --rm -itw /w -u 1000:1000 -m 1g --cpus=1.5 --pids-limit 99 --read-only --net none a/b:1"
@@ -308,6 +309,8 @@ fn packages_of_this_machine_are_refused() {
         ("java -Dx=1", "names no jar"),
         ("java -jar app.jar", "its absolute path"),
         ("npm start", "dist/index.js"),
+        ("wsl.exe npx p", "is a program of Windows"),
+        ("docker run -i -v ./x:/x img", "`${CLAUDE_PROJECT_DIR:-.}` for the client's project"),
         ("poetry run server", "uv --directory FOLDER run"),
         ("serena start", "`serena` is no runner that berth knows; berth understands `npx"),
         ("", "there is no command; berth understands `npx"),

@@ -20,7 +20,7 @@ enum Browser {
 }
 
 /// Known packages, without their versions. In Debian's package `chromium` it is `/usr/bin/chromium`.
-const PACKAGES: [(Runner, &str, Browser); 11] = [
+const PACKAGES: [(Runner, &str, Browser); 12] = [
     (Runner::Npx, "@playwright/mcp", Browser::Image("mcr.microsoft.com/playwright/mcp")),
     (
         Runner::Npx,
@@ -59,6 +59,14 @@ const PACKAGES: [(Runner, &str, Browser); 11] = [
         Browser::Elsewhere(
             "it speaks with the `browser-tools-server` on this machine",
             "host_services = [\"3025\"]",
+        ),
+    ),
+    (
+        Runner::Npx,
+        "cursor-talk-to-figma-mcp",
+        Browser::Elsewhere(
+            "it speaks with the socket server of Figma's plugin on this machine",
+            "host_services = [\"3055\"]",
         ),
     ),
 ];

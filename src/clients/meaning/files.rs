@@ -228,9 +228,9 @@ impl Files<'_> {
         }
         if there && machine.holds_home(&path) {
             return Err(format!(
-                "{} names `{text}`, which holds your whole home folder, and berth gives that to no server; name the folders \
-                 that it is for",
-                quoted(whose)
+                "{} `{text}`, which holds your whole home folder, and berth gives that to no server; name the folders that it \
+                 is for",
+                wish::naming(whose)
             ));
         }
         if machine.asked.foreign
@@ -281,13 +281,13 @@ impl Files<'_> {
             return Ok(());
         }
         let home = self.machine.home();
+        if fit::is_read(whose) && !fit::is_folder_name(whose) {
+            self.notes.push(format!("`{text}` is not on this machine, and is not mounted"));
+            return Ok(());
+        }
         if !fit::is_file_to_be(text, whose) {
             let step = format!("it is not there yet: `mkdir -p {}`", path.display());
             self.wish(path, source, true, whose, Some(step));
-            return Ok(());
-        }
-        if fit::is_read(whose) {
-            self.notes.push(format!("`{text}` is not on this machine, and is not mounted"));
             return Ok(());
         }
         match above(&path, &source) {
@@ -314,16 +314,16 @@ impl Files<'_> {
             return Ok(());
         }
         Err(format!(
-            "{} names `{file}`, and no server may write in `{folder}`, which says what runs on this machine; keep the file in a \
-             folder of its own, such as `~/mcp`, and name it there",
-            quoted(whose)
+            "{} `{file}`, and no server may write in `{folder}`, which says what runs on this machine; keep the file in a folder \
+             of its own, such as `~/mcp`, and name it there",
+            wish::naming(whose)
         ))
     }
 
     fn wish(&mut self, path: PathBuf, source: String, writable: bool, whose: &str, step: Option<String>) {
         let home = self.machine.home();
         let mut writable = writable;
-        if writable && self.machine.is_folder(&path) && fit::is_powerful(&path, home) {
+        if writable && !self.machine.is_file(&path) && fit::is_powerful(&path, home) {
             writable = false;
             self.notes.push(format!(
                 "`{}` is mounted read-only: who writes there has a hand in what runs on this machine",

@@ -89,7 +89,7 @@ static PACKAGES: [Known; 15] = [
         project: true,
         ..NOTHING
     },
-    Known { packages: &["task-master-ai"], project: true, writes: true, ..NOTHING },
+    Known { packages: &["task-master-ai", "figma-developer-mcp"], project: true, writes: true, ..NOTHING },
 ];
 
 /// Packages that live on a service: by a word of their name.

@@ -1,6 +1,6 @@
 //! Servers that work on the project that their client is in.
 
-use super::known::Known;
+use super::known::{Known, names_any};
 use crate::clients::{Entry, Machine};
 use crate::runner::{Parsed, Program};
 
@@ -9,6 +9,23 @@ const PROJECT: &str = "${CLAUDE_PROJECT_DIR:-.}";
 
 /// A word that says so, whatever the package.
 const SIGN: &str = "--project-from-cwd";
+
+/// Words of packages that work on documents, wherever these lie.
+const DOCUMENTS: [&str; 13] = [
+    "csv",
+    "docx",
+    "elevenlabs",
+    "excel",
+    "ffmpeg",
+    "markitdown",
+    "office",
+    "pandoc",
+    "pdf",
+    "powerpoint",
+    "pptx",
+    "word",
+    "xlsx",
+];
 
 /// Mounts the project at its own path, and starts the server there.
 pub(super) fn mount(parsed: &mut Parsed, writable: bool) {
@@ -28,7 +45,8 @@ pub(super) fn offer(
     has_places: bool,
 ) {
     let is_bound = known.project || entry.args.iter().any(|arg| arg == SIGN);
-    if !is_bound || has_places || matches!(parsed.program, Program::Image { .. }) {
+    let has_documents = !is_bound && names_any(parsed, &DOCUMENTS);
+    if !(is_bound || has_documents) || has_places || matches!(parsed.program, Program::Image { .. }) {
         return;
     }
     let writes = known.writes || !known.project;
@@ -41,8 +59,13 @@ pub(super) fn offer(
         ));
         return;
     }
+    let what = if has_documents {
+        "a package of this name may work on files of yours, and sees none yet; for those of the project that its client is in,"
+    } else {
+        "it works on the project that its client is in, and sees nothing of it yet;"
+    };
     parsed.notes.push(format!(
-        "it works on the project that its client is in, and sees nothing of it yet; write `mounts = [\"{PROJECT}:{PROJECT}{mode}\"]` \
+        "{what} write `mounts = [\"{PROJECT}:{PROJECT}{mode}\"]` \
          and `workdir = \"{PROJECT}\"` into its [servers.NAME] (`berth import --project` writes both)"
     ));
 }

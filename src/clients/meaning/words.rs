@@ -87,8 +87,14 @@ pub(super) fn pieces(word: &str, name: Option<&str>) -> Vec<Piece> {
         _ => (name, 0),
     };
     let mut value = &word[from..];
-    if let Some(rest) = value.strip_prefix("file://") {
-        (from, value) = (from + "file://".len(), rest);
+    // `file:./dev.db` is Prisma's.
+    let is_plain = |rest: &&str| ["/", "./", "../"].iter().any(|begin| rest.starts_with(begin));
+    let plain = ["file://", "file:", "sqlite:"].iter().find_map(|scheme| {
+        let rest = value.strip_prefix(scheme).filter(is_plain).filter(|rest| !rest.starts_with("//"))?;
+        Some((scheme.len(), rest))
+    });
+    if let Some((length, rest)) = plain {
+        (from, value) = (from + length, rest);
     } else if let Some((scheme, rest)) =
         value.split_once("://").filter(|(scheme, _)| !scheme.starts_with("${"))
     {
@@ -190,6 +196,10 @@ mod tests {
             ("./test.db", &["here ./test.db"]),
             ("../x", &["here ../x"]),
             ("file:///srv/a", &["root /srv/a"]),
+            ("file:./dev.db", &["here ./dev.db"]),
+            ("file:/srv/a.db", &["root /srv/a.db"]),
+            ("sqlite:./a.db", &["here ./a.db"]),
+            ("file:a.db", &[]),
             ("sqlite:////srv/a.db", &["root /srv/a.db"]),
             ("sqlite+aiosqlite:///a.db?x=1", &["here a.db"]),
             ("sqlite:///:memory:", &[]),

@@ -27,7 +27,10 @@ pub(super) struct Wrong(pub(super) &'static str);
 
 const SHORT: Wrong = Wrong("write /ABSOLUTE/PATH:/PATH/IN/CONTAINER[:ro], or NAME:/PATH/IN/CONTAINER");
 const LONG: Wrong = Wrong("write type=bind,src=/ABSOLUTE/PATH,dst=/PATH/IN/CONTAINER[,readonly]");
-const RELATIVE: Wrong = Wrong("write an absolute path: each client starts its servers somewhere else");
+const RELATIVE: Wrong = Wrong(
+    "write an absolute path, `${HOME}/…`, or `${CLAUDE_PROJECT_DIR:-.}` for the client's project: each client starts its servers \
+     somewhere else",
+);
 
 /// `SOURCE:TARGET[:OPTIONS]`, or `TARGET` alone.
 pub(super) fn short(value: &str) -> Result<Mount, Wrong> {

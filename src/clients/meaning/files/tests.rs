@@ -188,6 +188,7 @@ fn what_no_server_may_have_is_told() {
     let person = Person::new();
     for line in ["npx p @", "npx p ~", "npx p #/home"] {
         let why = person.takes_over(&line.replace('#', &person.root), &[]).unwrap_err();
+        assert!(why.contains("its arguments name `"), "{line}: {why}");
         assert!(why.contains("holds your whole home folder"), "{line}: {why}");
     }
     // Who writes into ~/.claude says what Claude Code runs.
@@ -215,6 +216,13 @@ fn what_no_server_may_have_is_told() {
     }
     let (_, notes) = person.takes_over("npx p", &[("SSL_CERT_FILE", "@/no.pem")]).unwrap();
     assert_eq!(notes, "`@/no.pem` is not on this machine, and is not mounted");
+    // A key is a file whatever it is called, and nobody is to make a folder of it.
+    let (table, notes) = person.takes_over("npx p --key @/.ssh/id_rsa", &[]).unwrap();
+    assert_eq!(notes, "`@/.ssh/id_rsa` is not on this machine, and is not mounted");
+    assert!(mounts(&table).is_empty(), "{table}");
+    let (table, notes) = person.takes_over("npx p --out-dir @/.ssh/x", &[]).unwrap();
+    assert_eq!(mounts(&table), ["@/.ssh/x:@/.ssh/x"]);
+    assert!(notes.contains("`@/.ssh/x` is mounted read-only"), "{notes}");
     let (table, notes) = person.takes_over("npx p --data @/.claude", &[]).unwrap();
     assert_eq!(mounts(&table), ["@/.claude:@/.claude"]);
     assert!(notes.contains("has a hand in what runs on this machine"), "{notes}");
@@ -222,6 +230,8 @@ fn what_no_server_may_have_is_told() {
         person.takes_over("npx p --data @/new/x", &[("A", "@/gone/x.json"), ("B", "/etc/hostname")]).unwrap();
     assert!(notes.contains("`mkdir -p @/new/x`") && notes.contains("`mkdir -p @/gone`"), "{notes}");
     assert!(notes.contains("`/etc/hostname` is the container's own"), "{notes}");
+    let (_, notes) = person.takes_over("npx p --port /dev/ptmx", &[]).unwrap();
+    assert!(notes.contains("berth gives no server a device"), "{notes}");
     // Credentials may begin with a slash.
     let (table, notes) = person.takes_over("npx p", &[("API_TOKEN", "/hunter2/x")]).unwrap();
     assert!(mounts(&table).is_empty() && !notes.contains("hunter2"), "{notes}");
@@ -285,6 +295,8 @@ fn a_project_is_offered_and_mounted_where_it_is_asked_for() {
         "npx -y @@wonderwhy-er/desktop-commander@@latest",
         "uvx --from git+https://github.com/oraios/serena serena start-mcp-server",
         "uvx other --project-from-cwd",
+        "uvx excel-mcp-server stdio",
+        "npx -y figma-developer-mcp --stdio",
     ];
     for line in lines {
         let (table, notes) = person.takes_over(line, &[]).unwrap();

@@ -29,6 +29,11 @@ pub(super) fn quoted(whose: &str) -> String {
     if whose.contains(' ') { whose.to_owned() } else { format!("`{whose}`") }
 }
 
+/// `--flag` names, or the arguments name.
+pub(super) fn naming(whose: &str) -> String {
+    format!("{} {}", quoted(whose), if whose.contains(' ') { "name" } else { "names" })
+}
+
 /// What is said of a place where a container has something of its own.
 pub(super) fn containers_own(
     text: &str,
@@ -44,6 +49,12 @@ pub(super) fn containers_own(
     }
     let is_said = machine.has(path) && !fit::is_every_containers(path) && (is_path || path != Path::new("/"));
     is_said.then(|| {
+        if path.starts_with("/dev") {
+            return format!(
+                "`{text}` is a device of this machine, and berth gives no server a device; leave the entry as it is where it needs \
+                 that"
+            );
+        }
         format!(
             "`{text}` is the container's own, not this machine's; what the server needs of it goes into a folder of yours"
         )

@@ -51,8 +51,8 @@ fn without_port(place: &str) -> &str {
     if let Some(inside) = place.strip_prefix('[') {
         return inside.split(']').next().unwrap_or(inside);
     }
-    // Several of them are those of an address itself.
-    place.split_once(':').filter(|(_, port)| !port.contains(':')).map_or(place, |(host, _)| host)
+    // Several of them are those of an address itself, and `file:./x.db` is none.
+    place.split_once(':').filter(|(_, port)| !port.contains([':', '/', '.'])).map_or(place, |(host, _)| host)
 }
 
 /// As `"egress"` closes them.

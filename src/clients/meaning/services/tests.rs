@@ -255,6 +255,7 @@ fn a_machine_of_the_local_network_is_told_with_the_line_that_opens_it() {
         ("npx x", &[("NO_PROXY", "10.0.0.5,nas.lan")]),
         ("npx x", &[("U", "memory://notes"), ("V", "${NAS}"), ("W", "http://${NAS}:80")]),
         ("npx x --name nas.local", &[]),
+        ("npx x", &[("DATABASE_URL", "file:./dev.db"), ("DB_URI", "file:dev.db")]),
         ("docker run -i --network none -e U=http://10.0.0.1 a/b", &[]),
     ] {
         assert!(!said(line, env).contains("local network"), "{line} {env:?}: {}", said(line, env));
