@@ -8,6 +8,7 @@ use super::{
     Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, known_client, open_trace, options,
     prepare, proxies, starts, stdio, variable,
 };
+use crate::backend::docker::peers::Peers;
 use crate::backend::docker::plan::key;
 use crate::catalogue::pages::Kind;
 use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
@@ -57,18 +58,19 @@ pub(super) async fn run(
         Err(failure) => return super::refuse(failure, stderr).await,
     };
     let base = options(stderr)?;
-    let resolve = |name: &String| {
-        let server = config.server(name).map_err(Failure::from)?.clone().with_overrides(&args.settings.0);
+    let servers = match servers(&profile, args, config) {
+        Ok(servers) => servers,
+        Err(failure) => return super::refuse(failure, stderr).await,
+    };
+    let peers = profile.peers.then(|| Peers::new(&profile.name, &servers));
+    let resolve = |server: Server| {
         let mut resolved = config.resolve(server.clone(), &variable, caller()).map_err(Failure::from);
         if let Ok(resolved) = &mut resolved {
             resolved.hand_over(&proxies(config, home));
         }
-        Ok::<_, Failure>((server, resolved))
+        (server, resolved)
     };
-    let resolved: Vec<_> = match profile.servers.iter().map(resolve).collect::<Result<_, _>>() {
-        Ok(resolved) => resolved,
-        Err(failure) => return super::refuse(failure, stderr).await,
-    };
+    let resolved: Vec<_> = servers.into_iter().map(resolve).collect();
     // What one server is given no other's records show.
     let secrets =
         resolved.iter().filter_map(|(_, resolved)| resolved.as_ref().ok()).flat_map(Resolved::secrets);
@@ -91,7 +93,11 @@ pub(super) async fn run(
                 hangup: stdio::Hangup::default(),
                 ..base.clone()
             };
-            let prepared = resolved.and_then(|resolved| prepare(args, config, home, resolved, &mut options));
+            let prepared = resolved.and_then(|resolved| {
+                let mut plan = prepare(args, config, home, resolved, &mut options)?;
+                peers.iter().for_each(|peers| plan.share(peers));
+                Ok(plan)
+            });
             let is_eager = server.settings.start(is_shared) == Start::Session;
             Member { server, prepared, options, is_eager }
         })
@@ -112,6 +118,9 @@ pub(super) async fn run(
     };
     let lane = |member: usize, pipe: LanePipe| lane(&mut members[member], pipe);
     let over = Box::pin(mux::run(stdio::input(), stdio::output(), group, lane)).await;
+    if let Some(peers) = &peers {
+        peers.close().await;
+    }
     trace.flush().await;
     Ok(ExitCode::from(over.exit_code()))
 }
@@ -121,6 +130,14 @@ fn chosen(args: &RunArgs, config: &Config) -> Result<Profile, Failure> {
         Some(name) => config.profile(name)?.clone(),
         None => Profile::of_names(&args.servers, &config.servers)?,
     })
+}
+
+/// The servers of the session, with the options over them.
+fn servers(profile: &Profile, args: &RunArgs, config: &Config) -> Result<Vec<Server>, Failure> {
+    let overrides = &args.settings.0;
+    let server = |name| Ok::<_, Failure>(config.server(name)?.with_overrides(overrides));
+    let servers = profile.servers.iter().map(|name| server(name)).collect::<Result<_, _>>()?;
+    Ok(profile.of_session(servers, overrides.says("network"))?)
 }
 
 fn options_of(member: &Member) -> MemberOptions {
