@@ -21,6 +21,7 @@ pub mod limits;
 mod mount;
 mod network;
 mod overrides;
+mod peers;
 mod pinned;
 mod places;
 mod ports;

@@ -15,6 +15,7 @@ pub mod keeper;
 pub mod labels;
 pub mod lease;
 pub mod owner;
+pub mod peers;
 pub mod place;
 pub mod ports;
 #[path = "keeper/protocol.rs"]

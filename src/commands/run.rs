@@ -242,6 +242,7 @@ fn plan(
         clear: clear(config),
         fetch: args.server().is_none() && args.image.is_none(),
         published: None,
+        peers: None,
         renew: config.may_renew(&spec.server),
         replenishing: replenishing(args, config),
         spec,

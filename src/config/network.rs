@@ -1,6 +1,6 @@
 //! `network`: a word, or a table with the names that a server may reach.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Place};
 use super::reader::Section;
 use super::settings::Settings;
 use super::settings::definition::{Change, DefaultValue, Setting, Takes};
@@ -23,11 +23,19 @@ fn change(network: Network) -> Change {
 }
 
 fn read(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, ConfigError> {
+    Ok(take(section, key)?.map(|(network, _)| change(network)))
+}
+
+/// The network that a table names, and where.
+pub(super) fn take(
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Result<Option<(Network, Place)>, ConfigError> {
     let Some(item) = section.take_item(key) else { return Ok(None) };
-    if !item.is_table() {
-        return Ok(Some(change(item.read()?)));
-    }
     let place = item.place();
+    if !item.is_table() {
+        return Ok(Some((item.read()?, place)));
+    }
     let wrong = |message: String| {
         ConfigError::new(message)
             .at(Some(place.clone()))
@@ -37,7 +45,8 @@ fn read(section: &mut Section<'_>, key: &'static str) -> Result<Option<Change>, 
     let entries = table.take_list::<AllowedName>("allow")?;
     table.finish()?;
     let entries = entries.ok_or_else(|| wrong(format!("`{key}` has no `allow`")))?;
-    Ok(Some(change(Network::allow(entries).map_err(wrong)?)))
+    let network = Network::allow(entries).map_err(&wrong)?;
+    Ok(Some((network, place)))
 }
 
 fn parse(texts: &[&str]) -> Result<Change, String> {

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use super::error::{ConfigError, nearest};
 use super::key::Key;
+use super::network;
 use super::reader::{Item, Section};
 use super::server::Server;
 use super::settings::definition::DefaultValue;
-use crate::values::ToolPattern;
 use crate::values::full_name::plain;
+use crate::values::{Network, ToolPattern};
 
 /// The keys of `[profiles.NAME]`.
-pub const KEYS: [Key; 3] = [
+pub const KEYS: [Key; 5] = [
     Key::new("servers", DefaultValue::Words(""), "required: the servers' names, in the order of all lists"),
     Key::new(
         "tools",
@@ -22,6 +23,17 @@ pub const KEYS: [Key; 3] = [
         "deny_tools",
         DefaultValue::Words("none"),
         "forbidden tools by their full names, whatever `tools` says",
+    ),
+    Key::new(
+        "peers",
+        DefaultValue::Value("false"),
+        "whether the servers share one network, in which each server's name leads to `127.0.0.1`; see \
+         [profiles](profiles.md)",
+    ),
+    Key::new(
+        "network",
+        DefaultValue::Words("the servers' own"),
+        "with `peers`, what all servers of a session reach outside, in the place of their own `network`",
     ),
 ];
 
@@ -36,6 +48,10 @@ pub struct Profile {
     pub tools: Option<Vec<ToolPattern>>,
     /// None of these, whatever `tools` says.
     pub deny_tools: Vec<ToolPattern>,
+    /// Whether they share one network.
+    pub peers: bool,
+    /// What that lets out; `None`: what each of them says.
+    pub network: Option<Network>,
 }
 
 impl Profile {
@@ -45,7 +61,8 @@ impl Profile {
     /// Where they do not go together.
     pub fn of_names(names: &[String], servers: &BTreeMap<String, Server>) -> Result<Self, ConfigError> {
         check(names, servers).map_err(|(why, hint)| ConfigError::new(why).with_hint(hint))?;
-        Ok(Self { name: names.join(", "), servers: names.to_vec(), tools: None, deny_tools: Vec::new() })
+        let (tools, deny_tools, network) = (None, Vec::new(), None);
+        Ok(Self { name: names.join(", "), servers: names.to_vec(), tools, deny_tools, peers: false, network })
     }
 
     pub(super) fn read(
@@ -56,11 +73,27 @@ impl Profile {
         let names = section.take_item("servers");
         let tools = section.take_list("tools")?;
         let deny_tools = section.take_list("deny_tools")?.unwrap_or_default();
+        let peers = section.take::<bool>("peers")?.unwrap_or_default();
+        let network = network::take(&mut section, "network")?;
         section.finish()?;
         let Some(item) = names else {
             return Err(section.error("`servers` is missing").with_hint("list the servers' names"));
         };
-        Ok(Self { name: name.to_owned(), servers: named(&item, name, servers)?, tools, deny_tools })
+        let network = match network {
+            Some((_, place)) if !peers => {
+                return Err(ConfigError::new(format!(
+                    "profile `{name}`: `network` is for servers that share one"
+                ))
+                .at(Some(place))
+                .with_hint("set `peers = true`, or set `network` for each server"));
+            }
+            network => network.map(|(network, _)| network),
+        };
+        let names = named(&item, name, servers)?;
+        let members = names.iter().filter_map(|name| servers.get(name)).cloned().collect();
+        let profile = Self { name: name.to_owned(), servers: names, tools, deny_tools, peers, network };
+        profile.of_session(members, false)?;
+        Ok(profile)
     }
 }
 

@@ -43,6 +43,9 @@ pub const FORMER_RUNTIMES: [(&str, bool); 2] = [("berth-2", true), ("berth", fal
 /// The same, where it has gVisor run the container (`keeper/gvisor.rs`); a daemon has it if its image has `runsc`.
 pub const RUNTIME_GVISOR: &str = "berth-gvisor";
 
+/// The same, for a container that has another's network: daemons of former berths do not know what is its own then.
+pub const RUNTIME_PEERS: &str = "berth-peers";
+
 /// What its process is called until somebody claims.
 pub const PROCESS: &str = "keeper";
 

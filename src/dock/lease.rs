@@ -154,7 +154,8 @@ impl Lease {
         match attempt {
             Ok(lease) => Ok(lease),
             Err(error) if is_runtime_missing(&error, keeper::RUNTIME_GVISOR) => Err(LeaseError::NoGvisor),
-            Err(DockerError::Refused { op: CREATE, status: 404, .. }) => {
+            Err(error) if is_runtime_missing(&error, keeper::RUNTIME_PEERS) => Err(LeaseError::NoPeers),
+            Err(DockerError::Refused { op: CREATE, status: 404, .. }) if !spec.network_of.is_joined() => {
                 Err(LeaseError::NoImage(spec.server.image.clone()))
             }
             Err(DockerError::Refused { op: CREATE, message, .. }) if message.contains(NO_SOURCE) => {

@@ -43,8 +43,8 @@ fn folder(place: &Place) -> String {
 }
 
 /// A volume of the container's own, which goes with it.
-pub(super) fn mount(settings: &Settings, place: &Place) -> Option<Value> {
-    let Network::Allow(_) = settings.network else { return None };
+pub(super) fn mount(network: &Network, place: &Place) -> Option<Value> {
+    let Network::Allow(_) = network else { return None };
     Some(json!({
         // The daemon's runtime makes it read-only there: the daemon itself would not, where a volume has no name.
         "Type": "volume", "Target": folder(place), "VolumeOptions": { "NoCopy": true },
@@ -52,8 +52,8 @@ pub(super) fn mount(settings: &Settings, place: &Place) -> Option<Value> {
 }
 
 /// What the daemon's runtime is told of the network.
-pub(super) fn options(settings: &Settings, place: &Place) -> Vec<String> {
-    match &settings.network {
+pub(super) fn options(network: &Network, place: &Place) -> Vec<String> {
+    match network {
         Network::Egress | Network::None => Vec::new(),
         Network::Lan => vec!["--lan".to_owned()],
         Network::Allow(entries) => {

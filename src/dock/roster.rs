@@ -15,6 +15,7 @@ use super::keeper;
 use super::labels;
 use super::labels::STANDBY;
 use super::owner::Owner;
+use super::peers::HOLDER;
 use super::place::{self, Place};
 use super::refused::List;
 use crate::failure::{Code, Failure};
@@ -273,7 +274,7 @@ fn shown(entry: Entry, line: Option<&str>) -> Entry {
         return Entry { owner, ..entry };
     };
     // It has its number once it is known which way the bytes come.
-    let is_known = entry.state == State::Active;
+    let is_known = entry.state == State::Active && !entry.server.starts_with(HOLDER);
     if entry.isolation != Isolation::Gvisor {
         let way = if owner.is_direct { Way::Direct } else { Way::Exec };
         return Entry { way: is_known.then_some(way), owner, ..entry };

@@ -2,8 +2,6 @@
 //!
 //! Pure: from the configuration to the Engine API's JSON. It never contains an environment (see `dock::exec`).
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -13,6 +11,7 @@ use super::labels::{
     LABEL_SERVER, LABEL_SESSION, LABEL_SPEC, LABEL_VERSION, managed_by, of_container,
 };
 use super::owner::{self, Owner, Parent};
+use super::peers::NetworkOf;
 use super::place::Place;
 use super::{declared, keeper, refused, volume};
 use crate::config::{Mount, Server, Settings};
@@ -34,9 +33,6 @@ pub const LONGEST_CLAIM_MS: u32 = 30_000;
 /// Threads of gVisor's for each of the server's, and for itself, at the most.
 const THREADS_EACH: u32 = 3;
 const KERNEL_THREADS: u32 = 128;
-
-/// By this name containers know the machine that they run on, wherever Docker Desktop is.
-const HOST_NAME: &str = "host.docker.internal";
 
 /// Where a user has a home whom the image doesn't know.
 const HOME: &str = "/tmp";
@@ -66,6 +62,7 @@ pub struct Spec {
     pub looked_at: bool,
     /// Where names are reserved for it ([`reserved`](super::reserved)).
     pub reserved: String,
+    pub network_of: NetworkOf,
     /// Where its server's pipes can be handed over; `None`: its daemon has no such folder, or its streams are the daemon's.
     pub doors: Option<Doors>,
 }
@@ -87,6 +84,7 @@ impl Spec {
             declared: Vec::new(),
             looked_at: true,
             reserved: String::new(),
+            network_of: NetworkOf::default(),
             doors: None,
         }
     }
@@ -205,6 +203,9 @@ impl Spec {
     /// The runtime that makes its container; `None`: the daemon's usual one.
     fn runtime(&self) -> Option<&'static str> {
         match self.server.settings.isolation {
+            Isolation::Container if self.network_of.is_joined() => {
+                self.looked_at.then_some(keeper::RUNTIME_PEERS)
+            }
             Isolation::Container => self.looked_at.then_some(keeper::RUNTIME),
             Isolation::Gvisor => Some(keeper::RUNTIME_GVISOR),
         }
@@ -253,18 +254,23 @@ impl Spec {
         // No container differs by what a client happens to have set.
         let env: Vec<&str> = env.filter(|name| !settings.passes(name)).collect();
         let options = self.keeper_options();
-        // The image alone says what it declares.
-        let body = self.body(&Place::example(), &[], CLAIM_WITHIN_MS);
+        // The image alone says what it declares, and whose network it has is no difference.
+        let like = Self { network_of: self.network_of.like(), ..self.clone() };
+        let body = like.body(&Place::example(), &[], CLAIM_WITHIN_MS);
         let mut like = json!([body, name, command, args, settings.prestart, env, options]);
         // A server that runs already has its streams.
         if settings.prestart && settings.streams != Way::Auto {
             like = json!([like, settings.streams.as_str()]);
+        }
+        if self.network_of.is_joined() {
+            like = json!([like, settings.network.to_string()]);
         }
         hex(&Sha256::digest(like.to_string())[..6])
     }
 
     fn body(&self, place: &Place, declared: &[String], claim_within_ms: u32) -> Value {
         let settings = &self.server.settings;
+        let network = self.network_of.own(&settings.network);
         let tmpfs: serde_json::Map<String, Value> = settings
             .tmpfs
             .iter()
@@ -279,7 +285,7 @@ impl Spec {
         mounts.extend(self.mounts.iter().map(bind));
         mounts.extend(settings.volumes.iter().map(|kept| volume::mount(kept, &self.client)));
         mounts.extend(declared.iter().map(|place| declared::mount(place, settings)));
-        mounts.extend(refused::mount(settings, place));
+        mounts.extend(refused::mount(network, place));
         let mut arguments = vec![
             "--claim-within".to_owned(),
             claim_within_ms.to_string(),
@@ -294,7 +300,7 @@ impl Spec {
         arguments.extend(caller.into_iter().flatten());
         // For the keeper, too, where it starts the server.
         arguments.extend(self.own_kernel().chain(self.identities()));
-        arguments.extend(refused::options(settings, place));
+        arguments.extend(refused::options(network, place));
         let mut body = json!({
             "Image": self.server.image,
             // The room is where the keeper shows whom it holds the container for.
@@ -324,27 +330,21 @@ impl Spec {
                 "ReadonlyRootfs": settings.read_only,
                 "Tmpfs": tmpfs,
                 "CgroupnsMode": "private",
-                "NetworkMode": if settings.network.is_connected() { "bridge" } else { "none" },
+                "NetworkMode": self.network_of.mode(network),
                 // The keeper prints nothing, and the server's output is the client's alone.
                 "LogConfig": { "Type": "none" },
                 "Mounts": mounts,
             },
         });
-        if !settings.host_services.is_empty() {
-            body["HostConfig"]["ExtraHosts"] = hosts(settings).into();
+        let hosts = self.network_of.hosts(settings);
+        if !hosts.is_empty() {
+            body["HostConfig"]["ExtraHosts"] = hosts.into();
         }
-        if let Network::Allow(_) = settings.network {
+        if let Network::Allow(_) = network {
             refused::ask_the_forwarder(&mut body["HostConfig"]);
         }
         body
     }
-}
-
-/// The names by which a server with services of this machine knows it: the forwarder listens at its own loopback.
-fn hosts(settings: &Settings) -> Vec<String> {
-    let names = settings.host_services.iter().filter_map(|service| service.name.as_deref());
-    let names: BTreeSet<&str> = names.chain([HOST_NAME]).collect();
-    names.into_iter().map(|name| format!("{name}:127.0.0.1")).collect()
 }
 
 /// Of one file system, without those that are mounted below: older daemons and kernels would leave them writable where

@@ -11,6 +11,8 @@
 
 #[path = "runtime/apart.rs"]
 mod apart;
+#[path = "runtime/copies.rs"]
+mod copies;
 #[path = "runtime/plan.rs"]
 mod plan;
 
@@ -22,7 +24,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use apart::{Apart, Foreign};
+use apart::Apart;
+use copies::Foreign;
 pub(super) use plan::Plan;
 #[cfg(test)]
 pub(super) use plan::{Place, read_only};
@@ -132,7 +135,7 @@ pub(super) fn run(real: Real, words: &[OsString]) -> Result<u8, Failure> {
 /// What was made for a container goes with it.
 fn forget(id: &OsStr) {
     egress::forget(id);
-    apart::forget(id);
+    copies::forget(id);
 }
 
 /// The same for a container that is no session's.

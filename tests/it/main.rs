@@ -35,6 +35,7 @@ mod hostile;
 mod identity;
 mod images;
 mod lifecycle;
+mod peers;
 mod place;
 mod ports;
 mod prestart;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::again::Setback;
 use super::inquiry::Inquiry;
+use super::peers::Peers;
 use super::publish::Published;
 use crate::catalogue::Key;
 use crate::config::{Daemon, EnvVar, Server};
@@ -17,6 +18,7 @@ use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::door::Doors;
 use crate::dock::owner::Parent;
+use crate::dock::peers::NetworkOf;
 use crate::dock::place::Place;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
@@ -59,6 +61,8 @@ pub struct Plan {
     pub tell_nameservers: bool,
     /// The session's, over all of its servers; `None`: it publishes no port.
     pub published: Option<Arc<Published>>,
+    /// Those that its server shares a network with; `None`: it has its own.
+    pub peers: Option<Peers>,
     /// Whether an image that the daemon lacks is fetched: there is no configuration that `berth up` could have it from.
     pub fetch: bool,
     /// Whether a registry is asked for a newer image once the session runs (`Config::may_renew`).
@@ -76,6 +80,12 @@ pub struct Replenishing {
 }
 
 impl Plan {
+    /// Its server shares a network with these.
+    pub fn share(&mut self, peers: &Peers) {
+        self.peers = Some(peers.clone());
+        self.spec.network_of = NetworkOf::joined();
+    }
+
     /// The container of a client that is known by now.
     pub fn spec_of(&self, client: &Client) -> Spec {
         Spec { client: client.as_str().to_owned(), parent: Some(Parent::own()), ..self.spec.clone() }

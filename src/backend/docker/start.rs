@@ -13,14 +13,16 @@ use tokio::sync::oneshot;
 use super::again::{self, Setback};
 use super::image::{self, Found, Image};
 use super::newest::Newest;
+use super::peers::{Joined, Peers};
 use super::plan::{Plan, Replenishing, in_time};
 use super::protect::protect;
 use super::publish::Published;
 use super::reach::connect;
 use super::turn::Starting;
 
+use super::hold::Hold;
 use super::housekeeping::{Housekeeping, Made};
-use super::upstream::{DockerUpstream, Hold, Limits};
+use super::upstream::{DockerUpstream, Limits};
 use crate::config::Settings;
 use crate::dock::LeaseError;
 use crate::dock::docker::Engine;
@@ -106,7 +108,7 @@ async fn attempt(
     let tell_nameservers = plan.tell_nameservers;
     let (is_own, state, trace) = (plan.inquiry.is_some(), plan.state.clone(), trace.clone());
     let doors = plan.doors.clone();
-    let published = plan.published.clone();
+    let (published, peers) = (plan.published.clone(), plan.peers.clone());
     let newest = plan.renew.then(|| Newest::of(plan));
     let (replenishing, starting) = (plan.replenishing, Arc::new(Starting::begin(&plan.state)));
     let start = Start {
@@ -125,6 +127,7 @@ async fn attempt(
         starting,
         trace,
         published,
+        peers,
     };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
 }
@@ -182,6 +185,7 @@ struct Start {
     starting: Arc<Starting>,
     trace: Trace,
     published: Option<Arc<Published>>,
+    peers: Option<Peers>,
 }
 
 impl Start {
@@ -249,7 +253,17 @@ impl Start {
     }
 
     /// A container of its own, made now.
-    async fn cold(self, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
+    async fn cold(mut self, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
+        let mut joined = Joined::default();
+        if let Some(peers) = &self.peers {
+            joined = peers.join(&self.engine, &self.spec, &self.image, &self.trace).await?;
+            self.spec.network_of = joined.network_of();
+        }
+        let made = self.make(wire, exec_wire).await.map_err(|setback| joined.setback(setback));
+        Ok(made?.among(joined))
+    }
+
+    async fn make(&self, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
         let began = Instant::now();
         let mut lease = Lease::create(&self.engine, wire, &self.spec).await?;
         self.trace.step("create, start and attach", began, lease.container());
@@ -307,7 +321,8 @@ impl Start {
             newest: self.newest.clone(),
             replenishing: self.replenishing,
             trace: self.trace.clone(),
-            refused: List::new(&self.spec.server.settings, place),
+            // A network that is shared has a list of its own.
+            refused: self.peers.is_none().then(|| List::new(&self.spec.server.settings, place)).flatten(),
         };
         let Spec { server, client, attempt, .. } = &self.spec;
         let how = match made {

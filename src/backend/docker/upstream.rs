@@ -7,16 +7,16 @@ use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::hold::{Hold, TOLD_WITHIN};
 use super::housekeeping::Housekeeper;
+use super::peers::Joined;
 use super::protect::Guard;
 use crate::dock::docker::{DockerError, Engine};
 use crate::dock::door::Door;
 use crate::dock::exec::{self, Chunk};
 use crate::dock::keeper;
-use crate::dock::lease::Lifeline;
-use crate::dock::owner::{self, Owner};
+use crate::dock::owner;
 use crate::dock::ports::Link;
-use crate::dock::standby::End;
 use crate::dock::streams::{self, Input, Streams};
 use crate::session::upstream::{Exit, Output, Upstream};
 use crate::values::Isolation;
@@ -44,72 +44,11 @@ const ENDS_TOGETHER: Duration = Duration::from_millis(200);
 /// What a server wrote before its container ended is on the way.
 const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 
-/// What the keeper is only told must not hold up the session.
-const TOLD_WITHIN: Duration = Duration::from_millis(500);
-
 /// A daemon that doesn't answer must not hold up the end.
 const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
 
 /// After the lifeline is closed, how long we watch the container go.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
-
-/// What keeps the container, and tells of its end.
-#[derive(Debug)]
-pub(super) enum Hold {
-    /// The lifeline; the server is a process beside it.
-    Lifeline { lifeline: Lifeline, exec: String, owner: Owner },
-    /// The server is the container's first process but one, and both end together; `end` resolves with its exit code.
-    /// `lifeline`: where its own streams are others; else they are what holds it.
-    Container { end: End, lifeline: Option<exec::Input>, owner: Owner },
-}
-
-impl Hold {
-    /// Resolves when the container has ended or the daemon is out of reach, once; with the exit code where it is the
-    /// server's. Cancel safe.
-    async fn ended(&mut self) -> Option<Result<i64, DockerError>> {
-        match self {
-            Self::Lifeline { lifeline, .. } => {
-                lifeline.ended().await;
-                None
-            }
-            Self::Container { end, .. } => Some(end.wait().await),
-        }
-    }
-
-    /// Has the keeper show what is known of the owner by now. No failure counts: it is only shown.
-    pub(super) async fn introduce(&mut self, change: impl FnOnce(&mut Owner)) {
-        let (Self::Lifeline { owner, .. } | Self::Container { owner, .. }) = self;
-        let before = owner.clone();
-        change(owner);
-        if *owner == before {
-            return;
-        }
-        let introducing = async {
-            match self {
-                Self::Lifeline { lifeline, owner, .. } => lifeline.introduce(owner).await,
-                Self::Container { lifeline: Some(lifeline), owner, .. } => {
-                    keeper::say(lifeline, &keeper::introduce(owner)).await
-                }
-                // The lifeline is the server's input, and nothing else may be written there.
-                Self::Container { .. } => Ok(()),
-            }
-        };
-        let _ = tokio::time::timeout(TOLD_WITHIN, introducing).await;
-    }
-
-    /// Whether somebody has ended the session from outside, by what the keeper has said until now.
-    fn has_heard_of_the_end(&mut self) -> bool {
-        if let Self::Lifeline { lifeline, .. } = self {
-            let _ = lifeline.ended().now_or_never();
-        }
-        self.is_ended()
-    }
-
-    /// Whether somebody has ended the session from outside, as far as is known.
-    fn is_ended(&self) -> bool {
-        matches!(self, Self::Lifeline { lifeline, .. } if lifeline.is_ended())
-    }
-}
 
 /// What the container may use, and how it is kept to that.
 #[derive(Debug, Clone, Copy)]
@@ -139,6 +78,8 @@ pub struct DockerUpstream {
     orphaned: Option<AbortOnDropHandle<()>>,
     /// The ports that it shares with this machine.
     link: Option<Link>,
+    /// Whose network it has, where that is others' too.
+    joined: Joined,
     _guard: Option<Guard>,
     /// It goes with the container.
     _door: Option<Door>,
@@ -167,6 +108,7 @@ impl DockerUpstream {
             exit: None,
             orphaned: None,
             link: None,
+            joined: Joined::default(),
             _guard: None,
             _door: None,
         }
@@ -185,6 +127,11 @@ impl DockerUpstream {
     /// Joins its ports with this machine's, until it is released.
     pub(super) fn joined(self, link: Option<Link>) -> Self {
         Self { link, ..self }
+    }
+
+    /// It has a network with others, and ends with that.
+    pub(super) fn among(self, joined: Joined) -> Self {
+        Self { joined, ..self }
     }
 
     /// When the process is gone that was the server. The daemon's stream is at its end, but so it is for a server that has
@@ -208,7 +155,8 @@ impl DockerUpstream {
         }
         if self.ends_by.is_some() {
             // The server did not end by itself: its container was ended, or the daemon was.
-            return if self.hold.is_ended() { Exit::Ended } else { Exit::Lost };
+            let is_meant = self.hold.is_ended() || self.joined.is_ended();
+            return if is_meant { Exit::Ended } else { Exit::Lost };
         }
         let inspect = async {
             let code = match &self.hold {
@@ -321,6 +269,11 @@ impl Upstream for DockerUpstream {
                     return chunk.map(said);
                 }
                 ended = self.hold.ended() => ended,
+                () = self.joined.over() => {
+                    // Nobody reaches it any more, and the next one has another network.
+                    self.ends_by = Some(Instant::now());
+                    break;
+                }
             };
             self.exit = ended.map(|ended| self.container_exit(&ended));
             self.ends_by = Some(Instant::now() + LAST_OUTPUT_WITHIN);

@@ -12,6 +12,7 @@ use super::{
     Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, living, open_trace, options, prepare,
     proxies, starts, stdio, variable,
 };
+use crate::backend::docker::peers::Peers;
 use crate::backend::docker::plan::key;
 use crate::catalogue::pages::Kind;
 use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
@@ -58,27 +59,27 @@ pub(super) struct Making<'a> {
     pub(super) args: &'a RunArgs,
     pub(super) home: &'a Home,
     is_shared: bool,
+    /// Whose network all servers of the session share.
+    peers: Option<Peers>,
     options: Options,
 }
 
 impl Making<'_> {
-    /// A server of the configuration.
-    ///
-    /// # Errors
-    /// Where there is none of that name. One that cannot be started says so to whoever calls it.
-    pub(super) fn member(&self, config: &Config, name: &str) -> Result<Member, Failure> {
-        let Self { args, home, is_shared, options } = self;
-        let server = config.server(name).map_err(Failure::from)?.clone().with_overrides(&args.settings.0);
+    /// A server of the session. One that cannot be started says so to whoever calls it.
+    pub(super) fn member(&self, config: &Config, server: Server) -> Member {
+        let Self { args, home, is_shared, peers, options } = self;
         let mut options = Options { server: server.name.clone(), ..options.clone() };
         let resolved = config.resolve(server.clone(), &variable, caller()).map_err(Failure::from);
         let prepared = resolved.and_then(|mut resolved| {
             resolved.hand_over(&proxies(config, home));
             // What one server is given no other's records show.
             options.redactor.learn(resolved.secrets());
-            prepare(args, config, home, resolved, &mut options)
+            let mut plan = prepare(args, config, home, resolved, &mut options)?;
+            peers.iter().for_each(|peers| plan.share(peers));
+            Ok(plan)
         });
         let is_eager = server.settings.start(*is_shared) == Start::Session;
-        Ok(Member { server, prepared, options, is_eager })
+        Member { server, prepared, options, is_eager }
     }
 }
 
@@ -108,6 +109,10 @@ pub(super) async fn run(
         Err(failure) => return super::refuse(failure, stderr).await,
     };
     let base = options(stderr)?;
+    let servers = match servers(&profile, args, config) {
+        Ok(servers) => servers,
+        Err(failure) => return super::refuse(failure, stderr).await,
+    };
     let redactor = Redactor::new([]);
     let trace = match open_trace(args, redactor.clone(), stderr) {
         Ok(trace) => trace,
@@ -120,6 +125,7 @@ pub(super) async fn run(
         args,
         home,
         is_shared,
+        peers: profile.peers.then(|| Peers::new(&profile.name, &servers)),
         options: Options {
             redactor,
             trace: trace.clone(),
@@ -128,12 +134,8 @@ pub(super) async fn run(
             ..base.clone()
         },
     };
-    let members =
-        profile.servers.iter().map(|name| making.member(config, name)).collect::<Result<Vec<_>, _>>();
-    let members = match members {
-        Ok(members) => Rc::new(RefCell::new(members)),
-        Err(failure) => return super::refuse(failure, stderr).await,
-    };
+    let members: Vec<Member> = servers.into_iter().map(|server| making.member(config, server)).collect();
+    let members = Rc::new(RefCell::new(members));
     let (changes, changed) = mpsc::channel(1);
     let catalogue = Catalogue::open(&home.state);
     let group = Group {
@@ -163,12 +165,16 @@ pub(super) async fn run(
     let lane = |member: usize, pipe: LanePipe| lane(&members.borrow()[member], pipe);
     let session = Box::pin(mux::run(stdio::input(), stdio::output(), group, lane));
     let over = match &args.profile {
-        Some(_) => tokio::select! {
+        // What is in a network of peers was made for these servers.
+        Some(_) if making.peers.is_none() => tokio::select! {
             over = session => over,
             never = living::watch(&making, config, profile, &members, changes) => match never {},
         },
-        None => session.await,
+        _ => session.await,
     };
+    if let Some(peers) = &making.peers {
+        peers.close().await;
+    }
     trace.flush().await;
     Ok(ExitCode::from(over.exit_code()))
 }
@@ -178,6 +184,14 @@ fn chosen(args: &RunArgs, config: &Config) -> Result<Profile, Failure> {
         Some(name) => config.profile(name)?.clone(),
         None => Profile::of_names(&args.servers, &config.servers)?,
     })
+}
+
+/// The servers of the session, with the options over them.
+fn servers(profile: &Profile, args: &RunArgs, config: &Config) -> Result<Vec<Server>, Failure> {
+    let overrides = &args.settings.0;
+    let server = |name| Ok::<_, Failure>(config.server(name)?.with_overrides(overrides));
+    let servers = profile.servers.iter().map(|name| server(name)).collect::<Result<_, _>>()?;
+    Ok(profile.of_session(servers, overrides.says("network"))?)
 }
 
 /// A lane: today's session of one server, over a pipe in memory.

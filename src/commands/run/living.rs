@@ -85,16 +85,16 @@ fn reshape(
     let first = members.borrow().len();
     for name in &wanted.servers {
         let known = members.borrow();
+        let server = config.server(name).map_err(Failure::from)?.with_overrides(&making.args.settings.0);
         let present = order.iter().copied().find(|&member| known[member].server.name == *name);
         if let Some(member) = present {
-            let now = config.server(name).map_err(Failure::from)?.clone();
-            if now.with_overrides(&making.args.settings.0) != known[member].server {
+            if server != known[member].server {
                 tracing::warn!("[servers.{name}] has changed: sessions that begin from now on have that");
             }
             new_order.push(member);
         } else {
             new_order.push(first + fresh.len());
-            fresh.push(making.member(config, name)?);
+            fresh.push(making.member(config, server));
         }
     }
     if new_order == order && before == wanted {

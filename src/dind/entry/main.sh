@@ -75,6 +75,8 @@ main() {
     { ln -sf "$real" /berth/oci && ln -sf keeper /berth/runtime; } || die "cannot give berth's runtime its path"
     # Former berths ask for it by the first name.
     set -- "$@" --add-runtime berth=/berth/runtime --add-runtime berth-2=/berth/runtime --add-runtime berth-3=/berth/runtime
+    # Containers that share a network ask for it by this one: former daemons do not know them.
+    set -- "$@" --add-runtime berth-peers=/berth/runtime
     # All others: each has a user namespace, too, with a count of its own for what the kernel counts.
     if [ -n "$ids" ]; then
         ln -sf keeper /berth/plain || die "cannot give berth's runtime its path"

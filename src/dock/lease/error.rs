@@ -35,6 +35,9 @@ pub enum LeaseError {
         "the DinD daemon cannot run `isolation = \"gvisor\"`: a former berth made it, or its image has no `runsc`"
     )]
     NoGvisor,
+    /// A daemon that a former berth has made.
+    #[error("the DinD daemon knows no servers that share a network: a former berth made it")]
+    NoPeers,
     #[error("the image `{image}` declares the volume `{volume}`, which no session can have: {why}")]
     ImageVolume { image: String, volume: String, why: String },
     #[error("no free name `mcp-{client}-<n>` up to {MAX_NUMBER}")]
@@ -55,6 +58,7 @@ impl Explain for LeaseError {
             | Self::NotLetRun(_)
             | Self::NoForwarder
             | Self::NoGvisor
+            | Self::NoPeers
             | Self::ImageVolume { .. } => Code::Configuration,
             Self::VolumeHeld { .. } | Self::NoName { .. } => Code::Unavailable,
         }
@@ -77,7 +81,7 @@ impl Explain for LeaseError {
             Self::NotLetRun(_) => {
                 "start it again; where it stays so, choose another place for the mount, or another image"
             }
-            Self::NoForwarder => "end its sessions, and type `berth up`",
+            Self::NoForwarder | Self::NoPeers => "end its sessions, and type `berth up`",
             Self::NoGvisor => {
                 "type `berth up`; where it stays so, name an image with `runsc` in [dind]: `berth help isolation` shows how to make one"
             }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::config::{Overrides, Settings};
 
@@ -244,7 +246,7 @@ fn a_list_of_names_takes_the_network_away_and_says_what_the_forwarder_lets_pass(
     assert_eq!(host["Mounts"][1]["Target"], told);
     assert_eq!(host["Mounts"][1]["Source"], Value::Null, "it goes with the container");
     let hashes = [egress, lan, list, of("allow=a.org"), of("none")].map(|spec| spec.hash());
-    assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+    assert_eq!(hashes.iter().collect::<BTreeSet<_>>().len(), 5);
 }
 
 #[test]

@@ -5,21 +5,13 @@
 //! names it. Files of the person's are mounted so that they are in the container what they are on the machine.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::process;
 
 use super::Real;
+use super::copies::{Copies, Copy, Failed, Foreign};
 use crate::ids::{self, Extent, Namespace, Range};
 use crate::json::Json;
-use crate::needs::{self, Expected};
-use crate::sys::userns;
-
-/// Where the copies of mounts are for a moment.
-const COPIES: &str = "/run/berth";
 
 /// Which ids of the machine may open ICMP sockets; the kernel's default is nobody, and the daemon leaves it at that in a
 /// user namespace.
@@ -30,19 +22,8 @@ const PORTS: &str = "net.ipv4.ip_unprivileged_port_start";
 /// A namespace and mounts that have to be there until the real runtime has made the container.
 #[derive(Debug)]
 pub(super) struct Apart {
-    _namespace: Namespace,
+    _namespace: Option<Namespace>,
     _copies: Vec<Copy>,
-}
-
-/// The mounts of a container that somebody's files lie in.
-#[derive(Debug, Default)]
-pub(super) struct Foreign<'a> {
-    /// The person's: what is to be mounted, and where.
-    pub(super) given: Vec<&'a Expected>,
-    /// Volumes, whose files belong to ids of the range.
-    pub(super) volumes: Vec<&'a Path>,
-    /// The person on the machine, as user and group, if the container's own user is to have the person's rights there.
-    pub(super) caller: Option<(u32, u32)>,
 }
 
 /// Changes the configuration of a container. `None` where it is to have the ids of the machine.
@@ -52,13 +33,19 @@ pub(super) fn prepare(
     container: &OsStr,
     foreign: &Foreign<'_>,
 ) -> Result<Option<Apart>, String> {
-    let is_asked = |namespace: &Json| {
-        namespace.at("type").text() == Some("user") && namespace.at("path").text().is_none()
-    };
-    let is_asked = config.at("linux").at("namespaces").items().any(is_asked);
-    let Some(range) = Range::of_daemon().filter(|_| is_asked) else {
+    let is_user = |namespace: &&Json| namespace.at("type").text() == Some("user");
+    let asked = config.at("linux").at("namespaces").items().find(is_user);
+    // Whose it is to be; none is a new one.
+    let asked = asked.map(|namespace| namespace.at("path").text().map(str::to_owned));
+    let (Some(range), Some(asked)) = (Range::of_daemon(), asked) else {
         return lend(config, container, foreign);
     };
+    if let Some(path) = asked {
+        if real == Real::Gvisor {
+            return Err("a kernel of its own shares no network with others".to_owned());
+        }
+        return join(config, container, foreign, (range, &path));
+    }
     let (uid, gid) = user_of(config);
     let caller = foreign.caller.unwrap_or((uid, gid));
     let owner = ids::owner(container);
@@ -69,14 +56,14 @@ pub(super) fn prepare(
     let (mut users, mut groups) = (range.map(uid), range.map(gid));
     let mut namespace = make(&users, &groups)?;
     let mut ping = (0, if gid < range.common() { range.common() - 1 } else { gid });
-    let mut copies = Copies { container, sources: Vec::new(), made: Vec::new() };
+    let mut copies = Copies::new(container);
     let lent = match foreign.caller {
         Some(caller) if !foreign.given.is_empty() => {
             Some(make(&range.map_lent(uid, caller.0), &range.map_lent(gid, caller.1))?)
         }
         _ => None,
     };
-    match copies.add_given(config, foreign, lent.as_ref().unwrap_or(&namespace)) {
+    match copies.add_given(config, foreign, lent.as_ref().unwrap_or(&namespace).as_fd()) {
         Ok(()) => {}
         Err(Failed::Open(why)) => return Err(why),
         // Its file system knows no such mounts: then the server has the person's number on the machine, and that alone.
@@ -105,17 +92,51 @@ pub(super) fn prepare(
                 let kept = make(&range.map_kept(uid, caller.0), &groups)?;
                 for path in &foreign.volumes {
                     // Else its files are nobody's, as the server will say.
-                    let _ = copies.add(config, path, None, &kept);
+                    let _ = copies.add(config, path, None, kept.as_fd());
                 }
             }
         }
     }
-    copies.name_in(config);
     // gVisor enters no namespace that somebody else made: it has many threads. It needs no owner of its own for one either, for
     // what the kernel counts by owners is counted in the container's kernel.
     let path = (real == Real::Shared).then(|| namespace.path());
     change(config, path, &users, &groups, ping).ok_or("its configuration lacks a part")?;
-    Ok(Some(Apart { _namespace: namespace, _copies: copies.made }))
+    Ok(Some(Apart { _namespace: Some(namespace), _copies: copies.name_in(config) }))
+}
+
+/// A container that has another's network has that one's user namespace, too: nobody else may use its network.
+fn join(
+    config: &mut Json,
+    container: &OsStr,
+    foreign: &Foreign<'_>,
+    (range, path): (Range, &str),
+) -> Result<Option<Apart>, String> {
+    let (uid, gid) = user_of(config);
+    if uid.max(gid) >= range.common() {
+        return Err(format!(
+            "a user or a group above {} cannot share a network with others",
+            range.common() - 1
+        ));
+    }
+    let theirs =
+        File::open(path).map_err(|error| format!("those whose network it shares are gone: {error}"))?;
+    let lent = match foreign.caller {
+        Some(caller) if !foreign.given.is_empty() => {
+            let (users, groups) = (range.map_lent(uid, caller.0), range.map_lent(gid, caller.1));
+            let made = Namespace::make(ids::owner(container), &users, &groups);
+            Some(made.map_err(|error| format!("no mount can be mapped: {error}"))?)
+        }
+        _ => None,
+    };
+    let mut copies = Copies::new(container);
+    let shown = lent.as_ref().map_or(theirs.as_fd(), Namespace::as_fd);
+    copies.add_given(config, foreign, shown).map_err(|failed| match failed {
+        Failed::Open(why) => why,
+        Failed::Map(why) => format!("{why}, which a server needs that shares a network with others"),
+    })?;
+    let map = range.map(0);
+    change(config, None, &map, &map, (0, 0)).ok_or("its configuration lacks a part")?;
+    Ok(Some(Apart { _namespace: lent, _copies: copies.name_in(config) }))
 }
 
 /// Where a container has the machine's ids, its user is lent the person's rights on what is mounted, and nothing else
@@ -127,13 +148,12 @@ fn lend(config: &mut Json, container: &OsStr, foreign: &Foreign<'_>) -> Result<O
     let namespace = Namespace::make(ids::owner(container), &map(own.0, caller.0), &map(own.1, caller.1));
     let next = "`user = \"caller\"` for this server does without";
     let namespace = namespace.map_err(|error| format!("no mount can be mapped ({error}); {next}"))?;
-    let mut copies = Copies { container, sources: Vec::new(), made: Vec::new() };
-    copies.add_given(config, foreign, &namespace).map_err(|failed| match failed {
+    let mut copies = Copies::new(container);
+    copies.add_given(config, foreign, namespace.as_fd()).map_err(|failed| match failed {
         Failed::Open(why) => why,
         Failed::Map(why) => format!("{why}; {next}"),
     })?;
-    copies.name_in(config);
-    Ok(Some(Apart { _namespace: namespace, _copies: copies.made }))
+    Ok(Some(Apart { _namespace: Some(namespace), _copies: copies.name_in(config) }))
 }
 
 /// Whom the container's first process runs as.
@@ -175,134 +195,6 @@ fn change(
     Some(())
 }
 
-enum Failed {
-    Open(String),
-    Map(String),
-}
-
-/// Mounts that are made for a container.
-struct Copies<'a> {
-    container: &'a OsStr,
-    /// Where in the container, and what is mounted there now.
-    sources: Vec<(PathBuf, PathBuf)>,
-    made: Vec<Copy>,
-}
-
-impl Copies<'_> {
-    /// Of all that is the person's.
-    fn add_given(
-        &mut self,
-        config: &Json,
-        foreign: &Foreign<'_>,
-        namespace: &Namespace,
-    ) -> Result<(), Failed> {
-        let mut given = foreign.given.iter();
-        given
-            .try_for_each(|given| self.add(config, &given.path, Some((given.device, given.inode)), namespace))
-    }
-
-    /// Of what `config` mounts at `path`, with the ids of `namespace`; if `expected` says so, only of that.
-    fn add(
-        &mut self,
-        config: &Json,
-        path: &Path,
-        expected: Option<(u64, u64)>,
-        namespace: &Namespace,
-    ) -> Result<(), Failed> {
-        let mut mounts = config.at("mounts").items();
-        let is_here = |mount: &&Json| mount.at("destination").text().is_some_and(|at| Path::new(at) == path);
-        let Some(source) = mounts.find(is_here).and_then(|mount| mount.at("source").text()) else {
-            return Ok(());
-        };
-        let failed = |error: io::Error| format!("what is to be mounted at `{}`: {error}", path.display());
-        let mount = userns::copy_mount(Path::new(source)).map_err(|error| Failed::Open(failed(error)))?;
-        let found = mount.metadata().map_err(|error| Failed::Open(failed(error)))?;
-        if expected.is_some_and(|expected| expected != (found.dev(), found.ino())) {
-            return Err(Failed::Open(needs::not_as_asked(path)));
-        }
-        userns::map_ids(mount.as_fd(), namespace.as_fd()).map_err(|error| {
-            Failed::Map(format!("`{source}` is on a file system without id-mapped mounts ({error})"))
-        })?;
-        let copy = Copy::attach(&mount, found.is_dir(), self.container, self.made.len())
-            .map_err(|error| Failed::Open(failed(error)))?;
-        self.sources.push((path.to_owned(), copy.0.clone()));
-        self.made.push(copy);
-        Ok(())
-    }
-
-    fn clear(&mut self) {
-        self.sources.clear();
-        self.made.clear();
-    }
-
-    fn name_in(&self, config: &mut Json) {
-        let Some(mounts) = config.at_mut("mounts") else { return };
-        for mount in mounts.items_mut() {
-            let at = mount.at("destination").text().map(PathBuf::from);
-            let source = self.sources.iter().find(|(path, _)| Some(path) == at.as_ref());
-            if let Some(source) = source.and_then(|(_, source)| source.to_str()) {
-                mount.set("source", Json::Text(source.to_owned()));
-            }
-        }
-    }
-}
-
-/// A mount in the daemon's container, while it is in use.
-#[derive(Debug)]
-struct Copy(PathBuf);
-
-impl Copy {
-    fn attach(mount: &File, is_folder: bool, container: &OsStr, number: usize) -> io::Result<Self> {
-        let folders = Path::new(COPIES);
-        DirBuilder::new().recursive(true).mode(0o711).create(folders)?;
-        if number == 0 {
-            sweep(folders, |_, maker| !Path::new("/proc").join(maker.to_string()).exists());
-        }
-        let mut name = container.to_owned();
-        name.push(format!("-{number}-{}", process::id()));
-        let copy = Self(folders.join(name));
-        if is_folder {
-            fs::create_dir(&copy.0)?;
-        } else {
-            File::create_new(&copy.0)?;
-        }
-        userns::attach(mount.as_fd(), &copy.0)?;
-        Ok(copy)
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        remove(&self.0);
-    }
-}
-
-/// Of a container that goes, if its maker was killed.
-pub(super) fn forget(container: &OsStr) {
-    sweep(Path::new(COPIES), |of, _| OsStr::new(of) == container);
-}
-
-/// Removes the copies of which `is_over` says so: of a container, by a process.
-fn sweep(folder: &Path, is_over: impl Fn(&str, u32) -> bool) {
-    for copy in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = copy.file_name();
-        let mut parts = name.to_str().unwrap_or_default().rsplitn(3, '-');
-        let [maker, number, container] =
-            [parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default);
-        if let (Ok(maker), Ok(_)) = (maker.parse(), number.parse::<usize>())
-            && is_over(container, maker)
-        {
-            remove(&copy.path());
-        }
-    }
-}
-
-fn remove(copy: &Path) {
-    // What stays there goes with the daemon's container.
-    let _ = userns::detach(copy);
-    let _ = fs::remove_dir(copy).or_else(|_| fs::remove_file(copy));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,39 +227,5 @@ mod tests {
         let after = r#""mounts":[{"type":"cgroup","options":["nosuid","ro"]},{"type":"cgroup","options":["ro"]},{"type":"tmpfs","options":[]}]"#;
         let groups = changed(groups, (0, 999)).unwrap();
         assert!(groups.contains(after), "{groups}");
-    }
-
-    #[test]
-    fn what_a_killed_runtime_has_left_goes_with_its_container_or_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let here = |name: &str| folder.path().join(name);
-        let left = || {
-            let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-            let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
-            names.sort();
-            names
-        };
-        for name in ["a1-0-7", "a1-1-7", "b2-0-8", "c3-0-9", "pending"] {
-            fs::create_dir(here(name)).unwrap();
-        }
-        fs::write(here("a1-2-7"), "").unwrap();
-        fs::write(here("c3-0-9/x"), "").unwrap();
-        sweep(folder.path(), |container, _| container == "a1");
-        assert_eq!(left(), ["b2-0-8", "c3-0-9", "pending"]);
-        sweep(folder.path(), |_, maker| maker >= 8);
-        assert_eq!(left(), ["c3-0-9", "pending"], "and nothing that somebody has filled");
-    }
-
-    #[test]
-    fn a_mount_is_made_of_its_copy() {
-        let mut config = json::read(
-            r#"{"mounts":[{"destination":"/w","source":"/home/me"},{"destination":"/v","source":"/home/me"}]}"#,
-        )
-        .unwrap();
-        let sources = vec![("/w".into(), "/run/berth/1-0".into())];
-        Copies { container: OsStr::new("1"), sources, made: Vec::new() }.name_in(&mut config);
-        let sources: Vec<_> =
-            config.at("mounts").items().map(|mount| mount.at("source").text().unwrap()).collect();
-        assert_eq!(sources, ["/run/berth/1-0", "/home/me"]);
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::apart::Foreign;
+use super::copies::Foreign;
 use super::open;
 use crate::egress::{self, Wanted};
 use crate::json::Json;

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use super::{BY_PIPES, SILENT, Start};
 use crate::backend::docker::again::Setback;
+use crate::backend::docker::hold::Hold;
 use crate::backend::docker::housekeeping::Made;
-use crate::backend::docker::upstream::{DockerUpstream, Hold};
+use crate::backend::docker::upstream::DockerUpstream;
 use crate::dock::docker::DockerError;
 use crate::dock::door::Door;
 use crate::dock::exec::{self, Command, Exec};
