@@ -31,7 +31,7 @@ pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
 pub use word::{
     AbsolutePath, Address, Alias, BrokenAnswers, Capability, ContainerName, Definitions, Image, Isolation,
-    OnFailure, Pull, Start, User, Way, is_server_name,
+    Journaling, OnFailure, Pull, Start, User, Way, is_server_name,
 };
 
 /// Where every server has memory to write to, and how much, unless its settings say otherwise.

@@ -43,7 +43,7 @@ use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, mappings};
-use crate::values::{Isolation, Lookup, Way};
+use crate::values::{Isolation, Journaling, Lookup, Way};
 use starts::starts;
 
 pub async fn run(
@@ -363,10 +363,11 @@ fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> Result
 const JOURNAL: &str = "BERTH_JOURNAL";
 
 fn open_journal(plan: &Plan, redactor: Redactor, stderr: &StderrSink) -> Option<Journal> {
-    if !plan.spec.server.settings.journal || variable(JOURNAL).is_some_and(|value| value == "off") {
+    let journaling = plan.spec.server.settings.journal;
+    if journaling == Journaling::Off || variable(JOURNAL).is_some_and(|value| value == "off") {
         return None;
     }
-    let journal = Journal::begin(&plan.state, &plan.spec.session, redactor);
+    let journal = Journal::begin(&plan.state, &plan.spec.session, redactor, journaling == Journaling::Calls);
     stderr.record_in(&journal);
     journal.start(&journal::Start {
         server: &plan.spec.server.name,
