@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::variable;
+use crate::backend::ceiling::Ceilings;
 use crate::backend::docker::inquiry::Inquiry;
 use crate::backend::docker::plan::{self, Plan, Replenishing};
 use crate::backend::docker::publish::Published;
@@ -244,6 +245,8 @@ fn plan(
         published: None,
         renew: config.may_renew(&spec.server),
         replenishing: replenishing(args, config),
+        ceilings: Ceilings::new(config.limits.clone(), home.state.clone()),
+        held: Arc::default(),
         spec,
         secrets,
     })

@@ -14,6 +14,7 @@ from_str!(
     Isolation,
     Journaling,
     OnFailure,
+    OverLimit,
     Pull,
     Start,
     User,
@@ -47,6 +48,26 @@ impl Value for Isolation {
 
     fn from_text(text: &str) -> Option<Self> {
         [Self::Container, Self::Gvisor].into_iter().find(|isolation| isolation.as_str() == text)
+    }
+}
+
+/// What becomes of a session beyond a ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverLimit {
+    #[default]
+    Refuse,
+    Wait,
+}
+
+impl Value for OverLimit {
+    const EXPECTED: &'static str = "\"refuse\" or \"wait\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "refuse" => Some(Self::Refuse),
+            "wait" => Some(Self::Wait),
+            _ => None,
+        }
     }
 }
 
