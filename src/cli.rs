@@ -23,7 +23,9 @@ pub use daemon::{BakeArgs, DownArgs, SbomArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
 pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
-pub use sessions::{GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, TraceArgs, TraceCommand};
+pub use sessions::{
+    Among, CallsArgs, GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, SessionsArgs, TraceArgs, TraceCommand,
+};
 pub use shell::{CompletionsArgs, HelpArgs, ManArgs};
 pub use tools::ToolsArgs;
 pub use volume::{VolumeArgs, VolumeCommand, VolumeImportArgs};
@@ -76,6 +78,10 @@ pub enum Subcommands {
     Kill(KillArgs),
     /// List recent sessions, or show the history of one: its start, messages of berth and the server, its end.
     Logs(LogsArgs),
+    /// List past and present sessions.
+    Sessions(SessionsArgs),
+    /// List what clients asked: the last requests, the slowest ones, or those that failed.
+    Calls(CallsArgs),
     /// Sum up a trace: where the start went, the slowest calls, errors, unanswered requests.
     Trace(TraceArgs),
     /// Remove the leftovers of crashed sessions; it should never find any.

@@ -95,6 +95,8 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Ps(args) => in_time(ps::run(&args, &config, &home)).await,
         Subcommands::Kill(args) => in_time(kill::run(&args, &config, &home)).await,
         Subcommands::Logs(args) => logs::run(&args, &home).await,
+        Subcommands::Sessions(args) => logs::sessions(&args, &home),
+        Subcommands::Calls(args) => logs::calls(&args, &home),
         Subcommands::Tools(args) => tools::run(&args, &config, &home),
         Subcommands::Trace(args) => trace::run(&args, arguments.config.as_deref()).await,
         Subcommands::Gc(args) if args.after_session => gc::after_session(&config, &home).await,

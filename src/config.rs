@@ -52,7 +52,7 @@ pub use error::ConfigError;
 pub use home::Home;
 pub use kept::{Kept, SecretKeeper, is_keyring_name};
 pub use key::Key;
-pub use limits::Limits;
+pub use limits::{Ceiling, Limits};
 pub use mount::{Mount, MountEntry};
 pub use overrides::Overrides;
 pub use pinned::ChangedImage;

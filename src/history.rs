@@ -3,6 +3,7 @@
 //!
 //! The writer may have been killed in mid-line, or the file may be a stranger's. So broken lines are skipped, lengths
 //! are bounded, and no text reaches a terminal with its control characters.
+pub mod calls;
 pub mod lines;
 pub mod list;
 pub mod record;

@@ -19,7 +19,9 @@ pub use lookup::Lookup;
 pub use network::{AllowedName, Network};
 pub use pattern::{ToolPattern, permits};
 pub use port::{HostService, PublishedPort};
-pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, StandbyLimit, Timeout};
+pub use quantity::{
+    ByteSize, Cpus, LineLimit, Memory, Pids, SessionLimit, Span, Standby, StandbyLimit, Timeout,
+};
 pub(crate) use secret::words;
 pub use secret::{
     Credential, MARK, SecretArgument, credentials, hidden, is_everyday, is_secret, looks_secret,
@@ -31,7 +33,7 @@ pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
 pub use word::{
     AbsolutePath, Address, Alias, BrokenAnswers, Capability, ContainerName, Definitions, Image, Isolation,
-    OnFailure, Pull, Start, User, Way, is_server_name,
+    Journaling, OnFailure, OverLimit, Pull, Start, User, Way, is_server_name,
 };
 
 /// Where every server has memory to write to, and how much, unless its settings say otherwise.

@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 25] = [
+const EXAMPLES: [(&str, &str); 27] = [
     (
         "up",
         "\
@@ -166,6 +166,22 @@ More than one session is listed, and ended only after a yes.",
   berth logs                      # recent sessions
   berth logs last                 # the newest one's start, words and end
   berth logs --follow last",
+    ),
+    (
+        "sessions",
+        "\
+  berth sessions                  # the newest 20
+  berth sessions --client codex --since 2h
+  berth sessions --json",
+    ),
+    (
+        "calls",
+        "\
+  berth calls                     # the last 20 requests of all sessions
+  berth calls --slow --since 1h
+  berth calls --errors last       # of the newest session
+
+An outcome is `ok`, `tool_error`, `error` with its code, `timeout`, `cancelled` or `lost`.",
     ),
     (
         "trace",

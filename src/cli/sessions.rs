@@ -61,6 +61,61 @@ pub struct LogsArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct SessionsArgs {
+    #[command(flatten)]
+    pub among: Among,
+
+    /// How many are listed, the newest first.
+    #[arg(short, long, value_name = "N", default_value_t = 20)]
+    pub number: usize,
+
+    /// Print a JSON list of objects.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which sessions.
+#[derive(Debug, Args)]
+pub struct Among {
+    /// Only of this server.
+    #[arg(long, value_name = "NAME")]
+    pub server: Option<String>,
+
+    /// Only of this client.
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
+
+    /// Only what was so long ago at most.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Span>,
+}
+
+#[derive(Debug, Args)]
+pub struct CallsArgs {
+    /// A session's id, the beginning of one, its container's name, or `last`; without it, those of all.
+    pub session: Option<String>,
+
+    #[command(flatten)]
+    pub among: Among,
+
+    /// The slowest first.
+    #[arg(long)]
+    pub slow: bool,
+
+    /// Only those that came to nothing: errors, time-outs, cancelled ones, and those of a lost server.
+    #[arg(long)]
+    pub errors: bool,
+
+    /// How many are listed.
+    #[arg(short, long, value_name = "N", default_value_t = 20)]
+    pub number: usize,
+
+    /// Print a JSON list of objects.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct TraceArgs {
     #[command(subcommand)]

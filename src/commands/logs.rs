@@ -1,13 +1,16 @@
-//! `berth logs`: recent sessions, and the history that each left.
+//! `berth logs`, `sessions` and `calls`: what past and present sessions left.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::cli::LogsArgs;
+use jiff::Timestamp;
+
+use crate::cli::{Among, CallsArgs, LogsArgs, SessionsArgs};
 use crate::config::Home;
 use crate::failure::{Code, Failure};
-use crate::history;
+use crate::history::calls::{self, Wanted};
 use crate::history::session::{self, Past};
+use crate::history::{list, tell};
 use crate::human::table;
 
 pub async fn run(args: &LogsArgs, home: &Home) -> anyhow::Result<ExitCode> {
@@ -16,11 +19,8 @@ pub async fn run(args: &LogsArgs, home: &Home) -> anyhow::Result<ExitCode> {
         all.retain(|past| past.server.as_ref() == Some(server));
     }
     let done = match &args.session {
-        None => list(args, &all),
-        Some(meant) => {
-            let past = session::find(&all, meant).map_err(|several| unknown(meant, &several))?;
-            history::tell::tell(past, args.json, args.follow, &mut io::stdout().lock()).await
-        }
+        None => show(&all[..all.len().min(args.number)], args.json),
+        Some(meant) => tell::tell(find(&all, meant)?, args.json, args.follow, &mut io::stdout().lock()).await,
     };
     done?;
     Ok(ExitCode::SUCCESS)
@@ -36,13 +36,58 @@ fn unknown(meant: &str, several: &[&str]) -> Failure {
     Failure { code: Code::Usage, text, next: Some(next) }
 }
 
-fn list(args: &LogsArgs, all: &[Past]) -> io::Result<()> {
-    let all = &all[..all.len().min(args.number)];
+fn find<'a>(all: &'a [Past], meant: &str) -> Result<&'a Past, Failure> {
+    session::find(all, meant).map_err(|several| unknown(meant, &several))
+}
+
+pub fn sessions(args: &SessionsArgs, home: &Home) -> anyhow::Result<ExitCode> {
+    let all = among(session::all(&home.state), &args.among);
+    show(&all[..all.len().min(args.number)], args.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn calls(args: &CallsArgs, home: &Home) -> anyhow::Result<ExitCode> {
+    let mut all = session::all(&home.state);
+    if let Some(meant) = &args.session {
+        let path = find(&all, meant)?.path.clone();
+        all.retain(|past| past.path == path);
+    }
+    let wanted =
+        Wanted { since: since(&args.among), slowest: args.slow, failed: args.errors, number: args.number };
+    let calls = calls::of(&among(all, &args.among), wanted);
     let mut out = io::stdout().lock();
     if args.json {
+        serde_json::to_writer_pretty(&mut out, &calls)?;
+        writeln!(out)?;
+    } else {
+        let width = table::terminal_width(&out);
+        calls::write(&mut out, &calls, width)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn since(among: &Among) -> Option<Timestamp> {
+    among.since.and_then(|span| Timestamp::now().checked_sub(span.duration()).ok())
+}
+
+/// Sessions of that server and client that have lived since then.
+fn among(mut all: Vec<Past>, among: &Among) -> Vec<Past> {
+    let is_meant = |meant: &Option<String>, is: &Option<String>| meant.is_none() || meant == is;
+    let since = since(among);
+    all.retain(|past| {
+        is_meant(&among.server, &past.server)
+            && is_meant(&among.client, &past.client)
+            && since.is_none_or(|since| past.ended.is_none_or(|ended| ended >= since))
+    });
+    all
+}
+
+fn show(all: &[Past], json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
         serde_json::to_writer_pretty(&mut out, all)?;
         return writeln!(out);
     }
     let width = table::terminal_width(&out);
-    history::list::write(&mut out, all, width)
+    list::write(&mut out, all, width)
 }

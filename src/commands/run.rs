@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::variable;
+use crate::backend::ceiling::Ceilings;
 use crate::backend::docker::inquiry::Inquiry;
 use crate::backend::docker::plan::{self, Plan, Replenishing};
 use crate::backend::docker::publish::Published;
@@ -43,7 +44,7 @@ use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, mappings};
-use crate::values::{Isolation, Lookup, Way};
+use crate::values::{Isolation, Journaling, Lookup, Way};
 use starts::starts;
 
 pub async fn run(
@@ -245,6 +246,8 @@ fn plan(
         peers: None,
         renew: config.may_renew(&spec.server),
         replenishing: replenishing(args, config),
+        ceilings: Ceilings::new(config.limits.clone(), home.state.clone()),
+        held: Arc::default(),
         spec,
         secrets,
     })
@@ -364,10 +367,11 @@ fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> Result
 const JOURNAL: &str = "BERTH_JOURNAL";
 
 fn open_journal(plan: &Plan, redactor: Redactor, stderr: &StderrSink) -> Option<Journal> {
-    if !plan.spec.server.settings.journal || variable(JOURNAL).is_some_and(|value| value == "off") {
+    let journaling = plan.spec.server.settings.journal;
+    if journaling == Journaling::Off || variable(JOURNAL).is_some_and(|value| value == "off") {
         return None;
     }
-    let journal = Journal::begin(&plan.state, &plan.spec.session, redactor);
+    let journal = Journal::begin(&plan.state, &plan.spec.session, redactor, journaling == Journaling::Calls);
     stderr.record_in(&journal);
     journal.start(&journal::Start {
         server: &plan.spec.server.name,

@@ -13,8 +13,8 @@ use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
 use crate::values::{
-    BrokenAnswers, Definitions, HostService, Isolation, Network, OnFailure, PublishedPort, Pull, Start,
-    Tmpfs, ToolPattern, Way,
+    BrokenAnswers, Definitions, HostService, Isolation, Journaling, Network, OnFailure, PublishedPort, Pull,
+    Start, Tmpfs, ToolPattern, Way,
 };
 
 /// Whose signature an image needs.
@@ -104,7 +104,7 @@ pub struct Settings {
     /// Whether no server can make a name of these that is missing.
     pub reserve: bool,
     /// Whether sessions leave a history.
-    pub journal: bool,
+    pub journal: Journaling,
     /// By the variable's name; expanded by [`Server::resolve_env`](super::Server::resolve_env) alone.
     pub(super) env: BTreeMap<String, EnvEntry>,
     /// Read by [`Server::resolve_env`](super::Server::resolve_env), the later over the former.
@@ -156,7 +156,7 @@ impl Settings {
             volumes: Vec::new(),
             protect: Vec::new(),
             reserve: false,
-            journal: false,
+            journal: Journaling::Off,
             env: BTreeMap::new(),
             env_files: Vec::new(),
         }

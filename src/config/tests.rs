@@ -10,7 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::values::{BrokenAnswers, Definitions, Network, OnFailure, Start, Tmpfs, ToolPattern, Way};
+use crate::values::{
+    BrokenAnswers, Definitions, Journaling, Network, OnFailure, Start, Tmpfs, ToolPattern, Way,
+};
 
 /// A folder in memory in which nothing can be run.
 fn plain(bytes: u64) -> Tmpfs {
@@ -54,7 +56,7 @@ fn nothing_written_is_the_hardened_default() {
     assert_eq!(settings.tmpfs, BTreeMap::from([("/tmp".to_owned(), plain(256 << 20))]));
     assert_eq!(settings.max_line, 16_777_216);
     assert_eq!(settings.stop_grace, Duration::from_secs(3));
-    assert!(settings.journal);
+    assert_eq!(settings.journal, Journaling::Calls);
     assert_eq!((settings.standby, settings.standby_ttl), (1, Duration::from_mins(30)));
     assert!(!settings.prestart);
     assert_eq!(settings.streams, Way::Auto);
@@ -159,7 +161,7 @@ fn every_key_arrives() {
     assert_eq!(settings.broken_answers, BrokenAnswers::Refuse);
     assert_eq!(format!("{:?}", settings.tools), r#"Some([ToolPattern("read_*"), ToolPattern("list")])"#);
     assert_eq!(settings.deny_tools, ["read_secret".parse().unwrap()]);
-    assert!(!settings.journal && config.defaults.journal);
+    assert_eq!((settings.journal, config.defaults.journal), (Journaling::Off, Journaling::Calls));
     assert_eq!((settings.start(false), settings.definitions), (Start::FirstCall, Definitions::Hold));
     assert!(settings.flatten_pages && settings.stateless);
     assert_eq!(settings.idle, Some(Duration::from_mins(15)));

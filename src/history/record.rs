@@ -28,6 +28,10 @@ pub struct Record {
     #[serde(default)]
     pub latency_ms: Option<f64>,
     #[serde(default)]
+    pub answer_bytes: Option<u64>,
+    #[serde(default)]
+    pub outcome: Option<String>,
+    #[serde(default)]
     pub duration_ms: Option<f64>,
     #[serde(default)]
     pub code: Option<i64>,

@@ -53,6 +53,21 @@ fn write(line: &mut String, record: &Record) -> fmt::Result {
             let name = Plain(record.name.as_deref().unwrap_or_default());
             write!(line, "step   {name} {} {detail}", record.duration_ms.map(took).unwrap_or_default())
         }
+        "call" => {
+            let what = record.tool.as_deref().or(record.method.as_deref()).unwrap_or_default();
+            let outcome = record.outcome.as_deref().unwrap_or_default();
+            write!(
+                line,
+                "call   {} {} {}",
+                Plain(what),
+                record.latency_ms.map(took).unwrap_or_default(),
+                Plain(outcome)
+            )?;
+            if let Some(code) = record.code {
+                write!(line, " code={code}")?;
+            }
+            Ok(())
+        }
         "end" => {
             write!(line, "end    {detail}; exit code {}", record.code.unwrap_or_default())?;
             counts(line, record)

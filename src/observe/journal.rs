@@ -1,5 +1,5 @@
 //! A session's history for `berth logs`: its start, the words of berth and of the server's standard error, its end. It
-//! has no messages, and a message causes no write.
+//! has no messages. Requests have a line each where the setting asks for it (`calls`), written some together.
 //!
 //! Each session has one file, `sessions/SESSION.jsonl` in the state folder, in the form of a trace ([`record`]). Its
 //! additional kinds are `start`, `log` (a line of berth), `stderr` (a line of the server) and `end`. Local state is
@@ -10,6 +10,7 @@
 //! while the session lives, so a missing lock shows a killed session.
 //!
 //! [`record`]: super::trace::record
+mod calls;
 mod file;
 mod prune;
 
@@ -24,9 +25,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Redactor;
+use super::call::CallRecord;
 use super::event::{Direction, Up};
 use super::queue::{Drain, Limits, Queue};
+use calls::Waiting;
 use file::JournalFile;
+
+/// What the records mean. A reader passes over what it does not know; a higher number says that it may misread what it knows.
+pub const SCHEMA: u32 = 1;
 
 /// In the state folder.
 pub const FOLDER: &str = "sessions";
@@ -51,6 +57,8 @@ struct OpenJournal {
     /// Says how much is copied behind what is shown.
     redactor: Redactor,
     tidied: AtomicBool,
+    /// `None`: requests leave no lines.
+    calls: Option<Waiting>,
 }
 
 /// What is known of a session before its server.
@@ -82,8 +90,8 @@ pub struct End {
 }
 
 impl Journal {
-    /// Of the session with this id, whose file will be in `state`.
-    pub fn begin(state: &Path, session: &str, redactor: Redactor) -> Self {
+    /// Of the session with this id, whose file will be in `state`. `with_calls`: each request has a line.
+    pub fn begin(state: &Path, session: &str, redactor: Redactor, with_calls: bool) -> Self {
         let folder = state.join(FOLDER);
         let writer = Writer {
             file: JournalFile::new(folder.join(format!("{session}.jsonl"))),
@@ -92,6 +100,7 @@ impl Journal {
             redactor: redactor.clone(),
             allowance: BURST,
             allowed_at: Timestamp::now(),
+            calls: calls::Allowance::new(Timestamp::now()),
             missing: 0,
         };
         Self(Arc::new(OpenJournal {
@@ -99,6 +108,7 @@ impl Journal {
             session: session.to_owned(),
             redactor,
             tidied: AtomicBool::new(false),
+            calls: with_calls.then(Waiting::default),
         }))
     }
 
@@ -116,6 +126,7 @@ impl Journal {
                 ("client", text(start.client)),
                 ("client_session", text(start.client_session)),
                 ("version", Some(Field::Value(env!("CARGO_PKG_VERSION").into()))),
+                ("schema", Some(Field::Value(SCHEMA.into()))),
                 ("pid", Some(Field::Value(std::process::id().into()))),
             ],
         );
@@ -165,6 +176,7 @@ impl Journal {
 
     /// The last record of a session.
     pub fn end(&self, end: &End) {
+        self.pass_calls_on();
         let number = |number: u64| Some(Field::Value(number.into()));
         self.record(
             "end",
@@ -190,6 +202,7 @@ impl Journal {
 
     /// Waits until all that was recorded so far is written, at most `within`; blocks.
     pub fn flush(&self, within: Duration) {
+        self.pass_calls_on();
         self.0.queue.flush(within);
     }
 
@@ -214,6 +227,7 @@ fn milliseconds(duration: Duration) -> Field {
 
 enum Entry {
     Record { time: Timestamp, kind: &'static str, fields: Vec<(&'static str, Field)> },
+    Calls(Vec<Box<CallRecord>>),
     Tidy,
 }
 
@@ -235,6 +249,7 @@ struct Writer {
     /// What may be written at once (bytes), as of `allowed_at`.
     allowance: u32,
     allowed_at: Timestamp,
+    calls: calls::Allowance,
     /// Records that are not in the file.
     missing: u64,
 }
@@ -299,6 +314,7 @@ impl Writer {
 impl Drain<Entry> for Writer {
     fn write(&mut self, entry: Entry) {
         match entry {
+            Entry::Calls(calls) => self.put_calls(&calls),
             Entry::Tidy => prune::prune(&self.folder, prune::KEPT, prune::OLDEST),
             Entry::Record { time, kind, fields } => {
                 let text = |(_, field): &(_, Field)| match field {

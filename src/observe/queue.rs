@@ -75,12 +75,17 @@ impl<T: Send + 'static> Queue<T> {
 
     /// Takes an entry of about `size` bytes, or counts it as dropped; then it isn't even made.
     pub(super) fn offer(&self, size: usize, entry: impl FnOnce() -> T) {
+        self.offer_several(1, size, entry);
+    }
+
+    /// The same for an entry that is `count` records.
+    pub(super) fn offer_several(&self, count: u64, size: usize, entry: impl FnOnce() -> T) {
         let state = &self.state;
         let entries = state.entries.fetch_add(1, Ordering::Relaxed);
         let bytes = state.bytes.fetch_add(size, Ordering::Relaxed);
         if entries >= state.limits.entries || bytes.saturating_add(size) > state.limits.bytes {
             state.release(size);
-            state.dropped.fetch_add(1, Ordering::AcqRel);
+            state.dropped.fetch_add(count, Ordering::AcqRel);
             return;
         }
         let dropped_before = state.dropped.swap(0, Ordering::AcqRel);
@@ -88,7 +93,7 @@ impl<T: Send + 'static> Queue<T> {
             state.accepted.fetch_add(1, Ordering::AcqRel);
         } else {
             state.release(size);
-            state.dropped.fetch_add(dropped_before + 1, Ordering::AcqRel);
+            state.dropped.fetch_add(dropped_before + count, Ordering::AcqRel);
         }
     }
 

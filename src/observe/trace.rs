@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
+use super::call::{Call, code, tool};
 use super::event::{Direction, Up};
 use super::queue::{Drain, Limits, Queue, write_all};
 use super::{Journal, Redactor, StderrSink};
-use crate::rpc::envelope::{Envelope, Kind, Look};
-use crate::rpc::raw::{self, Raw};
+use crate::rpc::envelope::{Envelope, Look};
 use record::{Copied, Record, Shown, What};
 
 const LIMITS: Limits = Limits { entries: 1024, bytes: 16 << 20 };
@@ -171,6 +171,12 @@ impl Trace {
         }
     }
 
+    /// A request of the client's, in a line of so many bytes, where the session's history has a line for each.
+    pub fn call(&self, request: &Envelope<'_>, bytes: usize) -> Option<Call> {
+        let journal = self.journal.as_ref().filter(|journal| journal.has_calls())?;
+        Some(Call::begin(journal.clone(), request, bytes))
+    }
+
     /// Something that is no message: a stray print, a framing error, an answer of our own, the end of the session.
     pub fn note(&self, direction: Option<Direction>, what: &'static str, detail: &str, bytes: u64) {
         if let Some(journal) = &self.journal {
@@ -223,18 +229,6 @@ impl OpenTrace {
         let copied = text.get(..limit.saturating_add(self.redactor.margin())).unwrap_or(text);
         Copied { bytes: copied.to_vec(), limit, cut: text.len() > limit }
     }
-}
-
-/// Which tool is called: its name is no more of a content than its method is.
-fn tool(envelope: &Envelope<'_>) -> Option<String> {
-    if envelope.kind != Kind::Request || envelope.method.as_deref() != Some("tools/call") {
-        return None;
-    }
-    serde_json::from_str(raw::member(envelope.params?, "name")?.get()).ok()
-}
-
-fn code(envelope: &Envelope<'_>) -> Option<i64> {
-    raw::member(envelope.error?, "code").map(Raw::get)?.parse().ok()
 }
 
 /// For appending: each record is one write, so that several sessions can share a file.

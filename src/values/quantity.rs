@@ -107,6 +107,28 @@ impl Value for LineLimit {
     }
 }
 
+/// How many sessions may be there at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimit(u32);
+
+impl SessionLimit {
+    pub const fn count(self) -> u32 {
+        self.0
+    }
+}
+
+impl Value for SessionLimit {
+    const EXPECTED: &'static str = "a number of sessions from 1 to 10000";
+
+    fn from_text(_text: &str) -> Option<Self> {
+        None
+    }
+
+    fn from_number(number: &str) -> Option<Self> {
+        number.parse().ok().filter(|count| (1..=10_000).contains(count)).map(Self)
+    }
+}
+
 /// A length of time up to a day: `500ms`, `3s`, `2m`, `1h`; a plain number is seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);

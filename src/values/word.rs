@@ -12,7 +12,9 @@ from_str!(
     Definitions,
     Image,
     Isolation,
+    Journaling,
     OnFailure,
+    OverLimit,
     Pull,
     Start,
     User,
@@ -46,6 +48,50 @@ impl Value for Isolation {
 
     fn from_text(text: &str) -> Option<Self> {
         [Self::Container, Self::Gvisor].into_iter().find(|isolation| isolation.as_str() == text)
+    }
+}
+
+/// What becomes of a session beyond a ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverLimit {
+    #[default]
+    Refuse,
+    Wait,
+}
+
+impl Value for OverLimit {
+    const EXPECTED: &'static str = "\"refuse\" or \"wait\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "refuse" => Some(Self::Refuse),
+            "wait" => Some(Self::Wait),
+            _ => None,
+        }
+    }
+}
+
+/// What a session's history holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Journaling {
+    /// There is none.
+    Off,
+    /// The session's start and end, and what went wrong.
+    Events,
+    /// The same, and a line for each request.
+    #[default]
+    Calls,
+}
+
+impl Value for Journaling {
+    const EXPECTED: &'static str = "false, true or \"calls\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        (text == "calls").then_some(Self::Calls)
+    }
+
+    fn from_bool(value: bool) -> Option<Self> {
+        Some(if value { Self::Events } else { Self::Off })
     }
 }
 

@@ -10,6 +10,7 @@ mod bad_input;
 mod bake;
 mod bytes;
 mod catalogue;
+mod ceilings;
 mod chaos;
 mod clients;
 mod conformance;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,6 +12,7 @@ use super::again::Setback;
 use super::inquiry::Inquiry;
 use super::peers::Peers;
 use super::publish::Published;
+use crate::backend::ceiling::{self, Asks, Ceilings};
 use crate::catalogue::Key;
 use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
@@ -68,6 +69,9 @@ pub struct Plan {
     /// Whether a registry is asked for a newer image once the session runs (`Config::may_renew`).
     pub renew: bool,
     pub replenishing: Replenishing,
+    pub ceilings: Ceilings,
+    /// The place below the ceilings that this server's containers have, one after another.
+    pub held: Arc<Mutex<Option<ceiling::Place>>>,
 }
 
 /// When the next session's container is put on standby, beside what the server's settings say.
@@ -84,6 +88,27 @@ impl Plan {
     pub fn share(&mut self, peers: &Peers) {
         self.peers = Some(peers.clone());
         self.spec.network_of = NetworkOf::joined();
+    }
+
+    /// Takes a place for the server's container, unless there is one from the container before.
+    ///
+    /// # Errors
+    /// Which ceiling there is no room below.
+    pub async fn admit(&self, client: &Client) -> Result<(), Failure> {
+        let Server { name, settings, .. } = &self.spec.server;
+        let has_place = || self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if has_place() {
+            return Ok(());
+        }
+        let asks = Asks {
+            process: std::process::id(),
+            client: client.as_str().to_owned(),
+            server: name.clone(),
+            memory: settings.memory,
+        };
+        let place = self.ceilings.admit(&asks).await?;
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = place;
+        Ok(())
     }
 
     /// The container of a client that is known by now.

@@ -359,6 +359,11 @@ async fn look_for_standby(
         return Err(Setback::Lasting(nameless(&plan.spec.server.name)));
     };
     let mut wire = wire?;
+    let waits = Instant::now();
+    plan.admit(&client).await.map_err(Setback::Lasting)?;
+    if waits.elapsed() >= SILENT {
+        wire = connect(plan, trace, "connect again").await?;
+    }
     let spec = plan.spec_of(&client);
     if plan.spec.server.settings.standby == 0 {
         return Ok((spec, wire, Vec::new()));

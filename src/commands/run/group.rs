@@ -201,6 +201,7 @@ fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
     let mut options = Options { stderr, stop, is_replaced, ..member.options.clone() };
     let mut prepared = member.prepared.clone();
     if let Ok(plan) = &mut prepared {
+        plan.held = Arc::default();
         // Each time of a lane is a session with a history of its own.
         match new_session() {
             Ok(session) => plan.spec.session = session,

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::failure::Failure;
+use crate::observe::{Call, Outcome};
 use crate::rpc::{Envelope, RawId, RequestId, failure_response};
 
 /// Clients have a handful; the bound is for floods.
@@ -34,6 +35,8 @@ pub struct Pending {
     pub is_probe: bool,
     /// Which request of the session it is.
     number: u64,
+    /// Its line of the session's history; one that is dropped says that it was lost.
+    call: Option<Call>,
 }
 
 /// Who waits for the answer.
@@ -53,6 +56,19 @@ pub enum Asker {
 impl Pending {
     pub fn age(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    /// The server has answered, in a line of so many bytes.
+    pub fn is_answered(&mut self, answer: &Envelope<'_>, bytes: usize) {
+        if let Some(call) = self.call.take() {
+            call.answered(answer, bytes);
+        }
+    }
+
+    fn ended(&mut self, outcome: Outcome) {
+        if let Some(call) = self.call.take() {
+            call.ended(outcome);
+        }
     }
 
     /// The answer where no server gives one. A subscription that breaks off has no result (MCP 2026-07-28,
@@ -132,14 +148,14 @@ impl InFlight {
     }
 
     /// Registers a request. One without a usable id expects no answer.
-    pub fn insert(&self, request: &Envelope<'_>) {
+    pub fn insert(&self, request: &Envelope<'_>, call: Option<Call>) {
         if let (Some(key), Some(id)) = (request.request_id(), request.raw_id()) {
             let asker = match request.method.as_deref() {
                 Some("subscriptions/listen") => Asker::Listener,
                 Some("initialize") => Asker::Beginner,
                 _ => Asker::Client,
             };
-            self.wait(key, id, asker, request.method.as_deref());
+            self.wait(key, id, asker, request.method.as_deref(), call);
         }
     }
 
@@ -147,14 +163,14 @@ impl InFlight {
     pub fn insert_ours(&self, id: &RawId) {
         if let Some(key) = id.request_id() {
             self.ours.fetch_add(1, Ordering::Relaxed);
-            self.wait(key, id.clone(), Asker::Ourselves, None);
+            self.wait(key, id.clone(), Asker::Ourselves, None, None);
         }
     }
 
-    fn wait(&self, key: RequestId, id: RawId, asker: Asker, method: Option<&str>) {
+    fn wait(&self, key: RequestId, id: RawId, asker: Asker, method: Option<&str>, call: Option<Call>) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let (lists_tools, is_probe) = (method == Some("tools/list"), method.is_some_and(is_probe));
-        let mut pending = Pending { id, since: Instant::now(), asker, lists_tools, is_probe, number };
+        let mut pending = Pending { id, since: Instant::now(), asker, lists_tools, is_probe, number, call };
         match self.pending.entry(key) {
             // One id for two requests: nobody can tell which of them an answer is to.
             Entry::Occupied(mut entry) => {
@@ -222,7 +238,8 @@ impl InFlight {
 
     /// Nobody waits for an answer to this any more.
     pub fn cancel(&self, id: &RequestId) {
-        if self.take(id).is_some() {
+        if let Some(mut pending) = self.take(id) {
+            pending.ended(Outcome::Cancelled);
             remember(&self.cancelled, id);
         }
     }
@@ -235,7 +252,8 @@ impl InFlight {
             self.pending.iter().filter(|entry| late(entry)).map(|entry| entry.key().clone()).collect();
         let mut all = Vec::new();
         for key in keys {
-            if let Some(pending) = self.take(&key) {
+            if let Some(mut pending) = self.take(&key) {
+                pending.ended(Outcome::TimedOut);
                 all.push(pending);
                 remember(&self.overdue, &key);
             }

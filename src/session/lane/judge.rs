@@ -114,7 +114,7 @@ fn judge_line(frame: Frame, shared: &Shared) -> Verdict {
         note("left out", &filtered.what, frame.wire().len());
         Some(filtered.line)
     });
-    let answered = complete(&look, frame.message(), shared);
+    let answered = complete(&look, &frame, shared);
     let latency = answered.as_ref().map(Pending::age);
     shared.trace.message(Direction::ServerToClient, &look, frame.wire(), latency);
     drop(look);
@@ -194,7 +194,8 @@ fn is_json_rpc(envelope: &Envelope<'_>) -> bool {
 }
 
 /// Completes what `look` answers, and notes what it asks; gives the first request that is answered.
-fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending> {
+fn complete(look: &Look<'_>, frame: &Frame, shared: &Shared) -> Option<Pending> {
+    let message = frame.message();
     let mut answered = None;
     for envelope in look.envelopes() {
         if envelope.kind == Kind::Request {
@@ -206,10 +207,11 @@ fn complete(look: &Look<'_>, message: &[u8], shared: &Shared) -> Option<Pending>
         if is_answer(envelope.kind)
             && let Some(id) = envelope.request_id()
         {
-            let Some(pending) = shared.in_flight.complete(&id) else {
+            let Some(mut pending) = shared.in_flight.complete(&id) else {
                 report_unasked(envelope, &id, message.len(), shared);
                 continue;
             };
+            pending.is_answered(envelope, frame.wire().len());
             if envelope.kind == Kind::ErrorResponse {
                 shared.in_flight.count_error();
             }

@@ -4,7 +4,7 @@ use super::SESSION;
 use crate::config::settings::definition::DefaultValue::{Value as Is, Words};
 use crate::config::settings::definition::Setting;
 use crate::config::settings::definition::Takes::One;
-use crate::values::{BrokenAnswers, LineLimit, OnFailure, Span, Timeout, Way};
+use crate::values::{BrokenAnswers, Journaling, LineLimit, OnFailure, Span, Timeout, Way};
 
 /// How long things may take, and what happens when they go wrong.
 pub(super) fn session() -> Vec<Setting> {
@@ -85,10 +85,10 @@ pub(super) fn session() -> Vec<Setting> {
             "how long berth tries for a new server; five losses in a minute end the session in any case",
             |settings, time| settings.recover_within = time.duration(),
         ),
-        Setting::one::<bool>(
+        Setting::one::<Journaling>(
             "journal",
-            Is("true"),
-            "whether sessions leave a history for `berth logs`; the variable `BERTH_JOURNAL=off` turns it off, too",
+            Is("\"calls\""),
+            "what sessions leave for `berth logs` and `berth calls`: `true` leaves events alone, `false` nothing; `BERTH_JOURNAL=off` does, too",
             |settings, journal| settings.journal = journal,
         ),
     ]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::values::{BrokenAnswers, OnFailure, Pids};
+use crate::values::{BrokenAnswers, Journaling, OnFailure, Pids};
 
 #[test]
 fn every_default_is_a_value_of_its_setting() {
@@ -67,7 +67,7 @@ fn the_defaults_are_these() {
         name_timeout: Duration::from_millis(150),
         answer_timeout: minutes(2),
         broken_answers: BrokenAnswers::Repair,
-        journal: true,
+        journal: Journaling::Calls,
         protect: crate::config::protect::PROTECTED.map(|name| name.parse().unwrap()).into(),
         ..Settings::blank()
     };
@@ -82,7 +82,7 @@ fn the_defaults_are_these() {
 #[test]
 fn an_option_of_two_values_takes_no_third() {
     let setting =
-        Setting::one::<bool>("x", DefaultValue::Words("none"), "x", |settings, x| settings.journal = x);
+        Setting::one::<bool>("x", DefaultValue::Words("none"), "x", |settings, x| settings.reserve = x);
     assert_eq!(setting.check("true"), Ok(()));
     assert_eq!(setting.check("false"), Ok(()));
     assert_eq!(setting.check("yes"), Err("expected true or false".to_owned()));

@@ -6,7 +6,7 @@ use crate::rpc::{Look, look};
 
 fn insert(table: &InFlight, line: &str) {
     let Look::One(envelope) = look(line.as_bytes()).unwrap() else { panic!("one message") };
-    table.insert(&envelope);
+    table.insert(&envelope, None);
 }
 
 fn key(json: &str) -> RequestId {

@@ -16,7 +16,7 @@ fn shared(denied: &[&str]) -> Shared {
 
 fn asked(shared: &Shared, line: &str) {
     let Look::One(envelope) = look(line.as_bytes()).unwrap() else { panic!("one message") };
-    shared.in_flight.insert(&envelope);
+    shared.in_flight.insert(&envelope, None);
 }
 
 /// What goes to the client, and whether it is the very memory that the line came in.

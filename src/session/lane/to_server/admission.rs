@@ -94,7 +94,10 @@ where
             }
             return Line::Handled;
         }
-        requests().for_each(|request| self.shared.in_flight.insert(request));
+        for request in requests() {
+            let call = self.shared.trace.call(request, wire.len());
+            self.shared.in_flight.insert(request, call);
+        }
         self.asks |= requests().next().is_some();
         if self.shared.client_session.borrow().is_none()
             && identity::says_its_session_late(self.shared.said.get())

@@ -1,0 +1,155 @@
+//! A request and what became of it: a line of the session's history.
+//!
+//! Whoever holds a [`Call`] says how it ended; one that is let go without a word was lost.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::Journal;
+use super::redact::Redactor;
+use crate::rpc::envelope::{Envelope, Kind};
+use crate::rpc::raw::{self, Raw};
+
+/// Of a method or a tool's name, so much is kept (bytes).
+const NAME: usize = 128;
+
+/// A longer result is not searched for `isError` (bytes).
+const SEARCHED: usize = 64 << 10;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Answered,
+    /// The tool says that it failed (`isError`).
+    ToolError,
+    /// An error object of the server's, with its code.
+    Error(Option<i64>),
+    /// berth answered in the place of a server that took too long.
+    TimedOut,
+    Cancelled,
+    /// Its server was lost.
+    Lost,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "ok",
+            Self::ToolError => "tool_error",
+            Self::Error(_) => "error",
+            Self::TimedOut => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A request that is open.
+#[derive(Debug)]
+pub struct Call {
+    journal: Journal,
+    record: Option<Box<CallRecord>>,
+}
+
+#[derive(Debug)]
+pub(super) struct CallRecord {
+    method: String,
+    tool: Option<String>,
+    since: Instant,
+    /// Of the request (bytes).
+    asked: usize,
+    /// Of the answer (bytes).
+    answered: usize,
+    outcome: Outcome,
+    took: Duration,
+    pub(super) ended: jiff::Timestamp,
+}
+
+impl Call {
+    pub(super) fn begin(journal: Journal, request: &Envelope<'_>, bytes: usize) -> Self {
+        let cut = |text: &str| text.chars().take(NAME).collect();
+        let record = CallRecord {
+            method: cut(request.method.as_deref().unwrap_or_default()),
+            tool: tool(request).as_deref().map(cut),
+            since: Instant::now(),
+            asked: bytes,
+            answered: 0,
+            outcome: Outcome::Lost,
+            took: Duration::ZERO,
+            ended: jiff::Timestamp::UNIX_EPOCH,
+        };
+        Self { journal, record: Some(Box::new(record)) }
+    }
+
+    /// The server's answer, in a line of so many bytes.
+    pub fn answered(mut self, answer: &Envelope<'_>, bytes: usize) {
+        let outcome = match answer.kind {
+            Kind::ErrorResponse => Outcome::Error(code(answer)),
+            _ if is_error(answer) => Outcome::ToolError,
+            _ => Outcome::Answered,
+        };
+        if let Some(record) = &mut self.record {
+            (record.outcome, record.answered) = (outcome, bytes);
+        }
+    }
+
+    /// It ended without the server.
+    pub fn ended(mut self, outcome: Outcome) {
+        if let Some(record) = &mut self.record {
+            record.outcome = outcome;
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(mut record) = self.record.take() {
+            record.took = record.since.elapsed();
+            record.ended = jiff::Timestamp::now();
+            self.journal.call(record);
+        }
+    }
+}
+
+impl CallRecord {
+    /// About so much is kept in memory (bytes).
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.method.len() + self.tool.as_ref().map_or(0, String::len)
+    }
+
+    pub(super) fn members(&self, redactor: &Redactor) -> Map<String, Value> {
+        let text = |text: &str| Value::from(redactor.hide(text, NAME, false));
+        let mut members = Map::new();
+        members.insert("method".to_owned(), text(&self.method));
+        if let Some(tool) = &self.tool {
+            members.insert("tool".to_owned(), text(tool));
+        }
+        members.insert("latency_ms".to_owned(), json!((self.took.as_secs_f64() * 1e6).round() / 1e3));
+        members.insert("bytes".to_owned(), self.asked.into());
+        members.insert("answer_bytes".to_owned(), self.answered.into());
+        members.insert("outcome".to_owned(), self.outcome.as_str().into());
+        if let Outcome::Error(Some(code)) = self.outcome {
+            members.insert("code".to_owned(), code.into());
+        }
+        members
+    }
+}
+
+/// Which tool is called: its name is no more of a content than its method is.
+pub(super) fn tool(envelope: &Envelope<'_>) -> Option<String> {
+    if envelope.kind != Kind::Request || envelope.method.as_deref() != Some("tools/call") {
+        return None;
+    }
+    serde_json::from_str(raw::member(envelope.params?, "name")?.get()).ok()
+}
+
+/// The code of an error object.
+pub(super) fn code(envelope: &Envelope<'_>) -> Option<i64> {
+    raw::member(envelope.error?, "code").map(Raw::get)?.parse().ok()
+}
+
+fn is_error(answer: &Envelope<'_>) -> bool {
+    let result = answer.result.filter(|result| result.get().len() <= SEARCHED);
+    result.and_then(|result| raw::member(result, "isError")).is_some_and(|flag| flag.get() == "true")
+}
