@@ -262,6 +262,19 @@ impl Played {
                         let params = json!({ "uri": format!("{}://one", self.name) });
                         said.push(json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params }));
                     }
+                    Some("visit") => {
+                        let visit = json!({ "mode": "url", "elicitationId": "e", "url": "https://x", "message": "m" });
+                        let mut line = error(-32042, "visit first");
+                        line["error"]["data"] = json!({ "elicitations": [visit] });
+                        said.push(line);
+                        return false;
+                    }
+                    Some("log") => {
+                        let params = json!({ "level": "info", "data": 1 });
+                        said.push(
+                            json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params }),
+                        );
+                    }
                     Some("no-resource") => {
                         said.push(error(-32002, "Resource not found"));
                         return false;

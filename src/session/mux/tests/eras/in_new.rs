@@ -194,3 +194,29 @@ async fn progress_log_errors_and_changes_of_an_old_server_are_those_of_the_new_e
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_to_be_visited_first_is_a_question_and_the_log_is_for_those_who_ask() {
+    local(async {
+        let (mut stage, _) = new_session(Played::new("old", &["x"])).await;
+        let mut params = call("old__x", &json!({ "do": "visit" }));
+        let unable = stage.asks_anew(1, "tools/call", params.clone()).await;
+        assert_eq!(unable["error"]["code"], -32603, "the old code is nobody's any more: {unable}");
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+            json!({ "elicitation": { "url": {} } });
+        let needs = stage.asks_anew(2, "tools/call", params.clone()).await["result"].take();
+        assert_eq!(needs["inputRequests"]["1"]["params"]["url"], "https://x", "{needs}");
+        assert_eq!(needs.get("requestState"), None, "the server has ended that call");
+        params["inputResponses"]["1"] = json!({ "action": "accept" });
+        let again = stage.asks_anew(3, "tools/call", params).await;
+        assert_eq!(again["result"]["resultType"], "input_required");
+        let mut logs = call("old__x", &json!({ "do": "log" }));
+        stage.says(modern(4, "tools/call", logs.clone())).await;
+        assert_eq!(stage.hears().await["id"], 4, "nobody has asked for the log");
+        logs["_meta"]["io.modelcontextprotocol/logLevel"] = "info".into();
+        stage.says(modern(5, "tools/call", logs)).await;
+        assert_eq!(stage.hears().await["method"], "notifications/message");
+        stage.leaves().await;
+    })
+    .await;
+}
