@@ -11,8 +11,10 @@
 mod asked;
 mod batches;
 mod begin;
+mod bridge;
 mod clock;
 mod core;
+mod eras;
 mod from_client;
 mod from_member;
 mod hello;
@@ -72,8 +74,10 @@ pub struct Group {
     pub keep: Keep,
     /// What the session is made of from then on.
     pub changes: mpsc::Receiver<Reshape>,
-    /// The session's id, which nobody else knows.
+    /// The session's id, which nobody else knows but its servers.
     pub session: String,
+    /// What nobody but the client comes to know.
+    pub secret: String,
     /// The longest message (bytes).
     pub max_line: usize,
     /// How long servers may take for their end.
@@ -111,7 +115,8 @@ where
         denied: std::mem::take(&mut group.deny_tools),
     };
     let known = std::mem::replace(&mut group.known, Box::new(|_| None));
-    let mut mux = Mux::new(std::mem::take(&mut group.members), naming, &group.session, known, Instant::now());
+    let ids = (group.session.as_str(), group.secret.as_str());
+    let mut mux = Mux::new(std::mem::take(&mut group.members), naming, ids, known, Instant::now());
     let mut frames = FramedRead::with_capacity(from_client, FrameCodec::new(group.max_line), BURST);
     let (mut out, writing) = Out::new(to_client, group.stop.clone());
     let mut writing = std::pin::pin!(writing.fuse());

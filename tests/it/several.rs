@@ -182,6 +182,93 @@ fn servers_ask_the_client_while_another_one_streams() {
     expect_gone(client);
 }
 
+const META: &str = "io.modelcontextprotocol";
+
+/// A request of the era since 2026-07-28.
+fn modern(id: &str, method: &str, mut params: Value) -> Value {
+    params["_meta"] = json!({
+        format!("{META}/protocolVersion"): "2026-07-28",
+        format!("{META}/clientCapabilities"): { "sampling": {}, "elicitation": {}, "roots": {} },
+        format!("{META}/clientInfo"): { "name": "it", "version": "1" },
+        "progressToken": id,
+    });
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
+}
+
+const QUESTIONS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
+
+#[test]
+fn an_old_client_answers_a_new_server_while_an_old_one_streams() {
+    let client = "it-several-eras-old";
+    let mut session = Berth::several(&["old", "new"]).client(client).started();
+    let tools = names(&mut session, "tools/list");
+    assert!(["old__ask", "new__ask"].iter().all(|name| tools.iter().any(|tool| tool == name)), "{tools:?}");
+    let call = |id: &str, name: &str, arguments: Value| {
+        json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": { "name": name, "arguments": arguments, "_meta": { "progressToken": id } } })
+    };
+    session.send(&call("stream", "old__sleep", json!({ "ms": 1500 })));
+    for method in QUESTIONS {
+        session.send(&call(method, "new__ask", json!({ "method": method, "params": { "x": 1 } })));
+    }
+    let (mut asked, mut answered, mut progress) = (Vec::new(), Vec::new(), 0);
+    while answered.len() < 4 {
+        let message = session.message();
+        match message["method"].as_str() {
+            Some("notifications/progress") => progress += 1,
+            Some(method) if !message["id"].is_null() => {
+                asked.push(method.to_owned());
+                let result = json!({ "for": method });
+                session.send(&json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }));
+            }
+            Some(_) => {}
+            None => answered.push(message),
+        }
+    }
+    asked.sort_unstable();
+    assert_eq!(asked, ["elicitation/create", "roots/list", "sampling/createMessage"]);
+    for method in QUESTIONS {
+        let answer = answered.iter().find(|answer| answer["id"] == method).unwrap();
+        assert_eq!(answer["result"]["structuredContent"]["for"], method, "{answer}");
+    }
+    assert!(progress > 0);
+    session.close();
+    assert_eq!(session.exit_code(), Some(0), "{}", session.stderr());
+    expect_gone(client);
+}
+
+#[test]
+fn a_new_client_comes_again_with_what_an_old_server_asks_while_a_new_one_streams() {
+    let client = "it-several-eras-new";
+    let mut session = Berth::several(&["old", "new"]).client(client).start();
+    session.send(&modern("list", "tools/list", json!({})));
+    let tools = session.answer("list")["result"]["tools"].to_string();
+    assert!(tools.contains("old__ask") && tools.contains("new__ask"), "{tools}");
+    let sleep = json!({ "name": "new__sleep", "arguments": { "ms": 1500 } });
+    session.send(&modern("stream", "tools/call", sleep));
+    for server in ["old", "new"] {
+        for method in QUESTIONS {
+            let mut params = json!({ "name": format!("{server}__ask"), "arguments": { "method": method, "params": { "x": 1 } } });
+            let id = format!("{server} {method}");
+            session.send(&modern(&id, "tools/call", params.clone()));
+            let needs = session.answer(id.as_str())["result"].take();
+            assert_eq!(needs["resultType"], "input_required", "{needs}");
+            let (key, question) = needs["inputRequests"].as_object().unwrap().iter().next().unwrap();
+            assert_eq!(question["method"], method);
+            params["inputResponses"][key] = json!({ "for": method });
+            params["requestState"] = needs["requestState"].clone();
+            session.send(&modern(&format!("{id} again"), "tools/call", params));
+            let done = session.answer(format!("{id} again"))["result"].take();
+            assert_eq!(done["structuredContent"]["for"], method, "{done}");
+            assert_eq!(done["resultType"], "complete");
+        }
+    }
+    assert!(session.answer("stream")["result"].to_string().contains("slept"));
+    session.close();
+    assert_eq!(session.exit_code(), Some(0), "{}", session.stderr());
+    expect_gone(client);
+}
+
 #[test]
 fn a_stateless_server_gives_its_container_back_and_comes_again() {
     let client = "it-several-parked";

@@ -138,6 +138,7 @@ pub(super) async fn run(
     let members = Rc::new(RefCell::new(members));
     let (changes, changed) = mpsc::channel(1);
     let catalogue = Catalogue::open(&home.state);
+    let unique = || new_session().map_err(|error| Failure::new(Code::Internal, &error, "try again"));
     let group = Group {
         members: members.borrow().iter().map(Member::options).collect(),
         room: is_shared.then(|| room(args.entry.as_deref())),
@@ -146,7 +147,9 @@ pub(super) async fn run(
         known: recall(&catalogue, &members),
         keep: keep(&catalogue, &members),
         changes: changed,
-        session: new_session().map_err(|error| Failure::new(Code::Internal, &error, "try again"))?,
+        session: unique()?,
+        // Twice as long as an id, for it must not be guessed.
+        secret: format!("{}{}", unique()?, unique()?),
         max_line: members
             .borrow()
             .iter()

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::bridge::Bridge;
 use super::core::{Greeting, Mux, Own, Wanted};
 use super::hello::Era;
 use super::member::State;
@@ -36,6 +37,7 @@ impl Mux {
         // Whatever it was told, it goes on.
         if self.greeting.era == Era::Modern && !self.greeting.is_answered {
             self.greeting.is_answered = true;
+            self.bridge_all();
             for member in self.order.clone() {
                 self.check(member);
                 if self.members[member].options.is_eager && self.members[member].state == State::Asleep {
@@ -90,6 +92,7 @@ impl Mux {
                     let it = &mut self.members[member];
                     it.listen_again_at = None;
                     it.is_discovering = false;
+                    (it.bridge, it.is_legacy) = (Bridge::Level, false);
                     self.greet(member);
                 }
                 State::Over { .. } => self.start(member),

@@ -18,6 +18,7 @@ const FETCHED_WITHIN: Duration = Duration::from_secs(30);
 impl Mux {
     /// The time has come for something.
     pub(super) fn tick(&mut self) {
+        self.tick_bridges();
         self.settle();
         let members = &self.members;
         let mut lines = Vec::new();
@@ -91,7 +92,8 @@ impl Mux {
                 .values()
                 .any(|(owner, what)| *owner == member && !matches!(what, Own::Idle | Own::Listen))
             || self.asked.has_open(member)
-            || self.listens.concerns(member);
+            || self.listens.concerns(member)
+            || it.bridge.is_busy();
         (!is_busy).then(|| it.last_used + idle)
     }
 
@@ -110,7 +112,7 @@ impl Mux {
         let sought = (0..self.members.len()).filter_map(|member| self.sought_at(member));
         let lists = self.members.iter().flat_map(|member| {
             let late = member.fetching.iter().flatten().map(|(_, began)| *began + FETCHED_WITHIN);
-            late.chain(member.fetch_again_at).chain(member.listen_again_at)
+            late.chain(member.fetch_again_at).chain(member.listen_again_at).chain(member.bridge.next_tick())
         });
         waiting.chain(told).chain(parks).chain(sought).chain(lists).min()
     }

@@ -7,7 +7,7 @@
 //!
 //! Each request of the client's is open in `in_flight`, in `waiting` or in `listens`, or it is answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -189,9 +189,13 @@ pub(super) struct Mux {
     pub(super) tried: Option<Greeting>,
     pub(super) known: Known,
     /// What our own ids begin with: nobody else's do.
-    session: String,
-    counter: u64,
+    pub(super) session: String,
+    /// What the client alone is told.
+    pub(super) secret: String,
+    pub(super) counter: u64,
     pub(super) now: Instant,
+    /// What members have said in the session's era, and nobody has looked at yet.
+    pub(super) said: VecDeque<(usize, Bytes)>,
     pub(super) actions: Vec<Action>,
 }
 
@@ -199,7 +203,7 @@ impl Mux {
     pub(super) fn new(
         members: Vec<MemberOptions>,
         naming: Naming,
-        session: &str,
+        (session, secret): (&str, &str),
         known: Known,
         now: Instant,
     ) -> Self {
@@ -224,8 +228,10 @@ impl Mux {
             tried: None,
             known,
             session: session.to_owned(),
+            secret: secret.to_owned(),
             counter: 0,
             now,
+            said: VecDeque::new(),
             actions: Vec::new(),
         }
     }
@@ -238,11 +244,7 @@ impl Mux {
     /// The client says nothing more, and nobody is started for it without its having asked.
     pub(super) fn leaves(&mut self) {
         self.greeting.has_left = true;
-    }
-
-    /// What is to be done by now.
-    pub(super) fn take_actions(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.actions)
+        self.leave_bridges();
     }
 
     /// Whether names are the servers' own, and the only member's answers are the session's.
@@ -263,12 +265,6 @@ impl Mux {
 
     pub(super) fn refuse(&mut self, id: &RawId, code: impl Into<i64>, message: &str) {
         self.answer(id, error_line(Some(id), code, message, None));
-    }
-
-    /// A line for a server that runs.
-    pub(super) fn push(&mut self, member: usize, line: Bytes) {
-        self.members[member].unread.add(line.len());
-        self.actions.push(Action::ToMember(member, line));
     }
 
     /// Asks a member something of our own.

@@ -154,7 +154,7 @@ impl Mux {
             }
         }
         for (member, frame) in self.asked.take_held() {
-            self.member_line(member, &frame);
+            self.heard(member, &frame);
         }
     }
 

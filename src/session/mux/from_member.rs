@@ -16,7 +16,8 @@ use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, Kind as MessageKind, Look, RawId, RequestId, error_line, look};
 
 impl Mux {
-    pub(in crate::session) fn member_line(&mut self, member: usize, frame: &Frame) {
+    /// A line of a member's, in the session's era.
+    pub(super) fn heard(&mut self, member: usize, frame: &Frame) {
         // What is no message does not come through a lane.
         let (Ok(seen), Ok(text)) = (look(frame.message()), std::str::from_utf8(frame.message())) else {
             return;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::bridge::Bridge;
 use super::hello::Said;
 use crate::catalogue::pages::{Kind, Pages};
 use crate::catalogue::{Hello, List, Told};
@@ -135,6 +136,10 @@ pub(super) struct Member {
     pub(super) last_used: Instant,
     /// Tools that a person has to accept first.
     pub(super) held: HashSet<String>,
+    /// Where its era is not the session's.
+    pub(super) bridge: Bridge,
+    /// In a session of the new era: it speaks the old one.
+    pub(super) is_legacy: bool,
 }
 
 impl Member {
@@ -170,6 +175,8 @@ impl Member {
             subscriptions: BTreeMap::new(),
             last_used: now,
             held: HashSet::new(),
+            bridge: Bridge::Level,
+            is_legacy: false,
         }
     }
 
@@ -190,7 +197,10 @@ impl Member {
 
     /// All that it has told so far. Its image is not known here.
     pub(super) fn told(&self) -> Option<Told> {
-        let hello = self.hello.clone()?;
+        let hello = match self.bridge.initialized() {
+            Some(result) => Hello::Initialize(result.clone()),
+            None => self.hello.clone()?,
+        };
         if hello == Hello::NoDiscover {
             let (tools, prompts, resources, templates) = (None, None, None, None);
             return Some(Told { image: String::new(), hello, tools, prompts, resources, templates });
@@ -217,6 +227,7 @@ impl Member {
     /// Another server begins: what was under way with the one before is over.
     pub(super) fn begins_anew(&mut self) {
         (self.unread, self.is_replaced) = Default::default();
+        self.bridge = Bridge::Level;
         self.fetching = [const { None }; 4];
         self.is_outdated = [false; 4];
         self.fetch_again_at = None;

@@ -1,7 +1,6 @@
 //! The answers to our own requests: who a server is, what it has, and that it tells of changes.
 
 use bytes::Bytes;
-use serde_json::json;
 
 use super::core::{Action, Mux, Own};
 use super::hello::Era;
@@ -29,8 +28,10 @@ impl Mux {
                 self.check(member);
             }
             (Own::Initialize, None) => {
-                self.cannot_be_had(member, error());
-                self.actions.push(Action::Park(member));
+                if is_ours(envelope.error) || !self.bridge_to_modern(member, &error()) {
+                    self.cannot_be_had(member, error());
+                    self.actions.push(Action::Park(member));
+                }
             }
             (Own::Discover, result) if self.greeting.era == Era::Legacy => {
                 // The client has begun otherwise meanwhile; the next one need not wait for that.
@@ -65,6 +66,11 @@ impl Mux {
                     self.actions.push(Action::Park(member));
                 }
             }
+            (Own::Discover, None) if !self.members[member].bridge.is_level() => {
+                self.members[member].is_discovering = false;
+                self.cannot_be_had(member, error());
+                self.actions.push(Action::Park(member));
+            }
             (Own::Discover, None) if !self.greeting.is_answered => {
                 let it = &mut self.members[member];
                 it.is_discovering = false;
@@ -82,9 +88,8 @@ impl Mux {
                     self.check(member);
                 } else {
                     self.members[member].hears(Hello::NoDiscover);
-                    let error = too_old(&self.members[member].options.server);
-                    self.cannot_be_had(member, error);
-                    self.actions.push(Action::Park(member));
+                    self.actions.push(Action::Keep(member));
+                    self.bridge_to_legacy(member);
                 }
             }
             (Own::Page(kind), result) => return self.page(member, kind, result, envelope.error),
@@ -150,12 +155,4 @@ fn is_ours(error: Option<Raw<'_>>) -> bool {
         error.and_then(|error| raw::member(error, "code")).and_then(|code| code.get().parse::<i64>().ok());
     let ours = [Code::Usage, Code::Unavailable, Code::Internal, Code::Configuration];
     code.is_some_and(|code| ours.into_iter().any(|our| i64::from(our) == code))
-}
-
-/// For a client of the new era alone, which has no `initialize`.
-fn too_old(server: &str) -> String {
-    let text = format!(
-        "berth: the server `{server}` does not speak MCP 2026-07-28, and the client speaks nothing else"
-    );
-    json!({ "code": i64::from(Code::Unavailable), "message": text }).to_string()
 }

@@ -3,6 +3,7 @@
 use super::core::{Action, Asking, Greeting, Mux, Own, Recalled};
 use super::hello::Era;
 use super::member::State;
+use crate::catalogue::Hello;
 
 impl Mux {
     /// Has a member's server started; it hears first how the client began.
@@ -13,7 +14,12 @@ impl Mux {
             (Some(_), Era::Legacy) => self.greet(member),
             (Some(_), Era::Modern) if !self.greeting.is_answered => self.discover(member),
             (_, Era::Modern) => {
-                self.members[member].state = State::Up;
+                let it = &mut self.members[member];
+                if it.is_legacy {
+                    self.raise_bridge(member);
+                } else if matches!(it.hello, Some(Hello::Discover(_))) {
+                    it.state = State::Up;
+                }
                 self.discover(member);
             }
             (None, Era::Legacy) => self.members[member].state = State::Up,
@@ -45,6 +51,7 @@ impl Mux {
             self.tell_client(None, line);
         }
         self.made.forget(member);
+        self.said.retain(|(owner, _)| *owner != member);
         self.members[member].begins_anew();
     }
 
@@ -55,12 +62,7 @@ impl Mux {
         Some(format!("{{{more}\"_meta\":{meta}}}"))
     }
 
-    /// As the catalogue is asked.
-    pub(super) fn asking(&self, member: usize) -> Asking<'_> {
-        asking_of(&self.greeting, member)
-    }
-
-    /// The same for how it tried to begin.
+    /// As the catalogue is asked for how the client tried to begin.
     pub(super) fn asking_before(&self, member: usize) -> Option<Asking<'_>> {
         self.tried.as_ref().map(|tried| asking_of(tried, member))
     }
@@ -79,9 +81,9 @@ impl Mux {
     /// What the catalogue knows of these members, for a client that began so.
     pub(super) fn look_up(&mut self, members: &[usize]) {
         for &member in members {
-            let told = (self.known)(&self.asking(member));
-            let it = &mut self.members[member];
-            if let Some(Recalled { told, held }) = told.filter(|_| !it.runs()) {
+            let told = self.recall(member).filter(|_| !self.members[member].runs());
+            if let Some(Recalled { told, held }) = told {
+                let it = &mut self.members[member];
                 it.knows(told);
                 it.held = held.into_iter().collect();
             }
@@ -90,7 +92,7 @@ impl Mux {
     }
 }
 
-fn asking_of(greeting: &Greeting, member: usize) -> Asking<'_> {
+pub(super) fn asking_of(greeting: &Greeting, member: usize) -> Asking<'_> {
     let Greeting { client, revision, capabilities, .. } = greeting;
     Asking { member, client: client.as_deref(), revision, capabilities }
 }

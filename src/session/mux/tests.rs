@@ -1,6 +1,7 @@
 //! The multiplexer over lanes that the tests play; each lane is a small server of its own.
 
 mod answers;
+mod eras;
 mod lists;
 mod living;
 mod names;
@@ -94,12 +95,13 @@ impl Set {
             known: Box::new(move |asking: &Asking<'_>| {
                 // As a catalogue: what was kept last goes before.
                 let kept = reading.lock().unwrap();
-                let last = kept.iter().rev().find(|(member, _)| *member == asking.member);
-                let told = last.map(|(_, told)| told.clone()).or_else(|| known[asking.member].clone());
-                let told = told.filter(|told| match told.hello {
+                let is_of_era = |told: &Told| match told.hello {
                     Hello::Initialize(_) => asking.revision < "2026",
                     _ => asking.revision > "2026",
-                })?;
+                };
+                let is_it = |(member, told): &&(usize, Told)| *member == asking.member && is_of_era(told);
+                let last = kept.iter().rev().find(is_it).map(|(_, told)| told.clone());
+                let told = last.or_else(|| known[asking.member].clone()).filter(is_of_era)?;
                 let held = held(&told);
                 Some(Recalled { told, held })
             }),
@@ -110,6 +112,7 @@ impl Set {
             }),
             changes: changed,
             session: "test".to_owned(),
+            secret: "secret".to_owned(),
             max_line: 1 << 20,
             stop_grace: Duration::from_secs(3),
             hangup: Hangup::default(),
@@ -190,6 +193,24 @@ impl Stage {
         }
         (rest, self.session.await.unwrap())
     }
+}
+
+fn meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": { "sampling": {}, "roots": {}, "elicitation": {} },
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+    })
+}
+
+/// A request of the new era.
+fn modern(id: u32, method: &str, mut params: Value) -> Value {
+    let all = params["_meta"].take();
+    params["_meta"] = meta();
+    for (key, value) in all.as_object().into_iter().flatten() {
+        params["_meta"][key] = value.clone();
+    }
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
 }
 
 fn tool_names(list: &List) -> Vec<String> {

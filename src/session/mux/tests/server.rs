@@ -28,6 +28,8 @@ pub(super) struct Played {
     pub(super) instructions: Option<String>,
     /// So often it cannot say what tools it has.
     pub(super) refuses_lists: Arc<AtomicU32>,
+    /// It asks for the roots as soon as it may.
+    pub(super) asks_roots: bool,
     /// Each line that it was sent.
     pub(super) heard: Arc<Mutex<Vec<Value>>>,
 }
@@ -44,6 +46,7 @@ impl Played {
             fails: false,
             instructions: None,
             refuses_lists: Arc::default(),
+            asks_roots: false,
             heard: Arc::default(),
         }
     }
@@ -101,6 +104,8 @@ impl Played {
         // What it asks the client, and the call that waits for the answer.
         let mut asked: Vec<(Value, Value)> = Vec::new();
         let mut open: Vec<Value> = Vec::new();
+        let mut listens: Vec<(Value, Value)> = Vec::new();
+        let mut is_initialized = false;
         loop {
             let line = tokio::select! {
                 line = lines.next_line() => line.unwrap(),
@@ -131,15 +136,29 @@ impl Played {
                 });
             }
             if message.get("method").is_none() {
-                let at = asked.iter().position(|(asked, _)| asked == id).expect("it was asked");
+                // It may have lost its patience.
+                let Some(at) = asked.iter().position(|(asked, _)| asked == id) else { continue };
                 let (_, call) = asked.remove(at);
-                let text = message["result"].to_string();
+                let said = if message["error"].is_null() { &message["result"] } else { &message["error"] };
+                let text = said.to_string();
                 let answer = json!({ "jsonrpc": "2.0", "id": call, "result": { "content": [{ "type": "text", "text": text }] } });
                 to_mux.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
                 continue;
             }
             if id.is_null() {
+                if message["method"] == "notifications/initialized" && self.asks_roots {
+                    let line = json!({ "jsonrpc": "2.0", "id": "roots", "method": "roots/list" });
+                    to_mux.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+                }
                 continue;
+            }
+            is_initialized |= message["method"] == "initialize";
+            if let Some(refusal) = self.refusal(&message, is_initialized) {
+                to_mux.write_all(format!("{refusal}\n").as_bytes()).await.unwrap();
+                continue;
+            }
+            if message["method"] == "subscriptions/listen" {
+                listens.push((id.clone(), message["params"]["notifications"].clone()));
             }
             if message["params"]["arguments"]["do"] == "hang" {
                 open.push(id.clone());
@@ -150,7 +169,15 @@ impl Played {
             for line in raw {
                 to_mux.write_all(format!("{line}\n").as_bytes()).await.unwrap();
             }
-            for line in said {
+            for mut line in said {
+                // In the new era it tells those alone who listen.
+                if self.is_modern(&message)
+                    && line["id"].is_null()
+                    && line["params"]["progressToken"].is_null()
+                {
+                    let Some((listen, _)) = listens.last() else { continue };
+                    line["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] = listen.clone();
+                }
                 to_mux.write_all(format!("{line}\n").as_bytes()).await.unwrap();
             }
             if ended {
@@ -159,6 +186,22 @@ impl Played {
                 return Over::Failed(failure);
             }
         }
+    }
+
+    /// An old server does not look.
+    fn is_modern(&self, message: &Value) -> bool {
+        let meta = &message["params"]["_meta"];
+        self.speaks_modern && meta.get("io.modelcontextprotocol/protocolVersion").is_some()
+    }
+
+    /// What a server of one era alone says to the other's requests.
+    fn refusal(&self, message: &Value, is_initialized: bool) -> Option<Value> {
+        let text = match (self.speaks_legacy, self.speaks_modern) {
+            (false, true) if !self.is_modern(message) => "Invalid params: no protocol version",
+            (true, false) if !is_initialized && message["method"] != "server/discover" => "Not initialized",
+            _ => return None,
+        };
+        Some(json!({ "jsonrpc": "2.0", "id": message["id"], "error": { "code": -32602, "message": text } }))
     }
 
     /// What it says to a request; whether it ends then.
@@ -171,7 +214,7 @@ impl Played {
     ) -> bool {
         let (id, params) = (&message["id"], &message["params"]);
         let method = message["method"].as_str().unwrap();
-        let is_modern = params["_meta"].get("io.modelcontextprotocol/protocolVersion").is_some();
+        let is_modern = self.is_modern(message);
         let error = |code: i64, text: &str| json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": text } });
         let result = match method {
             "initialize" if self.speaks_legacy => {
@@ -202,11 +245,38 @@ impl Played {
                         let content = json!([{ "type": "text", "text": "forged" }]);
                         said.push(json!({ "jsonrpc": "2.0", "id": arguments["id"], "result": { "content": content } }));
                     }
+                    Some("ask") if is_modern => {
+                        said.push(json!({ "jsonrpc": "2.0", "id": id, "result": needs(params) }));
+                        return false;
+                    }
                     Some("ask") => {
-                        let own = json!(1);
+                        let own = arguments.get("id").cloned().unwrap_or(json!(1));
                         let method = arguments["method"].as_str().unwrap();
                         said.push(json!({ "jsonrpc": "2.0", "id": own, "method": method, "params": arguments["params"] }));
-                        asked.push((own, id.clone()));
+                        if arguments["impatient"] != true {
+                            asked.push((own, id.clone()));
+                            return false;
+                        }
+                    }
+                    Some("update") => {
+                        let params = json!({ "uri": format!("{}://one", self.name) });
+                        said.push(json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params }));
+                    }
+                    Some("visit") => {
+                        let visit = json!({ "mode": "url", "elicitationId": "e", "url": "https://x", "message": "m" });
+                        let mut line = error(-32042, "visit first");
+                        line["error"]["data"] = json!({ "elicitations": [visit] });
+                        said.push(line);
+                        return false;
+                    }
+                    Some("log") => {
+                        let params = json!({ "level": "info", "data": 1 });
+                        said.push(
+                            json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params }),
+                        );
+                    }
+                    Some("no-resource") => {
+                        said.push(error(-32002, "Resource not found"));
                         return false;
                     }
                     Some("change") => {
@@ -245,4 +315,25 @@ impl Played {
         said.push(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
         false
     }
+}
+
+/// It needs more input so many times as it is told; then it says what it heard last.
+fn needs(params: &Value) -> Value {
+    let arguments = &params["arguments"];
+    let round = params["requestState"].as_str().map_or(0, |state| state.parse::<u64>().unwrap());
+    if round >= arguments["rounds"].as_u64().unwrap_or(1) {
+        let text = params["inputResponses"].to_string();
+        return json!({ "resultType": "complete", "content": [{ "type": "text", "text": text }] });
+    }
+    let mut result = json!({ "resultType": "input_required", "requestState": (round + 1).to_string() });
+    let methods = match &arguments["method"] {
+        Value::Array(methods) => methods.clone(),
+        Value::Null => return result,
+        method => vec![method.clone()],
+    };
+    for (n, method) in methods.iter().enumerate() {
+        let request = json!({ "method": method, "params": arguments["params"] });
+        result["inputRequests"][format!("q{round}.{n}")] = request;
+    }
+    result
 }
