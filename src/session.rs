@@ -105,7 +105,9 @@ where
     let lane = Lane::new(client, shared, phase, to_server, options);
     let over = lane.run(first, start).await;
     if let Some(journal) = trace.journal() {
-        journal.end(&failures::end(&known, &over));
+        let end = failures::end(&known, &over);
+        known.in_flight.forget_calls();
+        journal.end(&end);
     }
     over
 }

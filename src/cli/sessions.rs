@@ -1,4 +1,4 @@
-//! The arguments of the commands about present and past sessions: `ps`, `kill`, `logs`, `trace`.
+//! The arguments of the commands about present and past sessions: `ps`, `kill`, `logs`, `sessions`, `calls`, `trace`.
 
 use std::path::PathBuf;
 
@@ -85,7 +85,7 @@ pub struct Among {
     #[arg(long, value_name = "NAME")]
     pub client: Option<String>,
 
-    /// Only what was so long ago at most.
+    /// Only of the last TIME.
     #[arg(long, value_name = "TIME")]
     pub since: Option<Span>,
 }

@@ -68,7 +68,9 @@ pub(super) struct CallRecord {
 
 impl Call {
     pub(super) fn begin(journal: Journal, request: &Envelope<'_>, bytes: usize) -> Self {
-        let cut = |text: &str| text.chars().take(NAME).collect();
+        // What follows may belong to a secret that begins before.
+        let kept = NAME + journal.margin();
+        let cut = |text: &str| text.chars().take(kept).collect();
         let record = CallRecord {
             method: cut(request.method.as_deref().unwrap_or_default()),
             tool: tool(request).as_deref().map(cut),

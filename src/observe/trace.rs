@@ -174,6 +174,10 @@ impl Trace {
     /// A request of the client's, in a line of so many bytes, where the session's history has a line for each.
     pub fn call(&self, request: &Envelope<'_>, bytes: usize) -> Option<Call> {
         let journal = self.journal.as_ref().filter(|journal| journal.has_calls())?;
+        // It lasts as long as its session, and has no answer to be measured.
+        if request.method.as_deref() == Some("subscriptions/listen") {
+            return None;
+        }
         Some(Call::begin(journal.clone(), request, bytes))
     }
 

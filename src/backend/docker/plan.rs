@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -18,7 +18,7 @@ use crate::config::{Daemon, EnvVar, Server};
 use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::door::Doors;
-use crate::dock::owner::Parent;
+use crate::dock::owner::{Parent, new_session};
 use crate::dock::peers::NetworkOf;
 use crate::dock::place::Place;
 use crate::dock::spec::Spec;
@@ -101,7 +101,7 @@ impl Plan {
             return Ok(());
         }
         let asks = Asks {
-            process: std::process::id(),
+            process: process()?,
             client: client.as_str().to_owned(),
             server: name.clone(),
             memory: settings.memory,
@@ -115,6 +115,16 @@ impl Plan {
     pub fn spec_of(&self, client: &Client) -> Spec {
         Spec { client: client.as_str().to_owned(), parent: Some(Parent::own()), ..self.spec.clone() }
     }
+}
+
+/// What tells this process from all others, also from those of another container with its numbers.
+fn process() -> Result<String, Failure> {
+    static PROCESS: OnceLock<String> = OnceLock::new();
+    if let Some(known) = PROCESS.get() {
+        return Ok(known.clone());
+    }
+    let fresh = new_session()?;
+    Ok(PROCESS.get_or_init(|| fresh).clone())
 }
 
 /// What the server's answers may depend on, for the catalogue.

@@ -92,7 +92,10 @@ async fn attempt(
     let server = plan.spec.server.name.clone();
     let engine = Engine::new(plan.endpoint.clone());
     let ready = tokio::try_join!(look_for_standby(plan, caller, trace), image::have(plan, &engine, trace))?;
-    let ((mut spec, mut wire, standby), Found { wire: exec_wire, image, is_new }) = ready;
+    let ((mut spec, mut wire, standby, has_waited), Found { wire: mut exec_wire, image, is_new }) = ready;
+    if has_waited {
+        exec_wire = connect(plan, trace, "connect again").await?;
+    }
     if is_new {
         // The other one has been silent for as long as that took.
         wire = connect(plan, trace, "connect again").await?;
@@ -347,12 +350,13 @@ fn nameless(server: &str) -> Failure {
     }
 }
 
-/// Connects, learns who the client is, and asks what stands by for it.
+/// Connects, learns who the client is, takes a place for it, and asks what stands by. The last says whether it had to wait so
+/// long that connections may be none any more.
 async fn look_for_standby(
     plan: &Plan,
     caller: &mut Caller,
     trace: &Trace,
-) -> Result<(Spec, Wire, Vec<Standby>), Setback> {
+) -> Result<(Spec, Wire, Vec<Standby>, bool), Setback> {
     let wire = connect(plan, trace, "connect for the container").await;
     // Not before it is needed: a name that comes meanwhile is the client's.
     let Some(client) = caller.client().await else {
@@ -361,12 +365,13 @@ async fn look_for_standby(
     let mut wire = wire?;
     let waits = Instant::now();
     plan.admit(&client).await.map_err(Setback::Lasting)?;
-    if waits.elapsed() >= SILENT {
+    let has_waited = waits.elapsed() >= SILENT;
+    if has_waited {
         wire = connect(plan, trace, "connect again").await?;
     }
     let spec = plan.spec_of(&client);
     if plan.spec.server.settings.standby == 0 {
-        return Ok((spec, wire, Vec::new()));
+        return Ok((spec, wire, Vec::new(), has_waited));
     }
     let began = Instant::now();
     let timeout = plan.spec.server.settings.start_timeout;
@@ -374,11 +379,11 @@ async fn look_for_standby(
     match in_time(timeout, "container", &spec.server.name, looking).await {
         Ok(standby) => {
             trace.step("look for a container on standby", began, &format!("{} found", standby.len()));
-            Ok((spec, wire, standby))
+            Ok((spec, wire, standby, has_waited))
         }
         Err(setback) => {
             tracing::warn!("cannot list the containers on standby: {}", Failure::from(setback));
-            Ok((spec, Wire::connect(&plan.endpoint).await?, Vec::new()))
+            Ok((spec, Wire::connect(&plan.endpoint).await?, Vec::new(), has_waited))
         }
     }
 }

@@ -214,7 +214,13 @@ fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
         begin(plan, &mut options);
     }
     let starts = starts(prepared, options.trace.clone());
-    async move { Box::pin(session::run(from_mux, to_mux, options, starts)).await }
+    let trace = options.trace.clone();
+    async move {
+        let over = Box::pin(session::run(from_mux, to_mux, options, starts)).await;
+        // Its history is a file of its own.
+        trace.flush().await;
+        over
+    }
 }
 
 /// What a member's answers depend on, but for the client.

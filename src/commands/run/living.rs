@@ -1,9 +1,11 @@
 //! A session of a profile sees that berth.toml has changed.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -27,16 +29,19 @@ pub(super) async fn watch(
     let Some(file) = &config.file else { return pending().await };
     let mut order: Vec<usize> = (0..members.borrow().len()).collect();
     // It may have changed since it was read.
-    let mut seen = None;
+    let (mut seen, mut before) = (None, None);
+    let mut told = BTreeSet::new();
     loop {
         tokio::time::sleep(LOOKED_AT_EVERY).await;
         let stamp = stamp(file).await;
-        if stamp.is_none() || stamp == seen {
+        // What is being written is not whole yet.
+        let is_at_rest = stamp == std::mem::replace(&mut before, stamp);
+        if stamp.is_none() || !is_at_rest || stamp == seen {
             continue;
         }
         seen = stamp;
         let reshaped = read(making, file, &profile.name).and_then(|(config, wanted)| {
-            let reshape = reshape(making, &config, (&profile, &wanted), members, &order)?;
+            let reshape = reshape(making, &config, (&profile, &wanted), members, (&order, &mut told))?;
             Ok((wanted, reshape))
         });
         match reshaped {
@@ -61,9 +66,10 @@ pub(super) async fn watch(
 }
 
 /// What tells one content of the file from another.
-async fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+async fn stamp(file: &Path) -> Option<[i64; 5]> {
     let metadata = tokio::fs::metadata(file).await.ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    let [inode, length] = [metadata.ino(), metadata.len()].map(u64::cast_signed);
+    Some([inode, length, metadata.mtime(), metadata.mtime_nsec(), metadata.ctime()])
 }
 
 fn read(making: &Making<'_>, file: &Path, profile: &str) -> Result<(Config, Profile), Failure> {
@@ -78,7 +84,7 @@ fn reshape(
     config: &Config,
     (before, wanted): (&Profile, &Profile),
     members: &Members,
-    order: &[usize],
+    (order, told): (&[usize], &mut BTreeSet<String>),
 ) -> Result<Option<Reshape>, Failure> {
     let mut fresh = Vec::new();
     let mut new_order = Vec::new();
@@ -88,7 +94,7 @@ fn reshape(
         let server = config.server(name).map_err(Failure::from)?.with_overrides(&making.args.settings.0);
         let present = order.iter().copied().find(|&member| known[member].server.name == *name);
         if let Some(member) = present {
-            if server != known[member].server {
+            if server != known[member].server && told.insert(name.clone()) {
                 tracing::warn!("[servers.{name}] has changed: sessions that begin from now on have that");
             }
             new_order.push(member);
@@ -96,6 +102,9 @@ fn reshape(
             new_order.push(first + fresh.len());
             fresh.push(making.member(config, server));
         }
+    }
+    if (before.peers, &before.network) != (wanted.peers, &wanted.network) {
+        tracing::warn!("`peers` and `network` of a profile hold for sessions that begin from now on");
     }
     if new_order == order && before == wanted {
         return Ok(None);

@@ -54,6 +54,11 @@ impl Journal {
         self.0.calls.is_some()
     }
 
+    /// Of a name so much more is kept than is shown (bytes).
+    pub(in crate::observe) fn margin(&self) -> usize {
+        self.0.redactor.margin()
+    }
+
     /// A request has ended.
     pub(in crate::observe) fn call(&self, record: Box<CallRecord>) {
         let Some(waiting) = &self.0.calls else { return };

@@ -1,7 +1,7 @@
 //! The file of one session's history: made with its first record, locked while the session lives, bounded.
 //!
-//! A file that would grow beyond its bound keeps its beginning and its newest part. A record between them counts the
-//! missing ones. The shortened file is a new file in the old file's place. So a reader always has a whole file, and so
+//! A file that would grow beyond its bound keeps its beginning and its newest part, and what is between them but for the
+//! requests, which are many. A record counts the missing ones. The shortened file is a new file in the old file's place. So a reader always has a whole file, and so
 //! does a kill at any moment.
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -18,6 +18,8 @@ pub(super) const LONGEST: usize = 1 << 20;
 /// What is kept of one that would be: of its beginning, which has the start, and of its end.
 const KEPT_BEGINNING: usize = 128 << 10;
 const KEPT_END: usize = 384 << 10;
+/// And of what is between, without requests, the newest.
+const KEPT_BETWEEN: usize = 128 << 10;
 
 /// What a file is called that is to take another one's place.
 pub(super) const NEW: &str = "jsonl.new";
@@ -119,10 +121,26 @@ fn shortened(text: &[u8]) -> Vec<u8> {
     let beginning = memchr::memrchr(b'\n', &text[..KEPT_BEGINNING.min(text.len())]).map_or(0, |at| at + 1);
     let from = text.len().saturating_sub(KEPT_END).max(beginning);
     let end = memchr::memchr(b'\n', &text[from..]).map_or(text.len(), |at| from + at + 1);
-    let missing: u64 = text[beginning..end].split(|byte| *byte == b'\n').map(records).sum();
+    let mut between: Vec<&[u8]> = Vec::new();
+    let (mut missing, mut size) = (0, 0);
+    for line in text[beginning..end].split_inclusive(|byte| *byte == b'\n').rev() {
+        if size + line.len() > KEPT_BETWEEN || is_counted(line) {
+            missing += records(line.strip_suffix(b"\n").unwrap_or(line));
+        } else {
+            size += line.len();
+            between.push(line);
+        }
+    }
+    between.reverse();
     let time = format!("{:.6}", jiff::Timestamp::now());
     let missing = json!({ "time": time, "kind": "dropped", "count": missing });
-    [&text[..beginning], format!("{missing}\n").as_bytes(), &text[end..]].concat()
+    [&text[..beginning], &between.concat(), format!("{missing}\n").as_bytes(), &text[end..]].concat()
+}
+
+/// Whether a line is only counted where there is no room: a request, or the count of earlier ones.
+fn is_counted(line: &[u8]) -> bool {
+    let kind = |kind: &[u8]| memchr::memmem::find(line, kind).is_some();
+    kind(b"\"kind\":\"call\"") || kind(b"\"kind\":\"dropped\"")
 }
 
 /// How many records a line stands for.

@@ -65,7 +65,8 @@ impl Pending {
         }
     }
 
-    fn ended(&mut self, outcome: Outcome) {
+    /// It has come to an end without the server.
+    pub fn ended(&mut self, outcome: Outcome) {
         if let Some(call) = self.call.take() {
             call.ended(outcome);
         }
@@ -293,6 +294,11 @@ impl InFlight {
         all.sort_by_key(|pending| pending.number);
         self.lost.fetch_add(all.len() as u64, Ordering::Relaxed);
         all
+    }
+
+    /// The session is over: what is open was lost.
+    pub fn forget_calls(&self) {
+        self.pending.iter_mut().for_each(|mut pending| drop(pending.call.take()));
     }
 
     /// The server has answered with an error.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 
 use super::inflight::{Asker, Pending};
+use crate::observe::Outcome;
 use crate::observe::event::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::raw::{self, Raw};
@@ -156,7 +157,8 @@ fn spoil(messages: &[(RawId, Kind)], why: &Why, shared: &Shared) -> Option<Verdi
         return Some(Verdict::Ours(Err(why.answer.clone())));
     }
     let mut to_client = BytesMut::new();
-    for pending in messages.iter().filter_map(answered).filter_map(|id| shared.in_flight.complete(&id)) {
+    for mut pending in messages.iter().filter_map(answered).filter_map(|id| shared.in_flight.complete(&id)) {
+        pending.ended(Outcome::Error(Some(why.code)));
         let message = format!("berth: {}", why.answer);
         to_client.extend_from_slice(&error_line(Some(&pending.id), why.code, &message, None));
     }

@@ -223,10 +223,8 @@ impl Mux {
         let it = &mut self.members[member];
         if it.state == State::Parking {
             it.state = State::Asleep;
-            if it.is_removed {
-                let error = self.gone_error(member);
-                self.answer_all(member, &error);
-            } else if !it.queue.is_empty() {
+            // One that was removed meanwhile answers it, too, and parks again.
+            if !it.queue.is_empty() {
                 self.start(member);
             }
             self.seek_what_is_waited_for();

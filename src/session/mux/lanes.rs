@@ -3,16 +3,20 @@
 //! A lane that is ending may have a successor already, so each has a serial number.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
-use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio_util::codec::FramedRead;
+use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
 use super::member::Unread;
@@ -20,7 +24,7 @@ use crate::rpc::{Frame, FrameCodec, FrameError};
 use crate::session::lane::burst::BURST;
 use crate::session::lane::outcome::Over;
 
-/// What a lane's pipe holds (bytes).
+/// What a lane's output holds (bytes).
 const PIPE: usize = 64 << 10;
 
 /// More lines than a member may have on their way (`member`), for ours come on top.
@@ -29,16 +33,36 @@ const LINES: usize = 16 << 10;
 /// A lane's end of its pipe.
 #[derive(Debug)]
 pub struct LanePipe {
-    pub from_mux: ReadHalf<DuplexStream>,
-    pub to_mux: WriteHalf<DuplexStream>,
+    pub from_mux: StreamReader<Said, Bytes>,
+    /// At its end once it is dropped.
+    pub to_mux: DuplexStream,
     pub stop: CancellationToken,
     /// Set while the lane has no server and another one is on its way.
     pub is_replaced: Arc<AtomicBool>,
 }
 
+/// The lines for a lane, which are its input: nothing copies them on their way.
+#[derive(Debug)]
+pub struct Said {
+    lines: mpsc::Receiver<Bytes>,
+    unread: Arc<Unread>,
+}
+
+impl Stream for Said {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.lines.poll_recv(context).map(|line| {
+            let line = line?;
+            self.unread.remove(line.len());
+            Some(Ok(line))
+        })
+    }
+}
+
 /// What comes of a lane: a line, or the end of its output.
-type FromLane = Option<std::io::Result<Result<Frame, FrameError>>>;
-type Lines = std::pin::Pin<Box<dyn Stream<Item = (u64, FromLane)>>>;
+type FromLane = Option<io::Result<Result<Frame, FrameError>>>;
+type Lines = Pin<Box<dyn Stream<Item = (u64, FromLane)>>>;
 
 struct Lane {
     member: usize,
@@ -90,10 +114,10 @@ impl Lanes {
         self.serial += 1;
         let serial = self.serial;
         self.present[member] = Some(serial);
-        let (ours, theirs) = tokio::io::duplex(PIPE);
-        let (from_lane, to_lane) = tokio::io::split(ours);
-        let (from_mux, to_mux) = tokio::io::split(theirs);
-        let lines = Some(feed(to_lane, Arc::clone(&unread)));
+        let (from_lane, to_mux) = tokio::io::duplex(PIPE);
+        let (sender, lines) = mpsc::channel(LINES);
+        let from_mux = StreamReader::new(Said { lines, unread: Arc::clone(&unread) });
+        let lines = Some(sender);
         self.all.insert(serial, Lane { member, lines, unread, over: None, has_said_all: false });
         let frames = FramedRead::with_capacity(from_lane, FrameCodec::new(usize::MAX >> 1), BURST);
         let frames = frames.map(Some).chain(futures::stream::iter([None]));
@@ -183,20 +207,4 @@ impl Lanes {
         self.present[member].take_if(|present| *present == serial)?;
         over.map(|over| News::Over(member, over))
     }
-}
-
-/// What is written to a lane waits here, and its end is the lane's end of input.
-fn feed(mut to_lane: WriteHalf<DuplexStream>, unread: Arc<Unread>) -> mpsc::Sender<Bytes> {
-    let (sender, mut lines) = mpsc::channel::<Bytes>(LINES);
-    tokio::spawn(async move {
-        while let Some(line) = lines.recv().await {
-            let written = to_lane.write_all(&line).await;
-            unread.remove(line.len());
-            if written.is_err() {
-                return;
-            }
-        }
-        let _ = to_lane.shutdown().await;
-    });
-    sender
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::core::{Mux, Own};
+use super::hello::Era;
 use super::member::{Member, MemberOptions};
 use crate::catalogue::pages::Kind;
 use crate::failure::Code;
@@ -37,18 +38,22 @@ impl Mux {
         }
         self.order = order;
         (self.naming.allowed, self.naming.denied) = (tools, deny_tools);
+        let added: Vec<usize> = (first..self.members.len()).collect();
+        let is_back = |label: &str| added.iter().any(|&member| self.members[member].options.label == label);
+        self.gone.retain(|_, member| !is_back(&self.members[*member].options.label));
         if self.greeting.params.is_some() {
-            let added: Vec<usize> = (first..self.members.len()).collect();
             self.look_up(&added);
-        } else {
-            self.rebuild();
+            if self.greeting.era == Era::Modern && self.greeting.is_answered {
+                self.bridge_all();
+            }
         }
+        self.rebuild();
         for kind in Kind::ALL {
             if self.table.offered(kind) != before[kind as usize] {
                 self.announce(kind);
             }
         }
-        for member in first..self.members.len() {
+        for member in added {
             let it = &self.members[member];
             let is_wanted = it.hello.is_none() || it.options.is_eager;
             if self.greeting.params.is_some() && is_wanted && !self.greeting.has_left {

@@ -135,8 +135,67 @@ async fn what_the_profile_forbids_is_forbidden_at_once() {
         stage.becomes(change).await;
         stage.hears_of_tools().await;
         assert_eq!(stage.tools(2).await, ["a__x"]);
-        assert!(stage.calls(3, "a__y", json!({})).await["error"].is_object());
+        let refused = stage.calls(3, "a__y", json!({})).await;
+        assert!(
+            refused["error"]["message"].as_str().unwrap().contains("no server has the tool `a__y`"),
+            "{refused}"
+        );
         stage.leaves().await;
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_comes_back_is_waited_for() {
+    local(async {
+        let mut slow = Played::new("b", &["x"]);
+        slow.delay = Duration::from_secs(3);
+        let mut set = Set::of(vec![Played::new("a", &["x"]), Played::new("b", &["x"]), slow]);
+        set.later = 1;
+        let mut stage = set.stage();
+        stage.begins().await;
+        assert_eq!(stage.tools(1).await, ["a__x", "b__x"]);
+        stage.becomes(reshape(&[], &[0])).await;
+        stage.hears_of_tools().await;
+        stage.becomes(reshape(&["b"], &[0, 2])).await;
+        assert_eq!(stage.calls(2, "b__x", json!({})).await["result"]["content"][0]["text"], "b:x");
+        stage.leaves().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_of_the_new_era_sees_a_server_come_too() {
+    local(async {
+        let mut servers = vec![Played::new("a", &["x"]), Played::new("b", &["x"])];
+        servers[0].speaks_modern = true;
+        let mut set = Set::of(servers);
+        set.later = 1;
+        let mut stage = set.stage();
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        stage.asks(0, "server/discover", json!({ "_meta": meta })).await;
+        let tools = stage.asks(1, "tools/list", json!({ "_meta": meta })).await;
+        assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 1);
+        stage.becomes(reshape(&["b"], &[0, 1])).await;
+        let called =
+            stage.asks(2, "tools/call", json!({ "name": "b__x", "arguments": {}, "_meta": meta })).await;
+        assert_eq!(called["result"]["content"][0]["text"], "b:x", "{called}");
+        stage.leaves().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lane_that_says_nothing_to_its_end_has_one() {
+    let stop = CancellationToken::new();
+    let mut lanes = Lanes::new(1, stop);
+    lanes.start(0, Default::default(), |_, pipe| async move {
+        drop(pipe);
+        Over::Client
+    });
+    let news = tokio::time::timeout(Duration::from_secs(20), lanes.next(true)).await.expect("its end");
+    assert!(matches!(news, lanes::News::Over(0, Over::Client)));
 }
