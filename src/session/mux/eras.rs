@@ -139,7 +139,7 @@ impl Mux {
         let Recalled { mut told, held } = (self.known)(&asking).or_else(other)?;
         match (&told.hello, self.greeting.era) {
             (Hello::Initialize(result), Era::Modern) => {
-                told.hello = Hello::Discover(discovered(result).into())
+                told.hello = Hello::Discover(discovered(result).into());
             }
             (Hello::Discover(result), Era::Legacy) => {
                 let result = serde_json::from_slice(result).ok()?;

@@ -88,6 +88,9 @@ impl Mux {
                 it.held = held.into_iter().collect();
             }
         }
+        if self.greeting.era == Era::Modern && self.greeting.is_answered {
+            self.bridge_all();
+        }
         self.rebuild();
     }
 }

@@ -165,7 +165,7 @@ impl Rounds {
             let method = method.and_then(raw::string).unwrap_or_default();
             if capability(&method).is_none() {
                 let method: String = method.chars().take(64).collect();
-                questions.iter().for_each(|number| drop(self.own.remove(number)));
+                self.own.retain(|number, _| !questions.contains(number));
                 return self.refuse(key, &format!("no client can be asked for `{method}`"), steps);
             }
             let number = self.own(Own::Question(key.clone(), name));

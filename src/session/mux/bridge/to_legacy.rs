@@ -99,12 +99,11 @@ impl ToLegacy {
             "subscriptions/listen" => self.listen(id, envelope, steps),
             method if may_ask(method) => {
                 self.set_level(envelope, steps);
-                match state {
-                    Some(state) => self.calls.again(&mut self.ids, envelope, state, now, steps),
-                    None => {
-                        let Self { calls, ids, roots, .. } = self;
-                        calls.begin(ids, (envelope, text), roots, now, steps);
-                    }
+                let Self { calls, ids, roots, .. } = self;
+                if let Some(state) = state {
+                    calls.again(ids, envelope, state, now, steps);
+                } else {
+                    calls.begin(ids, (envelope, text), roots, now, steps);
                 }
             }
             _ => steps.push(Step::ToServer(terminated(text))),
@@ -228,21 +227,17 @@ impl ToLegacy {
 
     fn begun(&mut self, envelope: &Envelope<'_>, steps: &mut Vec<Step>) {
         let waiting = std::mem::take(&mut self.waiting);
-        match envelope.result {
-            Some(result) => {
-                let initialized = Bytes::copy_from_slice(result.get().as_bytes());
-                let logging = raw::member(result, "capabilities").and_then(|all| raw::member(all, "logging"));
-                self.has_logging = logging.is_some();
-                steps.push(Step::ToServer(line::notification("notifications/initialized", None)));
-                let answer = |id: &RawId| Step::ToMux(line::result(id, &discovered(&initialized)));
-                steps.extend(waiting.iter().map(answer));
-                self.initialized = Some(initialized);
-            }
-            None => {
-                let error = envelope.error.map_or("{}", Raw::get);
-                steps.extend(waiting.iter().map(|id| Step::ToMux(line::error(id, error))));
-            }
-        }
+        let Some(result) = envelope.result else {
+            let error = envelope.error.map_or("{}", Raw::get);
+            return steps.extend(waiting.iter().map(|id| Step::ToMux(line::error(id, error))));
+        };
+        let initialized = Bytes::copy_from_slice(result.get().as_bytes());
+        let logging = raw::member(result, "capabilities").and_then(|all| raw::member(all, "logging"));
+        self.has_logging = logging.is_some();
+        steps.push(Step::ToServer(line::notification("notifications/initialized", None)));
+        let answer = |id: &RawId| Step::ToMux(line::result(id, &discovered(&initialized)));
+        steps.extend(waiting.iter().map(answer));
+        self.initialized = Some(initialized);
     }
 
     fn server_told(&mut self, envelope: &Envelope<'_>, text: &str, steps: &mut Vec<Step>) {

@@ -82,10 +82,10 @@ impl ToModern {
             _ => {
                 let params = with_meta(envelope.params, &self.meta());
                 let line = rewritten(text, envelope, None, envelope.params, params);
-                return match may_ask(method) {
-                    true => self.rounds.begin(id, &line, steps),
-                    false => steps.push(Step::ToServer(line)),
-                };
+                if may_ask(method) {
+                    return self.rounds.begin(id, &line, steps);
+                }
+                return steps.push(Step::ToServer(line));
             }
         }
         steps.push(Step::ToMux(line::result(&id, &"{}")));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn reshape(added: &[&str], order: &[usize]) -> Reshape {
+pub(super) fn reshape(added: &[&str], order: &[usize]) -> Reshape {
     let options = |name: &&str| MemberOptions {
         server: (*name).to_owned(),
         label: (*name).to_owned(),
@@ -19,12 +19,12 @@ fn reshape(added: &[&str], order: &[usize]) -> Reshape {
 }
 
 impl Stage {
-    async fn becomes(&self, reshape: Reshape) {
+    pub(super) async fn becomes(&self, reshape: Reshape) {
         self.changes.send(reshape).await.unwrap();
     }
 
     /// Until the client hears that its tools have changed; what it hears till then.
-    async fn hears_of_tools(&mut self) -> Vec<Value> {
+    pub(super) async fn hears_of_tools(&mut self) -> Vec<Value> {
         let mut before = Vec::new();
         loop {
             let message = self.hears().await;

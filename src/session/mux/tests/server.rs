@@ -13,6 +13,7 @@ use crate::failure::{Code, Failure};
 use crate::session::lane::outcome::Over;
 
 /// What it is, and how it misbehaves. Copies share what was changed.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 #[derive(Debug, Clone)]
 pub(super) struct Played {
     pub(super) name: &'static str,
@@ -204,6 +205,14 @@ impl Played {
         Some(json!({ "jsonrpc": "2.0", "id": message["id"], "error": { "code": -32602, "message": text } }))
     }
 
+    fn tells(&self, what: &str) -> Value {
+        let (method, params) = match what {
+            "update" => ("resources/updated", json!({ "uri": format!("{}://one", self.name) })),
+            _ => ("message", json!({ "level": "info", "data": 1 })),
+        };
+        json!({ "jsonrpc": "2.0", "method": format!("notifications/{method}"), "params": params })
+    }
+
     /// What it says to a request; whether it ends then.
     fn answer(
         &self,
@@ -258,25 +267,9 @@ impl Played {
                             return false;
                         }
                     }
-                    Some("update") => {
-                        let params = json!({ "uri": format!("{}://one", self.name) });
-                        said.push(json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params }));
-                    }
-                    Some("visit") => {
-                        let visit = json!({ "mode": "url", "elicitationId": "e", "url": "https://x", "message": "m" });
-                        let mut line = error(-32042, "visit first");
-                        line["error"]["data"] = json!({ "elicitations": [visit] });
-                        said.push(line);
-                        return false;
-                    }
-                    Some("log") => {
-                        let params = json!({ "level": "info", "data": 1 });
-                        said.push(
-                            json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params }),
-                        );
-                    }
-                    Some("no-resource") => {
-                        said.push(error(-32002, "Resource not found"));
+                    Some(what @ ("update" | "log")) => said.push(self.tells(what)),
+                    Some(what @ ("visit" | "no-resource")) => {
+                        said.push(refuses(id, what));
                         return false;
                     }
                     Some("change") => {
@@ -336,4 +329,14 @@ fn needs(params: &Value) -> Value {
         result["inputRequests"][format!("q{round}.{n}")] = request;
     }
     result
+}
+
+/// An error that only the old era has.
+fn refuses(id: &Value, what: &str) -> Value {
+    let visit = json!({ "mode": "url", "elicitationId": "e", "url": "https://x", "message": "m" });
+    let error = match what {
+        "visit" => json!({ "code": -32042, "message": "visit first", "data": { "elicitations": [visit] } }),
+        _ => json!({ "code": -32002, "message": "Resource not found" }),
+    };
+    json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }

@@ -52,9 +52,10 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 impl Storm {
     async fn says(&mut self, id: u64, method: &str, params: Value) {
         let id = u32::try_from(id).unwrap();
-        let line = match self.is_modern {
-            true => modern(id, method, params),
-            false => json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }),
+        let line = if self.is_modern {
+            modern(id, method, params)
+        } else {
+            json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
         };
         self.stage.says(line).await;
     }

@@ -220,3 +220,24 @@ async fn a_page_that_is_to_be_visited_first_is_a_question_and_the_log_is_for_tho
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_old_server_that_comes_to_a_new_session_has_a_bridge_at_once() {
+    local(async {
+        let old = Played::new("old", &["x"]);
+        let mut set = Set::of(vec![new("new"), old.clone()]);
+        set.later = 1;
+        let mut stage = set.stage();
+        let refused = Told { hello: Hello::NoDiscover, tools: None, ..told(&old) };
+        stage.kept.lock().unwrap().push((1, refused));
+        stage.asks_anew(1, "tools/list", json!({})).await;
+        stage
+            .says(modern(2, "subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } })))
+            .await;
+        stage.becomes(living::reshape(&["old"], &[0, 1])).await;
+        stage.hears_of_tools().await;
+        assert_eq!(text(&stage.asks_anew(3, "tools/call", call("old__x", &json!({}))).await), "old:x");
+        stage.leaves().await;
+    })
+    .await;
+}
