@@ -10,7 +10,7 @@ pub mod pages;
 mod store;
 mod text;
 
-pub use accepted::Accepted;
+pub use accepted::{Accepted, Held};
 pub use changes::{Change, What, changes};
 pub use store::{Catalogue, Entry, Kept, Known};
 

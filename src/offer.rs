@@ -2,6 +2,7 @@
 //!
 //! Judges what servers told before: it starts nothing, and asks nobody. The names are those that a session gives.
 
+mod held;
 mod loss;
 mod print;
 
@@ -9,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub use held::HeldTool;
 pub use loss::Loss;
 pub use print::print;
 
-use crate::catalogue::{Hello, List, Told};
+use crate::catalogue::{Held, Hello, List, Told};
 use crate::config::{Profile, Server};
 use crate::rpc::raw::{self, Raw};
 use crate::values::full_name::{full_name, room};
@@ -24,6 +26,8 @@ pub struct Member<'a> {
     pub server: &'a Server,
     /// `None`: it has told nothing yet.
     pub told: Option<Told>,
+    /// What a person has not accepted of it.
+    pub held: Vec<Held>,
 }
 
 /// An entry of a client's.
@@ -52,6 +56,8 @@ pub struct Offer {
     /// Tools that `tools` and `deny_tools` keep back, by their full names.
     pub forbidden: Vec<String>,
     pub left_out: Vec<LeftOut>,
+    /// Tools that are described otherwise than a person has accepted.
+    pub held: Vec<HeldTool>,
     /// Beside those of single tools.
     pub losses: Vec<Loss>,
     /// Servers that have told nothing yet.
@@ -98,11 +104,14 @@ pub fn of(asked: &Asked<'_>) -> Offer {
         templates: 0,
         forbidden: Vec::new(),
         left_out: Vec::new(),
+        held: Vec::new(),
         losses: Vec::new(),
         unknown: Vec::new(),
     };
     let mut taken = Taken::default();
     for member in &asked.members {
+        let held = member.held.iter().cloned();
+        offer.held.extend(held.map(|held| HeldTool::of(member.server, held)));
         let Some(told) = &member.told else {
             offer.unknown.push(member.server.name.clone());
             continue;

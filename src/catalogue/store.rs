@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::accepted::Accepted;
+use super::accepted::{Accepted, Held};
 use super::changes::{Change, States, by_name, changes, state};
 use super::folder::Folder;
 use super::key::{ACCEPTED, LISTS, Name, Secret, is_modern};
@@ -169,6 +169,21 @@ impl Catalogue {
         news.sort();
         news.dedup();
         Ok(news)
+    }
+
+    /// The tools of a server that it told otherwise, when it told them last, than a person has accepted.
+    pub fn held(&self, server: &str) -> Vec<Held> {
+        let Some(secret) = Secret::find(&self.folder) else { return Vec::new() };
+        let mut held = Vec::new();
+        for (file, _) in self.folder.names(LISTS) {
+            let Some(name) = Name::of(&file, server) else { continue };
+            let Some((_, told)) = self.read(&file) else { continue };
+            let accepted = self.read_accepted(&name.accepted(&told.image, &secret));
+            held.extend(accepted.into_iter().flat_map(|accepted| accepted.held(told.tools.as_ref())));
+        }
+        held.sort();
+        held.dedup();
+        held
     }
 
     /// All that is there, by server and client.

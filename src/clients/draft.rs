@@ -55,16 +55,28 @@ impl Draft {
     /// Writes the file, if there is a change; the path of the backup, if there was a file. A file that is new is its
     /// owner's alone if `private`.
     pub fn write(&self, private: bool) -> Result<Option<PathBuf>, Failure> {
+        self.write_after(private, |_| Ok(()))
+    }
+
+    /// The same; `noted` gets the path of the backup before the file is changed.
+    pub fn write_after(
+        &self,
+        private: bool,
+        noted: impl FnOnce(Option<&Path>) -> Result<(), Failure>,
+    ) -> Result<Option<PathBuf>, Failure> {
         if !self.changes() {
             return Ok(None);
         }
-        self.try_write(private).map_err(|error| failed(&self.path, "write", &error))
+        let failed = |error: io::Error| failed(&self.path, "write", &error);
+        let backup = self.try_backup().map_err(failed)?;
+        noted(backup.as_deref())?;
+        self.try_write(private).map_err(failed)?;
+        Ok(backup)
     }
 
-    fn try_write(&self, private: bool) -> io::Result<Option<PathBuf>> {
+    fn try_write(&self, private: bool) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(folder)?;
-        let backup = self.try_backup()?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(self.after.as_bytes())?;
         let mode = if let Ok(old) = fs::metadata(&self.path) {
@@ -84,7 +96,7 @@ impl Draft {
             return Err(io::Error::other("another program has just changed it"));
         }
         file.persist(&self.path)?;
-        Ok(backup)
+        Ok(())
     }
 
     /// Keeps what is there, in a file beside it.

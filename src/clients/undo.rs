@@ -82,8 +82,26 @@ impl Undo {
         Self { state: state.to_owned(), around: around.clone(), made }
     }
 
-    /// Notes a file that has just been written.
-    pub fn wrote(&mut self, draft: &Draft, backup: Option<&Path>) -> Result<(), Failure> {
+    /// Writes a file, once it is noted: whatever ends the import, what it has changed can be taken back. Gives the path of
+    /// the backup, if there was a file.
+    pub fn write(&mut self, draft: &Draft) -> Result<Option<PathBuf>, Failure> {
+        let before = self.made.files.len();
+        let written = draft.write_after(true, |backup| self.note(draft, backup));
+        if written.is_err() && self.made.files.len() > before {
+            // It is as it was, or as somebody else has just made it.
+            self.made.files.truncate(before);
+            if before > 0 {
+                write(&self.state, &self.made)?;
+            } else {
+                // An import that has changed nothing is none.
+                let _ = fs::remove_file(self.state.join(NOTES).join(&self.made.name));
+            }
+        }
+        written
+    }
+
+    /// Notes a file that is about to be written.
+    fn note(&mut self, draft: &Draft, backup: Option<&Path>) -> Result<(), Failure> {
         let path = draft.path().to_owned();
         if path == self.made.config.canonicalize().unwrap_or_else(|_| self.made.config.clone()) {
             return Ok(());
@@ -228,7 +246,8 @@ enum Back {
 fn back(kept: &Kept) -> Result<Back, Failure> {
     let mut draft = Draft::of(&kept.path)?;
     let Some(backup) = &kept.backup else {
-        return Ok(if is_as_written(kept) {
+        // It may have been noted and never written.
+        return Ok(if is_as_written(kept) || !kept.path.exists() {
             Back::Remove
         } else {
             Back::Stays("it has changed since, and stays; before the import it was not there".to_owned())

@@ -100,11 +100,11 @@ fn write(args: &ImportArgs, import: &Import, mut undo: Undo) -> anyhow::Result<(
         writeln!(out)?;
     }
     if !args.dry_run {
-        let wrote = import.drafts.iter().try_for_each(|draft| {
-            let backup = draft.write(true)?;
+        let wrote: Result<(), Failure> = import.drafts.iter().try_for_each(|draft| {
+            let backup = undo.write(draft)?;
             // What nobody reads is no reason to stop halfway.
             let _ = backup.iter().try_for_each(|backup| writeln!(out, "kept {}", backup.display()));
-            undo.wrote(draft, backup.as_deref())
+            Ok(())
         });
         if let Err(failure) = wrote {
             // Half of the files would have the new names.

@@ -2,6 +2,7 @@
 
 mod group;
 mod living;
+mod notices;
 mod starts;
 
 use std::ffi::OsString;

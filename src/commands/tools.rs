@@ -5,12 +5,13 @@ mod accept;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::catalogue::{Catalogue, Told};
+use crate::catalogue::{Catalogue, Held, Told};
 use crate::cli::ToolsArgs;
 use crate::config::{Config, Home, Profile, Server};
 use crate::failure::Failure;
 use crate::human::table::terminal_width;
 use crate::offer::{self, Asked, Member, Offer};
+use crate::values::Definitions;
 
 pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let catalogue = Catalogue::open(&home.state);
@@ -18,7 +19,11 @@ pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
         super::print(&accept::accept(name.as_deref(), args.entry.as_deref(), &catalogue, config)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let offers = offers(args, config, &|server| catalogue.latest(&server.name))?;
+    let held = |server: &Server| match server.settings.definitions {
+        Definitions::Varying => Vec::new(),
+        Definitions::Warn | Definitions::Hold => catalogue.held(&server.name),
+    };
+    let offers = offers(args, config, &|server| (catalogue.latest(&server.name), held(server)))?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&offers)?)?;
@@ -33,13 +38,14 @@ pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
 fn offers(
     args: &ToolsArgs,
     config: &Config,
-    told: &impl Fn(&Server) -> Option<Told>,
+    told: &impl Fn(&Server) -> (Option<Told>, Vec<Held>),
 ) -> Result<Vec<Offer>, Failure> {
     let entry = args.entry.as_deref();
     let of = |entry: Option<&str>, profile: Option<&Profile>, names: &[String]| -> Result<Offer, Failure> {
         let members = names.iter().map(|name| {
             let server = config.server(name)?;
-            Ok(Member { server, told: told(server) })
+            let (told, held) = told(server);
+            Ok(Member { server, told, held })
         });
         let members = members.collect::<Result<Vec<_>, Failure>>()?;
         Ok(offer::of(&Asked { entry, profile, members }))
@@ -74,7 +80,15 @@ mod tests {
         let text = "[servers.files]\nimage = \"i\"\n[servers.git]\nimage = \"i\"\n[servers.new]\nimage = \"i\"\n\
                     [profiles.work]\nservers = [\"git\", \"files\"]\n";
         let config = Config::parse(text, Path::new("b.toml"), &home).unwrap();
-        let told = |server: &Server| (server.name != "new").then(told);
+        let held = |server: &Server| Held {
+            tool: "read".to_owned(),
+            accepted: None,
+            told: format!("{{\"name\":\"{}\"}}", server.name),
+        };
+        let told = |server: &Server| match server.name.as_str() {
+            "new" => (None, Vec::new()),
+            _ => (Some(told()), vec![held(server)]),
+        };
         offers(args, &config, &told).map_err(|failure| failure.text)
     }
 
@@ -112,6 +126,12 @@ mod tests {
         );
         assert_eq!(shown(&args(&["files", "git"], None)), [(None, names(&["files__read", "git__read"]))]);
         assert_eq!(shown(&args(&["git"], None)), [(entry("git"), names(&["read"]))]);
+        let accept = |args: &ToolsArgs| {
+            let offers = offered(args).unwrap().into_iter();
+            offers.flat_map(|offer| offer.held).map(|held| held.accept).collect::<Vec<_>>()
+        };
+        assert_eq!(accept(&args(&[], Some("work"))), ["git__read", "files__read"]);
+        assert_eq!(accept(&args(&["git"], None)), ["git__read"], "as `--accept` takes it");
         let all = shown(&args(&[], None));
         assert_eq!(all.len(), 3);
         assert_eq!(all[2], (entry("new"), Vec::new()));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Loss, Offer, Tool};
+use super::{HeldTool, Loss, Offer, Tool};
 use crate::human::table::{self, Cut};
 use crate::human::{Plain, count};
 
@@ -51,6 +51,9 @@ fn one(out: &mut impl io::Write, offer: &Offer, width: Option<usize>) -> io::Res
     }
     for left in &offer.left_out {
         writeln!(out, "`{}` of `{}` is left out: {}", Plain(&left.name), left.server, Plain(&left.why))?;
+    }
+    for line in offer.held.iter().flat_map(HeldTool::lines) {
+        writeln!(out, "{line}")?;
     }
     for server in &offer.unknown {
         writeln!(out, "`{server}` has told nothing yet; type `berth catalogue --refresh {server}`")?;

@@ -36,7 +36,8 @@ fn tool(name: &str) -> Value {
 fn offer(config: &Config, entry: Option<&str>, tolds: Vec<Option<Told>>) -> Offer {
     let profile = (tolds.len() > 1).then(|| config.profile("work").unwrap());
     let servers = ["files", "github"].map(|name| config.server(name).unwrap());
-    let members = servers.into_iter().zip(tolds).map(|(server, told)| Member { server, told }).collect();
+    let members = servers.into_iter().zip(tolds);
+    let members = members.map(|(server, told)| Member { server, told, held: Vec::new() }).collect();
     of(&Asked { entry, profile, members })
 }
 

@@ -12,9 +12,9 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::again::Setback;
-use super::image::Image;
 use super::refused::Watch;
 use crate::config::{Server, Settings};
+use crate::dock::LeaseError;
 use crate::dock::docker::Engine;
 use crate::dock::lease::{self, Lease};
 use crate::dock::owner::new_session;
@@ -69,12 +69,13 @@ impl Peers {
         Self(Arc::new(Inner { server, names, holder: Mutex::default() }))
     }
 
-    /// The network that is there, or a new one beside `spec`, whose image it is made of.
+    /// The network that is there, or a new one beside `spec`, whose image it is made of; `declared` are that image's volumes in
+    /// a container of a server's.
     pub(super) async fn join(
         &self,
         engine: &Engine,
         spec: &Spec,
-        image: &Image,
+        declared: impl FnOnce(&Server) -> Result<Vec<String>, LeaseError>,
         trace: &Trace,
     ) -> Result<Joined, Setback> {
         let mut present = self.0.holder.lock().await;
@@ -82,7 +83,7 @@ impl Peers {
             return Ok(Joined(Some(Arc::clone(holder))));
         }
         let began = Instant::now();
-        let spec = self.spec_of(spec, image)?;
+        let spec = self.spec_of(spec, declared)?;
         let lease = Lease::create(engine, Wire::connect(engine.endpoint()).await?, &spec).await?;
         trace.step("make the network of its peers", began, lease.container());
         let holder = Arc::new(Holder {
@@ -97,16 +98,20 @@ impl Peers {
         Ok(Joined(Some(holder)))
     }
 
-    fn spec_of(&self, of: &Spec, image: &Image) -> Result<Spec, Setback> {
+    fn spec_of(
+        &self,
+        of: &Spec,
+        declared: impl FnOnce(&Server) -> Result<Vec<String>, LeaseError>,
+    ) -> Result<Spec, Setback> {
         let Inner { server, names, .. } = &*self.0;
         let server = Server { image: of.server.image.clone(), ..server.clone() };
         let session = new_session().map_err(|error| Failure::new(Code::Internal, &error, "try again"))?;
-        let declared = image.declared(&server)?;
+        let declared = declared(&server)?;
         Ok(Spec {
             client_session: of.client_session.clone(),
             project: of.project.clone(),
             parent: of.parent.clone(),
-            image: image.id.clone(),
+            image: of.image.clone(),
             declared,
             looked_at: of.looked_at,
             network_of: NetworkOf::Itself { names: names.clone() },
@@ -213,5 +218,60 @@ impl Joined {
             }
             (_, setback) => setback,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined() -> Joined {
+        Joined(Some(Arc::new(Holder {
+            container: "c0ffee".to_owned(),
+            close: CancellationToken::new(),
+            over: CancellationToken::new(),
+            is_ended: AtomicBool::new(false),
+        })))
+    }
+
+    fn lasting(text: &str) -> Setback {
+        Setback::Lasting(Failure { code: Code::Unavailable, text: text.to_owned(), next: None })
+    }
+
+    #[test]
+    fn a_network_that_has_ended_is_no_reason_to_give_up() {
+        let is_passing = |joined: &Joined, text| matches!(joined.setback(lasting(text)), Setback::Passing(_));
+        let joined = joined();
+        assert!(!is_passing(&joined, "the container was not let run"));
+        // The engine says so before the lifeline does.
+        assert!(is_passing(&joined, "cannot join network of a non running container: c0ffee"));
+        joined.0.as_ref().unwrap().over.cancel();
+        assert!(is_passing(&joined, "the container was not let run"));
+        assert!(!is_passing(&Joined::default(), "c0ffee"), "it has its own");
+    }
+
+    #[tokio::test]
+    async fn a_server_with_a_network_of_its_own_never_loses_it() {
+        use futures::FutureExt;
+        assert_eq!((Joined::default().over().now_or_never(), Joined::default().is_ended()), (None, false));
+        let joined = joined();
+        assert_eq!(joined.over().now_or_never(), None);
+        joined.0.as_ref().unwrap().over.cancel();
+        assert_eq!(joined.over().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn all_names_of_all_servers_lead_to_the_network_itself() {
+        let server = |name: &str, alias: Option<&str>| {
+            let image = "i".parse().unwrap();
+            let server = Server::from_image(image, Vec::new(), &Settings::default());
+            Server { name: name.to_owned(), alias: alias.map(str::to_owned), ..server }
+        };
+        let mut redis = server("cache", None);
+        redis.settings.host_services = vec!["redis:6379".parse().unwrap()];
+        let Inner { server, names, .. } = &*Peers::new("work", &[server("github", Some("gh")), redis]).0;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(names, ["cache", "gh", "github", "host.docker.internal", "redis"]);
+        assert_eq!((server.name.as_str(), &server.settings.network), ("peers:work", &Network::Egress));
     }
 }

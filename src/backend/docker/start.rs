@@ -23,7 +23,7 @@ use super::turn::Starting;
 use super::hold::Hold;
 use super::housekeeping::{Housekeeping, Made};
 use super::upstream::{DockerUpstream, Limits};
-use crate::config::Settings;
+use crate::config::{Server, Settings};
 use crate::dock::LeaseError;
 use crate::dock::docker::Engine;
 use crate::dock::door::Doors;
@@ -259,7 +259,8 @@ impl Start {
     async fn cold(mut self, wire: Wire, exec_wire: Wire) -> Result<DockerUpstream, Setback> {
         let mut joined = Joined::default();
         if let Some(peers) = &self.peers {
-            joined = peers.join(&self.engine, &self.spec, &self.image, &self.trace).await?;
+            let declared = |server: &Server| self.image.declared(server);
+            joined = peers.join(&self.engine, &self.spec, declared, &self.trace).await?;
             self.spec.network_of = joined.network_of();
         }
         let made = self.make(wire, exec_wire).await.map_err(|setback| joined.setback(setback));

@@ -1,13 +1,13 @@
 //! Several servers behind one entry, or one whose lists are answered before it runs.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
+use super::notices::Notices;
 use super::{
     Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, living, open_trace, options, prepare,
     proxies, starts, stdio, variable,
@@ -75,7 +75,9 @@ impl Making<'_> {
             // What one server is given no other's records show.
             options.redactor.learn(resolved.secrets());
             let mut plan = prepare(args, config, home, resolved, &mut options)?;
-            peers.iter().for_each(|peers| plan.share(peers));
+            if let Some(peers) = peers {
+                plan.share(peers);
+            }
             Ok(plan)
         });
         let is_eager = server.settings.start(*is_shared) == Start::Session;
@@ -278,7 +280,7 @@ fn held(catalogue: &Catalogue, of: &Of, key: &Key, told: &Told) -> Vec<String> {
 
 fn keep(catalogue: &Catalogue, members: &Members) -> mux::Keep {
     let (catalogue, members) = (catalogue.clone(), Rc::clone(members));
-    let mut told_of: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut notices = Notices::default();
     Box::new(move |asking, mut told, is_whole| {
         let Some(of) = Of::member(&members, asking.member) else { return Vec::new() };
         told.image.clone_from(&of.ran.lock().unwrap_or_else(PoisonError::into_inner));
@@ -289,18 +291,17 @@ fn keep(catalogue: &Catalogue, members: &Members) -> mux::Keep {
         match catalogue.keep(&key, &told) {
             Ok(Kept::Changed { changes, is_varying }) if of.definitions() != Definitions::Varying => {
                 let server = of.server();
-                // A server whose lists change all the time is told of once.
-                let count = told_of.entry(asking.member).or_default();
-                *count += 1;
-                if *count <= 3 {
-                    for change in &changes {
-                        tracing::warn!("the server `{server}` has changed its definitions: {change}");
-                    }
-                }
-                if is_varying {
-                    tracing::warn!(
+                let mut lines: Vec<String> = changes
+                    .iter()
+                    .map(|change| format!("the server `{server}` has changed its definitions: {change}"))
+                    .collect();
+                lines.extend(is_varying.then(|| {
+                    format!(
                         "the lists of `{server}` go to and fro; set `definitions = \"varying\"` in [servers.{server}]"
-                    );
+                    )
+                }));
+                for line in notices.news(asking.member, lines) {
+                    tracing::warn!("{line}");
                 }
             }
             Ok(_) => {}

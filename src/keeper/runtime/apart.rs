@@ -228,4 +228,22 @@ mod tests {
         let groups = changed(groups, (0, 999)).unwrap();
         assert!(groups.contains(after), "{groups}");
     }
+
+    #[test]
+    fn who_shares_a_network_has_the_ids_of_the_others() {
+        let joined = |uid: u32, path: &str| {
+            let text = format!(
+                r#"{{"process":{{"user":{{"uid":{uid},"gid":0}}}},"linux":{{"namespaces":[{{"type":"user","path":"x"}}]}}}}"#
+            );
+            let mut config = json::read(&text).unwrap();
+            let done = join(&mut config, OsStr::new("1"), &Foreign::default(), (RANGE, path));
+            done.map(|apart| (apart.is_some(), config.to_string()))
+        };
+        let (is_changed, config) = joined(999, "/proc/self/ns/user").unwrap();
+        let map = r#""uidMappings":[{"containerID":0,"hostID":2000000000,"size":1000}]"#;
+        assert!(is_changed && config.contains(map), "{config}");
+        let error = joined(1000, "/proc/self/ns/user").unwrap_err();
+        assert_eq!(error, "a user or a group above 999 cannot share a network with others");
+        assert!(joined(0, "/proc/0/ns/user").unwrap_err().contains("those whose network it shares are gone"));
+    }
 }

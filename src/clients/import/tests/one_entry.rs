@@ -60,8 +60,28 @@ impl Person {
             &around,
         );
         for draft in &import.drafts {
-            let backup = draft.write(true).unwrap();
-            undo.wrote(draft, backup.as_deref()).unwrap();
+            undo.write(draft).unwrap();
+        }
+    }
+
+    /// The same, cut off when so many files were written, and the next was about to be.
+    fn begin_to_make(&self, import: &Import, kind: Kind, files: usize) {
+        self.make(import, kind);
+        let notes = self.path("state/imports");
+        let note = std::fs::read_dir(&notes).unwrap().next().unwrap().unwrap().path();
+        let mut made: serde_json::Value = serde_json::from_slice(&std::fs::read(&note).unwrap()).unwrap();
+        made["files"].as_array_mut().unwrap().truncate(files + 1);
+        std::fs::write(&note, made.to_string()).unwrap();
+        let is_written = |draft: &&Draft| {
+            made["files"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .take(files)
+                .any(|kept| kept["path"] == *draft.path().to_str().unwrap())
+        };
+        for draft in import.drafts.iter().filter(|draft| !is_written(draft)) {
+            std::fs::write(draft.path(), draft.before()).unwrap();
         }
     }
 }
@@ -129,6 +149,39 @@ fn an_import_is_taken_back_to_the_byte() {
     assert!(config.contains("[servers.a]") && !config.contains("profiles"), "{config}");
     let again = person.undone(Kind::ClaudeCode).unwrap_err();
     assert!(again.text.contains("no import of claude-code is left"), "{}", again.text);
+}
+
+#[test]
+fn an_import_that_was_cut_off_is_taken_back() {
+    for files in 0..FILES.len() {
+        let person = person();
+        let before = FILES.map(|name| person.read(name));
+        let import = person.planned_as_one(Kind::ClaudeCode, None, true).unwrap();
+        person.begin_to_make(&import, Kind::ClaudeCode, files);
+        person.undone(Kind::ClaudeCode).unwrap();
+        assert_eq!(FILES.map(|name| person.read(name)), before, "after {files} files");
+    }
+}
+
+#[test]
+fn a_file_is_noted_before_it_is_changed_and_not_where_it_cannot_be() {
+    let person = person();
+    let import = person.planned_as_one(Kind::ClaudeCode, None, true).unwrap();
+    let around = Surroundings::new(person.path("p"), &|name: &str| person.lookup(name));
+    let (state, config) = (person.path("state"), person.path("berth.toml"));
+    let mut undo = Undo::begin(&state, Kind::ClaudeCode, &config, import.profile.as_ref(), &around);
+    let draft = import.drafts.iter().find(|draft| draft.path().ends_with(".claude/settings.json")).unwrap();
+    // Nowhere to note it: the file stays.
+    std::fs::write(&state, "").unwrap();
+    assert!(undo.write(draft).is_err());
+    assert_eq!(person.read(".claude/settings.json"), RULES);
+    std::fs::remove_file(&state).unwrap();
+    // Somebody else was faster: that stays, and nothing is to be taken back.
+    person.write(".claude/settings.json", "{}");
+    assert!(undo.write(draft).unwrap_err().text.contains("another program has just changed it"));
+    undo.back().unwrap();
+    assert_eq!(person.read(".claude/settings.json"), "{}");
+    assert!(person.undone(Kind::ClaudeCode).unwrap_err().text.contains("no import of claude-code is left"));
 }
 
 #[test]
