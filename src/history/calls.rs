@@ -149,6 +149,8 @@ pub fn write(out: &mut impl io::Write, calls: &[Call], width: Option<usize>) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
     use crate::history::session;
 
@@ -157,9 +159,11 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let mut text = "{\"time\":\"2026-11-22T10:00:00Z\",\"kind\":\"start\",\"server\":\"time\",\"client\":\"codex\"}\n".to_owned();
         for (time, latency, outcome) in calls {
-            text += &format!(
-                "{{\"time\":\"2026-11-22T{time}Z\",\"kind\":\"call\",\"method\":\"tools/call\",\"tool\":\"t\",\"latency_ms\":{latency},\"outcome\":\"{outcome}\"}}\n"
-            );
+            writeln!(
+                text,
+                "{{\"time\":\"2026-11-22T{time}Z\",\"kind\":\"call\",\"method\":\"tools/call\",\"tool\":\"t\",\"latency_ms\":{latency},\"outcome\":\"{outcome}\"}}"
+            )
+            .unwrap();
         }
         text += "{\"time\":\"2026-11-22T10:00:09Z\",\"kind\":\"log\",\"detail\":\"a \\\"call\\\" of nobody's\"}\nno record";
         std::fs::write(folder.join(format!("{session}.jsonl")), text).unwrap();

@@ -109,7 +109,7 @@ impl Drop for Call {
         if let Some(mut record) = self.record.take() {
             record.took = record.since.elapsed();
             record.ended = jiff::Timestamp::now();
-            self.journal.call(record);
+            self.journal.call(*record);
         }
     }
 }

@@ -227,7 +227,7 @@ fn milliseconds(duration: Duration) -> Field {
 
 enum Entry {
     Record { time: Timestamp, kind: &'static str, fields: Vec<(&'static str, Field)> },
-    Calls(Vec<Box<CallRecord>>),
+    Calls(Vec<CallRecord>),
     Tidy,
 }
 

@@ -138,7 +138,7 @@ pub(super) async fn run(
     };
     let members: Vec<Member> = servers.into_iter().map(|server| making.member(config, server)).collect();
     let members = Rc::new(RefCell::new(members));
-    let (changes, changed) = mpsc::channel(1);
+    let (tell, changes) = mpsc::channel(1);
     let catalogue = Catalogue::open(&home.state);
     let unique = || new_session().map_err(|error| Failure::new(Code::Internal, &error, "try again"));
     let group = Group {
@@ -148,7 +148,7 @@ pub(super) async fn run(
         deny_tools: profile.deny_tools.clone(),
         known: recall(&catalogue, &members),
         keep: keep(&catalogue, &members),
-        changes: changed,
+        changes,
         session: unique()?,
         // Twice as long as an id, for it must not be guessed.
         secret: format!("{}{}", unique()?, unique()?),
@@ -173,7 +173,7 @@ pub(super) async fn run(
         // What is in a network of peers was made for these servers.
         Some(_) if making.peers.is_none() => tokio::select! {
             over = session => over,
-            never = living::watch(&making, config, profile, &members, changes) => match never {},
+            never = living::watch(&making, config, profile, &members, tell) => match never {},
         },
         _ => session.await,
     };

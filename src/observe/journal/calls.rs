@@ -20,7 +20,7 @@ const BURST: u64 = 6000;
 
 /// Requests that have ended, and are not passed on yet.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<Vec<Box<CallRecord>>>);
+pub(super) struct Waiting(Mutex<Vec<CallRecord>>);
 
 /// How many lines may be written now, as of `at`.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Journal {
     }
 
     /// A request has ended.
-    pub(in crate::observe) fn call(&self, record: Box<CallRecord>) {
+    pub(in crate::observe) fn call(&self, record: CallRecord) {
         let Some(waiting) = &self.0.calls else { return };
         let mut calls = waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
         calls.push(record);
@@ -86,14 +86,14 @@ impl Journal {
         let Some(waiting) = &self.0.calls else { return };
         let calls = std::mem::take(&mut *waiting.0.lock().unwrap_or_else(PoisonError::into_inner));
         if !calls.is_empty() {
-            let size = calls.iter().map(|call| call.size()).sum();
+            let size = calls.iter().map(CallRecord::size).sum();
             self.0.queue.offer_several(calls.len() as u64, size, || Entry::Calls(calls));
         }
     }
 }
 
 impl Writer {
-    pub(super) fn put_calls(&mut self, calls: &[Box<CallRecord>]) {
+    pub(super) fn put_calls(&mut self, calls: &[CallRecord]) {
         for call in calls {
             if self.calls.allow(call.ended) {
                 self.put(call.ended, "call", call.members(&self.redactor));

@@ -79,9 +79,10 @@ impl Mux {
     /// When a member gives its container back, if nothing happens till then.
     fn parks_at(&self, member: usize) -> Option<Instant> {
         let it = &self.members[member];
-        let idle = match it.is_removed {
-            true => Duration::ZERO,
-            false => it.options.idle.filter(|_| it.subscriptions.is_empty())?,
+        let idle = if it.is_removed {
+            Duration::ZERO
+        } else {
+            it.options.idle.filter(|_| it.subscriptions.is_empty())?
         };
         if it.state != State::Up {
             return None;

@@ -86,7 +86,7 @@ impl Set {
             names.into_iter().filter(|name| is_held && name.starts_with("new")).collect::<Vec<_>>()
         };
         let held_of_new = held.clone();
-        let (changes, changed) = mpsc::channel(1);
+        let (tell, changes) = mpsc::channel(1);
         let group = Group {
             members: servers[..servers.len() - later].iter().map(member).collect(),
             room,
@@ -110,7 +110,7 @@ impl Set {
                 keeping.lock().unwrap().push((asking.member, told));
                 held
             }),
-            changes: changed,
+            changes,
             session: "test".to_owned(),
             secret: "secret".to_owned(),
             max_line: 1 << 20,
@@ -129,7 +129,7 @@ impl Set {
             starts,
             kept,
             accepted,
-            changes,
+            changes: tell,
             stop,
             session,
         }
