@@ -7,14 +7,16 @@
 pub mod call;
 pub mod event;
 pub mod journal;
+mod outcome;
 mod queue;
 pub mod redact;
 pub mod stderr;
 pub mod trace;
 
-pub use call::{Call, Outcome};
+pub use call::Call;
 pub use event::Direction;
 pub use journal::Journal;
+pub use outcome::Outcome;
 pub use redact::Redactor;
 pub use stderr::StderrSink;
 pub use trace::{Sink, Trace};

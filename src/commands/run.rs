@@ -2,6 +2,7 @@
 
 mod group;
 mod living;
+mod members;
 mod notices;
 mod starts;
 

@@ -4,66 +4,19 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
-
 use super::Journal;
-use super::redact::Redactor;
+use super::outcome::{CallRecord, NAME, Outcome};
 use crate::rpc::envelope::{Envelope, Kind};
 use crate::rpc::raw::{self, Raw};
 
-/// Of a method or a tool's name, so much is kept (bytes).
-const NAME: usize = 128;
-
 /// A longer result is not searched for `isError` (bytes).
 const SEARCHED: usize = 64 << 10;
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Answered,
-    /// The tool says that it failed (`isError`).
-    ToolError,
-    /// An error object of the server's, with its code.
-    Error(Option<i64>),
-    /// berth answered in the place of a server that took too long.
-    TimedOut,
-    Cancelled,
-    /// Its server was lost.
-    Lost,
-}
-
-impl Outcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "ok",
-            Self::ToolError => "tool_error",
-            Self::Error(_) => "error",
-            Self::TimedOut => "timeout",
-            Self::Cancelled => "cancelled",
-            Self::Lost => "lost",
-        }
-    }
-}
 
 /// A request that is open.
 #[derive(Debug)]
 pub struct Call {
     journal: Journal,
     record: Option<Box<CallRecord>>,
-}
-
-#[derive(Debug)]
-pub(super) struct CallRecord {
-    method: String,
-    tool: Option<String>,
-    since: Instant,
-    /// Of the request (bytes).
-    asked: usize,
-    /// Of the answer (bytes).
-    answered: usize,
-    outcome: Outcome,
-    took: Duration,
-    pub(super) ended: jiff::Timestamp,
 }
 
 impl Call {
@@ -111,30 +64,6 @@ impl Drop for Call {
             record.ended = jiff::Timestamp::now();
             self.journal.call(*record);
         }
-    }
-}
-
-impl CallRecord {
-    /// About so much is kept in memory (bytes).
-    pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.method.len() + self.tool.as_ref().map_or(0, String::len)
-    }
-
-    pub(super) fn members(&self, redactor: &Redactor) -> Map<String, Value> {
-        let text = |text: &str| Value::from(redactor.hide(text, NAME, false));
-        let mut members = Map::new();
-        members.insert("method".to_owned(), text(&self.method));
-        if let Some(tool) = &self.tool {
-            members.insert("tool".to_owned(), text(tool));
-        }
-        members.insert("latency_ms".to_owned(), json!((self.took.as_secs_f64() * 1e6).round() / 1e3));
-        members.insert("bytes".to_owned(), self.asked.into());
-        members.insert("answer_bytes".to_owned(), self.answered.into());
-        members.insert("outcome".to_owned(), self.outcome.as_str().into());
-        if let Outcome::Error(Some(code)) = self.outcome {
-            members.insert("code".to_owned(), code.into());
-        }
-        members
     }
 }
 

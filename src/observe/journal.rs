@@ -25,8 +25,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Redactor;
-use super::call::CallRecord;
 use super::event::{Direction, Up};
+use super::outcome::CallRecord;
 use super::queue::{Drain, Limits, Queue};
 use calls::Waiting;
 use file::JournalFile;

@@ -7,11 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
+use super::members::{Making, Member, Members};
 use super::notices::Notices;
-use super::{
-    Config, Home, Plan, Redactor, RunArgs, StderrSink, begin, caller, living, open_trace, options, prepare,
-    proxies, starts, stdio, variable,
-};
+use super::{Config, Home, Redactor, RunArgs, StderrSink, begin, living, open_trace, options, starts, stdio};
 use crate::backend::docker::peers::Peers;
 use crate::backend::docker::plan::key;
 use crate::catalogue::pages::Kind;
@@ -24,7 +22,7 @@ use crate::rpc::raw::Raw;
 use crate::session;
 use crate::session::client::identity::Client;
 use crate::session::lane::outcome::Over;
-use crate::session::mux::{self, Asking, Group, LanePipe, MemberOptions, Recalled};
+use crate::session::mux::{self, Asking, Group, LanePipe, Recalled};
 use crate::session::options::Options;
 use crate::values::full_name::room;
 use crate::values::{Definitions, Start};
@@ -41,63 +39,6 @@ pub(super) fn is_wanted(args: &RunArgs, config: &Config) -> bool {
         Some(needs_it)
     };
     !args.dry_run && (args.is_shared() || (args.command.is_empty() && alone().unwrap_or(false)))
-}
-
-/// A server of the session: ready to be started, or why it cannot be.
-pub(super) struct Member {
-    pub(super) server: Server,
-    prepared: Result<Plan, Failure>,
-    options: Options,
-    is_eager: bool,
-}
-
-/// All servers that a session has had; their numbers stay.
-pub(super) type Members = Rc<RefCell<Vec<Member>>>;
-
-/// What each server of a session is made with.
-pub(super) struct Making<'a> {
-    pub(super) args: &'a RunArgs,
-    pub(super) home: &'a Home,
-    is_shared: bool,
-    /// Whose network all servers of the session share.
-    peers: Option<Peers>,
-    options: Options,
-}
-
-impl Making<'_> {
-    /// A server of the session. One that cannot be started says so to whoever calls it.
-    pub(super) fn member(&self, config: &Config, server: Server) -> Member {
-        let Self { args, home, is_shared, peers, options } = self;
-        let mut options = Options { server: server.name.clone(), ..options.clone() };
-        let resolved = config.resolve(server.clone(), &variable, caller()).map_err(Failure::from);
-        let prepared = resolved.and_then(|mut resolved| {
-            resolved.hand_over(&proxies(config, home));
-            // What one server is given no other's records show.
-            options.redactor.learn(resolved.secrets());
-            let mut plan = prepare(args, config, home, resolved, &mut options)?;
-            if let Some(peers) = peers {
-                plan.share(peers);
-            }
-            Ok(plan)
-        });
-        let is_eager = server.settings.start(*is_shared) == Start::Session;
-        Member { server, prepared, options, is_eager }
-    }
-}
-
-impl Member {
-    pub(super) fn options(&self) -> MemberOptions {
-        let settings = &self.server.settings;
-        // What a session has to itself it keeps to its end.
-        let may_park = settings.stateless && settings.volumes.is_empty() && settings.publish.is_empty();
-        MemberOptions {
-            server: self.server.name.clone(),
-            label: self.server.prefix().to_owned(),
-            is_eager: self.is_eager,
-            idle: settings.idle.filter(|_| may_park),
-            holds: settings.definitions == Definitions::Hold,
-        }
-    }
 }
 
 pub(super) async fn run(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Config;
-use super::group::{Making, Member, Members};
+use super::members::{Making, Member, Members};
 use crate::config::Profile;
 use crate::failure::Failure;
 use crate::session::mux::Reshape;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Entry, Journal, Writer};
-use crate::observe::call::CallRecord;
+use crate::observe::outcome::CallRecord;
 
 /// A request is in the file after this time.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(250);

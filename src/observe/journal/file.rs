@@ -134,7 +134,7 @@ fn shortened(text: &[u8]) -> Vec<u8> {
     between.reverse();
     let time = format!("{:.6}", jiff::Timestamp::now());
     let missing = json!({ "time": time, "kind": "dropped", "count": missing });
-    [&text[..beginning], &between.concat(), format!("{missing}\n").as_bytes(), &text[end..]].concat()
+    [&text[..beginning], format!("{missing}\n").as_bytes(), &between.concat(), &text[end..]].concat()
 }
 
 /// Whether a line is only counted where there is no room: a request, or the count of earlier ones.

@@ -21,6 +21,8 @@ pub(super) fn reshape(added: &[&str], order: &[usize]) -> Reshape {
 impl Stage {
     pub(super) async fn becomes(&self, reshape: Reshape) {
         self.changes.send(reshape).await.unwrap();
+        // It has room for another one once it has taken this.
+        drop(tokio::time::timeout(HANGS, self.changes.reserve()).await.expect("it is taken").unwrap());
     }
 
     /// Until the client hears that its tools have changed; what it hears till then.
@@ -158,7 +160,8 @@ async fn a_server_that_comes_back_is_waited_for() {
         stage.becomes(reshape(&[], &[0])).await;
         stage.hears_of_tools().await;
         stage.becomes(reshape(&["b"], &[0, 2])).await;
-        assert_eq!(stage.calls(2, "b__x", json!({})).await["result"]["content"][0]["text"], "b:x");
+        let called = stage.calls(2, "b__x", json!({})).await;
+        assert_eq!(called["result"]["content"][0]["text"], "b:x", "{called}");
         stage.leaves().await;
     })
     .await;

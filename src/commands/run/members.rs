@@ -1,0 +1,69 @@
+//! The servers of a session, and how each is made ready.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::{Config, Home, Plan, RunArgs, caller, prepare, proxies, variable};
+use crate::backend::docker::peers::Peers;
+use crate::config::Server;
+use crate::failure::Failure;
+use crate::session::mux::MemberOptions;
+use crate::session::options::Options;
+use crate::values::{Definitions, Start};
+
+/// A server of the session: ready to be started, or why it cannot be.
+pub(super) struct Member {
+    pub(super) server: Server,
+    pub(super) prepared: Result<Plan, Failure>,
+    pub(super) options: Options,
+    pub(super) is_eager: bool,
+}
+
+/// All servers that a session has had; their numbers stay.
+pub(super) type Members = Rc<RefCell<Vec<Member>>>;
+
+/// What each server of a session is made with.
+pub(super) struct Making<'a> {
+    pub(super) args: &'a RunArgs,
+    pub(super) home: &'a Home,
+    pub(super) is_shared: bool,
+    /// Whose network all servers of the session share.
+    pub(super) peers: Option<Peers>,
+    pub(super) options: Options,
+}
+
+impl Making<'_> {
+    /// A server of the session. One that cannot be started says so to whoever calls it.
+    pub(super) fn member(&self, config: &Config, server: Server) -> Member {
+        let Self { args, home, is_shared, peers, options } = self;
+        let mut options = Options { server: server.name.clone(), ..options.clone() };
+        let resolved = config.resolve(server.clone(), &variable, caller()).map_err(Failure::from);
+        let prepared = resolved.and_then(|mut resolved| {
+            resolved.hand_over(&proxies(config, home));
+            // What one server is given no other's records show.
+            options.redactor.learn(resolved.secrets());
+            let mut plan = prepare(args, config, home, resolved, &mut options)?;
+            if let Some(peers) = peers {
+                plan.share(peers);
+            }
+            Ok(plan)
+        });
+        let is_eager = server.settings.start(*is_shared) == Start::Session;
+        Member { server, prepared, options, is_eager }
+    }
+}
+
+impl Member {
+    pub(super) fn options(&self) -> MemberOptions {
+        let settings = &self.server.settings;
+        // What a session has to itself it keeps to its end.
+        let may_park = settings.stateless && settings.volumes.is_empty() && settings.publish.is_empty();
+        MemberOptions {
+            server: self.server.name.clone(),
+            label: self.server.prefix().to_owned(),
+            is_eager: self.is_eager,
+            idle: settings.idle.filter(|_| may_park),
+            holds: settings.definitions == Definitions::Hold,
+        }
+    }
+}
