@@ -21,7 +21,9 @@ fn a_server_is_asked_as_both_clients_and_answers_then_without_running() {
     // Other tests' clients have sessions of it as well.
     let mut told = told("paged");
     told.retain(|(client, ..)| !client.starts_with("it-"));
-    let clients: Vec<&str> = told.iter().map(|(client, ..)| client.as_str()).collect();
+    let mut clients: Vec<&str> = told.iter().map(|(client, ..)| client.as_str()).collect();
+    // An image that was there before has entries of its own.
+    clients.dedup();
     assert_eq!(clients, ["claude-code", "codex"]);
     let tools: usize = told[0].2.parse().unwrap();
     assert!(tools >= 120 && told[0].2 == told[1].2, "all pages: {told:?}");

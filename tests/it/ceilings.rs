@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Berth, Session, at_once, expect_gone, home};
 
-/// The tests' configuration with these limits.
-fn limited(limits: &str) -> (tempfile::TempDir, String) {
+/// The tests' configuration with these limits: keys of `[limits]`, and those of the client.
+fn limited(keys: &str, client: &str, own: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("berth.toml");
     let config = std::fs::read_to_string(home().join("berth.toml")).unwrap();
-    std::fs::write(&file, format!("{config}\n[limits]\n{limits}\n")).unwrap();
+    let config = config.replacen("[limits]\n", &format!("[limits]\n{keys}\n"), 1);
+    std::fs::write(&file, format!("{config}\n[limits.clients.{client}]\n{own}\n")).unwrap();
     let path = file.to_str().unwrap().to_owned();
     (folder, path)
 }
@@ -26,7 +27,7 @@ fn hello(session: &mut Session) -> Value {
 #[test]
 fn of_many_sessions_at_once_exactly_as_many_serve_as_the_ceiling_allows() {
     let client = "it-ceiling";
-    let (_folder, config) = limited(&format!("[limits.clients.{client}]\nsessions = 3"));
+    let (_folder, config) = limited("", client, "sessions = 3");
     let start = || Berth::run("first").client(client).args(["--config", &config]).start();
     let sessions: Vec<Session> = (0..12).map(|_| start()).collect();
     let mut answered = at_once(sessions, |_, mut session| (hello(&mut session), session));
@@ -54,8 +55,7 @@ fn of_many_sessions_at_once_exactly_as_many_serve_as_the_ceiling_allows() {
 #[test]
 fn who_waits_is_served_once_there_is_room() {
     let client = "it-ceiling-wait";
-    let (_folder, config) =
-        limited(&format!("over_limit = \"wait\"\n[limits.clients.{client}]\nsessions = 2"));
+    let (_folder, config) = limited("over_limit = \"wait\"", client, "sessions = 2");
     let start = || Berth::run("first").client(client).args(["--config", &config]).start();
     let mut sessions: Vec<Session> = (0..2).map(|_| start()).collect();
     for session in &mut sessions {
@@ -77,7 +77,7 @@ fn who_waits_is_served_once_there_is_room() {
 #[test]
 fn a_server_of_several_beyond_the_ceiling_fails_its_own_calls_alone() {
     let client = "it-ceiling-lane";
-    let (_folder, config) = limited(&format!("[limits.clients.{client}]\nmemory = \"900m\""));
+    let (_folder, config) = limited("", client, "memory = \"900m\"");
     let mut session = Berth::several(&["first", "second"])
         .client(client)
         .args(["--config", &config, "--memory", "512m"])

@@ -80,7 +80,29 @@ fn a_session_tells_its_start_what_the_server_said_and_its_end() {
     }
     assert_eq!(details(&records, "stderr"), ["a word \u{1b}[2Jand [redacted]"]);
     assert_eq!(records.last().unwrap()["kind"], "end");
-    assert!(records.iter().all(|record| record.get("method").is_none()), "no messages: {records:?}");
+    let is_message =
+        |record: &Value| ["body", "params", "arguments", "id"].iter().any(|key| record.get(key).is_some());
+    assert!(!records.iter().any(is_message), "no messages: {records:?}");
+    let (code, calls, err) = berth_says(&["calls", id(&past), "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let calls: Vec<Value> = serde_json::from_str(&calls).unwrap();
+    let calls: Vec<(&Value, &Value, &Value)> =
+        calls.iter().map(|call| (&call["method"], &call["tool"], &call["outcome"])).collect();
+    assert_eq!(
+        calls,
+        [
+            (&json!("initialize"), &Value::Null, &json!("ok")),
+            (&json!("tools/call"), &json!("stderr"), &json!("ok")),
+            (&json!("no/such"), &Value::Null, &json!("error")),
+        ]
+    );
+    let (_, failed, _) = berth_says(&["calls", id(&past), "--errors"]);
+    assert!(
+        failed.contains("no/such") && failed.contains("error -32601") && !failed.contains("initialize"),
+        "{failed}"
+    );
+    let (_, sessions, _) = berth_says(&["sessions", "--client", client]);
+    assert!(sessions.contains(id(&past)), "{sessions}");
 
     let (_, told, _) = berth_says(&["logs", &container]);
     assert!(told.contains(r"server | a word \u{1b}[2Jand [redacted]"), "{told}");
