@@ -59,11 +59,12 @@ impl Accepted {
         held.collect()
     }
 
-    fn keep_text(&mut self, name: &str, definition: &[u8]) {
-        self.texts.remove(name);
-        let all: usize = self.texts.values().map(String::len).sum();
+    /// `all`: what the texts come to (bytes).
+    fn keep_text(&mut self, name: &str, definition: &[u8], all: &mut usize) {
+        *all -= self.texts.remove(name).map_or(0, |text| text.len());
         let Ok(text) = std::str::from_utf8(definition) else { return };
-        if text.len() <= LONGEST_TEXT && all + text.len() <= ALL_TEXTS {
+        if text.len() <= LONGEST_TEXT && *all + text.len() <= ALL_TEXTS {
+            *all += text.len();
             self.texts.insert(name.to_owned(), text.to_owned());
         }
     }
@@ -71,12 +72,13 @@ impl Accepted {
     /// Accepts one tool, or all: which were not accepted before.
     pub(super) fn accept(&mut self, list: Option<&List>, tool: Option<&str>) -> Vec<String> {
         let mut news = Vec::new();
+        let mut all = self.texts.values().map(String::len).sum();
         for (name, definition) in by_name(list) {
             if tool.is_some_and(|tool| tool != name) || self.holds(&name, definition) {
                 continue;
             }
             self.tools.insert(name.clone(), digest(definition));
-            self.keep_text(&name, definition);
+            self.keep_text(&name, definition, &mut all);
             news.push(name);
         }
         news

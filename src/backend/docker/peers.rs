@@ -104,7 +104,9 @@ impl Peers {
         declared: impl FnOnce(&Server) -> Result<Vec<String>, LeaseError>,
     ) -> Result<Spec, Setback> {
         let Inner { server, names, .. } = &*self.0;
-        let server = Server { image: of.server.image.clone(), ..server.clone() };
+        let mut server = Server { image: of.server.image.clone(), ..server.clone() };
+        // A slow daemon is slow for it, too.
+        server.settings.start_timeout = of.server.settings.start_timeout;
         let session = new_session().map_err(|error| Failure::new(Code::Internal, &error, "try again"))?;
         let declared = declared(&server)?;
         Ok(Spec {
@@ -114,6 +116,7 @@ impl Peers {
             image: of.image.clone(),
             declared,
             looked_at: of.looked_at,
+            attempt: of.attempt,
             network_of: NetworkOf::Itself { names: names.clone() },
             ..Spec::new(server, &of.client, &session)
         })
@@ -203,6 +206,11 @@ impl Joined {
         }
     }
 
+    /// Whether there was one, and it has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.as_ref().is_some_and(|holder| holder.over.is_cancelled())
+    }
+
     /// Whether somebody has ended the network from outside.
     pub(super) fn is_ended(&self) -> bool {
         self.0.as_ref().is_some_and(|holder| holder.is_ended.load(Ordering::Relaxed))
@@ -212,7 +220,8 @@ impl Joined {
     pub(super) fn setback(&self, setback: Setback) -> Setback {
         match (&self.0, setback) {
             (Some(holder), Setback::Lasting(failure))
-                if holder.over.is_cancelled() || failure.text.contains(&holder.container) =>
+                if !holder.is_ended.load(Ordering::Relaxed)
+                    && (holder.over.is_cancelled() || failure.text.contains(&holder.container)) =>
             {
                 Setback::Passing(failure)
             }
@@ -248,6 +257,8 @@ mod tests {
         joined.0.as_ref().unwrap().over.cancel();
         assert!(is_passing(&joined, "the container was not let run"));
         assert!(!is_passing(&Joined::default(), "c0ffee"), "it has its own");
+        joined.0.as_ref().unwrap().is_ended.store(true, Ordering::Relaxed);
+        assert!(!is_passing(&joined, "the container was not let run"), "a person has ended it");
     }
 
     #[tokio::test]

@@ -337,6 +337,10 @@ impl Upstream for DockerUpstream {
         self.housekeeper.last_look().await;
         let gone = async {
             if self.ends_by.is_some() {
+                if self.joined.is_over() {
+                    // It runs on without its network, and its successor is on its way.
+                    let _ = tokio::time::timeout(GONE_WITHIN, self.engine.remove(&self.container)).await;
+                }
                 return;
             }
             // Half-closed, so that we see the end of what ends by it.

@@ -232,15 +232,16 @@ fn keep(catalogue: &Catalogue, members: &Members) -> mux::Keep {
         match catalogue.keep(&key, &told) {
             Ok(Kept::Changed { changes, is_varying }) if of.definitions() != Definitions::Varying => {
                 let server = of.server();
-                let mut lines: Vec<String> = changes
-                    .iter()
-                    .map(|change| format!("the server `{server}` has changed its definitions: {change}"))
-                    .collect();
-                lines.extend(is_varying.then(|| {
+                // The hint first: of what follows the rest is not told.
+                let hint = is_varying.then(|| {
                     format!(
                         "the lists of `{server}` go to and fro; set `definitions = \"varying\"` in [servers.{server}]"
                     )
-                }));
+                });
+                let changes = changes
+                    .iter()
+                    .map(|change| format!("the server `{server}` has changed its definitions: {change}"));
+                let lines: Vec<String> = hint.into_iter().chain(changes).collect();
                 for line in notices.news(asking.member, lines) {
                     tracing::warn!("{line}");
                 }

@@ -17,6 +17,8 @@ pub(super) struct Member {
     pub(super) prepared: Result<Plan, Failure>,
     pub(super) options: Options,
     pub(super) is_eager: bool,
+    /// Others may reach it without a message of the client's.
+    has_peers: bool,
 }
 
 /// All servers that a session has had; their numbers stay.
@@ -49,7 +51,7 @@ impl Making<'_> {
             Ok(plan)
         });
         let is_eager = server.settings.start(*is_shared) == Start::Session;
-        Member { server, prepared, options, is_eager }
+        Member { server, prepared, options, is_eager, has_peers: peers.is_some() }
     }
 }
 
@@ -57,7 +59,8 @@ impl Member {
     pub(super) fn options(&self) -> MemberOptions {
         let settings = &self.server.settings;
         // What a session has to itself it keeps to its end.
-        let may_park = settings.stateless && settings.volumes.is_empty() && settings.publish.is_empty();
+        let is_alone = settings.volumes.is_empty() && settings.publish.is_empty() && !self.has_peers;
+        let may_park = settings.stateless && is_alone;
         MemberOptions {
             server: self.server.name.clone(),
             label: self.server.prefix().to_owned(),

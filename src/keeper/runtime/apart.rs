@@ -114,7 +114,7 @@ fn join(
     let (uid, gid) = user_of(config);
     if uid.max(gid) >= range.common() {
         return Err(format!(
-            "a user or a group above {} cannot share a network with others",
+            "a user or a group above {} cannot share a network with others; take the server out of the profile, or remove `peers`",
             range.common() - 1
         ));
     }
@@ -132,7 +132,7 @@ fn join(
     let shown = lent.as_ref().map_or(theirs.as_fd(), Namespace::as_fd);
     copies.add_given(config, foreign, shown).map_err(|failed| match failed {
         Failed::Open(why) => why,
-        Failed::Map(why) => format!("{why}, which a server needs that shares a network with others"),
+        Failed::Map(why) => format!("{why}, which a server needs that shares a network with others; take the server out of the profile, or remove `peers`"),
     })?;
     let map = range.map(0);
     change(config, None, &map, &map, (0, 0)).ok_or("its configuration lacks a part")?;

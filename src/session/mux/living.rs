@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::bridge::Bridge;
 use super::core::{Mux, Own};
 use super::hello::Era;
 use super::member::{Member, MemberOptions};
@@ -68,6 +69,11 @@ impl Mux {
             self.gone.insert(full, member);
         }
         self.listens.leave(member);
+        // Nobody can come again with answers for it.
+        if let Bridge::Legacy(_) = self.members[member].bridge {
+            let steps = self.members[member].bridge.leaves();
+            self.follow(member, steps);
+        }
         let it = &mut self.members[member];
         it.is_removed = true;
         it.subscriptions.clear();

@@ -18,6 +18,9 @@ use crate::rpc::error_object::INVALID_PARAMS;
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Look, RawId, RequestId, error_line, look};
 
+/// The method of a question for roots, as JSON.
+const ROOTS: &str = "\"roots/list\"";
+
 /// What the server waits for.
 #[derive(Debug)]
 struct Question {
@@ -75,6 +78,11 @@ impl Call {
         declared.is_some_and(|declared| declared.get().starts_with('{'))
     }
 
+    /// Whether the server is about to answer it.
+    fn is_at_the_server(&self) -> bool {
+        self.outcome.is_none() && self.unsent.is_none()
+    }
+
     fn bytes(&self) -> usize {
         let questions: usize = self.questions.iter().map(|question| question.request.len()).sum();
         questions + [&self.unsent, &self.outcome].into_iter().flatten().map(Bytes::len).sum::<usize>()
@@ -126,7 +134,7 @@ impl Calls {
         let roots = std::mem::take(roots);
         if !roots.is_empty() && call.can("roots") && self.bytes + line.len() <= MOST_BYTES {
             call.unsent = Some(line);
-            let request = || "{\"method\":\"roots/list\"}".to_owned();
+            let request = || format!("{{\"method\":{ROOTS}}}");
             call.questions.extend(roots.into_iter().map(|id| Question {
                 id,
                 key: ids.next().to_string(),
@@ -198,8 +206,8 @@ impl Calls {
         };
         let Some((number, call)) = self.all.iter_mut().find(|(_, call)| is_it(call)) else {
             let text = format!(
-                "berth: no call of the server `{}` waits for this `requestState`: the call has ended, or its questions had no \
-                 answer within 10 minutes",
+                "berth: no call of the server `{}` waits for this `requestState`: the call or its server has ended, or its \
+                 questions had no answer within 10 minutes",
                 self.server
             );
             return steps.push(Step::ToMux(error_line(Some(&id), INVALID_PARAMS, &text, None)));
@@ -225,22 +233,27 @@ impl Calls {
         now: Instant,
         steps: &mut Vec<Step>,
     ) -> bool {
-        let Some(id) = kept_id(envelope) else { return true };
+        let Some(id) = kept_id(envelope) else {
+            if let Some(id) = envelope.raw_id() {
+                steps.push(Step::ToServer(refusal(&id, "the id is too long to be kept")));
+            }
+            return true;
+        };
         let method = envelope.method.as_deref().unwrap_or_default();
         let Some(capability) = capability(method) else {
             let line = error_line(Some(&id), METHOD_NOT_FOUND, "Method not found", None);
             steps.push(Step::ToServer(line));
             return true;
         };
-        let mut open = self.all.iter().filter(|(_, call)| call.outcome.is_none()).map(|(number, _)| *number);
-        let number = match (open.next(), open.next(), capability) {
-            (None, _, "roots") => return false,
-            // The roots are the same for all calls.
-            (Some(only), None, _) | (Some(only), _, "roots") => only,
-            (found, ..) => {
-                let why = match found {
-                    Some(_) => "several calls are open, and berth cannot tell which of them this is for",
-                    None => "no call is open, and a client of MCP 2026-07-28 is asked during a call alone",
+        let number = match self.carrier(capability) {
+            Some(number) => number,
+            None if capability == "roots" => return false,
+            None => {
+                let is_any = self.all.values().any(Call::is_at_the_server);
+                let why = if is_any {
+                    "several calls are open, and berth cannot tell which of them this is for"
+                } else {
+                    "no call is open, and a client of MCP 2026-07-28 is asked during a call alone"
                 };
                 steps.push(Step::ToServer(refusal(&id, why)));
                 return true;
@@ -263,6 +276,28 @@ impl Calls {
         true
     }
 
+    /// The call that a question goes with: the only one that somebody waits for, or the only one at all. The roots are the same
+    /// for all calls, and go with any of them.
+    fn carrier(&self, capability: &str) -> Option<u64> {
+        let is_for_all = capability == "roots";
+        let open = || self.all.iter().filter(|(_, call)| call.is_at_the_server());
+        let pick = |mut calls: Box<dyn Iterator<Item = u64> + '_>| {
+            let first = calls.next();
+            first.filter(|_| is_for_all || calls.next().is_none())
+        };
+        let waited = || open().filter(|(_, call)| call.client.is_some()).map(|(number, _)| *number);
+        match waited().next() {
+            Some(_) => pick(Box::new(waited())),
+            None => pick(Box::new(open().map(|(number, _)| *number))).or_else(|| {
+                // One that waits for roots itself hears of more.
+                self.all
+                    .iter()
+                    .find(|(_, call)| is_for_all && call.unsent.is_some())
+                    .map(|(number, _)| *number)
+            }),
+        }
+    }
+
     /// The server does not want to know any more.
     pub(super) fn withdrawn(&mut self, id: &RequestId) {
         for call in self.all.values_mut() {
@@ -281,8 +316,7 @@ impl Calls {
         steps: &mut Vec<Step>,
     ) -> bool {
         let Some(call) = self.all.get_mut(&number) else { return false };
-        // What it has asked for meanwhile it does not need any more.
-        call.questions.clear();
+        let questions = std::mem::take(&mut call.questions);
         let is_kept = call.client.is_some() || self.bytes + text.len() <= MOST_BYTES;
         call.outcome = Some(if is_kept {
             Bytes::copy_from_slice(text.as_bytes())
@@ -291,6 +325,21 @@ impl Calls {
             error_line(None, REFUSED, text, None)
         });
         self.go_on(number, ids, now, steps);
+        for question in questions {
+            // The roots may be another call's, which goes on.
+            match self.carrier("roots").filter(|_| question.request.contains(ROOTS)) {
+                Some(other) => {
+                    if let Some(call) = self.all.get_mut(&other) {
+                        call.questions.push(Question { is_given: false, ..question });
+                    }
+                    self.go_on(other, ids, now, steps);
+                }
+                None => {
+                    let why = "the call that it was asked with has ended";
+                    steps.push(Step::ToServer(refusal(&question.id, why)));
+                }
+            }
+        }
         true
     }
 

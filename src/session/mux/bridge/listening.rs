@@ -104,8 +104,8 @@ impl Listening {
                 let Some(tag) = meta(envelope.params, SUBSCRIPTION) else {
                     return steps.push(Step::ToMux(terminated(text)));
                 };
-                // What it tells under another id is of a subscription that is not open.
-                if self.open.is_none() || self.ids.number(Some(tag)) != self.open {
+                // What it tells under the id before is as true; what it tells under another one is of no subscription of ours.
+                if self.ids.number(Some(tag)).is_none() {
                     return;
                 }
                 let params = envelope.params.and_then(|params| {

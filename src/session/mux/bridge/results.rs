@@ -1,9 +1,9 @@
 //! An older server's answers as 2026-07-28 has them.
 
 use super::text::{INTERNAL_ERROR, MOST_QUESTIONS, replaced, with_members};
-use crate::rpc::Envelope;
 use crate::rpc::error_object::INVALID_PARAMS;
 use crate::rpc::raw::{self, Raw};
+use crate::rpc::{Envelope, Kind};
 
 /// Codes of 2025-11-25 that nobody may use any more.
 const NO_RESOURCE: &str = "-32002";
@@ -11,7 +11,7 @@ const VISIT_FIRST: &str = "-32042";
 
 /// A result as the new era has it: of a type, and told how long it may be kept. An error without the codes of before.
 pub(super) fn body<'a>(envelope: &Envelope<'a>, method: &str) -> (Option<Raw<'a>>, Option<String>) {
-    if let Some(error) = envelope.error {
+    if let Some(error) = envelope.error.filter(|_| envelope.kind == Kind::ErrorResponse) {
         let code = raw::member(error, "code");
         let new = match code.map(Raw::get) {
             Some(NO_RESOURCE) => INVALID_PARAMS,

@@ -142,7 +142,8 @@ impl Rounds {
         let state = raw::member(result, "requestState").filter(|state| state.get().starts_with('"'));
         let Some(call) = self.calls.get_mut(key) else { return };
         call.rounds += 1;
-        let bytes = state.map_or(0, |state| state.get().len());
+        let names: usize = wanted.iter().map(|(name, ..)| name.len()).sum();
+        let bytes = names + state.map_or(0, |state| state.get().len());
         if call.rounds > ROUNDS {
             return self.refuse(key, &format!("it has asked for more input {ROUNDS} times"), steps);
         }
@@ -214,7 +215,7 @@ impl Rounds {
             let line = line::error(&call.id, &error);
             return self.end(&key, line, "berth: another question was refused", steps);
         };
-        let bytes = name.len() + result.get().len();
+        let bytes = result.get().len();
         if self.bytes + bytes > MOST_BYTES {
             return self.refuse(&key, "the answers to its questions are too long to be kept", steps);
         }

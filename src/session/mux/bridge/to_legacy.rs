@@ -13,11 +13,11 @@ use super::super::line::{self, quoted};
 use super::calls::Calls;
 use super::results::body;
 use super::text::{
-    CAPABILITIES, CLIENT, Ids, LEGACY, LEVEL, MODERN, SERVER, SUBSCRIPTION, Step, capabilities, may_ask,
-    meta, request, rewritten, terminated, with_meta,
+    CAPABILITIES, CLIENT, Ids, LEGACY, LEVEL, MODERN, REFUSED, SERVER, SUBSCRIPTION, Step, capabilities,
+    may_ask, meta, request, rewritten, terminated, with_meta,
 };
 use crate::rpc::raw::{self, Raw};
-use crate::rpc::{Envelope, Kind, RawId, RequestId};
+use crate::rpc::{Envelope, Kind, RawId, RequestId, error_line};
 
 /// So many questions for roots wait for a call.
 const MOST_ROOTS: usize = 16;
@@ -94,6 +94,7 @@ impl ToLegacy {
         steps: &mut Vec<Step>,
     ) {
         let state = envelope.params.and_then(|params| raw::member(params, "requestState"));
+        let state = state.filter(|state| state.get() != "null");
         match envelope.method.as_deref().unwrap_or_default() {
             "server/discover" => self.discover(id, envelope, steps),
             "subscriptions/listen" => self.listen(id, envelope, steps),
@@ -201,8 +202,13 @@ impl ToLegacy {
                 if envelope.method.as_deref() == Some("ping") {
                     return steps.push(Step::ToServer(line::result(&id, &"{}")));
                 }
-                if !self.calls.asks(&mut self.ids, envelope, now, steps) && self.roots.len() < MOST_ROOTS {
-                    self.roots.push(id);
+                if !self.calls.asks(&mut self.ids, envelope, now, steps) {
+                    if self.roots.len() < MOST_ROOTS {
+                        self.roots.push(id);
+                    } else {
+                        let text = "berth: too many requests for roots wait for a call";
+                        steps.push(Step::ToServer(error_line(Some(&id), REFUSED, text, None)));
+                    }
                 }
             }
             (Kind::Notification, _) => self.server_told(envelope, text, steps),
