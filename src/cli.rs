@@ -24,7 +24,8 @@ pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
 pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
 pub use sessions::{
-    Among, CallsArgs, GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, SessionsArgs, TraceArgs, TraceCommand,
+    Among, AuditArgs, CallsArgs, GcArgs, KillArgs, LogsArgs, PsArgs, ReplayArgs, SessionsArgs, TraceArgs,
+    TraceCommand,
 };
 pub use shell::{CompletionsArgs, HelpArgs, ManArgs};
 pub use tools::ToolsArgs;
@@ -82,6 +83,8 @@ pub enum Subcommands {
     Sessions(SessionsArgs),
     /// List what clients asked: the last requests, the slowest ones, or those that failed.
     Calls(CallsArgs),
+    /// List who was refused what, and what was ended and accepted by hand.
+    Audit(AuditArgs),
     /// Sum up a trace: where the start went, the slowest calls, errors, unanswered requests.
     Trace(TraceArgs),
     /// Remove the leftovers of crashed sessions; it should never find any.

@@ -1,6 +1,7 @@
 //! The subcommands: wiring only. Each gets its arguments and the configuration and paths that it needs, and gives an
 //! exit code.
 
+pub mod audit;
 pub mod bake;
 pub mod catalogue;
 pub mod chaos;
@@ -97,6 +98,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Logs(args) => logs::run(&args, &home).await,
         Subcommands::Sessions(args) => logs::sessions(&args, &home),
         Subcommands::Calls(args) => logs::calls(&args, &home),
+        Subcommands::Audit(args) => audit::run(&args, &home),
         Subcommands::Tools(args) => tools::run(&args, &config, &home),
         Subcommands::Trace(args) => trace::run(&args, arguments.config.as_deref()).await,
         Subcommands::Gc(args) if args.after_session => gc::after_session(&config, &home).await,

@@ -4,6 +4,7 @@
 //! Nothing here ever makes its caller wait. Each writer has a thread and a bounded queue (`queue`); an entry that does
 //! not fit is dropped and counted. Nothing here writes to standard output. No value of a configured secret leaves
 //! through [`trace`] or [`journal`] ([`redact`]).
+pub mod audit;
 pub mod call;
 pub mod event;
 pub mod journal;

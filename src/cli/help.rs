@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 27] = [
+const EXAMPLES: [(&str, &str); 28] = [
     (
         "up",
         "\
@@ -182,6 +182,12 @@ More than one session is listed, and ended only after a yes.",
   berth calls --errors last       # of the newest session
 
 An outcome is `ok`, `tool_error`, `error` with its code, `timeout`, `cancelled` or `lost`.",
+    ),
+    (
+        "audit",
+        "\
+  berth audit                     # the last 50 events
+  berth audit --since 2h --json",
     ),
     (
         "trace",

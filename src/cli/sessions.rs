@@ -1,4 +1,4 @@
-//! The arguments of the commands about present and past sessions: `ps`, `kill`, `logs`, `sessions`, `calls`, `trace`.
+//! The arguments of the commands about present and past sessions: `ps`, `kill`, `logs`, `sessions`, `calls`, `audit`, `trace`.
 
 use std::path::PathBuf;
 
@@ -108,6 +108,21 @@ pub struct CallsArgs {
 
     /// How many are listed.
     #[arg(short, long, value_name = "N", default_value_t = 20)]
+    pub number: usize,
+
+    /// Print a JSON list of objects.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Only of the last TIME.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Span>,
+
+    /// How many are listed, the newest last.
+    #[arg(short, long, value_name = "N", default_value_t = 50)]
     pub number: usize,
 
     /// Print a JSON list of objects.

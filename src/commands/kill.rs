@@ -11,6 +11,7 @@ use crate::config::{Config, Home};
 use crate::dock::roster::{self, Asked, Entry};
 use crate::failure::{Code, Failure};
 use crate::human::{count, table};
+use crate::observe::audit;
 
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
@@ -44,6 +45,14 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
             session => format!(" (session {session})"),
         };
         writeln!(out, "ended {}{whose}", entry.name)?;
+        super::audit::note(
+            home,
+            audit::Entry {
+                session: Some(entry.owner.session.clone()),
+                server: Some(entry.server.clone()),
+                ..audit::Entry::new("ended by hand", &entry.name)
+            },
+        );
     }
     if let Some(error) = failed {
         return Err(Failure::from(error).into());

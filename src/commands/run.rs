@@ -34,6 +34,7 @@ use crate::dock::owner::new_session;
 use crate::dock::spec::Spec;
 use crate::docker_cli::{DockerCli, Proxies};
 use crate::failure::{Code, Failure, chain};
+use crate::observe::audit::Audit;
 use crate::observe::journal::{self, Journal};
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
@@ -128,7 +129,8 @@ fn prepare(
 /// The session's records, and the ports that it holds to its end.
 fn begin(plan: &mut Plan, options: &mut Options) {
     let journal = open_journal(plan, options.redactor.clone(), &options.stderr);
-    options.trace = options.trace.clone().with_journal(journal);
+    let audit = Audit::new(&plan.state, &plan.spec.session, &plan.spec.server.name, options.redactor.clone());
+    options.trace = options.trace.clone().with_journal(journal).with_audit(audit);
     options.trace.session(&plan.spec.session);
     let (engine, state) = (Engine::new(plan.endpoint.clone()), plan.state.clone());
     plan.published = Published::of(&plan.spec, engine, state, options.trace.clone()).map(Arc::new);

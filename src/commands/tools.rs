@@ -10,13 +10,18 @@ use crate::cli::ToolsArgs;
 use crate::config::{Config, Home, Profile, Server};
 use crate::failure::Failure;
 use crate::human::table::terminal_width;
+use crate::observe::audit;
 use crate::offer::{self, Asked, Member, Offer};
 use crate::values::Definitions;
 
 pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let catalogue = Catalogue::open(&home.state);
     if let Some(name) = &args.accept {
-        super::print(&accept::accept(name.as_deref(), args.entry.as_deref(), &catalogue, config)?)?;
+        let lines = accept::accept(name.as_deref(), args.entry.as_deref(), &catalogue, config)?;
+        for line in lines.iter().filter(|line| line.starts_with("accepted")) {
+            super::audit::note(home, audit::Entry::new("definition accepted", line));
+        }
+        super::print(&lines)?;
         return Ok(ExitCode::SUCCESS);
     }
     let held = |server: &Server| match server.settings.definitions {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
+use super::audit::Audit;
 use super::call::{Call, code, tool};
 use super::event::{Direction, Up};
 use super::queue::{Drain, Limits, Queue, write_all};
@@ -49,6 +50,7 @@ pub enum Sink {
 pub struct Trace {
     shared: Option<Arc<OpenTrace>>,
     journal: Option<Journal>,
+    audit: Option<Audit>,
     /// Where several servers share the trace: whose records these are.
     lane: Option<Arc<Lane>>,
 }
@@ -95,6 +97,19 @@ impl Trace {
     #[must_use]
     pub fn with_journal(self, journal: Option<Journal>) -> Self {
         Self { journal, ..self }
+    }
+
+    /// Has `audit` get what is refused.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// Something was refused, or is to be known for good.
+    pub fn audit(&self, event: &str, detail: &str) {
+        if let Some(audit) = &self.audit {
+            audit.event(event, detail);
+        }
     }
 
     /// The session's history, if it leaves one.

@@ -72,6 +72,8 @@ pub struct Group {
     pub known: Known,
     /// Gets what a member has told, once it is whole.
     pub keep: Keep,
+    /// Hears of calls of a member's tool that were refused, for nobody has accepted its definition.
+    pub held: Box<dyn FnMut(usize, &str)>,
     /// What the session is made of from then on.
     pub changes: mpsc::Receiver<Reshape>,
     /// The session's id, which nobody else knows but its servers.
@@ -124,11 +126,11 @@ where
     let mut has_left = false;
     let mut deadline = None;
     loop {
-        carry_out(&mut mux, &mut lanes, &mut out, &mut group.keep, &mut start);
+        carry_out(&mut mux, &mut lanes, &mut out, &mut group, &mut start);
         if has_left {
             if group.stop.is_cancelled() {
                 mux.give_up_waiting();
-                carry_out(&mut mux, &mut lanes, &mut out, &mut group.keep, &mut start);
+                carry_out(&mut mux, &mut lanes, &mut out, &mut group, &mut start);
             }
             // A lane whose client has left answers what is open, and ends.
             lanes.close(|member| mux.owes_nothing(member));
@@ -183,7 +185,7 @@ where
         }
     }
     mux.give_up();
-    carry_out(&mut mux, &mut lanes, &mut out, &mut group.keep, &mut start);
+    carry_out(&mut mux, &mut lanes, &mut out, &mut group, &mut start);
     drop(out);
     if writing.is_terminated() {
         return Over::Client;
@@ -202,7 +204,7 @@ fn carry_out<F: Future<Output = Over> + 'static>(
     mux: &mut Mux,
     lanes: &mut Lanes,
     out: &mut Out,
-    keep: &mut Keep,
+    group: &mut Group,
     start: &mut impl FnMut(usize, LanePipe) -> F,
 ) {
     let mut actions = VecDeque::from(mux.take_actions());
@@ -212,11 +214,12 @@ fn carry_out<F: Future<Output = Over> + 'static>(
             Action::ToMember(member, line) => lanes.send(member, line),
             Action::Start(member) => lanes.start(member, mux.members[member].new_lane(), &mut *start),
             Action::Park(member) => lanes.park(member),
+            Action::Held(member, tool) => (group.held)(member, &tool),
             Action::Remember(member) => {
                 if let Some(asking) = mux.asking_before(member) {
                     let (tools, prompts, resources, templates) = (None, None, None, None);
                     let hello = Hello::NoDiscover;
-                    keep(
+                    (group.keep)(
                         &asking,
                         Told { image: String::new(), hello, tools, prompts, resources, templates },
                         true,
@@ -226,7 +229,7 @@ fn carry_out<F: Future<Output = Over> + 'static>(
             Action::Keep(member) => {
                 if let Some(told) = mux.members[member].told() {
                     let is_whole = mux.members[member].has_told_all();
-                    let held = keep(&mux.asking(member), told, is_whole);
+                    let held = (group.keep)(&mux.asking(member), told, is_whole);
                     mux.holds(member, held);
                     actions.extend(mux.take_actions());
                 }

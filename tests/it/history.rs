@@ -287,3 +287,33 @@ fn a_replay_finds_no_difference_in_the_same_server_and_each_in_one_that_lies() {
     let (code, out, err) = berth_says(&["trace", "replay", ignore, &file, "liar"]);
     assert_eq!(code, Some(0), "{out}\n{err}");
 }
+
+#[test]
+fn what_is_refused_and_what_is_ended_by_hand_is_kept_for_good() {
+    let client = &own("it-audit");
+    let secret = ["--secret", "HIDDEN=hunter2-of-audit", "--deny-tool", "tally"];
+    let mut session = Berth::run("fixture").client(client).args(secret).started();
+    let asked = json!({ "name": "tally", "arguments": { "token": "argument-of-audit" } });
+    let refused = session.request("tools/call", asked);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("forbidden"), "{refused}");
+    let container = session.container();
+    let (code, _, err) = berth_says(&["kill", &container]);
+    assert_eq!(code, Some(0), "{err}");
+    session.close();
+    let of_this = eventually("both events", PATIENCE, || {
+        let (_, said, _) = berth_says(&["audit", "--json", "--number", "1000"]);
+        let events: Vec<Value> = serde_json::from_str(&said).unwrap();
+        let refused = events.iter().find(|event| {
+            event["event"] == "tool refused"
+                && event["server"] == "fixture"
+                && event["detail"].as_str().unwrap().contains("`tally`")
+        })?;
+        let session = &refused["session"];
+        let ended =
+            events.iter().find(|event| event["event"] == "ended by hand" && event["session"] == *session)?;
+        Some([refused.clone(), ended.clone()])
+    });
+    assert!(of_this[1]["detail"].as_str().unwrap().contains(client.as_str()), "{of_this:?}");
+    let file = std::fs::read_to_string(home().join("state/audit.jsonl")).unwrap();
+    assert!(!file.contains("argument-of-audit") && !file.contains("hunter2"), "no arguments, no secrets");
+}

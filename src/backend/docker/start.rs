@@ -365,7 +365,10 @@ async fn look_for_standby(
     };
     let mut wire = wire?;
     let waits = Instant::now();
-    plan.admit(&client).await.map_err(Setback::Lasting)?;
+    plan.admit(&client).await.map_err(|failure| {
+        trace.audit("over a ceiling", &failure.text);
+        Setback::Lasting(failure)
+    })?;
     let has_waited = waits.elapsed() >= SILENT;
     if has_waited {
         wire = connect(plan, trace, "connect again").await?;

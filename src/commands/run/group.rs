@@ -1,6 +1,7 @@
 //! Several servers behind one entry, or one whose lists are answered before it runs.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use crate::config::{Profile, Server};
 use crate::dock::owner::new_session;
 use crate::dock::spec::Spec;
 use crate::failure::{Code, Failure};
+use crate::observe::audit::Audit;
 use crate::rpc::raw::Raw;
 use crate::session;
 use crate::session::client::identity::Client;
@@ -90,6 +92,7 @@ pub(super) async fn run(
         known: recall(&catalogue, &members),
         keep: keep(&catalogue, &members),
         changes,
+        held: held_back(&members, home),
         session: unique()?,
         // Twice as long as an id, for it must not be guessed.
         secret: format!("{}{}", unique()?, unique()?),
@@ -164,6 +167,21 @@ fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
         trace.flush().await;
         over
     }
+}
+
+/// Notes calls of tools that were held back.
+fn held_back(members: &Members, home: &Home) -> Box<dyn FnMut(usize, &str)> {
+    let (members, state) = (Rc::clone(members), home.state.clone());
+    let mut audits: BTreeMap<usize, Audit> = BTreeMap::new();
+    Box::new(move |member, tool| {
+        let audit = audits.entry(member).or_insert_with(|| {
+            let members = members.borrow();
+            let session = members[member].prepared.as_ref().map_or("", |plan| plan.spec.session.as_str());
+            let redactor = members[member].options.redactor.clone();
+            Audit::new(&state, session, &members[member].server.name, redactor)
+        });
+        audit.event("definition held", &format!("the tool `{tool}`"));
+    })
 }
 
 /// What a member's answers depend on, but for the client.

@@ -48,6 +48,8 @@ pub(super) enum Action {
     Park(usize),
     /// It does not know `server/discover`, which the client tried first.
     Remember(usize),
+    /// A call of this tool was refused, for nobody has accepted its definition.
+    Held(usize, String),
     /// It has told all that there is to know of it, or as much as it could.
     Keep(usize),
 }

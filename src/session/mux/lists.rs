@@ -239,6 +239,7 @@ impl Mux {
             it.server, it.server, it.server
         );
         self.refuse(id, Code::Configuration, &text);
+        self.actions.push(Action::Held(member, tool.to_owned()));
     }
 
     /// Tells the client that a list has changed, if it has read that list.

@@ -111,6 +111,7 @@ impl Set {
                 held
             }),
             changes,
+            held: Box::new(|_, _| {}),
             session: "test".to_owned(),
             secret: "secret".to_owned(),
             max_line: 1 << 20,

@@ -56,6 +56,7 @@ where
         for Refusal { id, kind, why } in screened.refused {
             let text = why.to_string();
             self.note("refused", &text, wire.len());
+            self.shared.trace.audit("tool refused", &text);
             // Nobody waits for an answer to a notification.
             if kind == Kind::Notification {
                 tracing::warn!("dropped a notification from the client: {text}");
