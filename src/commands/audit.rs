@@ -37,8 +37,8 @@ pub fn run(args: &AuditArgs, home: &Home) -> anyhow::Result<ExitCode> {
 }
 
 /// Notes what a person did. What cannot be noted is done all the same, and said.
-pub(super) fn note(home: &Home, entry: Entry) {
-    if let Err(error) = audit::append(&home.state, &entry) {
+pub(super) fn note(home: &Home, entry: &Entry) {
+    if let Err(error) = audit::append(&home.state, entry) {
         tracing::warn!("cannot write to `{}`: {error}", home.state.join(audit::FILE).display());
     }
 }

@@ -47,7 +47,7 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
         writeln!(out, "ended {}{whose}", entry.name)?;
         super::audit::note(
             home,
-            audit::Entry {
+            &audit::Entry {
                 session: Some(entry.owner.session.clone()),
                 server: Some(entry.server.clone()),
                 ..audit::Entry::new("ended by hand", &entry.name)

@@ -7,6 +7,9 @@ use super::profile::Profile;
 use super::server::Server;
 use crate::values::Isolation;
 
+/// They rule a network.
+const MIGHTY: [&str; 2] = ["NET_ADMIN", "NET_RAW"];
+
 impl Profile {
     /// Its `servers` as they are in a session of it. Where they share a network, that is the profile's own, unless a command
     /// line has `asked` for another; and no container was there before.
@@ -38,7 +41,6 @@ impl Profile {
                 &format!("set `isolation = \"container\"` for `{name}`, or remove `peers`"),
             ));
         }
-        const MIGHTY: [&str; 2] = ["NET_ADMIN", "NET_RAW"];
         let rules_it =
             |server: &&Server| server.settings.cap_add.iter().any(|added| MIGHTY.contains(&added.as_str()));
         if let Some(Server { name, .. }) = servers.iter().find(rules_it) {

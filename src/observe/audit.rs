@@ -134,16 +134,12 @@ impl Audit {
             *left = left.saturating_add(more).min(BURST);
             *at = Instant::now();
         }
-        match left.checked_sub(1) {
-            Some(rest) => {
-                *left = rest;
-                Some(std::mem::take(missing))
-            }
-            None => {
-                *missing += 1;
-                None
-            }
+        if let Some(rest) = left.checked_sub(1) {
+            *left = rest;
+            return Some(std::mem::take(missing));
         }
+        *missing += 1;
+        None
     }
 }
 

@@ -57,7 +57,7 @@ use lanes::{Lanes, News};
 use out::Out;
 use table::Naming;
 
-pub use self::core::{Asking, Keep, Known, Recalled};
+pub use self::core::{Asking, Held, Keep, Known, Recalled};
 pub use lanes::LanePipe;
 pub use living::Reshape;
 pub use member::MemberOptions;
@@ -73,7 +73,7 @@ pub struct Group {
     /// Gets what a member has told, once it is whole.
     pub keep: Keep,
     /// Hears of calls of a member's tool that were refused, for nobody has accepted its definition.
-    pub held: Box<dyn FnMut(usize, &str)>,
+    pub held: Held,
     /// What the session is made of from then on.
     pub changes: mpsc::Receiver<Reshape>,
     /// The session's id, which nobody else knows but its servers.

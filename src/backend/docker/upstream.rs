@@ -39,7 +39,7 @@ const KERNEL_ENDS_WITHIN: Duration = Duration::from_secs(1);
 const REASON_WITHIN: Duration = Duration::from_secs(5);
 
 /// Processes that were killed at once are seen to end within this time.
-const ENDS_TOGETHER: Duration = Duration::from_millis(200);
+const ENDS_TOGETHER: Duration = Duration::from_secs(1);
 
 /// What a server wrote before its container ended is on the way.
 const LAST_OUTPUT_WITHIN: Duration = Duration::from_secs(1);

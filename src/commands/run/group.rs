@@ -170,7 +170,7 @@ fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
 }
 
 /// Notes calls of tools that were held back.
-fn held_back(members: &Members, home: &Home) -> Box<dyn FnMut(usize, &str)> {
+fn held_back(members: &Members, home: &Home) -> mux::Held {
     let (members, state) = (Rc::clone(members), home.state.clone());
     let mut audits: BTreeMap<usize, Audit> = BTreeMap::new();
     Box::new(move |member, tool| {

@@ -7,6 +7,7 @@
 //!
 //! Towards the multiplexer each of the two is a server of the session's era. It is pure: it reads no clock and speaks to nobody.
 
+mod call;
 mod calls;
 mod listening;
 mod results;

@@ -74,6 +74,9 @@ pub struct Recalled {
 /// What was told before.
 pub type Known = Box<dyn Fn(&Asking<'_>) -> Option<Recalled>>;
 
+/// Hears which member's tool was not called.
+pub type Held = Box<dyn FnMut(usize, &str)>;
+
 /// Keeps what a member has told, if that is whole; gives the tools that a person has to accept first.
 pub type Keep = Box<dyn FnMut(&Asking<'_>, Told, bool) -> Vec<String>>;
 

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::line::{METHOD_NOT_FOUND, patched, quoted};
+use super::call::{Call, Question};
 use super::results::{body, visits};
 use super::text::{
-    ANSWERED_WITHIN, CAPABILITIES, Ids, LEVEL, MOST_BYTES, MOST_CALLS, MOST_QUESTIONS, REFUSED, Step,
-    cancelled, capability, kept_id, meta, rewritten,
+    ANSWERED_WITHIN, Ids, MOST_BYTES, MOST_CALLS, MOST_QUESTIONS, REFUSED, Step, cancelled, capability,
+    kept_id, meta, rewritten,
 };
 use crate::rpc::error_object::INVALID_PARAMS;
 use crate::rpc::raw::{self, Raw};
@@ -21,72 +22,12 @@ use crate::rpc::{Envelope, Look, RawId, RequestId, error_line, look};
 /// The method of a question for roots, as JSON.
 const ROOTS: &str = "\"roots/list\"";
 
-/// What the server waits for.
-#[derive(Debug)]
-struct Question {
-    id: RawId,
-    key: String,
-    /// As it stands in `inputRequests`.
-    request: String,
-    /// The client has seen it.
-    is_given: bool,
-}
-
-#[derive(Debug)]
-struct Call {
-    method: String,
-    /// The tool, the prompt or the resource, as JSON.
-    target: Option<String>,
-    /// Who waits for it at the moment.
-    client: Option<RawId>,
-    /// The request, where the server has to hear something before.
-    unsent: Option<Bytes>,
-    questions: Vec<Question>,
-    /// By what the client names it when it comes again, and until when.
-    state: Option<String>,
-    until: Instant,
-    /// What the server has answered while nobody waited.
-    outcome: Option<Bytes>,
-    /// The progress token that the server knows, and that of whoever waits; as JSON.
-    theirs: Option<String>,
-    token: Option<String>,
-    /// The client's capabilities, as JSON.
-    capabilities: String,
-    wants_log: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Calls {
     server: String,
     secret: String,
     all: BTreeMap<u64, Call>,
     bytes: usize,
-}
-
-impl Call {
-    /// Takes over what a request of the client's says of itself.
-    fn heard(&mut self, id: &RawId, envelope: &Envelope<'_>) {
-        let own = |name| meta(envelope.params, name).map(|found| found.get().to_owned());
-        self.client = Some(id.clone());
-        self.token = own("progressToken");
-        self.capabilities = own(CAPABILITIES).unwrap_or_default();
-        self.wants_log = own(LEVEL).is_some();
-    }
-
-    fn can(&self, capability: &str) -> bool {
-        let declared = Raw::parse(&self.capabilities).and_then(|all| raw::member(all, capability));
-        declared.is_some_and(|declared| declared.get().starts_with('{'))
-    }
-
-    /// Whether the server is about to answer it.
-    fn is_at_the_server(&self) -> bool {
-        self.outcome.is_none() && self.unsent.is_none()
-    }
-
-    fn bytes(&self) -> usize {
-        let questions: usize = self.questions.iter().map(|question| question.request.len()).sum();
-        questions + [&self.unsent, &self.outcome].into_iter().flatten().map(Bytes::len).sum::<usize>()
-    }
 }
 
 impl Calls {
@@ -327,17 +268,13 @@ impl Calls {
         self.go_on(number, ids, now, steps);
         for question in questions {
             // The roots may be another call's, which goes on.
-            match self.carrier("roots").filter(|_| question.request.contains(ROOTS)) {
-                Some(other) => {
-                    if let Some(call) = self.all.get_mut(&other) {
-                        call.questions.push(Question { is_given: false, ..question });
-                    }
-                    self.go_on(other, ids, now, steps);
-                }
-                None => {
-                    let why = "the call that it was asked with has ended";
-                    steps.push(Step::ToServer(refusal(&question.id, why)));
-                }
+            let other = self.carrier("roots").filter(|_| question.request.contains(ROOTS));
+            if let Some((other, call)) = other.and_then(|other| Some((other, self.all.get_mut(&other)?))) {
+                call.questions.push(Question { is_given: false, ..question });
+                self.go_on(other, ids, now, steps);
+            } else {
+                let why = "the call that it was asked with has ended";
+                steps.push(Step::ToServer(refusal(&question.id, why)));
             }
         }
         true
