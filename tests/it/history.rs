@@ -300,17 +300,17 @@ fn what_is_refused_and_what_is_ended_by_hand_is_kept_for_good() {
     let (code, _, err) = berth_says(&["kill", &container]);
     assert_eq!(code, Some(0), "{err}");
     session.close();
+    let id = only(client)["session"].clone();
     let of_this = eventually("both events", PATIENCE, || {
         let (_, said, _) = berth_says(&["audit", "--json", "--number", "1000"]);
         let events: Vec<Value> = serde_json::from_str(&said).unwrap();
         let refused = events.iter().find(|event| {
             event["event"] == "tool refused"
-                && event["server"] == "fixture"
+                && event["session"] == id
                 && event["detail"].as_str().unwrap().contains("`tally`")
         })?;
-        let session = &refused["session"];
         let ended =
-            events.iter().find(|event| event["event"] == "ended by hand" && event["session"] == *session)?;
+            events.iter().find(|event| event["event"] == "ended by hand" && event["session"] == id)?;
         Some([refused.clone(), ended.clone()])
     });
     assert!(of_this[1]["detail"].as_str().unwrap().contains(client.as_str()), "{of_this:?}");

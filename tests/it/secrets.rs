@@ -16,6 +16,13 @@ use crate::harness::{
 /// A container that was never taken ends by itself: the keeper's four seconds, behind a start that the daemon finishes alone.
 const NEVER_TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
+/// What was given up while it started.
+fn gone(client: &str) {
+    eventually("the end of what was never taken", NEVER_TAKEN_WITHIN, || {
+        containers_of(client).is_empty().then_some(())
+    });
+}
+
 /// A configuration with the server `kept`, whose secrets are these.
 fn with_secrets(secrets: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -140,7 +147,7 @@ fn a_command_that_waits_ends_with_its_client() {
     // A client that has said nothing and closes its input may still want its server; one that ends us does not.
     assert_eq!(session.signal("-TERM").exit_code(), Some(0));
     eventually("its end", PATIENCE, || (!lives()).then_some(()));
-    expect_gone("it-kept-wait");
+    gone("it-kept-wait");
 }
 
 #[test]
@@ -223,9 +230,7 @@ fn the_keyring_keeps_secrets_and_a_session_gets_them() {
     assert!(error.contains("type `berth secret set 'a name'`, or correct"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
     // The last one was given up while the daemon made its container, which waits to be taken and then ends by itself.
-    eventually("the end of what was never taken", NEVER_TAKEN_WITHIN, || {
-        containers_of("it-keyring").is_empty().then_some(())
-    });
+    gone("it-keyring");
 }
 
 #[test]
