@@ -16,7 +16,7 @@ mod lookalike;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -41,8 +41,9 @@ const LONGEST_BYTE: usize = 10;
 #[derive(Clone)]
 pub struct Redactor {
     known: Forms,
-    /// Of secrets that were read after the session had begun; all clones have them.
-    late: Arc<OnceLock<Forms>>,
+    /// Of secrets that came after it was made: of each server of a session, and what is read when it starts. All clones have
+    /// them.
+    late: Arc<RwLock<Vec<Forms>>>,
 }
 
 /// All that is looked for.
@@ -65,9 +66,12 @@ impl Redactor {
         Self { known: Forms::of(secrets), late: Arc::default() }
     }
 
-    /// Learns secrets that could not be known before: once in a session, before anybody else has them.
+    /// Learns secrets that could not be known before, before anybody else has them.
     pub fn learn(&self, secrets: impl IntoIterator<Item = String>) {
-        self.late.get_or_init(|| Forms::of(secrets));
+        let forms = Forms::of(secrets);
+        if !forms.needles.is_empty() {
+            self.late.write().unwrap_or_else(PoisonError::into_inner).push(forms);
+        }
     }
 
     /// The same, which hides these as well.
@@ -79,8 +83,9 @@ impl Redactor {
         Self { known, late: Arc::clone(&self.late) }
     }
 
-    fn forms(&self) -> impl Iterator<Item = &Forms> {
-        std::iter::once(&self.known).chain(self.late.get())
+    fn forms(&self) -> Vec<Forms> {
+        let late = self.late.read().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&self.known).chain(&*late).cloned().collect()
     }
 
     /// For text that is no message: method names, ids, what a stray print says.
@@ -95,7 +100,7 @@ impl Redactor {
 
     /// How many bytes behind a cut must be known, so that a secret which the cut goes through is seen to be one.
     pub fn margin(&self) -> usize {
-        let longest = self.forms().map(|forms| forms.longest).max().unwrap_or_default();
+        let longest = self.forms().iter().map(|forms| forms.longest).max().unwrap_or_default();
         longest.saturating_mul(LONGEST_BYTE)
     }
 
@@ -158,7 +163,8 @@ impl Redactor {
     }
 
     fn needles_in(&self, layer: &Layer, hidden: &mut Vec<Hidden>) {
-        for needle in self.forms().flat_map(|forms| forms.needles.iter()) {
+        let forms = self.forms();
+        for needle in forms.iter().flat_map(|forms| forms.needles.iter()) {
             let length = needle.needle().len();
             let mut from = 0;
             while let Some(at) = layer.bytes.get(from..).and_then(|rest| needle.find(rest)) {

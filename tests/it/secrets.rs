@@ -151,6 +151,25 @@ fn a_command_that_waits_ends_with_its_client() {
 }
 
 #[test]
+fn of_several_servers_each_ones_secrets_are_hidden() {
+    let (folder, config) = with_secrets("C = { command = [\"sh\", \"-c\", \"printf hunter2-of-kept\"] }");
+    let other = "[servers.other]\nimage = \"berth-fixture\"\nsecrets = { C = { command = [\"sh\", \"-c\", \"printf hunter2-of-other\"] } }\n";
+    fs::write(&config, format!("{}\n{other}", fs::read_to_string(&config).unwrap())).unwrap();
+    let trace = folder.path().join("trace");
+    let option = format!("--trace={}", trace.display());
+    let session = Berth::several(&["kept", "other"]).client("it-kept-several");
+    let mut session = session.args(["--config", &config, &option, "--trace-bodies"]).started();
+    for server in ["kept", "other"] {
+        let answer = session.call(&format!("{server}__env"), json!({ "name": "C" }));
+        assert_eq!(answer["structuredContent"]["value"], format!("hunter2-of-{server}"));
+    }
+    assert_eq!(session.close().exit_code(), Some(0));
+    let traced = fs::read_to_string(&trace).unwrap();
+    assert!(traced.contains("[redacted]") && !traced.contains("hunter2-"), "{traced}");
+    expect_gone("it-kept-several");
+}
+
+#[test]
 fn the_server_that_follows_a_lost_one_has_the_same_secret() {
     let (folder, config) =
         with_secrets("C = { command = [\"sh\", \"-c\", \"echo x >>FOLDER/count; printf value-one\"] }");

@@ -243,6 +243,17 @@ fn secrets_that_come_later_are_hidden_by_all_clones() {
 }
 
 #[test]
+fn each_server_of_a_session_may_bring_secrets_of_its_own() {
+    let all = redactor(&[]);
+    let clone = all.clone();
+    for secrets in [&[][..], &["of-the-first"], &["of-the-second", "of-the-second-too"]] {
+        all.learn(secrets.iter().map(|&secret| secret.to_owned()));
+    }
+    let shown = clone.text("of-the-first of-the-second of-the-second-too");
+    assert_eq!(shown, "[redacted] [redacted] [redacted]");
+}
+
+#[test]
 fn its_debug_output_has_no_secret() {
     let shown = format!("{:?}", redactor(&["hunter22", "abc"]));
     assert!(!shown.contains("hunter22") && !shown.contains("abc"), "{shown}");
