@@ -6,6 +6,7 @@ pub mod completions;
 mod daemon;
 mod examinations;
 pub mod help;
+mod manager;
 mod run;
 mod secret;
 mod sessions;
@@ -21,6 +22,7 @@ pub use catalogue::CatalogueArgs;
 pub use clients::{ImportArgs, InstallArgs, UninstallArgs};
 pub use daemon::{BakeArgs, DownArgs, SbomArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
+pub use manager::{ManagerArgs, ManagerCommand, ManagerRunArgs};
 pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
 pub use sessions::{
@@ -87,6 +89,8 @@ pub enum Subcommands {
     Audit(AuditArgs),
     /// Sum up a trace: where the start went, the slowest calls, errors, unanswered requests.
     Trace(TraceArgs),
+    /// Keep an index of all sessions, and serve an API, metrics and a page of them; no session needs it.
+    Manager(ManagerArgs),
     /// Remove the leftovers of crashed sessions; it should never find any.
     Gc(GcArgs),
     /// Look at everything that sessions need, and name the command that mends it.

@@ -16,6 +16,7 @@ pub mod install;
 pub mod kill;
 pub mod logs;
 pub mod man;
+pub mod manager;
 pub mod ps;
 pub mod run;
 pub mod sbom;
@@ -99,6 +100,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Sessions(args) => logs::sessions(&args, &home),
         Subcommands::Calls(args) => logs::calls(&args, &home),
         Subcommands::Audit(args) => audit::run(&args, &home),
+        Subcommands::Manager(args) => manager::run(&args, arguments.config.as_deref()),
         Subcommands::Tools(args) => tools::run(&args, &config, &home),
         Subcommands::Trace(args) => trace::run(&args, arguments.config.as_deref()).await,
         Subcommands::Gc(args) if args.after_session => gc::after_session(&config, &home).await,

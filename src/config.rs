@@ -18,6 +18,7 @@ mod home;
 mod kept;
 mod key;
 pub mod limits;
+pub mod manager;
 mod mount;
 mod network;
 mod overrides;
@@ -53,6 +54,7 @@ pub use home::Home;
 pub use kept::{Kept, SecretKeeper, is_keyring_name};
 pub use key::Key;
 pub use limits::{Ceiling, Limits};
+pub use manager::Manager;
 pub use mount::{Mount, MountEntry};
 pub use overrides::Overrides;
 pub use pinned::ChangedImage;
@@ -81,6 +83,7 @@ pub struct Config {
     pub bake: Bake,
     /// What all sessions may use together.
     pub limits: Limits,
+    pub manager: Manager,
     /// What every server starts from: `[defaults]` over the built-in ones.
     pub defaults: Settings,
     pub servers: BTreeMap<String, Server>,
@@ -102,6 +105,7 @@ impl Config {
                 dind: Dind::default(),
                 bake: Bake::default(),
                 limits: Limits::default(),
+                manager: Manager::default(),
                 defaults: Settings::default(),
                 servers: BTreeMap::new(),
                 profiles: BTreeMap::new(),
@@ -124,6 +128,7 @@ impl Config {
             dind,
             bake: Bake::default(),
             limits: Limits::default(),
+            manager: Manager::default(),
             defaults: Settings::default(),
             servers: BTreeMap::new(),
             profiles: BTreeMap::new(),
@@ -145,6 +150,7 @@ impl Config {
             None => Bake::default(),
         };
         let limits = root.take_section("limits")?.map(Limits::read).transpose()?.unwrap_or_default();
+        let manager = root.take_section("manager")?.map(Manager::read).transpose()?.unwrap_or_default();
         let mut defaults = Settings::default();
         if let Some(section) = root.take_section("defaults")? {
             defaults.apply(&read_defaults(section)?);
@@ -166,7 +172,7 @@ impl Config {
         }
         root.finish()?;
         let (file, expected) = (Some(file.to_owned()), file.to_owned());
-        Ok(Self { dind, bake, limits, defaults, servers, profiles, file, expected })
+        Ok(Self { dind, bake, limits, manager, defaults, servers, profiles, file, expected })
     }
 
     /// The server of that name; the error names the nearest and lists the known ones.

@@ -38,6 +38,7 @@ topics![
     "identity",
     "sessions",
     "daemon",
+    "manager",
     "security",
     "threats",
     "isolation",

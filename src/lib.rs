@@ -26,6 +26,8 @@
 //!
 //! Modules of one floor do not know each other.
 //!
+//! `berth-manager` (`manager/`) is a program of its own that uses these modules; none of them knows it.
+//!
 //! `berth-verify` (`verifier/`) is a program and a workspace of its own; `signatures/protocol.rs` is a part of both.
 //!
 //! The keeper, PID 1 of every session container, is a program of its own (`keeper.rs`). What it shares with [`dock`] is std only

@@ -3,6 +3,7 @@
 
 #[path = "keeper/allow.rs"]
 mod allow;
+mod days;
 pub mod full_name;
 mod lookup;
 mod network;
@@ -15,6 +16,7 @@ mod template;
 mod value;
 mod word;
 
+pub use days::Days;
 pub use lookup::Lookup;
 pub use network::{AllowedName, Network};
 pub use pattern::{ToolPattern, permits};

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// From the roof to the ground. Modules of one floor do not know each other.
 const FLOORS: [&[&str]; 13] = [
-    &["main"],
+    &["main", "manager"],
     &["commands"],
     &["chaos", "doctor", "offer", "validate"],
     &["cli"],
@@ -81,6 +81,11 @@ fn target(file: &str, path: &str, files: &BTreeMap<String, String>) -> Option<St
     let mut parts: Vec<&str> = path.split("::").map(str::trim).collect();
     let mut base = here.clone();
     match *parts.first()? {
+        // The manager is a crate of its own.
+        "crate" if top(file) == "manager" => {
+            base.truncate(1);
+            parts.remove(0);
+        }
         "crate" | "mcp_berth" => {
             base.clear();
             parts.remove(0);
@@ -226,7 +231,8 @@ fn nobody_names_what_stands_above_and_there_are_no_circles() {
     assert!(namings(&files).len() > 500, "the imports are not found any more");
     for module in FLOORS.iter().flat_map(|floor| floor.iter()) {
         assert!(
-            files.contains_key(&format!("src/{module}.rs")),
+            files.contains_key(&format!("src/{module}.rs"))
+                || files.contains_key(&format!("src/{module}/main.rs")),
             "there is no `{module}`: take it off its floor"
         );
     }
@@ -255,6 +261,15 @@ fn what_runs_upwards_is_found_with_its_line() {
     let in_tests = format!("// crate::dock\n#[cfg(test)]\nmod tests {{\n    {up}}}\n");
     assert_eq!(house(&[docker, ("src/rpc.rs", &in_tests)]), [""; 0], "tests may look at whatever they want");
     assert_eq!(house(&[("src/attic.rs", "")]), ["src/attic.rs has no floor"]);
+    let down = ("src/manager/run.rs", "use crate::index::Index;\nuse mcp_berth::dock::Lease;\n");
+    let index = ("src/manager/index.rs", "");
+    assert_eq!(house(&[docker, down, index]), [""; 0], "the manager's `crate` is its own");
+    let manager = house(&[("src/manager/run.rs", ""), ("src/commands.rs", "use crate::manager::run;\n")]);
+    assert_eq!(
+        manager,
+        ["src/commands.rs:1 names src/manager/run.rs, which does not stand below it"],
+        "no session is to carry it"
+    );
 }
 
 #[test]

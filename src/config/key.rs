@@ -2,7 +2,7 @@
 
 use super::settings::definition::DefaultValue;
 
-/// One key of `[dind]`, of `[bake]`, of `[limits]`, or of a server alone. Its table's reader takes it.
+/// One key of `[dind]`, of `[bake]`, of `[limits]`, of `[manager]`, or of a server alone. Its table's reader takes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     pub key: &'static str,

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::config::{DefaultValue, Key, Setting, bake, dind, every_setting, limits, profile, program};
+use crate::config::{
+    DefaultValue, Key, Setting, bake, dind, every_setting, limits, manager, profile, program,
+};
 
 /// The table that belongs in the place of a line of the manual; `None` for any other line.
 pub(super) fn in_place_of(line: &str) -> Option<String> {
@@ -11,6 +13,7 @@ pub(super) fn in_place_of(line: &str) -> Option<String> {
         "<!-- keys of [dind] -->" => Some(written(dind::KEYS.iter().map(row))),
         "<!-- keys of [bake] -->" => Some(written(bake::KEYS.iter().map(row))),
         "<!-- keys of [limits] -->" => Some(written(limits::KEYS.iter().map(row))),
+        "<!-- keys of [manager] -->" => Some(written(manager::KEYS.iter().map(row))),
         "<!-- keys of [profiles.NAME] -->" => Some(written(profile::KEYS.iter().map(row))),
         _ => None,
     }

@@ -13,16 +13,25 @@ pub struct Lines<R> {
     too_long: bool,
     /// Lines that were too long.
     skipped: u64,
+    /// Of the lines that are behind, their ends included (bytes).
+    passed: u64,
+    /// Of the line that is being read (bytes).
+    begun: u64,
 }
 
 impl<R: BufRead> Lines<R> {
     pub fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), stale: false, too_long: false, skipped: 0 }
+        Self { input, line: Vec::new(), stale: false, too_long: false, skipped: 0, passed: 0, begun: 0 }
     }
 
     /// How many lines were too long.
     pub fn skipped(&self) -> u64 {
         self.skipped
+    }
+
+    /// How long all lines are that came so far, with those that were too long (bytes).
+    pub fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// The next whole line, without its end. `None` where there is none yet: a later call may find one.
@@ -47,9 +56,11 @@ impl<R: BufRead> Lines<R> {
             }
             let taken = piece.len() + usize::from(end.is_some());
             self.input.consume(taken);
+            self.begun += taken as u64;
             if end.is_none() {
                 continue;
             }
+            self.passed += std::mem::take(&mut self.begun);
             if std::mem::take(&mut self.too_long) {
                 self.skipped += 1;
                 continue;
@@ -91,6 +102,7 @@ mod tests {
         for size in [1, 2, 5, 100] {
             let mut lines = Lines::new(BufReader::with_capacity(size, Cursor::new("one\n\ntwo\nhalf")));
             assert_eq!(all(&mut lines), ["one", "", "two"]);
+            assert_eq!(lines.passed(), 9, "the line that is not whole is still to come");
             assert_eq!(lines.rest(), Some(b"half".as_slice()));
             assert_eq!(lines.rest(), None);
         }

@@ -9,6 +9,9 @@ use serde_json::value::RawValue;
 pub struct Record {
     pub time: Timestamp,
     pub kind: String,
+    /// Its number in the session's journal, from 1; traces and older journals have none.
+    #[serde(default)]
+    pub seq: Option<u64>,
     #[serde(default)]
     pub session: Option<String>,
     #[serde(default)]

@@ -3,7 +3,8 @@
 //!
 //! Each session has one file, `sessions/SESSION.jsonl` in the state folder, in the form of a trace ([`record`]). Its
 //! additional kinds are `start`, `log` (a line of berth), `stderr` (a line of the server) and `end`. Local state is
-//! history only: nothing reads it to decide anything.
+//! history only: nothing reads it to decide anything. Each record has its number in the session (`seq`, from 1), so that a
+//! reader who comes later knows which records it has and how many it will never see.
 //!
 //! Nothing here makes a session wait or fail. A thread of its own touches the disk, and only once there is something to
 //! write. A record that cannot be written is counted, and the count is written later if possible. The file is locked
@@ -101,6 +102,7 @@ impl Journal {
             allowance: BURST,
             allowed_at: Timestamp::now(),
             calls: calls::Allowance::new(Timestamp::now()),
+            seq: 0,
             missing: 0,
         };
         Self(Arc::new(OpenJournal {
@@ -250,7 +252,9 @@ struct Writer {
     allowance: u32,
     allowed_at: Timestamp,
     calls: calls::Allowance,
-    /// Records that are not in the file.
+    /// Records so far, with those that are not in the file.
+    seq: u64,
+    /// Records that are not in the file, and that nothing in it counts yet.
     missing: u64,
 }
 
@@ -275,9 +279,18 @@ impl Writer {
                 self.missing = 0;
             }
         }
-        if !self.file.append(&self.line(time, kind, members)) {
+        self.seq += 1;
+        let mut numbered = Map::from_iter([("seq".to_owned(), self.seq.into())]);
+        numbered.extend(members);
+        if !self.file.append(&self.line(time, kind, numbered)) {
             self.missing += 1;
         }
+    }
+
+    /// So many records will not be written.
+    fn miss(&mut self, count: u64) {
+        self.seq += count;
+        self.missing += count;
     }
 
     fn line(&self, time: Timestamp, kind: &str, members: Map<String, Value>) -> Vec<u8> {
@@ -323,8 +336,7 @@ impl Drain<Entry> for Writer {
                 };
                 let floods = matches!(kind, "stderr" | "log" | "note");
                 if floods && !self.allow(time, 100 + fields.iter().map(text).sum::<usize>()) {
-                    self.missing += 1;
-                    return;
+                    return self.miss(1);
                 }
                 let members = self.shown(fields);
                 self.put(time, kind, members);
@@ -333,7 +345,7 @@ impl Drain<Entry> for Writer {
     }
 
     fn dropped(&mut self, count: u64) {
-        self.missing += count;
+        self.miss(count);
     }
 }
 

@@ -74,6 +74,14 @@ impl Value for std::net::IpAddr {
     }
 }
 
+impl Value for std::net::SocketAddr {
+    const EXPECTED: &'static str = "an address with a port such as \"127.0.0.1:18080\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 impl Value for std::num::NonZeroU16 {
     const EXPECTED: &'static str = "a port from 1 to 65535";
 

@@ -21,6 +21,7 @@ fn the_manuals_keys_are_those_that_are_read() {
     assert_eq!(known("[dind]\n\"?\" = 1"), sorted(&dind::KEYS));
     assert_eq!(known("[bake]\n\"?\" = 1"), sorted(&bake::KEYS));
     assert_eq!(known("[limits]\n\"?\" = 1"), sorted(&limits::KEYS));
+    assert_eq!(known("[manager]\n\"?\" = 1"), sorted(&manager::KEYS));
     assert_eq!(known("[profiles.a]\n\"?\" = 1"), sorted(&profile::KEYS));
     let mut of_a_server = sorted(&program::KEYS);
     of_a_server.extend(every_setting().iter().map(|setting| setting.key.to_owned()));
@@ -30,9 +31,11 @@ fn the_manuals_keys_are_those_that_are_read() {
 
 #[test]
 fn the_manuals_defaults_are_those_that_hold() {
-    let text = format!("[dind]\n{}[bake]\n{}", key::defaults(&dind::KEYS), key::defaults(&bake::KEYS));
+    let defaults = [("dind", &dind::KEYS[..]), ("bake", &bake::KEYS), ("manager", &manager::KEYS)];
+    let text: String =
+        defaults.iter().map(|(table, keys)| format!("[{table}]\n{}", key::defaults(keys))).collect();
     let config = config(&text);
     // What may not be shared depends on where the home is.
     let dind = Dind { share: config.dind.share.clone(), ..Dind::default() };
-    assert_eq!((config.dind, config.bake), (dind, Bake::default()));
+    assert_eq!((config.dind, config.bake, config.manager), (dind, Bake::default(), Manager::default()));
 }

@@ -98,7 +98,7 @@ impl Writer {
             if self.calls.allow(call.ended) {
                 self.put(call.ended, "call", call.members(&self.redactor));
             } else {
-                self.missing += 1;
+                self.miss(1);
             }
         }
     }

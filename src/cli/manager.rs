@@ -1,0 +1,88 @@
+//! The arguments of `berth manager`, which `berth` hands on to `berth-manager`.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ManagerArgs {
+    #[command(subcommand)]
+    pub command: Option<ManagerCommand>,
+    #[command(flatten)]
+    pub run: ManagerRunArgs,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct ManagerRunArgs {
+    /// Address of the API, instead of the configured one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub api: Option<SocketAddr>,
+    /// Address of the metrics and the page, instead of the configured one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub monitor: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum ManagerCommand {
+    /// Run in the foreground, as without a subcommand.
+    Run(ManagerRunArgs),
+    /// Print the token that the API and the metrics ask for.
+    Token,
+    /// Say whether a manager runs, and where; exits with 0 only then.
+    Status,
+    /// End the manager.
+    Stop,
+}
+
+impl ManagerArgs {
+    /// The command; without one, `run`.
+    pub fn command(&self) -> ManagerCommand {
+        self.command.clone().unwrap_or_else(|| ManagerCommand::Run(self.run.clone()))
+    }
+
+    /// The same arguments as words of a command line.
+    pub fn words(&self) -> Vec<OsString> {
+        let word = match self.command() {
+            ManagerCommand::Run(run) => {
+                let options = [("--api", run.api), ("--monitor", run.monitor)];
+                let options = options.into_iter().filter_map(|(flag, address)| Some((flag, address?)));
+                let options = options.flat_map(|(flag, address)| [flag.into(), address.to_string().into()]);
+                return std::iter::once("run".into()).chain(options).collect();
+            }
+            ManagerCommand::Token => "token",
+            ManagerCommand::Status => "status",
+            ManagerCommand::Stop => "stop",
+        };
+        vec![word.into()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: ManagerArgs,
+    }
+
+    fn words(line: &str) -> Vec<OsString> {
+        Program::try_parse_from(line.split(' ')).unwrap().args.words()
+    }
+
+    #[test]
+    fn the_words_say_the_same() {
+        assert_eq!(words("m"), ["run"]);
+        assert_eq!(words("m --api [::1]:1"), ["run", "--api", "[::1]:1"]);
+        for line in ["run --api 127.0.0.1:1 --monitor 127.0.0.1:2", "token", "status", "stop"] {
+            let again = words(&format!("m {line}"));
+            assert_eq!(again.join(" ".as_ref()), *line);
+        }
+        assert!(Program::try_parse_from(["m", "--api", "127.0.0.1:1", "token"]).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! One manager for each state folder: who it is, where it listens, and its end.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use mcp_berth::config::Home;
+use mcp_berth::failure::{Code, Failure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+use crate::token;
+
+/// The manager's folder, in the state folder.
+pub(crate) const FOLDER: &str = "manager";
+const LOCK: &str = "manager.lock";
+
+/// A manager ends within this time; sessions do not wait for it.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Of the lock's text so much is read (bytes).
+const LONGEST: u64 = 4096;
+
+/// What the lock's file says of its holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) pid: u32,
+    pub(crate) version: String,
+    /// `None`: it does not listen yet.
+    pub(crate) api: Option<SocketAddr>,
+    pub(crate) monitor: Option<SocketAddr>,
+}
+
+/// Held as long as this manager lives (`flock(2)`).
+#[derive(Debug)]
+pub(crate) struct Instance {
+    file: File,
+    folder: PathBuf,
+}
+
+impl Instance {
+    /// # Errors
+    /// Another manager has the folder, or it cannot be made.
+    pub(crate) fn take(home: &Home) -> Result<Self, Failure> {
+        let folder = home.state.join(FOLDER);
+        let path = folder.join(LOCK);
+        let mut file = open(&folder, &path).map_err(|error| unusable(&path, &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
+            Err(TryLockError::WouldBlock) => {
+                let who = match read(&mut file) {
+                    Some(holder) => format!("process {}", holder.pid),
+                    None => "another process".to_owned(),
+                };
+                return Err(Failure {
+                    code: Code::Unavailable,
+                    text: format!("{who} is the manager of `{}` already", home.state.display()),
+                    next: Some("look at it with `berth manager status`".to_owned()),
+                });
+            }
+        }
+        let mut instance = Self { file, folder };
+        instance.sign(None, None).map_err(|error| unusable(&path, &error))?;
+        Ok(instance)
+    }
+
+    /// The manager's own folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Says where it listens.
+    pub(crate) fn sign(&mut self, api: Option<SocketAddr>, monitor: Option<SocketAddr>) -> io::Result<()> {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let holder = Holder { pid: std::process::id(), version, api, monitor };
+        let text = serde_json::to_string(&holder)?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // Nobody is to be taken for the next holder.
+        _ = self.file.set_len(0);
+    }
+}
+
+fn open(folder: &Path, path: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Failure {
+    Failure {
+        code: Code::Unavailable,
+        text: format!("cannot use `{}`: {error}", path.display()),
+        next: Some("correct the folder's owner and permissions".to_owned()),
+    }
+}
+
+fn read(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(LONGEST).read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The manager of this home that runs now.
+pub(crate) fn running(home: &Home) -> io::Result<Option<Holder>> {
+    let path = home.state.join(FOLDER).join(LOCK);
+    let mut file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match file.try_lock_shared() {
+        // The lock goes with the file.
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let unsigned = Holder { pid: 0, version: String::new(), api: None, monitor: None };
+            Ok(Some(read(&mut file).unwrap_or(unsigned)))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// `berth manager token`.
+pub(crate) fn token(home: &Home) -> anyhow::Result<ExitCode> {
+    let token = token::read_or_make(&home.state.join(FOLDER))?;
+    writeln!(io::stdout().lock(), "{}", token.text())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `berth manager status`.
+pub(crate) fn status(home: &Home) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let Some(holder) = running(home)? else {
+        writeln!(out, "no manager runs")?;
+        return Ok(ExitCode::from(Code::Unavailable.exit_code()));
+    };
+    writeln!(out, "manager: process {}, berth {}", holder.pid, holder.version)?;
+    let address = |address: Option<SocketAddr>| {
+        address.map_or_else(|| "not yet".to_owned(), |address| format!("http://{address}"))
+    };
+    writeln!(out, "API:     {}", address(holder.api))?;
+    writeln!(out, "page:    {}", address(holder.monitor))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `berth manager stop`.
+pub(crate) async fn stop(home: &Home) -> anyhow::Result<ExitCode> {
+    let Some(holder) = running(home)? else {
+        writeln!(io::stdout().lock(), "no manager runs")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let pid = i32::try_from(holder.pid).ok().and_then(Pid::from_raw);
+    let failed = |why: &str| Failure {
+        code: Code::Unavailable,
+        text: format!("cannot end the manager, process {}: {why}", holder.pid),
+        next: Some(format!(
+            "see who holds it with `fuser -v {}`",
+            home.state.join(FOLDER).join(LOCK).display()
+        )),
+    };
+    let pid = pid.ok_or_else(|| failed("it has no number yet"))?;
+    kill_process(pid, Signal::TERM).map_err(|error| failed(&error.to_string()))?;
+    let began = Instant::now();
+    while running(home)?.is_some_and(|now| now.pid == holder.pid) {
+        if began.elapsed() > ENDS_WITHIN {
+            return Err(failed("it does not end").into());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    writeln!(io::stdout().lock(), "the manager, process {}, has ended", holder.pid)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(folder: &Path) -> Home {
+        let folder = folder.to_str().unwrap().to_owned();
+        Home::from_env(&|name| (name == "BERTH_HOME").then(|| folder.clone())).unwrap()
+    }
+
+    #[test]
+    fn a_state_folder_has_one_manager_and_the_next_one_hears_who() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = home(folder.path());
+        assert_eq!(running(&home).unwrap(), None);
+        let mut instance = Instance::take(&home).unwrap();
+        let refused = Instance::take(&home).unwrap_err();
+        let here = std::process::id();
+        assert!(refused.text.starts_with(&format!("process {here} is the manager of ")), "{refused:?}");
+        let api: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        instance.sign(Some(api), None).unwrap();
+        let seen = running(&home).unwrap().unwrap();
+        assert_eq!((seen.pid, seen.api, seen.monitor), (here, Some(api), None));
+        drop(instance);
+        assert_eq!(running(&home).unwrap(), None);
+        Instance::take(&home).unwrap();
+    }
+}

@@ -1,0 +1,76 @@
+//! `berth-manager`, which `berth manager` becomes: an index of all sessions of a state folder, an API, metrics and a page.
+//!
+//! ```text
+//!  sessions' journals -> journals::Follower -> Sinks: the index, the counters, the feed of events
+//!  index, daemon      -> api (18080), monitor (19090)
+//! ```
+//!
+//! It is never in the data path. Sessions neither know nor need it; it may be killed at any moment, and goes on where the
+//! index and the counters say that they are.
+#![forbid(unsafe_code)]
+
+mod instance;
+mod journals;
+mod run;
+mod token;
+mod web;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use mcp_berth::cli::{ManagerArgs, ManagerCommand};
+use mcp_berth::config::{Config, Home};
+use mcp_berth::observe::stderr::StderrSink;
+use mcp_berth::{commands, logging};
+
+/// A standard error that nobody reads holds the exit up no longer than this.
+const EXIT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Keeps an index of all sessions, and serves an API, metrics and a page of them.
+#[derive(Debug, Parser)]
+#[command(name = "berth-manager", version)]
+struct Arguments {
+    /// Configuration file instead of `berth.toml` in the configuration folder.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    manager: ManagerArgs,
+}
+
+fn main() -> ExitCode {
+    let stderr = StderrSink::new();
+    logging::init(&stderr);
+    let arguments = Arguments::parse();
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let result = runtime.block_on(execute(&arguments));
+            runtime.shutdown_background();
+            result
+        });
+    let code = result.unwrap_or_else(|error| {
+        stderr.line(format!("berth: {}", commands::explain(&error)));
+        ExitCode::from(commands::exit_code(&error))
+    });
+    stderr.flush(EXIT_WITHIN);
+    code
+}
+
+async fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let home = Home::from_env(&|name| std::env::var(name).ok())?;
+    match arguments.manager.command() {
+        ManagerCommand::Run(args) => {
+            let mut config = Config::load(&home, arguments.config.as_deref())?;
+            mcp_berth::dind::place::recall(&mut config, &home);
+            Box::pin(run::run(&args, config, home)).await
+        }
+        ManagerCommand::Token => instance::token(&home),
+        ManagerCommand::Status => instance::status(&home),
+        ManagerCommand::Stop => instance::stop(&home).await,
+    }
+}

@@ -1,0 +1,203 @@
+//! Who is let in: the right Host, no foreign Origin, the token, and not too often.
+//!
+//! A page of another site reaches these ports through the browser of the person who sits here. Under a name that it has
+//! moved to this machine (DNS rebinding) its requests have that name as their `Host`; in any other way they have its
+//! `Origin`. So a `Host` is an address or `localhost`, and an `Origin` is the same as the `Host`.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::problem::Problem;
+use crate::token::Token;
+
+/// So many requests at once, and so many more each second.
+const BURST: f64 = 200.0;
+const RATE: f64 = 50.0;
+
+/// What all requests of a listener pass.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    token: Token,
+    /// How many requests are allowed at `.1`.
+    allowance: Mutex<(f64, Instant)>,
+}
+
+impl Guard {
+    pub(crate) fn new(token: Token) -> Arc<Self> {
+        Arc::new(Self { token, allowance: Mutex::new((BURST, Instant::now())) })
+    }
+
+    fn allows_one_more(&self) -> bool {
+        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, at) = &mut *allowance;
+        let now = Instant::now();
+        *left = (*left + RATE * now.duration_since(*at).as_secs_f64()).min(BURST);
+        *at = now;
+        let is_allowed = *left >= 1.0;
+        if is_allowed {
+            *left -= 1.0;
+        }
+        is_allowed
+    }
+
+    /// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1).
+    pub(crate) fn has_token(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.split_once(' '));
+        given.is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer") && self.token.is(token.trim())
+        })
+    }
+}
+
+/// Before anything else: rates, `Host` and `Origin`.
+pub(crate) async fn same_site(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if !guard.allows_one_more() {
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests; ask more slowly");
+        problem.retry_after = Some(1);
+        return problem.into_response();
+    }
+    match check_site(request.headers(), request.uri().authority().map(axum::http::uri::Authority::as_str)) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Where a token is needed.
+pub(crate) async fn with_token(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if guard.has_token(request.headers()) {
+        return next.run(request).await;
+    }
+    let detail = "the request needs `Authorization: Bearer TOKEN`; `berth manager token` prints the token";
+    Problem::new(StatusCode::UNAUTHORIZED, detail).into_response()
+}
+
+/// What every answer says to browsers.
+pub(crate) async fn headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn check_site(headers: &HeaderMap, authority: Option<&str>) -> Result<(), Problem> {
+    let forbidden = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|value| value.to_str().ok()).or(authority);
+    let Some(host) = host.filter(|_| hosts.next().is_none()) else {
+        return Err(Problem::bad_request("the request needs one `Host`"));
+    };
+    if !is_here(host) {
+        return Err(forbidden(format!(
+            "`Host: {}` is not this machine; use an address or `localhost`",
+            shown(host)
+        )));
+    }
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or_default();
+        if origin.strip_prefix("http://") != Some(host) {
+            return Err(forbidden(format!(
+                "a page of `{}` may not ask; only pages of `http://{}`",
+                shown(origin),
+                shown(host)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody else can have the name of a `HOST[:PORT]`: it is an address, or `localhost`.
+fn is_here(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() && !port.starts_with('+') => name,
+        _ => host,
+    };
+    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    match inner {
+        Some(inner) => inner.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()),
+        None => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4()),
+    }
+}
+
+/// A stranger's text, short.
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn status(pairs: &[(&'static str, &str)]) -> u16 {
+        check_site(&headers(pairs), None).err().map_or(200, |problem| problem.status)
+    }
+
+    #[test]
+    fn a_host_is_this_machine() {
+        for host in ["localhost", "localhost:18080", "127.0.0.1:18080", "[::1]:18080", "[::1]", "10.0.0.7"] {
+            assert_eq!(status(&[("host", host)]), 200, "{host}");
+        }
+        for host in ["example.org", "localhost.example.org", "127.0.0.1.example.org:80", "[::1", "a:b", "::1"]
+        {
+            assert_eq!(status(&[("host", host)]), 403, "{host}");
+        }
+        assert_eq!(status(&[]), 400);
+        assert_eq!(status(&[("host", "localhost"), ("host", "example.org")]), 400);
+    }
+
+    #[test]
+    fn an_origin_is_the_same_as_the_host() {
+        let origin = |origin: &str| status(&[("host", "127.0.0.1:19090"), ("origin", origin)]);
+        assert_eq!(origin("http://127.0.0.1:19090"), 200);
+        for foreign in
+            ["http://127.0.0.1:8000", "http://localhost:19090", "https://127.0.0.1:19090", "null", ""]
+        {
+            assert_eq!(origin(foreign), 403, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_a_bearers() {
+        let token = Token::random();
+        let guard = Guard::new(token.clone());
+        let has = |value: &str| guard.has_token(&headers(&[("authorization", value)]));
+        assert!(has(&format!("Bearer {}", token.text())) && has(&format!("bearer  {}", token.text())));
+        let wrong = Token::random();
+        for value in
+            [token.text().to_owned(), format!("Basic {}", token.text()), format!("Bearer {}", wrong.text())]
+        {
+            assert!(!has(&value), "{value}");
+        }
+        assert!(!guard.has_token(&HeaderMap::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_too_often_waits() {
+        let guard = Guard::new(Token::random());
+        let allowed = (0..1000).filter(|_| guard.allows_one_more()).count();
+        assert_eq!(allowed, 200);
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        let allowed = (0..1000).filter(|_| guard.allows_one_more()).count();
+        assert_eq!(allowed, 50);
+    }
+}
