@@ -111,7 +111,7 @@ pub enum Subcommands {
 mod tests {
     use super::*;
     use crate::config::Settings;
-    use crate::values::{Network, OnFailure};
+    use crate::values::{Network, OnFailure, Standby};
     use clap::CommandFactory;
 
     #[test]
@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn a_flag_says_how_many_stand_by() {
-        assert_eq!(settings("berth run files").standby, 1);
-        assert_eq!(settings("berth run files --standby 0").standby, 0);
-        assert_eq!(settings("berth run --standby 3 files").standby, 3);
+        assert_eq!(settings("berth run files").standby, Standby::fixed(1));
+        assert_eq!(settings("berth run files --standby 0").standby, Standby::fixed(0));
+        assert_eq!(settings("berth run --standby 3 files").standby, Standby::fixed(3));
         let error = run("berth run files --standby 65").unwrap_err().to_string();
         assert!(error.contains("expected a number of containers from 0 to 64"), "{error}");
     }

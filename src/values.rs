@@ -11,6 +11,7 @@ mod pattern;
 mod port;
 mod quantity;
 mod secret;
+mod standby;
 mod subnet;
 mod template;
 mod value;
@@ -22,13 +23,14 @@ pub use network::{AllowedName, Network};
 pub use pattern::{ToolPattern, permits};
 pub use port::{HostService, PublishedPort};
 pub use quantity::{
-    ByteSize, Cpus, LineLimit, Memory, Pids, SessionLimit, Span, Standby, StandbyLimit, Timeout,
+    ByteSize, Cpus, LineLimit, Memory, Pids, SessionLimit, Span, StandbyLimit, Timeout,
 };
 pub(crate) use secret::words;
 pub use secret::{
     Credential, MARK, SecretArgument, credentials, hidden, is_everyday, is_secret, looks_secret,
     may_be_secret, parts, secret_arguments, spelt, without_credentials,
 };
+pub use standby::Standby;
 pub use subnet::{AddressPool, BridgeAddress};
 pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;

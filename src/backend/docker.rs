@@ -13,6 +13,7 @@ pub mod publish;
 mod reach;
 mod refused;
 pub mod start;
+pub mod targets;
 mod turn;
 pub mod upstream;
 mod uses;

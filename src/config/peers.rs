@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::ConfigError;
 use super::profile::Profile;
 use super::server::Server;
-use crate::values::Isolation;
+use crate::values::{Isolation, Standby};
 
 /// They rule a network.
 const MIGHTY: [&str; 2] = ["NET_ADMIN", "NET_RAW"];
@@ -25,7 +25,7 @@ impl Profile {
                 server.settings.network.clone_from(network);
             }
             // Whoever waits for a session has a network of its own.
-            (server.settings.standby, server.settings.prestart) = (0, false);
+            (server.settings.standby, server.settings.prestart) = (Standby::NONE, false);
         }
         self.share_network(&servers)?;
         self.share_ports(&servers)?;
@@ -153,7 +153,7 @@ mod tests {
         let config = config(PEERS, "standby = 3\nprestart = true", "").unwrap();
         let servers = servers(&config, &Overrides::default()).unwrap();
         let kept = |server: &Server| (server.settings.standby, server.settings.prestart);
-        assert_eq!(servers.iter().map(kept).collect::<Vec<_>>(), [(0, false), (0, false)]);
+        assert_eq!(servers.iter().map(kept).collect::<Vec<_>>(), [(Standby::NONE, false); 2]);
     }
 
     #[test]

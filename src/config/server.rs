@@ -10,7 +10,7 @@ use super::mount::MountEntry;
 use super::overrides::Overrides;
 use super::settings::{Policy, Settings};
 use crate::config::Recipe;
-use crate::values::{Image, Isolation, Lookup, Pull, Template, is_secret, is_server_name};
+use crate::values::{Image, Isolation, Lookup, Pull, Standby, Template, is_secret, is_server_name};
 
 /// The `user` that is whoever runs berth.
 const CALLER: &str = "caller";
@@ -95,7 +95,7 @@ impl Server {
             settings.user = Some(format!("{}:{}", caller.0, caller.1));
         }
         if !settings.volumes.is_empty() {
-            settings.standby = 0;
+            settings.standby = Standby::NONE;
         }
     }
 

@@ -14,7 +14,7 @@ use super::protect::ProtectedName;
 use super::volume::Volume;
 use crate::values::{
     BrokenAnswers, Definitions, HostService, Isolation, Journaling, Network, OnFailure, PublishedPort, Pull,
-    Start, Tmpfs, ToolPattern, Way,
+    Standby, Start, Tmpfs, ToolPattern, Way,
 };
 
 /// Whose signature an image needs.
@@ -66,7 +66,7 @@ pub struct Settings {
     /// For the container and the server's process.
     pub start_timeout: Duration,
     /// Containers that are kept started for the next sessions of one kind of client.
-    pub standby: u32,
+    pub standby: Standby,
     /// How long one of them waits for its session.
     pub standby_ttl: Duration,
     /// Whether the server runs in them already.
@@ -135,7 +135,7 @@ impl Settings {
             stop_grace: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             start_timeout: Duration::ZERO,
-            standby: 0,
+            standby: Standby::NONE,
             standby_ttl: Duration::ZERO,
             prestart: false,
             streams: Way::Auto,

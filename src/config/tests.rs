@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::values::{
-    BrokenAnswers, Definitions, Journaling, Network, OnFailure, Start, Tmpfs, ToolPattern, Way,
+    Standby,     BrokenAnswers, Definitions, Journaling, Network, OnFailure, Start, Tmpfs, ToolPattern, Way,
 };
 
 /// A folder in memory in which nothing can be run.
@@ -57,7 +57,7 @@ fn nothing_written_is_the_hardened_default() {
     assert_eq!(settings.max_line, 16_777_216);
     assert_eq!(settings.stop_grace, Duration::from_secs(3));
     assert_eq!(settings.journal, Journaling::Calls);
-    assert_eq!((settings.standby, settings.standby_ttl), (1, Duration::from_mins(30)));
+    assert_eq!((settings.standby, settings.standby_ttl), (Standby::fixed(1), Duration::from_mins(30)));
     assert!(!settings.prestart);
     assert_eq!(settings.streams, Way::Auto);
     assert_eq!(server.resolve_env(&|_| Some("leak".to_owned())).unwrap(), []);
@@ -166,7 +166,7 @@ fn every_key_arrives() {
     assert!(settings.flatten_pages && settings.stateless);
     assert_eq!(settings.idle, Some(Duration::from_mins(15)));
     assert_eq!((server.prefix(), config.server("ahead").unwrap().prefix()), ("a", "a.1"));
-    assert_eq!((settings.standby, settings.standby_ttl), (7, Duration::from_secs(90)));
+    assert_eq!((settings.standby, settings.standby_ttl), (Standby::fixed(7), Duration::from_secs(90)));
     let ahead = &config.server("ahead").unwrap().settings;
     assert!(!settings.prestart && ahead.prestart);
     assert_eq!((settings.streams, ahead.streams), (Way::Exec, Way::Direct));

@@ -118,10 +118,12 @@ mod tests {
 
     #[test]
     fn a_server_with_volumes_waits_for_nobody() {
+        use crate::values::Standby;
+
         let config = parse("volumes = [\"memory:/data\"]\nstandby = 3").unwrap();
         let mut server = config.server("a").unwrap().clone();
         server.settle((1, 1), true);
-        assert_eq!((server.settings.standby, server.settings.user), (0, None));
+        assert_eq!((server.settings.standby, server.settings.user), (Standby::NONE, None));
         let said = error("prestart = true");
         let expected = "berth.toml:2: server `a` cannot be prestarted: its volume `all` allows one session at a time; \
                         set `prestart = false` for this server";

@@ -12,6 +12,7 @@
 mod cap;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -181,7 +182,7 @@ impl Standby {
     }
 }
 
-/// Starts as many containers as are missing for the next sessions of `spec`; gives their names. `image` is the id of its
+/// Starts as many containers as are missing to `wanted` for the next sessions of `spec`; gives their names. `image` is the id of its
 /// image, `argv` what the server runs. Who leaves before the answer leaves nothing: the daemon gives up a start that nobody
 /// waits for.
 ///
@@ -193,6 +194,7 @@ pub async fn replenish(
     spec: &Spec,
     image: &str,
     argv: &[String],
+    wanted: u32,
     limit: Option<u32>,
 ) -> Result<Vec<String>, DockerError> {
     let mut wire = Wire::connect(engine.endpoint()).await?;
@@ -204,7 +206,7 @@ pub async fn replenish(
             && row.labels.get(LABEL_CLIENT) == Some(&spec.client)
             && row.labels.get(LABEL_SPEC) == Some(&hash)
     };
-    let wanted = spec.server.settings.standby as usize;
+    let wanted = wanted as usize;
     let ready = rows.iter().filter(ready).count();
     let all = rows.iter().filter(|row| cap::is_on_standby(row)).count();
     if ready >= wanted {
@@ -251,6 +253,16 @@ pub async fn replenish(
     Ok(free)
 }
 
+/// Has those give way that stand by beyond `targets`, the number of each kind (`CLIENT-HASH`), the oldest first; gives their
+/// names. Kinds without a target are left alone.
+pub async fn trim(engine: &Engine, targets: &BTreeMap<String, u32>) -> Result<Vec<String>, DockerError> {
+    let rows = engine.list(&[managed_by_filter()]).await?;
+    let surplus: Vec<&Listed> =
+        targets.iter().flat_map(|(kind, target)| cap::beyond(&rows, kind, *target as usize)).collect();
+    give_way(engine, &surplus).await;
+    Ok(surplus.into_iter().map(|row| row.name.clone()).collect())
+}
+
 /// How many containers this daemon may have on standby: as the configuration says, or by its memory.
 pub async fn cap(engine: &Engine, limit: Option<u32>) -> Result<usize, DockerError> {
     Ok(match limit {
@@ -264,7 +276,7 @@ async fn give_way(engine: &Engine, surplus: &[&Listed]) {
     let ending = surplus.iter().map(async |row| {
         // One that cannot be signalled is gone already.
         if engine.kill(&row.id, keeper::END_UNCLAIMED).await.is_ok() {
-            tracing::debug!("`{}` gives way: the daemon has too many containers on standby", row.name);
+            tracing::debug!("`{}` gives way: too many containers stand by", row.name);
             while engine.inspect(&row.id).await.is_ok_and(|found| found.is_some_and(|found| found.running)) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }

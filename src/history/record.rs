@@ -41,6 +41,10 @@ pub struct Record {
     #[serde(default)]
     pub count: Option<u64>,
     #[serde(default)]
+    pub min: Option<u64>,
+    #[serde(default)]
+    pub max: Option<u64>,
+    #[serde(default)]
     pub detail: Option<String>,
     #[serde(default)]
     pub body: Option<Box<RawValue>>,

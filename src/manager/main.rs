@@ -12,6 +12,7 @@
 mod instance;
 mod journals;
 mod run;
+mod scale;
 mod token;
 mod web;
 

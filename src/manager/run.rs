@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::instance::Instance;
 use crate::journals::{Follower, Sink};
+use crate::scale::{self, Watch};
 use crate::token::{self, Token};
 use crate::web::guard::{self, Guard};
 use crate::web::serve;
@@ -44,7 +45,8 @@ pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> an
     let addresses = (api.local_addr()?, monitor.local_addr()?);
     let stop = CancellationToken::new();
     let shared = Arc::new(Shared { config, home, token, stop: stop.clone() });
-    let reading = read_journals(&shared.home.state, Vec::new(), &stop)?;
+    let watch = Watch::default();
+    let reading = read_journals(&shared.home.state, vec![Box::new(watch.clone())], &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
     let served = async {
@@ -62,7 +64,8 @@ pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> an
         }
         stop.cancel();
     };
-    tokio::join!(served, asked);
+    let scaled = scale::work(&shared, watch, |decision| tracing::info!("{decision}"));
+    tokio::join!(served, asked, scaled);
     tokio::task::spawn_blocking(move || reading.join())
         .await?
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;

@@ -72,6 +72,17 @@ pub struct Start<'a> {
     pub client_session: Option<&'a str>,
 }
 
+/// What a manager may choose for the sessions of a kind: how many containers stand by.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// Of client and container.
+    pub kind: &'a str,
+    pub least: u32,
+    pub most: u32,
+    /// What each of them needs (bytes).
+    pub memory: u64,
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct End {
@@ -160,6 +171,20 @@ impl Journal {
                 ("client", self.text_if_any(up.client)),
                 ("container", Some(Field::Value(up.container.into()))),
                 ("lost", Some(Field::Value(up.lost.into()))),
+            ],
+        );
+    }
+
+    /// A session of this kind is up, and a manager may choose for the next ones.
+    pub fn standby(&self, choice: &Choice<'_>) {
+        let number = |number: u64| Some(Field::Value(number.into()));
+        self.record(
+            "standby",
+            [
+                ("name", Some(self.text(choice.kind.as_bytes()))),
+                ("min", number(choice.least.into())),
+                ("max", number(choice.most.into())),
+                ("bytes", number(choice.memory)),
             ],
         );
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::value::{Value, ValueError, from_str};
 
-from_str!(ByteSize, Cpus, LineLimit, Memory, Pids, Span, Standby, StandbyLimit, Timeout);
+from_str!(ByteSize, Cpus, LineLimit, Memory, Pids, Span, StandbyLimit, Timeout);
 
 /// `number` times `unit`, the number in decimal with an optional fraction; `None` for anything else, a sign
 /// and an exponent included.
@@ -222,28 +222,6 @@ impl Value for Pids {
     fn from_text(text: &str) -> Option<Self> {
         // One is the keeper; with no room beside it no server ever starts.
         text.trim().parse().ok().filter(|count| *count >= 2).map(Self)
-    }
-
-    fn from_number(number: &str) -> Option<Self> {
-        Self::from_text(number)
-    }
-}
-
-/// How many containers are kept ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Standby(u32);
-
-impl Standby {
-    pub const fn count(self) -> u32 {
-        self.0
-    }
-}
-
-impl Value for Standby {
-    const EXPECTED: &'static str = "a number of containers from 0 to 64";
-
-    fn from_text(text: &str) -> Option<Self> {
-        text.trim().parse().ok().filter(|count| *count <= 64).map(Self)
     }
 
     fn from_number(number: &str) -> Option<Self> {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::newest::{Newest, Next};
 use super::plan::Replenishing;
 use super::refused::Watch;
+use super::targets;
 use super::turn::{Starting, Turn};
 use super::uses;
 use crate::dock::docker::Engine;
@@ -22,6 +23,7 @@ use crate::dock::refused::List;
 use crate::dock::spec::Spec;
 use crate::dock::{lease, reserved, resolver, roster, standby};
 use crate::failure::Failure;
+use crate::observe::journal::Choice;
 use crate::observe::trace::Trace;
 
 /// A server whose client asks nothing has its number after this time.
@@ -35,6 +37,9 @@ const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A daemon that does not answer a session's replenishing does not hold up that of all others.
 const TURN_LASTS: Duration = Duration::from_secs(30);
+
+/// What a container holds whose server does not run yet (bytes).
+const KEEPER_NEEDS: u64 = 8 << 20;
 
 /// No start is believed to take longer.
 const LONGEST_START: Duration = Duration::from_mins(5);
@@ -113,6 +118,7 @@ impl Housekeeping {
                 // Nor before it has its number, for others choose theirs for standby by what is taken.
                 drop(starting);
                 answer.cancelled().await;
+                self.publish();
                 let expects_another = self.expects_another(made);
                 if expects_another {
                     self.put_on_standby(&self.spec, &self.image, &self.argv, &leave).await;
@@ -179,10 +185,10 @@ impl Housekeeping {
     /// Whether another session like this one is likely: somebody has configured it, or this is not the first one.
     fn expects_another(&self, made: Made) -> bool {
         let Spec { server, client, session, .. } = &self.spec;
-        if server.settings.standby == 0 || self.replenishing.at_first_use {
-            return server.settings.standby > 0;
+        if server.settings.standby.is_none() || self.replenishing.at_first_use {
+            return !server.settings.standby.is_none();
         }
-        let was_used = uses::note(&self.state, &format!("{client}-{}", self.spec.hash()), session);
+        let was_used = uses::note(&self.state, &targets::kind(client, &self.spec.hash()), session);
         was_used || made == Made::Before
     }
 
@@ -190,12 +196,34 @@ impl Housekeeping {
     async fn put_on_standby(&self, spec: &Spec, image: &str, argv: &[String], leave: &CancellationToken) {
         let Some(_turn) = Turn::wait(&self.state, leave).await else { return };
         let began = Instant::now();
-        let replenishing = standby::replenish(&self.engine, spec, image, argv, self.replenishing.limit);
+        let wanted = self.wanted(spec);
+        let replenishing =
+            standby::replenish(&self.engine, spec, image, argv, wanted, self.replenishing.limit);
         // Nobody else of this home has the turn meanwhile.
         let replenished = tokio::time::timeout(TURN_LASTS, replenishing).await;
         match replenished.unwrap_or_else(|_| Ok(Vec::new())) {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(error) => tracing::warn!("cannot put a container on standby: {}", Failure::from(error)),
+        }
+    }
+
+    /// How many are to stand by: as many as a manager found useful, where it may choose and runs.
+    fn wanted(&self, spec: &Spec) -> u32 {
+        let standby = spec.server.settings.standby;
+        let target = || targets::read(&self.state, &targets::kind(&spec.client, &spec.hash()));
+        standby.is_range().then(target).flatten().map_or(standby.unchosen(), |target| standby.chosen(target))
+    }
+
+    /// Says what a manager needs to know to choose.
+    fn publish(&self) {
+        let settings = &self.spec.server.settings;
+        if let Some(journal) = self.trace.journal().filter(|_| settings.standby.is_range()) {
+            journal.standby(&Choice {
+                kind: &targets::kind(&self.spec.client, &self.spec.hash()),
+                least: settings.standby.least(),
+                most: settings.standby.most(),
+                memory: if settings.prestart { settings.memory } else { KEEPER_NEEDS },
+            });
         }
     }
 

@@ -13,6 +13,7 @@ use super::plan::Plan;
 use crate::config::within::within;
 use crate::dock::reserved::{ReserveError, Reserved, reserve};
 use crate::failure::Failure;
+use crate::values::Standby;
 
 /// A name that was made while it was looked for is there at the next look.
 const ATTEMPTS: u32 = 5;
@@ -41,7 +42,7 @@ pub(super) async fn protect(plan: &mut Plan) -> Result<Option<Guard>, Failure> {
                 plan.spec.mounts = within.mounts;
                 plan.spec.reserved = reserved.label();
                 // Nothing waits that would keep an empty folder in a project.
-                plan.spec.server.settings.standby = 0;
+                plan.spec.server.settings.standby = Standby::NONE;
                 return Ok(Some(Guard { _reserved: reserved, _after: after }));
             }
             Err(ReserveError::Made(_)) if attempts < ATTEMPTS => {}

@@ -374,7 +374,7 @@ async fn look_for_standby(
         wire = connect(plan, trace, "connect again").await?;
     }
     let spec = plan.spec_of(&client);
-    if plan.spec.server.settings.standby == 0 {
+    if plan.spec.server.settings.standby.is_none() {
         return Ok((spec, wire, Vec::new(), has_waited));
     }
     let began = Instant::now();

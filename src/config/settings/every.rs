@@ -176,14 +176,41 @@ fn tools() -> Vec<Setting> {
     ]
 }
 
+/// A number, or a table of the least and the most.
+fn read_standby(section: &mut Section<'_>, key: &'static str) -> Result<Option<Standby>, ConfigError> {
+    let Some(item) = section.take_item(key) else { return Ok(None) };
+    if !item.is_table() {
+        return item.read().map(Some);
+    }
+    let mut table = item.section(format!("`{key}`"))?;
+    let count = |bound: Option<Standby>| bound.map(Standby::most);
+    let least = count(table.take("min")?).unwrap_or(0);
+    let most = count(table.take("max")?);
+    let most = most.ok_or_else(|| table.error(format!("`{key}` needs a `max`")))?;
+    let standby = Standby::between(least, most)
+        .ok_or_else(|| table.error(format!("`{key}` has a `min` of {least} and a `max` of {most}")))?;
+    table.finish()?;
+    Ok(Some(standby))
+}
+
+fn set_standby(settings: &mut Settings, standby: &Standby) {
+    settings.standby = *standby;
+}
+
 /// What is ready before a session comes.
 fn standby() -> Vec<Setting> {
     vec![
-        Setting::one::<Standby>(
+        Setting::custom(
             "standby",
             Is("1"),
-            "containers kept started for the next sessions of the same kind of client; `0` for none, and to use none",
-            |settings, standby| settings.standby = standby.count(),
+            "containers kept started for the next sessions of the same kind of client; `0` for none, and to use none; \
+             `{ min = 0, max = 8 }`: as many as a manager finds useful",
+            |section, key| Ok(read_standby(section, key)?.map(|standby| always(standby, set_standby))),
+            |texts| {
+                let [text] = texts else { return Err("expected one value".to_owned()) };
+                let standby = text.parse::<Standby>().map_err(|error| error.to_string())?;
+                Ok(always(standby, set_standby))
+            },
         )
         .option("standby", One("N"), SESSION),
         Setting::one::<Timeout>(

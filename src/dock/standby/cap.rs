@@ -58,6 +58,18 @@ pub(super) fn surplus(rows: &[Listed], cap: usize) -> Vec<&Listed> {
     waiting
 }
 
+/// Those of one kind (`CLIENT-HASH`) beyond `target`, the oldest.
+pub(super) fn beyond<'a>(rows: &'a [Listed], kind: &str, target: usize) -> Vec<&'a Listed> {
+    let is_of = |row: &&Listed| match self::kind(row) {
+        [Some(client), Some(spec)] => format!("{client}-{spec}") == kind,
+        _ => false,
+    };
+    let mut waiting: Vec<&Listed> = rows.iter().filter(|row| is_on_standby(row)).filter(is_of).collect();
+    waiting.sort_by_key(|row| (made(row), &row.id));
+    waiting.truncate(waiting.len().saturating_sub(target));
+    waiting
+}
+
 /// By the daemon's clock, which counts seconds; within one, by the clocks of those who have made them.
 fn made(row: &Listed) -> (i64, Option<jiff::Timestamp>) {
     (row.created, row.labels.get(LABEL_CREATED).and_then(|time| time.parse().ok()))
@@ -141,6 +153,17 @@ mod tests {
         assert_eq!(ids(&rows, 4), ["c"]);
         assert_eq!(ids(&rows, 2), ["c", "d", "e"]);
         assert_eq!(ids(&rows, 0), ["c", "d", "e", "a", "b"]);
+    }
+
+    #[test]
+    fn the_oldest_of_a_kind_are_beyond_its_target() {
+        let rows = rows(&["a often 5", "b often 9", "c once 2", "d often 3"]);
+        let beyond =
+            |kind, target| super::beyond(&rows, kind, target).iter().map(|row| row.id.as_str()).collect::<Vec<_>>();
+        assert_eq!(beyond("codex-often", 1), ["d", "a"]);
+        assert_eq!(beyond("codex-often", 3), [""; 0]);
+        assert_eq!(beyond("codex-once", 0), ["c"]);
+        assert_eq!(beyond("claude-once", 0), [""; 0]);
     }
 
     #[test]

@@ -14,8 +14,7 @@ const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConten
 const TAKEN: &str = "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"message\":\"x\"}";
 
 fn spec(doors: Doors) -> Spec {
-    let mut settings = Settings::default();
-    settings.standby = 1;
+    let settings = Settings::default();
     let server = Server::from_image("i".parse().unwrap(), Vec::new(), &settings);
     Spec { doors: Some(doors), ..Spec::new(server, "x", "0123456789ab") }
 }
@@ -55,7 +54,7 @@ async fn doors_after(answer: Option<&str>) -> usize {
         while !socket.exists() {
             tokio::task::yield_now().await;
         }
-        replenish(&engine, &spec, "", &argv, None).await
+        replenish(&engine, &spec, "", &argv, 1, None).await
     };
     if answer.is_none() {
         tokio::select! {

@@ -60,7 +60,7 @@ fn the_defaults_are_these() {
         stop_grace: Duration::from_secs(3),
         connect_timeout: Duration::from_secs(10),
         start_timeout: Duration::from_secs(30),
-        standby: 1,
+        standby: Standby::fixed(1),
         standby_ttl: minutes(30),
         on_failure: OnFailure::Restart,
         recover_within: minutes(1),

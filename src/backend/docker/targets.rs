@@ -1,0 +1,97 @@
+//! How many containers of each kind a manager wants on standby: a file of the state folder, which holds for a short time.
+//!
+//! Who reads no valid file does without a manager.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::turn::FOLDER;
+
+/// In the folder of standby's own.
+const FILE: &str = "targets.json";
+
+/// What the file means.
+const SCHEMA: u32 = 1;
+
+/// A longer file is nobody's (bytes).
+const LONGEST: u64 = 1 << 20;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Targets {
+    schema: u32,
+    expires: Timestamp,
+    targets: BTreeMap<String, u32>,
+}
+
+/// Which containers serve the same sessions: the client, and the hash of the specification.
+pub fn kind(client: &str, hash: &str) -> String {
+    format!("{client}-{hash}")
+}
+
+/// What a manager wants of this kind now. `None`: there is none, or it has not said.
+pub(super) fn read(state: &Path, kind: &str) -> Option<u32> {
+    Targets::read(state, Timestamp::now())?.targets.get(kind).copied()
+}
+
+impl Targets {
+    pub fn new(targets: BTreeMap<String, u32>, expires: Timestamp) -> Self {
+        Self { schema: SCHEMA, expires, targets }
+    }
+
+    /// The file's, if it holds at `now`.
+    fn read(state: &Path, now: Timestamp) -> Option<Self> {
+        let file = crate::regular::open(&state.join(FOLDER).join(FILE)).ok()??;
+        let targets: Self = serde_json::from_reader(io::Read::take(file, LONGEST)).ok()?;
+        (targets.schema == SCHEMA && now < targets.expires).then_some(targets)
+    }
+
+    /// Whoever reads finds the old file or this one.
+    ///
+    /// # Errors
+    /// The folder can't be written.
+    pub fn write(&self, state: &Path) -> io::Result<()> {
+        let folder = state.join(FOLDER);
+        fs::create_dir_all(&folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+        serde_json::to_writer(&mut file, self)?;
+        file.flush()?;
+        file.persist(folder.join(FILE))?;
+        Ok(())
+    }
+
+    /// A manager that ends has no wishes.
+    pub fn remove(state: &Path) {
+        _ = fs::remove_file(state.join(FOLDER).join(FILE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_holds_for_its_time_and_a_broken_file_is_none() {
+        let state = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let after = |seconds: i64| now + jiff::SignedDuration::from_secs(seconds);
+        let kind = kind("codex", "0123");
+        assert_eq!(read(state.path(), &kind), None);
+        let wanted = Targets::new(BTreeMap::from([(kind.clone(), 3)]), after(60));
+        wanted.write(state.path()).unwrap();
+        assert_eq!(read(state.path(), &kind), Some(3));
+        assert_eq!(read(state.path(), "other"), None);
+        assert!(Targets::read(state.path(), after(59)).is_some());
+        assert!(Targets::read(state.path(), after(60)).is_none(), "it is old");
+        Targets { schema: 2, ..wanted.clone() }.write(state.path()).unwrap();
+        assert_eq!(read(state.path(), &kind), None, "it may mean something else");
+        wanted.write(state.path()).unwrap();
+        Targets::remove(state.path());
+        assert_eq!(read(state.path(), &kind), None);
+        assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), 0);
+    }
+}

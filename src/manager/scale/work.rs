@@ -1,0 +1,119 @@
+//! Writes the targets down for the sessions, and has those give way that are too many.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use mcp_berth::backend::docker::targets::Targets;
+use mcp_berth::dind;
+use mcp_berth::dock::docker::Engine;
+use mcp_berth::dock::standby;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::watch::{Decision, Room, Watch};
+use crate::run::Shared;
+
+const DECIDE_EVERY: Duration = Duration::from_secs(2);
+
+/// What was written holds so long; without a manager sessions go by their configuration again.
+const HOLDS: SignedDuration = SignedDuration::from_secs(60);
+
+/// Nothing has changed: the file is written again after this time, and the containers are looked at.
+const AGAIN_AFTER: Duration = Duration::from_secs(20);
+
+/// A daemon that is slower is asked again later.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The daemon's cap is asked for so often.
+const CAP_EVERY: Duration = Duration::from_mins(5);
+
+/// Of the memory that is free, standby has so much, in per cent.
+const SHARE: u64 = 50;
+
+/// Until the manager ends; `tell` hears each change.
+pub(crate) async fn work(shared: &Shared, watch: Watch, tell: impl Fn(&Decision)) {
+    let (mut cap, mut last) = (None, None::<(Instant, BTreeMap<String, u32>)>);
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => break,
+            () = tokio::time::sleep(DECIDE_EVERY) => {}
+        }
+        let room = Room { containers: most(shared, &mut cap).await, memory: memory(shared) };
+        let (targets, decisions) = watch.decide(Timestamp::now(), room);
+        decisions.iter().for_each(&tell);
+        let is_new = last.as_ref().is_none_or(|(at, old)| *old != targets || at.elapsed() >= AGAIN_AFTER);
+        if !is_new || (targets.is_empty() && last.is_none()) {
+            continue;
+        }
+        let expires = Timestamp::now().saturating_add(HOLDS).unwrap_or(Timestamp::MAX);
+        if let Err(error) = Targets::new(targets.clone(), expires).write(&shared.home.state) {
+            tracing::warn!("cannot tell sessions how many containers are to stand by: {error}");
+        }
+        trim(shared, &targets, &shared.stop).await;
+        last = Some((Instant::now(), targets));
+    }
+    Targets::remove(&shared.home.state);
+}
+
+fn engine(shared: &Shared) -> Option<Engine> {
+    dind::endpoint(&shared.config, &shared.home).ok().map(Engine::new)
+}
+
+/// How many containers the daemon may have on standby; none while it can't be asked.
+async fn most(shared: &Shared, known: &mut Option<(Instant, u32)>) -> u32 {
+    if let Some((at, cap)) = known
+        && at.elapsed() < CAP_EVERY
+    {
+        return *cap;
+    }
+    let Some(engine) = engine(shared) else { return 0 };
+    let asked = tokio::time::timeout(ANSWERS_WITHIN, standby::cap(&engine, shared.config.limits.standby));
+    let Ok(Ok(cap)) = asked.await else { return known.map_or(0, |(_, cap)| cap) };
+    let cap = u32::try_from(cap).unwrap_or(u32::MAX);
+    *known = Some((Instant::now(), cap));
+    cap
+}
+
+async fn trim(shared: &Shared, targets: &BTreeMap<String, u32>, stop: &CancellationToken) {
+    let Some(engine) = engine(shared) else { return };
+    let trimmed = tokio::select! {
+        trimmed = tokio::time::timeout(ANSWERS_WITHIN, standby::trim(&engine, targets)) => trimmed,
+        () = stop.cancelled() => return,
+    };
+    match trimmed {
+        Ok(Ok(names)) => names.iter().for_each(|name| tracing::debug!("`{name}` is one too many")),
+        Ok(Err(error)) => tracing::debug!("cannot look at the containers on standby: {error}"),
+        Err(_) => tracing::debug!("the daemon gives no answer"),
+    }
+}
+
+/// Half of what the daemon's machine has to spare, where that is this one (bytes).
+fn memory(shared: &Shared) -> u64 {
+    if shared.config.dind.host.is_some() { u64::MAX } else { free_memory(Path::new("/proc/meminfo")) }
+}
+
+/// Half of what this machine has to spare (bytes); a machine that does not say has enough.
+fn free_memory(meminfo: &Path) -> u64 {
+    let text = std::fs::read_to_string(meminfo).unwrap_or_default();
+    let available = text.lines().find_map(|line| {
+        let kib = line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?;
+        kib.trim().parse::<u64>().ok()
+    });
+    available.map_or(u64::MAX, |kib| kib.saturating_mul(1024) / 100 * SHARE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_what_is_to_spare_is_for_standby() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("meminfo");
+        assert_eq!(free_memory(&file), u64::MAX);
+        std::fs::write(&file, "MemTotal:        4000 kB\nMemAvailable:    2000 kB\n").unwrap();
+        assert_eq!(free_memory(&file), 1_024_000);
+    }
+}
