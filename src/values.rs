@@ -22,9 +22,7 @@ pub use lookup::Lookup;
 pub use network::{AllowedName, Network};
 pub use pattern::{ToolPattern, permits};
 pub use port::{HostService, PublishedPort};
-pub use quantity::{
-    ByteSize, Cpus, LineLimit, Memory, Pids, SessionLimit, Span, StandbyLimit, Timeout,
-};
+pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, SessionLimit, Span, StandbyLimit, Timeout};
 pub(crate) use secret::words;
 pub use secret::{
     Credential, MARK, SecretArgument, credentials, hidden, is_everyday, is_secret, looks_secret,

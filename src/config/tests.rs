@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::values::{
-    Standby,     BrokenAnswers, Definitions, Journaling, Network, OnFailure, Start, Tmpfs, ToolPattern, Way,
+    BrokenAnswers, Definitions, Journaling, Network, OnFailure, Standby, Start, Tmpfs, ToolPattern, Way,
 };
 
 /// A folder in memory in which nothing can be run.

@@ -256,7 +256,7 @@ pub async fn replenish(
 /// Has those give way that stand by beyond `targets`, the number of each kind (`CLIENT-HASH`), the oldest first; gives their
 /// names. Kinds without a target are left alone.
 pub async fn trim(engine: &Engine, targets: &BTreeMap<String, u32>) -> Result<Vec<String>, DockerError> {
-    let rows = engine.list(&[managed_by_filter()]).await?;
+    let rows = engine.list(&managed_by_filter()).await?;
     let surplus: Vec<&Listed> =
         targets.iter().flat_map(|(kind, target)| cap::beyond(&rows, kind, *target as usize)).collect();
     give_way(engine, &surplus).await;

@@ -337,15 +337,6 @@ mod tests {
     }
 
     #[test]
-    fn so_many_stand_by_at_the_most() {
-        let count = |text| Standby::from_text(text).map(Standby::count);
-        assert_eq!((count("0"), count("1"), count("64")), (Some(0), Some(1), Some(64)));
-        for text in ["65", "-1", "1.5", "", "all", "4294967296"] {
-            assert_eq!(count(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn a_flags_error_says_what_is_expected() {
         let error = "lots".parse::<Memory>().unwrap_err();
         assert_eq!(error.to_string(), "expected a size such as \"512m\", at least \"6m\"");

@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(read("3"), Some(Standby::fixed(3)));
         assert_eq!(read("0..8"), Standby::between(0, 8));
         assert_eq!(read("2 .. 4"), Standby::between(2, 4));
-        for wrong in ["65", "-1", "4..2", "0..65", "1.5", "..", "x"] {
+        for wrong in ["65", "-1", "4..2", "0..65", "1.5", "..", "x", "", "4294967296"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

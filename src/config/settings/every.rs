@@ -193,8 +193,8 @@ fn read_standby(section: &mut Section<'_>, key: &'static str) -> Result<Option<S
     Ok(Some(standby))
 }
 
-fn set_standby(settings: &mut Settings, standby: &Standby) {
-    settings.standby = *standby;
+fn set_standby(standby: Standby) -> Change {
+    Arc::new(move |settings| settings.standby = standby)
 }
 
 /// What is ready before a session comes.
@@ -205,11 +205,11 @@ fn standby() -> Vec<Setting> {
             Is("1"),
             "containers kept started for the next sessions of the same kind of client; `0` for none, and to use none; \
              `{ min = 0, max = 8 }`: as many as a manager finds useful",
-            |section, key| Ok(read_standby(section, key)?.map(|standby| always(standby, set_standby))),
+            |section, key| Ok(read_standby(section, key)?.map(set_standby)),
             |texts| {
                 let [text] = texts else { return Err("expected one value".to_owned()) };
                 let standby = text.parse::<Standby>().map_err(|error| error.to_string())?;
-                Ok(always(standby, set_standby))
+                Ok(set_standby(standby))
             },
         )
         .option("standby", One("N"), SESSION),

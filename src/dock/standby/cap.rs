@@ -158,8 +158,9 @@ mod tests {
     #[test]
     fn the_oldest_of_a_kind_are_beyond_its_target() {
         let rows = rows(&["a often 5", "b often 9", "c once 2", "d often 3"]);
-        let beyond =
-            |kind, target| super::beyond(&rows, kind, target).iter().map(|row| row.id.as_str()).collect::<Vec<_>>();
+        let beyond = |kind, target| {
+            super::beyond(&rows, kind, target).iter().map(|row| row.id.as_str()).collect::<Vec<_>>()
+        };
         assert_eq!(beyond("codex-often", 1), ["d", "a"]);
         assert_eq!(beyond("codex-often", 3), [""; 0]);
         assert_eq!(beyond("codex-once", 0), ["c"]);

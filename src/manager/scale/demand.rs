@@ -26,7 +26,10 @@ const KEPT: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     /// So many sessions came within one replenishment.
-    Demand { sessions: usize, within: Duration },
+    Demand {
+        sessions: usize,
+        within: Duration,
+    },
     Idle,
     Night,
     /// The daemon's cap, or its memory, has room for no more.
@@ -85,7 +88,9 @@ impl Demand {
     /// How many are to stand by at `now`, where the last session of any kind came at `last`.
     pub(super) fn target(&self, now: Timestamp, last: Option<Timestamp>) -> (u32, Why) {
         let is_since = |time: Option<Timestamp>, span: Duration| {
-            time.is_some_and(|time| now.duration_since(time) < SignedDuration::try_from(span).unwrap_or_default())
+            time.is_some_and(|time| {
+                now.duration_since(time) < SignedDuration::try_from(span).unwrap_or_default()
+            })
         };
         if !is_since(last, NIGHT) {
             return (0, Why::Night);

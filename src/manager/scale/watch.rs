@@ -219,7 +219,10 @@ mod tests {
         told(&mut watch, "a", 6, 30, "\"kind\":\"step\",\"name\":\"put on standby\",\"duration_ms\":300");
         came(&mut watch, "b", 40, "codex-1");
         came(&mut watch, "c", 65, "codex-1");
-        assert_eq!(watch.decide(at(66), ROOM).1[0].why, Why::Demand { sessions: 2, within: Duration::from_secs(30) });
+        assert_eq!(
+            watch.decide(at(66), ROOM).1[0].why,
+            Why::Demand { sessions: 2, within: Duration::from_secs(30) }
+        );
     }
 
     #[test]
