@@ -6,6 +6,7 @@
 pub mod calls;
 pub mod lines;
 pub mod list;
+pub mod manager;
 pub mod record;
 pub mod replay;
 pub mod session;

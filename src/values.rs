@@ -17,7 +17,7 @@ mod template;
 mod value;
 mod word;
 
-pub use days::Days;
+pub use days::{Ago, Days};
 pub use lookup::Lookup;
 pub use network::{AllowedName, Network};
 pub use pattern::{ToolPattern, permits};

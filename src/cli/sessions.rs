@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::history::replay::difference::Pointer;
-use crate::values::Span;
+use crate::values::{Ago, Span};
 
 #[derive(Debug, Args)]
 pub struct PsArgs {
@@ -87,7 +87,7 @@ pub struct Among {
 
     /// Only of the last TIME.
     #[arg(long, value_name = "TIME")]
-    pub since: Option<Span>,
+    pub since: Option<Ago>,
 }
 
 #[derive(Debug, Args)]
@@ -119,7 +119,7 @@ pub struct CallsArgs {
 pub struct AuditArgs {
     /// Only of the last TIME.
     #[arg(long, value_name = "TIME")]
-    pub since: Option<Span>,
+    pub since: Option<Ago>,
 
     /// How many are listed, the newest last.
     #[arg(short, long, value_name = "N", default_value_t = 50)]

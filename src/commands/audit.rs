@@ -11,9 +11,10 @@ use crate::failure::{Code, Failure};
 use crate::history::{Lines, show};
 use crate::human::table::{self, Cut};
 use crate::observe::audit::{self, Entry};
+use crate::values::Ago;
 
 pub fn run(args: &AuditArgs, home: &Home) -> anyhow::Result<ExitCode> {
-    let since = args.since.and_then(|span| Timestamp::now().checked_sub(span.duration()).ok());
+    let since = args.since.and_then(Ago::then);
     let path = home.state.join(audit::FILE);
     let mut entries = match crate::regular::open(&path) {
         Ok(Some(file)) => read(BufReader::new(file), since),

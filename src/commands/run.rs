@@ -382,6 +382,7 @@ fn open_journal(plan: &Plan, redactor: Redactor, stderr: &StderrSink) -> Option<
         image: &plan.spec.server.image,
         client: plan.client.as_ref().map(Client::as_str),
         client_session: plan.spec.client_session.as_deref(),
+        project: plan.spec.project.as_deref(),
     });
     Some(journal)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::session::Past;
 use super::{Lines, Record, show};
@@ -14,7 +14,7 @@ use crate::human::Bytes;
 use crate::human::table::{self, Cut};
 
 /// A request, and what became of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// When it ended.
     pub time: Timestamp,

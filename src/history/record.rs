@@ -59,9 +59,19 @@ pub struct Record {
     #[serde(default)]
     pub client_session: Option<String>,
     #[serde(default)]
+    pub project: Option<String>,
+    #[serde(default)]
     pub container: Option<String>,
     #[serde(default)]
     pub image: Option<String>,
+    #[serde(default)]
+    pub version: Option<String>,
+    /// What the journal's records mean ([`journal::SCHEMA`](crate::observe::journal::SCHEMA)).
+    #[serde(default)]
+    pub schema: Option<u32>,
+    /// Whose the exit code is: `server`, or berth's own.
+    #[serde(default)]
+    pub code_of: Option<String>,
     #[serde(default)]
     pub requests: Option<u64>,
     #[serde(default)]

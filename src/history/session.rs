@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use crate::observe::journal::{self, FOLDER};
@@ -17,7 +17,7 @@ const END: u64 = 16 << 10;
 const SHORT_ID: usize = 12;
 
 /// Whether a session is over, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     Live,
@@ -27,7 +27,7 @@ pub enum State {
 }
 
 /// What is known of a session.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Past {
     pub session: String,
     pub state: State,
@@ -39,6 +39,7 @@ pub struct Past {
     pub client_session: Option<String>,
     /// The names and ids of its containers.
     pub containers: Vec<String>,
+    /// Of its first server.
     pub how: Option<String>,
     /// Why it ended.
     pub why: Option<String>,
@@ -143,7 +144,7 @@ impl Past {
                 self.server = record.server.or(self.server.take());
                 self.client = record.client.or(self.client.take());
                 self.client_session = record.client_session.or(self.client_session.take());
-                self.how = record.how.or(self.how.take());
+                self.how = self.how.take().or(record.how);
                 self.containers.extend(record.container);
             }
             ("step", Some("take a name" | "claim a container on standby")) => {

@@ -1,7 +1,7 @@
 //! One manager for each state folder: who it is, where it listens, and its end.
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,31 +10,14 @@ use std::time::{Duration, Instant};
 
 use mcp_berth::config::Home;
 use mcp_berth::failure::{Code, Failure};
+use mcp_berth::history::manager::{self, FOLDER, Holder, running};
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
 
 use crate::token;
-
-/// The manager's folder, in the state folder.
-pub(crate) const FOLDER: &str = "manager";
-const LOCK: &str = "manager.lock";
 
 /// A manager ends within this time; sessions do not wait for it.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// Of the lock's text so much is read (bytes).
-const LONGEST: u64 = 4096;
-
-/// What the lock's file says of its holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Holder {
-    pub(crate) pid: u32,
-    pub(crate) version: String,
-    /// `None`: it does not listen yet.
-    pub(crate) api: Option<SocketAddr>,
-    pub(crate) monitor: Option<SocketAddr>,
-}
 
 /// Held as long as this manager lives (`flock(2)`).
 #[derive(Debug)]
@@ -48,13 +31,13 @@ impl Instance {
     /// Another manager has the folder, or it cannot be made.
     pub(crate) fn take(home: &Home) -> Result<Self, Failure> {
         let folder = home.state.join(FOLDER);
-        let path = folder.join(LOCK);
+        let path = manager::lock(&home.state);
         let mut file = open(&folder, &path).map_err(|error| unusable(&path, &error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
             Err(TryLockError::WouldBlock) => {
-                let who = match read(&mut file) {
+                let who = match Holder::read(&mut file) {
                     Some(holder) => format!("process {}", holder.pid),
                     None => "another process".to_owned(),
                 };
@@ -106,31 +89,6 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-fn read(file: &mut File) -> Option<Holder> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.take(LONGEST).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
-}
-
-/// The manager of this home that runs now.
-pub(crate) fn running(home: &Home) -> io::Result<Option<Holder>> {
-    let path = home.state.join(FOLDER).join(LOCK);
-    let mut file = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    match file.try_lock_shared() {
-        // The lock goes with the file.
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => {
-            let unsigned = Holder { pid: 0, version: String::new(), api: None, monitor: None };
-            Ok(Some(read(&mut file).unwrap_or(unsigned)))
-        }
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
 /// `berth manager token`.
 pub(crate) fn token(home: &Home) -> anyhow::Result<ExitCode> {
     let token = token::read_or_make(&home.state.join(FOLDER))?;
@@ -141,7 +99,7 @@ pub(crate) fn token(home: &Home) -> anyhow::Result<ExitCode> {
 /// `berth manager status`.
 pub(crate) fn status(home: &Home) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let Some(holder) = running(home)? else {
+    let Some(holder) = running(&home.state)? else {
         writeln!(out, "no manager runs")?;
         return Ok(ExitCode::from(Code::Unavailable.exit_code()));
     };
@@ -156,7 +114,7 @@ pub(crate) fn status(home: &Home) -> anyhow::Result<ExitCode> {
 
 /// `berth manager stop`.
 pub(crate) async fn stop(home: &Home) -> anyhow::Result<ExitCode> {
-    let Some(holder) = running(home)? else {
+    let Some(holder) = running(&home.state)? else {
         writeln!(io::stdout().lock(), "no manager runs")?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -164,15 +122,12 @@ pub(crate) async fn stop(home: &Home) -> anyhow::Result<ExitCode> {
     let failed = |why: &str| Failure {
         code: Code::Unavailable,
         text: format!("cannot end the manager, process {}: {why}", holder.pid),
-        next: Some(format!(
-            "see who holds it with `fuser -v {}`",
-            home.state.join(FOLDER).join(LOCK).display()
-        )),
+        next: Some(format!("see who holds it with `fuser -v {}`", manager::lock(&home.state).display())),
     };
     let pid = pid.ok_or_else(|| failed("it has no number yet"))?;
     kill_process(pid, Signal::TERM).map_err(|error| failed(&error.to_string()))?;
     let began = Instant::now();
-    while running(home)?.is_some_and(|now| now.pid == holder.pid) {
+    while running(&home.state)?.is_some_and(|now| now.pid == holder.pid) {
         if began.elapsed() > ENDS_WITHIN {
             return Err(failed("it does not end").into());
         }
@@ -195,17 +150,17 @@ mod tests {
     fn a_state_folder_has_one_manager_and_the_next_one_hears_who() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path());
-        assert_eq!(running(&home).unwrap(), None);
+        assert_eq!(running(&home.state).unwrap(), None);
         let mut instance = Instance::take(&home).unwrap();
         let refused = Instance::take(&home).unwrap_err();
         let here = std::process::id();
         assert!(refused.text.starts_with(&format!("process {here} is the manager of ")), "{refused:?}");
         let api: SocketAddr = "127.0.0.1:1".parse().unwrap();
         instance.sign(Some(api), None).unwrap();
-        let seen = running(&home).unwrap().unwrap();
+        let seen = running(&home.state).unwrap().unwrap();
         assert_eq!((seen.pid, seen.api, seen.monitor), (here, Some(api), None));
         drop(instance);
-        assert_eq!(running(&home).unwrap(), None);
+        assert_eq!(running(&home.state).unwrap(), None);
         Instance::take(&home).unwrap();
     }
 }

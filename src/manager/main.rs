@@ -9,6 +9,8 @@
 //! index and the counters say that they are.
 #![forbid(unsafe_code)]
 
+mod api;
+mod index;
 mod instance;
 mod journals;
 mod run;

@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
+use crate::index::{Index, Keeper};
 use crate::instance::Instance;
 use crate::journals::{Follower, Sink};
 use crate::scale::{self, Watch};
@@ -33,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) home: Home,
     pub(crate) token: Token,
+    pub(crate) index: Index,
     /// The manager ends.
     pub(crate) stop: CancellationToken,
 }
@@ -44,9 +47,12 @@ pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> an
     let monitor = listen(args.monitor.unwrap_or(config.manager.monitor), "monitor").await?;
     let addresses = (api.local_addr()?, monitor.local_addr()?);
     let stop = CancellationToken::new();
-    let shared = Arc::new(Shared { config, home, token, stop: stop.clone() });
+    let index = Index::open(instance.folder())?;
     let watch = Watch::default();
-    let reading = read_journals(&shared.home.state, vec![Box::new(watch.clone())], &stop)?;
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), Box::new(watch.clone())];
+    let keeper = index.keeper(&home.state, config.manager.retention)?;
+    let shared = Arc::new(Shared { config, home, token, index, stop: stop.clone() });
+    let reading = read_journals(&shared.home.state, sinks, keeper, &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
     let served = async {
@@ -86,6 +92,7 @@ async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> 
 fn read_journals(
     state: &Path,
     mut sinks: Vec<Box<dyn Sink>>,
+    mut keeper: Keeper,
     stop: &CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let (mut follower, stop) = (Follower::new(state), stop.clone());
@@ -94,8 +101,8 @@ fn read_journals(
         loop {
             let is_last = stop.is_cancelled();
             let mut sinks: Vec<&mut dyn Sink> = sinks.iter_mut().map(|sink| &mut **sink as _).collect();
-            match follower.look(&mut sinks) {
-                Ok(_) => failed = false,
+            match follower.look(&mut sinks).and_then(|_| keeper.tend()) {
+                Ok(()) => failed = false,
                 // Said once: a full disk stays full for a while.
                 Err(error) if !std::mem::replace(&mut failed, true) => {
                     tracing::warn!("cannot keep what the journals say: {error:#}");
@@ -111,7 +118,7 @@ fn read_journals(
 }
 
 fn api_router(shared: &Arc<Shared>) -> Router {
-    behind_guard(Router::new(), &Guard::new(shared.token.clone()))
+    behind_guard(api::router(shared), &Guard::new(shared.token.clone()))
 }
 
 fn monitor_router(shared: &Arc<Shared>) -> Router {

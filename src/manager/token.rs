@@ -7,11 +7,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use mcp_berth::failure::{Code, Failure};
+use mcp_berth::history::manager::TOKEN as FILE;
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
-
-/// In the manager's folder.
-const FILE: &str = "token";
 
 /// So many random bytes, and twice as many digits.
 const BYTES: usize = 32;

@@ -19,7 +19,7 @@ use super::Redactor;
 pub const FILE: &str = "audit.jsonl";
 
 /// What the lines mean.
-const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 1;
 
 /// Of a detail so much is kept (characters).
 const DETAIL: usize = 512;

@@ -70,6 +70,8 @@ pub struct Start<'a> {
     /// `None`: its first message will say.
     pub client: Option<&'a str>,
     pub client_session: Option<&'a str>,
+    /// The folder that the client works in.
+    pub project: Option<&'a str>,
 }
 
 /// What a manager may choose for the sessions of a kind: how many containers stand by.
@@ -138,6 +140,7 @@ impl Journal {
                 ("image", text(Some(start.image))),
                 ("client", text(start.client)),
                 ("client_session", text(start.client_session)),
+                ("project", text(start.project)),
                 ("version", Some(Field::Value(env!("CARGO_PKG_VERSION").into()))),
                 ("schema", Some(Field::Value(SCHEMA.into()))),
                 ("pid", Some(Field::Value(std::process::id().into()))),

@@ -1,0 +1,183 @@
+//! Asks a running manager for what its index has of sessions and requests, which may be more than the journals hold.
+//!
+//! There is an answer at once, or none: a manager that is slow, still reads the journals, or is of another version says
+//! nothing that the journals do not say as well.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+
+use super::{FOLDER, TOKEN, running};
+use crate::history::calls::{Call, Wanted};
+use crate::history::session::Past;
+
+/// An answer is there within this time.
+const WITHIN: Duration = Duration::from_secs(1);
+
+/// An answer is no longer (bytes).
+const LONGEST: usize = 8 << 20;
+
+/// So many are asked for at once.
+const PAGE: usize = 500;
+
+/// Which sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Among<'a> {
+    pub server: Option<&'a str>,
+    pub client: Option<&'a str>,
+    /// Those that have lived since then.
+    pub since: Option<Timestamp>,
+    /// An id, the beginning of one, or a container's name or id.
+    pub name: Option<&'a str>,
+}
+
+/// A manager that can be asked.
+#[derive(Debug)]
+pub struct Asked {
+    address: SocketAddr,
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Sessions {
+    complete: bool,
+    sessions: Vec<Past>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Calls {
+    complete: bool,
+    calls: Vec<Call>,
+    next: Option<String>,
+}
+
+impl Asked {
+    /// The manager of this state folder.
+    pub fn find(state: &Path) -> Option<Self> {
+        let address = running(state).ok()??.api?;
+        let token = std::fs::read_to_string(state.join(FOLDER).join(TOKEN)).ok()?;
+        Some(Self { address, token: token.trim().to_owned() })
+    }
+
+    /// So many sessions at the most, the newest first.
+    pub async fn sessions(&self, among: &Among<'_>, number: usize) -> Option<Vec<Past>> {
+        let (mut all, mut after) = (Vec::new(), None);
+        while all.len() < number {
+            let since = among.since.map(|since| since.to_string());
+            let limit = (number - all.len()).min(PAGE).to_string();
+            let query = [
+                ("server", among.server),
+                ("client", among.client),
+                ("since", since.as_deref()),
+                ("name", among.name),
+                ("limit", Some(&limit)),
+                ("after", after.as_deref()),
+            ];
+            let page: Sessions =
+                self.get("/v1/sessions", &query).await.filter(|page: &Sessions| page.complete)?;
+            all.extend(page.sessions);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Some(all)
+    }
+
+    /// The requests of these sessions: the slowest first, or the last ones in their order.
+    pub async fn calls(
+        &self,
+        wanted: &Wanted,
+        among: &Among<'_>,
+        session: Option<&str>,
+    ) -> Option<Vec<Call>> {
+        let (mut all, mut after) = (Vec::new(), None);
+        let is = |flag: bool| flag.then_some("true");
+        while all.len() < wanted.number {
+            let since = wanted.since.map(|since| since.to_string());
+            let limit = (wanted.number - all.len()).min(PAGE).to_string();
+            let query = [
+                ("server", among.server),
+                ("client", among.client),
+                ("session", session),
+                ("since", since.as_deref()),
+                ("slow", is(wanted.slowest)),
+                ("errors", is(wanted.failed)),
+                ("limit", Some(&limit)),
+                ("after", after.as_deref()),
+            ];
+            let page: Calls = self.get("/v1/calls", &query).await.filter(|page: &Calls| page.complete)?;
+            all.extend(page.calls);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if !wanted.slowest {
+            all.reverse();
+        }
+        Some(all)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, Option<&str>)]) -> Option<T> {
+        let said = query.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+        let said: Vec<String> = said
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
+            .collect();
+        let target = format!("{path}?{}", said.join("&"));
+        let body = tokio::time::timeout(WITHIN, self.fetch(&target)).await.ok()?;
+        let answer = body.and_then(|body| Ok(serde_json::from_slice(&body)?));
+        answer.inspect_err(|error| tracing::debug!("the manager at {}: {error}", self.address)).ok()
+    }
+
+    async fn fetch(&self, target: &str) -> io::Result<Vec<u8>> {
+        let stream = TcpStream::connect(self.address).await?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let request = Request::get(target)
+            .header(HOST, self.address.to_string())
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .body(String::new())
+            .map_err(io::Error::other)?;
+        let answer = pin!(async move {
+            let response = sender.send_request(request).await.map_err(io::Error::other)?;
+            if response.status() != StatusCode::OK {
+                return Err(io::Error::other(format!("it says {}", response.status())));
+            }
+            collect(response.into_body()).await
+        });
+        match select(answer, pin!(connection)).await {
+            Either::Left((answer, _)) => answer,
+            // Its end may come with the last bytes of the answer.
+            Either::Right((_, answer)) => answer.await,
+        }
+    }
+}
+
+async fn collect(mut body: Incoming) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(bytes) = frame.map_err(io::Error::other)?.into_data() else { continue };
+        if all.len() + bytes.len() > LONGEST {
+            return Err(io::Error::other("its answer is too long"));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all)
+}

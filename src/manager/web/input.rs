@@ -1,0 +1,43 @@
+//! What a request says, or a problem: axum's own extractors refuse in plain text.
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path as AxumPath, Query as AxumQuery};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// What stands behind the `?`.
+#[derive(Debug, Clone)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// What stands in the path.
+#[derive(Debug, Clone)]
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = AxumQuery::<T>::from_request_parts(parts, state).await;
+        query
+            .map(|AxumQuery(query)| Self(query))
+            .map_err(|error: QueryRejection| refused("query", &error.body_text()))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = AxumPath::<T>::from_request_parts(parts, state).await;
+        path.map(|AxumPath(path)| Self(path))
+            .map_err(|error: PathRejection| refused("path", &error.body_text()))
+    }
+}
+
+/// axum begins with what it wanted to do: `Failed to deserialize query string: limit: invalid digit`.
+fn refused(what: &str, text: &str) -> Problem {
+    let why = text.split_once(": ").map_or(text, |(_, why)| why);
+    Problem::bad_request(format!("cannot read the {what}: {why}"))
+}
