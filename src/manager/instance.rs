@@ -27,13 +27,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LONGEST: u64 = 4096;
 
 /// What the lock's file says of its holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
     pub(crate) pid: u32,
     pub(crate) version: String,
+    /// In which its number counts: a container has its own.
+    #[serde(default)]
+    pub(crate) namespace: String,
     /// `None`: it does not listen yet.
     pub(crate) api: Option<SocketAddr>,
     pub(crate) monitor: Option<SocketAddr>,
+}
+
+impl Holder {
+    /// Whether its number is another process here, or none.
+    fn is_elsewhere(&self) -> bool {
+        !self.namespace.is_empty() && self.namespace != namespace()
+    }
 }
 
 /// Held as long as this manager lives (`flock(2)`).
@@ -78,7 +88,7 @@ impl Instance {
     /// Says where it listens.
     pub(crate) fn sign(&mut self, api: Option<SocketAddr>, monitor: Option<SocketAddr>) -> io::Result<()> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let holder = Holder { pid: std::process::id(), version, api, monitor };
+        let holder = Holder { pid: std::process::id(), version, namespace: namespace(), api, monitor };
         let text = serde_json::to_string(&holder)?;
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -91,6 +101,12 @@ impl Drop for Instance {
         // Nobody is to be taken for the next holder.
         _ = self.file.set_len(0);
     }
+}
+
+/// The kernel's name of what this process's number counts in; empty where it does not tell.
+fn namespace() -> String {
+    let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    link.to_string_lossy().into_owned()
 }
 
 fn open(folder: &Path, path: &Path) -> io::Result<File> {
@@ -123,10 +139,7 @@ pub(crate) fn running(home: &Home) -> io::Result<Option<Holder>> {
     match file.try_lock_shared() {
         // The lock goes with the file.
         Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => {
-            let unsigned = Holder { pid: 0, version: String::new(), api: None, monitor: None };
-            Ok(Some(read(&mut file).unwrap_or(unsigned)))
-        }
+        Err(TryLockError::WouldBlock) => Ok(Some(read(&mut file).unwrap_or_default())),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
@@ -160,6 +173,14 @@ pub(crate) async fn stop(home: &Home) -> anyhow::Result<ExitCode> {
         writeln!(io::stdout().lock(), "no manager runs")?;
         return Ok(ExitCode::SUCCESS);
     };
+    if holder.is_elsewhere() {
+        return Err(Failure {
+            code: Code::Unavailable,
+            text: "the manager runs in a container, or outside of this one".to_owned(),
+            next: Some("end it where it was started, with `docker stop berth-manager` for one".to_owned()),
+        }
+        .into());
+    }
     let pid = i32::try_from(holder.pid).ok().and_then(Pid::from_raw);
     let failed = |why: &str| Failure {
         code: Code::Unavailable,
@@ -204,6 +225,8 @@ mod tests {
         instance.sign(Some(api), None).unwrap();
         let seen = running(&home).unwrap().unwrap();
         assert_eq!((seen.pid, seen.api, seen.monitor), (here, Some(api), None));
+        assert!(!seen.is_elsewhere() && seen.namespace.starts_with("pid:["), "{seen:?}");
+        assert!(Holder { namespace: "pid:[1]".to_owned(), ..seen }.is_elsewhere());
         drop(instance);
         assert_eq!(running(&home).unwrap(), None);
         Instance::take(&home).unwrap();

@@ -9,10 +9,15 @@
 //! index and the counters say that they are.
 #![forbid(unsafe_code)]
 
+mod api;
+mod holder;
 mod instance;
 mod journals;
+mod listeners;
 mod run;
+mod shared;
 mod token;
+mod unit;
 mod web;
 
 use std::path::PathBuf;
@@ -67,10 +72,14 @@ async fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         ManagerCommand::Run(args) => {
             let mut config = Config::load(&home, arguments.config.as_deref())?;
             mcp_berth::dind::place::recall(&mut config, &home);
-            Box::pin(run::run(&args, config, home)).await
+            Box::pin(run::run(&args, config, arguments.config.as_deref(), home)).await
         }
         ManagerCommand::Token => instance::token(&home),
         ManagerCommand::Status => instance::status(&home),
+        ManagerCommand::Unit { which } => {
+            let config = Config::load(&home, arguments.config.as_deref())?;
+            unit::run(which, &config.manager, arguments.config.as_deref())
+        }
         ManagerCommand::Stop => instance::stop(&home).await,
     }
 }

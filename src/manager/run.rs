@@ -1,6 +1,5 @@
 //! `berth manager run`: starts everything, and ends it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,42 +7,39 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::get;
 use mcp_berth::cli::ManagerRunArgs;
 use mcp_berth::config::{Config, Home};
-use mcp_berth::failure::{Code, Failure};
-use tokio::net::TcpListener;
+use mcp_berth::observe::audit::Audit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::instance::Instance;
 use crate::journals::{Follower, Sink};
-use crate::token::{self, Token};
+use crate::listeners::{self, Listeners};
+use crate::shared::Shared;
+use crate::token;
 use crate::web::guard::{self, Guard};
 use crate::web::serve;
 
 /// The journals are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What all parts of a manager know.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) home: Home,
-    pub(crate) token: Token,
-    /// The manager ends.
-    pub(crate) stop: CancellationToken,
-}
-
-pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    args: &ManagerRunArgs,
+    config: Config,
+    config_file: Option<&Path>,
+    home: Home,
+) -> anyhow::Result<ExitCode> {
     let mut instance = Instance::take(&home)?;
     let token = token::read_or_make(instance.folder())?;
-    let api = listen(args.api.unwrap_or(config.manager.api), "api").await?;
-    let monitor = listen(args.monitor.unwrap_or(config.manager.monitor), "monitor").await?;
+    let Listeners { api, monitor } = listeners::take(args, &config.manager).await?;
     let addresses = (api.local_addr()?, monitor.local_addr()?);
     let stop = CancellationToken::new();
-    let shared = Arc::new(Shared { config, home, token, stop: stop.clone() });
+    let audit = Audit::of_manager(&home.state);
+    let config_file = config_file.map(Path::to_owned);
+    let shared = Arc::new(Shared { config, config_file, home, token, audit, stop: stop.clone() });
     let reading = read_journals(&shared.home.state, Vec::new(), &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
@@ -68,15 +64,6 @@ pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> an
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;
     drop(instance);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Binds an address. A taken one names its holder.
-async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| Failure {
-        code: Code::Unavailable,
-        text: format!("cannot listen on {address}: {error}"),
-        next: Some(format!("end who has it, or choose another `{key}` in [manager] or with `--{key}`")),
-    })
 }
 
 /// A thread that hands the journals' records to the sinks until `stop`, and then once more.
@@ -108,18 +95,11 @@ fn read_journals(
 }
 
 fn api_router(shared: &Arc<Shared>) -> Router {
-    behind_guard(Router::new(), &Guard::new(shared.token.clone()))
+    let (open, with_token) = api::routers(shared);
+    guard::behind(open, with_token, &Guard::new(shared.token.clone(), shared.audit.clone()))
 }
 
 fn monitor_router(shared: &Arc<Shared>) -> Router {
-    behind_guard(Router::new(), &Guard::new(shared.token.clone()))
-}
-
-/// `with_token` and the two health checks, which say nothing but that somebody is there, behind what every request passes.
-fn behind_guard(with_token: Router, guard: &Arc<Guard>) -> Router {
-    with_token
-        .layer(from_fn_with_state(Arc::clone(guard), guard::with_token))
-        .route("/healthz", get(async || "ok\n"))
-        .layer(from_fn_with_state(Arc::clone(guard), guard::same_site))
-        .layer(map_response(guard::headers))
+    let open = Router::new().route("/healthz", get(async || "ok\n"));
+    guard::behind(open, Router::new(), &Guard::new(shared.token.clone(), shared.audit.clone()))
 }

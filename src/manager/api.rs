@@ -1,0 +1,61 @@
+//! The API: what a manager's clients ask, and what they are told. Its description is made of the same code.
+
+mod catalogue;
+mod containers;
+mod document;
+mod health;
+mod servers;
+mod standby;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use mcp_berth::dock::docker::DockerError;
+use mcp_berth::failure::Failure;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::shared::Shared;
+use crate::web::problem::Problem;
+
+/// A question that the daemon has not answered by then is one that it won't.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// The routes that are open to all, and those that need the token.
+pub(crate) fn routers(shared: &Arc<Shared>) -> (Router, Router) {
+    let (open, mut all) = open().with_state(Arc::clone(shared)).split_for_parts();
+    let (closed, with_token) = closed().with_state(Arc::clone(shared)).split_for_parts();
+    all.merge(document::of(with_token));
+    let all = Json(serde_json::json!(document::finished(all)));
+    (open, closed.route("/openapi.json", get(async move || all)))
+}
+
+fn open() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready))
+}
+
+fn closed() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(containers::list))
+        .routes(routes!(containers::end))
+        .routes(routes!(containers::end_session))
+        .routes(routes!(standby::list))
+        .routes(routes!(servers::list))
+        .routes(routes!(catalogue::list))
+}
+
+/// What the daemon says, if it says it in time.
+async fn answered<T>(question: impl Future<Output = Result<T, DockerError>>) -> Result<T, Problem> {
+    match tokio::time::timeout(ANSWER_WITHIN, question).await {
+        Ok(answer) => answer.map_err(|error| Problem::unavailable(Failure::from(error).to_string())),
+        Err(_) => {
+            let text = format!("the DinD daemon gave no answer within {ANSWER_WITHIN:?}");
+            Err(Problem::unavailable(format!("{text}; look at it with `berth status`")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
