@@ -22,7 +22,7 @@ pub use catalogue::CatalogueArgs;
 pub use clients::{ImportArgs, InstallArgs, UninstallArgs};
 pub use daemon::{BakeArgs, DownArgs, SbomArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
-pub use manager::{ManagerArgs, ManagerCommand, ManagerRunArgs};
+pub use manager::{ManagerArgs, ManagerCommand, ManagerRunArgs, UnitKind};
 pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
 pub use sessions::{

@@ -7,6 +7,7 @@ pub mod addresses;
 mod answer;
 pub mod certs;
 pub mod container;
+pub mod containers;
 pub mod diagnosis;
 pub mod down;
 pub mod env;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -34,6 +34,27 @@ pub enum ManagerCommand {
     Status,
     /// End the manager.
     Stop,
+    /// Print the units by which systemd runs the manager for this user.
+    Unit {
+        /// Print this one alone.
+        which: Option<UnitKind>,
+    },
+}
+
+/// A unit of systemd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UnitKind {
+    Service,
+    Socket,
+}
+
+impl UnitKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Socket => "socket",
+        }
+    }
 }
 
 impl ManagerArgs {
@@ -54,6 +75,10 @@ impl ManagerArgs {
             ManagerCommand::Token => "token",
             ManagerCommand::Status => "status",
             ManagerCommand::Stop => "stop",
+            ManagerCommand::Unit { which } => {
+                let which = which.map(|which| which.as_str().into());
+                return std::iter::once("unit".into()).chain(which).collect();
+            }
         };
         vec![word.into()]
     }
@@ -79,7 +104,9 @@ mod tests {
     fn the_words_say_the_same() {
         assert_eq!(words("m"), ["run"]);
         assert_eq!(words("m --api [::1]:1"), ["run", "--api", "[::1]:1"]);
-        for line in ["run --api 127.0.0.1:1 --monitor 127.0.0.1:2", "token", "status", "stop"] {
+        for line in
+            ["run --api 127.0.0.1:1 --monitor 127.0.0.1:2", "token", "status", "stop", "unit", "unit socket"]
+        {
             let again = words(&format!("m {line}"));
             assert_eq!(again.join(" ".as_ref()), *line);
         }

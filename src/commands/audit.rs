@@ -37,13 +37,6 @@ pub fn run(args: &AuditArgs, home: &Home) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Notes what a person did. What cannot be noted is done all the same, and said.
-pub(super) fn note(home: &Home, entry: &Entry) {
-    if let Err(error) = audit::append(&home.state, entry) {
-        tracing::warn!("cannot write to `{}`: {error}", home.state.join(audit::FILE).display());
-    }
-}
-
 /// Lines that are none are passed over.
 fn read(file: impl io::BufRead, since: Option<Timestamp>) -> Vec<Entry> {
     let mut lines = Lines::new(file);

@@ -8,10 +8,10 @@ use futures::future::join_all;
 
 use crate::cli::KillArgs;
 use crate::config::{Config, Home};
+use crate::dind::containers;
 use crate::dock::roster::{self, Asked, Entry};
 use crate::failure::{Code, Failure};
 use crate::human::{count, table};
-use crate::observe::audit;
 
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
@@ -32,7 +32,8 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
             return Err(unconfirmed(word, entries.len()).into());
         }
     }
-    let ended = join_all(entries.iter().map(|entry| roster::end(&engine, &entry.id))).await;
+    let ends = entries.iter().map(|entry| containers::end(&engine, &home.state, entry, "ended by hand"));
+    let ended = join_all(ends).await;
     let mut out = std::io::stdout().lock();
     let mut failed = None;
     for (entry, ended) in entries.iter().zip(ended) {
@@ -45,14 +46,6 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
             session => format!(" (session {session})"),
         };
         writeln!(out, "ended {}{whose}", entry.name)?;
-        super::audit::note(
-            home,
-            &audit::Entry {
-                session: Some(entry.owner.session.clone()),
-                server: Some(entry.server.clone()),
-                ..audit::Entry::new("ended by hand", &entry.name)
-            },
-        );
     }
     if let Some(error) = failed {
         return Err(Failure::from(error).into());

@@ -19,7 +19,7 @@ pub fn run(args: &ToolsArgs, config: &Config, home: &Home) -> anyhow::Result<Exi
     if let Some(name) = &args.accept {
         let lines = accept::accept(name.as_deref(), args.entry.as_deref(), &catalogue, config)?;
         for line in lines.iter().filter(|line| line.starts_with("accepted")) {
-            super::audit::note(home, &audit::Entry::new("definition accepted", line));
+            audit::note(&home.state, &audit::Entry::new("definition accepted", line));
         }
         super::print(&lines)?;
         return Ok(ExitCode::SUCCESS);

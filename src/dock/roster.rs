@@ -97,6 +97,8 @@ pub struct Entry {
     /// The way that its server's bytes take, once a session has them; its keeper says so.
     pub way: Option<Way>,
     pub isolation: Isolation,
+    /// The hash of all that it was made of.
+    pub spec: String,
     /// Who runs it, as the engine's machine sees it; empty where that wasn't asked, or isn't known.
     pub user: String,
     pub state: State,
@@ -309,6 +311,7 @@ fn entry(row: Listed) -> Option<Entry> {
         way: None,
         user: String::new(),
         isolation: label(labels::LABEL_ISOLATION).and_then(|text| text.parse().ok()).unwrap_or_default(),
+        spec: label(labels::LABEL_SPEC).unwrap_or_default(),
         state: State::of(&row.name),
         running: row.running,
         created: row.created,

@@ -20,22 +20,36 @@ pub const TOKEN: &str = "token";
 const LONGEST: u64 = 4096;
 
 /// What the lock's file says of its holder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub pid: u32,
     pub version: String,
+    /// In which its number counts: a container has its own.
+    #[serde(default)]
+    pub namespace: String,
     /// `None`: it does not listen yet.
     pub api: Option<SocketAddr>,
     pub monitor: Option<SocketAddr>,
 }
 
 impl Holder {
+    /// Whether its number is another process here, or none.
+    pub fn is_elsewhere(&self) -> bool {
+        !self.namespace.is_empty() && self.namespace != namespace()
+    }
+
     pub fn read(file: &mut File) -> Option<Self> {
         let mut text = String::new();
         file.rewind().ok()?;
         file.take(LONGEST).read_to_string(&mut text).ok()?;
         serde_json::from_str(&text).ok()
     }
+}
+
+/// The kernel's name of what this process's number counts in; empty where it does not tell.
+pub fn namespace() -> String {
+    let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    link.to_string_lossy().into_owned()
 }
 
 /// The file that a manager of this state folder holds locked.
@@ -52,10 +66,7 @@ pub fn running(state: &Path) -> io::Result<Option<Holder>> {
     match file.try_lock_shared() {
         // The lock goes with the file.
         Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => {
-            let unsigned = Holder { pid: 0, version: String::new(), api: None, monitor: None };
-            Ok(Some(Holder::read(&mut file).unwrap_or(unsigned)))
-        }
+        Err(TryLockError::WouldBlock) => Ok(Some(Holder::read(&mut file).unwrap_or_default())),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }

@@ -1,38 +1,68 @@
-//! The API: `/v1`, all of it behind the token. Each file has the paths of one thing.
+//! The API: what a manager's clients ask, and what they are told. Its description is made of the same code.
 
 mod calls;
+mod catalogue;
+pub(crate) mod containers;
+mod document;
 mod events;
+mod health;
 mod limit;
+mod servers;
 mod sessions;
-#[cfg(test)]
-mod tests;
+mod standby;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::http::{Method, StatusCode, Uri};
+use axum::routing::get;
+use axum::{Json, Router};
+use mcp_berth::dock::docker::DockerError;
+use mcp_berth::failure::Failure;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::index::IndexError;
-use crate::run::Shared;
+use crate::shared::Shared;
 use crate::web::problem::Problem;
 
-/// All paths, with what OpenAPI says of them.
-pub(crate) fn paths() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::new().merge(sessions::paths()).merge(calls::paths()).merge(events::paths())
+/// A question that the daemon has not answered by then is one that it won't.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// The routes that are open to all, and those that need the token.
+pub(crate) fn routers(shared: &Arc<Shared>) -> (Router, Router) {
+    let (open, mut all) = open().with_state(Arc::clone(shared)).split_for_parts();
+    let (closed, with_token) = closed().with_state(Arc::clone(shared)).split_for_parts();
+    all.merge(document::of(with_token));
+    let all = Json(serde_json::json!(document::finished(all)));
+    (open, closed.route("/openapi.json", get(async move || all)))
 }
 
-pub(crate) fn router(shared: &Arc<Shared>) -> Router {
-    let (router, _) = paths().split_for_parts();
-    router.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(Arc::clone(shared))
+fn open() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready))
 }
 
-async fn unknown(uri: Uri) -> Problem {
-    Problem::not_found(format!("there is no `{}`", uri.path()))
+fn closed() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(containers::list))
+        .routes(routes!(containers::end))
+        .routes(routes!(containers::end_session))
+        .routes(routes!(standby::list))
+        .routes(routes!(servers::list))
+        .routes(routes!(catalogue::list))
+        .merge(sessions::paths())
+        .merge(calls::paths())
+        .merge(events::paths())
 }
 
-async fn not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{}` knows no `{method}`", uri.path()))
+/// What the daemon says, if it says it in time.
+async fn answered<T>(question: impl Future<Output = Result<T, DockerError>>) -> Result<T, Problem> {
+    match tokio::time::timeout(ANSWER_WITHIN, question).await {
+        Ok(answer) => answer.map_err(|error| Problem::unavailable(Failure::from(error).to_string())),
+        Err(_) => {
+            let text = format!("the DinD daemon gave no answer within {ANSWER_WITHIN:?}");
+            Err(Problem::unavailable(format!("{text}; look at it with `berth status`")))
+        }
+    }
 }
 
 impl From<IndexError> for Problem {
@@ -40,3 +70,6 @@ impl From<IndexError> for Problem {
         Self { retry_after: Some(1), ..Self::unavailable(error.to_string()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

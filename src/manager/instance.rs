@@ -61,7 +61,7 @@ impl Instance {
     /// Says where it listens.
     pub(crate) fn sign(&mut self, api: Option<SocketAddr>, monitor: Option<SocketAddr>) -> io::Result<()> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let holder = Holder { pid: std::process::id(), version, api, monitor };
+        let holder = Holder { pid: std::process::id(), version, namespace: manager::namespace(), api, monitor };
         let text = serde_json::to_string(&holder)?;
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -118,6 +118,14 @@ pub(crate) async fn stop(home: &Home) -> anyhow::Result<ExitCode> {
         writeln!(io::stdout().lock(), "no manager runs")?;
         return Ok(ExitCode::SUCCESS);
     };
+    if holder.is_elsewhere() {
+        return Err(Failure {
+            code: Code::Unavailable,
+            text: "the manager runs in a container, or outside of this one".to_owned(),
+            next: Some("end it where it was started, with `docker stop berth-manager` for one".to_owned()),
+        }
+        .into());
+    }
     let pid = i32::try_from(holder.pid).ok().and_then(Pid::from_raw);
     let failed = |why: &str| Failure {
         code: Code::Unavailable,
@@ -159,6 +167,8 @@ mod tests {
         instance.sign(Some(api), None).unwrap();
         let seen = running(&home.state).unwrap().unwrap();
         assert_eq!((seen.pid, seen.api, seen.monitor), (here, Some(api), None));
+        assert!(!seen.is_elsewhere() && seen.namespace.starts_with("pid:["), "{seen:?}");
+        assert!(Holder { namespace: "pid:[1]".to_owned(), ..seen }.is_elsewhere());
         drop(instance);
         assert_eq!(running(&home.state).unwrap(), None);
         Instance::take(&home).unwrap();

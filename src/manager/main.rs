@@ -10,12 +10,16 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod holder;
 mod index;
 mod instance;
 mod journals;
+mod listeners;
 mod run;
 mod scale;
+mod shared;
 mod token;
+mod unit;
 mod web;
 
 use std::path::PathBuf;
@@ -70,10 +74,14 @@ async fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         ManagerCommand::Run(args) => {
             let mut config = Config::load(&home, arguments.config.as_deref())?;
             mcp_berth::dind::place::recall(&mut config, &home);
-            Box::pin(run::run(&args, config, home)).await
+            Box::pin(run::run(&args, config, arguments.config.as_deref(), home)).await
         }
         ManagerCommand::Token => instance::token(&home),
         ManagerCommand::Status => instance::status(&home),
+        ManagerCommand::Unit { which } => {
+            let config = Config::load(&home, arguments.config.as_deref())?;
+            unit::run(which, &config.manager, arguments.config.as_deref())
+        }
         ManagerCommand::Stop => instance::stop(&home).await,
     }
 }

@@ -1,6 +1,5 @@
 //! `berth manager run`: starts everything, and ends it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,12 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::get;
 use mcp_berth::cli::ManagerRunArgs;
 use mcp_berth::config::{Config, Home};
-use mcp_berth::failure::{Code, Failure};
-use tokio::net::TcpListener;
+use mcp_berth::observe::audit::Audit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,37 +18,34 @@ use crate::api;
 use crate::index::{Index, Keeper};
 use crate::instance::Instance;
 use crate::journals::{Follower, Sink};
+use crate::listeners::{self, Listeners};
 use crate::scale::{self, Watch};
-use crate::token::{self, Token};
+use crate::shared::Shared;
+use crate::token;
 use crate::web::guard::{self, Guard};
 use crate::web::serve;
 
 /// The journals are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What all parts of a manager know.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) home: Home,
-    pub(crate) token: Token,
-    pub(crate) index: Index,
-    /// The manager ends.
-    pub(crate) stop: CancellationToken,
-}
-
-pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    args: &ManagerRunArgs,
+    config: Config,
+    config_file: Option<&Path>,
+    home: Home,
+) -> anyhow::Result<ExitCode> {
     let mut instance = Instance::take(&home)?;
     let token = token::read_or_make(instance.folder())?;
-    let api = listen(args.api.unwrap_or(config.manager.api), "api").await?;
-    let monitor = listen(args.monitor.unwrap_or(config.manager.monitor), "monitor").await?;
+    let Listeners { api, monitor } = listeners::take(args, &config.manager).await?;
     let addresses = (api.local_addr()?, monitor.local_addr()?);
     let stop = CancellationToken::new();
+    let audit = Audit::of_manager(&home.state);
     let index = Index::open(instance.folder())?;
     let watch = Watch::default();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), Box::new(watch.clone())];
     let keeper = index.keeper(&home.state, config.manager.retention)?;
-    let shared = Arc::new(Shared { config, home, token, index, stop: stop.clone() });
+    let config_file = config_file.map(Path::to_owned);
+    let shared = Arc::new(Shared { config, config_file, home, token, audit, index, stop: stop.clone() });
     let reading = read_journals(&shared.home.state, sinks, keeper, &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
@@ -77,15 +71,6 @@ pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> an
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;
     drop(instance);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Binds an address. A taken one names its holder.
-async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| Failure {
-        code: Code::Unavailable,
-        text: format!("cannot listen on {address}: {error}"),
-        next: Some(format!("end who has it, or choose another `{key}` in [manager] or with `--{key}`")),
-    })
 }
 
 /// A thread that hands the journals' records to the sinks until `stop`, and then once more.
@@ -118,18 +103,11 @@ fn read_journals(
 }
 
 fn api_router(shared: &Arc<Shared>) -> Router {
-    behind_guard(api::router(shared), &Guard::new(shared.token.clone()))
+    let (open, with_token) = api::routers(shared);
+    guard::behind(open, with_token, &Guard::new(shared.token.clone(), shared.audit.clone()))
 }
 
 fn monitor_router(shared: &Arc<Shared>) -> Router {
-    behind_guard(Router::new(), &Guard::new(shared.token.clone()))
-}
-
-/// `with_token` and the two health checks, which say nothing but that somebody is there, behind what every request passes.
-fn behind_guard(with_token: Router, guard: &Arc<Guard>) -> Router {
-    with_token
-        .layer(from_fn_with_state(Arc::clone(guard), guard::with_token))
-        .route("/healthz", get(async || "ok\n"))
-        .layer(from_fn_with_state(Arc::clone(guard), guard::same_site))
-        .layer(map_response(guard::headers))
+    let open = Router::new().route("/healthz", get(async || "ok\n"));
+    guard::behind(open, Router::new(), &Guard::new(shared.token.clone(), shared.audit.clone()))
 }

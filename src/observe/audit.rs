@@ -1,7 +1,7 @@
 //! Who was refused what, and what a person did by hand: an append-only file in the state folder, which berth never prunes.
 //!
 //! JSON lines, one schema, no value of an argument. A session writes so many lines a minute at the most and counts the others,
-//! so that a client that is refused all the time fills no disk.
+//! so that a client that is refused all the time fills no disk; so does the manager.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -34,7 +34,8 @@ pub struct Entry {
     #[serde(default)]
     pub schema: u32,
     pub time: Timestamp,
-    /// What happened: `tool refused`, `definition held`, `over a ceiling`, `ended by hand`, `definition accepted`.
+    /// What happened: `tool refused`, `definition held`, `over a ceiling`, `ended by hand`, `definition accepted`,
+    /// `ended by the API`, `log-in refused`.
     pub event: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
@@ -79,15 +80,22 @@ pub fn append(state: &Path, entry: &Entry) -> io::Result<()> {
     file.write_all(&line)
 }
 
-/// A session's way to the file; clones share it.
+/// Notes what was done. What cannot be noted is done all the same, and said.
+pub fn note(state: &Path, entry: &Entry) {
+    if let Err(error) = append(state, entry) {
+        tracing::warn!("cannot write to `{}`: {error}", state.join(FILE).display());
+    }
+}
+
+/// The way to the file of one session, or of the manager; clones share it.
 #[derive(Debug, Clone)]
 pub struct Audit(Arc<OpenAudit>);
 
 #[derive(Debug)]
 struct OpenAudit {
     state: PathBuf,
-    session: String,
-    server: String,
+    session: Option<String>,
+    server: Option<String>,
     redactor: Redactor,
     /// How many lines may be written at `.1`, and how many were not.
     allowance: Mutex<(u32, Instant, u64)>,
@@ -95,10 +103,19 @@ struct OpenAudit {
 
 impl Audit {
     pub fn new(state: &Path, session: &str, server: &str, redactor: Redactor) -> Self {
+        Self::open(state, Some(session.to_owned()), Some(server.to_owned()), redactor)
+    }
+
+    /// Of no session; who uses it hands over no secret.
+    pub fn of_manager(state: &Path) -> Self {
+        Self::open(state, None, None, Redactor::new([]))
+    }
+
+    fn open(state: &Path, session: Option<String>, server: Option<String>, redactor: Redactor) -> Self {
         Self(Arc::new(OpenAudit {
             state: state.to_owned(),
-            session: session.to_owned(),
-            server: server.to_owned(),
+            session,
+            server,
             redactor,
             allowance: Mutex::new((BURST, Instant::now(), 0)),
         }))
@@ -108,17 +125,13 @@ impl Audit {
     pub fn event(&self, event: &str, detail: &str) {
         let Some(missing) = self.allowed() else { return };
         let entry = Entry {
-            session: Some(self.0.session.clone()),
-            server: Some(self.0.server.clone()),
+            session: self.0.session.clone(),
+            server: self.0.server.clone(),
             missing,
             ..Entry::new(event, &self.0.redactor.text(detail))
         };
         let audit = self.clone();
-        let write = move || {
-            if let Err(error) = append(&audit.0.state, &entry) {
-                tracing::warn!("cannot write to `{}`: {error}", audit.0.state.join(FILE).display());
-            }
-        };
+        let write = move || note(&audit.0.state, &entry);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(write)),
             Err(_) => write(),
@@ -160,7 +173,9 @@ mod tests {
         let state = folder.path().join("state");
         append(&state, &Entry::new("ended by hand", "mcp-codex-1")).unwrap();
         Audit::new(&state, "abc", "files", Redactor::new([])).event("tool refused", &"x".repeat(5000));
+        Audit::of_manager(&state).event("log-in refused", "a wrong token");
         let lines = lines(&state);
+        assert_eq!((&lines[2].session, &lines[2].server), (&None, &None));
         assert_eq!((lines[0].event.as_str(), lines[0].schema), ("ended by hand", SCHEMA));
         assert_eq!((lines[1].session.as_deref(), lines[1].server.as_deref()), (Some("abc"), Some("files")));
         assert_eq!(lines[1].detail.len(), DETAIL);

@@ -96,6 +96,7 @@ mod tests {
             owner,
             way: None,
             isolation: Isolation::Container,
+            spec: String::new(),
             user: String::new(),
             state: State::Active,
             running: true,

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::limit;
 use crate::index::micros;
 use crate::index::query::calls::{self, Call, Wanted};
-use crate::run::Shared;
+use crate::shared::Shared;
 use crate::web::input::Query;
 use crate::web::problem::Problem;
 

@@ -21,7 +21,7 @@ use super::limit;
 use crate::index::event::Kind;
 use crate::index::query::events::{self, Event, Wanted};
 use crate::index::{Index, IndexError, micros};
-use crate::run::Shared;
+use crate::shared::Shared;
 use crate::web::input::Query;
 use crate::web::problem::Problem;
 

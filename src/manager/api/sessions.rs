@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::limit;
 use crate::index::micros;
 use crate::index::query::sessions::{self, One, Session, State as SessionState, Wanted};
-use crate::run::Shared;
+use crate::shared::Shared;
 use crate::web::input::{Path, Query};
 use crate::web::problem::Problem;
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::watch::{Decision, Room, Watch};
-use crate::run::Shared;
+use crate::shared::Shared;
 
 const DECIDE_EVERY: Duration = Duration::from_secs(2);
 

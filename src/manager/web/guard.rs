@@ -2,19 +2,28 @@
 //!
 //! A page of another site reaches these ports through the browser of the person who sits here. Under a name that it has
 //! moved to this machine (DNS rebinding) its requests have that name as their `Host`; in any other way they have its
-//! `Origin`. So a `Host` is an address or `localhost`, and an `Origin` is the same as the `Host`.
+//! `Origin`. So a `Host` is an address or `localhost`, and an `Origin` is the same as the `Host`. Pictures and scripts that a
+//! page asks for have no `Origin`; browsers say of all requests whose page's they are (`Sec-Fetch-Site`).
+//!
+//! Who is refused stands in the audit, and no token does.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
+use mcp_berth::observe::audit::Audit;
 use tokio::time::Instant;
 
-use super::problem::Problem;
+use super::problem::{self, Problem};
+use super::serve::Peer;
 use crate::token::Token;
+
+/// In the audit.
+const EVENT: &str = "log-in refused";
 
 /// So many requests at once, and so many more each second.
 const BURST: f64 = 200.0;
@@ -24,13 +33,14 @@ const RATE: f64 = 50.0;
 #[derive(Debug)]
 pub(crate) struct Guard {
     token: Token,
+    audit: Audit,
     /// How many requests are allowed at `.1`.
     allowance: Mutex<(f64, Instant)>,
 }
 
 impl Guard {
-    pub(crate) fn new(token: Token) -> Arc<Self> {
-        Arc::new(Self { token, allowance: Mutex::new((BURST, Instant::now())) })
+    pub(crate) fn new(token: Token, audit: Audit) -> Arc<Self> {
+        Arc::new(Self { token, audit, allowance: Mutex::new((BURST, Instant::now())) })
     }
 
     fn allows_one_more(&self) -> bool {
@@ -44,6 +54,12 @@ impl Guard {
             *left -= 1.0;
         }
         is_allowed
+    }
+
+    /// Notes who was refused, and why.
+    fn refused(&self, why: &str, request: &Extensions) {
+        let from = request.get::<Peer>().map(|Peer(address)| format!("from {address}: ")).unwrap_or_default();
+        self.audit.event(EVENT, &format!("{from}{why}"));
     }
 
     /// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1).
@@ -65,7 +81,12 @@ pub(crate) async fn same_site(State(guard): State<Arc<Guard>>, request: Request,
     }
     match check_site(request.headers(), request.uri().authority().map(axum::http::uri::Authority::as_str)) {
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            if problem.status == StatusCode::FORBIDDEN {
+                guard.refused(&problem.detail, request.extensions());
+            }
+            problem.into_response()
+        }
     }
 }
 
@@ -73,6 +94,9 @@ pub(crate) async fn same_site(State(guard): State<Arc<Guard>>, request: Request,
 pub(crate) async fn with_token(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     if guard.has_token(request.headers()) {
         return next.run(request).await;
+    }
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        guard.refused("a wrong token", request.extensions());
     }
     let detail = "the request needs `Authorization: Bearer TOKEN`; `berth manager token` prints the token";
     Problem::new(StatusCode::UNAUTHORIZED, detail).into_response()
@@ -90,6 +114,17 @@ pub(crate) async fn headers(mut response: Response) -> Response {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Routes that are open to all, which say nothing but that somebody is there, and routes that need the token, behind what every
+/// request passes.
+pub(crate) fn behind(open: Router, with_token: Router, guard: &Arc<Guard>) -> Router {
+    with_token
+        .layer(from_fn_with_state(Arc::clone(guard), self::with_token))
+        .merge(open)
+        .layer(from_fn_with_state(Arc::clone(guard), same_site))
+        .layer(map_response(problem::told))
+        .layer(map_response(headers))
 }
 
 fn check_site(headers: &HeaderMap, authority: Option<&str>) -> Result<(), Problem> {
@@ -115,6 +150,16 @@ fn check_site(headers: &HeaderMap, authority: Option<&str>) -> Result<(), Proble
             )));
         }
     }
+    let says = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    // A link may lead here; what it leads to is not for the other page to read.
+    let is_link = says("sec-fetch-mode") == Some(b"navigate") && says("sec-fetch-dest") == Some(b"document");
+    let is_foreign = says("sec-fetch-site").is_some_and(|site| !matches!(site, b"same-origin" | b"none"));
+    if is_foreign && !is_link {
+        return Err(forbidden(format!(
+            "a page of another origin may not ask; only pages of `http://{}`",
+            shown(host)
+        )));
+    }
     Ok(())
 }
 
@@ -139,6 +184,10 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn guard(token: Token) -> Arc<Guard> {
+        Guard::new(token, Audit::of_manager(std::path::Path::new("/dev/null")))
+    }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -177,9 +226,25 @@ mod tests {
     }
 
     #[test]
+    fn another_pages_requests_are_refused_but_for_its_links() {
+        let asks = |site: &str, mode: &str, dest: &str| {
+            let fetch = [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
+            status(&[&[("host", "127.0.0.1:19090")], &fetch[..]].concat())
+        };
+        for site in ["cross-site", "same-site", "anything"] {
+            assert_eq!(asks(site, "no-cors", "script"), 403, "{site}");
+            assert_eq!(asks(site, "cors", "empty"), 403, "{site}");
+            assert_eq!(asks(site, "navigate", "iframe"), 403, "{site}");
+            assert_eq!(asks(site, "navigate", "document"), 200, "{site}");
+        }
+        assert_eq!(asks("same-origin", "cors", "empty"), 200);
+        assert_eq!(asks("none", "navigate", "document"), 200);
+    }
+
+    #[test]
     fn the_token_is_a_bearers() {
         let token = Token::random();
-        let guard = Guard::new(token.clone());
+        let guard = guard(token.clone());
         let has = |value: &str| guard.has_token(&headers(&[("authorization", value)]));
         assert!(has(&format!("Bearer {}", token.text())) && has(&format!("bearer  {}", token.text())));
         let wrong = Token::random();
@@ -193,7 +258,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_too_often_waits() {
-        let guard = Guard::new(Token::random());
+        let guard = guard(Token::random());
         let allowed = (0..1000).filter(|_| guard.allows_one_more()).count();
         assert_eq!(allowed, 200);
         tokio::time::advance(std::time::Duration::from_secs(1)).await;

@@ -1,9 +1,16 @@
 //! Errors as clients get them: `application/problem+json` (RFC 9457).
 
+use axum::body::to_bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// The media type.
+const KIND: &str = "application/problem+json";
+
+/// Of another's words so much is told (bytes).
+const LONGEST: usize = 4096;
 
 /// Why there is no other answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -43,8 +50,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        let kind = HeaderValue::from_static("application/problem+json");
-        let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
+        let mut response =
+            (status, [(header::CONTENT_TYPE, HeaderValue::from_static(KIND))], body).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -53,4 +60,26 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// Tells errors that are no problems yet, such as the router's own, as problems.
+pub(crate) async fn told(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !is_error || kind.is_some_and(|kind| kind == KIND) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let said = to_bytes(body, LONGEST).await.unwrap_or_default();
+    let detail = match (String::from_utf8_lossy(&said).trim(), status) {
+        ("", StatusCode::NOT_FOUND) => "there is nothing at this path".to_owned(),
+        ("", StatusCode::METHOD_NOT_ALLOWED) => "this path has another method; see `Allow`".to_owned(),
+        (said, _) => said.to_owned(),
+    };
+    let mut response = Problem::new(status, detail).into_response();
+    if let Some(allowed) = parts.headers.get(header::ALLOW) {
+        response.headers_mut().insert(header::ALLOW, allowed.clone());
+    }
+    response
 }
