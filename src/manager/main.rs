@@ -11,6 +11,7 @@
 
 mod instance;
 mod journals;
+mod metrics;
 mod run;
 mod token;
 mod web;

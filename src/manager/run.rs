@@ -1,7 +1,6 @@
 //! `berth manager run`: starts everything, and ends it.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::instance::Instance;
 use crate::journals::{Follower, Sink};
+use crate::metrics::Metrics;
 use crate::token::{self, Token};
 use crate::web::guard::{self, Guard};
 use crate::web::serve;
@@ -44,13 +44,16 @@ pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> an
     let addresses = (api.local_addr()?, monitor.local_addr()?);
     let stop = CancellationToken::new();
     let shared = Arc::new(Shared { config, home, token, stop: stop.clone() });
-    let reading = read_journals(&shared.home.state, Vec::new(), &stop)?;
+    let follower = Follower::new(&shared.home.state);
+    let metrics = Metrics::open(instance.folder(), &shared.home.state, follower.behind())?;
+    let reading = read_journals(follower, vec![metrics.sink()], &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
     let served = async {
         tokio::join!(
             serve::serve(api, api_router(&shared), stop.clone()),
-            serve::serve(monitor, monitor_router(&shared), stop.clone()),
+            serve::serve(monitor, monitor_router(&shared, &metrics), stop.clone()),
+            metrics.sample(&shared.config, &shared.home, &stop),
         )
     };
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
@@ -81,11 +84,11 @@ async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> 
 
 /// A thread that hands the journals' records to the sinks until `stop`, and then once more.
 fn read_journals(
-    state: &Path,
+    mut follower: Follower,
     mut sinks: Vec<Box<dyn Sink>>,
     stop: &CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    let (mut follower, stop) = (Follower::new(state), stop.clone());
+    let stop = stop.clone();
     std::thread::Builder::new().name("berth-journals".to_owned()).spawn(move || {
         let mut failed = false;
         loop {
@@ -108,18 +111,58 @@ fn read_journals(
 }
 
 fn api_router(shared: &Arc<Shared>) -> Router {
-    behind_guard(Router::new(), &Guard::new(shared.token.clone()))
+    behind_guard(Router::new(), Router::new(), &Guard::new(shared.token.clone()))
 }
 
-fn monitor_router(shared: &Arc<Shared>) -> Router {
-    behind_guard(Router::new(), &Guard::new(shared.token.clone()))
+fn monitor_router(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> Router {
+    let asks_for_token = shared.config.manager.metrics_auth;
+    let (with_token, open) =
+        if asks_for_token { (metrics.router(), Router::new()) } else { (Router::new(), metrics.router()) };
+    behind_guard(with_token, open, &Guard::new(shared.token.clone()))
 }
 
-/// `with_token` and the two health checks, which say nothing but that somebody is there, behind what every request passes.
-fn behind_guard(with_token: Router, guard: &Arc<Guard>) -> Router {
+/// `with_token`, what is `open` to all who are here, and the health check, which says nothing but that somebody is there,
+/// behind what every request passes.
+fn behind_guard(with_token: Router, open: Router, guard: &Arc<Guard>) -> Router {
     with_token
         .layer(from_fn_with_state(Arc::clone(guard), guard::with_token))
+        .merge(open)
         .route("/healthz", get(async || "ok\n"))
         .layer(from_fn_with_state(Arc::clone(guard), guard::same_site))
         .layer(map_response(guard::headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower_service::Service;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_metrics_ask_for_the_token_unless_the_configuration_says_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap().to_owned();
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| path.clone())).unwrap();
+        let token = Token::random();
+        let metrics = Metrics::open(folder.path(), folder.path(), Arc::default()).unwrap();
+        for (text, expected) in [("", 401), ("[manager]\nmetrics_auth = false", 200)] {
+            let config = Config::parse(text, std::path::Path::new("b.toml"), &home).unwrap();
+            let stop = CancellationToken::new();
+            let shared = Arc::new(Shared { config, home: home.clone(), token: token.clone(), stop });
+            let mut router = monitor_router(&shared, &metrics);
+            let mut ask = async |headers: &[(&str, &str)]| {
+                let request = headers
+                    .iter()
+                    .fold(Request::get("/metrics"), |request, (name, value)| request.header(*name, *value));
+                router.call(request.body(Body::empty()).unwrap()).await.unwrap().status().as_u16()
+            };
+            let here = ("host", "127.0.0.1:19090");
+            assert_eq!(ask(&[here]).await, expected, "{text}");
+            let bearer = format!("Bearer {}", token.text());
+            assert_eq!(ask(&[here, ("authorization", &bearer)]).await, 200);
+            assert_eq!(ask(&[("host", "example.org"), ("authorization", &bearer)]).await, 403, "{text}");
+        }
+    }
 }
