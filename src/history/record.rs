@@ -38,6 +38,9 @@ pub struct Record {
     pub duration_ms: Option<f64>,
     #[serde(default)]
     pub code: Option<i64>,
+    /// `server` where `code` is the server's own.
+    #[serde(default)]
+    pub code_of: Option<String>,
     #[serde(default)]
     pub count: Option<u64>,
     #[serde(default)]

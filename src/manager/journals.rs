@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mcp_berth::history::{Lines, Record};
 use mcp_berth::observe::journal::{self, FOLDER};
@@ -61,11 +63,17 @@ struct Known {
 pub(crate) struct Follower {
     folder: PathBuf,
     known: HashMap<String, Known>,
+    behind: Arc<AtomicU64>,
 }
 
 impl Follower {
     pub(crate) fn new(state: &Path) -> Self {
-        Self { folder: state.join(FOLDER), known: HashMap::new() }
+        Self { folder: state.join(FOLDER), known: HashMap::new(), behind: Arc::default() }
+    }
+
+    /// How much the journals have that was not read yet, as of now (bytes).
+    pub(crate) fn behind(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.behind)
     }
 
     /// Reads what has come since the last look; gives the number of new records. A journal that can't be read is passed over.
@@ -84,6 +92,12 @@ impl Follower {
     fn read_all(&mut self, sinks: &mut [&mut dyn Sink]) -> anyhow::Result<u64> {
         let journals = self.journals();
         self.known.retain(|session, _| journals.contains_key(session));
+        let unread = |session: &String, (inode, length): (u64, u64)| match self.known.get(session) {
+            Some(known) if known.inode == inode => length.saturating_sub(known.read),
+            _ => length,
+        };
+        let mut behind: u64 = journals.iter().map(|(session, file)| unread(session, *file)).sum();
+        self.behind.store(behind, Ordering::Relaxed);
         let (mut records, mut uncommitted) = (0, 0);
         for (session, (inode, length)) in journals {
             let mut known = self.known.get(&session).copied().unwrap_or_default();
@@ -100,7 +114,10 @@ impl Follower {
                 if file.metadata().map(|metadata| metadata.ino()).ok() != Some(inode) {
                     continue;
                 }
+                let before = known.read;
                 let new = read(&session, file, &mut known, sinks)?;
+                behind = behind.saturating_sub(known.read - before);
+                self.behind.store(behind, Ordering::Relaxed);
                 (records, uncommitted) = (records + new, uncommitted + new);
             }
             if is_over {

@@ -15,6 +15,8 @@ mod index;
 mod instance;
 mod journals;
 mod listeners;
+mod metrics;
+mod monitor;
 mod run;
 mod scale;
 mod shared;

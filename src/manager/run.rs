@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::routing::get;
 use mcp_berth::cli::ManagerRunArgs;
 use mcp_berth::config::{Config, Home};
 use mcp_berth::observe::audit::Audit;
@@ -19,6 +18,8 @@ use crate::index::{Index, Keeper};
 use crate::instance::Instance;
 use crate::journals::{Follower, Sink};
 use crate::listeners::{self, Listeners};
+use crate::metrics::Metrics;
+use crate::monitor;
 use crate::scale::{self, Watch};
 use crate::shared::Shared;
 use crate::token;
@@ -41,18 +42,21 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     let audit = Audit::of_manager(&home.state);
     let index = Index::open(instance.folder())?;
+    let follower = Follower::new(&home.state);
+    let metrics = Metrics::open(instance.folder(), &home.state, follower.behind())?;
     let watch = Watch::default();
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), Box::new(watch.clone())];
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
     let keeper = index.keeper(&home.state, config.manager.retention)?;
     let config_file = config_file.map(Path::to_owned);
     let shared = Arc::new(Shared { config, config_file, home, token, audit, index, stop: stop.clone() });
-    let reading = read_journals(&shared.home.state, sinks, keeper, &stop)?;
+    let reading = read_journals(follower, sinks, keeper, &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
     let served = async {
         tokio::join!(
             serve::serve(api, api_router(&shared), stop.clone()),
-            serve::serve(monitor, monitor_router(&shared), stop.clone()),
+            serve::serve(monitor, monitor::router(&shared, &metrics), stop.clone()),
+            metrics.sample(&shared.config, &shared.home, &stop),
         )
     };
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
@@ -75,12 +79,12 @@ pub(crate) async fn run(
 
 /// A thread that hands the journals' records to the sinks until `stop`, and then once more.
 fn read_journals(
-    state: &Path,
+    mut follower: Follower,
     mut sinks: Vec<Box<dyn Sink>>,
     mut keeper: Keeper,
     stop: &CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    let (mut follower, stop) = (Follower::new(state), stop.clone());
+    let stop = stop.clone();
     std::thread::Builder::new().name("berth-journals".to_owned()).spawn(move || {
         let mut failed = false;
         loop {
@@ -105,9 +109,4 @@ fn read_journals(
 fn api_router(shared: &Arc<Shared>) -> Router {
     let (open, with_token) = api::routers(shared);
     guard::behind(open, with_token, &Guard::new(shared.token.clone(), shared.audit.clone()))
-}
-
-fn monitor_router(shared: &Arc<Shared>) -> Router {
-    let open = Router::new().route("/healthz", get(async || "ok\n"));
-    guard::behind(open, Router::new(), &Guard::new(shared.token.clone(), shared.audit.clone()))
 }

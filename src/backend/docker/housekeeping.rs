@@ -161,6 +161,7 @@ impl Housekeeping {
         match roster::sweep(&self.engine, stale_after(self.spec.server.settings.start_timeout)).await {
             Ok(swept) => {
                 for name in swept {
+                    self.trace.note(None, "leftover removed", &name, 0);
                     tracing::warn!("removed `{name}`, which a crash had left");
                 }
             }

@@ -2,6 +2,7 @@
 //! empty or zero here. One of the few files that name bollard.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::models;
 use serde_json::Value;
@@ -135,6 +136,10 @@ pub struct Process {
 pub struct Usage {
     pub memory_bytes: u64,
     pub cpu_percent: f64,
+    /// Of all processors together, since the container's start.
+    pub cpu_total: Duration,
+    /// Processes and their threads.
+    pub pids: u64,
 }
 
 /// The daemon itself.
@@ -237,6 +242,8 @@ pub(super) fn usage(sample: models::ContainerStatsResponse, created: i64) -> Usa
     Usage {
         memory_bytes: memory.usage.unwrap_or_default().saturating_sub(cache.unwrap_or_default()),
         cpu_percent,
+        cpu_total: Duration::from_nanos(used),
+        pids: sample.pids_stats.and_then(|pids| pids.current).unwrap_or_default(),
     }
 }
 
@@ -310,15 +317,18 @@ mod tests {
                                "online_cpus": 2 },
                 "precpu_stats": { "cpu_usage": { "total_usage": before }, "system_cpu_usage": 898 * before },
                 "memory_stats": { "usage": 4096 },
+                "pids_stats": { "current": 3 },
             });
             serde_json::from_value::<models::ContainerStatsResponse>(sample).unwrap()
         };
         let usage = |before, created| usage(sample(before), created);
-        assert_eq!(usage(0, 100), Usage { memory_bytes: 4096, cpu_percent: 30.0 }, "3 s of 10 s");
+        let expected =
+            Usage { memory_bytes: 4096, cpu_percent: 30.0, cpu_total: Duration::from_secs(3), pids: 3 };
+        assert_eq!(usage(0, 100), expected, "3 s of 10 s");
         assert!(usage(0, 110).cpu_percent.abs() < f64::EPSILON, "it is younger than can be told");
         assert!(usage(0, 200).cpu_percent.abs() < f64::EPSILON, "clocks may disagree");
         // 2 s of the 2 s that each of two processors had, all of them together 2 s.
-        assert_eq!(usage(1_000_000_000, 0), Usage { memory_bytes: 4096, cpu_percent: 200.0 });
+        assert_eq!(usage(1_000_000_000, 0), Usage { cpu_percent: 200.0, ..expected });
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! The metrics that Prometheus asks for: counters of all that the journals tell, and gauges of what the daemon has now.
+//!
+//! Names of the person's servers, clients and tools become labels, within bounds; sessions and URIs never do.
+
+mod audit;
+mod counters;
+mod exposition;
+mod families;
+mod labels;
+mod sampler;
+mod session;
+mod store;
+mod tally;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use mcp_berth::config::{Config, Home};
+use mcp_berth::failure::Failure;
+use tokio_util::sync::CancellationToken;
+
+use crate::journals::Sink;
+use crate::web::problem::Problem;
+use counters::{Counters, Taken};
+use exposition::Format;
+use families::{ALL, LAG, MANAGER};
+use sampler::Samples;
+
+/// All that is told.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    counters: Arc<Mutex<Counters>>,
+    samples: Samples,
+    /// What the journals have that was not read yet (bytes).
+    behind: Arc<AtomicU64>,
+}
+
+impl Metrics {
+    /// `folder` is the manager's, `state` berth's; `behind` is how far the journals' reader is behind them.
+    ///
+    /// # Errors
+    /// The counters' file cannot be used.
+    pub(crate) fn open(folder: &Path, state: &Path, behind: Arc<AtomicU64>) -> Result<Arc<Self>, Failure> {
+        let counters = Arc::new(Mutex::new(Counters::open(folder, state)?));
+        Ok(Arc::new(Self { counters, samples: Samples::default(), behind }))
+    }
+
+    /// Who gets the journals' records.
+    pub(crate) fn sink(&self) -> Box<dyn Sink> {
+        Box::new(Taken(Arc::clone(&self.counters)))
+    }
+
+    /// `/metrics`.
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new().route("/metrics", get(answer)).with_state(Arc::clone(self))
+    }
+
+    /// Looks at the daemon until `stop`.
+    pub(crate) async fn sample(&self, config: &Config, home: &Home, stop: &CancellationToken) {
+        let bounds = || self.counters.lock().unwrap_or_else(PoisonError::into_inner).bounds();
+        self.samples.take(config, home, bounds, stop).await;
+    }
+
+    fn text(&self, format: Format) -> anyhow::Result<String> {
+        let mut values = {
+            let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+            // What is not kept now is kept at the next look.
+            if let Err(error) = counters.read_audit() {
+                tracing::debug!("cannot keep what the audit file says: {error:#}");
+            }
+            let mut values = counters.kept();
+            values.extend(&counters.open_sessions(), ALL);
+            values
+        };
+        values.extend(&self.samples.now(), ALL);
+        values.add(&LAG, Vec::new(), session::number(self.behind.load(Ordering::Relaxed)));
+        values.add(&MANAGER, vec![env!("CARGO_PKG_VERSION").to_owned()], 1.0);
+        for family in ALL.iter().filter(|family| family.is_always_there()) {
+            values.add(family, Vec::new(), 0.0);
+        }
+        Ok(exposition::render(values, format)?)
+    }
+}
+
+async fn answer(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = Format::of(accept);
+    // The counters may be at the disk.
+    let text = tokio::task::spawn_blocking(move || metrics.text(format)).await;
+    match text.map_err(anyhow::Error::from).flatten() {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
+        Err(error) => {
+            tracing::warn!("cannot tell the metrics: {error:#}");
+            let detail = "the metrics could not be told; the manager's standard error has the cause";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The monitor's listener: the metrics for programs, the page for people.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+use crate::web::guard::{self, Guard};
+
+pub(crate) fn router(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> Router {
+    let health = Router::new().route("/healthz", get(async || "ok\n"));
+    let (with_token, open) = if shared.config.manager.metrics_auth {
+        (metrics.router(), health)
+    } else {
+        (Router::new(), health.merge(metrics.router()))
+    };
+    guard::behind(open, with_token, &Guard::new(shared.token.clone(), shared.audit.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use mcp_berth::config::{Config, Home};
+    use mcp_berth::observe::audit::Audit;
+    use tokio_util::sync::CancellationToken;
+    use tower_service::Service;
+
+    use super::*;
+    use crate::index::Index;
+    use crate::token::Token;
+
+    #[tokio::test]
+    async fn the_metrics_ask_for_the_token_unless_the_configuration_says_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap().to_owned();
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| path.clone())).unwrap();
+        let token = Token::random();
+        let metrics = Metrics::open(folder.path(), folder.path(), Arc::default()).unwrap();
+        for (text, expected) in [("", 401), ("[manager]\nmetrics_auth = false", 200)] {
+            let config = Config::parse(text, std::path::Path::new("b.toml"), &home).unwrap();
+            let stop = CancellationToken::new();
+            let index = Index::open(folder.path()).unwrap();
+            let audit = Audit::of_manager(&home.state);
+            let (home, token) = (home.clone(), token.clone());
+            let shared = Arc::new(Shared { config, config_file: None, home, token, audit, index, stop });
+            let mut router = super::router(&shared, &metrics);
+            let mut ask = async |headers: &[(&str, &str)]| {
+                let request = headers
+                    .iter()
+                    .fold(Request::get("/metrics"), |request, (name, value)| request.header(*name, *value));
+                router.call(request.body(Body::empty()).unwrap()).await.unwrap().status().as_u16()
+            };
+            let here = ("host", "127.0.0.1:19090");
+            assert_eq!(ask(&[here]).await, expected, "{text}");
+            let bearer = format!("Bearer {}", token.text());
+            assert_eq!(ask(&[here, ("authorization", &bearer)]).await, 200);
+            assert_eq!(ask(&[("host", "example.org"), ("authorization", &bearer)]).await, 403, "{text}");
+        }
+    }
+}
