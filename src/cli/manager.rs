@@ -28,6 +28,8 @@ pub struct ManagerRunArgs {
 pub enum ManagerCommand {
     /// Run in the foreground, as without a subcommand.
     Run(ManagerRunArgs),
+    /// Open the page in a browser: prints a link that does so once, within a minute.
+    Open,
     /// Print the token that the API and the metrics ask for.
     Token,
     /// Say whether a manager runs, and where; exits with 0 only then.
@@ -72,6 +74,7 @@ impl ManagerArgs {
                 let options = options.flat_map(|(flag, address)| [flag.into(), address.to_string().into()]);
                 return std::iter::once("run".into()).chain(options).collect();
             }
+            ManagerCommand::Open => "open",
             ManagerCommand::Token => "token",
             ManagerCommand::Status => "status",
             ManagerCommand::Stop => "stop",
@@ -104,9 +107,15 @@ mod tests {
     fn the_words_say_the_same() {
         assert_eq!(words("m"), ["run"]);
         assert_eq!(words("m --api [::1]:1"), ["run", "--api", "[::1]:1"]);
-        for line in
-            ["run --api 127.0.0.1:1 --monitor 127.0.0.1:2", "token", "status", "stop", "unit", "unit socket"]
-        {
+        for line in [
+            "run --api 127.0.0.1:1 --monitor 127.0.0.1:2",
+            "open",
+            "token",
+            "status",
+            "stop",
+            "unit",
+            "unit socket",
+        ] {
             let again = words(&format!("m {line}"));
             assert_eq!(again.join(" ".as_ref()), *line);
         }

@@ -40,8 +40,6 @@ pub struct Record {
     pub code: Option<i64>,
     /// `server` where `code` is the server's own.
     #[serde(default)]
-    pub code_of: Option<String>,
-    #[serde(default)]
     pub count: Option<u64>,
     #[serde(default)]
     pub min: Option<u64>,

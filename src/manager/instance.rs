@@ -61,7 +61,8 @@ impl Instance {
     /// Says where it listens.
     pub(crate) fn sign(&mut self, api: Option<SocketAddr>, monitor: Option<SocketAddr>) -> io::Result<()> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let holder = Holder { pid: std::process::id(), version, namespace: manager::namespace(), api, monitor };
+        let holder =
+            Holder { pid: std::process::id(), version, namespace: manager::namespace(), api, monitor };
         let text = serde_json::to_string(&holder)?;
         self.file.set_len(0)?;
         self.file.rewind()?;

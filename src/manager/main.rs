@@ -17,6 +17,8 @@ mod journals;
 mod listeners;
 mod metrics;
 mod monitor;
+mod open;
+mod page;
 mod run;
 mod scale;
 mod shared;
@@ -78,6 +80,7 @@ async fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             mcp_berth::dind::place::recall(&mut config, &home);
             Box::pin(run::run(&args, config, arguments.config.as_deref(), home)).await
         }
+        ManagerCommand::Open => open::open(&home).await,
         ManagerCommand::Token => instance::token(&home),
         ManagerCommand::Status => instance::status(&home),
         ManagerCommand::Unit { which } => {

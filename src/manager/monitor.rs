@@ -6,15 +6,18 @@ use axum::Router;
 use axum::routing::get;
 
 use crate::metrics::Metrics;
+use crate::page;
 use crate::shared::Shared;
 use crate::web::guard::{self, Guard};
 
 pub(crate) fn router(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> Router {
-    let health = Router::new().route("/healthz", get(async || "ok\n"));
+    // The page has a log-in of its own.
+    let open = Router::new().route("/healthz", get(async || "ok\n")).merge(page::router(shared));
+    let with_token = page::links(shared);
     let (with_token, open) = if shared.config.manager.metrics_auth {
-        (metrics.router(), health)
+        (with_token.merge(metrics.router()), open)
     } else {
-        (Router::new(), health.merge(metrics.router()))
+        (with_token, open.merge(metrics.router()))
     };
     guard::behind(open, with_token, &Guard::new(shared.token.clone(), shared.audit.clone()))
 }
@@ -30,6 +33,7 @@ mod tests {
 
     use super::*;
     use crate::index::Index;
+    use crate::page::Logins;
     use crate::token::Token;
 
     #[tokio::test]
@@ -44,8 +48,11 @@ mod tests {
             let stop = CancellationToken::new();
             let index = Index::open(folder.path()).unwrap();
             let audit = Audit::of_manager(&home.state);
+            let logins = Logins::default();
             let (home, token) = (home.clone(), token.clone());
-            let shared = Arc::new(Shared { config, config_file: None, home, token, audit, index, stop });
+            let shared =
+                Arc::new(Shared { config, config_file: None, home, token, audit, index, logins, stop });
+            let token = shared.token.clone();
             let mut router = super::router(&shared, &metrics);
             let mut ask = async |headers: &[(&str, &str)]| {
                 let request = headers

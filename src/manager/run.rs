@@ -20,6 +20,7 @@ use crate::journals::{Follower, Sink};
 use crate::listeners::{self, Listeners};
 use crate::metrics::Metrics;
 use crate::monitor;
+use crate::page::Logins;
 use crate::scale::{self, Watch};
 use crate::shared::Shared;
 use crate::token;
@@ -48,7 +49,9 @@ pub(crate) async fn run(
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
     let keeper = index.keeper(&home.state, config.manager.retention)?;
     let config_file = config_file.map(Path::to_owned);
-    let shared = Arc::new(Shared { config, config_file, home, token, audit, index, stop: stop.clone() });
+    let logins = Logins::default();
+    let shared =
+        Arc::new(Shared { config, config_file, home, token, audit, index, logins, stop: stop.clone() });
     let reading = read_journals(follower, sinks, keeper, &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);

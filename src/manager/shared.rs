@@ -10,6 +10,7 @@ use mcp_berth::observe::audit::Audit;
 use tokio_util::sync::CancellationToken;
 
 use crate::index::Index;
+use crate::page::Logins;
 use crate::token::Token;
 use crate::web::problem::Problem;
 
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) token: Token,
     pub(crate) audit: Audit,
     pub(crate) index: Index,
+    pub(crate) logins: Logins,
     /// The manager ends.
     pub(crate) stop: CancellationToken,
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::history::manager::TOKEN as FILE;
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
 
@@ -32,6 +33,17 @@ impl Token {
     /// Takes the same time for every wrong token of the right length.
     pub(crate) fn is(&self, given: &str) -> bool {
         self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
+    /// Names it, and tells nothing of it.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.derived("fingerprint").chars().take(8).collect()
+    }
+
+    /// Another secret, which only whoever has `self` can make of `text`.
+    pub(crate) fn derived(&self, text: &str) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.as_bytes());
+        mcp_berth::human::hex(hmac::sign(&key, text.as_bytes()).as_ref())
     }
 
     pub(crate) fn random() -> Self {

@@ -108,7 +108,7 @@ impl From<Row> for Container {
 
 /// What was ended.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     ended: Vec<EndedContainer>,
 }
 
@@ -150,7 +150,7 @@ pub(super) async fn end(
     if entries.is_empty() {
         return Err(Problem::not_found(format!("no container `{name}`; see `/v1/containers`")));
     }
-    end_all(&shared, engine, entries).await
+    end_all(&shared, engine, entries, EVENT).await.map(Json)
 }
 
 /// Ends a session.
@@ -166,11 +166,16 @@ pub(super) async fn end_session(
     State(shared): State<Arc<Shared>>,
     Path(session): Path<String>,
 ) -> Result<Json<Ended>, Problem> {
+    end_one(&shared, &session, EVENT).await.map(Json)
+}
+
+/// Ends the one session that is meant; `event` stands in the audit.
+pub(crate) async fn end_one(shared: &Shared, word: &str, event: &'static str) -> Result<Ended, Problem> {
     let config = shared.config_of_daemon().await?;
     let engine = shared.engine(&config)?;
     let entries = answered(roster::list_with_owners(&engine)).await?;
-    let entries = chosen(&session, entries)?;
-    end_all(&shared, engine, entries).await
+    let entries = chosen(word, entries)?;
+    end_all(shared, engine, entries, event).await
 }
 
 /// The containers of the one session that is meant.
@@ -193,10 +198,15 @@ fn chosen(word: &str, entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
 }
 
 /// What has begun is brought to its end and noted, though the client may go.
-async fn end_all(shared: &Shared, engine: Engine, entries: Vec<Entry>) -> Result<Json<Ended>, Problem> {
+async fn end_all(
+    shared: &Shared,
+    engine: Engine,
+    entries: Vec<Entry>,
+    event: &'static str,
+) -> Result<Ended, Problem> {
     let state = shared.home.state.clone();
     let ending = tokio::spawn(async move {
-        let ends = entries.iter().map(|entry| containers::end(&engine, &state, entry, EVENT));
+        let ends = entries.iter().map(|entry| containers::end(&engine, &state, entry, event));
         let ends = join_all(ends).await;
         let ended = entries.into_iter().zip(ends).map(|(entry, ended)| {
             ended.map(|()| EndedContainer {
@@ -208,5 +218,5 @@ async fn end_all(shared: &Shared, engine: Engine, entries: Vec<Entry>) -> Result
         ended.collect::<Result<Vec<_>, _>>()
     });
     let ended = answered(async { ending.await.unwrap_or_else(|_| Ok(Vec::new())) }).await?;
-    Ok(Json(Ended { ended }))
+    Ok(Ended { ended })
 }

@@ -40,8 +40,10 @@ pub(super) struct Configured {
     start: &'static str,
     /// When it starts in a profile, or beside others.
     start_beside_others: &'static str,
-    /// So many containers are kept started for it.
+    /// So many containers are kept started for it; of a range, where no manager chooses.
     standby: u32,
+    /// The most that a manager may choose.
+    standby_max: u32,
     /// The profiles that have it.
     profiles: Vec<String>,
     /// Whether the daemon has its image, baked or pulled; `null` if the daemon gives no answer.
@@ -93,7 +95,8 @@ fn configured(server: &Server, config: &Config, has_image: Option<bool>, is_cata
         network: server.settings.network.to_string(),
         start: start(false),
         start_beside_others: start(true),
-        standby: server.settings.standby,
+        standby: server.settings.standby.unchosen(),
+        standby_max: server.settings.standby.most(),
         profiles: profiles.map(|(name, _)| name.clone()).collect(),
         has_image,
         is_catalogued,

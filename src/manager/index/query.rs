@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod events;
 pub(crate) mod sessions;
+pub(crate) mod starts;
 
 use std::fmt;
 use std::str::FromStr;

@@ -138,7 +138,7 @@ async fn look(config: &Config, home: &Home, bounds: Bounds, processors: &mut Pro
     }
     let mut bounds = bounds;
     for (name, server) in &config.servers {
-        let target = f64::from(u32::try_from(server.settings.standby).unwrap_or(u32::MAX));
+        let target = f64::from(server.settings.standby.unchosen());
         seen.add(&STANDBY_TARGET, vec![bounds.value("server", name)], target);
     }
     Some(seen)

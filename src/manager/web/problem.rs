@@ -67,7 +67,9 @@ pub(crate) async fn told(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let kind = response.headers().get(header::CONTENT_TYPE);
-    if !is_error || kind.is_some_and(|kind| kind == KIND) {
+    // The page tells people in its own way.
+    let is_told = kind.is_some_and(|kind| kind == KIND || kind.as_bytes().starts_with(b"text/html"));
+    if !is_error || is_told {
         return response;
     }
     let (parts, body) = response.into_parts();

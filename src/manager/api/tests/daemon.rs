@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::api::routers;
+use crate::index::Index;
+use crate::page::Logins;
 use crate::shared::Shared;
 use crate::token::Token;
 use crate::web::guard::{self, Guard};
@@ -116,6 +118,8 @@ impl Api {
             home,
             token: token.clone(),
             audit: audit.clone(),
+            index: Index::open(folder.path()).unwrap(),
+            logins: Logins::default(),
             stop: CancellationToken::new(),
         });
         let (open, with_token) = routers(&shared);

@@ -21,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::api::routers;
-use crate::shared::Shared;
 use crate::index::{Index, Sink};
 use crate::journals::Follower;
+use crate::page::Logins;
+use crate::shared::Shared;
 use crate::token::Token;
 use crate::web::problem;
 
@@ -46,7 +47,16 @@ impl House {
         let sink = index.sink().unwrap();
         let (token, stop) = (Token::random(), CancellationToken::new());
         let audit = Audit::of_manager(&home.state);
-        let shared = Arc::new(Shared { config, config_file: None, home, token, audit, index, stop });
+        let shared = Arc::new(Shared {
+            config,
+            config_file: None,
+            home,
+            token,
+            audit,
+            index,
+            logins: Logins::default(),
+            stop,
+        });
         let (open, with_token) = routers(&shared);
         let router = open.merge(with_token).layer(map_response(problem::told));
         let follower = Follower::new(state.path());

@@ -11,6 +11,7 @@ fn entry(id: &str, server: &str, state: State, running: bool) -> Entry {
         name: String::new(),
         client: "codex".to_owned(),
         server: server.to_owned(),
+        spec: String::new(),
         owner: Owner::default(),
         way: None,
         isolation: Isolation::default(),
