@@ -17,7 +17,7 @@ use crate::index::IndexError;
 use crate::run::Shared;
 use crate::web::problem::Problem;
 
-/// All paths, with what OpenAPI says of them.
+/// All paths, with what `OpenAPI` says of them.
 pub(crate) fn paths() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::new().merge(sessions::paths()).merge(calls::paths()).merge(events::paths())
 }

@@ -48,8 +48,8 @@ pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> an
     let stop = CancellationToken::new();
     let index = Index::open(instance.folder())?;
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?)];
-    let keeper = index.keeper(&home.state, config.manager.retention)?;
     let shared = Arc::new(Shared { config, home, token, index, stop: stop.clone() });
+    let keeper = shared.index.keeper(&shared.home.state, shared.config.manager.retention)?;
     let reading = read_journals(&shared.home.state, sinks, keeper, &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::history::manager::TOKEN as FILE;
+use mcp_berth::human;
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
 
@@ -38,7 +39,7 @@ impl Token {
         let mut bytes = [0; BYTES];
         // Fails where the kernel has no random numbers: nothing secret can be made there.
         SystemRandom::new().fill(&mut bytes).unwrap_or_else(|_| std::process::abort());
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(human::hex(&bytes))
     }
 }
 

@@ -54,14 +54,14 @@ pub struct Asked {
 }
 
 #[derive(Deserialize)]
-struct Sessions {
+struct SessionPage {
     complete: bool,
     sessions: Vec<Past>,
     next: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Calls {
+struct CallPage {
     complete: bool,
     calls: Vec<Call>,
     next: Option<String>,
@@ -89,8 +89,8 @@ impl Asked {
                 ("limit", Some(&limit)),
                 ("after", after.as_deref()),
             ];
-            let page: Sessions =
-                self.get("/v1/sessions", &query).await.filter(|page: &Sessions| page.complete)?;
+            let page: SessionPage =
+                self.get("/v1/sessions", &query).await.filter(|page: &SessionPage| page.complete)?;
             all.extend(page.sessions);
             after = page.next;
             if after.is_none() {
@@ -122,7 +122,8 @@ impl Asked {
                 ("limit", Some(&limit)),
                 ("after", after.as_deref()),
             ];
-            let page: Calls = self.get("/v1/calls", &query).await.filter(|page: &Calls| page.complete)?;
+            let page: CallPage =
+                self.get("/v1/calls", &query).await.filter(|page: &CallPage| page.complete)?;
             all.extend(page.calls);
             after = page.next;
             if after.is_none() {
