@@ -243,6 +243,8 @@ async fn a_stream_goes_on_behind_the_last_event_and_tells_what_happens() {
     for number in &numbers {
         assert_eq!(ends.next().await.unwrap().0, *number);
     }
+    // It waits, and is told.
+    assert!(tokio::time::timeout(Duration::from_millis(200), now.next()).await.is_err());
     house.write(
         "dddddddddddd",
         1,
