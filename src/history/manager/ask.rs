@@ -203,8 +203,8 @@ mod tests {
         std::fs::write(state.path().join(FOLDER).join(TOKEN), "t0ken\n").unwrap();
         std::fs::write(lock(state.path()), serde_json::to_string(&holder).unwrap()).unwrap();
         assert!(Asked::find(state.path()).is_none(), "nobody holds the lock");
-        let held = File::open(lock(state.path())).unwrap();
-        held.lock().unwrap();
+        let kept = File::open(lock(state.path())).unwrap();
+        kept.lock().unwrap();
         let manager = Asked::find(state.path()).expect("it runs");
         let among = Among { client: Some("a&b"), ..Among::default() };
         let mut requests = Vec::new();

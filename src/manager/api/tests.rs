@@ -204,7 +204,7 @@ struct Stream(Body);
 impl Stream {
     /// Number and data of the next event. `None`: the stream has ended.
     async fn next(&mut self) -> Option<(i64, Value)> {
-        let frame = tokio::time::timeout(Duration::from_secs(60), self.0.frame()).await.expect("in time")?;
+        let frame = tokio::time::timeout(Duration::from_mins(1), self.0.frame()).await.expect("in time")?;
         let text = String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap();
         let field =
             |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
