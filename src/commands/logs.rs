@@ -61,16 +61,15 @@ pub async fn calls(args: &CallsArgs, home: &Home) -> anyhow::Result<ExitCode> {
         failed: args.errors,
         number: args.number,
     };
-    let calls = match told(args, &wanted, home).await {
-        Some(calls) => calls,
-        None => {
-            let mut all = session::all(&home.state);
-            if let Some(meant) = &args.session {
-                let path = find(&all, meant)?.path.clone();
-                all.retain(|past| past.path == path);
-            }
-            calls::of(&among(all, &args.among), wanted)
+    let calls = if let Some(calls) = told(args, &wanted, home).await {
+        calls
+    } else {
+        let mut all = session::all(&home.state);
+        if let Some(meant) = &args.session {
+            let path = find(&all, meant)?.path.clone();
+            all.retain(|past| past.path == path);
         }
+        calls::of(&among(all, &args.among), wanted)
     };
     let mut out = io::stdout().lock();
     if args.json {

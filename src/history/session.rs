@@ -145,10 +145,10 @@ impl Past {
                 self.client = record.client.or(self.client.take());
                 self.client_session = record.client_session.or(self.client_session.take());
                 self.how = self.how.take().or(record.how);
-                self.containers.extend(record.container);
+                self.has_container(record.container);
             }
             ("step", Some("take a name" | "claim a container on standby")) => {
-                self.containers.extend(record.detail);
+                self.has_container(record.detail);
             }
             ("end", _) => {
                 self.state = State::Ended;
@@ -161,6 +161,12 @@ impl Past {
             }
             _ => {}
         }
+    }
+
+    /// A name may be taken again and again.
+    fn has_container(&mut self, name: Option<String>) {
+        let new = name.filter(|name| !self.containers.contains(name));
+        self.containers.extend(new);
     }
 }
 
@@ -186,10 +192,11 @@ mod tests {
         assert_eq!(killed.state, State::Killed);
         assert_eq!(killed.ended, Some("2026-11-22T10:00:02Z".parse().unwrap()), "when it last said a word");
         // Its lock goes a moment after its last record.
-        let ended = past("a", &format!("{BEGUN}{END}\n{{\"time\":"), true);
+        let ended = past("a", &format!("{BEGUN}{BEGUN}{END}\n{{\"time\":"), true);
         assert_eq!((ended.state, ended.code), (State::Ended, Some(0)));
         assert_eq!(ended.why.as_deref(), Some("the client closed its output"));
         assert_eq!((ended.server.as_deref(), ended.client.as_deref()), (Some("time"), Some("codex")));
+        assert_eq!(ended.containers, ["abc", "mcp-codex-1"]);
         assert!(Past::of("a", Path::new("x.jsonl"), b"no\nrecord\n", true).is_none());
     }
 

@@ -1,4 +1,4 @@
-//! The index: an SQLite database of the sessions that left a journal, of their calls and of what happened in them.
+//! The index: an `SQLite` database of the sessions that left a journal, of their calls and of what happened in them.
 //!
 //! [`Sink`] writes what the journals say, in one transaction with the numbers of the records; [`Keeper`] follows the audit
 //! file, and forgets what is old. Both run on the thread that reads the journals. Everybody else reads, each on a
@@ -125,14 +125,12 @@ impl Index {
             return Err(IndexError::TooLong);
         };
         let free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match free {
-            Some(connection) => connection,
-            // Nothing is read yet: it takes no time.
-            None => {
-                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                Connection::open_with_flags(&self.0.path, flags)?
-            }
+        // Nothing is read yet: it takes no time.
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(&self.0.path, flags)
         };
+        let connection = free.map_or_else(open, Ok)?;
         let interrupt = connection.get_interrupt_handle();
         let shared = Arc::clone(&self.0);
         let answer = tokio::task::spawn_blocking(move || {
@@ -176,7 +174,7 @@ fn micros_of(milliseconds: f64) -> i64 {
     i64::try_from(micros).unwrap_or(i64::MAX)
 }
 
-/// A number as SQLite has it.
+/// A number as `SQLite` has it.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::history::manager::TOKEN as FILE;
+use mcp_berth::human;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
@@ -43,14 +44,14 @@ impl Token {
     /// Another secret, which only whoever has `self` can make of `text`.
     pub(crate) fn derived(&self, text: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.as_bytes());
-        mcp_berth::human::hex(hmac::sign(&key, text.as_bytes()).as_ref())
+        human::hex(hmac::sign(&key, text.as_bytes()).as_ref())
     }
 
     pub(crate) fn random() -> Self {
         let mut bytes = [0; BYTES];
         // Fails where the kernel has no random numbers: nothing secret can be made there.
         SystemRandom::new().fill(&mut bytes).unwrap_or_else(|_| std::process::abort());
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(human::hex(&bytes))
     }
 }
 

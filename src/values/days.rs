@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn back_by_hours_or_by_days() {
         let ago = |text| Ago::from_text(text).map(|Ago(time)| time);
-        assert_eq!(ago("90m"), Some(Duration::from_secs(5400)));
+        assert_eq!(ago("90m"), Some(Duration::from_mins(90)));
         assert_eq!(ago("30d"), Some(Duration::from_hours(720)));
         assert_eq!([ago("25h"), ago("0d"), ago("d"), ago("1w")], [None; 4]);
     }

@@ -36,6 +36,7 @@ mod hostile;
 mod identity;
 mod images;
 mod lifecycle;
+mod manager;
 mod peers;
 mod place;
 mod ports;

@@ -54,14 +54,14 @@ pub struct Asked {
 }
 
 #[derive(Deserialize)]
-struct Sessions {
+struct SessionPage {
     complete: bool,
     sessions: Vec<Past>,
     next: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Calls {
+struct CallPage {
     complete: bool,
     calls: Vec<Call>,
     next: Option<String>,
@@ -89,8 +89,8 @@ impl Asked {
                 ("limit", Some(&limit)),
                 ("after", after.as_deref()),
             ];
-            let page: Sessions =
-                self.get("/v1/sessions", &query).await.filter(|page: &Sessions| page.complete)?;
+            let page: SessionPage =
+                self.get("/v1/sessions", &query).await.filter(|page: &SessionPage| page.complete)?;
             all.extend(page.sessions);
             after = page.next;
             if after.is_none() {
@@ -122,7 +122,8 @@ impl Asked {
                 ("limit", Some(&limit)),
                 ("after", after.as_deref()),
             ];
-            let page: Calls = self.get("/v1/calls", &query).await.filter(|page: &Calls| page.complete)?;
+            let page: CallPage =
+                self.get("/v1/calls", &query).await.filter(|page: &CallPage| page.complete)?;
             all.extend(page.calls);
             after = page.next;
             if after.is_none() {
@@ -180,4 +181,82 @@ async fn collect(mut body: Incoming) -> io::Result<Vec<u8>> {
         all.extend_from_slice(&bytes);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::history::manager::{Holder, lock};
+
+    /// A manager that gives these answers, one a connection, and then none; and the requests that it gets.
+    async fn told(answers: Vec<String>) -> (Option<Vec<Past>>, Vec<String>) {
+        let state = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let holder =
+            Holder { pid: 1, version: String::new(), api: listener.local_addr().ok(), monitor: None };
+        std::fs::create_dir(state.path().join(FOLDER)).unwrap();
+        std::fs::write(state.path().join(FOLDER).join(TOKEN), "t0ken\n").unwrap();
+        std::fs::write(lock(state.path()), serde_json::to_string(&holder).unwrap()).unwrap();
+        assert!(Asked::find(state.path()).is_none(), "nobody holds the lock");
+        let kept = File::open(lock(state.path())).unwrap();
+        kept.lock().unwrap();
+        let manager = Asked::find(state.path()).expect("it runs");
+        let among = Among { client: Some("a&b"), ..Among::default() };
+        let mut requests = Vec::new();
+        let serve = async {
+            for answer in answers {
+                let mut stream = listener.accept().await.unwrap().0;
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.unwrap();
+                requests.push(String::from_utf8_lossy(&head[..length]).into_owned());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        };
+        let all = tokio::select! {
+            all = manager.sessions(&among, 1000) => all,
+            () = serve => None,
+        };
+        (all, requests)
+    }
+
+    fn answer(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    fn page(session: &str, complete: bool, next: &str) -> String {
+        let session = format!(
+            "{{\"session\":\"{session}\",\"state\":\"live\",\"started\":\"2026-11-22T10:00:00Z\",\"containers\":[],\"new\":1}}"
+        );
+        answer("200 OK", &format!("{{\"complete\":{complete},\"sessions\":[{session}],\"next\":{next}}}"))
+    }
+
+    #[tokio::test]
+    async fn all_parts_of_an_answer_are_asked_for() {
+        let (all, requests) = told(vec![page("a", true, "\"1-a\""), page("b", true, "null")]).await;
+        let all: Vec<String> = all.unwrap().into_iter().map(|past| past.session).collect();
+        assert_eq!(all, ["a", "b"]);
+        assert!(requests[0].starts_with("GET /v1/sessions?client=a%26b&limit=500 "), "{requests:?}");
+        assert!(requests[0].to_ascii_lowercase().contains("\r\nauthorization: bearer t0ken\r\n"));
+        assert!(requests[1].contains("&after=1%2Da "), "{requests:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_an_answer_is_none() {
+        for answers in [
+            vec![],
+            vec!["HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{".to_owned()],
+            vec![answer("401 Unauthorized", "{}")],
+            vec![answer("200 OK", "{\"sessions\":[]}")],
+            vec![page("a", false, "null")],
+            vec![page("a", true, "\"1-a\""), answer("503 Service Unavailable", "{}")],
+        ] {
+            assert!(told(answers.clone()).await.0.is_none(), "{answers:?}");
+        }
+    }
 }

@@ -50,7 +50,7 @@ struct Asked {
 
 /// A part of the list.
 #[derive(Debug, Serialize, ToSchema)]
-struct Calls {
+struct CallPage {
     /// Whether the index has all that the journals held when the manager started.
     complete: bool,
     calls: Vec<Call>,
@@ -65,12 +65,15 @@ struct Calls {
     tag = "history",
     params(Asked),
     responses(
-        (status = 200, description = "a part of the list", body = Calls),
+        (status = 200, description = "a part of the list", body = CallPage),
         (status = 400, description = "bad input", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "the index gave no answer", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn list(State(shared): State<Arc<Shared>>, Query(asked): Query<Asked>) -> Result<Json<Calls>, Problem> {
+async fn list(
+    State(shared): State<Arc<Shared>>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<CallPage>, Problem> {
     let wanted = Wanted {
         session: asked.session,
         server: asked.server,
@@ -84,5 +87,5 @@ async fn list(State(shared): State<Arc<Shared>>, Query(asked): Query<Asked>) -> 
     let complete = shared.index.is_complete();
     let page = shared.index.read(move |connection| calls::list(connection, wanted)).await?;
     let next = page.next.map(|place| place.to_string());
-    Ok(Json(Calls { complete, calls: page.entries, next }))
+    Ok(Json(CallPage { complete, calls: page.entries, next }))
 }

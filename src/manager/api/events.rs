@@ -68,7 +68,7 @@ struct Followed {
 
 /// A part of the list.
 #[derive(Debug, Serialize, ToSchema)]
-struct Events {
+struct EventPage {
     events: Vec<Event>,
     /// `after` of the next part; without it, this is the last.
     next: Option<String>,
@@ -81,7 +81,7 @@ struct Events {
     tag = "history",
     params(Asked),
     responses(
-        (status = 200, description = "a part of the list", body = Events),
+        (status = 200, description = "a part of the list", body = EventPage),
         (status = 400, description = "bad input", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "the index gave no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -89,12 +89,12 @@ struct Events {
 async fn list(
     State(shared): State<Arc<Shared>>,
     Query(asked): Query<Asked>,
-) -> Result<Json<Events>, Problem> {
+) -> Result<Json<EventPage>, Problem> {
     let limit = limit::limit(asked.limit)?;
     let before = limit::after(asked.after.as_deref())?;
     let wanted = Wanted { session: asked.session, kind: asked.kind, since: asked.since.map(micros) };
     let page = shared.index.read(move |connection| events::list(connection, wanted, before, limit)).await?;
-    Ok(Json(Events { events: page.entries, next: page.next.map(|id| id.to_string()) }))
+    Ok(Json(EventPage { events: page.entries, next: page.next.map(|id| id.to_string()) }))
 }
 
 /// Sends events as they happen. Each has its number as its id, so that `Last-Event-ID` goes on behind the last one.

@@ -45,7 +45,7 @@ struct Asked {
 
 /// A part of the list.
 #[derive(Debug, Serialize, ToSchema)]
-struct Sessions {
+struct SessionPage {
     /// Whether the index has all that the journals held when the manager started.
     complete: bool,
     sessions: Vec<Session>,
@@ -60,7 +60,7 @@ struct Sessions {
     tag = "history",
     params(Asked),
     responses(
-        (status = 200, description = "a part of the list", body = Sessions),
+        (status = 200, description = "a part of the list", body = SessionPage),
         (status = 400, description = "bad input", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "the index gave no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -68,7 +68,7 @@ struct Sessions {
 async fn list(
     State(shared): State<Arc<Shared>>,
     Query(asked): Query<Asked>,
-) -> Result<Json<Sessions>, Problem> {
+) -> Result<Json<SessionPage>, Problem> {
     let wanted = Wanted {
         server: asked.server,
         client: asked.client,
@@ -82,7 +82,7 @@ async fn list(
     let complete = shared.index.is_complete();
     let page = shared.index.read(move |connection| sessions::list(connection, wanted)).await?;
     let next = page.next.map(|place| place.to_string());
-    Ok(Json(Sessions { complete, sessions: page.entries, next }))
+    Ok(Json(SessionPage { complete, sessions: page.entries, next }))
 }
 
 /// Tells all of one session: its steps, its counts, and how much of its journal the index has.

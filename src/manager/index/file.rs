@@ -121,7 +121,7 @@ fn is_broken(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }
 
-/// Only this user reads it. SQLite gives its other two files the same mode.
+/// Only this user reads it. `SQLite` gives its other two files the same mode.
 fn private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     file.set_permissions(PermissionsExt::from_mode(0o600))

@@ -11,7 +11,7 @@ use super::audit::Follower;
 use super::{Index, prune};
 
 /// What is old is looked for so often.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(crate) struct Keeper {

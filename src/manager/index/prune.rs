@@ -88,19 +88,19 @@ fn over(transaction: &Transaction<'_>, state: &Path) -> rusqlite::Result<usize> 
     let mut mark = transaction.prepare("UPDATE sessions SET state = ?1, ended = last WHERE key = ?2")?;
     let mut add = transaction.prepare(ADD_EVENT)?;
     let mut rows = ask.query([LIVE])?;
-    let mut lost = Vec::new();
+    let mut gone = Vec::new();
     while let Some(row) = rows.next()? {
         let (key, id, last): (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if !has_journal(state, &id) {
-            lost.push((key, id, last, row.get::<_, Option<String>>(3)?, row.get::<_, Option<String>>(4)?));
+            gone.push((key, id, last, row.get::<_, Option<String>>(3)?, row.get::<_, Option<String>>(4)?));
         }
     }
-    for (key, id, last, server, client) in &lost {
+    for (key, id, last, server, client) in &gone {
         let kind = Kind::Killed.as_str();
         mark.execute(params![KILLED, key])?;
         add.execute(params![last, kind, kind, id, None::<i64>, server, client, None::<String>])?;
     }
-    Ok(lost.len())
+    Ok(gone.len())
 }
 
 /// The lines of forgotten sessions whose journals are gone.

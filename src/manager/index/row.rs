@@ -202,7 +202,7 @@ impl SessionRow {
                 self.has_container(record.detail.as_deref());
             }
             ("end", _) => {
-                self.state = ENDED.to_owned();
+                ENDED.clone_into(&mut self.state);
                 self.ended = Some(self.last);
                 self.why.clone_from(&record.detail);
                 self.code = record.code;
@@ -236,7 +236,7 @@ impl SessionRow {
     pub(super) fn over(&mut self) -> bool {
         let was_killed = self.state == LIVE;
         if was_killed {
-            self.state = KILLED.to_owned();
+            KILLED.clone_into(&mut self.state);
             self.ended = Some(self.last);
         }
         was_killed

@@ -224,7 +224,7 @@ struct Stream(Body);
 impl Stream {
     /// Number and data of the next event. `None`: the stream has ended.
     async fn next(&mut self) -> Option<(i64, Value)> {
-        let frame = tokio::time::timeout(Duration::from_secs(60), self.0.frame()).await.expect("in time")?;
+        let frame = tokio::time::timeout(Duration::from_mins(1), self.0.frame()).await.expect("in time")?;
         let text = String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap();
         let field =
             |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
@@ -263,6 +263,8 @@ async fn a_stream_goes_on_behind_the_last_event_and_tells_what_happens() {
     for number in &numbers {
         assert_eq!(ends.next().await.unwrap().0, *number);
     }
+    // It waits, and is told.
+    assert!(tokio::time::timeout(Duration::from_millis(200), now.next()).await.is_err());
     house.write(
         "dddddddddddd",
         1,

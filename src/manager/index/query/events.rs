@@ -15,7 +15,7 @@ pub(crate) struct Event {
     pub(crate) id: i64,
     #[schema(value_type = String, format = DateTime)]
     pub(crate) time: Timestamp,
-    /// One of the kinds that `kind` selects.
+    #[schema(value_type = Kind)]
     pub(crate) kind: String,
     pub(crate) name: String,
     /// The session's id.

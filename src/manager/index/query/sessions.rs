@@ -34,6 +34,7 @@ impl State {
 
 /// What is known of a session.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the words of the journals and of `berth sessions`")]
 pub(crate) struct Session {
     /// Its id.
     pub(crate) session: String,
