@@ -34,8 +34,9 @@ struct Daemon {
 
 impl Daemon {
     fn answer(&self, method: &Method, path: &str) -> Response<Body> {
-        // Behind the version.
-        let path = path.trim_start_matches('/').split_once('/').map_or(path, |(_, rest)| rest);
+        let path = path.trim_start_matches('/');
+        let path =
+            path.strip_prefix('v').and_then(|path| path.split_once('/')).map_or(path, |(_, rest)| rest);
         let parts: Vec<&str> = path.split('/').collect();
         let killed = self.killed.lock().unwrap();
         let there = || CONTAINERS.iter().filter(|(name, _)| !killed.iter().any(|killed| killed == name));
