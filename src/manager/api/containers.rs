@@ -154,8 +154,8 @@ pub(super) async fn end(
 }
 
 /// Ends a session.
-#[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions",
-    params(("session" = String, Path,
+#[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path,
         description = "berth's own id of the session, or what else `berth kill` takes, if that means one session")),
     responses(
         (status = OK, body = Ended, description = "it has ended"),
@@ -164,12 +164,12 @@ pub(super) async fn end(
     ))]
 pub(super) async fn end_session(
     State(shared): State<Arc<Shared>>,
-    Path(session): Path<String>,
+    Path(id): Path<String>,
 ) -> Result<Json<Ended>, Problem> {
     let config = shared.config_of_daemon().await?;
     let engine = shared.engine(&config)?;
     let entries = answered(roster::list_with_owners(&engine)).await?;
-    let entries = chosen(&session, entries)?;
+    let entries = chosen(&id, entries)?;
     end_all(&shared, engine, entries).await
 }
 
