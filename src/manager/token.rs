@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use mcp_berth::failure::{Code, Failure};
+use mcp_berth::human::hex;
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
 
@@ -40,7 +41,7 @@ impl Token {
         let mut bytes = [0; BYTES];
         // Fails where the kernel has no random numbers: nothing secret can be made there.
         SystemRandom::new().fill(&mut bytes).unwrap_or_else(|_| std::process::abort());
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex(&bytes))
     }
 }
 

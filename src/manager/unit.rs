@@ -52,10 +52,10 @@ fn service(words: &[&str], variables: &[(&str, String)]) -> String {
     let [program, arguments @ ..] = words else { return String::new() };
     let arguments = arguments.iter().map(|word| quoted(&word.replace('$', "$$")));
     let command: Vec<String> = std::iter::once(quoted(program)).chain(arguments).collect();
-    let variables: String = variables
-        .iter()
-        .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}"))))
-        .collect();
+    let variables: Vec<String> =
+        variables.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect();
+    // Several in one line; an empty one sets nothing.
+    let variables = variables.join(" ");
     format!(
         "[Unit]\n\
          Description=berth: API, metrics and page of this user's MCP sessions\n\
@@ -64,7 +64,7 @@ fn service(words: &[&str], variables: &[(&str, String)]) -> String {
          \n\
          [Service]\n\
          Type=exec\n\
-         {variables}\
+         Environment={variables}\n\
          ExecStart={}\n\
          Restart=on-failure\n\
          RestartPreventExitStatus=64 78\n\
