@@ -13,10 +13,12 @@ const PROGRAM: &str = "berth-manager";
 pub fn run(args: &ManagerArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let program = std::env::current_exe()?.with_file_name(PROGRAM);
     let mut command = Command::new(&program);
+    command.args(args.words());
+    // Before a subcommand it would be one of `run`'s own.
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }
-    let error = command.args(args.words()).exec();
+    let error = command.exec();
     Err(Failure {
         code: Code::Unavailable,
         text: format!("cannot run `{}`: {error}", program.display()),

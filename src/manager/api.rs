@@ -56,13 +56,11 @@ fn closed() -> OpenApiRouter<Arc<Shared>> {
 
 /// What the daemon says, if it says it in time.
 async fn answered<T>(question: impl Future<Output = Result<T, DockerError>>) -> Result<T, Problem> {
-    match tokio::time::timeout(ANSWER_WITHIN, question).await {
-        Ok(answer) => answer.map_err(|error| Problem::unavailable(Failure::from(error).to_string())),
-        Err(_) => {
-            let text = format!("the DinD daemon gave no answer within {ANSWER_WITHIN:?}");
-            Err(Problem::unavailable(format!("{text}; look at it with `berth status`")))
-        }
-    }
+    let Ok(answer) = tokio::time::timeout(ANSWER_WITHIN, question).await else {
+        let text = format!("the DinD daemon gave no answer within {ANSWER_WITHIN:?}");
+        return Err(Problem::unavailable(format!("{text}; look at it with `berth status`")));
+    };
+    answer.map_err(|error| Problem::unavailable(Failure::from(error).to_string()))
 }
 
 impl From<IndexError> for Problem {

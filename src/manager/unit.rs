@@ -22,11 +22,10 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let program = std::env::current_exe()?;
     let file = file.map(std::path::absolute).transpose()?;
-    let mut words = vec![text(&program)?];
+    let mut words = vec![text(&program)?, "run"];
     if let Some(file) = &file {
         words.extend(["--config", text(file)?]);
     }
-    words.push("run");
     let set = VARIABLES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
     let set: Vec<_> = set.filter(|(_, value)| !value.is_empty()).collect();
     let service = service(&words, &set);
@@ -49,21 +48,23 @@ fn text(path: &Path) -> Result<&str, Failure> {
 }
 
 fn service(words: &[&str], variables: &[(&str, String)]) -> String {
-    let command: Vec<String> = words.iter().map(|word| quoted(&word.replace('$', "$$"))).collect();
-    let variables: String = variables
-        .iter()
-        .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}"))))
-        .collect();
+    // In the program's path a `$` means itself.
+    let [program, arguments @ ..] = words else { return String::new() };
+    let arguments = arguments.iter().map(|word| quoted(&word.replace('$', "$$")));
+    let command: Vec<String> = std::iter::once(quoted(program)).chain(arguments).collect();
+    let variables: Vec<String> =
+        variables.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect();
+    // Several in one line; an empty one sets nothing.
+    let variables = variables.join(" ");
     format!(
         "[Unit]\n\
          Description=berth: API, metrics and page of this user's MCP sessions\n\
-         Documentation=man:berth-manager(7)\n\
          Requires={NAME}.socket\n\
          After={NAME}.socket\n\
          \n\
          [Service]\n\
          Type=exec\n\
-         {variables}\
+         Environment={variables}\n\
          ExecStart={}\n\
          Restart=on-failure\n\
          RestartPreventExitStatus=64 78\n\
@@ -106,9 +107,10 @@ mod tests {
 
     #[test]
     fn whatever_a_path_has_in_it_systemd_reads_it_back() {
-        let unit = service(&["/a b/50%/$x\"/berth-manager", "run"], &[("BERTH_HOME", "/h$o\\me".to_owned())]);
+        let unit =
+            service(&["/a b/50%/$x\"/berth-manager", "run", "$y"], &[("BERTH_HOME", "/h$o\\me".to_owned())]);
         let line = |start: &str| unit.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
-        assert_eq!(line("ExecStart="), r#"ExecStart="/a b/50%%/$$x\"/berth-manager" "run""#);
+        assert_eq!(line("ExecStart="), r#"ExecStart="/a b/50%%/$x\"/berth-manager" "run" "$$y""#);
         assert_eq!(line("Environment="), r#"Environment="BERTH_HOME=/h$o\\me""#);
         let api = "[::1]:18080".parse().unwrap();
         let socket = socket(&Manager { api, ..Manager::default() });

@@ -154,8 +154,8 @@ pub(super) async fn end(
 }
 
 /// Ends a session.
-#[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions",
-    params(("session" = String, Path,
+#[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path,
         description = "berth's own id of the session, or what else `berth kill` takes, if that means one session")),
     responses(
         (status = OK, body = Ended, description = "it has ended"),
@@ -164,9 +164,9 @@ pub(super) async fn end(
     ))]
 pub(super) async fn end_session(
     State(shared): State<Arc<Shared>>,
-    Path(session): Path<String>,
+    Path(id): Path<String>,
 ) -> Result<Json<Ended>, Problem> {
-    end_one(&shared, &session, EVENT).await.map(Json)
+    end_one(&shared, &id, EVENT).await.map(Json)
 }
 
 /// Ends the one session that is meant; `event` stands in the audit.

@@ -10,7 +10,6 @@ use mcp_berth::catalogue::Catalogue;
 use mcp_berth::config::{Config, Server};
 use mcp_berth::dock::docker::Engine;
 use mcp_berth::dock::roster::AT_ONCE;
-use mcp_berth::runner::Package;
 use mcp_berth::values::Start;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -87,10 +86,12 @@ fn configured(server: &Server, config: &Config, has_image: Option<bool>, is_cata
         Start::Session => "session",
     };
     let profiles = config.profiles.iter().filter(|(_, profile)| profile.servers.contains(&server.name));
+    // A line that has a login in it is no package.
+    let package = server.recipe.as_ref().map(|recipe| &recipe.package);
     Configured {
         name: server.name.clone(),
         image: server.image.clone(),
-        package: server.recipe.as_ref().map(|recipe| package(&recipe.package)),
+        package: package.map(|package| format!("{} {}", package.runner.as_str(), package.main())),
         isolation: server.settings.isolation.as_str(),
         network: server.settings.network.to_string(),
         start: start(false),
@@ -100,35 +101,5 @@ fn configured(server: &Server, config: &Config, has_image: Option<bool>, is_cata
         profiles: profiles.map(|(name, _)| name.clone()).collect(),
         has_image,
         is_catalogued,
-    }
-}
-
-/// The runner and the main package. An address may have a token in it.
-fn package(package: &Package) -> String {
-    let main = package.main();
-    let shown = match main.split_once("://") {
-        Some((scheme, rest)) => {
-            let rest = rest.split(['?', '#']).next().unwrap_or_default();
-            let end = rest.find('/').unwrap_or(rest.len());
-            let from = rest[..end].rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[from..])
-        }
-        None => main.to_owned(),
-    };
-    format!("{} {shown}", package.runner.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use mcp_berth::runner::{Runner, parse_words};
-
-    use super::*;
-
-    #[test]
-    fn an_addresss_credentials_are_not_told() {
-        let shown = |word: &str| package(&parse_words(Runner::Uvx, &[word.to_owned()]).unwrap());
-        assert_eq!(shown("mcp-server-git==1.2"), "uvx mcp-server-git==1.2");
-        let git = shown("git+https://me:token@example.org/a@v1?x=y#z");
-        assert_eq!(git, "uvx git+https://example.org/a@v1");
     }
 }

@@ -1,4 +1,4 @@
-//! The API, by its two halves.
+//! What clients of the API are told.
 
 mod daemon;
 mod history;

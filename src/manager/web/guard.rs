@@ -119,9 +119,8 @@ pub(crate) async fn headers(mut response: Response) -> Response {
 /// Routes that are open to all, which say nothing but that somebody is there, and routes that need the token, behind what every
 /// request passes.
 pub(crate) fn behind(open: Router, with_token: Router, guard: &Arc<Guard>) -> Router {
-    with_token
-        .layer(from_fn_with_state(Arc::clone(guard), self::with_token))
-        .merge(open)
+    // Unknown paths are of the last one merged: they need the token, too.
+    open.merge(with_token.layer(from_fn_with_state(Arc::clone(guard), self::with_token)))
         .layer(from_fn_with_state(Arc::clone(guard), same_site))
         .layer(map_response(problem::told))
         .layer(map_response(headers))
