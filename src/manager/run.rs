@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &ManagerRunArgs, config: Config, home: Home) -> an
         tokio::join!(
             serve::serve(api, api_router(&shared), stop.clone()),
             serve::serve(monitor, monitor_router(&shared, &metrics), stop.clone()),
-            metrics.sample(&shared.config, &shared.home, &stop),
+            metrics.sample(&shared.config, &shared.home, &shared.stop),
         )
     };
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
