@@ -66,7 +66,7 @@ fn number_of(counters: &Counters, family: &Family, labels: &[&str]) -> f64 {
 }
 
 fn seen(counters: &Counters, family: &Family) -> u64 {
-    counters.kept.of(family).flat_map(|(_, value)| &value.counts).sum()
+    counters.kept().of(family).flat_map(|(_, value)| &value.counts).sum()
 }
 
 #[test]
