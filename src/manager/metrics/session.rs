@@ -59,6 +59,7 @@ enum Stage {
 
 /// What is remembered of a session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Session {
     /// The number of the last record.
     pub(super) seq: u64,

@@ -266,6 +266,21 @@ fn the_audit_files_lines_count_once() {
 }
 
 #[test]
+fn what_another_berth_remembers_of_a_session_hinders_nobody() {
+    let place = Place::new();
+    place.append("aaaaaaaaaaaa", &records(1, &[START, CALL]));
+    place.look(&mut place.open()).unwrap();
+    let other = rusqlite::Connection::open(place.folder().join(FILE)).unwrap();
+    for state in ["{\"later\":1}", "{\"server\":[]}", "?"] {
+        other.execute("UPDATE sessions SET state = ?", [state]).unwrap();
+        let mut counters = place.open();
+        assert_eq!(counters.has("aaaaaaaaaaaa").unwrap(), 2, "{state}");
+        place.look(&mut counters).unwrap();
+        assert_eq!(seen(&counters, &OPERATIONS), 1, "{state}");
+    }
+}
+
+#[test]
 fn a_later_berths_file_is_left_alone() {
     let place = Place::new();
     drop(place.open());
