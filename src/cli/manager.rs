@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct ManagerArgs {
     #[command(subcommand)]
     pub command: Option<ManagerCommand>,
@@ -62,7 +61,14 @@ impl UnitKind {
 impl ManagerArgs {
     /// The command; without one, `run`.
     pub fn command(&self) -> ManagerCommand {
-        self.command.clone().unwrap_or_else(|| ManagerCommand::Run(self.run.clone()))
+        match self.command.clone() {
+            None => ManagerCommand::Run(self.run.clone()),
+            Some(ManagerCommand::Run(run)) => ManagerCommand::Run(ManagerRunArgs {
+                api: run.api.or(self.run.api),
+                monitor: run.monitor.or(self.run.monitor),
+            }),
+            Some(other) => other,
+        }
     }
 
     /// The same arguments as words of a command line.
@@ -119,6 +125,7 @@ mod tests {
             let again = words(&format!("m {line}"));
             assert_eq!(again.join(" ".as_ref()), *line);
         }
-        assert!(Program::try_parse_from(["m", "--api", "127.0.0.1:1", "token"]).is_err());
+        assert_eq!(words("m --api 127.0.0.1:1 run --monitor 127.0.0.1:2").len(), 5);
+        assert_eq!(words("m --api 127.0.0.1:1 token"), ["token"], "it listens nowhere");
     }
 }

@@ -22,6 +22,9 @@ pub struct Record {
     pub method: Option<String>,
     #[serde(default)]
     pub tool: Option<String>,
+    /// Of the client's own trace, where a request is a part of one.
+    #[serde(default)]
+    pub traceparent: Option<String>,
     #[serde(default)]
     pub id: Option<Value>,
     #[serde(default)]

@@ -24,9 +24,11 @@ impl Call {
         // What follows may belong to a secret that begins before.
         let kept = NAME + journal.margin();
         let cut = |text: &str| text.chars().take(kept).collect();
+        let (tool, traceparent) = said(request);
         let record = CallRecord {
             method: cut(request.method.as_deref().unwrap_or_default()),
-            tool: tool(request).as_deref().map(cut),
+            tool: tool.as_deref().map(cut),
+            traceparent,
             since: Instant::now(),
             asked: bytes,
             answered: 0,
@@ -65,6 +67,33 @@ impl Drop for Call {
             self.journal.call(*record);
         }
     }
+}
+
+/// Which tool a request calls, and of which trace it is a part (SEP-414): its parameters are read once.
+fn said(request: &Envelope<'_>) -> (Option<String>, Option<Box<str>>) {
+    let (mut name, mut meta) = (None, None);
+    let read = |params| {
+        raw::members(params, |key, value| match raw::string(key).as_deref() {
+            Some("name") => name = Some(value),
+            Some("_meta") => meta = Some(value),
+            _ => {}
+        })
+    };
+    if request.params.and_then(read).is_none() {
+        return (None, None);
+    }
+    let is_call = request.kind == Kind::Request && request.method.as_deref() == Some("tools/call");
+    let tool = name.filter(|_| is_call).and_then(|name| serde_json::from_str(name.get()).ok());
+    let traceparent = meta.and_then(|meta| raw::string(raw::member(meta, "traceparent")?));
+    (tool, traceparent.filter(|text| is_traceparent(text)).map(Into::into))
+}
+
+/// W3C's form, `VERSION-TRACE-SPAN-FLAGS` in hexadecimal digits.
+fn is_traceparent(text: &str) -> bool {
+    let lengths = text.split('-').map(str::len);
+    lengths.eq([2, 32, 16, 2])
+        && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+        && !text.starts_with("ff")
 }
 
 /// Which tool is called: its name is no more of a content than its method is.

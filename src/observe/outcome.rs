@@ -41,6 +41,8 @@ impl Outcome {
 pub(super) struct CallRecord {
     pub(super) method: String,
     pub(super) tool: Option<String>,
+    /// Where the client's trace has it.
+    pub(super) traceparent: Option<Box<str>>,
     pub(super) since: Instant,
     /// Of the request (bytes).
     pub(super) asked: usize,
@@ -54,7 +56,8 @@ pub(super) struct CallRecord {
 impl CallRecord {
     /// About so much is kept in memory (bytes).
     pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.method.len() + self.tool.as_ref().map_or(0, String::len)
+        let traceparent = self.traceparent.as_ref().map_or(0, |text| text.len());
+        size_of::<Self>() + self.method.len() + self.tool.as_ref().map_or(0, String::len) + traceparent
     }
 
     pub(super) fn members(&self, redactor: &Redactor) -> Map<String, Value> {
@@ -63,6 +66,9 @@ impl CallRecord {
         members.insert("method".to_owned(), text(&self.method));
         if let Some(tool) = &self.tool {
             members.insert("tool".to_owned(), text(tool));
+        }
+        if let Some(traceparent) = &self.traceparent {
+            members.insert("traceparent".to_owned(), text(traceparent));
         }
         members.insert("latency_ms".to_owned(), json!((self.took.as_secs_f64() * 1e6).round() / 1e3));
         members.insert("bytes".to_owned(), self.asked.into());

@@ -1,4 +1,4 @@
-//! The text of the metrics: OpenMetrics where the reader knows it, Prometheus's older format for all others.
+//! The text of the metrics: `OpenMetrics` where the reader knows it, Prometheus's older format for all others.
 
 use std::fmt;
 
@@ -66,10 +66,10 @@ fn sample(
     labels: &Set<'_>,
     value: &Value,
 ) -> Result<(), fmt::Error> {
-    type None_ = Option<&'static Exemplar<[(&'static str, &'static str); 0], f64>>;
+    type NoExemplar = Option<&'static Exemplar<[(&'static str, &'static str); 0], f64>>;
     match family.kind {
         Kind::Info => metric.encode_info(labels),
-        Kind::Counter => metric.encode_family(labels)?.encode_counter(&value.sum, None_::None),
+        Kind::Counter => metric.encode_family(labels)?.encode_counter(&value.sum, NoExemplar::None),
         Kind::Gauge => metric.encode_family(labels)?.encode_gauge(&value.sum),
         Kind::Histogram(bounds) => {
             let bounds = bounds.iter().copied().chain([f64::INFINITY]);

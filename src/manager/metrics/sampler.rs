@@ -1,6 +1,6 @@
 //! What the daemon has now, looked at every few seconds: one look at a time, and none that lasts.
 //!
-//! A daemon that does not answer leaves one number, that it is down: what it had before is told no longer.
+//! Of a daemon that does not answer it is told that it is down, and how long its certificates last: nothing that it had before.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -31,7 +31,7 @@ const EVERY: Duration = Duration::from_secs(15);
 const WITHIN: Duration = Duration::from_secs(10);
 const MEASURED: usize = 256;
 /// What is older is told no longer.
-const STALE: Duration = Duration::from_secs(60);
+const STALE: Duration = Duration::from_mins(1);
 
 /// A daemon counts all files of all volumes when it is asked for its disk.
 const DISK_EVERY: Duration = Duration::from_mins(5);
@@ -61,8 +61,12 @@ impl Samples {
         let is_up = containers.is_some();
         let mut now = containers.unwrap_or_default();
         now.add(&DAEMON_UP, Vec::new(), f64::from(u8::from(is_up)));
-        if let Some(disk) = fresh(&self.disk, DISK_STALE).filter(|_| is_up) {
-            now.extend(&disk, &[&DISK, &CERTIFICATE]);
+        if let Some(disk) = fresh(&self.disk, DISK_STALE) {
+            // A certificate that has expired may be why the daemon is down.
+            now.extend(&disk, &[&CERTIFICATE]);
+            if is_up {
+                now.extend(&disk, &[&DISK]);
+            }
         }
         now
     }

@@ -45,8 +45,21 @@ pub(super) trait Count {
     fn observe(&mut self, family: &'static Family, labels: &[&str], seen: f64);
 }
 
+/// What of a session is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Stage {
+    /// Nothing: it is not known yet whose it is.
+    #[default]
+    New,
+    /// That it began.
+    Begun,
+    /// That it ended, too.
+    Ended,
+}
+
 /// What is remembered of a session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Session {
     /// The number of the last record.
     pub(super) seq: u64,
@@ -54,14 +67,12 @@ pub(super) struct Session {
     pub(super) client: String,
     began: Option<Timestamp>,
     last: Option<Timestamp>,
-    /// It is among those that have begun.
-    counted: bool,
+    stage: Stage,
     /// How its server was started, while it is there.
     up: Option<String>,
     /// It has looked for a container on standby.
     looked: bool,
     steps: Vec<(String, f64)>,
-    ended: bool,
     /// Nobody writes its journal any more.
     pub(super) over: bool,
 }
@@ -94,7 +105,7 @@ impl Session {
 
     /// Nobody writes its journal any more.
     pub(super) fn is_over(&mut self, count: &mut impl Count) {
-        if std::mem::replace(&mut self.over, true) || self.ended || self.began.is_none() {
+        if std::mem::replace(&mut self.over, true) || self.stage == Stage::Ended || self.began.is_none() {
             return;
         }
         self.count_start(count);
@@ -108,7 +119,8 @@ impl Session {
 
     /// Once it is known whose session it is, or never will be.
     fn count_start(&mut self, count: &mut impl Count) {
-        if !std::mem::replace(&mut self.counted, true) {
+        if self.stage == Stage::New {
+            self.stage = Stage::Begun;
             count.add(&SESSIONS_STARTED, &[known(&self.client), known(&self.server)], 1.0);
         }
     }
@@ -183,10 +195,11 @@ impl Session {
     }
 
     fn end(&mut self, record: &Record, count: &mut impl Count) {
-        if std::mem::replace(&mut self.ended, true) {
+        if self.stage == Stage::Ended {
             return;
         }
         self.count_start(count);
+        self.stage = Stage::Ended;
         let is_servers = record.code_of.as_deref() == Some("server");
         let ours = |code: Code| !is_servers && record.code == Some(i64::from(code.exit_code()));
         let why = match record.code {

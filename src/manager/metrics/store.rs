@@ -74,11 +74,14 @@ impl Store {
                 kept.values.set(family, labels, Value { sum: row.get(2)?, counts });
             }
         }
-        let mut rows = self.0.prepare("SELECT session, state FROM sessions")?;
+        let mut rows = self.0.prepare("SELECT session, seq, state FROM sessions")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
-            let (session, state): (String, String) = (row.get(0)?, row.get(1)?);
-            kept.sessions.insert(session, serde_json::from_str(&state)?);
+            let (session, seq, state): (String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            // Another berth may have written it: how far it came is what counts.
+            let mut state: Session = serde_json::from_str(&state).unwrap_or_default();
+            state.seq = u64::try_from(seq)?;
+            kept.sessions.insert(session, state);
         }
         let place = self.0.query_row("SELECT place FROM audit", [], |row| row.get::<_, String>(0));
         if let Some(place) = place.optional()? {

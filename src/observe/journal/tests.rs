@@ -283,6 +283,27 @@ async fn each_request_has_a_line_with_its_end_and_none_of_its_contents() {
 }
 
 #[test]
+fn a_request_says_of_which_trace_it_is_a_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = begin(folder.path(), "abc");
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let asks = |method: &str, trace: &str| {
+        let params = json!({ "name": "t", "_meta": { "a": {}, "traceparent": trace }, "uri": "u" });
+        drop(call(&journal, &json!({ "id": 1, "method": method, "params": params }).to_string()));
+    };
+    asks("tools/call", trace);
+    asks("resources/read", trace);
+    asks("tools/call", &trace.to_uppercase());
+    asks("tools/call", &trace.replace("-01", "-01-content"));
+    flush(&journal);
+    let records = records(folder.path(), "abc");
+    let traces: Vec<_> = records.iter().map(|record| record["traceparent"].as_str()).collect();
+    assert_eq!(traces, [Some(trace), Some(trace), None, None]);
+    let tools: Vec<_> = records.iter().map(|record| record["tool"].as_str()).collect();
+    assert_eq!(tools, [Some("t"), None, Some("t"), Some("t")]);
+}
+
+#[test]
 fn requests_before_the_end_stand_before_it_and_a_flood_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let journal = begin(folder.path(), "abc");

@@ -24,9 +24,8 @@ fn entry(id: &str, server: &str, state: State, running: bool) -> Entry {
     }
 }
 
-fn usage(mib: u64, used: u64) -> Option<Usage> {
-    let cpu_total = Duration::from_secs(used);
-    Some(Usage { memory_bytes: mib << 20, cpu_percent: 0.0, cpu_total, pids: 3 })
+fn usage(mib: u64, used: u64) -> Usage {
+    Usage { memory_bytes: mib << 20, cpu_percent: 0.0, cpu_total: Duration::from_secs(used), pids: 3 }
 }
 
 fn value(tally: &Tally, family: &Family, labels: &[&str]) -> Option<f64> {
@@ -39,9 +38,9 @@ async fn containers_are_summed_by_server() {
     let mut processors = Processors::default();
     let containers = |used| {
         vec![
-            (entry("a", "files", State::Active, true), usage(10, used)),
-            (entry("b", "files", State::Active, true), usage(20, used)),
-            (entry("c", "files", State::Standby, true), usage(5, 0)),
+            (entry("a", "files", State::Active, true), Some(usage(10, used))),
+            (entry("b", "files", State::Active, true), Some(usage(20, used))),
+            (entry("c", "files", State::Standby, true), Some(usage(5, 0))),
             (entry("d", "time", State::Active, false), None),
         ]
     };
@@ -75,7 +74,7 @@ fn the_disk_is_told_by_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_daemon_that_is_down_nothing_else_is_told() {
+async fn of_a_daemon_that_is_down_its_certificates_alone_are_told() {
     let samples = Samples::default();
     let told = |samples: &Samples| {
         let now = samples.now();
@@ -84,18 +83,19 @@ async fn of_a_daemon_that_is_down_nothing_else_is_told() {
     };
     assert_eq!(told(&samples), (0.0, 1));
     let mut processors = Processors::default();
-    let containers = [(entry("a", "files", State::Active, true), usage(10, 1))];
+    let containers = [(entry("a", "files", State::Active, true), Some(usage(10, 1)))];
     let seen = sums(&containers, Bounds::default(), &mut processors, Instant::now());
     let mut disk = Tally::default();
     disk.add(&DISK, vec!["images".to_owned()], 1.0);
+    disk.add(&CERTIFICATE, vec!["client".to_owned()], DAY);
     keep(&samples.containers, Some(seen.clone()));
     keep(&samples.disk, Some(disk));
-    assert_eq!(told(&samples), (1.0, 5));
+    assert_eq!(told(&samples), (1.0, 6));
     // A look that hangs tells nothing new for ever.
     tokio::time::advance(STALE).await;
-    assert_eq!(told(&samples), (0.0, 1));
+    assert_eq!(told(&samples), (0.0, 2));
     keep(&samples.containers, Some(seen));
-    assert_eq!(told(&samples), (1.0, 5));
+    assert_eq!(told(&samples), (1.0, 6));
     keep(&samples.containers, None);
-    assert_eq!(told(&samples), (0.0, 1));
+    assert_eq!(told(&samples), (0.0, 2));
 }
