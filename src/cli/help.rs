@@ -184,6 +184,13 @@ More than one session is listed, and ended only after a yes.",
 An outcome is `ok`, `tool_error`, `error` with its code, `timeout`, `cancelled` or `lost`.",
     ),
     (
+        "manager",
+        "\
+  berth manager                   # in the foreground
+  berth manager open              # a link to the page, for one browser
+  berth manager unit socket       # for systemd",
+    ),
+    (
         "audit",
         "\
   berth audit                     # the last 50 events

@@ -32,8 +32,9 @@ fn the_manuals_keys_are_those_that_are_read() {
 #[test]
 fn the_manuals_defaults_are_those_that_hold() {
     let defaults = [("dind", &dind::KEYS[..]), ("bake", &bake::KEYS), ("manager", &manager::KEYS)];
-    let text: String =
+    let tables: Vec<String> =
         defaults.iter().map(|(table, keys)| format!("[{table}]\n{}", key::defaults(keys))).collect();
+    let text = tables.concat();
     let config = config(&text);
     // What may not be shared depends on where the home is.
     let dind = Dind { share: config.dind.share.clone(), ..Dind::default() };

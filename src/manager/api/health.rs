@@ -37,6 +37,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Read
     if !daemon_answers(&shared).await {
         return Err(Problem::unavailable("the DinD daemon gives no answer; look at it with `berth status`"));
     }
+    shared.index.read(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
     Ok(Json(Ready { status: "ok" }))
 }
 

@@ -51,8 +51,9 @@ fn a_session_leaves_its_start_its_lines_and_its_end_and_no_secret() {
     flush(&journal);
 
     let mut records = records(&state, "abc");
-    for record in &mut records {
+    for (at, record) in records.iter_mut().enumerate() {
         let record = record.as_object_mut().unwrap();
+        assert_eq!(record.remove("seq").unwrap(), at + 1);
         let time: Timestamp = record.remove("time").unwrap().as_str().unwrap().parse().unwrap();
         assert!(Timestamp::now().duration_since(time).as_secs().abs() < 60);
         assert_eq!(record.remove("session").unwrap(), "abc");
