@@ -197,8 +197,7 @@ mod tests {
     async fn told(answers: Vec<String>) -> (Option<Vec<Past>>, Vec<String>) {
         let state = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let holder =
-            Holder { pid: 1, version: String::new(), api: listener.local_addr().ok(), monitor: None };
+        let holder = Holder { pid: 1, api: listener.local_addr().ok(), ..Holder::default() };
         std::fs::create_dir(state.path().join(FOLDER)).unwrap();
         std::fs::write(state.path().join(FOLDER).join(TOKEN), "t0ken\n").unwrap();
         std::fs::write(lock(state.path()), serde_json::to_string(&holder).unwrap()).unwrap();
