@@ -8,7 +8,7 @@ mod cause;
 mod container;
 pub mod cyclonedx;
 mod ground;
-mod owned;
+pub mod owned;
 pub mod packages;
 mod recipe;
 
@@ -19,19 +19,19 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::config::{Daemon, Recipe};
+use crate::dind::images::room;
 use crate::dind::images::{self, ImageError};
 use crate::dind::progress::Progress;
 use crate::dock::docker::{Container, DockerError, Engine, Image};
-use crate::dock::labels::LABEL_BAKE;
+use crate::dock::labels::{LABEL_BAKE, LABEL_PACKAGE};
 use crate::docker_cli::{DockerCli, Proxies};
 use crate::failure::{Code, Explain, chain};
 use cause::Cause;
 pub use container::sweep;
 use ground::Ground;
 
-const LABEL_PACKAGE: &str = "io.mcp-berth.package";
-pub(crate) const LABEL_PACKAGE_VERSION: &str = "io.mcp-berth.package-version";
-pub(crate) const LABEL_INTEGRITY: &str = "io.mcp-berth.integrity";
+pub const LABEL_PACKAGE_VERSION: &str = "io.mcp-berth.package-version";
+pub const LABEL_INTEGRITY: &str = "io.mcp-berth.integrity";
 const LABEL_PROGRAM: &str = "io.mcp-berth.program";
 
 /// A container that was created and not started for this long has lost its berth; by the daemon's clock, in seconds.
@@ -203,6 +203,7 @@ impl Oven<'_> {
                         }
                         let baked = Baked::new(recipe, &image, false);
                         recipe.expects(&baked.integrity)?;
+                        room::note(self.state, self.daemon, &baked.image);
                         task.done(&format!("baked {title}: {}", baked.version));
                         return Ok(baked);
                     }

@@ -1,5 +1,6 @@
 //! The command line as clap has it: every command, every argument, and what `--help` and shells say of them. Runs none.
 
+mod backup;
 mod catalogue;
 mod clients;
 pub mod completions;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub use backup::{BackupArgs, RestoreArgs};
 pub use catalogue::CatalogueArgs;
 pub use clients::{ImportArgs, InstallArgs, UninstallArgs};
 pub use daemon::{BakeArgs, DownArgs, SbomArgs, StatusArgs, UpArgs};
@@ -91,6 +93,10 @@ pub enum Subcommands {
     Trace(TraceArgs),
     /// Keep an index of all sessions, and serve an API, metrics and a page of them; no session needs it.
     Manager(ManagerArgs),
+    /// Write configuration, catalogue and servers' volumes into one file.
+    Backup(BackupArgs),
+    /// Bring back what a backup holds.
+    Restore(RestoreArgs),
     /// Remove the leftovers of crashed sessions; it should never find any.
     Gc(GcArgs),
     /// Look at everything that sessions need, and name the command that mends it.

@@ -2,6 +2,7 @@
 //! exit code.
 
 pub mod audit;
+pub mod backup;
 pub mod bake;
 pub mod catalogue;
 pub mod chaos;
@@ -30,10 +31,12 @@ pub mod validate;
 pub mod volume;
 
 use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use crate::cli::{Arguments, Subcommands};
+use crate::cli::{Arguments, GcArgs, Subcommands, UninstallArgs};
 use crate::config::{Config, ConfigError, Home};
 use crate::dock::docker::Engine;
 use crate::failure::{Code, Explain, Failure};
@@ -65,6 +68,9 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Help(args) => return help::run(args),
         Subcommands::Man(args) => return man::run(args),
         Subcommands::Secret(args) => return secret::run(args).await,
+        // They read it themselves, and a broken one may be what is to be restored.
+        Subcommands::Backup(args) => return backup::run(args.words(), arguments.config.as_deref()),
+        Subcommands::Restore(args) => return backup::run(args.words(), arguments.config.as_deref()),
         _ => {}
     }
     let (config, home) = loaded?;
@@ -78,6 +84,8 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         | Subcommands::Help(_)
         | Subcommands::Completions(_)
         | Subcommands::Man(_)
+        | Subcommands::Backup(_)
+        | Subcommands::Restore(_)
         | Subcommands::Secret(_) => Ok(ExitCode::from(INTERNAL)),
         Subcommands::Bake(args) => {
             Box::pin(bake::run(&args, &config, &home, arguments.config.as_deref())).await
@@ -89,7 +97,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Install(args) => {
             Box::pin(install::run(&args, &config, &home, arguments.config.as_deref())).await
         }
-        Subcommands::Uninstall(args) => uninstall::run(&args),
+        Subcommands::Uninstall(args) => Box::pin(uninstall::run(&args, &config, &home)).await,
         Subcommands::Import(args) => {
             Box::pin(import::run(&args, &config, &home, arguments.config.as_deref())).await
         }
@@ -104,6 +112,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Tools(args) => tools::run(&args, &config, &home),
         Subcommands::Trace(args) => trace::run(&args, arguments.config.as_deref()).await,
         Subcommands::Gc(args) if args.after_session => gc::after_session(&config, &home).await,
+        Subcommands::Gc(args) if args.images => gc::images(args.dry_run, &config, &home).await,
         Subcommands::Gc(_) => in_time(gc::run(&config, &home)).await,
         Subcommands::Validate(args) => {
             validate::run(&args, &config, &home, arguments.config.as_deref()).await
@@ -122,7 +131,8 @@ fn load(home: &Home, arguments: &Arguments) -> Result<Config, ConfigError> {
             | Subcommands::Kill(_)
             | Subcommands::Status(_)
             | Subcommands::Down(_)
-            | Subcommands::Gc(_)
+            | Subcommands::Gc(GcArgs { images: false, .. })
+            | Subcommands::Uninstall(UninstallArgs { all: true, .. })
             | Subcommands::Env
     );
     match Config::load(home, explicit) {
@@ -176,6 +186,26 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 fn print(lines: &[String]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// Becomes another program of berth's, which lies beside this one.
+fn become_program(
+    name: &str,
+    words: Vec<std::ffi::OsString>,
+    config: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    let mut command = Command::new(&program);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
+    let error = command.args(words).exec();
+    Err(Failure {
+        code: Code::Unavailable,
+        text: format!("cannot run `{}`: {error}", program.display()),
+        next: Some("install berth whole: `cargo install` gives all its programs".to_owned()),
+    }
+    .into())
 }
 
 /// The DinD daemon of the configuration.

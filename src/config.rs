@@ -32,6 +32,7 @@ pub mod protect;
 mod reader;
 pub(crate) mod recipe;
 mod resolved;
+mod secret_files;
 mod server;
 mod settings;
 mod share;

@@ -39,6 +39,7 @@ topics![
     "sessions",
     "daemon",
     "manager",
+    "backup",
     "security",
     "threats",
     "isolation",

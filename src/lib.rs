@@ -28,6 +28,8 @@
 //!
 //! `berth-manager` (`manager/`) is a program of its own that uses these modules; none of them knows it.
 //!
+//! So is `berth-backup` (`backup/`), with what it compresses with.
+//!
 //! `berth-verify` (`verifier/`) is a program and a workspace of its own; `signatures/protocol.rs` is a part of both.
 //!
 //! The keeper, PID 1 of every session container, is a program of its own (`keeper.rs`). What it shares with [`dock`] is std only

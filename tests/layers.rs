@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// From the roof to the ground. Modules of one floor do not know each other.
 const FLOORS: [&[&str]; 13] = [
-    &["main", "manager"],
+    &["backup", "main", "manager"],
     &["commands"],
     &["chaos", "doctor", "offer", "validate"],
     &["cli"],
@@ -81,8 +81,8 @@ fn target(file: &str, path: &str, files: &BTreeMap<String, String>) -> Option<St
     let mut parts: Vec<&str> = path.split("::").map(str::trim).collect();
     let mut base = here.clone();
     match *parts.first()? {
-        // The manager is a crate of its own.
-        "crate" if top(file) == "manager" => {
+        // These are crates of their own.
+        "crate" if ["backup", "manager"].contains(&top(file)) => {
             base.truncate(1);
             parts.remove(0);
         }

@@ -223,7 +223,7 @@ mod tests {
     fn ceilings(state: &Path, all: Ceiling, codex: Option<u32>, over: OverLimit) -> Ceilings {
         let own = |sessions| (String::from("codex"), Ceiling { sessions: Some(sessions), memory: None });
         let clients = codex.map(own).into_iter().collect::<BTreeMap<_, _>>();
-        Ceilings::new(Limits { standby: None, all, clients, over }, state.to_owned())
+        Ceilings::new(Limits { standby: None, disk: None, all, clients, over }, state.to_owned())
     }
 
     const TWO: Ceiling = Ceiling { sessions: Some(2), memory: None };

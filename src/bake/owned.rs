@@ -25,7 +25,8 @@ pub(super) fn copy(from: impl Read, to: impl Write) -> io::Result<()> {
 }
 
 /// A writer into a queue, for a thread that may wait.
-pub(super) struct Queue(pub(super) tokio::sync::mpsc::Sender<io::Result<bytes::Bytes>>);
+#[derive(Debug)]
+pub struct Queue(pub tokio::sync::mpsc::Sender<io::Result<bytes::Bytes>>);
 
 impl Write for Queue {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {

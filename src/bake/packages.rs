@@ -71,13 +71,14 @@ pub async fn of_image(daemon: &Engine, image: &str) -> Result<Vec<Installed>, Do
 }
 
 /// The pieces of an archive as one reader, for a thread that may wait.
-pub(super) struct Pieces<P> {
+#[derive(Debug)]
+pub struct Pieces<P> {
     pieces: tokio::sync::mpsc::Receiver<io::Result<P>>,
     piece: io::Cursor<P>,
 }
 
 impl<P: Default> Pieces<P> {
-    pub(super) fn new(pieces: tokio::sync::mpsc::Receiver<io::Result<P>>) -> Self {
+    pub fn new(pieces: tokio::sync::mpsc::Receiver<io::Result<P>>) -> Self {
         Self { pieces, piece: io::Cursor::default() }
     }
 }

@@ -27,15 +27,32 @@ pub struct InstallArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct UninstallArgs {
     /// Whose configuration.
-    pub client: Kind,
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub client: Option<Kind>,
     /// The servers' names.
-    #[arg(required = true, value_name = "SERVER")]
+    #[arg(required_unless_present = "all", value_name = "SERVER")]
     pub servers: Vec<String>,
     /// Only of this scope, instead of wherever they stand.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     pub scope: Option<Scope>,
+    /// Remove everything of berth's: clients' entries, daemon, images, servers' volumes, state and certificates.
+    #[arg(long)]
+    pub all: bool,
+    /// Do not ask.
+    #[arg(short, long, requires = "all")]
+    pub yes: bool,
+    /// Only say what would be removed.
+    #[arg(long, requires = "all")]
+    pub dry_run: bool,
+    /// End active sessions, and go on where the engine cannot be reached.
+    #[arg(long, requires = "all")]
+    pub force: bool,
+    /// Remove `berth.toml`, too.
+    #[arg(long, requires = "all")]
+    pub config_too: bool,
 }
 
 #[derive(Debug, Args)]

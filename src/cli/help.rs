@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 28] = [
+const EXAMPLES: [(&str, &str); 30] = [
     (
         "up",
         "\
@@ -248,7 +248,21 @@ Exits with 0 if no call was lost, crossed or executed twice and nothing is left,
     (
         "uninstall",
         "\
-  berth uninstall codex everything",
+  berth uninstall codex everything
+  berth uninstall --all --dry-run  # everything of berth's on this machine",
+    ),
+    (
+        "backup",
+        "\
+  berth backup berth.tar.zst
+  berth backup berth.tar.zst --only memory --with-certs
+  berth backup berth.tar.zst --with-secrets --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+    ),
+    (
+        "restore",
+        "\
+  berth restore berth.tar.zst --dry-run
+  berth restore berth.tar.zst --identity key.txt",
     ),
     (
         "import",

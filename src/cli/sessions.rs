@@ -25,6 +25,12 @@ pub struct GcArgs {
     /// Wait for the end of a session, whose input this is, and clear what it reserved alone.
     #[arg(long, hide = true)]
     pub after_session: bool,
+    /// Remove the baked and fetched images that no configured server and no container uses.
+    #[arg(long)]
+    pub images: bool,
+    /// Only say which images these are.
+    #[arg(long, requires = "images")]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

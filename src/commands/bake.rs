@@ -10,6 +10,7 @@ use crate::bake::{Baked, Oven};
 use crate::cli::BakeArgs;
 use crate::clients::Draft;
 use crate::config::{Config, Home, Recipe, Server, edit};
+use crate::dind::images::room::{self, Shelf};
 use crate::dind::progress::Progress;
 use crate::docker_cli::DockerCli;
 use crate::failure::{Code, Failure};
@@ -28,7 +29,7 @@ pub async fn run(
     let cli = DockerCli::from_env(&variable);
     let state = &home.state;
     let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress: &progress, state };
-    let mut failed = None;
+    let (mut failed, shelf) = (None, Shelf::of(config));
     let (packages, images) = chosen(args, config)?;
     let names: Vec<String> = packages.iter().map(|(server, _)| server.name.clone()).collect();
     for server in images {
@@ -40,6 +41,7 @@ pub async fn run(
     for (server, recipe) in packages {
         let recipe =
             if args.pin { Recipe { integrity: None, ..(*recipe).clone() } } else { (*recipe).clone() };
+        make_room(&oven, &shelf, &recipe.image()).await;
         match oven.bake(&recipe, args.update).await {
             Ok(baked) => {
                 let digest = if baked.integrity.is_empty() { "no digest" } else { &baked.integrity };
@@ -79,8 +81,9 @@ pub(super) async fn all(config: &Config, home: &Home, progress: &Progress) -> an
     let host = config.dind.engine(&variable).ok();
     let cli = DockerCli::from_env(&variable);
     let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress, state: &home.state };
-    let mut failed = None;
+    let (mut failed, shelf) = (None, Shelf::of(config));
     for recipe in recipes {
+        make_room(&oven, &shelf, &recipe.image()).await;
         if let Err(error) = oven.bake(&recipe, false).await {
             let failure = Failure::from(error);
             progress.say(&failure.message());
@@ -88,6 +91,13 @@ pub(super) async fn all(config: &Config, home: &Home, progress: &Progress) -> an
         }
     }
     Ok(failed)
+}
+
+/// For an image that is not there yet.
+async fn make_room(oven: &Oven<'_>, shelf: &Shelf, image: &str) {
+    if shelf.limit.is_some() && matches!(oven.daemon.image(image).await, Ok(None)) {
+        room::make(oven.state, oven.daemon, shelf, image, oven.progress).await;
+    }
 }
 
 /// The servers that are to be baked, with their recipes, and those whose images are to be pinned.

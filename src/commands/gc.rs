@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Home};
+use crate::dind::images::room::{self, Shelf};
 use crate::dock::door::Doors;
 use crate::dock::{keeper, reserved, roster};
 use crate::failure::Failure;
+use crate::human::Bytes;
 
 pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
@@ -32,6 +34,21 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     }
     if removed.is_empty() {
         writeln!(out, "nothing was left behind")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `berth gc --images`: by the whole configuration, for what no server of it has would go.
+pub async fn images(dry_run: bool, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    let engine = super::dind_engine(config, home)?;
+    let cleared = room::clear(&home.state, &engine, &Shelf::of(config), dry_run).await;
+    let removed = cleared.map_err(Failure::from)?;
+    let (mut out, verb) = (std::io::stdout().lock(), if dry_run { "would remove" } else { "removed" });
+    for image in &removed {
+        writeln!(out, "{verb} the image {} ({})", image.name, Bytes(image.bytes))?;
+    }
+    if removed.is_empty() {
+        writeln!(out, "every image that berth has put into the daemon is needed")?;
     }
     Ok(ExitCode::SUCCESS)
 }

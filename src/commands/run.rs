@@ -27,6 +27,7 @@ use crate::cli::RunArgs;
 use crate::clients::{Handed, Surroundings};
 use crate::config::within::within;
 use crate::config::{Config, ConfigError, Home, Resolved, Server, Settings};
+use crate::dind::images::room::Shelf;
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
 use crate::dock::door::Doors;
@@ -250,6 +251,7 @@ fn plan(
         peers: None,
         renew: config.may_renew(&spec.server),
         replenishing: replenishing(args, config),
+        shelf: Arc::new(Shelf::of(config)),
         ceilings: Ceilings::new(config.limits.clone(), home.state.clone()),
         held: Arc::default(),
         spec,

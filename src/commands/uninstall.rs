@@ -1,13 +1,17 @@
-//! `berth uninstall`: removes berth's servers from a client's configuration.
+//! `berth uninstall`: removes berth's servers from a client's configuration, or everything of berth's.
+
+mod everything;
 
 use std::process::ExitCode;
 
 use crate::cli::UninstallArgs;
 use crate::clients::{Wanted, uninstall};
+use crate::config::{Config, Home};
 
-pub fn run(args: &UninstallArgs) -> anyhow::Result<ExitCode> {
-    let wanted =
-        Wanted { client: args.client, scope: args.scope, servers: &args.servers, move_secrets: false };
+pub async fn run(args: &UninstallArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    // clap asks for a client wherever not all of it goes.
+    let Some(client) = args.client else { return everything::run(args, config, home).await };
+    let wanted = Wanted { client, scope: args.scope, servers: &args.servers, move_secrets: false };
     let mut said = Vec::new();
     let done = uninstall(wanted, &super::variable, &mut said);
     super::print(&said)?;

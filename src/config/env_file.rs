@@ -60,7 +60,7 @@ impl EnvFile {
     }
 
     /// A relative path begins in the folder of the configuration, and that of an option where berth was started.
-    fn expand(&self, lookup: Lookup) -> Result<PathBuf, String> {
+    pub(super) fn expand(&self, lookup: Lookup) -> Result<PathBuf, String> {
         let file = self.place.as_ref().map_or(Path::new(""), |place| &place.file);
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
         Ok(folder.join(self.path.expand(lookup)?))

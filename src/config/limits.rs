@@ -6,13 +6,15 @@ use super::error::ConfigError;
 use super::key::Key;
 use super::reader::Section;
 use super::settings::definition::DefaultValue;
-use crate::values::{Memory, OverLimit, SessionLimit, StandbyLimit};
+use crate::values::{ByteSize, Memory, OverLimit, SessionLimit, StandbyLimit};
 
 /// The `[limits]` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Containers on standby in the daemon; `None`: by its memory.
     pub standby: Option<u32>,
+    /// What the daemon's images may take together (bytes) before those go that nobody needs.
+    pub disk: Option<u64>,
     pub all: Ceiling,
     /// Of a kind of client, by the name that berth has for it.
     pub clients: BTreeMap<String, Ceiling>,
@@ -28,7 +30,7 @@ pub struct Ceiling {
 }
 
 /// The keys of the table.
-pub const KEYS: [Key; 5] = [
+pub const KEYS: [Key; 6] = [
     Key::new(
         "standby",
         DefaultValue::Words("by the memory"),
@@ -52,6 +54,12 @@ pub const KEYS: [Key; 5] = [
          within 10 minutes",
     ),
     Key::new(
+        "disk",
+        DefaultValue::Words("none"),
+        "what the daemon's images may take together before a bake or a pull removes those that no server needs, the least \
+         recently used first: `\"20g\"`",
+    ),
+    Key::new(
         "clients",
         DefaultValue::Words("none"),
         "the same ceilings for a kind of client: `[limits.clients.codex]` with `sessions` and `memory`",
@@ -63,9 +71,10 @@ impl Limits {
         let standby = section.take("standby")?.map(StandbyLimit::count);
         let all = Ceiling::read(&mut section)?;
         let over = section.take("over_limit")?.unwrap_or_default();
+        let disk = section.take::<ByteSize>("disk")?.map(ByteSize::bytes);
         let clients = section.take_item("clients");
         section.finish()?;
-        let mut limits = Self { standby, all, over, clients: BTreeMap::new() };
+        let mut limits = Self { standby, disk, all, over, clients: BTreeMap::new() };
         if let Some(clients) = clients {
             for item in clients.section("[limits.clients]".to_owned())?.entries() {
                 let name = item.name.clone();
@@ -131,6 +140,7 @@ mod tests {
         assert_eq!(limits.all, Ceiling { sessions: Some(10), memory: Some(8 << 30) });
         assert_eq!(limits.clients["codex"], Ceiling { sessions: Some(2), memory: None });
         assert_eq!(limits.over, OverLimit::Wait);
+        assert_eq!(parse("[limits]\ndisk = \"20g\"").unwrap().disk, Some(20 << 30));
         let error = |limits: &str| parse(limits).unwrap_err().to_string();
         assert!(
             error("[limits]\nsessions = 0").starts_with("b.toml:2: `sessions` must be a number of sessions")

@@ -5,6 +5,7 @@
 
 pub(crate) mod newest;
 mod refusal;
+pub mod room;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,6 +15,7 @@ use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
 pub(super) use refusal::Refusal;
+use room::Shelf;
 
 use super::lock::{self, Lock};
 use super::progress::Progress;
@@ -102,7 +104,11 @@ pub async fn ensure<'a>(
             Ok(true) => Ok(Origin::Present),
             Ok(false) => {
                 let _lock = alone(state, image, progress).await;
-                put(host, daemon, image, cli, progress).await
+                let placed = put(host, daemon, image, cli, progress).await;
+                if matches!(placed, Ok(Origin::Loaded | Origin::Pulled)) {
+                    room::note(state, daemon, image);
+                }
+                placed
             }
             Err(error) => Err(error),
         };
@@ -122,7 +128,7 @@ pub async fn ensure_trusted<'a>(
     progress: &Progress,
 ) -> Vec<(&'a str, Result<Origin, ImageError>)> {
     let mut results = Vec::new();
-    let judge = Judge { state, cli };
+    let (judge, shelf) = (Judge { state, cli }, Shelf::of(config));
     for image in config.foreign_images() {
         let placed = async {
             let newest = if config.renews(image) {
@@ -141,6 +147,9 @@ pub async fn ensure_trusted<'a>(
                 if let Some(host) = host {
                     may_be_pinned(config, host, daemon, image).await?;
                     is_signed(config, host, None, (image, image), judge, progress).await?;
+                }
+                if shelf.limit.is_some() && matches!(is_there(host, daemon, image).await, Ok(false)) {
+                    room::make(state, daemon, &shelf, image, progress).await;
                 }
                 let placed = ensure(state, host, daemon, [image], cli, progress).await.pop();
                 placed.map_or(Ok(Origin::Present), |(_, placed)| placed)?

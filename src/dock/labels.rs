@@ -26,6 +26,9 @@ pub const LABEL_AUTHORITY: &str = "io.mcp-berth.authority";
 /// What a container installs the package of a baked image for.
 pub const LABEL_BAKE: &str = "io.mcp-berth.bake";
 
+/// The package of a baked image.
+pub const LABEL_PACKAGE: &str = "io.mcp-berth.package";
+
 /// The name of this machine, as labels and notes tell it; empty where the kernel does not say.
 pub fn machine() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()

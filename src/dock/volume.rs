@@ -2,6 +2,7 @@
 
 pub(super) mod enter;
 pub mod import;
+pub mod whole;
 
 use serde_json::{Value, json};
 

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this crate is tests, their helpers too")]
 #![allow(clippy::needless_pass_by_value, reason = "a test hands over a `json!(…)` that it has just written")]
 
+mod backup;
 mod bad_input;
 mod bake;
 mod bytes;
@@ -45,6 +46,7 @@ mod protect;
 mod protocol;
 mod recovery;
 mod registry;
+mod removal;
 mod rewrite;
 mod roster;
 mod secrets;

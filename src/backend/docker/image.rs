@@ -8,6 +8,7 @@ use super::plan::{Plan, in_time};
 use super::reach::connect;
 use crate::bake::{LABEL_INTEGRITY, Oven};
 use crate::config::{Daemon, Server};
+use crate::dind::images::room;
 use crate::dind::progress::Progress;
 use crate::dock::docker::Engine;
 use crate::dock::spec::Spec;
@@ -132,10 +133,12 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
         in_time(timeout, "image", &server.name, look(wire, plan, trace)).await
     };
     let (mut wire, mut image) = looking().await?;
+    room::used(state, engine, &server.image);
     let mut is_new = image.is_none() && (server.recipe.is_some() || plan.fetch);
     if is_new {
         drop(wire);
         let began = Instant::now();
+        room::make(state, engine, &plan.shelf, &server.image, progress).await;
         let oven = Oven { daemon: engine, host: host.as_ref(), cli, progress, state };
         if let Some(recipe) = &server.recipe {
             oven.bake(recipe, false).await.map_err(Failure::from)?;

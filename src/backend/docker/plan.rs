@@ -15,6 +15,7 @@ use super::publish::Published;
 use crate::backend::ceiling::{self, Asks, Ceilings};
 use crate::catalogue::Key;
 use crate::config::{Daemon, EnvVar, Server};
+use crate::dind::images::room::Shelf;
 use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::door::Doors;
@@ -69,6 +70,8 @@ pub struct Plan {
     /// Whether a registry is asked for a newer image once the session runs (`Config::may_renew`).
     pub renew: bool,
     pub replenishing: Replenishing,
+    /// What room there is for an image that the daemon lacks.
+    pub shelf: Arc<Shelf>,
     pub ceilings: Ceilings,
     /// The place below the ceilings that this server's containers have, one after another.
     pub held: Arc<Mutex<Option<ceiling::Place>>>,

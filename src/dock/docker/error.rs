@@ -114,11 +114,7 @@ impl DockerError {
         false
     }
 
-    pub(crate) fn broken(
-        op: &'static str,
-        object: &str,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub fn broken(op: &'static str, object: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Broken { op, object: object.to_owned(), source: source.into() }
     }
 }

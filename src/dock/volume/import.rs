@@ -129,7 +129,7 @@ pub async fn import(
 }
 
 /// As the daemon would have labelled it for a session.
-fn labels_of(volume: &Volume, client: &str) -> HashMap<String, String> {
+pub(super) fn labels_of(volume: &Volume, client: &str) -> HashMap<String, String> {
     let own = (!volume.shared).then(|| (LABEL_CLIENT.to_owned(), client.to_owned()));
     let named = (LABEL_VOLUME.to_owned(), volume.name.clone());
     [labels::managed_by(), named].into_iter().chain(own).collect()

@@ -41,7 +41,7 @@ impl OwnDaemon {
     }
 
     /// Has a command fail, and gives what it says.
-    pub(super) fn fails(&self, args: &[&str], code: i32) -> String {
+    pub(crate) fn fails(&self, args: &[&str], code: i32) -> String {
         let output = self.says(args);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
@@ -57,7 +57,7 @@ impl OwnDaemon {
     }
 
     /// Waits until the sessions that were killed a moment ago have gone.
-    pub(super) fn until_nobody(&self) {
+    pub(crate) fn until_nobody(&self) {
         eventually("the end of the sessions", GONE_WITHIN, || {
             (self.succeeds(&["ps", "--json"]).trim() == "[]").then_some(())
         });

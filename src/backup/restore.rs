@@ -1,0 +1,351 @@
+//! `berth restore`: what a backup holds, brought back where it is missing, and nowhere else unless it is forced.
+//!
+//! Nothing is changed before the whole file is checked. Each step can be repeated: what is there already stays.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mcp_berth::cli::RestoreArgs;
+use mcp_berth::config::{Config, Home};
+use mcp_berth::dind;
+use mcp_berth::dock::docker::Engine;
+use mcp_berth::dock::volume::whole::{self, Whose};
+use mcp_berth::failure::{Code, Failure};
+use mcp_berth::human::count;
+
+use crate::age;
+use crate::file::Checked;
+use crate::gather::Needed;
+use crate::manifest::{Kind, Part};
+use crate::place::{Found, put};
+use crate::secrets::Secrets;
+use crate::volumes::{self, ReadError, Writers};
+
+/// What people call them.
+const CERTIFICATES: &str = "certificates";
+
+fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
+
+fn stays(what: &str) -> io::Result<()> {
+    say(&format!("unchanged {what}"))
+}
+
+/// What is told of each step.
+#[derive(Debug, Default)]
+struct Report {
+    is_trial: bool,
+    changed: usize,
+    left: usize,
+}
+
+impl Report {
+    fn wrote(&mut self, what: &str) -> io::Result<()> {
+        self.changed += 1;
+        say(&if self.is_trial { format!("would restore {what}") } else { format!("restored {what}") })
+    }
+
+    /// Something else is there.
+    fn left(&mut self, what: &str, why: &str) -> io::Result<()> {
+        self.left += 1;
+        say(&format!("left alone {what}: {why}"))
+    }
+}
+
+/// One restoration.
+struct Restore<'a> {
+    args: &'a RestoreArgs,
+    home: &'a Home,
+    /// The configuration's file.
+    target: PathBuf,
+    backup: Arc<Checked>,
+    report: Report,
+}
+
+pub(crate) async fn run(args: &RestoreArgs, explicit: Option<&Path>, home: &Home) -> anyhow::Result<()> {
+    let path = args.file.clone();
+    let backup = tokio::task::spawn_blocking(move || Checked::read(&path)).await??;
+    let target = explicit.unwrap_or(&home.config_file).to_owned();
+    let report = Report { is_trial: args.dry_run, ..Report::default() };
+    let mut restore = Restore { args, home, target, backup: Arc::new(backup), report };
+    let secrets = restore.secrets()?;
+    let config = restore.configuration(secrets.as_ref())?;
+    restore.folder("catalogue", &home.state.join("catalogue"), &["key"])?;
+    restore.folder(CERTIFICATES, &home.certs, &[])?;
+    if let Some(secrets) = secrets {
+        restore.secret_files(secrets, config.as_ref())?;
+    }
+    restore.volumes(config.as_ref()).await?;
+    restore.end()
+}
+
+impl Restore<'_> {
+    fn small(&self, wanted: impl Fn(&Kind) -> bool) -> Vec<(Part, Vec<u8>)> {
+        let parts = self.backup.manifest.parts.iter().filter(|part| wanted(&part.kind));
+        parts.filter_map(|part| Some((part.clone(), self.backup.small.get(&part.path)?.clone()))).collect()
+    }
+
+    /// What was encrypted, if somebody can read it.
+    fn secrets(&mut self) -> anyhow::Result<Option<Secrets>> {
+        let Some((_, encrypted)) = self.small(|kind| *kind == Kind::Secrets).pop() else { return Ok(None) };
+        let Some(identity) = &self.args.identity else {
+            say("left out the secrets: `--identity FILE` decrypts them")?;
+            return Ok(None);
+        };
+        let plain = age::decrypt(&encrypted, identity)?;
+        Ok(Some(serde_json::from_slice(&plain).map_err(|_| Failure {
+            code: Code::Configuration,
+            text: "the secrets are not as berth writes them; nothing was changed".to_owned(),
+            next: Some("take another backup".to_owned()),
+        })?))
+    }
+
+    /// Never over another one, which names its own daemon; gives the one that counts here from then on.
+    fn configuration(&mut self, secrets: Option<&Secrets>) -> anyhow::Result<Option<Config>> {
+        let plain = self.small(|kind| *kind == Kind::Configuration).pop().map(|(_, bytes)| bytes);
+        let secret = secrets.and_then(|secrets| secrets.configuration.clone()).map(String::into_bytes);
+        let Some(text) = plain.or(secret) else {
+            return Ok(Config::load(self.home, self.explicit()).ok());
+        };
+        let what = format!("`{}`", self.target.display());
+        let trial = self.args.dry_run;
+        match Found::at(&self.target, &text)? {
+            Found::Same => stays(&what)?,
+            Found::Nothing => {
+                if !trial {
+                    put(&self.target, &text)?;
+                }
+                self.report.wrote(&what)?;
+            }
+            Found::Other => {
+                let beside = PathBuf::from(format!("{}.restored", self.target.display()));
+                let what = format!("`{}`, beside a `berth.toml` that differs", beside.display());
+                if matches!(Found::at(&beside, &text)?, Found::Same) {
+                    stays(&what)?;
+                } else {
+                    if !trial {
+                        put(&beside, &text)?;
+                    }
+                    self.report.wrote(&what)?;
+                }
+            }
+        }
+        if self.target.exists() {
+            return Ok(Some(Config::load(self.home, self.explicit())?));
+        }
+        let text = String::from_utf8_lossy(&text);
+        Ok(Some(Config::parse(&text, &self.target, self.home)?))
+    }
+
+    fn explicit(&self) -> Option<&Path> {
+        (self.target != self.home.config_file).then_some(self.target.as_path())
+    }
+
+    /// Files that belong together. `keys`: where one of these is another, all are; without any, each of the files is one.
+    fn folder(&mut self, title: &str, folder: &Path, keys: &[&str]) -> anyhow::Result<()> {
+        let is_of = |kind: &Kind| match kind {
+            Kind::Catalogue { .. } => title == "catalogue",
+            Kind::Certificate { .. } => title == CERTIFICATES,
+            _ => false,
+        };
+        let mut found = BTreeMap::new();
+        for (part, bytes) in self.small(is_of) {
+            let name = part.path.rsplit('/').next().unwrap_or_default().to_owned();
+            let at = Found::at(&folder.join(&name), &bytes)?;
+            found.insert(name, (at, bytes));
+        }
+        let is_key = |name: &str| keys.is_empty() || keys.contains(&name);
+        let differs = found.iter().any(|(name, (at, _))| is_key(name) && *at == Found::Other);
+        let what = format!("the {title} in `{}`", folder.display());
+        if found.is_empty() {
+            return Ok(());
+        }
+        if differs && title == CERTIFICATES {
+            // A daemon may run with them.
+            let why = "others are there; remove them first, if no daemon needs them";
+            return Ok(self.report.left(&what, why)?);
+        }
+        if differs && !self.args.force {
+            let why = "another is there, and `--force` replaces it";
+            return Ok(self.report.left(&what, why)?);
+        }
+        let mut written = 0;
+        for (name, (at, bytes)) in &found {
+            // What a server told here is newer than what it told there.
+            let stays = *at == Found::Same || (*at == Found::Other && !self.args.force);
+            if !stays {
+                written += 1;
+                if !self.args.dry_run {
+                    put(&folder.join(name), bytes)?;
+                }
+            }
+        }
+        match written {
+            0 => stays(&what)?,
+            files => self.report.wrote(&format!("{what}: {}", count(files, "file")))?,
+        }
+        Ok(())
+    }
+
+    /// Only where the configuration looks for them.
+    fn secret_files(&mut self, secrets: Secrets, config: Option<&Config>) -> anyhow::Result<()> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        let places = config.map(|config| config.secret_files(&lookup)).unwrap_or_default();
+        for (name, text) in secrets.files {
+            let Some(path) = places.get(&name) else {
+                say(&format!("left out `{}`: no server here has it", name.escape_debug()))?;
+                continue;
+            };
+            let what = format!("`{}`", path.display());
+            match Found::at(path, text.as_bytes())? {
+                Found::Same => stays(&what)?,
+                Found::Other if !self.args.force => {
+                    self.report.left(&what, "it differs, and `--force` replaces it")?;
+                }
+                Found::Other | Found::Nothing => {
+                    if !self.args.dry_run {
+                        put(path, text.as_bytes())?;
+                    }
+                    self.report.wrote(&what)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn volumes(&mut self, config: Option<&Config>) -> anyhow::Result<()> {
+        let parts: Vec<Part> = self.backup.manifest.parts.clone();
+        let volumes: Vec<(Whose, Part)> =
+            parts.into_iter().filter_map(|part| Some((part.kind.volume()?, part))).collect();
+        let Some(config) = config else { return Ok(()) };
+        let mut config = config.clone();
+        dind::place::recall(&mut config, self.home);
+        let daemon = dind::endpoint(&config, self.home).map(Engine::new).map_err(Failure::from);
+        let daemon = match daemon {
+            Ok(daemon) => daemon.ping().await.map(|()| daemon).map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        let daemon = match daemon {
+            Ok(daemon) => daemon,
+            Err(_) if volumes.is_empty() => return Ok(()),
+            Err(_) if self.args.dry_run => {
+                for (_, part) in &volumes {
+                    let what = format!("`{}`, if the daemon has none that differs", part.path);
+                    self.report.wrote(&what)?;
+                }
+                return Ok(());
+            }
+            Err(failure) => {
+                let next = "type `berth up`, then the same `berth restore` again, for the volumes".to_owned();
+                return Err(Failure { next: Some(next), ..failure }.into());
+            }
+        };
+        let writers = Writers::of(self.home, &config);
+        let looked_at = config.dind.host.is_none();
+        let there = whole::all(&daemon).await.map_err(Failure::from)?;
+        for (whose, part) in volumes {
+            let is_there = there.contains(&whose);
+            self.volume(&daemon, (&whose, &part), is_there, looked_at, &writers).await?;
+        }
+        self.images(&daemon).await
+    }
+
+    async fn volume(
+        &mut self,
+        daemon: &Engine,
+        (whose, part): (&Whose, &Part),
+        is_there: bool,
+        looked_at: bool,
+        writers: &Writers,
+    ) -> anyhow::Result<()> {
+        let what = match &whose.client {
+            Some(client) => format!("the volume `{}` of `{client}`", whose.volume),
+            None => format!("the volume `{}` of all clients", whose.volume),
+        };
+        if is_there {
+            let read = volumes::read(daemon, whose, looked_at, io::sink()).await;
+            let found = read.map_err(|error| match error {
+                ReadError::Lease(error) => Failure::of(&error),
+                ReadError::Docker(error) => Failure::of(&error),
+                ReadError::Write(error) => Failure::new(Code::Internal, &error, "try again"),
+            })?;
+            if found.sha256 == part.sha256 {
+                return Ok(stays(&what)?);
+            }
+            let Kind::Volume { last_writer_ended, .. } = part.kind else { return Ok(()) };
+            // Its folder alone is nothing that could be lost.
+            let last = writers.last(whose, &found.seen).filter(|_| found.seen.entries > 1);
+            if last > last_writer_ended && !self.args.force {
+                let at = last.map(|last| last.to_string()).unwrap_or_default();
+                let why = format!(
+                    "it was last written to at {at}, after the backup's had been, and `--force` replaces it"
+                );
+                return Ok(self.report.left(&what, &why)?);
+            }
+        }
+        if !self.args.dry_run {
+            let filled = async {
+                whole::renew(daemon, whose).await?;
+                volumes::fill(daemon, whose, looked_at, (&self.backup, part)).await
+            };
+            let filled = tokio::select! {
+                filled = filled => filled.map_err(|error| Failure::of(&error)),
+                _ = tokio::signal::ctrl_c() => Err(Failure {
+                    code: Code::Unavailable,
+                    text: format!("interrupted while {what} was restored"),
+                    next: Some("type the same command again".to_owned()),
+                }),
+            };
+            if let Err(failure) = filled {
+                // No session may take a part for the whole.
+                if let Some(name) = whose.name() {
+                    drop(daemon.remove_volume(&name).await);
+                }
+                return Err(failure.into());
+            }
+        }
+        Ok(self.report.wrote(&what)?)
+    }
+
+    /// Tells which images are made anew.
+    async fn images(&self, daemon: &Engine) -> anyhow::Result<()> {
+        let Some((_, text)) = self.small(|kind| *kind == Kind::Images).pop() else { return Ok(()) };
+        let needed: Vec<Needed> = serde_json::from_slice(&text).unwrap_or_default();
+        let mut is_missing = false;
+        for Needed { server, image, package, version, .. } in needed {
+            let Some(package) = package else { continue };
+            if daemon.image(&image).await.ok().flatten().is_some() {
+                continue;
+            }
+            is_missing = true;
+            let version = version.map(|version| format!(", which was {version}")).unwrap_or_default();
+            let line = format!("to be baked for `{server}`: {package}{version}");
+            say(&line.chars().filter(|char| !char.is_control()).collect::<String>())?;
+        }
+        if is_missing {
+            say("`berth bake` makes these images")?;
+        }
+        Ok(())
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        let Report { is_trial, changed, left } = self.report;
+        if left > 0 {
+            return Err(Failure {
+                code: Code::Configuration,
+                text: format!("{} left alone, and all else is restored", count(left, "thing")),
+                next: Some("see above; `--force` replaces what is there".to_owned()),
+            }
+            .into());
+        }
+        match (changed, is_trial) {
+            (0, _) => say("nothing to change: all of it is there")?,
+            (n, true) => say(&format!("would change {}", count(n, "thing")))?,
+            (n, false) => say(&format!("restored {}", count(n, "thing")))?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Servers' volumes on their way out of a daemon and back into one.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use mcp_berth::bake::owned::Queue;
+use mcp_berth::bake::packages::Pieces;
+use mcp_berth::config::{Config, Home};
+use mcp_berth::dock::LeaseError;
+use mcp_berth::dock::docker::{DockerError, Engine};
+use mcp_berth::dock::volume::whole::{Held, Whose, last_user};
+use mcp_berth::history::session;
+use mcp_berth::human::hex;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc::channel;
+
+use crate::file::Checked;
+use crate::manifest::Part;
+use crate::tree::{self, Seen};
+
+/// Pieces of an archive that wait for the other side.
+const PIECES: usize = 16;
+
+/// What is known of a volume's archive, which went into `to`.
+#[derive(Debug)]
+pub(crate) struct Packed<W> {
+    pub(crate) to: W,
+    pub(crate) size: u64,
+    pub(crate) sha256: String,
+    pub(crate) seen: Seen,
+}
+
+/// When sessions that could write to volumes ended.
+#[derive(Debug, Default)]
+pub(crate) struct Writers(BTreeMap<Whose, Timestamp>);
+
+impl Writers {
+    /// By the sessions' histories, and by the volumes that servers have in the configuration of today.
+    pub(crate) fn of(home: &Home, config: &Config) -> Self {
+        let mut ends = BTreeMap::new();
+        for past in session::all(&home.state) {
+            let (Some(server), Some(client), Some(ended)) = (&past.server, &past.client, past.ended) else {
+                continue;
+            };
+            let Some(server) = config.servers.get(server) else { continue };
+            for volume in server.settings.volumes.iter().filter(|volume| volume.writable) {
+                let client = (!volume.shared).then(|| client.clone());
+                let end = ends.entry(Whose { volume: volume.name.clone(), client }).or_insert(ended);
+                *end = ended.max(*end);
+            }
+        }
+        Self(ends)
+    }
+
+    /// When the last one ended: no sooner than the last file changed, whatever histories know.
+    pub(crate) fn last(&self, whose: &Whose, seen: &Seen) -> Option<Timestamp> {
+        let changed = i64::try_from(seen.changed).ok().filter(|seconds| *seconds > 0);
+        let changed = changed.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        self.0.get(whose).copied().max(changed)
+    }
+}
+
+/// Counts what passes.
+struct Digested<W> {
+    to: W,
+    digest: Sha256,
+    size: u64,
+}
+
+impl<W: Write> Write for Digested<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.to.write(bytes)?;
+        self.digest.update(&bytes[..length]);
+        self.size += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Why a volume was not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// On this machine.
+    #[error(transparent)]
+    Write(io::Error),
+}
+
+/// Reads a volume whole, while nobody may write to it.
+pub(crate) async fn read<W: Write + Send + 'static>(
+    engine: &Engine,
+    whose: &Whose,
+    looked_at: bool,
+    to: W,
+) -> Result<Packed<W>, ReadError> {
+    let held = Held::take(engine, whose, looked_at).await?;
+    let packed = pack(&held, whose, to).await;
+    let left = held.leave().await;
+    let packed = packed?;
+    left?;
+    Ok(packed)
+}
+
+async fn pack<W: Write + Send + 'static>(
+    held: &Held<'_>,
+    whose: &Whose,
+    to: W,
+) -> Result<Packed<W>, ReadError> {
+    let how = tree::From::Daemon { first_user: held.first_user().await?, last_user: last_user() };
+    let (pieces, read) = channel::<io::Result<bytes::Bytes>>(PIECES);
+    let packing = tokio::task::spawn_blocking(move || {
+        let mut to = Digested { to: io::BufWriter::new(to), digest: Sha256::new(), size: 0 };
+        let seen = tree::copy(Pieces::new(read), &mut to, how)?;
+        let (size, sha256) = (to.size, hex(&to.digest.finalize()));
+        let to = to.to.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Packed { to, size, sha256, seen })
+    });
+    let mut from = std::pin::pin!(held.archive());
+    while let Some(piece) = from.next().await {
+        // Who packs it tells why it reads no more.
+        if pieces.send(piece).await.is_err() {
+            break;
+        }
+    }
+    drop(pieces);
+    let packed: io::Result<Packed<W>> = packing.await.map_err(io::Error::other).flatten();
+    packed.map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ReadError::Write(error),
+        _ => DockerError::broken("read the volume", &whose.name().unwrap_or_default(), error).into(),
+    })
+}
+
+/// Fills a new volume with what a backup holds of it.
+pub(crate) async fn fill(
+    engine: &Engine,
+    whose: &Whose,
+    looked_at: bool,
+    (backup, part): (&Arc<Checked>, &Part),
+) -> Result<(), LeaseError> {
+    let held = Held::take(engine, whose, looked_at).await?;
+    let (written, pieces) = channel::<io::Result<bytes::Bytes>>(PIECES);
+    let (backup, part) = (Arc::clone(backup), part.clone());
+    let copying = tokio::task::spawn_blocking(move || {
+        let to = io::BufWriter::with_capacity(64 << 10, Queue(written.clone()));
+        let copied = backup.copy_volume(&part, to);
+        if let Err(error) = &copied {
+            // Who unpacks it must not take a part for the whole.
+            let _ = written.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+        copied
+    });
+    let pieces = futures::stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+    let filled = held.fill(Box::pin(pieces)).await;
+    let copied = copying.await.map_err(io::Error::other).flatten();
+    let left = held.leave().await;
+    let name = whose.name().unwrap_or_default();
+    copied.map_err(|error| DockerError::broken("fill the volume", &name, error))?;
+    filled?;
+    left?;
+    Ok(())
+}
