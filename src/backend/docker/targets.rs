@@ -25,7 +25,7 @@ const LONGEST: u64 = 1 << 20;
 pub struct Targets {
     schema: u32,
     expires: Timestamp,
-    targets: BTreeMap<String, u32>,
+    kinds: BTreeMap<String, u32>,
 }
 
 /// Which containers serve the same sessions: the client, and the hash of the specification.
@@ -35,12 +35,12 @@ pub fn kind(client: &str, hash: &str) -> String {
 
 /// What a manager wants of this kind now. `None`: there is none, or it has not said.
 pub(super) fn read(state: &Path, kind: &str) -> Option<u32> {
-    Targets::read(state, Timestamp::now())?.targets.get(kind).copied()
+    Targets::read(state, Timestamp::now())?.kinds.get(kind).copied()
 }
 
 impl Targets {
-    pub fn new(targets: BTreeMap<String, u32>, expires: Timestamp) -> Self {
-        Self { schema: SCHEMA, expires, targets }
+    pub fn new(kinds: BTreeMap<String, u32>, expires: Timestamp) -> Self {
+        Self { schema: SCHEMA, expires, kinds }
     }
 
     /// The file's, if it holds at `now`.

@@ -27,14 +27,15 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Result<Html<Strin
                 layout::text(&server.image),
                 html! { (server.settings.network.to_string()) },
                 html! { (server.settings.isolation.as_str()) },
-                match names {
-                    Some(names) => html! {
+                html! {
+                    @if let Some(names) = names {
                         details {
                             summary { (mcp_berth::human::count(names.len(), "tool")) }
                             ul { @for name in names { li { code { (layout::text(name)) } } } }
                         }
-                    },
-                    None => html! { "not known yet" },
+                    } @else {
+                        "not known yet"
+                    }
                 },
             ]
         })

@@ -170,7 +170,9 @@ mod tests {
     #[test]
     fn arrivals_may_be_read_in_any_order() {
         let mut demand = demand();
-        [50, 10, 30, 12, 11].into_iter().for_each(|second| demand.came(at(second)));
+        for second in [50, 10, 30, 12, 11] {
+            demand.came(at(second));
+        }
         assert_eq!(demand.last(), Some(at(50)));
         assert_eq!(target(&demand, 60), 4, "three within ten seconds");
     }
@@ -178,8 +180,8 @@ mod tests {
     #[test]
     fn a_slow_replenishment_counts_for_a_while() {
         let mut demand = demand();
-        demand.took(Duration::from_secs(60));
-        assert_eq!(demand.replenished, Duration::from_secs(60));
+        demand.took(Duration::from_mins(1));
+        assert_eq!(demand.replenished, Duration::from_mins(1));
         (0..40).for_each(|_| demand.took(Duration::from_millis(300)));
         assert_eq!(demand.replenished, SHORTEST);
         demand.took(Duration::from_hours(1));
