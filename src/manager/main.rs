@@ -15,6 +15,7 @@ mod index;
 mod instance;
 mod journals;
 mod listeners;
+mod logins;
 mod metrics;
 mod monitor;
 mod open;

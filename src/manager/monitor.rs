@@ -33,7 +33,7 @@ mod tests {
 
     use super::*;
     use crate::index::Index;
-    use crate::page::Logins;
+    use crate::logins::Logins;
     use crate::token::Token;
 
     #[tokio::test]

@@ -20,8 +20,6 @@ use axum::routing::{get, post};
 use jiff::Timestamp;
 use mcp_berth::dind::containers::{self, Row};
 
-pub(crate) use login::Logins;
-
 use crate::shared::Shared;
 use crate::web::problem::Problem;
 

@@ -10,7 +10,7 @@ use mcp_berth::observe::audit::Audit;
 use tokio_util::sync::CancellationToken;
 
 use crate::index::Index;
-use crate::page::Logins;
+use crate::logins::Logins;
 use crate::token::Token;
 use crate::web::problem::Problem;
 

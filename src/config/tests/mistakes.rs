@@ -100,10 +100,15 @@ fn bad_values_say_what_is_right() {
         "start_timeout = 0",
         "3: `start_timeout` must be a length of time such as \"10s\", from \"1ms\" to \"24h\", not `0`",
     );
-    let standby = "3: `standby` must be a number of containers from 0 to 64";
+    let standby = "3: `standby` must be a number of containers from 0 to 64, or a range such as \"0..8\" that a manager chooses from";
     assert_server_error("standby = 65", &format!("{standby}, not `65`"));
     assert_server_error("standby = -1", &format!("{standby}, not `-1`"));
     assert_server_error("standby = 1.5", &format!("{standby}, not `1.5`"));
+    assert_server_error(
+        "standby = { min = 4, max = 2 }",
+        "3: `standby` has a `min` of 4 and a `max` of 2 in `standby`",
+    );
+    assert_server_error("standby = { min = 4 }", "3: `standby` needs a `max` in `standby`");
     assert_server_error("standby = true", &format!("{standby}, not `true`"));
     assert_server_error(
         "standby_ttl = \"25h\"",

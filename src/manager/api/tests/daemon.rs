@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::api::routers;
 use crate::index::Index;
-use crate::page::Logins;
+use crate::logins::Logins;
 use crate::shared::Shared;
 use crate::token::Token;
 use crate::web::guard::{self, Guard};

@@ -23,7 +23,7 @@ use tower_service::Service;
 use crate::api::routers;
 use crate::index::{Index, Sink};
 use crate::journals::Follower;
-use crate::page::Logins;
+use crate::logins::Logins;
 use crate::shared::Shared;
 use crate::token::Token;
 use crate::web::problem;
