@@ -4,7 +4,7 @@
 //! Its records are numbered. A [`Sink`] keeps the number of its last record beside what it made of it, in one transaction,
 //! so a manager that was killed goes on without a record twice, and a gap in the numbers is what nobody will ever see.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -139,8 +139,8 @@ impl Follower {
     }
 
     /// The sessions that have one, with its inode and its length.
-    fn journals(&self) -> HashMap<String, (u64, u64)> {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return HashMap::new() };
+    fn journals(&self) -> BTreeMap<String, (u64, u64)> {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return BTreeMap::new() };
         let journals = entries.flatten().filter_map(|entry| {
             let name = entry.file_name();
             let session = name.to_str()?.strip_suffix(".jsonl")?.to_owned();

@@ -40,6 +40,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .layer(from_fn_with_state(Arc::clone(shared), login::inside));
     Router::new()
         .route("/login", get(login::enter))
+        .route("/berth.svg", get(async || asset("image/svg+xml", include_str!("page/berth.svg"))))
         .route("/berth.css", get(async || asset("text/css", include_str!("page/berth.css"))))
         .route("/berth.js", get(async || asset("text/javascript", include_str!("page/berth.js"))))
         .merge(inside)
@@ -91,3 +92,6 @@ impl IntoResponse for Sorry {
         (status, layout::page(&self.0.title, "", &body)).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests;

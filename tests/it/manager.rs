@@ -118,7 +118,8 @@ impl Place {
                 json!({ "kind": "up", "how": "cold", "duration_ms": 331.5, "client": client, "container": "f".repeat(64), "lost": 0 }),
                 json!({ "kind": "call", "method": "tools/call", "tool": "now", "latency_ms": 1.234 + f64::from(u8::try_from(at).unwrap()),
                     "bytes": 70, "answer_bytes": 2000, "outcome": "ok" }),
-                json!({ "kind": "call", "method": "no/such", "latency_ms": 0.5, "bytes": 7, "answer_bytes": 20, "outcome": "error", "code": -32601 }),
+                json!({ "kind": "call", "method": "no/such", "latency_ms": 0.5 + f64::from(u8::try_from(at).unwrap()) / 8.0,
+                    "bytes": 7, "answer_bytes": 20, "outcome": "error", "code": -32601 }),
                 json!({ "kind": "end", "detail": "the client closed its output", "code": 0, "requests": 2, "errors": 1, "lost": 0, "unanswered": 0 }),
             ];
             place.write(session, first, &records);

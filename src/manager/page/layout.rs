@@ -21,6 +21,7 @@ pub(super) fn page(title: &str, path: &str, body: &Markup) -> Html<String> {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · berth" }
+                link rel="icon" type="image/svg+xml" href="/berth.svg";
                 link rel="stylesheet" href="/berth.css";
                 script src="/berth.js" defer {}
             }

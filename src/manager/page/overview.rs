@@ -91,7 +91,7 @@ fn of_starts(starts: &[Start]) -> Markup {
             ]
         })
         .collect();
-    let titles = ["Server", "Starts", "", "From standby", "", "Median", "95th percentile"];
+    let titles = ["Server", "Starts", "Hits", "From standby", "Time", "Median", "95th percentile"];
     layout::table("Starts by server", &titles, &rows, "No session started in this period.")
 }
 
@@ -128,7 +128,7 @@ fn of_steps(steps: &[Step]) -> Markup {
         .collect();
     html! {
         @if !rows.is_empty() {
-            (layout::table("Where start time goes", &["Start", "Step", "Times", "", "Median", "95th percentile"], &rows, ""))
+            (layout::table("Where start time goes", &["Start", "Step", "Times", "Time", "Median", "95th percentile"], &rows, ""))
             p class="note" { "Steps may run at the same time: their sum is more than the start." }
         }
     }
@@ -182,10 +182,10 @@ fn holders(rows: &[Row]) -> Markup {
             ]
         })
         .collect();
-    let titles = ["Client", "Project", "Session", "Server", "State", "", "Memory", "CPU", "Container"];
+    let titles = ["Client", "Project", "Session", "Server", "State", "Share", "Memory", "CPU", "Container"];
     html! {
         p { (count(rows.len(), "container")) " in the daemon." }
-        (layout::table("Memory by server", &["Server", "In sessions", "On standby", "", "Memory"], &by_server, ""))
+        (layout::table("Memory by server", &["Server", "In sessions", "On standby", "Share", "Memory"], &by_server, ""))
         (layout::table("Containers", &titles, &each, "No container runs."))
     }
 }

@@ -137,7 +137,7 @@ pub(super) async fn one(
         }
         section id="steps" aria-labelledby="steps-title" {
             h2 id="steps-title" { "Start" }
-            (layout::table("Steps", &["Ended", "Step", "", "Took", "Detail"], &rows, "No step is known."))
+            (layout::table("Steps", &["Ended", "Step", "Time", "Took", "Detail"], &rows, "No step is known."))
         }
         section id="events" data-live="" aria-labelledby="events-title" {
             h2 id="events-title" { "Timeline" }
