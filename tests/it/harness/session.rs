@@ -117,7 +117,16 @@ impl Berth {
                 heard.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..n]));
             }
         });
-        Session { child, stdin, lines, said, client: self.client, next_id: 100, _unread: self.unread }
+        Session {
+            child,
+            stdin,
+            lines,
+            said,
+            client: self.client,
+            next_id: 100,
+            passed_over: Vec::new(),
+            _unread: self.unread,
+        }
     }
 }
 
@@ -129,6 +138,8 @@ pub(crate) struct Session {
     said: Arc<Mutex<String>>,
     client: String,
     next_id: u64,
+    /// Answers that came while another one was waited for.
+    passed_over: Vec<Value>,
     /// Open for as long as the session lasts.
     _unread: Option<PipeReader>,
 }
@@ -189,7 +200,20 @@ impl Session {
     /// The answer to the request with this id.
     pub(crate) fn answer(&mut self, id: impl Into<Value>) -> Value {
         let id = id.into();
-        self.expect(|message| message["id"] == id && message.get("method").is_none())
+        // It may have come while another one was waited for.
+        if let Some(at) = self.passed_over.iter().position(|message| message["id"] == id) {
+            return self.passed_over.remove(at);
+        }
+        loop {
+            let message = self.message();
+            let is_answer = message.get("method").is_none();
+            if is_answer && message["id"] == id {
+                return message;
+            }
+            if is_answer {
+                self.passed_over.push(message);
+            }
+        }
     }
 
     /// Sends a request and waits for its answer.
