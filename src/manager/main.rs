@@ -1,7 +1,7 @@
 //! `berth-manager`, which `berth manager` becomes: an index of all sessions of a state folder, an API, metrics and a page.
 //!
 //! ```text
-//!  sessions' journals -> journals::Follower -> Sinks: the index, the counters, the feed of events
+//!  sessions' journals -> journals::Follower -> Sinks: the index, the counters, the watch over demand
 //!  index, daemon      -> api (18080), monitor (19090)
 //! ```
 //!
