@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Redactor;
@@ -117,6 +118,7 @@ impl Journal {
             calls: calls::Allowance::new(Timestamp::now()),
             seq: 0,
             missing: 0,
+            lines: Vec::new(),
         };
         Self(Arc::new(OpenJournal {
             queue: Queue::start("berth-journal", LIMITS, writer),
@@ -284,6 +286,20 @@ struct Writer {
     seq: u64,
     /// Records that are not in the file, and that nothing in it counts yet.
     missing: u64,
+    /// Records on their way into the file.
+    lines: Vec<u8>,
+}
+
+/// A record as it is written.
+#[derive(Serialize)]
+struct Line<'a, M> {
+    time: std::fmt::Arguments<'a>,
+    session: &'a str,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(flatten)]
+    members: M,
 }
 
 impl Writer {
@@ -300,19 +316,14 @@ impl Writer {
         left.is_some()
     }
 
-    fn put(&mut self, time: Timestamp, kind: &str, members: Map<String, Value>) {
-        if self.missing > 0 {
-            let missing = Map::from_iter([("count".to_owned(), self.missing.into())]);
-            if self.file.append(&self.line(time, "dropped", missing)) {
-                self.missing = 0;
-            }
+    /// Makes a record; [`flush`](Self::flush) writes it.
+    fn put(&mut self, time: Timestamp, kind: &str, members: impl Serialize) {
+        let missing = std::mem::take(&mut self.missing);
+        if missing > 0 {
+            self.line(time, "dropped", None, json!({ "count": missing }));
         }
         self.seq += 1;
-        let mut numbered = Map::from_iter([("seq".to_owned(), self.seq.into())]);
-        numbered.extend(members);
-        if !self.file.append(&self.line(time, kind, numbered)) {
-            self.missing += 1;
-        }
+        self.line(time, kind, Some(self.seq), members);
     }
 
     /// So many records will not be written.
@@ -321,15 +332,25 @@ impl Writer {
         self.missing += count;
     }
 
-    fn line(&self, time: Timestamp, kind: &str, members: Map<String, Value>) -> Vec<u8> {
-        let mut record = Map::new();
-        record.insert("time".to_owned(), format!("{time:.6}").into());
-        record.insert("session".to_owned(), self.session.as_str().into());
-        record.insert("kind".to_owned(), kind.into());
-        record.extend(members);
-        let mut line = Value::from(record).to_string().into_bytes();
-        line.push(b'\n');
-        line
+    fn line(&mut self, time: Timestamp, kind: &str, seq: Option<u64>, members: impl Serialize) {
+        let time = format_args!("{time:.6}");
+        let line = Line { time, session: &self.session, kind, seq, members };
+        let start = self.lines.len();
+        match serde_json::to_writer(&mut self.lines, &line) {
+            Ok(()) => self.lines.push(b'\n'),
+            Err(_) => {
+                self.lines.truncate(start);
+                self.missing += 1;
+            }
+        }
+    }
+
+    /// All records so far, in one piece.
+    fn flush(&mut self) {
+        if !self.lines.is_empty() {
+            self.missing += self.file.append(&self.lines);
+            self.lines.clear();
+        }
     }
 
     fn shown(&self, fields: Vec<(&'static str, Field)>) -> Map<String, Value> {
@@ -370,6 +391,7 @@ impl Drain<Entry> for Writer {
                 self.put(time, kind, members);
             }
         }
+        self.flush();
     }
 
     fn dropped(&mut self, count: u64) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::redact::Redactor;
 
@@ -60,23 +60,36 @@ impl CallRecord {
         size_of::<Self>() + self.method.len() + self.tool.as_ref().map_or(0, String::len) + traceparent
     }
 
-    pub(super) fn members(&self, redactor: &Redactor) -> Map<String, Value> {
-        let text = |text: &str| Value::from(redactor.hide(text, NAME, false));
-        let mut members = Map::new();
-        members.insert("method".to_owned(), text(&self.method));
-        if let Some(tool) = &self.tool {
-            members.insert("tool".to_owned(), text(tool));
+    pub(super) fn shown(&self, redactor: &Redactor) -> Shown {
+        let text = |text: &str| redactor.hide(text, NAME, false);
+        Shown {
+            method: text(&self.method),
+            tool: self.tool.as_deref().map(text),
+            traceparent: self.traceparent.as_deref().map(text),
+            latency_ms: (self.took.as_secs_f64() * 1e6).round() / 1e3,
+            bytes: self.asked,
+            answer_bytes: self.answered,
+            outcome: self.outcome.as_str(),
+            code: match self.outcome {
+                Outcome::Error(code) => code,
+                _ => None,
+            },
         }
-        if let Some(traceparent) = &self.traceparent {
-            members.insert("traceparent".to_owned(), text(traceparent));
-        }
-        members.insert("latency_ms".to_owned(), json!((self.took.as_secs_f64() * 1e6).round() / 1e3));
-        members.insert("bytes".to_owned(), self.asked.into());
-        members.insert("answer_bytes".to_owned(), self.answered.into());
-        members.insert("outcome".to_owned(), self.outcome.as_str().into());
-        if let Outcome::Error(Some(code)) = self.outcome {
-            members.insert("code".to_owned(), code.into());
-        }
-        members
     }
+}
+
+/// What a line of the history says of a request.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    method: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    latency_ms: f64,
+    bytes: usize,
+    answer_bytes: usize,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i64>,
 }

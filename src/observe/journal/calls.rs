@@ -11,8 +11,8 @@ use crate::observe::outcome::CallRecord;
 /// A request is in the file after this time.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(250);
 
-/// So many are passed on at once.
-const TOGETHER: usize = 128;
+/// So many are passed on at once: one call of a hundred may meet the writer on its processor, but no more of them.
+const TOGETHER: usize = 512;
 
 /// So many lines a client can have written for each second, and at once.
 const RATE: u64 = 1500;
@@ -96,7 +96,7 @@ impl Writer {
     pub(super) fn put_calls(&mut self, calls: &[CallRecord]) {
         for call in calls {
             if self.calls.allow(call.ended) {
-                self.put(call.ended, "call", call.members(&self.redactor));
+                self.put(call.ended, "call", call.shown(&self.redactor));
             } else {
                 self.miss(1);
             }

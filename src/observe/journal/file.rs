@@ -41,35 +41,36 @@ impl JournalFile {
         Self { path, file: None, length: 0, torn: false, failed: false }
     }
 
-    /// Whether the line, which ends with a newline, is in the file.
-    pub(super) fn append(&mut self, line: &[u8]) -> bool {
-        match self.try_append(line) {
-            Ok(()) => true,
-            Err(error) => {
-                // Once, for what is said goes into the history again.
-                if !std::mem::replace(&mut self.failed, true) {
-                    tracing::info!("no history of this session in `{}`: {error}", self.path.display());
-                }
-                false
-            }
+    /// Whole lines, each with its newline. Gives how many records of them are not in the file.
+    pub(super) fn append(&mut self, lines: &[u8]) -> u64 {
+        let mut written = 0;
+        let Err(error) = self.try_append(lines, &mut written) else { return 0 };
+        // Once, for what is said goes into the history again.
+        if !std::mem::replace(&mut self.failed, true) {
+            tracing::info!("no history of this session in `{}`: {error}", self.path.display());
         }
+        lost(lines, written)
     }
 
-    fn try_append(&mut self, line: &[u8]) -> io::Result<()> {
+    fn try_append(&mut self, lines: &[u8], written: &mut usize) -> io::Result<()> {
         if self.file.is_none() {
             self.file = Some(create(&self.path)?);
         }
-        if self.length + line.len() > LONGEST {
+        if self.length + lines.len() > LONGEST {
             self.shorten()?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         // A line that was cut off by a full disk is not to swallow the next one.
-        let end: &[u8] = if self.torn { b"\n" } else { b"" };
+        if self.torn {
+            write_all(file, b"\n")?;
+            self.length += 1;
+        }
         self.torn = true;
-        write_all(file, &[end, line].concat())?;
-        self.torn = false;
-        self.length += end.len() + line.len();
-        Ok(())
+        let mut counted = Counted { file, written };
+        let result = write_all(&mut counted, lines);
+        self.length += *written;
+        self.torn = result.is_err();
+        result
     }
 
     fn shorten(&mut self) -> io::Result<()> {
@@ -93,6 +94,24 @@ impl JournalFile {
             }
         }
         Ok(())
+    }
+}
+
+/// A file, and how much of what it was given is in it (bytes).
+struct Counted<'a> {
+    file: &'a mut File,
+    written: &'a mut usize,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        *self.written += written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -141,6 +160,12 @@ fn shortened(text: &[u8]) -> Vec<u8> {
 fn is_counted(line: &[u8]) -> bool {
     let kind = |kind: &[u8]| memchr::memmem::find(line, kind).is_some();
     kind(b"\"kind\":\"call\"") || kind(b"\"kind\":\"dropped\"")
+}
+
+/// How many records of these lines are not in a file that has so much of them (bytes).
+pub(super) fn lost(lines: &[u8], written: usize) -> u64 {
+    let whole = memchr::memrchr(b'\n', &lines[..written]).map_or(0, |at| at + 1);
+    lines[whole..].split(|byte| *byte == b'\n').map(records).sum()
 }
 
 /// How many records a line stands for.

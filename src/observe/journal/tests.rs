@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Instant, SystemTime};
 
-use super::file::LONGEST;
+use super::file::{LONGEST, lost};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -116,7 +116,7 @@ fn a_long_history_keeps_its_beginning_and_its_newest_part_and_says_what_is_missi
     let line = |n: usize| format!("{{\"kind\":\"stderr\",\"detail\":\"{n:0100}\"}}\n");
     let all = 3 * LONGEST / line(0).len();
     for n in 0..all {
-        assert!(file.append(line(n).as_bytes()));
+        assert_eq!(file.append(line(n).as_bytes()), 0);
         assert!(is_live(&path) || n % 100 != 0, "the new file is locked like the old one");
     }
     let text = fs::read_to_string(&path).unwrap();
@@ -181,7 +181,12 @@ fn on_a_full_disk_what_is_missing_is_counted_once_there_is_room() {
     let file = path(folder.path(), "abc");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
     let mut full = JournalFile::new(file.clone());
-    assert!(!full.append(b"lost\n") && !full.append(b"lost\n"));
+    assert_eq!(full.append(b"lost\n") + full.append(b"lost\n"), 2);
+
+    // Of several lines a full disk takes a part: those that are whole are there.
+    let lines = b"{\"kind\":\"call\"}\n{\"kind\":\"dropped\",\"count\":3}\n{\"kind\":\"end\"}\n";
+    let lost = |written| lost(lines, written);
+    assert_eq!((lost(0), lost(15), lost(16), lost(40), lost(lines.len())), (5, 5, 4, 4, 0));
 
     // With the folder's place taken there is no file; then there is.
     fs::remove_file(&file).unwrap();
