@@ -18,6 +18,7 @@ pub mod kill;
 pub mod logs;
 pub mod man;
 pub mod manager;
+mod program;
 pub mod ps;
 pub mod run;
 pub mod sbom;
@@ -42,11 +43,13 @@ use crate::dock::docker::Engine;
 use crate::failure::{Code, Explain, Failure};
 use crate::observe::stderr::StderrSink;
 
+pub use program::program;
+
 /// `EX_SOFTWARE` of sysexits.
-pub const INTERNAL: u8 = 70;
+const INTERNAL: u8 = 70;
 
 /// As a shell has it for a process that SIGPIPE ended.
-pub const UNREAD: u8 = 141;
+const UNREAD: u8 = 141;
 
 /// Runs what the command line says.
 pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
@@ -215,7 +218,7 @@ fn dind_engine(config: &Config, home: &Home) -> Result<Engine, Failure> {
 
 /// Nobody reads a report's rest (`berth doctor | head`). Of standard output alone: what is told of other pipes says
 /// which.
-pub fn is_unread(error: &anyhow::Error) -> bool {
+fn is_unread(error: &anyhow::Error) -> bool {
     let Some(outermost) = error.chain().next() else { return false };
     let written = outermost.downcast_ref::<io::Error>().map(io::Error::kind);
     let encoded = outermost.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);

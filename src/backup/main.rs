@@ -21,16 +21,12 @@ mod volumes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use mcp_berth::cli::{BackupArgs, RestoreArgs};
+use mcp_berth::commands::program;
 use mcp_berth::config::{Config, Home};
-use mcp_berth::observe::stderr::StderrSink;
-use mcp_berth::{commands, dind, logging};
-
-/// A standard error that nobody reads holds the exit up no longer than this.
-const EXIT_WITHIN: Duration = Duration::from_secs(1);
+use mcp_berth::dind;
 
 /// Writes a backup, or restores one.
 #[derive(Debug, Parser)]
@@ -53,27 +49,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let stderr = StderrSink::new();
-    logging::init(&stderr);
-    let arguments = Arguments::parse();
-    let result = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| {
-            let result = runtime.block_on(execute(&arguments));
-            runtime.shutdown_background();
-            result
-        });
-    let code = result.map_or_else(
-        |error| {
-            stderr.line(format!("berth: {}", commands::explain(&error)));
-            ExitCode::from(commands::exit_code(&error))
-        },
-        |()| ExitCode::SUCCESS,
-    );
-    stderr.flush(EXIT_WITHIN);
-    code
+    program(async |_| execute(&Arguments::parse()).await.map(|()| ExitCode::SUCCESS))
 }
 
 async fn execute(arguments: &Arguments) -> anyhow::Result<()> {

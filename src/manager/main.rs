@@ -29,16 +29,11 @@ mod web;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use mcp_berth::cli::{ManagerArgs, ManagerCommand};
+use mcp_berth::commands::program;
 use mcp_berth::config::{Config, Home};
-use mcp_berth::observe::stderr::StderrSink;
-use mcp_berth::{commands, logging};
-
-/// A standard error that nobody reads holds the exit up no longer than this.
-const EXIT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Keeps an index of all sessions, and serves an API, metrics and a page of them.
 #[derive(Debug, Parser)]
@@ -53,24 +48,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let stderr = StderrSink::new();
-    logging::init(&stderr);
-    let arguments = Arguments::parse();
-    let result = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| {
-            let result = runtime.block_on(execute(&arguments));
-            runtime.shutdown_background();
-            result
-        });
-    let code = result.unwrap_or_else(|error| {
-        stderr.line(format!("berth: {}", commands::explain(&error)));
-        ExitCode::from(commands::exit_code(&error))
-    });
-    stderr.flush(EXIT_WITHIN);
-    code
+    program(async |_| execute(&Arguments::parse()).await)
 }
 
 async fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
