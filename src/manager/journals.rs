@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mcp_berth::history::{Lines, Record};
 use mcp_berth::observe::journal::{self, FOLDER};
+use tokio_util::sync::CancellationToken;
 
 /// So many records are handed over before the sinks keep them, so that a rebuild's memory is bounded.
 const TOGETHER: usize = 10_000;
@@ -64,11 +65,19 @@ pub(crate) struct Follower {
     folder: PathBuf,
     known: HashMap<String, Known>,
     behind: Arc<AtomicU64>,
+    stop: CancellationToken,
 }
 
 impl Follower {
     pub(crate) fn new(state: &Path) -> Self {
-        Self { folder: state.join(FOLDER), known: HashMap::new(), behind: Arc::default() }
+        let (behind, stop) = (Arc::default(), CancellationToken::new());
+        Self { folder: state.join(FOLDER), known: HashMap::new(), behind, stop }
+    }
+
+    /// The same, which leaves the rest of a long history to the next manager once this one is to end.
+    pub(crate) fn until(mut self, stop: &CancellationToken) -> Self {
+        self.stop = stop.clone();
+        self
     }
 
     /// How much the journals have that was not read yet, as of now (bytes).
@@ -100,6 +109,9 @@ impl Follower {
         self.behind.store(behind, Ordering::Relaxed);
         let (mut records, mut uncommitted) = (0, 0);
         for (session, (inode, length)) in journals {
+            if self.stop.is_cancelled() {
+                break;
+            }
             let mut known = self.known.get(&session).copied().unwrap_or_default();
             let path = self.folder.join(format!("{session}.jsonl"));
             let is_new = known.inode != inode || length < known.read;

@@ -8,7 +8,7 @@ use axum::routing::get;
 use crate::metrics::Metrics;
 use crate::page;
 use crate::shared::Shared;
-use crate::web::guard::{self, Guard};
+use crate::web::guard;
 
 pub(crate) fn router(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> Router {
     // The page has a log-in of its own.
@@ -19,7 +19,7 @@ pub(crate) fn router(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> Router {
     } else {
         (with_token, open.merge(metrics.router()))
     };
-    guard::behind(open, with_token, &Guard::new(shared.token.clone(), shared.audit.clone()))
+    guard::behind(open, with_token, &shared.guard())
 }
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
             let stop = CancellationToken::new();
             let index = Index::open(folder.path()).unwrap();
             let audit = Audit::of_manager(&home.state);
-            let logins = Logins::default();
+            let logins = Arc::<Logins>::default();
             let (home, token) = (home.clone(), token.clone());
             let shared =
                 Arc::new(Shared { config, config_file: None, home, token, audit, index, logins, stop });

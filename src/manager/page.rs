@@ -87,7 +87,8 @@ impl<T: Into<Problem>> From<T> for Sorry {
 
 impl IntoResponse for Sorry {
     fn into_response(self) -> axum::response::Response {
-        let status = axum::http::StatusCode::from_u16(self.0.status).unwrap_or_default();
+        let status = axum::http::StatusCode::from_u16(self.0.status)
+            .unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR);
         let body = maud::html! { p role="alert" { (self.0.detail) } };
         (status, layout::page(&self.0.title, "", &body)).into_response()
     }

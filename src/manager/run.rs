@@ -24,7 +24,7 @@ use crate::monitor;
 use crate::scale::{self, Watch};
 use crate::shared::Shared;
 use crate::token;
-use crate::web::guard::{self, Guard};
+use crate::web::guard;
 use crate::web::serve;
 
 /// The journals are looked at so often.
@@ -43,13 +43,13 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     let audit = Audit::of_manager(&home.state);
     let index = Index::open(instance.folder())?;
-    let follower = Follower::new(&home.state);
+    let follower = Follower::new(&home.state).until(&stop);
     let metrics = Metrics::open(instance.folder(), &home.state, follower.behind())?;
     let watch = Watch::default();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
     let keeper = index.keeper(&home.state, config.manager.retention)?;
     let config_file = config_file.map(Path::to_owned);
-    let logins = Logins::default();
+    let logins = Arc::<Logins>::default();
     let shared =
         Arc::new(Shared { config, config_file, home, token, audit, index, logins, stop: stop.clone() });
     let reading = read_journals(follower, sinks, keeper, &stop)?;
@@ -111,5 +111,5 @@ fn read_journals(
 
 fn api_router(shared: &Arc<Shared>) -> Router {
     let (open, with_token) = api::routers(shared);
-    guard::behind(open, with_token, &Guard::new(shared.token.clone(), shared.audit.clone()))
+    guard::behind(open, with_token, &shared.guard())
 }

@@ -1,6 +1,7 @@
 //! What all parts of a manager know.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use mcp_berth::config::{Config, ConfigError, Home};
 use mcp_berth::dind;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::index::Index;
 use crate::logins::Logins;
 use crate::token::Token;
+use crate::web::guard::Guard;
 use crate::web::problem::Problem;
 
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) token: Token,
     pub(crate) audit: Audit,
     pub(crate) index: Index,
-    pub(crate) logins: Logins,
+    pub(crate) logins: Arc<Logins>,
     /// The manager ends.
     pub(crate) stop: CancellationToken,
 }
@@ -58,6 +60,11 @@ impl Shared {
         });
         let loaded = loading.await.map_err(|_| Problem::unavailable("the configuration was not read"))?;
         loaded.map_err(|error| Problem::unavailable(error.to_string()))
+    }
+
+    /// What all requests of a listener pass.
+    pub(crate) fn guard(&self) -> Arc<Guard> {
+        Guard::new(self.token.clone(), self.audit.clone(), Arc::clone(&self.logins))
     }
 
     /// The daemon of a configuration.

@@ -4,6 +4,19 @@
 
 const parts = () => document.querySelectorAll("[data-live]");
 
+// People are told when what they see is no longer alive.
+function tell(text) {
+  let said = document.getElementById("live-state");
+  if (!said) {
+    said = document.createElement("p");
+    said.id = "live-state";
+    said.setAttribute("role", "status");
+    document.getElementById("main").prepend(said);
+  }
+  said.textContent = text;
+  said.hidden = text === "";
+}
+
 let again = false;
 let busy = false;
 
@@ -16,7 +29,10 @@ async function renew() {
   again = false;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    if (!answer.ok) return;
+    if (!answer.ok) {
+      tell(answer.status === 401 ? "You are logged out: what you see is old. Type in a terminal: berth manager open" : "");
+      return;
+    }
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of parts()) {
       const next = fresh.getElementById(part.id);
@@ -31,10 +47,28 @@ async function renew() {
   }
 }
 
-if (parts().length > 0) {
-  const events = new EventSource("/live");
+// A browser has few connections to one place, and a page that nobody sees needs none.
+let events = null;
+
+function follow() {
+  events?.close();
+  events = null;
+  if (document.hidden) return;
+  events = new EventSource("/live");
+  events.addEventListener("open", () => tell(""));
   events.addEventListener("changed", renew);
+  events.addEventListener("error", () => {
+    // Else the browser tries again by itself.
+    if (events?.readyState !== EventSource.CLOSED) return;
+    tell("What you see is not kept up to date any more. Load the page again.");
+    renew();
+  });
+}
+
+if (parts().length > 0) {
+  follow();
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && again) renew();
+    follow();
+    if (!document.hidden) renew();
   });
 }

@@ -48,6 +48,22 @@ pub(super) fn page(title: &str, path: &str, body: &Markup) -> Html<String> {
     Html(page.into_string())
 }
 
+/// Leads to a view at once, as a link of the page's own.
+pub(super) fn onward(path: &str) -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="refresh" content=(format!("0; url={path}"));
+                title { "berth" }
+            }
+            body { main { h1 { "berth" } p { a href=(path) { "Go on" } } } }
+        }
+    };
+    Html(page.into_string())
+}
+
 /// A table that a small screen can move sideways, and a keyboard reaches.
 pub(super) fn table(caption: &str, titles: &[&str], rows: &[Vec<Markup>], none: &str) -> Markup {
     html! {

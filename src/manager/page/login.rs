@@ -14,33 +14,18 @@ use maud::html;
 use serde::{Deserialize, Serialize};
 
 use super::layout;
-use crate::logins::LOGIN_HOLDS;
+use crate::logins::{LOGIN_HOLDS, Opened, cookie_name, given};
 use crate::shared::Shared;
 use crate::web::input::Query;
 
-/// A browser's cookie. Ports do not part cookies: another manager's log-in is not to end this one.
-fn cookie_name(shared: &Shared) -> String {
-    format!("berth-{}", &shared.token.fingerprint())
-}
-
-/// What the browser says of itself.
-fn given(shared: &Shared, headers: &HeaderMap) -> Option<String> {
-    let name = cookie_name(shared);
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).find_map(|cookie| {
-        let (found, value) = cookie.trim().split_once('=')?;
-        (found == name).then(|| value.to_owned())
-    })
-}
-
 /// What forms of the page carry, so that only the page's own forms do something.
 pub(super) fn form_secret(shared: &Shared, headers: &HeaderMap) -> String {
-    given(shared, headers).map(|cookie| shared.token.derived(&cookie)).unwrap_or_default()
+    given(&shared.token, headers).map(|cookie| shared.token.derived(cookie)).unwrap_or_default()
 }
 
 /// Answers nobody else's browser.
 pub(super) async fn inside(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    if given(&shared, request.headers()).is_some_and(|cookie| shared.logins.is_in(&cookie)) {
+    if given(&shared.token, request.headers()).is_some_and(|cookie| shared.logins.is_in(cookie)) {
         return next.run(request).await;
     }
     let body = html! {
@@ -57,27 +42,38 @@ pub(super) struct Code {
 }
 
 /// `/login?code=CODE`.
-pub(super) async fn enter(State(shared): State<Arc<Shared>>, Query(Code { code }): Query<Code>) -> Response {
-    let Some(secret) = shared.logins.enter(&code) else {
-        shared.audit.event("log-in refused", "a link to the page that is used up, or was never made");
-        let body = html! {
-            p role="alert" { "This link was used already, or is older than a minute." }
-            pre { code { "berth manager open" } }
-        };
-        return (StatusCode::UNAUTHORIZED, layout::page("Not logged in", "", &body)).into_response();
+pub(super) async fn enter(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Query(Code { code }): Query<Code>,
+) -> Response {
+    let secret = match shared.logins.open(&code, given(&shared.token, &headers)) {
+        Opened::By(secret) => secret,
+        Opened::Before => return layout::onward("/").into_response(),
+        Opened::No => {
+            shared.audit.event("log-in refused", "a link to the page that is used up, or was never made");
+            let body = html! {
+                p role="alert" {
+                    "This link was opened already, or is older than a minute. Whoever has opened it is logged out."
+                }
+                pre { code { "berth manager open" } }
+            };
+            return (StatusCode::UNAUTHORIZED, layout::page("Not logged in", "", &body)).into_response();
+        }
     };
-    let name = cookie_name(&shared);
+    let name = cookie_name(&shared.token);
     let seconds = LOGIN_HOLDS.as_secs();
     let cookie = format!("{name}={}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict", secret.text());
-    with_cookie(Redirect::to("/").into_response(), &cookie)
+    // No redirect: where a page of another site had the link, what the redirect leads to would not get the cookie.
+    with_cookie(layout::onward("/").into_response(), &cookie)
 }
 
 /// `POST /logout`.
 pub(super) async fn leave(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if let Some(cookie) = given(&shared, &headers) {
-        shared.logins.leave(&cookie);
+    if let Some(cookie) = given(&shared.token, &headers) {
+        shared.logins.leave(cookie);
     }
-    let cookie = format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict", cookie_name(&shared));
+    let cookie = format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict", cookie_name(&shared.token));
     with_cookie(Redirect::to("/").into_response(), &cookie)
 }
 

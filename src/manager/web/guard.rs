@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::problem::{self, Problem};
 use super::serve::Peer;
+use crate::logins::{Logins, given};
 use crate::token::Token;
 
 /// In the audit.
@@ -34,17 +35,25 @@ const RATE: f64 = 50.0;
 pub(crate) struct Guard {
     token: Token,
     audit: Audit,
-    /// How many requests are allowed at `.1`.
-    allowance: Mutex<(f64, Instant)>,
+    logins: Arc<Logins>,
+    /// Nobody else's requests keep out who may come in.
+    known: Allowance,
+    strangers: Allowance,
 }
 
-impl Guard {
-    pub(crate) fn new(token: Token, audit: Audit) -> Arc<Self> {
-        Arc::new(Self { token, audit, allowance: Mutex::new((BURST, Instant::now())) })
-    }
+/// How many requests are allowed at `.1`.
+#[derive(Debug)]
+struct Allowance(Mutex<(f64, Instant)>);
 
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Mutex::new((BURST, Instant::now())))
+    }
+}
+
+impl Allowance {
     fn allows_one_more(&self) -> bool {
-        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, at) = &mut *allowance;
         let now = Instant::now();
         *left = (*left + RATE * now.duration_since(*at).as_secs_f64()).min(BURST);
@@ -54,6 +63,19 @@ impl Guard {
             *left -= 1.0;
         }
         is_allowed
+    }
+}
+
+impl Guard {
+    pub(crate) fn new(token: Token, audit: Audit, logins: Arc<Logins>) -> Arc<Self> {
+        let (known, strangers) = Default::default();
+        Arc::new(Self { token, audit, logins, known, strangers })
+    }
+
+    /// Whose requests these are counted with.
+    fn allowance(&self, headers: &HeaderMap) -> &Allowance {
+        let is_in = || given(&self.token, headers).is_some_and(|cookie| self.logins.is_in(cookie));
+        if self.has_token(headers) || is_in() { &self.known } else { &self.strangers }
     }
 
     /// Notes who was refused, and why.
@@ -72,22 +94,21 @@ impl Guard {
     }
 }
 
-/// Before anything else: rates, `Host` and `Origin`.
+/// Before anything else: `Host`, `Origin` and rates.
 pub(crate) async fn same_site(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    if !guard.allows_one_more() {
+    let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    if let Err(problem) = check_site(request.headers(), authority) {
+        if problem.status == StatusCode::FORBIDDEN {
+            guard.refused(&problem.detail, request.extensions());
+        }
+        return problem.into_response();
+    }
+    if !guard.allowance(request.headers()).allows_one_more() {
         let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests; ask more slowly");
         problem.retry_after = Some(1);
         return problem.into_response();
     }
-    match check_site(request.headers(), request.uri().authority().map(axum::http::uri::Authority::as_str)) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => {
-            if problem.status == StatusCode::FORBIDDEN {
-                guard.refused(&problem.detail, request.extensions());
-            }
-            problem.into_response()
-        }
-    }
+    next.run(request).await
 }
 
 /// Where a token is needed.
@@ -183,9 +204,10 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logins::{Opened, cookie_name};
 
     fn guard(token: Token) -> Arc<Guard> {
-        Guard::new(token, Audit::of_manager(std::path::Path::new("/dev/null")))
+        Guard::new(token, Audit::of_manager(std::path::Path::new("/dev/null")), Arc::default())
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -256,12 +278,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_too_often_waits() {
-        let guard = guard(Token::random());
-        let allowed = (0..1000).filter(|_| guard.allows_one_more()).count();
-        assert_eq!(allowed, 200);
+    async fn who_asks_too_often_waits_and_nobody_else_does() {
+        let token = Token::random();
+        let guard = guard(token.clone());
+        let asks = |value: &str| {
+            let headers =
+                headers(&[("authorization", value), ("cookie", &format!("{}=x", cookie_name(&token)))]);
+            (0..1000).filter(|_| guard.allowance(&headers).allows_one_more()).count()
+        };
+        assert_eq!(asks("Bearer x"), 200);
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        let allowed = (0..1000).filter(|_| guard.allows_one_more()).count();
-        assert_eq!(allowed, 50);
+        assert_eq!((asks("Bearer x"), asks(&format!("Bearer {}", token.text()))), (50, 200));
+        let Opened::By(browser) = guard.logins.open(guard.logins.link().text(), None) else { panic!() };
+        let cookie = format!("{}={}", cookie_name(&token), browser.text());
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        let headers = headers(&[("cookie", &cookie)]);
+        assert_eq!((0..1000).filter(|_| guard.allowance(&headers).allows_one_more()).count(), 50);
+        assert_eq!((asks("Bearer x"), asks(&format!("Bearer {}", token.text()))), (50, 0));
     }
 }

@@ -18,7 +18,7 @@ use crate::index::Index;
 use crate::logins::Logins;
 use crate::shared::Shared;
 use crate::token::Token;
-use crate::web::guard::{self, Guard};
+use crate::web::guard;
 
 /// What the daemon has: names, and what their keepers show of their owners.
 const CONTAINERS: [(&str, &str); 4] = [
@@ -119,11 +119,11 @@ impl Api {
             token: token.clone(),
             audit: audit.clone(),
             index: Index::open(folder.path()).unwrap(),
-            logins: Logins::default(),
+            logins: Arc::<Logins>::default(),
             stop: CancellationToken::new(),
         });
         let (open, with_token) = routers(&shared);
-        let router = guard::behind(open, with_token, &Guard::new(token.clone(), audit));
+        let router = guard::behind(open, with_token, &shared.guard());
         Self { folder, router, token, daemon }
     }
 

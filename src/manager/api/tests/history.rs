@@ -54,7 +54,7 @@ impl House {
             token,
             audit,
             index,
-            logins: Logins::default(),
+            logins: Arc::<Logins>::default(),
             stop,
         });
         let (open, with_token) = routers(&shared);
