@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -14,6 +15,8 @@ use crate::harness::{PATIENCE, berth, eventually};
 /// A home of its own, with a manager.
 struct Place {
     home: TempDir,
+    /// When its histories are from: an index keeps none that are old.
+    minute: String,
     manager: Option<Child>,
 }
 
@@ -25,7 +28,9 @@ impl Drop for Place {
 
 impl Place {
     fn new() -> Self {
-        Self { home: tempfile::tempdir().expect("a folder"), manager: None }
+        let day_before = Timestamp::now() - SignedDuration::from_hours(24);
+        let minute = day_before.strftime("%Y-%m-%dT%H:%M").to_string();
+        Self { home: tempfile::tempdir().expect("a folder"), minute, manager: None }
     }
 
     fn berth(&self, args: &[&str]) -> Command {
@@ -74,6 +79,7 @@ impl Place {
     /// Status, head and body of the answer.
     fn ask(&self, path: &str, headers: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address().expect("it listens")).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
@@ -100,7 +106,7 @@ impl Place {
         let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
         for (seq, record) in (first..).zip(records) {
             let mut whole =
-                json!({ "time": format!("2026-11-22T10:00:{seq:02}Z"), "session": session, "seq": seq });
+                json!({ "time": format!("{}:{seq:02}Z", self.minute), "session": session, "seq": seq });
             whole.as_object_mut().unwrap().extend(record.as_object().unwrap().clone());
             writeln!(file, "{whole}").unwrap();
         }

@@ -57,6 +57,7 @@ pub(super) fn onward(path: &str) -> Html<String> {
                 meta charset="utf-8";
                 meta http-equiv="refresh" content=(format!("0; url={path}"));
                 title { "berth" }
+                link rel="icon" type="image/svg+xml" href="/berth.svg";
             }
             body { main { h1 { "berth" } p { a href=(path) { "Go on" } } } }
         }
