@@ -73,6 +73,9 @@ pub struct Record {
     /// What the journal's records mean ([`journal::SCHEMA`](crate::observe::journal::SCHEMA)).
     #[serde(default)]
     pub schema: Option<u32>,
+    /// Of a lane's start: what needed its server began it.
+    #[serde(default)]
+    pub lazy: bool,
     /// Whose the exit code is: `server`, or berth's own.
     #[serde(default)]
     pub code_of: Option<String>,

@@ -37,6 +37,7 @@ fn a_session_leaves_its_start_its_lines_and_its_end_and_no_secret() {
         client_session: Some("s"),
         project: Some("/p"),
     });
+        is_lazy: true,
     let up = Up { how: "cold", server: "time", client: "codex", container: "c0ffee", lost: 1 };
     journal.step("connect", Duration::from_micros(1500), "tcp://x");
     journal.up(Duration::from_millis(300), &up);
@@ -61,7 +62,7 @@ fn a_session_leaves_its_start_its_lines_and_its_end_and_no_secret() {
     records[0].as_object_mut().unwrap().remove("pid").unwrap();
     let expected = json!([
         {"kind": "start", "server": "time", "image": "mcp/time", "client_session": "s", "project": "/p",
-            "version": env!("CARGO_PKG_VERSION"), "schema": 1},
+            "lazy": true, "version": env!("CARGO_PKG_VERSION"), "schema": 1},
         {"kind": "step", "name": "connect", "duration_ms": 1.5, "detail": "tcp://x"},
         {"kind": "up", "how": "cold", "duration_ms": 300.0, "server": "time", "client": "codex",
             "container": "c0ffee", "lost": 1},
