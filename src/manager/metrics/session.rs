@@ -6,8 +6,8 @@ use mcp_berth::history::Record;
 use serde::{Deserialize, Serialize};
 
 use super::families::{
-    DROPPED, ERRORS, EVENTS, Family, MESSAGE_BYTES, OPERATIONS, ORPHANS, PHASES, RECORDS, RECOVERIES,
-    SERVER_ENDS, SESSION_DURATION, SESSIONS_STARTED, STANDBY_HITS, STANDBY_MISSES, STARTS,
+    DROPPED, ERRORS, EVENTS, Family, MESSAGE_BYTES, OPERATIONS, ORPHANS, OVERHEAD, PHASES, RECORDS,
+    RECOVERIES, SERVER_ENDS, SESSION_DURATION, SESSIONS_STARTED, STANDBY_HITS, STANDBY_MISSES, STARTS,
 };
 use super::labels::UNKNOWN;
 
@@ -191,6 +191,9 @@ impl Session {
         };
         let seconds = record.latency_ms.unwrap_or_default() / 1e3;
         count.observe(&OPERATIONS, &[server, method, tool, error], seconds);
+        if let Some(us) = record.relay_us {
+            count.observe(&OVERHEAD, &[server], us / 1e6);
+        }
         if outcome != "ok" {
             count.add(&ERRORS, &[server, outcome], 1.0);
         }

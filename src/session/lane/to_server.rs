@@ -23,6 +23,7 @@ use super::inflight::Asker;
 use super::outcome::{Last, Loss, Phase};
 use super::shared::{Shared, lock};
 use crate::failure::Failure;
+use crate::observe::Handing;
 use crate::observe::event::Direction;
 use crate::rpc::{Frame, FrameCodec, FrameError};
 use crate::session::client::ClientEnd;
@@ -58,6 +59,8 @@ pub struct ClientToServer<R, I> {
     pub wanted: Option<oneshot::Sender<()>>,
     /// There is a request among the lines that are gathered.
     pub asks: bool,
+    /// The requests among them, for their lines of the history.
+    pub handing: Handing,
     /// Lines that go to the server in one write; used again and again.
     pub burst: BytesMut,
 }
@@ -116,6 +119,8 @@ where
                 if self.is_unwanted(asks, lines) { Ok(()) } else { self.deliver(&mut server, lines).await };
             self.burst = burst;
             self.burst.clear();
+            // Where that was another time than berth's own, nothing is left here.
+            self.handing.done();
             match delivered {
                 Ok(()) if ended => break ClientEnd::Closed,
                 Ok(()) => {}
@@ -182,6 +187,7 @@ where
     /// in part, and its requests have been answered with the reason.
     async fn deliver(&mut self, server: &mut Option<I>, line: &[u8]) -> Result<(), Undelivered> {
         if server.is_none() {
+            self.handing.forget();
             let changed = tokio::select! {
                 changed = next_phase(&mut self.phases, &self.stop) => changed?,
                 // What a client asked that is gone is nobody's any more.
@@ -209,6 +215,7 @@ where
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     // The session's loop sees the same end from the other side, and knows why; but for a server that goes on.
+                    self.handing.forget();
                     tracing::debug!("cannot write to the server: {error}");
                     let deaf = async {
                         tokio::time::sleep(ENDS_WITHIN).await;
@@ -225,6 +232,7 @@ where
             () = self.hangup.wait() => return Err(Undelivered::Stopped),
             changed = next_phase(&mut self.phases, &self.stop) => changed?,
         };
+        self.handing.forget();
         match changed {
             Changed::Up(input) => *server = Some(input),
             Changed::Lost(loss) => {
