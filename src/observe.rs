@@ -16,7 +16,7 @@ pub mod stderr;
 pub mod trace;
 
 pub use call::{Arrival, Call, Handing, Returning};
-pub use context::{RANDOM, TraceContext};
+pub use context::TraceContext;
 pub use event::Direction;
 pub use journal::Journal;
 pub use outcome::Outcome;

@@ -2,15 +2,10 @@
 //!
 //! The form is `VERSION-TRACE-PARENT-FLAGS` in lower-case hexadecimal digits, 55 bytes in all.
 
-use std::fmt::Write as _;
-
 /// The version that berth writes.
 const VERSION: &str = "00";
 /// Of a trace that berth begins: its history has the span.
 const SAMPLED: &str = "01";
-
-/// So much randomness a context needs (bytes): the id of its span, and that of a trace.
-pub const RANDOM: usize = 8 + 16;
 
 /// Where a request stands, as its server hears of it: in berth's own span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +16,13 @@ pub struct TraceContext {
 
 impl TraceContext {
     /// A part of the client's trace, if the request has a `traceparent` that is right; else the first span of a trace.
-    pub fn new(of_client: Option<&str>, random: [u8; RANDOM]) -> Self {
-        let digits = |bytes: &[u8]| {
-            bytes.iter().fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
-        };
-        let (id, trace) = random.split_at(8);
+    /// `random`: the id of the span, and that of such a trace.
+    pub fn new(of_client: Option<&str>, random: (u64, u128)) -> Self {
+        let (id, trace) = random;
         let parent = of_client.filter(|text| is_traceparent(text));
-        let (trace, flags) =
-            parent.map_or_else(|| (digits(trace), SAMPLED), |text| (text[3..35].to_owned(), &text[53..]));
-        let traceparent = format!("{VERSION}-{trace}-{}-{flags}", digits(id)).into();
+        let (trace, flags) = parent
+            .map_or_else(|| (format!("{trace:032x}"), SAMPLED), |text| (text[3..35].to_owned(), &text[53..]));
+        let traceparent = format!("{VERSION}-{trace}-{id:016x}-{flags}").into();
         Self { traceparent, begins_trace: parent.is_none() }
     }
 
@@ -65,15 +55,15 @@ pub(super) fn is_traceparent(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const RANDOM_BYTES: [u8; RANDOM] = [0xab; RANDOM];
+    const RANDOM: (u64, u128) = (0xab, 0xcd);
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
     #[test]
     fn a_part_of_the_clients_trace_keeps_its_trace_and_its_flags() {
-        let context = TraceContext::new(Some(PARENT), RANDOM_BYTES);
-        assert_eq!(context.traceparent(), "00-0af7651916cd43dd8448eb211c80319c-abababababababab-00");
-        assert_eq!((context.span(), context.trace()), ("abababababababab", None));
-        let later = TraceContext::new(Some(&PARENT.replace("00-0a", "01-0a")), RANDOM_BYTES);
+        let context = TraceContext::new(Some(PARENT), RANDOM);
+        assert_eq!(context.traceparent(), "00-0af7651916cd43dd8448eb211c80319c-00000000000000ab-00");
+        assert_eq!((context.span(), context.trace()), ("00000000000000ab", None));
+        let later = TraceContext::new(Some(&PARENT.replace("00-0a", "01-0a")), RANDOM);
         assert_eq!(later, context, "berth writes the version that it knows");
     }
 
@@ -90,9 +80,9 @@ mod tests {
             Some(&*zeros(3, 35)),
             Some(&*zeros(36, 52)),
         ] {
-            let context = TraceContext::new(wrong, RANDOM_BYTES);
-            assert_eq!(context.traceparent(), format!("00-{0}{0}-{0}-01", "abababababababab"), "{wrong:?}");
-            assert_eq!(context.trace(), Some("ab".repeat(16).as_str()));
+            let context = TraceContext::new(wrong, RANDOM);
+            assert_eq!(context.traceparent(), format!("00-{:032x}-{:016x}-01", 0xcd, 0xab), "{wrong:?}");
+            assert_eq!(context.trace(), Some(format!("{:032x}", 0xcd).as_str()));
         }
     }
 }

@@ -339,12 +339,11 @@ impl Writer {
         let time = format_args!("{time:.6}");
         let line = Line { time, session: &self.session, kind, seq, members };
         let start = self.lines.len();
-        match serde_json::to_writer(&mut self.lines, &line) {
-            Ok(()) => self.lines.push(b'\n'),
-            Err(_) => {
-                self.lines.truncate(start);
-                self.missing += 1;
-            }
+        if serde_json::to_writer(&mut self.lines, &line).is_ok() {
+            self.lines.push(b'\n');
+        } else {
+            self.lines.truncate(start);
+            self.missing += 1;
         }
     }
 

@@ -6,7 +6,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Edit, members};
 use crate::config::Settings;
-use crate::observe::{RANDOM, TraceContext};
+use crate::observe::TraceContext;
 use crate::rpc::Envelope;
 use crate::rpc::raw::{self, Raw};
 
@@ -30,8 +30,9 @@ impl ContextRules {
         if meta.is_ambiguous {
             return None;
         }
-        let mut random = [0; RANDOM];
-        self.0.fill(&mut random).ok()?;
+        let (mut span, mut trace) = ([0; 8], [0; 16]);
+        self.0.fill(&mut span).and_then(|()| self.0.fill(&mut trace)).ok()?;
+        let random = (u64::from_be_bytes(span), u128::from_be_bytes(trace));
         let Some(meta) = meta.value else {
             let context = TraceContext::new(None, random);
             insert(edit, params, &format!("\"_meta\":{{{}}}", member(&context)))?;

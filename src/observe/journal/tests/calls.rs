@@ -1,7 +1,7 @@
 //! Lines of requests.
 
 use super::*;
-use crate::observe::{Arrival, Call, RANDOM, Returning, TraceContext};
+use crate::observe::{Arrival, Call, Returning, TraceContext};
 
 fn call(journal: &Journal, line: &str) -> Option<Call> {
     arrives(journal, line, Arrival::default())
@@ -116,14 +116,14 @@ fn a_request_names_berths_span_and_the_trace_that_it_begins() {
     let journal = begin(folder.path(), "abc");
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     for of_client in [Some(parent), None] {
-        let context = TraceContext::new(of_client, [0xab; RANDOM]);
+        let context = TraceContext::new(of_client, (0xab, 0xcd));
         drop(arrives(&journal, ASKS, Arrival { at: None, context: Some(&context) }));
     }
     drop(call(&journal, ASKS));
     flush(&journal);
     let records = records(folder.path(), "abc");
     let members: Vec<_> = records.iter().map(|it| (it["span"].as_str(), it["trace"].as_str())).collect();
-    let (span, trace) = ("ab".repeat(8), "ab".repeat(16));
+    let (span, trace) = (format!("{:016x}", 0xab), format!("{:032x}", 0xcd));
     assert_eq!(members, [(Some(&*span), None), (Some(&*span), Some(&*trace)), (None, None)]);
 }
 

@@ -21,7 +21,7 @@ fn a_request_gets_one_member_and_keeps_every_other_byte() {
     for (params, expected) in [
         (r#"{"name":"t"}"#, r#"{"_meta":{"traceparent":"@"},"name":"t"}"#),
         ("{ }", r#"{"_meta":{"traceparent":"@"} }"#),
-        ("{\n}", "{\"_meta\":{\"traceparent\":\"T\"}\n}"),
+        ("{\n}", "{\"_meta\":{\"traceparent\":\"@\"}\n}"),
         (r#"{"a":1.0e0 , "_meta": { } }"#, r#"{"a":1.0e0 , "_meta": {"traceparent":"@" } }"#),
         (r#"{"_meta":{"progressToken":1}}"#, r#"{"_meta":{"traceparent":"@","progressToken":1}}"#),
         (
