@@ -1,7 +1,8 @@
 //! A request and what became of it: a line of the session's history.
 //!
 //! Whoever holds a [`Call`] says how it ended; one that is let go without a word was lost. One that the server has answered
-//! is held until the client has the answer: its line tells how long berth itself took.
+//! is held until its answer is on the way to the client: its line tells how long berth itself took. The writes do not count,
+//! for whoever is woken by one may run before it returns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +34,7 @@ pub struct Arrival<'a> {
     pub context: Option<&'a TraceContext>,
 }
 
-/// Requests on their way to the server: when it has them, each is told.
+/// Requests on their way to the server: when they are written, each is told.
 #[derive(Debug, Default)]
 pub struct Handing(Vec<(Instant, Arc<AtomicU64>)>);
 
@@ -98,10 +99,8 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if let Some(mut record) = self.record.take() {
-            let now = Instant::now();
-            let until = record.answered_at.unwrap_or(now);
+            let until = record.answered_at.unwrap_or_else(Instant::now);
             record.took = until.saturating_duration_since(record.since);
-            record.returned = record.answered_at.map(|at| now.saturating_duration_since(at));
             record.ended = jiff::Timestamp::now();
             self.journal.call(*record);
         }
@@ -116,7 +115,7 @@ impl Handing {
         }
     }
 
-    /// The server has them. The answers may have come already.
+    /// They are written now.
     pub fn done(&mut self) {
         if self.0.is_empty() {
             return;
@@ -128,7 +127,7 @@ impl Handing {
         }
     }
 
-    /// They had to wait for a server, or no server gets them: that is not berth's own time.
+    /// They have to wait for a server: that is not berth's own time.
     pub fn forget(&mut self) {
         self.0.clear();
     }
@@ -141,7 +140,18 @@ impl Returning {
         self.calls.push(call);
     }
 
-    /// The client has the answers.
+    /// The answers are written now.
+    pub fn leave(&mut self) {
+        if self.calls.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for record in self.calls.iter_mut().filter_map(|call| call.record.as_mut()) {
+            record.returned = record.answered_at.map(|at| now.saturating_duration_since(at));
+        }
+    }
+
+    /// They are.
     pub fn done(&mut self) {
         self.calls.clear();
     }

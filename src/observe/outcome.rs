@@ -50,7 +50,7 @@ pub(super) struct CallRecord {
     pub(super) context: Option<TraceContext>,
     /// When the client's line came.
     pub(super) since: Instant,
-    /// When the server had it, since then (ns); 0: nobody has noted it.
+    /// When it was written to the server, since then (ns); 0: it waited for one.
     pub(super) handed: Arc<AtomicU64>,
     /// When the server's answer came.
     pub(super) answered_at: Option<Instant>,
@@ -61,7 +61,7 @@ pub(super) struct CallRecord {
     pub(super) outcome: Outcome,
     /// From the client's line to the server's answer, or to what ended it instead.
     pub(super) took: Duration,
-    /// From the server's answer to its being with the client.
+    /// From the server's answer to its being written to the client.
     pub(super) returned: Option<Duration>,
     pub(super) ended: jiff::Timestamp,
 }
@@ -82,8 +82,7 @@ impl CallRecord {
     fn relay(&self) -> Option<Duration> {
         let handed = self.handed.load(Ordering::Relaxed);
         let there = (handed > 0).then(|| Duration::from_nanos(handed));
-        // Whoever hands it over may hear of that later than the answer comes.
-        Some(there?.min(self.took) + self.returned?)
+        Some(there? + self.returned?)
     }
 
     pub(super) fn shown(&self, redactor: &Redactor) -> Shown<'_> {

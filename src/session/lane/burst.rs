@@ -54,8 +54,9 @@ impl Burst {
         self.copied.len() + self.run.len()
     }
 
-    /// What is to be written, in this order.
-    pub(super) fn parts(&self) -> [&[u8]; 2] {
+    /// What is written now, in this order.
+    pub(super) fn parts(&mut self) -> [&[u8]; 2] {
+        self.returning.leave();
         [&self.copied, &self.piece[self.run.clone()]]
     }
 

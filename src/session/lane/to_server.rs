@@ -119,8 +119,6 @@ where
                 if self.is_unwanted(asks, lines) { Ok(()) } else { self.deliver(&mut server, lines).await };
             self.burst = burst;
             self.burst.clear();
-            // Where that was another time than berth's own, nothing is left here.
-            self.handing.done();
             match delivered {
                 Ok(()) if ended => break ClientEnd::Closed,
                 Ok(()) => {}
@@ -209,13 +207,13 @@ where
             }
             None => line,
         };
+        self.handing.done();
         let changed = tokio::select! {
             biased;
             written = write(server, line) => match written {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     // The session's loop sees the same end from the other side, and knows why; but for a server that goes on.
-                    self.handing.forget();
                     tracing::debug!("cannot write to the server: {error}");
                     let deaf = async {
                         tokio::time::sleep(ENDS_WITHIN).await;
@@ -232,7 +230,6 @@ where
             () = self.hangup.wait() => return Err(Undelivered::Stopped),
             changed = next_phase(&mut self.phases, &self.stop) => changed?,
         };
-        self.handing.forget();
         match changed {
             Changed::Up(input) => *server = Some(input),
             Changed::Lost(loss) => {
