@@ -6,6 +6,7 @@
 //! through [`trace`] or [`journal`] ([`redact`]).
 pub mod audit;
 pub mod call;
+mod context;
 pub mod event;
 pub mod journal;
 mod outcome;
@@ -14,7 +15,8 @@ pub mod redact;
 pub mod stderr;
 pub mod trace;
 
-pub use call::Call;
+pub use call::{Arrival, Call, Handing, Returning};
+pub use context::TraceContext;
 pub use event::Direction;
 pub use journal::Journal;
 pub use outcome::Outcome;

@@ -28,6 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::codec::FramedRead;
 
 use crate::failure::Failure;
+use crate::observe::Handing;
 use crate::rpc::FrameCodec;
 use client::writer::Writer;
 use lane::asked::Asked;
@@ -88,6 +89,7 @@ where
         beginning: None,
         wanted: None,
         asks: false,
+        handing: Handing::default(),
         burst: BytesMut::new(),
     };
     let client = Writer {

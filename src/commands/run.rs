@@ -107,7 +107,7 @@ pub async fn run(
         if let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
         }
-        begin(&mut plan, &mut options);
+        begin(&mut plan, &mut options, false);
         Ok(plan)
     });
     let trace = options.trace.clone();
@@ -127,9 +127,9 @@ fn prepare(
     plan(args, config, home, resolved, (&options.redactor, &options.stderr))
 }
 
-/// The session's records, and the ports that it holds to its end.
-fn begin(plan: &mut Plan, options: &mut Options) {
-    let journal = open_journal(plan, options.redactor.clone(), &options.stderr);
+/// The session's records, and the ports that it holds to its end. `is_lazy`: it began at the first call that needs it.
+fn begin(plan: &mut Plan, options: &mut Options, is_lazy: bool) {
+    let journal = open_journal(plan, options.redactor.clone(), &options.stderr, is_lazy);
     let audit = Audit::new(&plan.state, &plan.spec.session, &plan.spec.server.name, options.redactor.clone());
     options.trace = options.trace.clone().with_journal(journal).with_audit(audit);
     options.trace.session(&plan.spec.session);
@@ -372,7 +372,7 @@ fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> Result
 /// Switches the sessions' histories off for whoever sets it to `off`.
 const JOURNAL: &str = "BERTH_JOURNAL";
 
-fn open_journal(plan: &Plan, redactor: Redactor, stderr: &StderrSink) -> Option<Journal> {
+fn open_journal(plan: &Plan, redactor: Redactor, stderr: &StderrSink, is_lazy: bool) -> Option<Journal> {
     let journaling = plan.spec.server.settings.journal;
     if journaling == Journaling::Off || variable(JOURNAL).is_some_and(|value| value == "off") {
         return None;
@@ -385,6 +385,7 @@ fn open_journal(plan: &Plan, redactor: Redactor, stderr: &StderrSink) -> Option<
         client: plan.client.as_ref().map(Client::as_str),
         client_session: plan.spec.client_session.as_deref(),
         project: plan.spec.project.as_deref(),
+        is_lazy,
     });
     Some(journal)
 }

@@ -105,6 +105,8 @@ pub struct Settings {
     pub reserve: bool,
     /// Whether sessions leave a history.
     pub journal: Journaling,
+    /// Whether its requests say of which trace they are a part.
+    pub trace_context: bool,
     /// By the variable's name; expanded by [`Server::resolve_env`](super::Server::resolve_env) alone.
     pub(super) env: BTreeMap<String, EnvEntry>,
     /// Read by [`Server::resolve_env`](super::Server::resolve_env), the later over the former.
@@ -157,6 +159,7 @@ impl Settings {
             protect: Vec::new(),
             reserve: false,
             journal: Journaling::Off,
+            trace_context: false,
             env: BTreeMap::new(),
             env_files: Vec::new(),
         }

@@ -73,6 +73,8 @@ pub struct Start<'a> {
     pub client_session: Option<&'a str>,
     /// The folder that the client works in.
     pub project: Option<&'a str>,
+    /// It is a lane of several, which began at the first call that needs it.
+    pub is_lazy: bool,
 }
 
 /// What a manager may choose for the sessions of a kind: how many containers stand by.
@@ -143,6 +145,7 @@ impl Journal {
                 ("client", text(start.client)),
                 ("client_session", text(start.client_session)),
                 ("project", text(start.project)),
+                ("lazy", start.is_lazy.then(|| Field::Value(true.into()))),
                 ("version", Some(Field::Value(env!("CARGO_PKG_VERSION").into()))),
                 ("schema", Some(Field::Value(SCHEMA.into()))),
                 ("pid", Some(Field::Value(std::process::id().into()))),
@@ -336,12 +339,11 @@ impl Writer {
         let time = format_args!("{time:.6}");
         let line = Line { time, session: &self.session, kind, seq, members };
         let start = self.lines.len();
-        match serde_json::to_writer(&mut self.lines, &line) {
-            Ok(()) => self.lines.push(b'\n'),
-            Err(_) => {
-                self.lines.truncate(start);
-                self.missing += 1;
-            }
+        if serde_json::to_writer(&mut self.lines, &line).is_ok() {
+            self.lines.push(b'\n');
+        } else {
+            self.lines.truncate(start);
+            self.missing += 1;
         }
     }
 

@@ -1,9 +1,12 @@
 //! How a request ended, as a session's history has it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::context::TraceContext;
 use super::redact::Redactor;
 
 /// Of a method or a tool's name, so much is shown (bytes).
@@ -43,13 +46,23 @@ pub(super) struct CallRecord {
     pub(super) tool: Option<String>,
     /// Where the client's trace has it.
     pub(super) traceparent: Option<Box<str>>,
+    /// What its server hears of that trace, where berth says it.
+    pub(super) context: Option<TraceContext>,
+    /// When the client's line came.
     pub(super) since: Instant,
+    /// When it was written to the server, since then (ns); 0: it waited for one.
+    pub(super) handed: Arc<AtomicU64>,
+    /// When the server's answer came.
+    pub(super) answered_at: Option<Instant>,
     /// Of the request (bytes).
     pub(super) asked: usize,
     /// Of the answer (bytes).
     pub(super) answered: usize,
     pub(super) outcome: Outcome,
+    /// From the client's line to the server's answer, or to what ended it instead.
     pub(super) took: Duration,
+    /// From the server's answer to its being written to the client.
+    pub(super) returned: Option<Duration>,
     pub(super) ended: jiff::Timestamp,
 }
 
@@ -57,16 +70,31 @@ impl CallRecord {
     /// About so much is kept in memory (bytes).
     pub(super) fn size(&self) -> usize {
         let traceparent = self.traceparent.as_ref().map_or(0, |text| text.len());
-        size_of::<Self>() + self.method.len() + self.tool.as_ref().map_or(0, String::len) + traceparent
+        let context = self.context.as_ref().map_or(0, |context| context.traceparent().len());
+        size_of::<Self>()
+            + self.method.len()
+            + self.tool.as_ref().map_or(0, String::len)
+            + traceparent
+            + context
     }
 
-    pub(super) fn shown(&self, redactor: &Redactor) -> Shown {
+    /// What berth itself added. `None` where the server has not answered, or has not been there from the beginning.
+    fn relay(&self) -> Option<Duration> {
+        let handed = self.handed.load(Ordering::Relaxed);
+        let there = (handed > 0).then(|| Duration::from_nanos(handed));
+        Some(there? + self.returned?)
+    }
+
+    pub(super) fn shown(&self, redactor: &Redactor) -> Shown<'_> {
         let text = |text: &str| redactor.hide(text, NAME, false);
         Shown {
             method: text(&self.method),
             tool: self.tool.as_deref().map(text),
             traceparent: self.traceparent.as_deref().map(text),
+            span: self.context.as_ref().map(TraceContext::span),
+            trace: self.context.as_ref().and_then(TraceContext::trace),
             latency_ms: (self.took.as_secs_f64() * 1e6).round() / 1e3,
+            relay_us: self.relay().map(|took| (took.as_secs_f64() * 1e7).round() / 10.0),
             bytes: self.asked,
             answer_bytes: self.answered,
             outcome: self.outcome.as_str(),
@@ -80,13 +108,19 @@ impl CallRecord {
 
 /// What a line of the history says of a request.
 #[derive(Debug, Serialize)]
-pub(super) struct Shown {
+pub(super) struct Shown<'a> {
     method: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<&'a str>,
     latency_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay_us: Option<f64>,
     bytes: usize,
     answer_bytes: usize,
     outcome: &'static str,

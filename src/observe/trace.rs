@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use super::audit::Audit;
-use super::call::{Call, code, tool};
+use super::call::{Arrival, Call, code, tool};
 use super::event::{Direction, Up};
 use super::queue::{Drain, Limits, Queue, write_all};
 use super::{Journal, Redactor, StderrSink};
@@ -186,14 +186,19 @@ impl Trace {
         }
     }
 
+    /// The time, where the session's history has a line for each request.
+    pub fn clock(&self) -> Option<Instant> {
+        self.journal.as_ref().filter(|journal| journal.has_calls()).map(|_| Instant::now())
+    }
+
     /// A request of the client's, in a line of so many bytes, where the session's history has a line for each.
-    pub fn call(&self, request: &Envelope<'_>, bytes: usize) -> Option<Call> {
+    pub fn call(&self, request: &Envelope<'_>, bytes: usize, arrival: Arrival<'_>) -> Option<Call> {
         let journal = self.journal.as_ref().filter(|journal| journal.has_calls())?;
         // It lasts as long as its session, and has no answer to be measured.
         if request.method.as_deref() == Some("subscriptions/listen") {
             return None;
         }
-        Some(Call::begin(journal.clone(), request, bytes))
+        Some(Call::begin(journal.clone(), request, bytes, arrival))
     }
 
     /// Something that is no message: a stray print, a framing error, an answer of our own, the end of the session.

@@ -3,6 +3,7 @@
 //!
 //! Pure. Without such configuration nothing here runs for a message that is none of those.
 
+pub mod context;
 pub mod repair;
 pub mod roots;
 pub mod tools;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 
 use crate::config::Settings;
 use crate::rpc::raw::{self, Raw};
+use context::ContextRules;
 use repair::Repairs;
 use roots::RootRules;
 use tools::ToolRules;
@@ -23,11 +25,17 @@ pub struct Rules {
     pub tools: Option<ToolRules>,
     pub roots: Option<RootRules>,
     pub repairs: Option<Repairs>,
+    pub contexts: Option<ContextRules>,
 }
 
 impl Rules {
     pub fn of(server: &str, settings: &Settings) -> Self {
-        Self { tools: ToolRules::of(server, settings), roots: None, repairs: Repairs::of(settings) }
+        Self {
+            tools: ToolRules::of(server, settings),
+            roots: None,
+            repairs: Repairs::of(settings),
+            contexts: ContextRules::of(settings),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ends;
 mod failures;
+mod history;
 mod lines;
 mod recovery;
 
@@ -115,6 +116,16 @@ fn stage(exit: Exit) -> Stage {
 }
 
 fn stage_with(exit: Exit, input: fn(WriteHalf<DuplexStream>) -> Input) -> Stage {
+    stage_after(Duration::ZERO, exit, input, Trace::off())
+}
+
+/// The same, whose server takes its time until it is up.
+fn stage_after(
+    delay: Duration,
+    exit: Exit,
+    input: fn(WriteHalf<DuplexStream>) -> Input,
+    trace: Trace,
+) -> Stage {
     let (client, ours) = tokio::io::duplex(PIPE);
     let (server, theirs) = tokio::io::duplex(PIPE);
     let (server_out, output) = mpsc::channel(1);
@@ -127,7 +138,7 @@ fn stage_with(exit: Exit, input: fn(WriteHalf<DuplexStream>) -> Input) -> Stage 
         terminated: Arc::clone(&terminated),
         introduced: Arc::default(),
     };
-    play(client, ours, split(server).0, Some(server_out), terminated, Ok(played))
+    play(client, ours, split(server).0, Some(server_out), terminated, (delay, Ok(played)), trace)
 }
 
 /// A session whose server can't be started.
@@ -135,7 +146,7 @@ fn failing_stage(code: Code) -> Stage {
     let (client, ours) = tokio::io::duplex(PIPE);
     let failure = Failure { code, text: "no daemon".into(), next: Some("`berth up`".into()) };
     let server = split(tokio::io::duplex(1).0).0;
-    play(client, ours, server, None, Arc::default(), Err(failure))
+    play(client, ours, server, None, Arc::default(), (Duration::ZERO, Err(failure)), Trace::off())
 }
 
 fn play(
@@ -144,7 +155,8 @@ fn play(
     server: ReadHalf<DuplexStream>,
     server_out: Option<mpsc::Sender<io::Result<Output>>>,
     terminated: Arc<Mutex<Option<Instant>>>,
-    start: Result<Played, Failure>,
+    (delay, start): (Duration, Result<Played, Failure>),
+    trace: Trace,
 ) -> Stage {
     let (client_out, client_in) = split(client);
     let (from_client, to_client) = split(ours);
@@ -152,8 +164,15 @@ fn play(
     let introduced = start.as_ref().map(|played| Arc::clone(&played.introduced)).unwrap_or_default();
     let left = start.as_ref().map(|played| Arc::clone(&played.left)).unwrap_or_default();
     let mut start = Some(start);
-    let session = tokio::spawn(run(from_client, to_client, options(&stop), move |_| {
-        std::future::ready(start.take().expect("one start"))
+    let options = Options { trace, ..options(&stop) };
+    let session = tokio::spawn(run(from_client, to_client, options, move |_| {
+        let start = start.take().expect("one start");
+        async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            start
+        }
     }));
     Stage {
         client_in: Some(client_in),

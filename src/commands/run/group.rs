@@ -145,7 +145,7 @@ fn servers(profile: &Profile, args: &RunArgs, config: &Config) -> Result<Vec<Ser
 
 /// A lane: today's session of one server, over a pipe in memory.
 fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
-    let LanePipe { from_mux, to_mux, stop, is_replaced } = pipe;
+    let LanePipe { from_mux, to_mux, stop, is_replaced, is_lazy } = pipe;
     let stderr = member.options.stderr.apart();
     let mut options = Options { stderr, stop, is_replaced, ..member.options.clone() };
     let mut prepared = member.prepared.clone();
@@ -157,7 +157,7 @@ fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
             Err(error) => tracing::warn!("{error}"),
         }
         options.trace = options.trace.of_lane(&options.server, &plan.spec.session);
-        begin(plan, &mut options);
+        begin(plan, &mut options, is_lazy);
     }
     let starts = starts(prepared, options.trace.clone());
     let trace = options.trace.clone();

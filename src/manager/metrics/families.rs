@@ -77,6 +77,11 @@ const START: &[f64] = &[0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10
 const PHASE: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
+/// Of what berth adds to a request (seconds).
+const RELAY: &[f64] = &[
+    0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0,
+];
+
 macro_rules! families {
     ($($id:ident = $name:literal, $unit:expr, $kind:expr, [$($label:literal),*], $help:literal;)*) => {
         $(pub(super) static $id: Family =
@@ -91,6 +96,8 @@ families! {
     OPERATIONS = "mcp_server_operation_duration", Some("seconds"), Kind::Histogram(OPERATION),
         ["server", "mcp_method_name", "gen_ai_tool_name", "error_type"],
         "How long requests took, as the client sees it";
+    OVERHEAD = "berth_relay_overhead", Some("seconds"), Kind::Histogram(RELAY), ["server"],
+        "What berth itself added to the time of requests";
     SESSION_DURATION = "mcp_server_session_duration", Some("seconds"), Kind::Histogram(OPERATION),
         ["server", "client", "error_type"],
         "How long sessions lasted that are over";

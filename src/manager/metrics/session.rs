@@ -6,8 +6,8 @@ use mcp_berth::history::Record;
 use serde::{Deserialize, Serialize};
 
 use super::families::{
-    DROPPED, ERRORS, EVENTS, Family, MESSAGE_BYTES, OPERATIONS, ORPHANS, PHASES, RECORDS, RECOVERIES,
-    SERVER_ENDS, SESSION_DURATION, SESSIONS_STARTED, STANDBY_HITS, STANDBY_MISSES, STARTS,
+    DROPPED, ERRORS, EVENTS, Family, MESSAGE_BYTES, OPERATIONS, ORPHANS, OVERHEAD, PHASES, RECORDS,
+    RECOVERIES, SERVER_ENDS, SESSION_DURATION, SESSIONS_STARTED, STANDBY_HITS, STANDBY_MISSES, STARTS,
 };
 use super::labels::UNKNOWN;
 
@@ -35,6 +35,9 @@ const EVENTS_OF_NOTES: [&str; 12] = [
 
 /// Ends the start of a container that stood by, and is recorded when the server is there already.
 const TAKEN: &str = "take over the container";
+
+/// The kind of a start that the first call to need the server has begun, whatever container it found.
+const LAZY: &str = "lazy";
 
 /// The name of the note of a container that a crash had left.
 const LEFTOVER: &str = "leftover removed";
@@ -70,6 +73,8 @@ pub(super) struct Session {
     stage: Stage,
     /// How its server was started, while it is there.
     up: Option<String>,
+    /// It began at the first call that needs its server, and that server has not come yet.
+    lazy: bool,
     /// It has looked for a container on standby.
     looked: bool,
     steps: Vec<(String, f64)>,
@@ -90,6 +95,7 @@ impl Session {
         match record.kind.as_str() {
             "start" => {
                 self.know(record);
+                self.lazy = record.lazy;
                 if !self.client.is_empty() {
                     self.count_start(count);
                 }
@@ -140,12 +146,14 @@ impl Session {
         self.know(record);
         self.count_start(count);
         let how = record.how.as_deref().unwrap_or(UNKNOWN);
-        self.up = Some(how.to_owned());
+        // The first server alone: the next ones take the place of a lost one.
+        let kind = if std::mem::take(&mut self.lazy) { LAZY } else { how };
+        self.up = Some(kind.to_owned());
         if let Some(ms) = record.duration_ms {
-            count.observe(&STARTS, &[known(&self.server), how], ms / 1e3);
+            count.observe(&STARTS, &[known(&self.server), kind], ms / 1e3);
         }
         for (name, ms) in self.steps.drain(..) {
-            count.observe(&PHASES, &[&name, how], ms / 1e3);
+            count.observe(&PHASES, &[&name, kind], ms / 1e3);
         }
         let has_looked = std::mem::take(&mut self.looked);
         match how {
@@ -183,6 +191,9 @@ impl Session {
         };
         let seconds = record.latency_ms.unwrap_or_default() / 1e3;
         count.observe(&OPERATIONS, &[server, method, tool, error], seconds);
+        if let Some(us) = record.relay_us {
+            count.observe(&OVERHEAD, &[server], us / 1e6);
+        }
         if outcome != "ok" {
             count.add(&ERRORS, &[server, outcome], 1.0);
         }

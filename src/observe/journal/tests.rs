@@ -1,3 +1,5 @@
+mod calls;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Instant, SystemTime};
@@ -36,6 +38,7 @@ fn a_session_leaves_its_start_its_lines_and_its_end_and_no_secret() {
         client: None,
         client_session: Some("s"),
         project: Some("/p"),
+        is_lazy: true,
     });
     let up = Up { how: "cold", server: "time", client: "codex", container: "c0ffee", lost: 1 };
     journal.step("connect", Duration::from_micros(1500), "tcp://x");
@@ -61,7 +64,7 @@ fn a_session_leaves_its_start_its_lines_and_its_end_and_no_secret() {
     records[0].as_object_mut().unwrap().remove("pid").unwrap();
     let expected = json!([
         {"kind": "start", "server": "time", "image": "mcp/time", "client_session": "s", "project": "/p",
-            "version": env!("CARGO_PKG_VERSION"), "schema": 1},
+            "lazy": true, "version": env!("CARGO_PKG_VERSION"), "schema": 1},
         {"kind": "step", "name": "connect", "duration_ms": 1.5, "detail": "tcp://x"},
         {"kind": "up", "how": "cold", "duration_ms": 300.0, "server": "time", "client": "codex",
             "container": "c0ffee", "lost": 1},
@@ -250,92 +253,4 @@ fn pruning_waits_for_the_first_answer() {
     journal.tidy();
     flush(&journal);
     assert!(!old.exists());
-}
-
-fn call(journal: &Journal, line: &str) -> Option<crate::observe::Call> {
-    let look = crate::rpc::look(line.as_bytes()).unwrap();
-    let trace = crate::observe::Trace::off().with_journal(Some(journal.clone()));
-    trace.call(&look.envelopes()[0], line.len())
-}
-
-const ASKS: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t-hunter2","arguments":{"a":"secret"}}}"#;
-
-#[tokio::test(start_paused = true)]
-async fn each_request_has_a_line_with_its_end_and_none_of_its_contents() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = begin(folder.path(), "abc");
-    let answers = [
-        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"text":"content"}]}}"#,
-        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":true}}"#,
-        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"content"}}"#,
-    ];
-    for answer in answers {
-        let look = crate::rpc::look(answer.as_bytes()).unwrap();
-        call(&journal, ASKS).unwrap().answered(&look.envelopes()[0], answer.len());
-    }
-    call(&journal, ASKS).unwrap().ended(crate::observe::Outcome::TimedOut);
-    drop(call(&journal, ASKS));
-    flush(&journal);
-    assert!(!path(folder.path(), "abc").exists(), "they wait for others");
-    tokio::time::sleep(SECOND).await;
-    flush(&journal);
-    let records = records(folder.path(), "abc");
-    let outcomes: Vec<_> = records.iter().map(|record| record["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["ok", "tool_error", "error", "timeout", "lost"]);
-    assert_eq!((&records[2]["code"], &records[0]["bytes"]), (&json!(-32602), &json!(ASKS.len())));
-    assert_eq!(records[0]["answer_bytes"], answers[0].len());
-    let text = fs::read_to_string(path(folder.path(), "abc")).unwrap();
-    assert!(!text.contains("hunter2") && !text.contains("content") && !text.contains("\"a\""), "{text}");
-}
-
-#[test]
-fn a_request_says_of_which_trace_it_is_a_part() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = begin(folder.path(), "abc");
-    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let asks = |method: &str, trace: &str| {
-        let params = json!({ "name": "t", "_meta": { "a": {}, "traceparent": trace }, "uri": "u" });
-        drop(call(&journal, &json!({ "id": 1, "method": method, "params": params }).to_string()));
-    };
-    asks("tools/call", trace);
-    asks("resources/read", trace);
-    asks("tools/call", &trace.to_uppercase());
-    asks("tools/call", &trace.replace("-01", "-01-content"));
-    flush(&journal);
-    let records = records(folder.path(), "abc");
-    let traces: Vec<_> = records.iter().map(|record| record["traceparent"].as_str()).collect();
-    assert_eq!(traces, [Some(trace), Some(trace), None, None]);
-    let tools: Vec<_> = records.iter().map(|record| record["tool"].as_str()).collect();
-    assert_eq!(tools, [Some("t"), None, Some("t"), Some("t")]);
-}
-
-#[test]
-fn requests_before_the_end_stand_before_it_and_a_flood_is_counted() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = begin(folder.path(), "abc");
-    let asked = 20_000;
-    // Without a runtime nobody comes back for them: each is written at once, or counted.
-    for _ in 0..asked {
-        drop(call(&journal, ASKS));
-    }
-    flush(&journal);
-    journal.end(&End::default());
-    flush(&journal);
-    let records = records(folder.path(), "abc");
-    assert_eq!(records.last().unwrap()["kind"], "end");
-    let written = records.iter().filter(|record| record["kind"] == "call").count() as u64;
-    let missing: u64 = records
-        .iter()
-        .filter(|record| record["kind"] == "dropped")
-        .map(|record| record["count"].as_u64().unwrap())
-        .sum();
-    assert_eq!(written + missing, asked);
-    assert!(missing > 0 && written > 0, "{written} {missing}");
-}
-
-#[test]
-fn a_history_of_events_alone_has_no_requests() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::begin(folder.path(), "abc", Redactor::new([]), false);
-    assert!(call(&journal, ASKS).is_none());
 }

@@ -3,8 +3,11 @@
 //! Lines that are adjacent in the piece are written from there, without a copy. Does no I/O.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+
+use crate::observe::Returning;
 
 /// Lines that are there at once are written at once, up to about so many bytes.
 pub const BURST: usize = 64 * 1024;
@@ -16,13 +19,16 @@ pub(super) struct Burst {
     piece: Bytes,
     /// Of `piece`.
     run: Range<usize>,
+    /// The calls whose answers are among the lines.
+    pub(super) returning: Returning,
 }
 
 impl Burst {
-    /// From now on lines may come out of `piece`. Nothing may be waiting to be written.
-    pub(super) fn begin(&mut self, piece: &Bytes) {
+    /// From now on lines may come out of `piece`, which came at that time. Nothing may be waiting to be written.
+    pub(super) fn begin(&mut self, piece: &Bytes, came: Option<Instant>) {
         debug_assert_eq!(self.len(), 0);
         self.piece = piece.clone();
+        self.returning.at = came;
     }
 
     /// Lets go of the piece, so that who reads the stream has its buffer back.
@@ -48,14 +54,17 @@ impl Burst {
         self.copied.len() + self.run.len()
     }
 
-    /// What is to be written, in this order.
-    pub(super) fn parts(&self) -> [&[u8]; 2] {
+    /// What is written now, in this order.
+    pub(super) fn parts(&mut self) -> [&[u8]; 2] {
+        self.returning.leave();
         [&self.copied, &self.piece[self.run.clone()]]
     }
 
+    /// All that was added is written.
     pub(super) fn clear(&mut self) {
         self.copied.clear();
         self.run = 0..0;
+        self.returning.done();
     }
 
     fn copy_run(&mut self) {
@@ -81,7 +90,7 @@ mod tests {
     #[test]
     fn neighbours_are_written_from_where_they_lie() {
         let (piece, mut burst) = (piece(), Burst::default());
-        burst.begin(&piece);
+        burst.begin(&piece, None);
         burst.add(&piece.slice(4..8));
         burst.add(&piece.slice(8..14));
         assert_eq!(burst.parts(), [&b""[..], b"two\nthree\n"]);
@@ -92,7 +101,7 @@ mod tests {
     #[test]
     fn the_order_stays_whatever_stands_between() {
         let (piece, mut burst) = (piece(), Burst::default());
-        burst.begin(&piece);
+        burst.begin(&piece, None);
         burst.add(&Bytes::from_static(b"zero\n"));
         burst.add(&piece.slice(..4));
         assert_eq!(burst.parts(), [&b"zero\n"[..], b"one\n"]);
@@ -112,7 +121,7 @@ mod tests {
     fn a_piece_is_let_go() {
         let piece = Bytes::from(vec![b'\n'; 10]);
         let mut burst = Burst::default();
-        burst.begin(&piece);
+        burst.begin(&piece, None);
         burst.add(&piece.slice(..5));
         burst.end();
         assert!(piece.is_unique());

@@ -58,11 +58,9 @@ impl Pending {
         self.since.elapsed()
     }
 
-    /// The server has answered, in a line of so many bytes.
-    pub fn is_answered(&mut self, answer: &Envelope<'_>, bytes: usize) {
-        if let Some(call) = self.call.take() {
-            call.answered(answer, bytes);
-        }
+    /// Its line of the history, whose end is told by who takes it.
+    pub fn take_call(&mut self) -> Option<Call> {
+        self.call.take()
     }
 
     /// It has come to an end without the server.

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 
 use super::inflight::{Asker, Pending};
-use crate::observe::Outcome;
 use crate::observe::event::Direction;
+use crate::observe::{Outcome, Returning};
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::raw::{self, Raw};
 use crate::rpc::{Envelope, Frame, FrameError, Kind, Look, RawId, RequestId, error_line, look, salvage};
@@ -36,10 +36,11 @@ pub(super) enum Verdict {
     Drop,
 }
 
-/// The server->client direction: decides about each line, and completes what it answers. Does no I/O.
-pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared) -> Verdict {
+/// The server->client direction: decides about each line, and completes what it answers, whose calls are `returning` then.
+/// Does no I/O.
+pub(super) fn judge(item: Result<Frame, FrameError>, shared: &Shared, returning: &mut Returning) -> Verdict {
     match item {
-        Ok(frame) => judge_line(frame, shared),
+        Ok(frame) => judge_line(frame, shared, returning),
         Err(error) => judge_overlong(error, shared),
     }
 }
@@ -61,7 +62,7 @@ fn judge_overlong(error: FrameError, shared: &Shared) -> Verdict {
     })
 }
 
-fn judge_line(frame: Frame, shared: &Shared) -> Verdict {
+fn judge_line(frame: Frame, shared: &Shared, returning: &mut Returning) -> Verdict {
     let note = |what, detail: &str, bytes: usize| {
         shared.trace.note(Some(Direction::ServerToClient), what, detail, bytes as u64);
     };
@@ -88,7 +89,7 @@ fn judge_line(frame: Frame, shared: &Shared) -> Verdict {
         Err(error) => {
             if let Some(repaired) = repair(&frame, shared) {
                 // It is JSON, and so doesn't come here again.
-                return judge_line(repaired, shared);
+                return judge_line(repaired, shared, returning);
             }
             note("stray output", &error.to_string(), frame.wire().len());
             // A print of the server's, or an answer that it broke; then somebody waits for it.
@@ -115,7 +116,7 @@ fn judge_line(frame: Frame, shared: &Shared) -> Verdict {
         note("left out", &filtered.what, frame.wire().len());
         Some(filtered.line)
     });
-    let answered = complete(&look, &frame, shared);
+    let answered = complete(&look, &frame, shared, returning);
     let latency = answered.as_ref().map(Pending::age);
     shared.trace.message(Direction::ServerToClient, &look, frame.wire(), latency);
     drop(look);
@@ -196,7 +197,7 @@ fn is_json_rpc(envelope: &Envelope<'_>) -> bool {
 }
 
 /// Completes what `look` answers, and notes what it asks; gives the first request that is answered.
-fn complete(look: &Look<'_>, frame: &Frame, shared: &Shared) -> Option<Pending> {
+fn complete(look: &Look<'_>, frame: &Frame, shared: &Shared, returning: &mut Returning) -> Option<Pending> {
     let message = frame.message();
     let mut answered = None;
     for envelope in look.envelopes() {
@@ -213,7 +214,9 @@ fn complete(look: &Look<'_>, frame: &Frame, shared: &Shared) -> Option<Pending> 
                 report_unasked(envelope, &id, message.len(), shared);
                 continue;
             };
-            pending.is_answered(envelope, frame.wire().len());
+            if let Some(call) = pending.take_call() {
+                returning.add(call, envelope, frame.wire().len());
+            }
             if envelope.kind == Kind::ErrorResponse {
                 shared.in_flight.count_error();
             }

@@ -120,9 +120,10 @@ where
             match chunk {
                 Some(Ok(Output::Stdout(mut piece))) => {
                     // What has come in one piece leaves in one.
-                    burst.begin(&piece);
+                    burst.begin(&piece, self.shared.trace.clock());
                     while let Some(item) = codec.next(&mut piece) {
-                        served.has_spoken |= self.pass(judge(item, &self.shared), &mut burst, tail).await;
+                        let verdict = judge(item, &self.shared, &mut burst.returning);
+                        served.has_spoken |= self.pass(verdict, &mut burst, tail).await;
                     }
                     self.client.write(burst.parts()).await;
                     burst.end();
@@ -145,7 +146,8 @@ where
             }
         }
         while let Some(item) = codec.last() {
-            self.pass(judge(item, &self.shared), &mut burst, tail).await;
+            let verdict = judge(item, &self.shared, &mut burst.returning);
+            self.pass(verdict, &mut burst, tail).await;
             self.client.write(burst.parts()).await;
             burst.clear();
         }
@@ -216,8 +218,8 @@ where
             }
         } else {
             self.client.write(burst.parts()).await;
-            burst.clear();
             self.client.write([&line, &[]]).await;
+            burst.clear();
         }
         is_message
     }

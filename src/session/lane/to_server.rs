@@ -23,6 +23,7 @@ use super::inflight::Asker;
 use super::outcome::{Last, Loss, Phase};
 use super::shared::{Shared, lock};
 use crate::failure::Failure;
+use crate::observe::Handing;
 use crate::observe::event::Direction;
 use crate::rpc::{Frame, FrameCodec, FrameError};
 use crate::session::client::ClientEnd;
@@ -58,6 +59,8 @@ pub struct ClientToServer<R, I> {
     pub wanted: Option<oneshot::Sender<()>>,
     /// There is a request among the lines that are gathered.
     pub asks: bool,
+    /// The requests among them, for their lines of the history.
+    pub handing: Handing,
     /// Lines that go to the server in one write; used again and again.
     pub burst: BytesMut,
 }
@@ -182,6 +185,7 @@ where
     /// in part, and its requests have been answered with the reason.
     async fn deliver(&mut self, server: &mut Option<I>, line: &[u8]) -> Result<(), Undelivered> {
         if server.is_none() {
+            self.handing.forget();
             let changed = tokio::select! {
                 changed = next_phase(&mut self.phases, &self.stop) => changed?,
                 // What a client asked that is gone is nobody's any more.
@@ -203,6 +207,7 @@ where
             }
             None => line,
         };
+        self.handing.done();
         let changed = tokio::select! {
             biased;
             written = write(server, line) => match written {

@@ -330,6 +330,7 @@ impl Mux {
         }
         if it.state == State::Asleep {
             self.start(member);
+            self.members[member].is_lazy = true;
         }
         let it = &mut self.members[member];
         if it.has_room_for(&line) {

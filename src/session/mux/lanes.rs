@@ -39,6 +39,8 @@ pub struct LanePipe {
     pub stop: CancellationToken,
     /// Set while the lane has no server and another one is on its way.
     pub is_replaced: Arc<AtomicBool>,
+    /// What needs its server has started it, not the session's beginning.
+    pub is_lazy: bool,
 }
 
 /// The lines for a lane, which are its input: nothing copies them on their way.
@@ -107,7 +109,7 @@ impl Lanes {
     pub(super) fn start<F: Future<Output = Over> + 'static>(
         &mut self,
         member: usize,
-        (unread, is_replaced): (Arc<Unread>, Arc<AtomicBool>),
+        (unread, is_replaced, is_lazy): (Arc<Unread>, Arc<AtomicBool>, bool),
         start: impl FnOnce(usize, LanePipe) -> F,
     ) {
         self.park(member);
@@ -122,7 +124,8 @@ impl Lanes {
         let frames = FramedRead::with_capacity(from_lane, FrameCodec::new(usize::MAX >> 1), BURST);
         let frames = frames.map(Some).chain(futures::stream::iter([None]));
         self.said.push(Box::pin(frames.map(move |item| (serial, item))));
-        let lane = start(member, LanePipe { from_mux, to_mux, stop: self.stop.child_token(), is_replaced });
+        let stop = self.stop.child_token();
+        let lane = start(member, LanePipe { from_mux, to_mux, stop, is_replaced, is_lazy });
         self.running.push(async move { (serial, lane.await) }.boxed_local());
     }
 

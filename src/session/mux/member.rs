@@ -129,6 +129,8 @@ pub(super) struct Member {
     queued: usize,
     /// Of what it was sent, so much is on its way (bytes).
     pub(super) unread: Arc<Unread>,
+    /// What needs it has started it, not the session's beginning.
+    pub(super) is_lazy: bool,
     /// Its lane has lost the server, and another one is on its way.
     pub(super) is_replaced: Arc<AtomicBool>,
     /// The parameters of `resources/subscribe`, by URI.
@@ -171,6 +173,7 @@ impl Member {
             queue: VecDeque::new(),
             queued: 0,
             unread: Arc::default(),
+            is_lazy: false,
             is_replaced: Arc::default(),
             subscriptions: BTreeMap::new(),
             last_used: now,
@@ -239,11 +242,13 @@ impl Member {
         self.listening.clear();
         self.is_checked = false;
         self.is_initialized = false;
+        self.is_lazy = false;
     }
 
-    /// What its next lane tells of itself without words: how much it has not read, and whether it waits for a server.
-    pub(super) fn new_lane(&self) -> (Arc<Unread>, Arc<AtomicBool>) {
-        (Arc::clone(&self.unread), Arc::clone(&self.is_replaced))
+    /// What its next lane tells of itself without words: how much it has not read, and whether it waits for a server. And
+    /// whether it is a lazy one.
+    pub(super) fn new_lane(&self) -> (Arc<Unread>, Arc<AtomicBool>, bool) {
+        (Arc::clone(&self.unread), Arc::clone(&self.is_replaced), self.is_lazy)
     }
 
     pub(super) fn is_fetching(&self) -> bool {

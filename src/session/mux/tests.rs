@@ -32,6 +32,8 @@ struct Stage {
     from_mux: Lines<BufReader<ReadHalf<DuplexStream>>>,
     /// How often each lane was started.
     starts: Arc<Mutex<Vec<usize>>>,
+    /// The lanes among these that a need has started.
+    lazy: Arc<Mutex<Vec<usize>>>,
     kept: Arc<Mutex<Vec<(usize, Told)>>>,
     /// A person has accepted all definitions.
     accepted: Arc<AtomicBool>,
@@ -119,15 +121,18 @@ impl Set {
             hangup: Hangup::default(),
             stop: stop.clone(),
         };
-        let started = Arc::clone(&starts);
+        let (started, lazy) = (Arc::clone(&starts), Arc::new(Mutex::new(Vec::new())));
+        let needed = Arc::clone(&lazy);
         let session = tokio::task::spawn_local(run(from_client, to_client, group, move |member, pipe| {
             started.lock().unwrap().push(member);
+            needed.lock().unwrap().extend(pipe.is_lazy.then_some(member));
             servers[member].clone().serve(pipe)
         }));
         Stage {
             to_mux: Some(to_mux),
             from_mux: BufReader::new(from_mux).lines(),
             starts,
+            lazy,
             kept,
             accepted,
             changes: tell,

@@ -91,5 +91,11 @@ pub(super) fn session() -> Vec<Setting> {
             "what sessions leave for `berth logs` and `berth calls`: `true` leaves events alone, `false` nothing; `BERTH_JOURNAL=off` does, too",
             |settings, journal| settings.journal = journal,
         ),
+        Setting::one::<bool>(
+            "trace_context",
+            Is("false"),
+            "whether berth writes `traceparent` into each request's `params._meta`, as a span of the client's trace or of a new one; see [sessions](sessions.md)",
+            |settings, writes| settings.trace_context = writes,
+        ),
     ]
 }

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use super::*;
 use crate::journals::Follower;
 use crate::metrics::families::{
-    DROPPED, ERRORS, OPERATIONS, RECORDS, RECOVERIES, SERVER_ENDS, SESSION_DURATION, STANDBY_HITS,
-    STANDBY_MISSES, STARTS,
+    DROPPED, ERRORS, OPERATIONS, OVERHEAD, PHASES, RECORDS, RECOVERIES, SERVER_ENDS, SESSION_DURATION,
+    STANDBY_HITS, STANDBY_MISSES, STARTS,
 };
 use crate::metrics::labels::OTHER;
 
@@ -106,6 +106,39 @@ fn a_session_is_counted_as_its_journal_has_it() {
     assert_eq!(seen(&counters, &OPERATIONS), 4);
     let open = counters.open_sessions();
     assert_eq!(open.of(&SESSIONS).next().map(|(_, value)| value.sum), Some(0.0));
+}
+
+#[test]
+fn what_berth_adds_is_counted_where_a_line_says_it() {
+    let place = Place::new();
+    let told = CALL.replace("\"latency_ms\"", "\"relay_us\":12.5,\"latency_ms\"");
+    place.append("aaaaaaaaaaaa", &records(1, &[START, UP, &told, &told, CALL]));
+    let mut counters = place.open();
+    place.look(&mut counters).unwrap();
+    let tally = counters.kept();
+    let (labels, value) = tally.of(&OVERHEAD).next().unwrap();
+    assert_eq!((labels.as_slice(), value.counts[..3].to_vec()), (&["files".to_owned()][..], vec![0, 2, 0]));
+    assert!((value.sum - 25e-6).abs() < 1e-12, "{}", value.sum);
+    assert_eq!((seen(&counters, &OVERHEAD), seen(&counters, &OPERATIONS)), (2, 3));
+}
+
+#[test]
+fn a_lazy_start_is_a_kind_of_its_own_and_its_container_counts_all_the_same() {
+    let place = Place::new();
+    let lazy = format!("{START},\"lazy\":true");
+    let next = UP.replace("\"lost\":0", "\"lost\":1");
+    let ended = r#""kind":"note","name":"server ended","detail":"Lost""#;
+    place.append("aaaaaaaaaaaa", &records(1, &[&lazy, LOOK]));
+    place.look(&mut place.open()).unwrap();
+    // The manager begins anew in between.
+    place.append("aaaaaaaaaaaa", &records(3, &[UP, ended, LOOK, &next]));
+    let mut counters = place.open();
+    place.look(&mut counters).unwrap();
+    let number = |family, labels: &[&str]| number_of(&counters, family, labels);
+    assert!(number(&STARTS, &["files", "lazy"]) > 0.0 && number(&STARTS, &["files", "standby"]) > 0.0);
+    assert_eq!((seen(&counters, &STARTS), number(&STANDBY_HITS, &["files"])), (2, 2.0));
+    let look = "look for a container on standby";
+    assert!(number(&PHASES, &[look, "lazy"]) > 0.0 && number(&PHASES, &[look, "standby"]) > 0.0);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn asked(shared: &Shared, line: &str) {
 fn forwarded(shared: &Shared, line: &str) -> (String, bool) {
     let mut piece = Bytes::copy_from_slice(line.as_bytes());
     let start = piece.as_ptr();
-    match judge(FrameCodec::new(4096).next(&mut piece).unwrap(), shared) {
+    match judge(FrameCodec::new(4096).next(&mut piece).unwrap(), shared, &mut Returning::default()) {
         Verdict::Forward(line) => (String::from_utf8(line.to_vec()).unwrap(), line.as_ptr() == start),
         other => panic!("{other:?}"),
     }
@@ -82,8 +82,11 @@ fn a_spoilt_batch_with_the_answer_to_our_own_request_is_ours_and_leaves_the_othe
     let ours = RawId::from_raw(Raw::parse("2").unwrap()).unwrap();
     shared.in_flight.insert_ours(&ours);
     let line = "[{\"id\":1,\"result\":{}},5,{\"id\":2,\"result\":{}}]\n";
-    let judged =
-        judge(FrameCodec::new(4096).next(&mut Bytes::from_static(line.as_bytes())).unwrap(), &shared);
+    let judged = judge(
+        FrameCodec::new(4096).next(&mut Bytes::from_static(line.as_bytes())).unwrap(),
+        &shared,
+        &mut Returning::default(),
+    );
     assert!(matches!(judged, Verdict::Ours(Err(_))), "{judged:?}");
     let waiting: Vec<String> =
         shared.in_flight.drain().iter().map(|pending| pending.id.to_string()).collect();
@@ -102,8 +105,11 @@ fn a_print_that_looks_like_a_batch_is_for_nobody() {
         "[{\"id\":1,\"level\":30}]\n",
         "[{\"id\":1,\n",
     ] {
-        let judged =
-            judge(FrameCodec::new(4096).next(&mut Bytes::from_static(print.as_bytes())).unwrap(), &shared);
+        let judged = judge(
+            FrameCodec::new(4096).next(&mut Bytes::from_static(print.as_bytes())).unwrap(),
+            &shared,
+            &mut Returning::default(),
+        );
         assert!(matches!(judged, Verdict::Stray(_)), "{print}: {judged:?}");
     }
     assert_eq!(shared.in_flight.drain().len(), 1);
@@ -117,7 +123,11 @@ fn with_broken_answers(reaction: &str, denied: &[&str]) -> Shared {
 }
 
 fn judged(shared: &Shared, line: &[u8]) -> Verdict {
-    judge(FrameCodec::new(4096).next(&mut Bytes::copy_from_slice(line)).unwrap(), shared)
+    judge(
+        FrameCodec::new(4096).next(&mut Bytes::copy_from_slice(line)).unwrap(),
+        shared,
+        &mut Returning::default(),
+    )
 }
 
 #[test]
@@ -138,7 +148,9 @@ fn a_broken_message_is_repaired_and_completes_its_request() {
             codec.next(&mut Bytes::copy_from_slice(broken));
             codec.last().unwrap()
         });
-        let Verdict::Forward(line) = judge(item, &shared) else { panic!("{}", broken.escape_ascii()) };
+        let Verdict::Forward(line) = judge(item, &shared, &mut Returning::default()) else {
+            panic!("{}", broken.escape_ascii())
+        };
         assert_eq!(line, repaired);
         assert!(shared.in_flight.drain().is_empty());
         assert!(shared.has_repaired.load(Ordering::Relaxed));

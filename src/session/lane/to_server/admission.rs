@@ -1,11 +1,14 @@
 //! Which of the client's lines pass to the server: valid JSON, with its requests entered in the in-flight table.
 //!
-//! A refused line is answered. No line is changed, except a batch that holds refused messages.
+//! A refused line is answered. No line is changed but by the rules that the configuration asks for.
+
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{ClientToServer, Line};
+use crate::observe::Arrival;
 use crate::observe::event::Direction;
 use crate::rpc::error_object::{INVALID_REQUEST, PARSE_ERROR};
 use crate::rpc::{
@@ -17,6 +20,7 @@ use crate::session::lane::handshake::Handshake;
 use crate::session::lane::inflight::CAPACITY;
 use crate::session::lane::judge::is_answer;
 use crate::session::lane::shared::lock;
+use crate::session::rewrite::Edit;
 use crate::session::rewrite::tools::{Passes, Refusal, Screened};
 
 impl<R, I> ClientToServer<R, I>
@@ -26,6 +30,7 @@ where
 {
     /// Looks at a frame, and registers its requests if it passes.
     pub(super) async fn admit(&mut self, frame: &Frame) -> Line {
+        let came = self.shared.trace.clock();
         let look = match look(frame.message()) {
             Ok(look) => look,
             Err(error) => {
@@ -45,13 +50,19 @@ where
         }
         let screened = self.shared.rules.tools.as_ref().map(|tools| tools.screen(frame, &look));
         match screened {
-            None => self.register(&look, frame.wire()).await,
-            Some(screened) => self.sift(screened, &look, frame.wire()).await,
+            None => self.register(&look, frame.wire(), came).await,
+            Some(screened) => self.sift(screened, &look, frame.wire(), came).await,
         }
     }
 
     /// Answers what the server's lists of tools refuse, and registers the rest.
-    async fn sift(&mut self, screened: Screened, look: &Look<'_>, wire: &Bytes) -> Line {
+    async fn sift(
+        &mut self,
+        screened: Screened,
+        look: &Look<'_>,
+        wire: &Bytes,
+        came: Option<Instant>,
+    ) -> Line {
         let mut for_server = BytesMut::new();
         for Refusal { id, kind, why } in screened.refused {
             let text = why.to_string();
@@ -65,9 +76,9 @@ where
             }
         }
         let rest = match screened.passes {
-            Passes::AsItIs => self.register(look, wire).await,
+            Passes::AsItIs => self.register(look, wire, came).await,
             Passes::Line(line) => match crate::rpc::look(&line) {
-                Ok(look) => self.register(&look, &line).await,
+                Ok(look) => self.register(&look, &line, came).await,
                 Err(_) => Line::Handled,
             },
             Passes::Nothing => Line::Handled,
@@ -82,8 +93,8 @@ where
         }
     }
 
-    /// Registers the requests of a line that passes.
-    async fn register(&mut self, look: &Look<'_>, wire: &Bytes) -> Line {
+    /// Registers the requests of a line that passes, and came at that time.
+    async fn register(&mut self, look: &Look<'_>, wire: &Bytes, came: Option<Instant>) -> Line {
         let envelopes = look.envelopes();
         let requests = || envelopes.iter().filter(|envelope| envelope.kind == Kind::Request);
         if requests().count() > CAPACITY {
@@ -95,10 +106,16 @@ where
             }
             return Line::Handled;
         }
+        let contexts = self.shared.rules.contexts.as_ref();
+        let mut traced = contexts.and_then(|_| Some(Edit::new(std::str::from_utf8(wire).ok()?)));
         for request in requests() {
-            let call = self.shared.trace.call(request, wire.len());
+            let context = traced.as_mut().and_then(|edit| contexts?.write(edit, request));
+            let arrival = Arrival { at: came, context: context.as_ref() };
+            let call = self.shared.trace.call(request, wire.len(), arrival);
+            self.handing.add(call.as_ref());
             self.shared.in_flight.insert(request, call);
         }
+        let traced = traced.and_then(|edit| edit.finish(b""));
         self.asks |= requests().next().is_some();
         if self.shared.client_session.borrow().is_none()
             && identity::says_its_session_late(self.shared.said.get())
@@ -110,9 +127,7 @@ where
         for id in envelopes.iter().filter_map(cancelled) {
             self.shared.in_flight.cancel(&id);
         }
-        let roots = self.shared.rules.roots.as_ref();
-        let translated =
-            roots.and_then(|roots| roots.translate(wire, look, |id| self.shared.asked.wants_roots(id)));
+        let translated = self.translated(look, wire, traced);
         for envelope in envelopes.iter().filter(|envelope| Handshake::concerns(envelope)) {
             lock(&self.shared.handshake).client_said(envelope, wire);
         }
@@ -124,6 +139,20 @@ where
             return Line::Handled;
         }
         Line::Forward(translated.unwrap_or_else(|| wire.clone()))
+    }
+
+    /// The line with the server's names of the client's folders. `traced`: what it has become before. `None`: it stays as it is.
+    fn translated<'a>(&self, look: &Look<'a>, wire: &'a Bytes, traced: Option<Bytes>) -> Option<Bytes> {
+        let roots = self.shared.rules.roots.as_ref();
+        let translate =
+            |line, look: &Look<'_>| roots?.translate(line, look, |id| self.shared.asked.wants_roots(id));
+        let translated = translate(wire, look);
+        match traced {
+            Some(traced) if translated.is_some() => {
+                crate::rpc::look(&traced).ok().and_then(|look| translate(&traced, &look)).or(Some(traced))
+            }
+            traced => traced.or(translated),
+        }
     }
 
     pub(super) async fn refuse_frame(&mut self, error: &FrameError) -> Line {

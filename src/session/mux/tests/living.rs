@@ -86,6 +86,25 @@ async fn one_that_comes_known_runs_at_its_first_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lane_knows_whether_a_call_or_the_sessions_beginning_has_started_it() {
+    local(async {
+        let servers = ["a", "b"].map(|name| Played::new(name, &["x"])).to_vec();
+        let mut set = Set::of(servers.clone());
+        set.known = vec![Some(told(&servers[0])), None];
+        set.idle = Some(Duration::from_mins(1));
+        let mut stage = set.stage();
+        stage.begins().await;
+        stage.calls(1, "a__x", json!({})).await;
+        assert_eq!((stage.starts(), stage.lazy.lock().unwrap().clone()), (vec![1, 0], vec![0]));
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        stage.calls(2, "b__x", json!({})).await;
+        assert_eq!((stage.starts(), stage.lazy.lock().unwrap().clone()), (vec![1, 0, 1], vec![0, 1]));
+        stage.leaves().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_goes_answers_what_is_open_and_nothing_more() {
     local(async {
         let servers = ["a", "b"].map(|name| Played::new(name, &["x"])).to_vec();

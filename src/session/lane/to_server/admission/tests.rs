@@ -9,6 +9,7 @@ use crate::rpc::FrameCodec;
 use crate::session::client::stdio::Hangup;
 use crate::session::lane::shared::Shared;
 use crate::session::rewrite::Rules;
+use crate::session::rewrite::roots::{RootRules, RootsMapping};
 
 struct Stage {
     pump: ClientToServer<Empty, Sink>,
@@ -18,7 +19,11 @@ struct Stage {
 fn stage(denied: &[&str]) -> Stage {
     let server = Server::from_image("i".parse().unwrap(), Vec::new(), &Settings::default())
         .with_overrides(&Overrides::default().with("deny_tools", denied));
-    let shared = Shared { rules: Rules::of("i", &server.settings), ..Shared::default() };
+    stage_of(&server.settings)
+}
+
+fn stage_of(settings: &Settings) -> Stage {
+    let shared = Shared { rules: Rules::of("i", settings), ..Shared::default() };
     let (reply, replies) = mpsc::channel(9);
     let pump = ClientToServer {
         frames: FramedRead::new(empty(), FrameCodec::new(4096)),
@@ -33,6 +38,7 @@ fn stage(denied: &[&str]) -> Stage {
         beginning: None,
         wanted: None,
         asks: false,
+        handing: crate::observe::Handing::default(),
         burst: BytesMut::new(),
     };
     Stage { pump, replies }
@@ -112,4 +118,40 @@ async fn a_server_is_told_that_the_answer_it_waits_for_was_refused() {
     assert!(lines[0].starts_with(r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32600"#), "{line}");
     assert_eq!(lines[1..], [format!("[{READ}]")]);
     assert_eq!((stage.told(), stage.in_flight()), (None, 1));
+}
+
+const TRACED: &str = r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},"name":"read"}}"#;
+
+#[tokio::test]
+async fn no_byte_of_a_request_changes_unless_its_trace_context_is_asked_for() {
+    let mut settings = Settings::default();
+    for line in [TRACED, READ, CALL, &format!("[{TRACED}, {READ}]")] {
+        assert_eq!(stage_of(&settings).sent(line).await, Some((format!("{line}\n"), true)));
+    }
+    settings.trace_context = true;
+    let (line, _) = stage_of(&settings).sent(&format!("[{TRACED}, {READ}]")).await.unwrap();
+    let sent: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let contexts: Vec<&str> =
+        (0..2).map(|at| sent[at]["params"]["_meta"]["traceparent"].as_str().unwrap()).collect();
+    let written = |at: usize| format!("\"_meta\":{{\"traceparent\":\"{}\"}},", contexts[at]);
+    let given = r#""_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},"#;
+    assert_ne!(written(0), given);
+    assert_eq!(line.replace(&written(0), given).replace(&written(1), ""), format!("[{TRACED}, {READ}]\n"));
+    for line in [r#"{"jsonrpc":"2.0","method":"x","params":{}}"#, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#] {
+        assert_eq!(stage_of(&settings).sent(line).await, Some((format!("{line}\n"), true)), "no request");
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_folders_in_it_has_its_trace_context_too() {
+    let mut settings = Settings::default();
+    settings.trace_context = true;
+    let mut stage = stage_of(&settings);
+    let mapping = RootsMapping { host: "/home/me".into(), container: "/work".into() };
+    std::sync::Arc::get_mut(&mut stage.pump.shared).unwrap().rules.roots = RootRules::of(vec![mapping]);
+    let asks = r#"{"id":1,"method":"tools/call","params":{"inputResponses":{"q":{"roots":[{"uri":"file:///home/me"}]}}}}"#;
+    let (line, _) = stage.sent(asks).await.unwrap();
+    let sent: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(sent["params"]["inputResponses"]["q"]["roots"][0]["uri"], "file:///work");
+    assert_eq!(sent["params"]["_meta"]["traceparent"].as_str().unwrap().len(), 55);
 }
