@@ -1,10 +1,9 @@
 //! The index: an `SQLite` database of the sessions that left a journal, of their calls and of what happened in them.
 //!
-//! [`Sink`] writes what the journals say, in one transaction with the numbers of the records; [`Keeper`] follows the audit
-//! file, and forgets what is old. Both run on the thread that reads the journals. Everybody else reads, each on a
-//! connection of their own, within a time. Losing the index costs history that no journal holds any more.
+//! [`Sink`] writes what the journals and the audit file say, in one transaction with how far they are read; [`Keeper`] forgets
+//! what is old. Both run on the thread that reads the journals. Everybody else reads, each on a connection of their own,
+//! within a time. Losing the index costs history that no journal holds any more.
 
-mod audit;
 mod batch;
 pub(crate) mod event;
 mod file;

@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod audits;
+mod configured;
 mod holder;
 mod index;
 mod instance;

@@ -32,6 +32,7 @@ mod tests {
     use tower_service::Service;
 
     use super::*;
+    use crate::configured::Configured;
     use crate::index::Index;
     use crate::logins::Logins;
     use crate::token::Token;
@@ -42,16 +43,16 @@ mod tests {
         let path = folder.path().to_str().unwrap().to_owned();
         let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| path.clone())).unwrap();
         let token = Token::random();
-        let metrics = Metrics::open(folder.path(), folder.path(), Arc::default()).unwrap();
+        let metrics = Metrics::open(folder.path(), Arc::default()).unwrap();
         for (text, expected) in [("", 401), ("[manager]\nmetrics_auth = false", 200)] {
             let config = Config::parse(text, std::path::Path::new("b.toml"), &home).unwrap();
             let stop = CancellationToken::new();
             let index = Index::open(folder.path()).unwrap();
             let audit = Audit::of_manager(&home.state);
             let logins = Logins::default();
+            let configured = Arc::new(Configured::new(home.clone(), None));
             let (home, token) = (home.clone(), token.clone());
-            let shared =
-                Arc::new(Shared { config, config_file: None, home, token, audit, index, logins, stop });
+            let shared = Arc::new(Shared { config, configured, home, token, audit, index, logins, stop });
             let token = shared.token.clone();
             let mut router = super::router(&shared, &metrics);
             let mut ask = async |headers: &[(&str, &str)]| {

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
+use crate::configured::Configured;
 use crate::index::{Index, Keeper};
 use crate::instance::Instance;
 use crate::journals::{Follower, Sink};
@@ -44,14 +45,14 @@ pub(crate) async fn run(
     let audit = Audit::of_manager(&home.state);
     let index = Index::open(instance.folder())?;
     let follower = Follower::new(&home.state);
-    let metrics = Metrics::open(instance.folder(), &home.state, follower.behind())?;
+    let metrics = Metrics::open(instance.folder(), follower.behind())?;
     let watch = Watch::default();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
     let keeper = index.keeper(&home.state, config.manager.retention)?;
-    let config_file = config_file.map(Path::to_owned);
+    let configured = Arc::new(Configured::new(home.clone(), config_file.map(Path::to_owned)));
     let logins = Logins::default();
     let shared =
-        Arc::new(Shared { config, config_file, home, token, audit, index, logins, stop: stop.clone() });
+        Arc::new(Shared { config, configured, home, token, audit, index, logins, stop: stop.clone() });
     let reading = read_journals(follower, sinks, keeper, &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
@@ -59,7 +60,7 @@ pub(crate) async fn run(
         tokio::join!(
             serve::serve(api, api_router(&shared), stop.clone()),
             serve::serve(monitor, monitor::router(&shared, &metrics), stop.clone()),
-            metrics.sample(&shared.config, &shared.home, &stop),
+            metrics.sample(&shared),
         )
     };
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
@@ -93,7 +94,8 @@ fn read_journals(
         loop {
             let is_last = stop.is_cancelled();
             let mut sinks: Vec<&mut dyn Sink> = sinks.iter_mut().map(|sink| &mut **sink as _).collect();
-            match follower.look(&mut sinks).and_then(|_| keeper.tend()) {
+            let looked = follower.look(&mut sinks).and_then(|_| follower.look_at_audit(&mut sinks));
+            match looked.and_then(|is_all| keeper.tend(is_all)) {
                 Ok(()) => failed = false,
                 // Said once: a full disk stays full for a while.
                 Err(error) if !std::mem::replace(&mut failed, true) => {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::*;
+use crate::configured::Configured;
 use crate::index::Index;
 use crate::logins::Logins;
 use crate::token::Token;
@@ -31,7 +32,8 @@ impl House {
         let audit = Audit::of_manager(&home.state);
         let index = Index::open(folder.path()).unwrap();
         let (token, logins, stop) = (Token::random(), Logins::default(), CancellationToken::new());
-        let shared = Arc::new(Shared { config, config_file: None, home, token, audit, index, logins, stop });
+        let configured = Arc::new(Configured::new(home.clone(), None));
+        let shared = Arc::new(Shared { config, configured, home, token, audit, index, logins, stop });
         Self { _folder: folder, router: router(&shared).merge(links(&shared)) }
     }
 

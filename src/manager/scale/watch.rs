@@ -172,6 +172,12 @@ impl Sink for Watch {
     fn commit(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
+
+    fn forget(&mut self, is_gone: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.sessions.retain(|session, _| !is_gone(session));
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mcp_berth::backend::docker::targets::Targets;
-use mcp_berth::dind;
-use mcp_berth::dock::docker::Engine;
+use mcp_berth::config::Config;
 use mcp_berth::dock::standby;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +39,7 @@ pub(crate) async fn work(shared: &Shared, watch: Watch, tell: impl Fn(&Decision)
             () = shared.stop.cancelled() => break,
             () = tokio::time::sleep(DECIDE_EVERY) => {}
         }
-        let room = Room { containers: most(shared, &mut cap).await, memory: memory(shared) };
+        let room = room(shared, &mut cap).await;
         let (targets, decisions) = watch.decide(Timestamp::now(), room);
         decisions.iter().for_each(&tell);
         let is_new = last.as_ref().is_none_or(|(at, old)| *old != targets || at.elapsed() >= AGAIN_AFTER);
@@ -57,27 +56,41 @@ pub(crate) async fn work(shared: &Shared, watch: Watch, tell: impl Fn(&Decision)
     Targets::remove(&shared.home.state);
 }
 
-fn engine(shared: &Shared) -> Option<Engine> {
-    dind::endpoint(&shared.config, &shared.home).ok().map(Engine::new)
+/// What the daemon's cap was, by this setting.
+#[derive(Debug, Clone, Copy)]
+struct Cap {
+    limit: Option<u32>,
+    at: Instant,
+    containers: u32,
 }
 
-/// How many containers the daemon may have on standby; none while it can't be asked.
-async fn most(shared: &Shared, known: &mut Option<(Instant, u32)>) -> u32 {
-    if let Some((at, cap)) = known
-        && at.elapsed() < CAP_EVERY
+/// How much the daemon has room for; none while it can't be asked. A configuration with a mistake is no reason for less.
+async fn room(shared: &Shared, known: &mut Option<Cap>) -> Room {
+    let Ok(config) = shared.config_now().await else {
+        return Room { containers: known.map_or(0, |cap| cap.containers), memory: memory(None) };
+    };
+    Room { containers: most(shared, &config, known).await, memory: memory(config.dind.host.as_deref()) }
+}
+
+async fn most(shared: &Shared, config: &Config, known: &mut Option<Cap>) -> u32 {
+    let limit = config.limits.standby;
+    if let Some(cap) = known
+        && cap.limit == limit
+        && cap.at.elapsed() < CAP_EVERY
     {
-        return *cap;
+        return cap.containers;
     }
-    let Some(engine) = engine(shared) else { return 0 };
-    let asked = tokio::time::timeout(ANSWERS_WITHIN, standby::cap(&engine, shared.config.limits.standby));
-    let Ok(Ok(cap)) = asked.await else { return known.map_or(0, |(_, cap)| cap) };
-    let cap = u32::try_from(cap).unwrap_or(u32::MAX);
-    *known = Some((Instant::now(), cap));
-    cap
+    let Ok(engine) = shared.engine(config) else { return 0 };
+    let asked = tokio::time::timeout(ANSWERS_WITHIN, standby::cap(&engine, limit));
+    let Ok(Ok(cap)) = asked.await else { return known.map_or(0, |cap| cap.containers) };
+    let containers = u32::try_from(cap).unwrap_or(u32::MAX);
+    *known = Some(Cap { limit, at: Instant::now(), containers });
+    containers
 }
 
 async fn trim(shared: &Shared, targets: &BTreeMap<String, u32>, stop: &CancellationToken) {
-    let Some(engine) = engine(shared) else { return };
+    let Ok(config) = shared.config_of_daemon().await else { return };
+    let Ok(engine) = shared.engine(&config) else { return };
     let trimmed = tokio::select! {
         trimmed = tokio::time::timeout(ANSWERS_WITHIN, standby::trim(&engine, targets)) => trimmed,
         () = stop.cancelled() => return,
@@ -90,8 +103,8 @@ async fn trim(shared: &Shared, targets: &BTreeMap<String, u32>, stop: &Cancellat
 }
 
 /// Half of what the daemon's machine has to spare, where that is this one (bytes).
-fn memory(shared: &Shared) -> u64 {
-    if shared.config.dind.host.is_some() { u64::MAX } else { free_memory(Path::new("/proc/meminfo")) }
+fn memory(host: Option<&str>) -> u64 {
+    if host.is_some() { u64::MAX } else { free_memory(Path::new("/proc/meminfo")) }
 }
 
 /// Half of what this machine has to spare (bytes); a machine that does not say has enough.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::api::routers;
+use crate::configured::Configured;
 use crate::index::Index;
 use crate::logins::Logins;
 use crate::shared::Shared;
@@ -114,7 +115,7 @@ impl Api {
         let audit = Audit::of_manager(&home.state);
         let shared = Arc::new(Shared {
             config: Config::load(&home, None).unwrap(),
-            config_file: None,
+            configured: Arc::new(Configured::new(home.clone(), None)),
             home,
             token: token.clone(),
             audit: audit.clone(),

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::api::routers;
+use crate::configured::Configured;
 use crate::index::{Index, Sink};
 use crate::journals::Follower;
 use crate::logins::Logins;
@@ -49,7 +50,7 @@ impl House {
         let audit = Audit::of_manager(&home.state);
         let shared = Arc::new(Shared {
             config,
-            config_file: None,
+            configured: Arc::new(Configured::new(home.clone(), None)),
             home,
             token,
             audit,
