@@ -35,6 +35,7 @@ mod tests {
     use crate::configured::Configured;
     use crate::index::Index;
     use crate::logins::Logins;
+    use crate::scale::Watch;
     use crate::token::Token;
 
     #[tokio::test]
@@ -50,9 +51,11 @@ mod tests {
             let index = Index::open(folder.path()).unwrap();
             let audit = Audit::of_manager(&home.state);
             let logins = Logins::default();
+            let watch = Watch::open(folder.path()).unwrap();
             let configured = Arc::new(Configured::new(home.clone(), None));
             let (home, token) = (home.clone(), token.clone());
-            let shared = Arc::new(Shared { config, configured, home, token, audit, index, logins, stop });
+            let shared =
+                Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop });
             let token = shared.token.clone();
             let mut router = super::router(&shared, &metrics);
             let mut ask = async |headers: &[(&str, &str)]| {

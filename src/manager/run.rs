@@ -46,13 +46,13 @@ pub(crate) async fn run(
     let index = Index::open(instance.folder())?;
     let follower = Follower::new(&home.state);
     let metrics = Metrics::open(instance.folder(), follower.behind())?;
-    let watch = Watch::default();
+    let watch = Watch::open(instance.folder())?;
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
     let keeper = index.keeper(&home.state, config.manager.retention)?;
     let configured = Arc::new(Configured::new(home.clone(), config_file.map(Path::to_owned)));
     let logins = Logins::default();
     let shared =
-        Arc::new(Shared { config, configured, home, token, audit, index, logins, stop: stop.clone() });
+        Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop: stop.clone() });
     let reading = read_journals(follower, sinks, keeper, &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
@@ -72,8 +72,7 @@ pub(crate) async fn run(
         }
         stop.cancel();
     };
-    let scaled = scale::work(&shared, watch, |decision| tracing::info!("{decision}"));
-    tokio::join!(served, asked, scaled);
+    tokio::join!(served, asked, scale::work(&shared));
     tokio::task::spawn_blocking(move || reading.join())
         .await?
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;

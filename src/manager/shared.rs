@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::configured::{Configured, Read};
 use crate::index::Index;
 use crate::logins::Logins;
+use crate::scale::Watch;
 use crate::token::Token;
 use crate::web::problem::Problem;
 
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) audit: Audit,
     pub(crate) index: Index,
     pub(crate) logins: Logins,
+    pub(crate) watch: Watch,
     /// The manager ends.
     pub(crate) stop: CancellationToken,
 }

@@ -11,6 +11,8 @@ use super::query::{calls, events, sessions};
 use super::*;
 use crate::journals::{Follower, Sink as _};
 
+mod noted;
+
 const A: &str = "aaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbb";
 

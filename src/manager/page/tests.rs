@@ -13,11 +13,13 @@ use super::*;
 use crate::configured::Configured;
 use crate::index::Index;
 use crate::logins::Logins;
+use crate::scale::Watch;
 use crate::token::Token;
 
 struct House {
     _folder: TempDir,
     router: Router,
+    index: Index,
 }
 
 impl House {
@@ -32,9 +34,10 @@ impl House {
         let audit = Audit::of_manager(&home.state);
         let index = Index::open(folder.path()).unwrap();
         let (token, logins, stop) = (Token::random(), Logins::default(), CancellationToken::new());
+        let watch = Watch::open(folder.path()).unwrap();
         let configured = Arc::new(Configured::new(home.clone(), None));
-        let shared = Arc::new(Shared { config, configured, home, token, audit, index, logins, stop });
-        Self { _folder: folder, router: router(&shared).merge(links(&shared)) }
+        let shared = Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop });
+        Self { _folder: folder, index: shared.index.clone(), router: router(&shared).merge(links(&shared)) }
     }
 
     async fn ask(&mut self, request: axum::http::request::Builder, body: &str) -> Response {
@@ -81,6 +84,7 @@ async fn a_browser_sees_it_until_it_leaves_and_nothing_is_loaded_from_elsewhere(
     let cookie = house.browser().await;
     for (path, shown) in [
         ("/", "No session started in this period."),
+        ("/", "The number was not changed in this period."),
         ("/", "look at it with `berth status`"),
         ("/sessions", "No session lives."),
         ("/calls", "No call failed."),
@@ -122,6 +126,25 @@ async fn only_the_pages_own_form_ends_a_session() {
     // Its daemon is nobody's.
     let (request, body) = end(secret);
     assert_eq!(house.ask(request, &body).await.status(), 503);
+}
+
+#[tokio::test]
+async fn the_overview_says_why_another_number_stands_by() {
+    let mut house = House::new();
+    let noted = crate::index::Noted {
+        time: Timestamp::now().as_microsecond(),
+        kind: crate::index::event::Kind::Scaling,
+        name: "codex-abc".to_owned(),
+        server: Some("files".to_owned()),
+        client: Some("codex".to_owned()),
+        detail: "2 -> 0: no session came for 5 minutes".to_owned(),
+    };
+    house.index.note(vec![noted]).await.unwrap();
+    let cookie = house.browser().await;
+    let seen = text(house.ask(Request::get("/").header("cookie", &cookie), "").await).await;
+    for shown in ["2 -&gt; 0: no session came for 5 minutes", "codex-abc", "<td>files</td>"] {
+        assert!(seen.contains(shown), "{shown}: {seen}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Writes the targets down for the sessions, and has those give way that are too many.
+//! Writes the targets down for the sessions, has those give way that are too many, and tells of each change.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,9 @@ use mcp_berth::dock::standby;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::watch::{Decision, Room, Watch};
+use super::watch::{Decided, Decision, Room};
+use crate::index::event::Kind;
+use crate::index::{Noted, micros};
 use crate::shared::Shared;
 
 const DECIDE_EVERY: Duration = Duration::from_secs(2);
@@ -31,29 +33,61 @@ const CAP_EVERY: Duration = Duration::from_mins(5);
 /// Of the memory that is free, standby has so much, in per cent.
 const SHARE: u64 = 50;
 
-/// Until the manager ends; `tell` hears each change.
-pub(crate) async fn work(shared: &Shared, watch: Watch, tell: impl Fn(&Decision)) {
-    let (mut cap, mut last) = (None, None::<(Instant, BTreeMap<String, u32>)>);
+/// Until the manager ends.
+pub(crate) async fn work(shared: &Shared) {
+    let (mut cap, mut last) = (None, None::<(Instant, Decided)>);
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => break,
             () = tokio::time::sleep(DECIDE_EVERY) => {}
         }
         let room = room(shared, &mut cap).await;
-        let (targets, decisions) = watch.decide(Timestamp::now(), room);
-        decisions.iter().for_each(&tell);
-        let is_new = last.as_ref().is_none_or(|(at, old)| *old != targets || at.elapsed() >= AGAIN_AFTER);
-        if !is_new || (targets.is_empty() && last.is_none()) {
+        // Before, half of the sessions would be a reason.
+        if !shared.index.is_complete() {
             continue;
         }
-        let expires = Timestamp::now().saturating_add(HOLDS).unwrap_or(Timestamp::MAX);
-        if let Err(error) = Targets::new(targets.clone(), expires).write(&shared.home.state) {
-            tracing::warn!("cannot tell sessions how many containers are to stand by: {error}");
+        let mut decided = shared.watch.decide(Timestamp::now(), room);
+        let changes = std::mem::take(&mut decided.changes);
+        let is_new = last.as_ref().is_none_or(|(at, old)| *old != decided || at.elapsed() >= AGAIN_AFTER);
+        if is_new && (!decided.targets.is_empty() || last.is_some()) {
+            write(shared, &decided);
+            trim(shared, &decided.targets, &shared.stop).await;
+            last = Some((Instant::now(), decided));
         }
-        trim(shared, &targets, &shared.stop).await;
-        last = Some((Instant::now(), targets));
+        tell(shared, &changes).await;
     }
     Targets::remove(&shared.home.state);
+}
+
+fn write(shared: &Shared, decided: &Decided) {
+    let expires = Timestamp::now().saturating_add(HOLDS).unwrap_or(Timestamp::MAX);
+    let targets = Targets::new(decided.targets.clone(), decided.by_hand.clone(), expires);
+    if let Err(error) = targets.write(&shared.home.state) {
+        tracing::warn!("cannot tell sessions how many containers are to stand by: {error}");
+    }
+}
+
+/// Each change is an event.
+async fn tell(shared: &Shared, changes: &[Decision]) {
+    if changes.is_empty() {
+        return;
+    }
+    let time = micros(Timestamp::now());
+    let events = changes.iter().map(|change| {
+        tracing::info!("standby of `{}`: {change}", change.kind);
+        let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Noted {
+            time,
+            kind: Kind::Scaling,
+            name: change.kind.clone(),
+            server: known(&change.server),
+            client: known(change.client()),
+            detail: change.to_string(),
+        }
+    });
+    if let Err(error) = shared.index.note(events.collect()).await {
+        tracing::warn!("cannot keep why the number on standby has changed: {error}");
+    }
 }
 
 /// What the daemon's cap was, by this setting.

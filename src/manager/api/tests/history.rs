@@ -25,6 +25,7 @@ use crate::configured::Configured;
 use crate::index::{Index, Sink};
 use crate::journals::Follower;
 use crate::logins::Logins;
+use crate::scale::Watch;
 use crate::shared::Shared;
 use crate::token::Token;
 use crate::web::problem;
@@ -56,6 +57,7 @@ impl House {
             audit,
             index,
             logins: Logins::default(),
+            watch: Watch::open(state.path()).unwrap(),
             stop,
         });
         let (open, with_token) = routers(&shared);
