@@ -24,6 +24,7 @@ mod open;
 mod page;
 mod run;
 mod scale;
+mod settings;
 mod shared;
 mod token;
 mod unit;

@@ -23,6 +23,7 @@ use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::monitor;
 use crate::scale::{self, Watch};
+use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::token;
 use crate::web::guard::{self, Guard};
@@ -50,6 +51,7 @@ pub(crate) async fn run(
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
     let keeper = index.keeper(&home.state, config.manager.retention)?;
     let configured = Arc::new(Configured::new(home.clone(), config_file.map(Path::to_owned)));
+    let settings = Settings::open(&home.state, instance.folder(), &configured)?;
     let logins = Logins::default();
     let shared =
         Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop: stop.clone() });
@@ -72,7 +74,7 @@ pub(crate) async fn run(
         }
         stop.cancel();
     };
-    tokio::join!(served, asked, scale::work(&shared));
+    tokio::join!(served, asked, scale::work(&shared), settings.watch(&stop));
     tokio::task::spawn_blocking(move || reading.join())
         .await?
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;

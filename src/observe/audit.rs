@@ -90,6 +90,13 @@ pub fn note(state: &Path, entry: &Entry) {
     }
 }
 
+/// Notes settings that a command of a person's has changed: a line for each of `changes`.
+pub fn note_changes<'a>(state: &Path, command: &str, changes: impl IntoIterator<Item = &'a String>) {
+    for change in changes {
+        note(state, &Entry::new(CHANGED, &format!("`{command}`: {change}")));
+    }
+}
+
 /// The way to the file of one session, or of the manager; clones share it.
 #[derive(Debug, Clone)]
 pub struct Audit(Arc<OpenAudit>);
@@ -184,6 +191,16 @@ mod tests {
         assert_eq!(lines[1].detail.len(), DETAIL);
         let mode = state.join(FILE).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
+    }
+
+    #[test]
+    fn each_change_of_a_command_is_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let changes = ["Codex: `files` installed", "Codex: `git` installed"].map(str::to_owned);
+        note_changes(folder.path(), "berth install", &changes);
+        let lines = lines(folder.path());
+        assert_eq!((lines.len(), lines[1].event.as_str()), (2, CHANGED));
+        assert_eq!(lines[0].detail, "`berth install`: Codex: `files` installed");
     }
 
     #[test]
