@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use mcp_berth::human::count;
 use mcp_berth::values::Standby;
 
 /// So long what has come is expected again. A longer time makes an idle hour dearer.
@@ -44,7 +45,8 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Demand { sessions, within } => {
-                write!(f, "{sessions} sessions came within {} s", within.as_secs())
+                let sessions = count(*sessions, "session");
+                write!(f, "{sessions} came within {} s", within.as_secs())
             }
             Self::Idle => write!(f, "no session came for {} minutes", EXPECTED.as_secs() / 60),
             Self::Night => write!(f, "no session of any kind came for {} hours", NIGHT.as_secs() / 3600),

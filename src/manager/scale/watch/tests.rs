@@ -101,7 +101,7 @@ fn a_fixed_number_is_a_persons_to_change_and_nobody_elses() {
 
     watch.set("codex-1", Standby::between(0, 8).unwrap(), "files").unwrap();
     let changed = watch.decide(at(3), ROOM).changes;
-    assert_eq!(changed[0].to_string(), "3 -> 2: 1 sessions came within 10 s, within a person's bounds");
+    assert_eq!(changed[0].to_string(), "3 -> 2: 1 session came within 10 s, within a person's bounds");
 
     assert!(watch.unset("codex-1").unwrap());
     let decided = watch.decide(at(4), ROOM);
