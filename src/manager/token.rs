@@ -144,7 +144,20 @@ mod tests {
         let error = read_or_make(&folder).unwrap_err();
         assert!(error.text.ends_with("others may read it"), "{error:?}");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-        std::fs::write(&path, "short").unwrap();
-        assert!(read_or_make(&folder).unwrap_err().text.contains("64 hexadecimal digits"));
+        for wrong in ["abc", &"x".repeat(64), &"a".repeat(65)] {
+            std::fs::write(&path, wrong).unwrap();
+            assert!(read_or_make(&folder).unwrap_err().text.contains("64 hexadecimal digits"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn of_two_who_make_one_the_first_has_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (first, second) = (Token::random(), Token::random());
+        make(folder.path(), &path, &first).unwrap();
+        let refused = make(folder.path(), &path, &second).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert!(read_or_make(folder.path()).unwrap().is(first.text()));
     }
 }

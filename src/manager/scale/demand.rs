@@ -182,6 +182,23 @@ mod tests {
     }
 
     #[test]
+    fn the_least_stands_by_though_fewer_come_and_a_replenishments_end_is_a_part_of_it() {
+        let mut demand = Demand::new(Standby::between(4, 20).unwrap(), String::new(), 8 << 20);
+        demand.came(at(0));
+        assert_eq!(target(&demand, 1), 4);
+        (0..3).for_each(|_| demand.came(at(0)));
+        demand.came(at(10));
+        assert_eq!(target(&demand, 10), 6, "five within ten seconds");
+    }
+
+    #[test]
+    fn no_more_arrivals_are_kept_than_count() {
+        let mut demand = demand();
+        (0..2000).for_each(|second| demand.came(at(second)));
+        assert_eq!((demand.arrivals.len(), demand.arrivals[0]), (KEPT, at(2000 - 1024)));
+    }
+
+    #[test]
     fn arrivals_may_be_read_in_any_order() {
         let mut demand = demand();
         for second in [50, 10, 30, 12, 11] {
@@ -196,6 +213,8 @@ mod tests {
         let mut demand = demand();
         demand.took(Duration::from_mins(1));
         assert_eq!(demand.replenished, Duration::from_mins(1));
+        demand.took(Duration::from_millis(300));
+        assert_eq!(demand.replenished, Duration::from_secs(54), "it fades by a tenth");
         (0..40).for_each(|_| demand.took(Duration::from_millis(300)));
         assert_eq!(demand.replenished, SHORTEST);
         demand.took(Duration::from_hours(1));

@@ -162,5 +162,6 @@ mod tests {
         assert_eq!(free_memory(&file), u64::MAX);
         std::fs::write(&file, "MemTotal:        4000 kB\nMemAvailable:    2000 kB\n").unwrap();
         assert_eq!(free_memory(&file), 1_024_000);
+        assert_eq!(memory(Some("tcp://far:2376")), u64::MAX, "this machine's memory is not the daemon's");
     }
 }

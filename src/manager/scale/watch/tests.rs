@@ -114,3 +114,47 @@ fn a_fixed_number_is_a_persons_to_change_and_nobody_elses() {
     assert_eq!(again.decide(at(5), ROOM).targets["codex-1"], 32, "no more than the daemon may have");
     assert_eq!((again.known()[0].kind.as_str(), again.known()[0].server.as_str()), ("codex-1", "files"));
 }
+
+#[test]
+fn the_newest_sessions_configuration_holds_whatever_is_read_last() {
+    let (_folder, mut watch) = watch();
+    let bounds = |least: u32| {
+        format!("\"kind\":\"standby\",\"name\":\"codex-1\",\"min\":{least},\"max\":20,\"bytes\":8388608")
+    };
+    told(&mut watch, "a", 5, 10, &bounds(3));
+    told(&mut watch, "b", 5, 20, &bounds(5));
+    told(&mut watch, "c", 5, 15, &bounds(7));
+    assert_eq!(watch.known()[0].standby, Standby::between(5, 20).unwrap());
+}
+
+#[test]
+fn who_needs_most_memory_gives_way_where_memory_is_short() {
+    let (_folder, mut watch) = watch();
+    for n in 0..5 {
+        came(&mut watch, &format!("a{n}"), 0, "codex-1");
+    }
+    let great = "\"kind\":\"standby\",\"name\":\"codex-2\",\"min\":0,\"max\":20,\"bytes\":1073741824";
+    told(&mut watch, "b", 5, 0, great);
+    let decided = watch.decide(at(1), Room { containers: 32, memory: 1 << 30 });
+    let targets: Vec<u32> = decided.targets.into_values().collect();
+    assert_eq!(targets, [6, 0], "one of the second kind alone leaves no room for the others");
+}
+
+#[test]
+fn what_is_known_of_a_session_ends_with_it() {
+    let (_folder, mut watch) = watch();
+    came(&mut watch, "a", 0, "codex-1");
+    assert_eq!((watch.has("a").unwrap(), watch.has("b").unwrap()), (5, 0));
+    watch.over("a").unwrap();
+    told(&mut watch, "a", 6, 100, "\"kind\":\"step\",\"name\":\"put on standby\"");
+    came(&mut watch, "b", 100, "codex-1");
+    let why = watch.decide(at(101), ROOM).changes.remove(0).why;
+    assert_eq!(why, Why::Demand { sessions: 1, within: Duration::from_secs(10) }, "nobody waited for it");
+    watch.forget(&|session| session == "a").unwrap();
+    assert_eq!((watch.has("a").unwrap(), watch.has("b").unwrap()), (0, 5));
+    for n in 0..=SESSIONS {
+        told(&mut watch, &format!("x{n}"), 1, 100, "\"kind\":\"start\"");
+    }
+    assert!(watch.kinds.lock().unwrap().sessions.len() <= SESSIONS);
+    assert_eq!(watch.has("b").unwrap(), 5, "it lives");
+}
