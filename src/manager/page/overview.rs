@@ -230,3 +230,43 @@ fn memory_bar(memory: u64, most: u64) -> Markup {
     let (value, whole) = (memory as f64, most as f64);
     chart::bar(&[Part { value, class: "first" }], whole, &format!("{}", Bytes(memory)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, state: Held, memory_bytes: u64) -> Row {
+        let text = String::new;
+        Row {
+            name: name.to_owned(),
+            client: "codex".to_owned(),
+            server: "files".to_owned(),
+            isolation: "container",
+            session: text(),
+            client_session: text(),
+            project: text(),
+            parent_pid: None,
+            machine: text(),
+            state,
+            streams: "",
+            created: text(),
+            memory_bytes,
+            cpu_percent: 0.0,
+            host_user: text(),
+            refused: Vec::new(),
+            list: None,
+        }
+    }
+
+    #[test]
+    fn a_servers_containers_are_summed_up_by_what_they_are_for() {
+        let rows = [("a", Held::Active, 1), ("b", Held::Active, 2), ("c", Held::Standby, 5)];
+        let text = holders(&rows.map(|(name, state, mib)| row(name, state, mib << 20))).into_string();
+        let cells = text.split("<td>files</td>").nth(1).unwrap();
+        assert!(cells.starts_with("<td>2</td><td>1</td>"), "{cells}");
+        assert!(
+            cells.split("</tr>").next().unwrap().contains(&format!("<td>{}</td>", Bytes(8 << 20))),
+            "{cells}"
+        );
+    }
+}

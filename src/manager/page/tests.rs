@@ -198,7 +198,7 @@ async fn what_journals_tell_is_counted_and_shown() {
         house.write(
             session,
             now,
-            &[start, up, note, call("fast", 1, "ok"), call("slow", 900, "ok"), call("bad", 2, "error")],
+            &[start, up, note, call("slow", 900, "ok"), call("fast", 1, "ok"), call("bad", 2, "error")],
         );
     }
     let cookie = house.browser().await;
@@ -212,7 +212,7 @@ async fn what_journals_tell_is_counted_and_shown() {
     assert!(at("slow</td>") < at("fast</td>") && at("fast</td>").is_some(), "the slowest first: {slow}");
     assert!(failed.contains("bad</td>") && !failed.contains("slow</td>"), "{failed}");
     let seen = page("/sessions/aaaaaaaaaaaa").await;
-    assert!(seen.contains(">killed<") && seen.contains("a word of it"), "{seen}");
+    assert!(seen.contains("class=\"bad\">killed<") && seen.contains("a word of it"), "{seen}");
     assert!(!seen.contains("End this session"), "it is over");
 }
 
