@@ -81,6 +81,8 @@ mod tests {
         let read = |text: &str| text.parse::<Standby>().ok();
         assert_eq!(read("3"), Some(Standby::fixed(3)));
         assert_eq!(read("0..8"), Standby::between(0, 8));
+        let number = |number: &str| Standby::from_number(number);
+        assert_eq!([number("64"), number("65")], [Some(Standby::fixed(64)), None]);
         assert_eq!(read("2 .. 4"), Standby::between(2, 4));
         for wrong in ["65", "-1", "4..2", "0..65", "1.5", "..", "x", "", "4294967296"] {
             assert_eq!(read(wrong), None, "{wrong}");
