@@ -13,6 +13,7 @@ use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
 use crate::failure::{Code, Failure};
 use crate::human::Plain;
+use crate::observe::audit;
 
 pub async fn run(
     args: &ImportArgs,
@@ -22,7 +23,9 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     if args.undo {
         let mut out = std::io::stdout().lock();
-        for line in undo::last(&home.state, args.client, &Surroundings::here(&super::variable)?)? {
+        let lines = undo::last(&home.state, args.client, &Surroundings::here(&super::variable)?)?;
+        audit::note_changes(&home.state, "berth import --undo", &lines);
+        for line in lines {
             writeln!(out, "{}", Plain(&line))?;
         }
         return Ok(ExitCode::SUCCESS);
@@ -66,6 +69,12 @@ pub async fn run(
     let around = Surroundings::here(&super::variable)?;
     let undo = Undo::begin(&home.state, args.client, path, import.profile.as_ref(), &around);
     write(args, &import, undo)?;
+    if !args.dry_run {
+        let written = import.drafts.iter().map(|draft| format!("{} is written", draft.path().display()));
+        let names =
+            import.taken.iter().map(|taken| format!("{}: `{}`", args.client.name(), taken.server.name));
+        audit::note_changes(&home.state, "berth import", &names.chain(written).collect::<Vec<_>>());
+    }
     if !args.dry_run && !import.taken.is_empty() {
         fill(&import, home, explicit).await;
     }

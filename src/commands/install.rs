@@ -7,6 +7,7 @@ use crate::cli::InstallArgs;
 use crate::clients::{Manner, Wanted, install};
 use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
+use crate::observe::audit;
 
 pub async fn run(
     args: &InstallArgs,
@@ -19,6 +20,8 @@ pub async fn run(
     let mut said = Vec::new();
     let manner = Manner { force: args.force, required: args.required, profile: args.profile.as_deref() };
     let done = install(wanted, manner, config, explicit, &super::variable, &mut said);
+    let is_change = |line: &&String| line.ends_with(" installed") || line.ends_with(" brought up to date");
+    audit::note_changes(&home.state, "berth install", said.iter().filter(is_change));
     super::print(&said)?;
     done?;
     let of_profile = args.profile.as_ref().and_then(|name| config.profiles.get(name));

@@ -42,7 +42,7 @@ struct Way {
 impl Note {
     /// The note, if it is of this place.
     fn here(home: &Home) -> Option<Self> {
-        let text = std::fs::read_to_string(path(home)).ok()?;
+        let text = std::fs::read_to_string(note(home)).ok()?;
         let note: Self = serde_json::from_str(&text).ok()?;
         is_here(&note.place, &names()).then_some(note)
     }
@@ -54,17 +54,18 @@ impl Note {
             return Ok(());
         }
         let text = serde_json::to_vec(self).unwrap_or_default();
-        certs::files::write(&path(home), &text)
+        certs::files::write(&note(home), &text)
     }
 }
 
-fn path(home: &Home) -> PathBuf {
+/// Where the note lies, if there is one.
+pub fn note(home: &Home) -> PathBuf {
     home.certs.join(NOTE)
 }
 
 /// There is no daemon any more of which something could be known.
 pub(super) fn forget(home: &Home) {
-    drop(std::fs::remove_file(path(home)));
+    drop(std::fs::remove_file(note(home)));
 }
 
 /// Has the configuration know what was found out about the engine's files.
@@ -266,9 +267,9 @@ mod tests {
         here().note_way(&dind, &home, Some("tcp://berth-dind:2376")).unwrap();
         here().note_unseen(&home, vec!["/work".into()]).unwrap();
         here().note_way(&dind, &home, None).unwrap();
-        assert!(path(&home).exists(), "there is still something to say");
+        assert!(note(&home).exists(), "there is still something to say");
         here().note_unseen(&home, Vec::new()).unwrap();
-        assert!(!path(&home).exists());
+        assert!(!note(&home).exists());
     }
 
     #[test]
@@ -276,7 +277,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path());
         for text in ["", "{}", "[1]", "\0"] {
-            std::fs::write(path(&home), text).unwrap();
+            std::fs::write(note(&home), text).unwrap();
             assert_eq!(address(&Dind::default(), &home), None, "{text:?}");
         }
     }

@@ -14,6 +14,7 @@ mod standby;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Json, Router};
 use mcp_berth::dock::docker::DockerError;
@@ -25,6 +26,9 @@ use crate::index::IndexError;
 use crate::shared::Shared;
 use crate::web::problem::Problem;
 
+/// No request says more (bytes).
+const BODY: usize = 4 << 10;
+
 /// A question that the daemon has not answered by then is one that it won't.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -32,6 +36,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) fn routers(shared: &Arc<Shared>) -> (Router, Router) {
     let (open, mut all) = open().with_state(Arc::clone(shared)).split_for_parts();
     let (closed, with_token) = closed().with_state(Arc::clone(shared)).split_for_parts();
+    let closed = closed.layer(DefaultBodyLimit::max(BODY));
     all.merge(document::of(with_token));
     let all = Json(serde_json::json!(document::finished(all)));
     (open, closed.route("/openapi.json", get(async move || all)))
@@ -47,6 +52,7 @@ fn closed() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(containers::end))
         .routes(routes!(containers::end_session))
         .routes(routes!(standby::list))
+        .routes(routes!(standby::set, standby::unset))
         .routes(routes!(servers::list))
         .routes(routes!(catalogue::list))
         .merge(sessions::paths())

@@ -1,10 +1,9 @@
 //! The index: an `SQLite` database of the sessions that left a journal, of their calls and of what happened in them.
 //!
-//! [`Sink`] writes what the journals say, in one transaction with the numbers of the records; [`Keeper`] follows the audit
-//! file, and forgets what is old. Both run on the thread that reads the journals. Everybody else reads, each on a
-//! connection of their own, within a time. Losing the index costs history that no journal holds any more.
+//! [`Sink`] writes what the journals and the audit file say, in one transaction with how far they are read; [`Keeper`] forgets
+//! what is old. Both run on the thread that reads the journals. Everybody else reads, each on a connection of their own,
+//! within a time. Losing the index costs history that no journal holds any more.
 
-mod audit;
 mod batch;
 pub(crate) mod event;
 mod file;
@@ -23,7 +22,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mcp_berth::failure::Failure;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use keeper::Keeper;
@@ -48,6 +47,18 @@ pub(crate) enum IndexError {
     Unreadable(#[from] rusqlite::Error),
     #[error("the index takes too long; ask for less")]
     TooLong,
+}
+
+/// An event of the manager's own: no journal has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Noted {
+    /// Microseconds.
+    pub(crate) time: i64,
+    pub(crate) kind: event::Kind,
+    pub(crate) name: String,
+    pub(crate) server: Option<String>,
+    pub(crate) client: Option<String>,
+    pub(crate) detail: String,
 }
 
 /// What questions are put to; clones share it.
@@ -98,6 +109,27 @@ impl Index {
     /// Where the index cannot be written.
     pub(crate) fn keeper(&self, state: &Path, retention: Duration) -> rusqlite::Result<Keeper> {
         Ok(Keeper::new(file::connect(&self.0.path)?, self.clone(), state, retention))
+    }
+
+    /// Keeps events of the manager's own, all or none.
+    ///
+    /// # Errors
+    /// Where the index cannot be written.
+    pub(crate) async fn note(&self, events: Vec<Noted>) -> anyhow::Result<()> {
+        let shared = Arc::clone(&self.0);
+        let noting = tokio::task::spawn_blocking(move || {
+            let mut connection = file::connect(&shared.path)?;
+            let transaction = connection.transaction()?;
+            for Noted { time, kind, name, server, client, detail } in events {
+                let (session, seq) = (None::<String>, None::<i64>);
+                let row = params![time, kind.as_str(), name, session, seq, server, client, detail];
+                transaction.execute(batch::ADD_EVENT, row)?;
+            }
+            transaction.commit()
+        });
+        noting.await??;
+        self.tell();
+        Ok(())
     }
 
     /// Whether all that the journals held when the manager started is in the index.

@@ -148,6 +148,8 @@ pub(crate) async fn stop(home: &Home) -> anyhow::Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn home(folder: &Path) -> Home {
@@ -166,12 +168,17 @@ mod tests {
         assert!(refused.text.starts_with(&format!("process {here} is the manager of ")), "{refused:?}");
         let api: SocketAddr = "127.0.0.1:1".parse().unwrap();
         instance.sign(Some(api), None).unwrap();
+        instance.sign(Some("[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().unwrap()), None).unwrap();
+        instance.sign(Some(api), None).unwrap();
         let seen = running(&home.state).unwrap().unwrap();
         assert_eq!((seen.pid, seen.api, seen.monitor), (here, Some(api), None));
         assert!(!seen.is_elsewhere() && seen.namespace.starts_with("pid:["), "{seen:?}");
         assert!(Holder { namespace: "pid:[1]".to_owned(), ..seen }.is_elsewhere());
+        let lock = manager::lock(&home.state);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(instance.folder()), mode(&lock)), (0o700, 0o600));
         drop(instance);
-        assert_eq!(running(&home.state).unwrap(), None);
+        assert_eq!((running(&home.state).unwrap(), lock.metadata().unwrap().len()), (None, 0));
         Instance::take(&home).unwrap();
     }
 }

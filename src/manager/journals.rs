@@ -1,4 +1,4 @@
-//! Follows the sessions' journals as they grow, and hands each record once to whoever has not had it.
+//! Follows the sessions' journals and the audit file as they grow, and hands each record once to whoever has not had it.
 //!
 //! A journal is a file that grows, is shortened in its middle (a new file in the old file's place) and is removed one day.
 //! Its records are numbered. A [`Sink`] keeps the number of its last record beside what it made of it, in one transaction,
@@ -13,8 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mcp_berth::history::{Lines, Record};
+use mcp_berth::observe::audit;
 use mcp_berth::observe::journal::{self, FOLDER};
 use tokio_util::sync::CancellationToken;
+
+use crate::audits::{self, News, Place};
 
 /// So many records are handed over before the sinks keep them, so that a rebuild's memory is bounded.
 const TOGETHER: usize = 10_000;
@@ -45,6 +48,22 @@ pub(crate) trait Sink: Send {
 
     /// Keeps what it made of the records so far, with their numbers.
     fn commit(&mut self) -> anyhow::Result<()>;
+
+    /// Journals are gone, and do not come again: those of the sessions of which `is_gone` holds. A manager's first look says
+    /// it of all that went before it.
+    fn forget(&mut self, _is_gone: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// How far it has read the audit file. `None`: it does not.
+    fn audited(&mut self) -> anyhow::Result<Option<Place>> {
+        Ok(None)
+    }
+
+    /// Lines of the audit file that it has not had; they and their place are kept at once.
+    fn audit(&mut self, _news: &News) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// What is known of a journal.
@@ -59,19 +78,23 @@ struct Known {
     over: bool,
 }
 
-/// The journals of a state folder.
+/// The journals of a state folder, and its audit file.
 #[derive(Debug)]
 pub(crate) struct Follower {
     folder: PathBuf,
+    audit: PathBuf,
     known: HashMap<String, Known>,
+    /// The sinks know which journals there are.
+    has_told: bool,
     behind: Arc<AtomicU64>,
     stop: CancellationToken,
 }
 
 impl Follower {
     pub(crate) fn new(state: &Path) -> Self {
+        let (folder, audit) = (state.join(FOLDER), state.join(audit::FILE));
         let (behind, stop) = (Arc::default(), CancellationToken::new());
-        Self { folder: state.join(FOLDER), known: HashMap::new(), behind, stop }
+        Self { folder, audit, known: HashMap::new(), has_told: false, behind, stop }
     }
 
     /// The same, which leaves the rest of a long history to the next manager once this one is to end.
@@ -94,13 +117,34 @@ impl Follower {
         if looked.is_err() {
             // The sinks know better how far they are.
             self.known.clear();
+            self.has_told = false;
         }
         looked
     }
 
+    /// Hands over some of what has come to the audit file; whether that was all.
+    ///
+    /// # Errors
+    /// The file's, or a sink's. What was not kept comes again.
+    pub(crate) fn look_at_audit(&self, sinks: &mut [&mut dyn Sink]) -> anyhow::Result<bool> {
+        let mut is_all = true;
+        for sink in sinks {
+            let Some(place) = sink.audited()? else { continue };
+            let news = audits::read(&self.audit, place)?;
+            is_all &= news.is_all;
+            if news.place != place {
+                sink.audit(&news)?;
+            }
+        }
+        Ok(is_all)
+    }
+
     fn read_all(&mut self, sinks: &mut [&mut dyn Sink]) -> anyhow::Result<u64> {
-        let journals = self.journals();
+        // Of a folder that cannot be read nothing is known, and nothing has gone.
+        let Some(journals) = self.journals() else { return Ok(0) };
+        let before = self.known.len();
         self.known.retain(|session, _| journals.contains_key(session));
+        let has_lost = self.known.len() < before || !std::mem::replace(&mut self.has_told, true);
         let unread = |session: &String, (inode, length): (u64, u64)| match self.known.get(session) {
             Some(known) if known.inode == inode => length.saturating_sub(known.read),
             _ => length,
@@ -108,6 +152,17 @@ impl Follower {
         let mut behind: u64 = journals.iter().map(|(session, file)| unread(session, *file)).sum();
         self.behind.store(behind, Ordering::Relaxed);
         let (mut records, mut uncommitted) = (0, 0);
+        if has_lost {
+            let is_missing = |path: PathBuf| {
+                path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            };
+            let folder = &self.folder;
+            let is_gone = |session: &str| {
+                !journals.contains_key(session) && is_missing(folder.join(format!("{session}.jsonl")))
+            };
+            sinks.iter_mut().try_for_each(|sink| sink.forget(&is_gone))?;
+            uncommitted = 1;
+        }
         for (session, (inode, length)) in journals {
             if self.stop.is_cancelled() {
                 break;
@@ -151,15 +206,15 @@ impl Follower {
     }
 
     /// The sessions that have one, with its inode and its length.
-    fn journals(&self) -> BTreeMap<String, (u64, u64)> {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return BTreeMap::new() };
+    fn journals(&self) -> Option<BTreeMap<String, (u64, u64)>> {
+        let entries = std::fs::read_dir(&self.folder).ok()?;
         let journals = entries.flatten().filter_map(|entry| {
             let name = entry.file_name();
             let session = name.to_str()?.strip_suffix(".jsonl")?.to_owned();
             let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
             Some((session, (metadata.ino(), metadata.len())))
         });
-        journals.collect()
+        Some(journals.collect())
     }
 }
 
@@ -223,133 +278,4 @@ fn numbered(line: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::OpenOptions;
-    use std::io::Write;
-
-    use super::*;
-
-    /// What it has been given, and what of that it has kept.
-    #[derive(Debug, Default)]
-    struct Kept {
-        has: HashMap<String, u64>,
-        taken: Vec<(String, u64, String)>,
-        over: Vec<String>,
-        commits: usize,
-        fails: bool,
-    }
-
-    impl Sink for Kept {
-        fn has(&mut self, session: &str) -> anyhow::Result<u64> {
-            Ok(self.has.get(session).copied().unwrap_or(0))
-        }
-
-        fn take(&mut self, line: Line<'_>) -> anyhow::Result<()> {
-            anyhow::ensure!(!self.fails, "full");
-            assert!(self.has.get(line.session).is_none_or(|has| line.seq > *has), "twice: {line:?}");
-            self.has.insert(line.session.to_owned(), line.seq);
-            self.taken.push((line.session.to_owned(), line.seq, line.record.kind.clone()));
-            Ok(())
-        }
-
-        fn over(&mut self, session: &str) -> anyhow::Result<()> {
-            self.over.push(session.to_owned());
-            Ok(())
-        }
-
-        fn commit(&mut self) -> anyhow::Result<()> {
-            self.commits += 1;
-            Ok(())
-        }
-    }
-
-    fn line(seq: u64, kind: &str) -> String {
-        format!("{{\"time\":\"2026-11-22T10:00:00Z\",\"session\":\"a\",\"kind\":\"{kind}\",\"seq\":{seq}}}\n")
-    }
-
-    fn path(state: &Path, session: &str) -> PathBuf {
-        state.join(FOLDER).join(format!("{session}.jsonl"))
-    }
-
-    fn append(state: &Path, session: &str, text: &str) {
-        std::fs::create_dir_all(state.join(FOLDER)).unwrap();
-        let path = path(state, session);
-        OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    fn numbers(kept: &Kept) -> Vec<u64> {
-        kept.taken.iter().map(|(_, seq, _)| *seq).collect()
-    }
-
-    #[test]
-    fn each_record_comes_once_however_the_file_grows() {
-        let state = tempfile::tempdir().unwrap();
-        let (mut follower, mut kept) = (Follower::new(state.path()), Kept::default());
-        assert_eq!(follower.look(&mut [&mut kept]).unwrap(), 0, "there is no folder yet");
-        let third = line(3, "call");
-        let (half, rest) = third.split_at(20);
-        append(state.path(), "aaaaaaaaaaaa", &[line(1, "start"), line(2, "up"), half.to_owned()].concat());
-        assert_eq!(follower.look(&mut [&mut kept]).unwrap(), 2);
-        assert_eq!(follower.look(&mut [&mut kept]).unwrap(), 0);
-        append(state.path(), "aaaaaaaaaaaa", &format!("{rest}no record\n{}", line(4, "end")));
-        assert_eq!(follower.look(&mut [&mut kept]).unwrap(), 2);
-        assert_eq!(numbers(&kept), [1, 2, 3, 4]);
-        assert_eq!(kept.over, ["aaaaaaaaaaaa"], "nobody has locked it, and that is said once");
-    }
-
-    #[test]
-    fn a_manager_that_comes_again_goes_on_where_its_sinks_are() {
-        let state = tempfile::tempdir().unwrap();
-        append(state.path(), "aaaaaaaaaaaa", &[line(1, "start"), line(2, "call"), line(3, "call")].concat());
-        let mut index = Kept::default();
-        let mut counters = Kept { has: HashMap::from([("aaaaaaaaaaaa".to_owned(), 2)]), ..Kept::default() };
-        let looked = Follower::new(state.path()).look(&mut [&mut index, &mut counters]).unwrap();
-        assert_eq!((looked, numbers(&index), numbers(&counters)), (3, vec![1, 2, 3], vec![3]));
-    }
-
-    #[test]
-    fn a_shortened_journal_goes_on_and_shows_what_is_missing_by_its_numbers() {
-        let state = tempfile::tempdir().unwrap();
-        let (mut follower, mut kept) = (Follower::new(state.path()), Kept::default());
-        append(state.path(), "aaaaaaaaaaaa", &[line(1, "start"), line(2, "call"), line(3, "call")].concat());
-        follower.look(&mut [&mut kept]).unwrap();
-        let dropped = "{\"time\":\"2026-11-22T10:00:00Z\",\"kind\":\"dropped\",\"count\":4}\n";
-        let shortened = [&line(1, "start"), dropped, &line(6, "call"), &line(7, "call")].concat();
-        let new = state.path().join("new");
-        std::fs::write(&new, shortened).unwrap();
-        std::fs::rename(new, path(state.path(), "aaaaaaaaaaaa")).unwrap();
-        follower.look(&mut [&mut kept]).unwrap();
-        assert_eq!(numbers(&kept), [1, 2, 3, 6, 7]);
-    }
-
-    #[test]
-    fn a_journal_of_an_older_berth_is_counted() {
-        let state = tempfile::tempdir().unwrap();
-        let old = |kind: &str| format!("{{\"time\":\"2026-11-22T10:00:00Z\",\"kind\":\"{kind}\"}}\n");
-        append(state.path(), "aaaaaaaaaaaa", &[old("start"), old("up")].concat());
-        let (mut follower, mut kept) = (Follower::new(state.path()), Kept::default());
-        follower.look(&mut [&mut kept]).unwrap();
-        append(state.path(), "aaaaaaaaaaaa", &old("end"));
-        follower.look(&mut [&mut kept]).unwrap();
-        assert_eq!(numbers(&kept), [1, 2, 3]);
-        // Another manager's sinks have them all.
-        assert_eq!(Follower::new(state.path()).look(&mut [&mut kept]).unwrap(), 0);
-    }
-
-    #[test]
-    fn what_a_sink_could_not_take_comes_again() {
-        let state = tempfile::tempdir().unwrap();
-        append(state.path(), "aaaaaaaaaaaa", &[line(1, "start"), line(2, "up")].concat());
-        let (mut follower, mut kept) = (Follower::new(state.path()), Kept { fails: true, ..Kept::default() });
-        assert!(follower.look(&mut [&mut kept]).is_err());
-        kept.fails = false;
-        assert_eq!(follower.look(&mut [&mut kept]).unwrap(), 2);
-    }
-
-    #[test]
-    fn a_number_is_found_where_berth_writes_it() {
-        assert_eq!(numbered(line(17, "call").as_bytes()), Some(17));
-        assert_eq!(numbered(b"{\"seq\":x}"), None);
-        assert_eq!(numbered(&[&[b' '; 300], &b"\"seq\":1"[..]].concat()), None);
-    }
-}
+mod tests;

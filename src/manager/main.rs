@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod audits;
+mod configured;
 mod holder;
 mod index;
 mod instance;
@@ -22,6 +24,7 @@ mod open;
 mod page;
 mod run;
 mod scale;
+mod settings;
 mod shared;
 mod token;
 mod unit;

@@ -2,7 +2,6 @@
 //!
 //! Names of the person's servers, clients and tools become labels, within bounds; sessions and URIs never do.
 
-mod audit;
 mod counters;
 mod exposition;
 mod families;
@@ -21,11 +20,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use mcp_berth::config::{Config, Home};
 use mcp_berth::failure::Failure;
-use tokio_util::sync::CancellationToken;
 
 use crate::journals::Sink;
+use crate::shared::Shared;
 use crate::web::problem::Problem;
 use counters::{Counters, Taken};
 use exposition::Format;
@@ -42,12 +40,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// `folder` is the manager's, `state` berth's; `behind` is how far the journals' reader is behind them.
+    /// `folder` is the manager's; `behind` is how far the journals' reader is behind them.
     ///
     /// # Errors
     /// The counters' file cannot be used.
-    pub(crate) fn open(folder: &Path, state: &Path, behind: Arc<AtomicU64>) -> Result<Arc<Self>, Failure> {
-        let counters = Arc::new(Mutex::new(Counters::open(folder, state)?));
+    pub(crate) fn open(folder: &Path, behind: Arc<AtomicU64>) -> Result<Arc<Self>, Failure> {
+        let counters = Arc::new(Mutex::new(Counters::open(folder)?));
         Ok(Arc::new(Self { counters, samples: Samples::default(), behind }))
     }
 
@@ -61,19 +59,15 @@ impl Metrics {
         Router::new().route("/metrics", get(answer)).with_state(Arc::clone(self))
     }
 
-    /// Looks at the daemon until `stop`.
-    pub(crate) async fn sample(&self, config: &Config, home: &Home, stop: &CancellationToken) {
+    /// Looks at the daemon until the manager ends.
+    pub(crate) async fn sample(&self, shared: &Shared) {
         let bounds = || self.counters.lock().unwrap_or_else(PoisonError::into_inner).bounds();
-        self.samples.take(config, home, bounds, stop).await;
+        self.samples.take(shared, bounds).await;
     }
 
     fn text(&self, format: Format) -> anyhow::Result<String> {
         let mut values = {
-            let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-            // What is not kept now is kept at the next look.
-            if let Err(error) = counters.read_audit() {
-                tracing::debug!("cannot keep what the audit file says: {error:#}");
-            }
+            let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
             let mut values = counters.kept();
             values.extend(&counters.open_sessions(), ALL);
             values

@@ -32,8 +32,10 @@ mod tests {
     use tower_service::Service;
 
     use super::*;
+    use crate::configured::Configured;
     use crate::index::Index;
     use crate::logins::Logins;
+    use crate::scale::Watch;
     use crate::token::Token;
 
     #[tokio::test]
@@ -42,16 +44,18 @@ mod tests {
         let path = folder.path().to_str().unwrap().to_owned();
         let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| path.clone())).unwrap();
         let token = Token::random();
-        let metrics = Metrics::open(folder.path(), folder.path(), Arc::default()).unwrap();
+        let metrics = Metrics::open(folder.path(), Arc::default()).unwrap();
         for (text, expected) in [("", 401), ("[manager]\nmetrics_auth = false", 200)] {
             let config = Config::parse(text, std::path::Path::new("b.toml"), &home).unwrap();
             let stop = CancellationToken::new();
             let index = Index::open(folder.path()).unwrap();
             let audit = Audit::of_manager(&home.state);
             let logins = Arc::<Logins>::default();
+            let watch = Watch::open(folder.path()).unwrap();
+            let configured = Arc::new(Configured::new(home.clone(), None));
             let (home, token) = (home.clone(), token.clone());
             let shared =
-                Arc::new(Shared { config, config_file: None, home, token, audit, index, logins, stop });
+                Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop });
             let token = shared.token.clone();
             let mut router = super::router(&shared, &metrics);
             let mut ask = async |headers: &[(&str, &str)]| {

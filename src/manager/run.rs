@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
+use crate::configured::Configured;
 use crate::index::{Index, Keeper};
 use crate::instance::Instance;
 use crate::journals::{Follower, Sink};
@@ -22,6 +23,7 @@ use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::monitor;
 use crate::scale::{self, Watch};
+use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::token;
 use crate::web::guard;
@@ -44,14 +46,15 @@ pub(crate) async fn run(
     let audit = Audit::of_manager(&home.state);
     let index = Index::open(instance.folder())?;
     let follower = Follower::new(&home.state).until(&stop);
-    let metrics = Metrics::open(instance.folder(), &home.state, follower.behind())?;
-    let watch = Watch::default();
+    let metrics = Metrics::open(instance.folder(), follower.behind())?;
+    let watch = Watch::open(instance.folder())?;
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
     let keeper = index.keeper(&home.state, config.manager.retention)?;
-    let config_file = config_file.map(Path::to_owned);
+    let configured = Arc::new(Configured::new(home.clone(), config_file.map(Path::to_owned)));
+    let settings = Settings::open(&home.state, instance.folder(), &configured)?;
     let logins = Arc::<Logins>::default();
     let shared =
-        Arc::new(Shared { config, config_file, home, token, audit, index, logins, stop: stop.clone() });
+        Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop: stop.clone() });
     let reading = read_journals(follower, sinks, keeper, &stop)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
@@ -59,7 +62,7 @@ pub(crate) async fn run(
         tokio::join!(
             serve::serve(api, api_router(&shared), stop.clone()),
             serve::serve(monitor, monitor::router(&shared, &metrics), stop.clone()),
-            metrics.sample(&shared.config, &shared.home, &stop),
+            metrics.sample(&shared),
         )
     };
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
@@ -71,8 +74,7 @@ pub(crate) async fn run(
         }
         stop.cancel();
     };
-    let scaled = scale::work(&shared, watch, |decision| tracing::info!("{decision}"));
-    tokio::join!(served, asked, scaled);
+    tokio::join!(served, asked, scale::work(&shared), settings.watch(&stop));
     tokio::task::spawn_blocking(move || reading.join())
         .await?
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;
@@ -80,7 +82,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A thread that hands the journals' records to the sinks until `stop`, and then once more.
+/// A thread that hands the journals' records to the sinks until `stop`.
 fn read_journals(
     mut follower: Follower,
     mut sinks: Vec<Box<dyn Sink>>,
@@ -91,18 +93,19 @@ fn read_journals(
     std::thread::Builder::new().name("berth-journals".to_owned()).spawn(move || {
         let mut failed = false;
         loop {
-            let is_last = stop.is_cancelled();
             let mut sinks: Vec<&mut dyn Sink> = sinks.iter_mut().map(|sink| &mut **sink as _).collect();
-            match follower.look(&mut sinks).and_then(|_| keeper.tend()) {
+            let looked = follower.look(&mut sinks).and_then(|_| follower.look_at_audit(&mut sinks));
+            // The next manager goes on where this one has ended.
+            if stop.is_cancelled() {
+                return;
+            }
+            match looked.and_then(|is_all| keeper.tend(is_all)) {
                 Ok(()) => failed = false,
                 // Said once: a full disk stays full for a while.
                 Err(error) if !std::mem::replace(&mut failed, true) => {
                     tracing::warn!("cannot keep what the journals say: {error:#}");
                 }
                 Err(_) => {}
-            }
-            if is_last {
-                return;
             }
             std::thread::sleep(LOOK_EVERY);
         }

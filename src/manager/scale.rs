@@ -2,15 +2,18 @@
 //!
 //! ```text
 //!  journals -> Watch (a Sink) -> Demand of each kind -> targets.json -> `berth run`, when it replenishes
-//!                                                   \-> who stands by beyond the target gives way
+//!  a person -> ByHand ---^                          \-> who stands by beyond the target gives way
+//!                                                   \-> each change is an event of the index
 //! ```
 //!
 //! The manager starts no container: sessions do, after their first answer, one at a time. What comes faster than that is a
 //! burst, so the number is that of the most sessions that came within one replenishment, not of a mean rate.
 
+mod by_hand;
 mod demand;
 mod watch;
 mod work;
 
-pub(crate) use watch::Watch;
+pub(crate) use by_hand::SetError;
+pub(crate) use watch::{Known, Watch};
 pub(crate) use work::work;

@@ -60,10 +60,18 @@ impl Token {
 /// # Errors
 /// It can't be read or written, or others can read it.
 pub(crate) fn read_or_make(folder: &Path) -> Result<Token, Failure> {
-    let path = folder.join(FILE);
+    secret(folder, FILE)
+}
+
+/// The folder's secret of this name, which is made in the same way.
+///
+/// # Errors
+/// It can't be read or written, or others can read it.
+pub(crate) fn secret(folder: &Path, name: &str) -> Result<Token, Failure> {
+    let path = folder.join(name);
     let failed = |error: &io::Error| Failure {
         code: Code::Unavailable,
-        text: format!("cannot use the token in `{}`: {error}", path.display()),
+        text: format!("cannot use the secret in `{}`: {error}", path.display()),
         next: Some("correct the file, or remove it: the next manager makes another one".to_owned()),
     };
     match read(&path) {
@@ -100,7 +108,7 @@ fn read(path: &Path) -> io::Result<Token> {
 /// Appears whole, or not at all.
 fn make(folder: &Path, path: &Path, token: &Token) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let new = folder.join(format!("{FILE}.{}", std::process::id()));
+    let new = path.with_extension(format!("new.{}", std::process::id()));
     let made = OpenOptions::new()
         .write(true)
         .create(true)
@@ -136,7 +144,20 @@ mod tests {
         let error = read_or_make(&folder).unwrap_err();
         assert!(error.text.ends_with("others may read it"), "{error:?}");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-        std::fs::write(&path, "short").unwrap();
-        assert!(read_or_make(&folder).unwrap_err().text.contains("64 hexadecimal digits"));
+        for wrong in ["abc", &"x".repeat(64), &"a".repeat(65)] {
+            std::fs::write(&path, wrong).unwrap();
+            assert!(read_or_make(&folder).unwrap_err().text.contains("64 hexadecimal digits"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn of_two_who_make_one_the_first_has_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (first, second) = (Token::random(), Token::random());
+        make(folder.path(), &path, &first).unwrap();
+        let refused = make(folder.path(), &path, &second).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert!(read_or_make(folder.path()).unwrap().is(first.text()));
     }
 }

@@ -1,4 +1,4 @@
-//! Who was refused what, and what a person did by hand: an append-only file in the state folder, which berth never prunes.
+//! Who was refused what, what a person did by hand, and which settings have changed: an append-only file in the state folder, which berth never prunes.
 //!
 //! JSON lines, one schema, no value of an argument. A session writes so many lines a minute at the most and counts the others,
 //! so that a client that is refused all the time fills no disk; so does the manager.
@@ -21,8 +21,11 @@ pub const FILE: &str = "audit.jsonl";
 /// What the lines mean.
 pub const SCHEMA: u32 = 1;
 
+/// The event of a setting that has another value. Its name is told, its value never.
+pub const CHANGED: &str = "setting changed";
+
 /// Of a detail so much is kept (characters).
-const DETAIL: usize = 512;
+pub const DETAIL: usize = 512;
 
 /// A session writes so many lines at once, and one more each second.
 const BURST: u32 = 60;
@@ -35,7 +38,7 @@ pub struct Entry {
     pub schema: u32,
     pub time: Timestamp,
     /// What happened: `tool refused`, `definition held`, `over a ceiling`, `ended by hand`, `definition accepted`,
-    /// `ended by the API`, `log-in refused`.
+    /// `ended by the API`, `ended by the page`, `log-in refused`, `setting changed`.
     pub event: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
@@ -84,6 +87,13 @@ pub fn append(state: &Path, entry: &Entry) -> io::Result<()> {
 pub fn note(state: &Path, entry: &Entry) {
     if let Err(error) = append(state, entry) {
         tracing::warn!("cannot write to `{}`: {error}", state.join(FILE).display());
+    }
+}
+
+/// Notes settings that a command of a person's has changed: a line for each of `changes`.
+pub fn note_changes<'a>(state: &Path, command: &str, changes: impl IntoIterator<Item = &'a String>) {
+    for change in changes {
+        note(state, &Entry::new(CHANGED, &format!("`{command}`: {change}")));
     }
 }
 
@@ -181,6 +191,16 @@ mod tests {
         assert_eq!(lines[1].detail.len(), DETAIL);
         let mode = state.join(FILE).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
+    }
+
+    #[test]
+    fn each_change_of_a_command_is_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let changes = ["Codex: `files` installed", "Codex: `git` installed"].map(str::to_owned);
+        note_changes(folder.path(), "berth install", &changes);
+        let lines = lines(folder.path());
+        assert_eq!((lines.len(), lines[1].event.as_str()), (2, CHANGED));
+        assert_eq!(lines[0].detail, "`berth install`: Codex: `files` installed");
     }
 
     #[test]

@@ -4,9 +4,6 @@ use super::value::{Value, ValueError, from_str};
 
 from_str!(Standby);
 
-/// As many as one kind of session may have.
-const MOST: u32 = 64;
-
 /// From so many to so many; a number alone is both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standby {
@@ -15,6 +12,9 @@ pub struct Standby {
 }
 
 impl Standby {
+    /// As many as one kind of session may have.
+    pub const MOST: u32 = 64;
+
     /// None at all.
     pub const NONE: Self = Self { least: 0, most: 0 };
 
@@ -24,7 +24,7 @@ impl Standby {
 
     /// `None` where the least is more than the most, or the most is too many.
     pub fn between(least: u32, most: u32) -> Option<Self> {
-        (least <= most && most <= MOST).then_some(Self { least, most })
+        (least <= most && most <= Self::MOST).then_some(Self { least, most })
     }
 
     pub const fn least(self) -> u32 {
@@ -60,7 +60,7 @@ impl Value for Standby {
         "a number of containers from 0 to 64, or a range such as \"0..8\" that a manager chooses from";
 
     fn from_text(text: &str) -> Option<Self> {
-        let number = |text: &str| text.trim().parse().ok().filter(|count| *count <= MOST);
+        let number = |text: &str| text.trim().parse().ok().filter(|count| *count <= Self::MOST);
         match text.split_once("..") {
             None => number(text).map(Self::fixed),
             Some((least, most)) => Self::between(number(least)?, number(most)?),
@@ -68,7 +68,7 @@ impl Value for Standby {
     }
 
     fn from_number(number: &str) -> Option<Self> {
-        number.parse().ok().filter(|count| *count <= MOST).map(Self::fixed)
+        number.parse().ok().filter(|count| *count <= Self::MOST).map(Self::fixed)
     }
 }
 
@@ -81,6 +81,8 @@ mod tests {
         let read = |text: &str| text.parse::<Standby>().ok();
         assert_eq!(read("3"), Some(Standby::fixed(3)));
         assert_eq!(read("0..8"), Standby::between(0, 8));
+        let number = |number: &str| Standby::from_number(number);
+        assert_eq!([number("64"), number("65")], [Some(Standby::fixed(64)), None]);
         assert_eq!(read("2 .. 4"), Standby::between(2, 4));
         for wrong in ["65", "-1", "4..2", "0..65", "1.5", "..", "x", "", "4294967296"] {
             assert_eq!(read(wrong), None, "{wrong}");

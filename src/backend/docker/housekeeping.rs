@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::newest::{Newest, Next};
 use super::plan::Replenishing;
 use super::refused::Watch;
-use super::targets;
+use super::targets::{self, Target};
 use super::turn::{Starting, Turn};
 use super::uses;
 use crate::dock::docker::Engine;
@@ -185,11 +185,14 @@ impl Housekeeping {
 
     /// Whether another session like this one is likely: somebody has configured it, or this is not the first one.
     fn expects_another(&self, made: Made) -> bool {
-        let Spec { server, client, session, .. } = &self.spec;
+        let Spec { server, session, .. } = &self.spec;
+        if let Some(target) = self.target(&self.spec).filter(|target| target.by_hand) {
+            return target.within(server.settings.standby) > 0;
+        }
         if server.settings.standby.is_none() || self.replenishing.at_first_use {
             return !server.settings.standby.is_none();
         }
-        let was_used = uses::note(&self.state, &targets::kind(client, &self.spec.hash()), session);
+        let was_used = uses::note(&self.state, &kind(&self.spec), session);
         was_used || made == Made::Before
     }
 
@@ -211,16 +214,19 @@ impl Housekeeping {
     /// How many are to stand by: as many as a manager found useful, where it may choose and runs.
     fn wanted(&self, spec: &Spec) -> u32 {
         let standby = spec.server.settings.standby;
-        let target = || targets::read(&self.state, &targets::kind(&spec.client, &spec.hash()));
-        standby.is_range().then(target).flatten().map_or(standby.unchosen(), |target| standby.chosen(target))
+        self.target(spec).map_or(standby.unchosen(), |target| target.within(standby))
     }
 
-    /// Says what a manager needs to know to choose.
+    fn target(&self, spec: &Spec) -> Option<Target> {
+        targets::read(&self.state, &kind(spec))
+    }
+
+    /// Says what a manager needs to know to choose, or a person to choose in the configuration's place.
     fn publish(&self) {
         let settings = &self.spec.server.settings;
-        if let Some(journal) = self.trace.journal().filter(|_| settings.standby.is_range()) {
+        if let Some(journal) = self.trace.journal() {
             journal.standby(&Choice {
-                kind: &targets::kind(&self.spec.client, &self.spec.hash()),
+                kind: &kind(&self.spec),
                 least: settings.standby.least(),
                 most: settings.standby.most(),
                 memory: if settings.prestart { settings.memory } else { KEEPER_NEEDS },
@@ -240,6 +246,10 @@ impl Housekeeping {
             Err(why) => tracing::warn!("there is no newer `{}`: {why}", self.spec.server.image),
         }
     }
+}
+
+fn kind(spec: &Spec) -> String {
+    targets::kind(&spec.client, &spec.hash())
 }
 
 /// What a session's sweep takes for left behind, by the `start_timeout` of its own server.

@@ -2,7 +2,7 @@
 //!
 //! Who reads no valid file does without a manager.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::turn::FOLDER;
+use crate::values::Standby;
 
 /// In the folder of standby's own.
 const FILE: &str = "targets.json";
@@ -26,6 +27,24 @@ pub struct Targets {
     schema: u32,
     expires: Timestamp,
     kinds: BTreeMap<String, u32>,
+    /// Those of them whose bounds a person has set at the manager.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    by_hand: BTreeSet<String>,
+}
+
+/// How many of one kind are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Target {
+    count: u32,
+    /// By a person, whatever the configuration says.
+    pub(super) by_hand: bool,
+}
+
+impl Target {
+    /// How many, where the configuration says `standby`.
+    pub(super) fn within(self, standby: Standby) -> u32 {
+        if self.by_hand { self.count.min(Standby::MOST) } else { standby.chosen(self.count) }
+    }
 }
 
 /// Which containers serve the same sessions: the client, and the hash of the specification.
@@ -34,13 +53,15 @@ pub fn kind(client: &str, hash: &str) -> String {
 }
 
 /// What a manager wants of this kind now. `None`: there is none, or it has not said.
-pub(super) fn read(state: &Path, kind: &str) -> Option<u32> {
-    Targets::read(state, Timestamp::now())?.kinds.get(kind).copied()
+pub(super) fn read(state: &Path, kind: &str) -> Option<Target> {
+    let targets = Targets::read(state, Timestamp::now())?;
+    let count = *targets.kinds.get(kind)?;
+    Some(Target { count, by_hand: targets.by_hand.contains(kind) })
 }
 
 impl Targets {
-    pub fn new(kinds: BTreeMap<String, u32>, expires: Timestamp) -> Self {
-        Self { schema: SCHEMA, expires, kinds }
+    pub fn new(kinds: BTreeMap<String, u32>, by_hand: BTreeSet<String>, expires: Timestamp) -> Self {
+        Self { schema: SCHEMA, expires, kinds, by_hand }
     }
 
     /// The file's, if it holds at `now`.
@@ -75,15 +96,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_persons_number_holds_whatever_the_configuration_says() {
+        let state = tempfile::tempdir().unwrap();
+        let expires = Timestamp::now() + jiff::SignedDuration::from_secs(60);
+        let kinds = [("a", 3), ("b", 3), ("c", 99)].map(|(kind, count)| (kind.to_owned(), count));
+        let by_hand = ["b", "c"].map(str::to_owned);
+        Targets::new(kinds.into(), by_hand.into(), expires).write(state.path()).unwrap();
+        let range = Standby::between(0, 2).unwrap();
+        let within = |kind, standby| read(state.path(), kind).map(|target| target.within(standby));
+        assert_eq!([within("a", range), within("a", Standby::fixed(1))], [Some(2), Some(1)]);
+        assert_eq!([within("b", range), within("b", Standby::NONE)], [Some(3), Some(3)]);
+        assert_eq!((within("c", range), within("d", range)), (Some(Standby::MOST), None));
+    }
+
+    #[test]
     fn a_wish_holds_for_its_time_and_a_broken_file_is_none() {
         let state = tempfile::tempdir().unwrap();
         let now = Timestamp::now();
         let after = |seconds: i64| now + jiff::SignedDuration::from_secs(seconds);
         let kind = kind("codex", "0123");
         assert_eq!(read(state.path(), &kind), None);
-        let wanted = Targets::new(BTreeMap::from([(kind.clone(), 3)]), after(60));
+        let wanted = Targets::new(BTreeMap::from([(kind.clone(), 3)]), BTreeSet::new(), after(60));
         wanted.write(state.path()).unwrap();
-        assert_eq!(read(state.path(), &kind), Some(3));
+        assert_eq!(read(state.path(), &kind), Some(Target { count: 3, by_hand: false }));
         assert_eq!(read(state.path(), "other"), None);
         assert!(Targets::read(state.path(), after(59)).is_some());
         assert!(Targets::read(state.path(), after(60)).is_none(), "it is old");

@@ -180,6 +180,8 @@ mod tests {
         rows[1].running = false;
         assert_eq!(ids(&rows, 1), [""; 0]);
         assert_eq!(ids(&rows, 0), ["c"]);
+        assert!(super::beyond(&rows, "codex-x", 0).is_empty(), "a session has it");
+        assert!(super::beyond(&rows, "codex-y", 0).is_empty(), "it does not run");
     }
 
     /// Fifty that were made in one second, as each of their makers sees them: with the others so far, in any order.

@@ -2,3 +2,5 @@
 
 mod daemon;
 mod history;
+mod limits;
+mod standby;

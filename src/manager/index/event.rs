@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Killed,
     /// Another line of the audit file.
     Audit,
+    /// Another number of containers on standby, and why.
+    Scaling,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::End => "end",
             Self::Killed => "killed",
             Self::Audit => "audit",
+            Self::Scaling => "scaling",
         }
     }
 

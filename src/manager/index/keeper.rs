@@ -1,13 +1,11 @@
-//! What is done to the index besides taking records: the audit file is followed, and what is old is forgotten.
+//! What is done to the index besides taking records: what is old is forgotten.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mcp_berth::observe::audit;
 use rusqlite::Connection;
 
-use super::audit::Follower;
 use super::{Index, prune};
 
 /// What is old is looked for so often.
@@ -17,7 +15,6 @@ const PRUNE_EVERY: Duration = Duration::from_mins(1);
 pub(crate) struct Keeper {
     connection: Connection,
     index: Index,
-    audit: Follower,
     state: PathBuf,
     retention: Duration,
     /// When nothing old was left.
@@ -26,19 +23,14 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(connection: Connection, index: Index, state: &Path, retention: Duration) -> Self {
-        let audit = Follower::new(state.join(audit::FILE));
-        Self { connection, index, audit, state: state.to_owned(), retention, pruned: None }
+        Self { connection, index, state: state.to_owned(), retention, pruned: None }
     }
 
-    /// Does a part of what there is to do, after each look at the journals.
+    /// Does a part of what there is to do, after each look at the journals and the audit file; `is_all`: they have no more.
     ///
     /// # Errors
     /// Where the index cannot be written. The next time does what is left.
-    pub(crate) fn tend(&mut self) -> anyhow::Result<()> {
-        let (new, is_all) = self.audit.look(&mut self.connection)?;
-        if new > 0 {
-            self.index.tell();
-        }
+    pub(crate) fn tend(&mut self, is_all: bool) -> anyhow::Result<()> {
         if is_all {
             self.index.complete();
         }

@@ -1,11 +1,18 @@
-//! Puts what the journals' records say into the index, each once.
+//! Puts what the journals' records and the audit file's lines say into the index, each once.
 
-use rusqlite::{Connection, TransactionBehavior};
+use mcp_berth::observe::audit::Entry;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::watch;
 
-use super::batch::Batch;
+use super::batch::{ADD_EVENT, Batch};
+use super::event::Kind;
 use super::row::{LIVE, SessionRow};
+use super::{micros, number};
+use crate::audits::{News, Place};
 use crate::journals::{self, Line};
+
+/// How far the audit file is read.
+const MARK: &str = "audit";
 
 /// The journals' way into the index. What it has taken is in memory until it is committed, with the records' numbers.
 #[derive(Debug)]
@@ -13,11 +20,13 @@ pub(crate) struct Sink {
     connection: Connection,
     news: watch::Sender<()>,
     batch: Batch,
+    /// How far the audit file is read, as the index has it. `None`: it is to be asked.
+    audited: Option<Place>,
 }
 
 impl Sink {
     pub(super) fn new(connection: Connection, news: watch::Sender<()>) -> Self {
-        Self { connection, news, batch: Batch::default() }
+        Self { connection, news, batch: Batch::default(), audited: None }
     }
 
     /// The session's place in the batch, where it is read to if the index knows it.
@@ -80,4 +89,42 @@ impl journals::Sink for Sink {
     fn commit(&mut self) -> anyhow::Result<()> {
         Ok(self.write()?)
     }
+
+    fn audited(&mut self) -> anyhow::Result<Option<Place>> {
+        if self.audited.is_none() {
+            self.audited = Some(read_mark(&self.connection)?);
+        }
+        Ok(self.audited)
+    }
+
+    fn audit(&mut self, news: &News) -> anyhow::Result<()> {
+        // It is asked again after an error.
+        self.audited = None;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut add = transaction.prepare(ADD_EVENT)?;
+            for Entry { time, event, session, client, server, detail, .. } in &news.entries {
+                let (kind, seq) = (Kind::of_audit(event).as_str(), None::<i64>);
+                add.execute(params![micros(*time), kind, event, session, seq, server, client, detail])?;
+            }
+        }
+        let Place { inode, read } = news.place;
+        transaction.execute(
+            "INSERT OR REPLACE INTO marks (name, inode, passed) VALUES (?1, ?2, ?3)",
+            params![MARK, number(inode), number(read)],
+        )?;
+        transaction.commit()?;
+        self.audited = Some(news.place);
+        if !news.entries.is_empty() {
+            self.news.send_replace(());
+        }
+        Ok(())
+    }
+}
+
+fn read_mark(connection: &Connection) -> rusqlite::Result<Place> {
+    let mut ask = connection.prepare("SELECT inode, passed FROM marks WHERE name = ?1")?;
+    let of = |number: i64| u64::try_from(number).unwrap_or(0);
+    let mark = ask.query_row([MARK], |row| Ok(Place { inode: of(row.get(0)?), read: of(row.get(1)?) }));
+    Ok(mark.optional()?.unwrap_or_default())
 }

@@ -11,6 +11,8 @@ use super::query::{calls, events, sessions};
 use super::*;
 use crate::journals::{Follower, Sink as _};
 
+mod noted;
+
 const A: &str = "aaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbb";
 
@@ -45,6 +47,12 @@ impl House {
 
     fn look(&mut self) -> u64 {
         self.follower.look(&mut [&mut self.sink]).unwrap()
+    }
+
+    /// What is done after a look.
+    fn tend(&mut self) {
+        let is_all = self.follower.look_at_audit(&mut [&mut self.sink]).unwrap();
+        self.keeper.tend(is_all).unwrap();
     }
 
     fn path(&self, session: &str) -> PathBuf {
@@ -245,7 +253,7 @@ fn a_session_is_live_ended_or_killed() {
     drop(lock);
     let mut house = house.again();
     house.look();
-    house.keeper.tend().unwrap();
+    house.tend();
     assert_eq!(state(&house, A).unwrap().0, State::Killed);
     assert_eq!(killed(&house), 2);
 }
@@ -301,13 +309,13 @@ fn what_is_old_is_forgotten_and_not_read_again() {
     let connection = house.connection();
     connection.execute("UPDATE sessions SET ended = ?1 WHERE id = ?2", rusqlite::params![old, A]).unwrap();
     connection.execute("UPDATE events SET time = ?1 WHERE session = ?2", rusqlite::params![old, A]).unwrap();
-    house.keeper.tend().unwrap();
+    house.tend();
     assert_eq!((house.one(A), house.calls().len(), house.events().len()), (None, 1, 2));
     assert_eq!(house.numbers(B), (4, 4, 0));
     let mut house = house.again();
     assert_eq!((house.look(), house.one(A)), (0, None), "its journal is still there");
     std::fs::remove_file(house.path(A)).unwrap();
-    house.keeper.tend().unwrap();
+    house.tend();
     let lines: i64 =
         house.connection().query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
     assert_eq!(lines, 1);
@@ -319,21 +327,21 @@ fn lines_of_the_audit_file_are_events_once() {
     let add = |house: &House, event: &str| {
         audit::append(house.state.path(), &audit::Entry::new(event, "x")).unwrap();
     };
-    house.keeper.tend().unwrap();
+    house.tend();
     add(&house, "tool refused");
     add(&house, "definition held");
-    house.keeper.tend().unwrap();
+    house.tend();
     add(&house, "ended by hand");
     let path = house.state.path().join(audit::FILE);
     let half = "{\"schema\":1,\"time\":\"2026-11-22T10:00:00Z\",";
     OpenOptions::new().append(true).open(&path).unwrap().write_all(half.as_bytes()).unwrap();
     let mut house = house.again();
-    house.keeper.tend().unwrap();
+    house.tend();
     let rest =
         "\"event\":\"over a ceiling\"}\n{\"schema\":9,\"time\":\"2026-11-22T10:00:00Z\",\"event\":\"x\"}\n";
     OpenOptions::new().append(true).open(&path).unwrap().write_all(rest.as_bytes()).unwrap();
-    house.keeper.tend().unwrap();
-    house.keeper.tend().unwrap();
+    house.tend();
+    house.tend();
     let expected = [
         ("denial", "tool refused"),
         ("definition", "definition held"),

@@ -3,32 +3,28 @@
 //! Only what the file has is told: a manager that was killed begins where others have seen it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mcp_berth::failure::{Code, Failure};
-use mcp_berth::observe::journal;
 
-use super::audit::{self, Place};
 use super::families::{ALL, AUDIT, Family, SESSIONS, SESSIONS_STARTED};
 use super::labels::{self, Bounds, UNKNOWN};
 use super::session::{Count, Session, number};
 use super::store::{FILE, Store};
 use super::tally::{Labels, Tally, others};
+use crate::audits::{News, Place};
 use crate::journals::{Line, Sink};
 
 #[derive(Debug)]
 pub(super) struct Counters {
     store: Store,
-    state: PathBuf,
     /// As the file has it.
     kept: Tally,
     sessions: HashMap<String, Session>,
     audit: Place,
     /// What has come since.
     new: New,
-    /// A session has come: others' journals may have gone.
-    has_new_sessions: bool,
 }
 
 /// What is not in the file yet.
@@ -36,24 +32,24 @@ pub(super) struct Counters {
 struct New {
     values: Tally,
     sessions: HashSet<String>,
+    /// Sessions whose journals are gone.
+    gone: HashSet<String>,
     bounds: Bounds,
 }
 
 impl Counters {
     /// # Errors
     /// The file cannot be read or written.
-    pub(super) fn open(folder: &Path, state: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join(FILE);
         let opened = || {
             let store = Store::open(folder)?;
             let mut counters = Self {
                 store,
-                state: state.to_owned(),
                 kept: Tally::default(),
                 sessions: HashMap::new(),
                 audit: Place::default(),
                 new: New::default(),
-                has_new_sessions: true,
             };
             counters.load()?;
             Ok::<_, anyhow::Error>(counters)
@@ -102,33 +98,15 @@ impl Counters {
         open
     }
 
-    /// Counts what the audit file has that was not counted.
-    pub(super) fn read_audit(&mut self) -> anyhow::Result<()> {
-        let (entries, place) = audit::read(&self.state, self.audit);
-        if place == self.audit {
-            return Ok(());
-        }
-        let mut count = Bounded { kept: &self.kept, new: &mut self.new };
-        for entry in entries {
-            let server = entry.server.as_deref().unwrap_or_default();
-            count.add(&AUDIT, &[server, &entry.event.replace(' ', "_")], 1.0);
-            if entry.missing > 0 {
-                count.add(&AUDIT, &[server, "not_recorded"], number(entry.missing));
-            }
-        }
-        let before = std::mem::replace(&mut self.audit, place);
-        self.keep().inspect_err(|_| self.audit = before)
-    }
-
     fn keep(&mut self) -> anyhow::Result<()> {
-        let gone = if self.has_new_sessions { self.gone() } else { Vec::new() };
+        let gone = &self.new.gone;
         let mut values = Tally::default();
         for (family, labels, _) in self.new.values.each(ALL) {
             let before = self.kept.get(family, labels);
             values.set(family, labels.clone(), before.cloned().unwrap_or_default());
         }
         values.extend(&self.new.values, ALL);
-        let changed = self.new.sessions.iter().filter(|session| !gone.contains(session));
+        let changed = self.new.sessions.iter().filter(|session| !gone.contains(*session));
         let changed = changed.map(|session| (session, self.sessions.get(session)));
         let saved =
             self.store.save(&values, changed.chain(gone.iter().map(|session| (session, None))), &self.audit);
@@ -139,20 +117,9 @@ impl Counters {
         }
         self.kept.extend(&std::mem::take(&mut self.new.values), ALL);
         self.new.sessions.clear();
-        self.has_new_sessions = false;
+        let gone = std::mem::take(&mut self.new.gone);
         self.sessions.retain(|session, _| !gone.contains(session));
         Ok(())
-    }
-
-    /// The sessions whose journals are gone; they do not come again.
-    fn gone(&self) -> Vec<String> {
-        let folder = self.state.join(journal::FOLDER);
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-        let there: HashSet<String> = entries
-            .flatten()
-            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".jsonl")?.to_owned()))
-            .collect();
-        self.sessions.keys().filter(|session| !there.contains(*session)).cloned().collect()
     }
 }
 
@@ -176,14 +143,33 @@ impl Sink for Counters {
     fn commit(&mut self) -> anyhow::Result<()> {
         self.keep()
     }
+
+    fn forget(&mut self, is_gone: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
+        self.new.gone.extend(self.sessions.keys().filter(|session| is_gone(session)).cloned());
+        Ok(())
+    }
+
+    fn audited(&mut self) -> anyhow::Result<Option<Place>> {
+        Ok(Some(self.audit))
+    }
+
+    fn audit(&mut self, news: &News) -> anyhow::Result<()> {
+        let mut count = Bounded { kept: &self.kept, new: &mut self.new };
+        for entry in &news.entries {
+            let server = entry.server.as_deref().unwrap_or_default();
+            count.add(&AUDIT, &[server, &entry.event.replace(' ', "_")], 1.0);
+            if entry.missing > 0 {
+                count.add(&AUDIT, &[server, "not_recorded"], number(entry.missing));
+            }
+        }
+        self.audit = news.place;
+        self.keep()
+    }
 }
 
 impl Counters {
     /// A session that changes, and who counts for it.
     fn session(&mut self, name: &str) -> (&mut Session, Bounded<'_>) {
-        if !self.sessions.contains_key(name) {
-            self.has_new_sessions = true;
-        }
         if !self.new.sessions.contains(name) {
             self.new.sessions.insert(name.to_owned());
         }
@@ -217,6 +203,18 @@ impl Sink for Taken {
 
     fn commit(&mut self) -> anyhow::Result<()> {
         self.with(Counters::commit)
+    }
+
+    fn forget(&mut self, is_gone: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
+        self.with(|counters| counters.forget(is_gone))
+    }
+
+    fn audited(&mut self) -> anyhow::Result<Option<Place>> {
+        self.with(Counters::audited)
+    }
+
+    fn audit(&mut self, news: &News) -> anyhow::Result<()> {
+        self.with(|counters| counters.audit(news))
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use mcp_berth::config::{Config, Home};
 use mcp_berth::dind::{self, certs};
 use mcp_berth::dock::dial::{Endpoint, Stream};
 use mcp_berth::dock::docker::{DockerError, Engine, Usage};
@@ -17,7 +16,6 @@ use mcp_berth::dock::standby;
 use mcp_berth::dock::wire::{Request, Wire};
 use serde_json::Value;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::families::{
     CERTIFICATE, CONTAINERS, CPU, DAEMON_UP, DISK, MEMORY, PIDS, STANDBY_CAP, STANDBY_TARGET,
@@ -25,6 +23,7 @@ use super::families::{
 use super::labels::Bounds;
 use super::session::number;
 use super::tally::Tally;
+use crate::shared::Shared;
 
 /// Containers are looked at so often, for so long, and so many of them are measured.
 const EVERY: Duration = Duration::from_secs(15);
@@ -71,18 +70,12 @@ impl Samples {
         now
     }
 
-    /// Looks until `stop`.
-    pub(super) async fn take(
-        &self,
-        config: &Config,
-        home: &Home,
-        bounds: impl Fn() -> Bounds,
-        stop: &CancellationToken,
-    ) {
+    /// Looks until the manager ends.
+    pub(super) async fn take(&self, shared: &Shared, bounds: impl Fn() -> Bounds) {
         let containers = async {
             let mut processors = Processors::default();
             loop {
-                let looked = look(config, home, bounds(), &mut processors);
+                let looked = look(shared, bounds(), &mut processors);
                 let seen = tokio::time::timeout(WITHIN, looked).await.ok().flatten();
                 keep(&self.containers, seen);
                 tokio::time::sleep(EVERY).await;
@@ -90,7 +83,7 @@ impl Samples {
         };
         let disk = async {
             loop {
-                let seen = tokio::time::timeout(DISK_WITHIN, look_at_disk(config, home)).await.ok();
+                let seen = tokio::time::timeout(DISK_WITHIN, look_at_disk(shared)).await.ok();
                 let is_known = seen.as_ref().is_some_and(|seen| seen.of(&DISK).next().is_some());
                 keep(&self.disk, seen);
                 tokio::time::sleep(if is_known { DISK_EVERY } else { EVERY }).await;
@@ -98,7 +91,7 @@ impl Samples {
         };
         tokio::select! {
             () = async { tokio::join!(containers, disk); } => {}
-            () = stop.cancelled() => {}
+            () = shared.stop.cancelled() => {}
         }
     }
 }
@@ -125,8 +118,9 @@ impl Processors {
 }
 
 /// `None`: the daemon is down.
-async fn look(config: &Config, home: &Home, bounds: Bounds, processors: &mut Processors) -> Option<Tally> {
-    let engine = Engine::new(dind::endpoint(config, home).ok()?.with_timeout(WITHIN));
+async fn look(shared: &Shared, bounds: Bounds, processors: &mut Processors) -> Option<Tally> {
+    let config = shared.config_of_daemon().await.ok()?;
+    let engine = Engine::new(shared.endpoint(&config).ok()?.with_timeout(WITHIN));
     let entries = roster::list(&engine).await.ok()?;
     let cap = standby::cap(&engine, config.limits.standby).await.ok();
     let measured = stream::iter(entries.into_iter().enumerate()).map(async |(at, entry)| {
@@ -172,8 +166,9 @@ fn sums(
 }
 
 /// What is looked at seldom: the disk, and the certificates.
-async fn look_at_disk(config: &Config, home: &Home) -> Tally {
+async fn look_at_disk(shared: &Shared) -> Tally {
     let mut seen = Tally::default();
+    let Ok(config) = shared.config_of_daemon().await else { return seen };
     let mut certificate = |whose: &str, days: Option<i64>| {
         let days = days.and_then(|days| i32::try_from(days).ok());
         if let Some(days) = days {
@@ -181,9 +176,9 @@ async fn look_at_disk(config: &Config, home: &Home) -> Tally {
         }
     };
     let now = Timestamp::now();
-    let folder = dind::daemon(config, home).certs;
+    let folder = dind::daemon(&config, &shared.home).certs;
     certificate("client", folder.and_then(|folder| certs::client_days_left(&folder, now)));
-    let Ok(endpoint) = dind::endpoint(config, home) else { return seen };
+    let Ok(endpoint) = shared.endpoint(&config) else { return seen };
     if let Ok(Stream::Tls(stream)) = endpoint.dial().await {
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         certificate("server", shown.and_then(|shown| certs::days_left(shown, now)));

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::audit::Place;
 use super::families::{ALL, Family, Kind};
 use super::session::Session;
 use super::tally::{Labels, Tally, Value};
+use crate::audits::Place;
 
 /// In the manager's folder.
 pub(super) const FILE: &str = "counters.db";

@@ -63,7 +63,7 @@ fn parse(text: &str) -> (BTreeMap<String, String>, Samples) {
 }
 
 fn metrics(folder: &std::path::Path) -> Arc<Metrics> {
-    Metrics::open(folder, folder, Arc::default()).unwrap()
+    Metrics::open(folder, Arc::default()).unwrap()
 }
 
 fn give(metrics: &Metrics, lines: &[&str]) {

@@ -82,5 +82,7 @@ mod tests {
         assert_eq!(Spread::of(Vec::new()), None);
         let spread = Spread::of((1..=100).rev().map(f64::from).collect()).unwrap();
         assert_eq!((spread.count, spread.median, spread.high), (100, 50.0, 95.0));
+        let text = super::spread(spread, 100.0).into_string();
+        assert!(text.contains(r#"x="50.00" width="45.00""#), "{text}");
     }
 }

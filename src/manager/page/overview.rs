@@ -13,9 +13,14 @@ use serde::Deserialize;
 
 use super::chart::{self, Part, Spread};
 use super::{Sorry, layout, since};
+use crate::index::event::Kind;
+use crate::index::query::events::{self, Event, Wanted};
 use crate::index::query::starts::{self, Start, Step};
 use crate::shared::Shared;
 use crate::web::input::Query;
+
+/// So many of the last changes are shown.
+const DECISIONS: u32 = 20;
 
 const SPANS: [(u32, &str); 3] = [(1, "hour"), (24, "day"), (7 * 24, "week")];
 
@@ -35,9 +40,13 @@ pub(super) async fn show(
 ) -> Result<Html<String>, Sorry> {
     let hours = hours.clamp(1, 10_000);
     let since = since(hours);
-    let (steps, starts) = shared
+    let (steps, starts, decisions) = shared
         .index
-        .read(move |connection| Ok((starts::steps(connection, since)?, starts::list(connection, since)?)))
+        .read(move |connection| {
+            let wanted = Wanted { kind: Some(Kind::Scaling), since: Some(since), ..Wanted::default() };
+            let decisions = events::list(connection, wanted, None, DECISIONS)?;
+            Ok((starts::steps(connection, since)?, starts::list(connection, since)?, decisions.entries))
+        })
         .await?;
     let held = super::held(&shared).await;
     let body = html! {
@@ -53,6 +62,10 @@ pub(super) async fn show(
             (of_starts(&starts))
             (of_steps(&steps))
         }
+        section id="standby" data-live="" aria-labelledby="standby-title" {
+            h2 id="standby-title" { "Standby" }
+            (of_decisions(&decisions))
+        }
         section id="held" data-live="" aria-labelledby="held-title" {
             h2 id="held-title" { "Who holds what" }
             @match &held {
@@ -62,6 +75,28 @@ pub(super) async fn show(
         }
     };
     Ok(layout::page("Overview", "/", &body))
+}
+
+/// Why another number of containers stands by, the newest first.
+fn of_decisions(decisions: &[Event]) -> Markup {
+    let rows: Vec<Vec<Markup>> = decisions
+        .iter()
+        .map(|event| {
+            vec![
+                layout::moment(event.time),
+                layout::known(event.server.as_deref()),
+                layout::text(&event.name),
+                layout::known(event.detail.as_deref()),
+            ]
+        })
+        .collect();
+    let titles = ["Time", "Server", "Kind of container", "Number and reason"];
+    layout::table(
+        "Changes of the number on standby",
+        &titles,
+        &rows,
+        "The number was not changed in this period.",
+    )
 }
 
 /// How servers were had, server by server.
@@ -194,4 +229,44 @@ fn memory_bar(memory: u64, most: u64) -> Markup {
     #[expect(clippy::cast_precision_loss, reason = "for a drawing")]
     let (value, whole) = (memory as f64, most as f64);
     chart::bar(&[Part { value, class: "first" }], whole, &format!("{}", Bytes(memory)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, state: Held, memory_bytes: u64) -> Row {
+        let text = String::new;
+        Row {
+            name: name.to_owned(),
+            client: "codex".to_owned(),
+            server: "files".to_owned(),
+            isolation: "container",
+            session: text(),
+            client_session: text(),
+            project: text(),
+            parent_pid: None,
+            machine: text(),
+            state,
+            streams: "",
+            created: text(),
+            memory_bytes,
+            cpu_percent: 0.0,
+            host_user: text(),
+            refused: Vec::new(),
+            list: None,
+        }
+    }
+
+    #[test]
+    fn a_servers_containers_are_summed_up_by_what_they_are_for() {
+        let rows = [("a", Held::Active, 1), ("b", Held::Active, 2), ("c", Held::Standby, 5)];
+        let text = holders(&rows.map(|(name, state, mib)| row(name, state, mib << 20))).into_string();
+        let cells = text.split("<td>files</td>").nth(1).unwrap();
+        assert!(cells.starts_with("<td>2</td><td>1</td>"), "{cells}");
+        assert!(
+            cells.split("</tr>").next().unwrap().contains(&format!("<td>{}</td>", Bytes(8 << 20))),
+            "{cells}"
+        );
+    }
 }

@@ -10,13 +10,16 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::*;
+use crate::configured::Configured;
 use crate::index::Index;
 use crate::logins::Logins;
+use crate::scale::Watch;
 use crate::token::Token;
 
 struct House {
-    _folder: TempDir,
+    folder: TempDir,
     router: Router,
+    index: Index,
 }
 
 impl House {
@@ -31,8 +34,23 @@ impl House {
         let audit = Audit::of_manager(&home.state);
         let index = Index::open(folder.path()).unwrap();
         let (token, logins, stop) = (Token::random(), Arc::<Logins>::default(), CancellationToken::new());
-        let shared = Arc::new(Shared { config, config_file: None, home, token, audit, index, logins, stop });
-        Self { _folder: folder, router: router(&shared).merge(links(&shared)) }
+        let watch = Watch::open(folder.path()).unwrap();
+        let configured = Arc::new(Configured::new(home.clone(), None));
+        let shared = Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop });
+        Self { folder, index: shared.index.clone(), router: router(&shared).merge(links(&shared)) }
+    }
+
+    /// Records of a session, which the index takes.
+    fn write(&self, session: &str, now: Timestamp, records: &[String]) {
+        let folder = self.folder.path().join(mcp_berth::observe::journal::FOLDER);
+        std::fs::create_dir_all(&folder).unwrap();
+        let lines = (1..)
+            .zip(records)
+            .map(|(seq, record)| format!("{{\"time\":\"{now}\",\"seq\":{seq},{record}}}\n"));
+        std::fs::write(folder.join(format!("{session}.jsonl")), lines.collect::<String>()).unwrap();
+        crate::journals::Follower::new(self.folder.path())
+            .look(&mut [&mut self.index.sink().unwrap()])
+            .unwrap();
     }
 
     async fn ask(&mut self, request: axum::http::request::Builder, body: &str) -> Response {
@@ -83,10 +101,12 @@ async fn a_browser_sees_it_until_it_leaves_and_nothing_is_loaded_from_elsewhere(
     let cookie = house.browser().await;
     for (path, shown) in [
         ("/", "No session started in this period."),
+        ("/", "The number was not changed in this period."),
         ("/", "look at it with `berth status`"),
         ("/sessions", "No session lives."),
         ("/calls", "No call failed."),
         ("/servers", "mcp/time"),
+        ("/servers", "not known yet"),
     ] {
         let seen = house.ask(Request::get(path).header("cookie", &cookie), "").await;
         assert_eq!(seen.status(), 200, "{path}");
@@ -101,6 +121,10 @@ async fn a_browser_sees_it_until_it_leaves_and_nothing_is_loaded_from_elsewhere(
     }
     let unknown = house.ask(Request::get("/sessions/abc").header("cookie", &cookie), "").await;
     assert_eq!(unknown.status(), 404);
+    let (_, secret) = cookie.split_once('=').unwrap();
+    let of_another = format!("berth-00000000={secret}");
+    let refused = house.ask(Request::get("/").header("cookie", of_another), "").await;
+    assert_eq!(refused.status(), 401, "another manager's");
     let left = house.ask(Request::post("/logout").header("cookie", &cookie), "").await;
     assert!(left.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     assert_eq!(house.ask(Request::get("/").header("cookie", &cookie), "").await.status(), 401);
@@ -128,6 +152,7 @@ async fn only_the_pages_own_form_ends_a_session() {
     let asked = text(asked).await;
     let (_, secret) = asked.split_once("name=\"secret\" value=\"").unwrap();
     let secret = secret.split('"').next().unwrap();
+    assert!(!cookie.contains(secret), "a page's text does not open the page");
     let end = |secret: &str| {
         (Request::post("/sessions/abc/end").header("cookie", &cookie), format!("secret={secret}"))
     };
@@ -138,6 +163,75 @@ async fn only_the_pages_own_form_ends_a_session() {
     // Its daemon is nobody's.
     let (request, body) = end(secret);
     assert_eq!(house.ask(request, &body).await.status(), 503);
+}
+
+#[tokio::test]
+async fn the_overview_says_why_another_number_stands_by() {
+    let mut house = House::new();
+    let noted = crate::index::Noted {
+        time: Timestamp::now().as_microsecond(),
+        kind: crate::index::event::Kind::Scaling,
+        name: "codex-abc".to_owned(),
+        server: Some("files".to_owned()),
+        client: Some("codex".to_owned()),
+        detail: "2 -> 0: no session came for 5 minutes".to_owned(),
+    };
+    house.index.note(vec![noted]).await.unwrap();
+    let cookie = house.browser().await;
+    let seen = text(house.ask(Request::get("/").header("cookie", &cookie), "").await).await;
+    for shown in ["2 -&gt; 0: no session came for 5 minutes", "codex-abc", "<td>files</td>"] {
+        assert!(seen.contains(shown), "{shown}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_opens_nothing_is_noted() {
+    let mut house = House::new();
+    assert_eq!(house.ask(Request::get("/login?code=x"), "").await.status(), 401);
+    let path = house.folder.path().join("state").join(mcp_berth::observe::audit::FILE);
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+    while std::fs::read_to_string(&path).unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(std::fs::read_to_string(path).unwrap().contains("log-in refused"));
+}
+
+#[tokio::test]
+async fn what_journals_tell_is_counted_and_shown() {
+    let mut house = House::new();
+    let now = Timestamp::now();
+    let call = |tool: &str, ms: u32, outcome: &str| {
+        format!(
+            "\"kind\":\"call\",\"method\":\"tools/call\",\"tool\":\"{tool}\",\"latency_ms\":{ms},\"outcome\":\"{outcome}\""
+        )
+    };
+    for (session, how) in [("aaaaaaaaaaaa", "standby"), ("bbbbbbbbbbbb", "cold"), ("cccccccccccc", "cold")] {
+        let start = "\"kind\":\"start\",\"server\":\"files\",\"client\":\"codex\"".to_owned();
+        let up = format!(
+            "\"kind\":\"up\",\"how\":\"{how}\",\"duration_ms\":100.0,\"server\":\"files\",\"client\":\"codex\",\"lost\":0"
+        );
+        let note = "\"kind\":\"note\",\"name\":\"port in use\",\"detail\":\"a word of it\"".to_owned();
+        house.write(
+            session,
+            now,
+            &[start, up, note, call("slow", 900, "ok"), call("fast", 1, "ok"), call("bad", 2, "error")],
+        );
+    }
+    let cookie = house.browser().await;
+    let mut page =
+        async |path: &str| text(house.ask(Request::get(path).header("cookie", &cookie), "").await).await;
+    let seen = page("/").await;
+    assert!(seen.contains("1 of 3 from standby") && seen.contains("33 %"), "{seen}");
+    let seen = page("/calls").await;
+    let (slow, failed) = seen.split_once("id=\"failed\"").unwrap();
+    let at = |tool| slow.find(tool);
+    assert!(at("slow</td>") < at("fast</td>") && at("fast</td>").is_some(), "the slowest first: {slow}");
+    assert!(failed.contains("bad</td>") && !failed.contains("slow</td>"), "{failed}");
+    let seen = page("/sessions/aaaaaaaaaaaa").await;
+    assert!(seen.contains("class=\"bad\">killed<") && seen.contains("a word of it"), "{seen}");
+    assert!(!seen.contains("End this session"), "it is over");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use mcp_berth::human::count;
 use mcp_berth::values::Standby;
 
 /// So long what has come is expected again. A longer time makes an idle hour dearer.
@@ -32,6 +33,10 @@ pub(crate) enum Why {
     },
     Idle,
     Night,
+    /// A person has set the number.
+    Hand,
+    /// A manager has nothing to choose any more.
+    Configuration,
     /// The daemon's cap, or its memory, has room for no more.
     Room,
 }
@@ -40,10 +45,13 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Demand { sessions, within } => {
-                write!(f, "{sessions} sessions came within {} s", within.as_secs())
+                let sessions = count(*sessions, "session");
+                write!(f, "{sessions} came within {} s", within.as_secs())
             }
             Self::Idle => write!(f, "no session came for {} minutes", EXPECTED.as_secs() / 60),
             Self::Night => write!(f, "no session of any kind came for {} hours", NIGHT.as_secs() / 3600),
+            Self::Hand => f.write_str("a person has set it"),
+            Self::Configuration => f.write_str("the configuration has a fixed number"),
             Self::Room => f.write_str("the daemon has room for no more"),
         }
     }
@@ -53,6 +61,8 @@ impl std::fmt::Display for Why {
 #[derive(Debug, Clone)]
 pub(super) struct Demand {
     pub(super) standby: Standby,
+    /// Whose containers they are.
+    pub(super) server: String,
     /// Of one container on standby (bytes).
     pub(super) memory: u64,
     /// When sessions came, the newest last.
@@ -62,8 +72,8 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    pub(super) fn new(standby: Standby, memory: u64) -> Self {
-        Self { standby, memory, arrivals: VecDeque::new(), replenished: SHORTEST }
+    pub(super) fn new(standby: Standby, server: String, memory: u64) -> Self {
+        Self { standby, server, memory, arrivals: VecDeque::new(), replenished: SHORTEST }
     }
 
     pub(super) fn came(&mut self, at: Timestamp) {
@@ -85,8 +95,8 @@ impl Demand {
         self.arrivals.back().copied()
     }
 
-    /// How many are to stand by at `now`, where the last session of any kind came at `last`.
-    pub(super) fn target(&self, now: Timestamp, last: Option<Timestamp>) -> (u32, Why) {
+    /// How many of `standby` are to stand by at `now`, where the last session of any kind came at `last`.
+    pub(super) fn target(&self, standby: Standby, now: Timestamp, last: Option<Timestamp>) -> (u32, Why) {
         let is_since = |time: Option<Timestamp>, span: Duration| {
             time.is_some_and(|time| {
                 now.duration_since(time) < SignedDuration::try_from(span).unwrap_or_default()
@@ -99,11 +109,11 @@ impl Demand {
             self.arrivals.iter().copied().filter(|time| is_since(Some(*time), EXPECTED)).collect();
         let sessions = most_within(&recent, self.replenished);
         if sessions == 0 {
-            return (self.standby.least(), Why::Idle);
+            return (standby.least(), Why::Idle);
         }
         let wanted = (sessions * (100 + MARGIN)).div_ceil(100);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let wanted = wanted.clamp(self.standby.least(), self.standby.most());
+        let wanted = wanted.clamp(standby.least(), standby.most());
         (wanted, Why::Demand { sessions, within: self.replenished })
     }
 }
@@ -131,17 +141,17 @@ mod tests {
     }
 
     fn demand() -> Demand {
-        Demand::new(Standby::between(0, 20).unwrap(), 8 << 20)
+        Demand::new(Standby::between(0, 20).unwrap(), String::new(), 8 << 20)
     }
 
     fn target(demand: &Demand, now: i64) -> u32 {
-        demand.target(at(now), demand.last()).0
+        demand.target(demand.standby, at(now), demand.last()).0
     }
 
     #[test]
     fn as_many_as_come_within_one_replenishment_and_some_more() {
         let mut demand = demand();
-        assert_eq!(demand.target(at(0), None), (0, Why::Night), "nothing ever came");
+        assert_eq!(demand.target(demand.standby, at(0), None), (0, Why::Night), "nothing ever came");
         demand.came(at(0));
         assert_eq!(target(&demand, 1), 2);
         for second in 100..110 {
@@ -159,12 +169,33 @@ mod tests {
 
     #[test]
     fn idle_has_the_least_and_a_night_has_none() {
-        let mut demand = Demand::new(Standby::between(2, 20).unwrap(), 8 << 20);
+        let mut demand = Demand::new(Standby::between(2, 20).unwrap(), String::new(), 8 << 20);
         (0..20).for_each(|_| demand.came(at(0)));
         assert_eq!(target(&demand, 299), 20, "the most");
-        assert_eq!(demand.target(at(300), demand.last()), (2, Why::Idle));
-        assert_eq!(demand.target(at(3 * 3600), demand.last()), (0, Why::Night));
-        assert_eq!(demand.target(at(3 * 3600), Some(at(3 * 3600 - 1))), (2, Why::Idle), "others work");
+        assert_eq!(demand.target(demand.standby, at(300), demand.last()), (2, Why::Idle));
+        assert_eq!(demand.target(demand.standby, at(3 * 3600), demand.last()), (0, Why::Night));
+        assert_eq!(
+            demand.target(demand.standby, at(3 * 3600), Some(at(3 * 3600 - 1))),
+            (2, Why::Idle),
+            "others work"
+        );
+    }
+
+    #[test]
+    fn the_least_stands_by_though_fewer_come_and_a_replenishments_end_is_a_part_of_it() {
+        let mut demand = Demand::new(Standby::between(4, 20).unwrap(), String::new(), 8 << 20);
+        demand.came(at(0));
+        assert_eq!(target(&demand, 1), 4);
+        (0..3).for_each(|_| demand.came(at(0)));
+        demand.came(at(10));
+        assert_eq!(target(&demand, 10), 6, "five within ten seconds");
+    }
+
+    #[test]
+    fn no_more_arrivals_are_kept_than_count() {
+        let mut demand = demand();
+        (0..2000).for_each(|second| demand.came(at(second)));
+        assert_eq!((demand.arrivals.len(), demand.arrivals[0]), (KEPT, at(2000 - 1024)));
     }
 
     #[test]
@@ -182,6 +213,8 @@ mod tests {
         let mut demand = demand();
         demand.took(Duration::from_mins(1));
         assert_eq!(demand.replenished, Duration::from_mins(1));
+        demand.took(Duration::from_millis(300));
+        assert_eq!(demand.replenished, Duration::from_secs(54), "it fades by a tenth");
         (0..40).for_each(|_| demand.took(Duration::from_millis(300)));
         assert_eq!(demand.replenished, SHORTEST);
         demand.took(Duration::from_hours(1));

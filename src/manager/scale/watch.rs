@@ -1,16 +1,19 @@
 //! Learns from the journals which kinds of sessions come, and how long it takes until the next container stands by.
 //!
-//! It keeps nothing on disk: what counts is a few hours old at the most, and the journals still have it.
+//! It keeps nothing of them on disk: what counts is a few hours old at the most, and the journals still have it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mcp_berth::failure::Failure;
 use mcp_berth::history::Record;
 use mcp_berth::values::Standby;
 
+use super::by_hand::{ByHand, Set, SetError};
 use super::demand::{Demand, NIGHT, Why};
 use crate::journals::{Line, Sink};
 
@@ -33,60 +36,173 @@ pub(super) struct Room {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) kind: String,
+    pub(crate) server: String,
     pub(crate) from: Option<u32>,
-    pub(crate) to: u32,
+    /// `None`: that of the configuration.
+    pub(crate) to: Option<u32>,
     pub(crate) why: Why,
+    /// A person has set the bounds.
+    pub(crate) by_hand: bool,
 }
 
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, from, to, why } = self;
-        match from {
-            Some(from) => write!(f, "standby of `{kind}`: {from} -> {to}: {why}"),
-            None => write!(f, "standby of `{kind}`: {to}: {why}"),
+        if let Some(from) = self.from {
+            write!(f, "{from} -> ")?;
         }
+        match self.to {
+            Some(to) => write!(f, "{to}")?,
+            None => f.write_str("as configured")?,
+        }
+        write!(f, ": {}", self.why)?;
+        if self.by_hand && self.why != Why::Hand { f.write_str(", within a person's bounds") } else { Ok(()) }
     }
 }
 
+impl Decision {
+    /// The kind of client.
+    pub(super) fn client(&self) -> &str {
+        client(&self.kind)
+    }
+}
+
+/// Of a kind, `CLIENT-HASH`.
+fn client(kind: &str) -> &str {
+    kind.rsplit_once('-').map_or(kind, |(client, _)| client)
+}
+
+/// What was decided.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Decided {
+    pub(super) targets: BTreeMap<String, u32>,
+    /// Those of them whose bounds a person has set.
+    pub(super) by_hand: BTreeSet<String>,
+    /// What has changed since the last time.
+    pub(super) changes: Vec<Decision>,
+}
+
+/// A kind, for whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) kind: String,
+    pub(crate) server: String,
+    /// How many are to stand by. `None`: it is not for the manager to say.
+    pub(crate) target: Option<u32>,
+    pub(crate) standby: Standby,
+    /// A person has set them then; they are the configuration's otherwise.
+    pub(crate) set: Option<Timestamp>,
+}
+
 /// All kinds; clones share it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Watch(Arc<Mutex<Kinds>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    kinds: Arc<Mutex<Kinds>>,
+    by_hand: Arc<ByHand>,
+}
 
 #[derive(Debug, Default)]
 struct Kinds {
     demand: BTreeMap<String, Demand>,
-    /// Of each session, its last record's number, its kind, and when it came.
-    sessions: HashMap<String, (u64, Option<(String, Timestamp)>)>,
+    sessions: HashMap<String, Session>,
     targets: BTreeMap<String, u32>,
 }
 
+/// What is known of a session.
+#[derive(Debug, Default)]
+struct Session {
+    /// Its last record's number.
+    seq: u64,
+    server: String,
+    /// Its kind, and when it came, until it is over.
+    of: Option<(String, Timestamp)>,
+}
+
 impl Watch {
+    /// What people have set is in the manager's folder.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
+        Ok(Self { kinds: Arc::default(), by_hand: Arc::new(ByHand::open(folder)?) })
+    }
+
+    /// All kinds that sessions have told of, or a person has set.
+    pub(crate) fn known(&self) -> Vec<Known> {
+        let set = self.by_hand.all();
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.add(&set);
+        let there =
+            kinds.demand.iter().filter(|(kind, demand)| set.contains_key(*kind) || demand.last().is_some());
+        let known = there.map(|(kind, demand)| Known {
+            kind: kind.clone(),
+            server: demand.server.clone(),
+            target: kinds.targets.get(kind).copied(),
+            standby: set.get(kind).map_or(demand.standby, Set::standby),
+            set: set.get(kind).map(|set| set.since),
+        });
+        known.collect()
+    }
+
+    /// A person's bounds, in place of the configuration's. Waits for the disk.
+    ///
+    /// # Errors
+    /// They are not kept, and do not hold.
+    pub(crate) fn set(&self, kind: &str, standby: Standby, server: &str) -> Result<(), SetError> {
+        let memory = {
+            let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+            kinds.demand.get(kind).map_or(0, |demand| demand.memory)
+        };
+        self.by_hand.set(kind, Set::new(standby, server.to_owned(), memory))
+    }
+
+    /// The configuration's bounds hold again; false where nothing was set. Waits for the disk.
+    ///
+    /// # Errors
+    /// What was set still holds.
+    pub(crate) fn unset(&self, kind: &str) -> Result<bool, SetError> {
+        self.by_hand.remove(kind)
+    }
+
     /// The targets at `now`, and what has changed since the last ones.
-    pub(super) fn decide(&self, now: Timestamp, room: Room) -> (BTreeMap<String, u32>, Vec<Decision>) {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn decide(&self, now: Timestamp, room: Room) -> Decided {
+        let set = self.by_hand.all();
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let last = kinds.demand.values().filter_map(Demand::last).max();
         let night = i64::try_from(NIGHT.as_secs()).unwrap_or(i64::MAX);
         kinds.demand.retain(|_, demand| {
             demand.last().is_some_and(|last| now.duration_since(last).as_secs() < 2 * night)
         });
+        kinds.add(&set);
         let mut wanted: Vec<(String, u32, u64, Why)> = kinds
             .demand
             .iter()
-            .map(|(kind, demand)| {
-                let (target, why) = demand.target(now, last);
-                (kind.clone(), target, demand.memory, why)
+            .filter_map(|(kind, demand)| {
+                let (target, why) = match set.get(kind).map(Set::standby) {
+                    Some(fixed) if !fixed.is_range() => (fixed.least(), Why::Hand),
+                    Some(range) => demand.target(range, now, last),
+                    None if demand.standby.is_range() => demand.target(demand.standby, now, last),
+                    None => return None,
+                };
+                Some((kind.clone(), target, demand.memory, why))
             })
             .collect();
         fit(&mut wanted, room);
         let targets: BTreeMap<String, u32> =
             wanted.iter().map(|(kind, target, ..)| (kind.clone(), *target)).collect();
-        let decisions = wanted.into_iter().filter_map(|(kind, to, _, why)| {
+        let given_up = kinds.targets.keys().filter(|kind| !targets.contains_key(*kind));
+        let given_up = given_up.map(|kind| (kind.clone(), None, Why::Configuration));
+        let chosen = wanted.into_iter().map(|(kind, to, _, why)| (kind, Some(to), why));
+        let changes = chosen.chain(given_up).filter_map(|(kind, to, why)| {
             let from = kinds.targets.get(&kind).copied();
-            (from != Some(to)).then_some(Decision { kind, from, to, why })
+            // Of a kind that is forgotten there is nothing to say.
+            let server = kinds.demand.get(&kind)?.server.clone();
+            let by_hand = set.contains_key(&kind);
+            (from != to).then_some(Decision { kind, server, from, to, why, by_hand })
         });
-        let decisions = decisions.collect();
+        let changes = changes.collect();
         kinds.targets.clone_from(&targets);
-        (targets, decisions)
+        let by_hand = set.into_keys().filter(|kind| targets.contains_key(kind)).collect();
+        Decided { targets, by_hand, changes }
     }
 }
 
@@ -109,11 +225,21 @@ fn fit(wanted: &mut [(String, u32, u64, Why)], room: Room) {
 }
 
 impl Kinds {
+    /// What a person has set is known, though no session has told of it.
+    fn add(&mut self, set: &BTreeMap<String, Set>) {
+        for (kind, set) in set {
+            if !self.demand.contains_key(kind) {
+                let demand = Demand::new(Standby::NONE, set.server.clone(), set.memory);
+                self.demand.insert(kind.clone(), demand);
+            }
+        }
+    }
+
     fn take(&mut self, session: &str, record: &Record) {
         match (record.kind.as_str(), record.name.as_deref()) {
             ("standby", Some(kind)) => self.came(session, kind, record),
             ("step", Some("put on standby")) => {
-                let of = self.sessions.get(session).and_then(|(_, of)| of.as_ref());
+                let of = self.sessions.get(session).and_then(|session| session.of.as_ref());
                 if let Some((kind, came)) = of
                     && let Some(demand) = self.demand.get_mut(kind)
                 {
@@ -132,39 +258,45 @@ impl Kinds {
         if self.demand.len() >= KINDS && !self.demand.contains_key(kind) {
             return;
         }
+        let session = self.sessions.entry(session.to_owned()).or_default();
+        session.of = Some((kind.to_owned(), record.time));
         let memory = record.bytes.unwrap_or_default();
-        let demand = self.demand.entry(kind.to_owned()).or_insert_with(|| Demand::new(standby, memory));
+        let demand = self
+            .demand
+            .entry(kind.to_owned())
+            .or_insert_with(|| Demand::new(standby, session.server.clone(), memory));
         // The newest session's configuration holds.
         if demand.last().is_none_or(|last| last <= record.time) {
             (demand.standby, demand.memory) = (standby, memory);
         }
         demand.came(record.time);
-        if let Some((_, of)) = self.sessions.get_mut(session) {
-            *of = Some((kind.to_owned(), record.time));
-        }
     }
 }
 
 impl Sink for Watch {
     fn has(&mut self, session: &str) -> anyhow::Result<u64> {
-        let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(kinds.sessions.get(session).map_or(0, |(seq, _)| *seq))
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(kinds.sessions.get(session).map_or(0, |session| session.seq))
     }
 
     fn take(&mut self, line: Line<'_>) -> anyhow::Result<()> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         if kinds.sessions.len() >= SESSIONS && !kinds.sessions.contains_key(line.session) {
-            kinds.sessions.retain(|_, (_, of)| of.is_some());
+            kinds.sessions.retain(|_, session| session.of.is_some());
         }
-        kinds.sessions.entry(line.session.to_owned()).or_default().0 = line.seq;
+        let session = kinds.sessions.entry(line.session.to_owned()).or_default();
+        session.seq = line.seq;
+        if let Some(server) = &line.record.server {
+            session.server.clone_from(server);
+        }
         kinds.take(line.session, line.record);
         Ok(())
     }
 
     fn over(&mut self, session: &str) -> anyhow::Result<()> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, of)) = kinds.sessions.get_mut(session) {
-            *of = None;
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = kinds.sessions.get_mut(session) {
+            session.of = None;
         }
         Ok(())
     }
@@ -172,82 +304,13 @@ impl Sink for Watch {
     fn commit(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
+
+    fn forget(&mut self, is_gone: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.sessions.retain(|session, _| !is_gone(session));
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ROOM: Room = Room { containers: 32, memory: 1 << 30 };
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-    }
-
-    fn told(watch: &mut Watch, session: &str, seq: u64, second: i64, rest: &str) {
-        let line = format!("{{\"time\":\"{}\",\"seq\":{seq},{rest}}}", at(second));
-        let record = Record::parse(line.as_bytes()).unwrap();
-        watch.take(Line { session, seq, record: &record }).unwrap();
-    }
-
-    fn came(watch: &mut Watch, session: &str, second: i64, kind: &str) {
-        let rest = format!("\"kind\":\"standby\",\"name\":\"{kind}\",\"min\":0,\"max\":20,\"bytes\":8388608");
-        told(watch, session, 5, second, &rest);
-    }
-
-    #[test]
-    fn each_kind_has_its_own_number_and_a_change_says_why() {
-        let mut watch = Watch::default();
-        for session in ["a", "b", "c", "d", "e"] {
-            came(&mut watch, session, 0, "codex-1");
-        }
-        came(&mut watch, "f", 1, "codex-2");
-        let (targets, decisions) = watch.decide(at(1), ROOM);
-        assert_eq!(targets, BTreeMap::from([("codex-1".to_owned(), 6), ("codex-2".to_owned(), 2)]));
-        assert_eq!((decisions.len(), decisions[0].from, decisions[0].to), (2, None, 6));
-        assert_eq!(decisions[0].why.to_string(), "5 sessions came within 10 s");
-        assert_eq!(watch.decide(at(2), ROOM).1, [], "nothing has changed");
-        let idle = watch.decide(at(400), ROOM).1;
-        assert_eq!(idle[0], Decision { kind: "codex-1".to_owned(), from: Some(6), to: 0, why: Why::Idle });
-        assert!(watch.decide(at(7 * 3600), ROOM).0.is_empty(), "forgotten");
-    }
-
-    #[test]
-    fn how_long_it_took_is_from_the_session_on() {
-        let mut watch = Watch::default();
-        came(&mut watch, "a", 0, "codex-1");
-        told(&mut watch, "a", 6, 30, "\"kind\":\"step\",\"name\":\"put on standby\",\"duration_ms\":300");
-        came(&mut watch, "b", 40, "codex-1");
-        came(&mut watch, "c", 65, "codex-1");
-        assert_eq!(
-            watch.decide(at(66), ROOM).1[0].why,
-            Why::Demand { sessions: 2, within: Duration::from_secs(30) }
-        );
-    }
-
-    #[test]
-    fn all_kinds_have_room_together() {
-        let mut watch = Watch::default();
-        for n in 0..10 {
-            came(&mut watch, &format!("a{n}"), 0, "codex-1");
-        }
-        came(&mut watch, "b", 0, "codex-2");
-        let (targets, decisions) = watch.decide(at(1), Room { containers: 6, ..ROOM });
-        assert_eq!(targets.values().copied().collect::<Vec<_>>(), [4, 2], "the greatest gives way");
-        assert_eq!(decisions[0].why, Why::Room);
-        let little = Room { memory: 24 << 20, ..ROOM };
-        assert_eq!(watch.decide(at(1), little).0.values().sum::<u32>(), 3);
-        assert_eq!(watch.decide(at(1), Room { containers: 0, memory: 0 }).0.values().sum::<u32>(), 0);
-    }
-
-    #[test]
-    fn a_stranger_cannot_fill_the_memory_or_break_it() {
-        let mut watch = Watch::default();
-        for n in 0..1000 {
-            came(&mut watch, "a", 0, &format!("codex-{n}"));
-        }
-        told(&mut watch, "a", 9, 0, "\"kind\":\"standby\",\"name\":\"x\",\"min\":9,\"max\":1");
-        told(&mut watch, "a", 10, 0, "\"kind\":\"standby\"");
-        assert_eq!(watch.decide(at(1), ROOM).0.len(), KINDS);
-    }
-}
+mod tests;

@@ -228,10 +228,13 @@ mod tests {
             assert_eq!(status(&[("host", host)]), 200, "{host}");
         }
         for host in ["example.org", "localhost.example.org", "127.0.0.1.example.org:80", "[::1", "a:b", "::1"]
+            .into_iter()
+            .chain(["localhost:+80", "[127.0.0.1]", "[x]", "::ffff:10.0.0.7"])
         {
             assert_eq!(status(&[("host", host)]), 403, "{host}");
         }
         assert_eq!(status(&[]), 400);
+        assert!(check_site(&HeaderMap::new(), Some("localhost:1")).is_ok(), "the request's own address");
         assert_eq!(status(&[("host", "localhost"), ("host", "example.org")]), 400);
     }
 
@@ -256,6 +259,7 @@ mod tests {
             assert_eq!(asks(site, "no-cors", "script"), 403, "{site}");
             assert_eq!(asks(site, "cors", "empty"), 403, "{site}");
             assert_eq!(asks(site, "navigate", "iframe"), 403, "{site}");
+            assert_eq!(asks(site, "no-cors", "document"), 403, "{site}");
             assert_eq!(asks(site, "navigate", "document"), 200, "{site}");
         }
         assert_eq!(asks("same-origin", "cors", "empty"), 200);
@@ -295,5 +299,7 @@ mod tests {
         let headers = headers(&[("cookie", &cookie)]);
         assert_eq!((0..1000).filter(|_| guard.allowance(&headers).allows_one_more()).count(), 50);
         assert_eq!((asks("Bearer x"), asks(&format!("Bearer {}", token.text()))), (50, 0));
+        tokio::time::advance(std::time::Duration::from_hours(1)).await;
+        assert_eq!(asks("Bearer x"), 200, "who has waited long has no more at once");
     }
 }

@@ -1,7 +1,9 @@
 //! What a request says, or a problem: axum's own extractors refuse in plain text.
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path as AxumPath, Query as AxumQuery};
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Query as AxumQuery, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +16,10 @@ pub(crate) struct Query<T>(pub(crate) T);
 /// What stands in the path.
 #[derive(Debug, Clone)]
 pub(crate) struct Path<T>(pub(crate) T);
+
+/// What the body says in JSON.
+#[derive(Debug, Clone)]
+pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
@@ -33,6 +39,18 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         let path = AxumPath::<T>::from_request_parts(parts, state).await;
         path.map(|AxumPath(path)| Self(path))
             .map_err(|error: PathRejection| refused("path", &error.body_text()))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = Json::<T>::from_request(request, state).await;
+        body.map(|Json(body)| Self(body)).map_err(|error: JsonRejection| match error.status() {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => refused("body", &error.body_text()),
+            status => Problem::new(status, error.body_text()),
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::model::call;
 use super::person::{Person, succeeds};
-use crate::harness::{GONE_WITHIN, docker_says, eventually};
+use crate::harness::{self, GONE_WITHIN, docker_says, eventually};
 
 /// With a configuration of the person's own, for the tests' daemon.
 pub(super) fn newcomer(calls: Vec<super::model::Call>, servers: &str) -> Person {
@@ -110,6 +110,12 @@ fn an_installed_server_is_connected_and_taken_out_again_without_a_trace() {
     let results = person.model.results();
     assert!(matches!(&results[..], [result] if result.contains("ahoy")), "{results:?}");
     succeeds(berth(&person, &["uninstall", "codex", "fixture"]));
+    let audit = std::fs::read_to_string(harness::home().join("state/audit.jsonl")).unwrap();
+    let file = person.home().join(".codex/config.toml").display().to_string();
+    for (command, done) in [("install", "installed"), ("uninstall", "taken out")] {
+        let noted = format!("`berth {command}`: Codex, user ({file}): `fixture` {done}");
+        assert!(audit.contains(&noted), "{noted}");
+    }
     assert_eq!(person.read(".codex/config.toml"), before);
 }
 

@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::api::routers;
+use crate::configured::Configured;
 use crate::index::Index;
 use crate::logins::Logins;
+use crate::scale::Watch;
 use crate::shared::Shared;
 use crate::token::Token;
 use crate::web::guard;
@@ -93,16 +95,16 @@ fn row(name: &str) -> Value {
 }
 
 /// An API of a state folder of its own.
-struct Api {
+pub(super) struct Api {
     folder: tempfile::TempDir,
-    router: Router,
-    token: Token,
+    pub(super) router: Router,
+    pub(super) token: Token,
     daemon: Daemon,
 }
 
 impl Api {
     /// With a daemon, and `servers` behind it in `berth.toml`.
-    fn new(servers: &str) -> Self {
+    pub(super) fn new(servers: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let daemon = Daemon::default();
         daemon.listen(folder.path());
@@ -114,12 +116,13 @@ impl Api {
         let audit = Audit::of_manager(&home.state);
         let shared = Arc::new(Shared {
             config: Config::load(&home, None).unwrap(),
-            config_file: None,
+            configured: Arc::new(Configured::new(home.clone(), None)),
             home,
             token: token.clone(),
             audit: audit.clone(),
             index: Index::open(folder.path()).unwrap(),
             logins: Arc::<Logins>::default(),
+            watch: Watch::open(folder.path()).unwrap(),
             stop: CancellationToken::new(),
         });
         let (open, with_token) = routers(&shared);
@@ -127,14 +130,24 @@ impl Api {
         Self { folder, router, token, daemon }
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+        self.send(method, path, headers, String::new()).await
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Response<Body> {
         let request = Request::builder().method(method).uri(path);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        self.router.clone().call(request.body(Body::empty()).unwrap()).await.unwrap()
+        self.router.clone().call(request.body(Body::from(body)).unwrap()).await.unwrap()
     }
 
     /// The answer's status and JSON to whoever has the token.
-    async fn told(&self, method: &str, path: &str) -> (u16, Value) {
+    pub(super) async fn told(&self, method: &str, path: &str) -> (u16, Value) {
         let bearer = format!("Bearer {}", self.token.text());
         let answer = self.ask(method, path, &[("host", "localhost"), ("authorization", &bearer)]).await;
         let status = answer.status().as_u16();
@@ -143,13 +156,13 @@ impl Api {
         (status, json_of(answer).await)
     }
 
-    fn audit(&self) -> Vec<audit::Entry> {
+    pub(super) fn audit(&self) -> Vec<audit::Entry> {
         let text = std::fs::read_to_string(self.folder.path().join("state").join(audit::FILE));
         text.unwrap_or_default().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-async fn json_of(answer: Response<Body>) -> Value {
+pub(super) async fn json_of(answer: Response<Body>) -> Value {
     serde_json::from_slice(&to_bytes(answer.into_body(), 1 << 20).await.unwrap()).unwrap()
 }
 
@@ -211,7 +224,10 @@ async fn standby_is_told_by_server_client_and_hash() {
     let api = Api::new("[limits]\nstandby = 7\n");
     let (_, told) = api.told("GET", "/v1/standby").await;
     let waiting = json!([{ "name": "mcp-codex-2.standby", "created": "2023-11-14T22:13:20Z" }]);
-    let kinds = json!([{ "server": "files", "client": "codex", "spec": "abc", "containers": waiting }]);
+    let kinds = json!([{
+        "kind": "codex-abc", "server": "files", "client": "codex", "spec": "abc", "target": null, "bounds": null,
+        "containers": waiting,
+    }]);
     assert_eq!(told, json!({ "waiting": 1, "cap": 7, "kinds": kinds }));
 }
 
@@ -283,19 +299,20 @@ async fn a_page_of_another_origin_and_a_wrong_token_are_refused_and_noted() {
         (vec![local, right, ("sec-fetch-site", "cross-site")], 403, "another origin"),
         (vec![local, ("authorization", &bearer)], 401, "a wrong token"),
     ];
+    // Who has no token has not tried one: this is noted nowhere.
+    assert_eq!(api.ask("GET", "/v1/containers", &[local]).await.status(), 401);
     for (headers, expected, _) in &refused {
         let answer = api.ask("GET", "/v1/containers", headers).await;
         assert_eq!(answer.status(), *expected, "{headers:?}");
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
     }
-    assert_eq!(api.ask("GET", "/v1/containers", &[local]).await.status(), 401);
     // The lines are written beside the answers.
     while api.audit().len() < refused.len() {
         tokio::task::yield_now().await;
     }
     let mut noted = api.audit();
     noted.sort_by_key(|entry| entry.time);
-    assert_eq!(noted.len(), refused.len(), "who has no token has not tried one");
+    assert_eq!(noted.len(), refused.len());
     for (entry, (_, _, why)) in noted.iter().zip(&refused) {
         assert_eq!(entry.event, "log-in refused");
         assert!(entry.detail.contains(why), "{entry:?}");

@@ -21,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::api::routers;
+use crate::configured::Configured;
 use crate::index::{Index, Sink};
 use crate::journals::Follower;
 use crate::logins::Logins;
+use crate::scale::Watch;
 use crate::shared::Shared;
 use crate::token::Token;
 use crate::web::problem;
@@ -49,12 +51,13 @@ impl House {
         let audit = Audit::of_manager(&home.state);
         let shared = Arc::new(Shared {
             config,
-            config_file: None,
+            configured: Arc::new(Configured::new(home.clone(), None)),
             home,
             token,
             audit,
             index,
             logins: Arc::<Logins>::default(),
+            watch: Watch::open(state.path()).unwrap(),
             stop,
         });
         let (open, with_token) = routers(&shared);

@@ -1,6 +1,9 @@
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::PathBuf;
+
+use mcp_berth::observe::journal;
 
 use super::*;
 use crate::journals::Follower;
@@ -26,7 +29,7 @@ impl Place {
     }
 
     fn open(&self) -> Counters {
-        Counters::open(&self.folder(), self.0.path()).unwrap()
+        Counters::open(&self.folder()).unwrap()
     }
 
     fn journal(&self, session: &str) -> PathBuf {
@@ -292,7 +295,7 @@ fn the_audit_files_lines_count_once() {
     append(place.0.path(), &refused).unwrap();
     for _ in 0..2 {
         let mut counters = place.open();
-        counters.read_audit().unwrap();
+        assert!(Follower::new(place.0.path()).look_at_audit(&mut [&mut counters]).unwrap());
         let number = |event| number_of(&counters, &AUDIT, &["files", event]);
         assert_eq!((number("tool_refused"), number("not_recorded")), (1.0, 2.0));
     }
@@ -319,6 +322,6 @@ fn a_later_berths_file_is_left_alone() {
     drop(place.open());
     let other = rusqlite::Connection::open(place.folder().join(FILE)).unwrap();
     other.pragma_update(None, "user_version", 2).unwrap();
-    let refused = Counters::open(&place.folder(), place.0.path()).unwrap_err();
+    let refused = Counters::open(&place.folder()).unwrap_err();
     assert!(refused.text.ends_with("a later berth has written it"), "{refused:?}");
 }
