@@ -25,6 +25,12 @@ pub struct Record {
     /// Of the client's own trace, where a request is a part of one.
     #[serde(default)]
     pub traceparent: Option<String>,
+    /// berth's own span of the request, which its server heard of.
+    #[serde(default)]
+    pub span: Option<String>,
+    /// The trace that begins with that span; the client's has none.
+    #[serde(default)]
+    pub trace: Option<String>,
     #[serde(default)]
     pub id: Option<Value>,
     #[serde(default)]
@@ -33,6 +39,9 @@ pub struct Record {
     pub batch: Option<u64>,
     #[serde(default)]
     pub latency_ms: Option<f64>,
+    /// What berth itself added to the latency.
+    #[serde(default)]
+    pub relay_us: Option<f64>,
     #[serde(default)]
     pub answer_bytes: Option<u64>,
     #[serde(default)]
@@ -64,6 +73,9 @@ pub struct Record {
     pub client_session: Option<String>,
     #[serde(default)]
     pub project: Option<String>,
+    /// Of a lane's start: what needed its server began it.
+    #[serde(default)]
+    pub lazy: bool,
     #[serde(default)]
     pub container: Option<String>,
     #[serde(default)]

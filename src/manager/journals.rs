@@ -4,7 +4,7 @@
 //! Its records are numbered. A [`Sink`] keeps the number of its last record beside what it made of it, in one transaction,
 //! so a manager that was killed goes on without a record twice, and a gap in the numbers is what nobody will ever see.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -161,6 +161,14 @@ impl Follower {
         });
         journals.collect()
     }
+}
+
+/// The sessions that have a journal in a state folder; `None`: it can't be looked at.
+pub(crate) fn names(state: &Path) -> Option<HashSet<String>> {
+    let entries = std::fs::read_dir(state.join(FOLDER)).ok()?.flatten();
+    let name =
+        |entry: std::fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".jsonl")?.to_owned());
+    Some(entries.filter_map(name).collect())
 }
 
 fn commit(sinks: &mut [&mut dyn Sink]) -> anyhow::Result<()> {

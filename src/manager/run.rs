@@ -21,6 +21,7 @@ use crate::listeners::{self, Listeners};
 use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::monitor;
+use crate::otlp::Otlp;
 use crate::scale::{self, Watch};
 use crate::shared::Shared;
 use crate::token;
@@ -44,15 +45,22 @@ pub(crate) async fn run(
     let audit = Audit::of_manager(&home.state);
     let index = Index::open(instance.folder())?;
     let follower = Follower::new(&home.state).until(&stop);
-    let metrics = Metrics::open(instance.folder(), &home.state, follower.behind())?;
+    let dropped = Arc::default();
+    let otlp = config.manager.otlp.as_ref();
+    let otlp = otlp.map(|to| Otlp::open(to, instance.folder(), &home.state, Arc::clone(&dropped)));
+    let otlp = otlp.transpose()?;
+    let metrics = Metrics::open(instance.folder(), &home.state, follower.behind(), dropped)?;
     let watch = Watch::default();
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
+    let mut sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
+    sinks.extend(otlp.as_ref().map(Otlp::sink).transpose()?.flatten());
     let keeper = index.keeper(&home.state, config.manager.retention)?;
     let config_file = config_file.map(Path::to_owned);
     let logins = Arc::<Logins>::default();
     let shared =
         Arc::new(Shared { config, config_file, home, token, audit, index, logins, stop: stop.clone() });
-    let reading = read_journals(follower, sinks, keeper, &stop)?;
+    let read = CancellationToken::new();
+    let reading = read_journals(follower, sinks, keeper, &stop, &read)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
     let served = async {
@@ -71,8 +79,13 @@ pub(crate) async fn run(
         }
         stop.cancel();
     };
+    let exported = async {
+        if let Some(otlp) = &otlp {
+            otlp.work(&metrics, &read, &stop).await;
+        }
+    };
     let scaled = scale::work(&shared, watch, |decision| tracing::info!("{decision}"));
-    tokio::join!(served, asked, scaled);
+    tokio::join!(served, asked, scaled, exported);
     tokio::task::spawn_blocking(move || reading.join())
         .await?
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;
@@ -80,16 +93,17 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A thread that hands the journals' records to the sinks until `stop`, and then once more.
+/// A thread that hands the journals' records to the sinks until `stop`, and then once more; all are `read` when it ends.
 fn read_journals(
     mut follower: Follower,
     mut sinks: Vec<Box<dyn Sink>>,
     mut keeper: Keeper,
     stop: &CancellationToken,
+    read: &CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    let stop = stop.clone();
+    let (stop, read) = (stop.clone(), read.clone().drop_guard());
     std::thread::Builder::new().name("berth-journals".to_owned()).spawn(move || {
-        let mut failed = false;
+        let (mut failed, _read) = (false, read);
         loop {
             let is_last = stop.is_cancelled();
             let mut sinks: Vec<&mut dyn Sink> = sinks.iter_mut().map(|sink| &mut **sink as _).collect();

@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use mcp_berth::failure::{Code, Failure};
-use mcp_berth::observe::journal;
 
 use super::audit::{self, Place};
 use super::families::{ALL, AUDIT, Family, SESSIONS, SESSIONS_STARTED};
@@ -15,7 +15,7 @@ use super::labels::{self, Bounds, UNKNOWN};
 use super::session::{Count, Session, number};
 use super::store::{FILE, Store};
 use super::tally::{Labels, Tally, others};
-use crate::journals::{Line, Sink};
+use crate::journals::{self, Line, Sink};
 
 #[derive(Debug)]
 pub(super) struct Counters {
@@ -25,6 +25,7 @@ pub(super) struct Counters {
     kept: Tally,
     sessions: HashMap<String, Session>,
     audit: Place,
+    began: Timestamp,
     /// What has come since.
     new: New,
     /// A session has come: others' journals may have gone.
@@ -46,12 +47,14 @@ impl Counters {
         let path = folder.join(FILE);
         let opened = || {
             let store = Store::open(folder)?;
+            let began = store.began()?;
             let mut counters = Self {
                 store,
                 state: state.to_owned(),
                 kept: Tally::default(),
                 sessions: HashMap::new(),
                 audit: Place::default(),
+                began,
                 new: New::default(),
                 has_new_sessions: true,
             };
@@ -79,6 +82,11 @@ impl Counters {
     /// What is in the file, for whoever asks.
     pub(super) fn kept(&self) -> Tally {
         self.kept.clone()
+    }
+
+    /// Since when it is counted: the file's beginning.
+    pub(super) fn began(&self) -> Timestamp {
+        self.began
     }
 
     /// The values of labels that are in use.
@@ -146,12 +154,7 @@ impl Counters {
 
     /// The sessions whose journals are gone; they do not come again.
     fn gone(&self) -> Vec<String> {
-        let folder = self.state.join(journal::FOLDER);
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-        let there: HashSet<String> = entries
-            .flatten()
-            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".jsonl")?.to_owned()))
-            .collect();
+        let Some(there) = journals::names(&self.state) else { return Vec::new() };
         self.sessions.keys().filter(|session| !there.contains(*session)).cloned().collect()
     }
 }

@@ -3,6 +3,8 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 
 use super::*;
+use mcp_berth::observe::journal;
+
 use crate::journals::Follower;
 use crate::metrics::families::{
     DROPPED, ERRORS, OPERATIONS, RECORDS, RECOVERIES, SERVER_ENDS, SESSION_DURATION, STANDBY_HITS,
