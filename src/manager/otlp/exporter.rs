@@ -31,7 +31,7 @@ pub(super) const BATCH: usize = 512;
 const GATHER: Duration = Duration::from_secs(1);
 
 /// Pauses after failures begin with the first of these, and grow to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 #[derive(Debug)]
 pub(super) struct Exporter {

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 
 /// The specification's defaults.
 const TIMEOUT: Duration = Duration::from_secs(10);
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Where one kind of telemetry goes.
 #[derive(Clone, PartialEq, Eq)]

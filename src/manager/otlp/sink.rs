@@ -23,7 +23,7 @@ const STEPS: usize = 40;
 /// What is remembered of a session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct Session {
+struct Known {
     /// The number of the last record.
     seq: u64,
     server: String,
@@ -42,7 +42,7 @@ struct Step {
     ms: f64,
 }
 
-impl Session {
+impl Known {
     /// Takes a record; `tell` says whether it is young enough to be told.
     fn take(&mut self, Line { session, seq, record }: Line<'_>, tell: bool) -> Vec<Span> {
         self.seq = seq;
@@ -93,7 +93,7 @@ impl Session {
 pub(super) struct Spans {
     common: Arc<Common>,
     state: PathBuf,
-    sessions: HashMap<String, Session>,
+    sessions: HashMap<String, Known>,
     /// Those that have had records since the last commit.
     changed: HashSet<String>,
     new: Vec<Vec<u8>>,
@@ -184,6 +184,6 @@ impl Sink for Spans {
             // Whether it is in the file is for the file to say.
             self.load()?;
         }
-        Ok(kept?)
+        kept
     }
 }
