@@ -55,7 +55,7 @@ pub use home::Home;
 pub use kept::{Kept, SecretKeeper, is_keyring_name};
 pub use key::Key;
 pub use limits::{Ceiling, Limits};
-pub use manager::Manager;
+pub use manager::{Collector, Manager};
 pub use mount::{Mount, MountEntry};
 pub use overrides::Overrides;
 pub use pinned::ChangedImage;

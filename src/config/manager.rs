@@ -1,5 +1,6 @@
-//! Where the manager listens, and how long it remembers.
+//! Where the manager listens, how long it remembers, and whom it tells.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use super::error::ConfigError;
 use super::key::Key;
 use super::reader::Section;
 use super::settings::definition::DefaultValue;
-use crate::values::Days;
+use crate::values::{Days, Value};
 
 /// The `[manager]` table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manager {
     /// Of the API.
     pub api: SocketAddr,
@@ -20,6 +21,41 @@ pub struct Manager {
     pub metrics_auth: bool,
     /// How long its index keeps a session after its end.
     pub retention: Duration,
+    /// Who gets traces and metrics.
+    pub otlp: Option<Collector>,
+}
+
+/// An OpenTelemetry collector's address, with nothing secret in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collector(http::Uri);
+
+impl Collector {
+    /// The address of one kind of telemetry, such as `traces`.
+    pub fn of(&self, signal: &str) -> String {
+        format!("{}/v1/{signal}", self.to_string().trim_end_matches('/'))
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Value for Collector {
+    const EXPECTED: &'static str =
+        "the address of a collector such as \"http://127.0.0.1:4318\", without a user or a password";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let names_a_host = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        (is_http && names_a_host && uri.query().is_none()).then_some(Self(uri))
+    }
 }
 
 impl Default for Manager {
@@ -29,12 +65,13 @@ impl Default for Manager {
             monitor: SocketAddr::from(([127, 0, 0, 1], 19090)),
             metrics_auth: true,
             retention: Duration::from_hours(90 * 24),
+            otlp: None,
         }
     }
 }
 
 /// The keys of the table.
-pub const KEYS: [Key; 4] = [
+pub const KEYS: [Key; 5] = [
     Key::new("api", DefaultValue::Value("\"127.0.0.1:18080\""), "the address of the manager's API"),
     Key::new(
         "monitor",
@@ -47,6 +84,12 @@ pub const KEYS: [Key; 4] = [
         DefaultValue::Value("\"90d\""),
         "how long the manager's index keeps a session after its end, in days",
     ),
+    Key::new(
+        "otlp",
+        DefaultValue::Words("none"),
+        "the OpenTelemetry collector that gets traces and metrics (OTLP over HTTP), such as \
+         `http://127.0.0.1:4318`; see [manager](manager.md)",
+    ),
 ];
 
 impl Manager {
@@ -57,6 +100,7 @@ impl Manager {
             monitor: section.take("monitor")?.unwrap_or(default.monitor),
             metrics_auth: section.take("metrics_auth")?.unwrap_or(default.metrics_auth),
             retention: section.take("retention")?.map_or(default.retention, Days::duration),
+            otlp: section.take("otlp")?,
         };
         section.finish()?;
         Ok(manager)
@@ -81,6 +125,21 @@ mod tests {
         let error = |text: &str| parse(&format!("[manager]\n{text}")).unwrap_err().to_string();
         assert!(error("api = 18080").starts_with("b.toml:2: `api` must be an address with a port"));
         assert!(error("retention = \"0d\"").contains("a number of days"));
+        for (address, expected) in [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+            ("http://[::1]:4318/", "http://[::1]:4318/v1/traces"),
+            ("https://example.org/otlp/", "https://example.org/otlp/v1/traces"),
+        ] {
+            let given = parse(&format!("[manager]\notlp = \"{address}\"")).unwrap().otlp.unwrap();
+            assert_eq!(
+                (given.of("traces").as_str(), given.is_tls()),
+                (expected, address.starts_with("https"))
+            );
+        }
+        for wrong in ["127.0.0.1:4318", "grpc://h:4317", "/v1", "http://u:p@h:4318", "http://h/?token=x"] {
+            let told = error(&format!("otlp = \"{wrong}\""));
+            assert!(told.contains("must be the address of a collector"), "{told}");
+        }
         assert!(error("moniter = \"x\"").contains("did you mean `monitor`?"));
     }
 }

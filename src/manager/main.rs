@@ -1,8 +1,9 @@
 //! `berth-manager`, which `berth manager` becomes: an index of all sessions of a state folder, an API, metrics and a page.
 //!
 //! ```text
-//!  sessions' journals -> journals::Follower -> Sinks: the index, the counters, the watch over demand
+//!  sessions' journals -> journals::Follower -> Sinks: the index, the counters, the watch over demand, spans
 //!  index, daemon      -> api (18080), monitor (19090)
+//!  spans, counters    -> otlp -> an OpenTelemetry collector, where the configuration names one
 //! ```
 //!
 //! It is never in the data path. Sessions neither know nor need it; it may be killed at any moment, and goes on where the
@@ -21,6 +22,7 @@ mod logins;
 mod metrics;
 mod monitor;
 mod open;
+mod otlp;
 mod page;
 mod run;
 mod scale;

@@ -6,6 +6,7 @@ mod counters;
 mod exposition;
 mod families;
 mod labels;
+mod otlp;
 mod sampler;
 mod session;
 mod store;
@@ -20,15 +21,18 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use jiff::Timestamp;
 use mcp_berth::failure::Failure;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
 
 use crate::journals::Sink;
 use crate::shared::Shared;
 use crate::web::problem::Problem;
 use counters::{Counters, Taken};
 use exposition::Format;
-use families::{ALL, LAG, MANAGER};
+use families::{ALL, LAG, MANAGER, OTLP_DROPPED};
 use sampler::Samples;
+use tally::Tally;
 
 /// All that is told.
 #[derive(Debug)]
@@ -37,16 +41,23 @@ pub(crate) struct Metrics {
     samples: Samples,
     /// What the journals have that was not read yet (bytes).
     behind: Arc<AtomicU64>,
+    /// Spans that the collector did not take.
+    dropped: Arc<AtomicU64>,
 }
 
 impl Metrics {
-    /// `folder` is the manager's; `behind` is how far the journals' reader is behind them.
+    /// `folder` is the manager's; `behind` is how far the journals' reader is behind them, `dropped` how many spans a collector
+    /// did not take.
     ///
     /// # Errors
     /// The counters' file cannot be used.
-    pub(crate) fn open(folder: &Path, behind: Arc<AtomicU64>) -> Result<Arc<Self>, Failure> {
+    pub(crate) fn open(
+        folder: &Path,
+        behind: Arc<AtomicU64>,
+        dropped: Arc<AtomicU64>,
+    ) -> Result<Arc<Self>, Failure> {
         let counters = Arc::new(Mutex::new(Counters::open(folder)?));
-        Ok(Arc::new(Self { counters, samples: Samples::default(), behind }))
+        Ok(Arc::new(Self { counters, samples: Samples::default(), behind, dropped }))
     }
 
     /// Who gets the journals' records.
@@ -65,20 +76,32 @@ impl Metrics {
         self.samples.take(shared, bounds).await;
     }
 
+    /// For an OpenTelemetry collector.
+    pub(crate) fn exported(&self) -> Vec<Metric> {
+        let (values, began) = self.values();
+        otlp::messages(&values, began, Timestamp::now())
+    }
+
     fn text(&self, format: Format) -> anyhow::Result<String> {
-        let mut values = {
+        Ok(exposition::render(self.values().0, format)?)
+    }
+
+    /// All that is told, and since when it is counted.
+    fn values(&self) -> (Tally, Timestamp) {
+        let (mut values, began) = {
             let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
             let mut values = counters.kept();
             values.extend(&counters.open_sessions(), ALL);
-            values
+            (values, counters.began())
         };
         values.extend(&self.samples.now(), ALL);
         values.add(&LAG, Vec::new(), session::number(self.behind.load(Ordering::Relaxed)));
+        values.add(&OTLP_DROPPED, Vec::new(), session::number(self.dropped.load(Ordering::Relaxed)));
         values.add(&MANAGER, vec![env!("CARGO_PKG_VERSION").to_owned()], 1.0);
         for family in ALL.iter().filter(|family| family.is_always_there()) {
             values.add(family, Vec::new(), 0.0);
         }
-        Ok(exposition::render(values, format)?)
+        (values, began)
     }
 }
 

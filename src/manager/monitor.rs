@@ -44,7 +44,7 @@ mod tests {
         let path = folder.path().to_str().unwrap().to_owned();
         let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| path.clone())).unwrap();
         let token = Token::random();
-        let metrics = Metrics::open(folder.path(), Arc::default()).unwrap();
+        let metrics = Metrics::open(folder.path(), Arc::default(), Arc::default()).unwrap();
         for (text, expected) in [("", 401), ("[manager]\nmetrics_auth = false", 200)] {
             let config = Config::parse(text, std::path::Path::new("b.toml"), &home).unwrap();
             let stop = CancellationToken::new();

@@ -22,6 +22,7 @@ use crate::listeners::{self, Listeners};
 use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::monitor;
+use crate::otlp::Otlp;
 use crate::scale::{self, Watch};
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -46,16 +47,23 @@ pub(crate) async fn run(
     let audit = Audit::of_manager(&home.state);
     let index = Index::open(instance.folder())?;
     let follower = Follower::new(&home.state).until(&stop);
-    let metrics = Metrics::open(instance.folder(), follower.behind())?;
+    let dropped = Arc::default();
+    let otlp = config.manager.otlp.as_ref();
+    let otlp = otlp.map(|to| Otlp::open(to, instance.folder(), Arc::clone(&dropped)));
+    let otlp = otlp.transpose()?;
+    let metrics = Metrics::open(instance.folder(), follower.behind(), dropped)?;
     let watch = Watch::open(instance.folder())?;
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
+    let mut sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(index.sink()?), metrics.sink(), Box::new(watch.clone())];
+    sinks.extend(otlp.as_ref().map(Otlp::sink).transpose()?.flatten());
     let keeper = index.keeper(&home.state, config.manager.retention)?;
     let configured = Arc::new(Configured::new(home.clone(), config_file.map(Path::to_owned)));
     let settings = Settings::open(&home.state, instance.folder(), &configured)?;
     let logins = Arc::<Logins>::default();
     let shared =
         Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop: stop.clone() });
-    let reading = read_journals(follower, sinks, keeper, &stop)?;
+    let read = CancellationToken::new();
+    let reading = read_journals(follower, sinks, keeper, &stop, &read)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
     tracing::info!("the API is at http://{}, the page at http://{}", addresses.0, addresses.1);
     let served = async {
@@ -74,7 +82,12 @@ pub(crate) async fn run(
         }
         stop.cancel();
     };
-    tokio::join!(served, asked, scale::work(&shared), settings.watch(&stop));
+    let exported = async {
+        if let Some(otlp) = &otlp {
+            otlp.work(&metrics, &read, &stop).await;
+        }
+    };
+    tokio::join!(served, asked, scale::work(&shared), settings.watch(&stop), exported);
     tokio::task::spawn_blocking(move || reading.join())
         .await?
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;
@@ -82,16 +95,17 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A thread that hands the journals' records to the sinks until `stop`.
+/// A thread that hands the journals' records to the sinks until `stop`; the last one is `read` when it ends.
 fn read_journals(
     mut follower: Follower,
     mut sinks: Vec<Box<dyn Sink>>,
     mut keeper: Keeper,
     stop: &CancellationToken,
+    read: &CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    let stop = stop.clone();
+    let (stop, read) = (stop.clone(), read.clone().drop_guard());
     std::thread::Builder::new().name("berth-journals".to_owned()).spawn(move || {
-        let mut failed = false;
+        let (mut failed, _read) = (false, read);
         loop {
             let mut sinks: Vec<&mut dyn Sink> = sinks.iter_mut().map(|sink| &mut **sink as _).collect();
             let looked = follower.look(&mut sinks).and_then(|_| follower.look_at_audit(&mut sinks));

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use mcp_berth::failure::{Code, Failure};
 
 use super::families::{ALL, AUDIT, Family, SESSIONS, SESSIONS_STARTED};
@@ -23,6 +24,7 @@ pub(super) struct Counters {
     kept: Tally,
     sessions: HashMap<String, Session>,
     audit: Place,
+    began: Timestamp,
     /// What has come since.
     new: New,
 }
@@ -44,11 +46,13 @@ impl Counters {
         let path = folder.join(FILE);
         let opened = || {
             let store = Store::open(folder)?;
+            let began = store.began()?;
             let mut counters = Self {
                 store,
                 kept: Tally::default(),
                 sessions: HashMap::new(),
                 audit: Place::default(),
+                began,
                 new: New::default(),
             };
             counters.load()?;
@@ -75,6 +79,11 @@ impl Counters {
     /// What is in the file, for whoever asks.
     pub(super) fn kept(&self) -> Tally {
         self.kept.clone()
+    }
+
+    /// Since when it is counted: the file's beginning.
+    pub(super) fn began(&self) -> Timestamp {
+        self.began
     }
 
     /// The values of labels that are in use.

@@ -45,6 +45,11 @@ impl Family {
         self.name
     }
 
+    /// What its samples' names have after it.
+    pub(super) fn unit_name(&self) -> Option<&'static str> {
+        self.unit
+    }
+
     pub(super) fn unit(&self) -> Option<Unit> {
         match self.unit? {
             "seconds" => Some(Unit::Seconds),
@@ -133,6 +138,8 @@ families! {
         "Records of journals that nobody will ever see";
     LAG = "berth_index_lag", Some("bytes"), Kind::Gauge, [],
         "How much the journals have that the manager has not read yet";
+    OTLP_DROPPED = "berth_otlp_dropped", None, Kind::Counter, [],
+        "Spans that the OpenTelemetry collector did not take, and that nobody will ever get";
     DAEMON_UP = "berth_daemon_up", None, Kind::Gauge, [],
         "Whether the sessions' daemon answers";
     CONTAINERS = "berth_containers", None, Kind::Gauge, ["server", "state"],

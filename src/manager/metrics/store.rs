@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::families::{ALL, Family, Kind};
@@ -32,6 +33,10 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// An earlier berth passes over it.
+const BEGAN: &str =
+    "CREATE TABLE IF NOT EXISTS began (one INTEGER PRIMARY KEY CHECK (one = 1), time TEXT NOT NULL)";
+
 #[derive(Debug)]
 pub(super) struct Store(Connection);
 
@@ -57,7 +62,19 @@ impl Store {
             tables.execute_batch(TABLES)?;
             tables.commit()?;
         }
+        file.execute_batch(BEGAN)?;
+        let place = folder.join(FILE);
+        // A file of a berth that did not note it is as old as the file system says.
+        let began = std::fs::metadata(place).and_then(|metadata| metadata.created());
+        let began = began.ok().and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now);
+        file.execute("INSERT OR IGNORE INTO began VALUES (1, ?)", [began.to_string()])?;
         Ok(Self(file))
+    }
+
+    /// When it was made.
+    pub(super) fn began(&self) -> anyhow::Result<Timestamp> {
+        let began = self.0.query_row("SELECT time FROM began", [], |row| row.get::<_, String>(0))?;
+        Ok(began.parse()?)
     }
 
     pub(super) fn load(&self) -> anyhow::Result<Kept> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use mcp_berth::observe::journal;
 
 use super::*;
+
 use crate::journals::Follower;
 use crate::metrics::families::{
     DROPPED, ERRORS, OPERATIONS, OVERHEAD, PHASES, RECORDS, RECOVERIES, SERVER_ENDS, SESSION_DURATION,
