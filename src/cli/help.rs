@@ -148,7 +148,7 @@ A server gets it by `secrets = { GITHUB_TOKEN = { keyring = \"github\" } }`. See
 
 STARTED AS is the client's session by the id that it had when it started the server; see `berth help identity`. Memory
 is what the container uses without its file cache. CPU is in percent of one processor, since the container's start.
-STREAMS is the way of the server's bytes: `direct` by pipes, `exec` through the daemon. See `berth help sessions`.",
+IDLE is the time since the last request, where the session's history tells it. STREAMS is the way of the server's bytes: `direct` by pipes, `exec` through the daemon. See `berth help sessions`.",
     ),
     (
         "kill",
@@ -157,6 +157,7 @@ STREAMS is the way of the server's bytes: `direct` by pipes, `exec` through the 
   berth kill 0a1b2c3d4e5f         # by the session's id; `berth ps` shows both
   berth kill .                    # all sessions of the project in this folder
   berth kill --yes 4711           # all that the process 4711 has started
+  berth kill --idle 8h            # all that have had no request for so long
 
 More than one session is listed, and ended only after a yes.",
     ),

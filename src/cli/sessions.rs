@@ -37,8 +37,12 @@ pub struct GcArgs {
 pub struct KillArgs {
     /// A session's id, or its container's name or id; or all that a client's session, a client's process or a project has, by
     /// the id that it was started as, by the process's number, or by the folder.
-    #[arg(value_name = "SESSION|PID|FOLDER")]
-    pub session: String,
+    #[arg(value_name = "SESSION|PID|FOLDER", required_unless_present = "idle")]
+    pub session: Option<String>,
+    /// Those among them that have had no request for so long; without a word, of all. Where a session's history does not tell
+    /// (`journal = "calls"` does), it stays.
+    #[arg(long, value_name = "TIME")]
+    pub idle: Option<Ago>,
     /// Do not ask where that is more than one session.
     #[arg(short, long)]
     pub yes: bool,

@@ -12,12 +12,31 @@ use crate::dind::containers;
 use crate::dock::roster::{self, Asked, Entry};
 use crate::failure::{Code, Failure};
 use crate::human::{count, table};
+use crate::observe::journal;
+use crate::values::Ago;
 
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
-    let word = args.session.as_str();
-    let asked = Asked::new(word, &std::env::current_dir().unwrap_or_default());
-    let entries = asked.among(roster::list_with_owners(&engine).await.map_err(Failure::from)?);
+    let all = roster::list_with_owners(&engine).await.map_err(Failure::from)?;
+    let (entries, is_sure) = match &args.session {
+        Some(word) => {
+            let asked = Asked::new(word, &std::env::current_dir().unwrap_or_default());
+            let entries = asked.among(all);
+            let is_sure = entries.len() == 1 && !asked.is_by_process(&entries);
+            (entries, is_sure)
+        }
+        None => (all, false),
+    };
+    let entries: Vec<Entry> = match args.idle.map(Ago::duration) {
+        Some(least) => entries
+            .into_iter()
+            .filter(|entry| {
+                journal::idle(&home.state, &entry.owner.session).is_some_and(|idle| idle >= least)
+            })
+            .collect(),
+        None => entries,
+    };
+    let word = &meant(args);
     if entries.is_empty() {
         return Err(Failure {
             code: Code::Unavailable,
@@ -26,7 +45,7 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
         }
         .into());
     }
-    if (entries.len() > 1 || asked.is_by_process(&entries)) && !args.yes {
+    if !is_sure && !args.yes {
         show(&mut std::io::stderr().lock(), &entries)?;
         if !(std::io::stdin().is_terminal() && confirmed(entries.len())) {
             return Err(unconfirmed(word, entries.len()).into());
@@ -54,6 +73,12 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
         writeln!(out, "{} of `{word}` ended", count(entries.len(), "session"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the person has said.
+fn meant(args: &KillArgs) -> String {
+    let idle = args.idle.map(|idle| format!("--idle {}s", idle.duration().as_secs()));
+    args.session.clone().into_iter().chain(idle).collect::<Vec<_>>().join(" ")
 }
 
 /// What would be ended.

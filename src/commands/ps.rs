@@ -15,7 +15,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     let engine = super::dind_engine(config, home)?;
     let client_session = args.client_session.as_deref();
     let host = config.dind.engine(&super::variable).ok();
-    let seen = containers::see(&engine, config, client_session, args.stats, host.as_ref());
+    let seen = containers::see(&engine, config, &home.state, client_session, args.stats, host.as_ref());
     let Seen { rows, cap } = seen.await.map_err(crate::failure::Failure::from)?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -31,6 +31,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
         "STARTED AS",
         "PROJECT",
         "AGE",
+        "IDLE",
         "MEMORY",
         "CPU",
         "HOST USER",
@@ -49,6 +50,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
             shown(&row.client_session),
             shown(&row.project),
             age(&row.created),
+            row.idle_seconds.map_or_else(|| "-".to_owned(), elapsed),
             Bytes(row.memory_bytes).to_string(),
             format!("{:.1} %", row.cpu_percent),
             shown(&row.host_user),
@@ -58,7 +60,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     }));
     let width = table::terminal_width(&out);
     let [never, end, beginning] = [Cut::Never, Cut::End, Cut::Beginning];
-    let cuts = [never, never, end, never, end, beginning, never, never, never, never, never, never];
+    let cuts = [never, never, end, never, end, beginning, never, never, never, never, never, never, never];
     table::write(&mut out, &lines, cuts, width)?;
     let waiting = rows.iter().filter(|row| row.state == State::Standby).count();
     // A daemon that doesn't say how much memory it has is no reason to show nothing.
@@ -76,7 +78,11 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
 
 fn age(created: &str) -> String {
     let Ok(created) = created.parse::<jiff::Timestamp>() else { return String::new() };
-    let seconds = jiff::Timestamp::now().duration_since(created).as_secs().max(0);
+    let seconds = jiff::Timestamp::now().duration_since(created).as_secs();
+    elapsed(u64::try_from(seconds).unwrap_or(0))
+}
+
+fn elapsed(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),

@@ -13,7 +13,7 @@ use crate::dock::owner;
 use crate::dock::refused::{List, Refusal};
 use crate::dock::roster::{self, Entry, State};
 use crate::dock::standby;
-use crate::observe::audit;
+use crate::observe::{audit, journal};
 use crate::values::Way;
 
 /// An engine that is slower is not waited for.
@@ -39,6 +39,8 @@ pub struct Row {
     pub streams: &'static str,
     /// RFC 3339, by the daemon's clock.
     pub created: String,
+    /// How long the session has done nothing; `None` where its history does not tell.
+    pub idle_seconds: Option<u64>,
     pub memory_bytes: u64,
     /// Of one processor: of this moment with `--stats`, else since the container's start.
     pub cpu_percent: f64,
@@ -60,10 +62,11 @@ pub struct Seen {
 }
 
 /// All session containers, or those of a client's session. `sampled` waits for what they use at this moment. `host` is the engine
-/// that holds a daemon of berth's own.
+/// that holds a daemon of berth's own; `state` is the folder of the sessions' histories.
 pub async fn see(
     engine: &Engine,
     config: &Config,
+    state: &Path,
     client_session: Option<&str>,
     sampled: bool,
     host: Option<&Daemon>,
@@ -81,7 +84,7 @@ pub async fn see(
     };
     let ids = config.dind.host.is_none().then(|| Ids::of(&config.dind.name));
     let rows = entries.into_iter().zip(usages).filter(|(entry, _)| asked(entry));
-    let rows = stream::iter(rows).map(|(entry, usage)| row(engine, entry, usage, ids));
+    let rows = stream::iter(rows).map(|(entry, usage)| row(engine, entry, usage, ids, state));
     Ok(Seen { rows: rows.buffered(roster::AT_ONCE).collect().await, cap: cap.ok() })
 }
 
@@ -120,7 +123,7 @@ async fn usage(engine: &Engine, entry: Entry, sampled: bool) -> Usage {
     engine.usage(&entry.id, sampled, entry.created).await.unwrap_or_default()
 }
 
-async fn row(engine: &Engine, entry: Entry, usage: Usage, ids: Option<Ids>) -> Row {
+async fn row(engine: &Engine, entry: Entry, usage: Usage, ids: Option<Ids>, state: &Path) -> Row {
     let refused = match &entry.list {
         Some(list) if entry.running => list.refusals(engine, &entry.id).await.unwrap_or_default(),
         _ => Vec::new(),
@@ -129,6 +132,7 @@ async fn row(engine: &Engine, entry: Entry, usage: Usage, ids: Option<Ids>) -> R
     let parent = entry.owner.parent;
     Row {
         created: jiff::Timestamp::from_second(entry.created).unwrap_or_default().to_string(),
+        idle_seconds: journal::idle(state, &entry.owner.session).map(|idle| idle.as_secs()),
         name: entry.name,
         client: entry.client,
         server: entry.server,

@@ -62,7 +62,7 @@ async fn held(shared: &Shared) -> Result<Vec<Row>, String> {
     let config = shared.config_of_daemon().await.map_err(|problem| problem.detail)?;
     let engine = shared.engine(&config).map_err(|problem| problem.detail)?;
     let host = config.dind.engine(&|name| std::env::var(name).ok()).ok();
-    let seen = containers::see(&engine, &config, None, false, host.as_ref());
+    let seen = containers::see(&engine, &config, &shared.home.state, None, false, host.as_ref());
     match tokio::time::timeout(ANSWERS_WITHIN, seen).await {
         Ok(Ok(seen)) => Ok(seen.rows),
         Ok(Err(error)) => Err(mcp_berth::failure::Failure::from(error).to_string()),

@@ -13,8 +13,10 @@
 //! [`record`]: super::trace::record
 mod calls;
 mod file;
+mod idle;
 mod prune;
 
+pub use idle::idle;
 pub use prune::is_live;
 
 use std::path::{Path, PathBuf};
@@ -145,6 +147,7 @@ impl Journal {
                 ("client", text(start.client)),
                 ("client_session", text(start.client_session)),
                 ("project", text(start.project)),
+                ("calls", self.has_calls().then(|| Field::Value(true.into()))),
                 ("lazy", start.is_lazy.then(|| Field::Value(true.into()))),
                 ("version", Some(Field::Value(env!("CARGO_PKG_VERSION").into()))),
                 ("schema", Some(Field::Value(SCHEMA.into()))),

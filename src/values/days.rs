@@ -31,6 +31,10 @@ impl Value for Days {
 pub struct Ago(Duration);
 
 impl Ago {
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+
     /// Then; `None` where there was no time yet.
     pub fn then(self) -> Option<jiff::Timestamp> {
         jiff::Timestamp::now().checked_sub(self.0).ok()

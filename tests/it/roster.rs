@@ -58,6 +58,7 @@ fn ps_tells_all_of_a_session() {
             "state",
             "streams",
             "created",
+            "idle_seconds",
             "memory_bytes",
             "cpu_percent",
             "host_user",
@@ -97,6 +98,7 @@ fn ps_tells_all_of_a_session() {
             "AS",
             "PROJECT",
             "AGE",
+            "IDLE",
             "MEMORY",
             "CPU",
             "HOST",
@@ -108,6 +110,7 @@ fn ps_tells_all_of_a_session() {
     let line = columns(lines.find(|line| line.starts_with("mcp-it-ps-1 ")).unwrap());
     assert_eq!(line[..4], ["mcp-it-ps-1", "active", "fixture", id]);
     assert_eq!(line.last().map(String::as_str), Some("direct"));
+    assert!(row["idle_seconds"].as_u64().is_some_and(|idle| idle < 60), "its history tells of requests");
     drop(session);
 }
 

@@ -55,6 +55,8 @@ pub(super) struct Container {
     /// By the daemon's clock.
     #[schema(format = DateTime)]
     created: String,
+    /// Since the session's last request; nothing where that is not known.
+    idle_seconds: Option<u64>,
     memory_bytes: u64,
     /// Of one processor, since the container's start.
     cpu_percent: f64,
@@ -78,7 +80,7 @@ impl From<Row> for Container {
     fn from(row: Row) -> Self {
         let Row { name, client, server, isolation, session, client_session, project, .. } = row;
         let Row { parent_pid, machine, state, streams, created, memory_bytes, cpu_percent, .. } = row;
-        let Row { host_user, refused, .. } = row;
+        let Row { host_user, refused, idle_seconds, .. } = row;
         let refused = refused.into_iter().map(|refused::Refusal { count, what, why, entry }| Refusal {
             count,
             what,
@@ -98,6 +100,7 @@ impl From<Row> for Container {
             state: state.as_str(),
             streams,
             created,
+            idle_seconds,
             memory_bytes,
             cpu_percent,
             host_user,
@@ -128,7 +131,8 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Conta
     let config = shared.config_of_daemon().await?;
     let engine = shared.engine(&config)?;
     let host = config.dind.engine(&|name| std::env::var(name).ok()).ok();
-    let seen = answered(containers::see(&engine, &config, None, false, host.as_ref())).await?;
+    let seen =
+        answered(containers::see(&engine, &config, &shared.home.state, None, false, host.as_ref())).await?;
     Ok(Json(Containers { containers: seen.rows.into_iter().map(Container::from).collect() }))
 }
 

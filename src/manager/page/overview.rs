@@ -250,6 +250,7 @@ mod tests {
             state,
             streams: "",
             created: text(),
+            idle_seconds: None,
             memory_bytes,
             cpu_percent: 0.0,
             host_user: text(),

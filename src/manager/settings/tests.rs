@@ -117,10 +117,10 @@ fn short_secrets_are_not_in_the_managers_folder() {
 fn a_great_change_has_bounded_lines() {
     let mut house = House::new("");
     house.settings.look();
-    let mut text: String = (0..100).map(|n| format!("[servers.s{n}]\nimage = \"i\"\n")).collect();
+    let mut text: Vec<String> = (0..100).map(|n| format!("[servers.s{n}]\nimage = \"i\"\n")).collect();
     let variables: Vec<String> = (0..200).map(|n| format!("VARIABLE_{n} = \"x\"")).collect();
-    text += &format!("[servers.a]\nimage = \"i\"\nenv = {{ {} }}\n", variables.join(", "));
-    house.edit(&text);
+    text.push(format!("[servers.a]\nimage = \"i\"\nenv = {{ {} }}\n", variables.join(", ")));
+    house.edit(&text.concat());
     let noted = house.noted();
     assert_eq!(noted.len(), LINES);
     let (server, detail) = &noted[0];

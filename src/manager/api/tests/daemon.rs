@@ -185,7 +185,9 @@ async fn containers_are_told_with_their_owners_as_ps_tells_them() {
     let config = Config::load(&home(&api), None).unwrap();
     let engine =
         mcp_berth::dock::docker::Engine::new(mcp_berth::dind::endpoint(&config, &home(&api)).unwrap());
-    let seen = mcp_berth::dind::containers::see(&engine, &config, None, false, None).await.unwrap();
+    let seen = mcp_berth::dind::containers::see(&engine, &config, &home(&api).state, None, false, None)
+        .await
+        .unwrap();
     let rows = serde_json::to_string(&seen.rows).unwrap();
     assert_eq!(serde_json::to_string(&told["containers"]).unwrap(), rows);
 }
