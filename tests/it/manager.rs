@@ -221,3 +221,16 @@ fn a_manager_that_is_killed_goes_on_and_has_nothing_twice() {
     assert_eq!((&new[0]["kind"], &now["events"].as_array().unwrap()[1..]), (&json!("end"), known.as_slice()));
     assert!(new[0]["id"].as_i64() > known[0]["id"].as_i64());
 }
+
+#[test]
+fn what_sessions_run_has_nothing_of_the_managers() {
+    let berth = PathBuf::from(env!("CARGO_BIN_EXE_berth"));
+    let has = |program: &str, library: &str| {
+        let text = std::fs::read(berth.with_file_name(program)).unwrap();
+        // Panics name their files.
+        memchr::memmem::find(&text, format!("/{library}-").as_bytes()).is_some()
+    };
+    for library in ["axum", "rusqlite", "prometheus-client", "maud", "utoipa"] {
+        assert!(has("berth-manager", library) && !has("berth", library), "{library}");
+    }
+}

@@ -145,8 +145,12 @@ fn kill_ends_the_session_it_names_and_no_other() {
     });
     wait_for_the_end(&mut by_id);
     wait_for_the_end(&mut by_name);
-    for (session, word) in [(&mut by_id, id.as_str()), (&mut by_name, "mcp-it-kill-cmd-2")] {
-        let (code, out, err) = berth_says(&["kill", word]);
+    let (code, _, err) = berth_says(&["kill", "--yes", "--idle", "1d", &id]);
+    assert!(code == Some(69) && err.contains(&format!("no session `{id} --idle 86400s`")), "{err}");
+    let commands = [vec!["kill", id.as_str()], vec!["kill", "--idle", "0s", "mcp-it-kill-cmd-2"]];
+    for (session, command) in [&mut by_id, &mut by_name].into_iter().zip(commands) {
+        let word = command[command.len() - 1];
+        let (code, out, err) = berth_says(&command);
         assert_eq!(code, Some(0), "{err}");
         assert!(out.starts_with("ended mcp-it-kill-cmd-") && out.contains(word), "{out}");
         let answer = session.answer("in flight");
