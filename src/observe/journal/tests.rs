@@ -64,7 +64,7 @@ fn a_session_leaves_its_start_its_lines_and_its_end_and_no_secret() {
     records[0].as_object_mut().unwrap().remove("pid").unwrap();
     let expected = json!([
         {"kind": "start", "server": "time", "image": "mcp/time", "client_session": "s", "project": "/p",
-            "lazy": true, "version": env!("CARGO_PKG_VERSION"), "schema": 1},
+            "calls": true, "lazy": true, "version": env!("CARGO_PKG_VERSION"), "schema": 1},
         {"kind": "step", "name": "connect", "duration_ms": 1.5, "detail": "tcp://x"},
         {"kind": "up", "how": "cold", "duration_ms": 300.0, "server": "time", "client": "codex",
             "container": "c0ffee", "lost": 1},
