@@ -22,6 +22,9 @@ use crate::audits::{self, News, Place};
 /// So many records are handed over before the sinks keep them, so that a rebuild's memory is bounded.
 const TOGETHER: usize = 10_000;
 
+/// A manager that is to end reads so many more, and leaves the rest to the next one.
+const LAST: u64 = 1000;
+
 /// A line is looked at so far for its number (bytes).
 const HEAD: usize = 256;
 
@@ -164,7 +167,7 @@ impl Follower {
             uncommitted = 1;
         }
         for (session, (inode, length)) in journals {
-            if self.stop.is_cancelled() {
+            if self.stop.is_cancelled() && records >= LAST {
                 break;
             }
             let mut known = self.known.get(&session).copied().unwrap_or_default();

@@ -95,7 +95,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A thread that hands the journals' records to the sinks until `stop`; the last one is `read` when it ends.
+/// A thread that hands the journals' records to the sinks until `stop`, and then once more; the last one is `read` when it ends.
 fn read_journals(
     mut follower: Follower,
     mut sinks: Vec<Box<dyn Sink>>,
@@ -107,19 +107,19 @@ fn read_journals(
     std::thread::Builder::new().name("berth-journals".to_owned()).spawn(move || {
         let (mut failed, _read) = (false, read);
         loop {
+            let is_last = stop.is_cancelled();
             let mut sinks: Vec<&mut dyn Sink> = sinks.iter_mut().map(|sink| &mut **sink as _).collect();
             let looked = follower.look(&mut sinks).and_then(|_| follower.look_at_audit(&mut sinks));
-            // The next manager goes on where this one has ended.
-            if stop.is_cancelled() {
-                return;
-            }
-            match looked.and_then(|is_all| keeper.tend(is_all)) {
+            match looked.and_then(|is_all| keeper.tend(is_all && !stop.is_cancelled())) {
                 Ok(()) => failed = false,
                 // Said once: a full disk stays full for a while.
                 Err(error) if !std::mem::replace(&mut failed, true) => {
                     tracing::warn!("cannot keep what the journals say: {error:#}");
                 }
                 Err(_) => {}
+            }
+            if is_last {
+                return;
             }
             std::thread::sleep(LOOK_EVERY);
         }

@@ -157,3 +157,19 @@ fn a_number_is_found_where_berth_writes_it() {
     assert_eq!(numbered(b"{\"seq\":x}"), None);
     assert_eq!(numbered(&[&[b' '; 300], &b"\"seq\":1"[..]].concat()), None);
 }
+
+#[test]
+fn a_manager_that_is_to_end_leaves_a_long_history_to_the_next_one() {
+    let state = tempfile::tempdir().unwrap();
+    let text: String = (1..=600).map(|seq| line(seq, "call")).collect();
+    for session in ["a", "b", "c"] {
+        append(state.path(), session, &text);
+    }
+    let stop = CancellationToken::new();
+    let mut kept = Kept::default();
+    let mut follower = Follower::new(state.path()).until(&stop);
+    stop.cancel();
+    assert_eq!(follower.look(&mut [&mut kept]).unwrap(), 1200, "what has just come is not much");
+    assert!(kept.commits > 0 && kept.taken.iter().all(|(session, ..)| session != "c"));
+    assert_eq!(Follower::new(state.path()).look(&mut [&mut kept]).unwrap(), 600);
+}
