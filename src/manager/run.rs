@@ -39,6 +39,8 @@ pub(crate) async fn run(
     config_file: Option<&Path>,
     home: Home,
 ) -> anyhow::Result<ExitCode> {
+    // Sessions go first. Who may not even do that goes on as before.
+    _ = rustix::process::nice(10);
     let mut instance = Instance::take(&home)?;
     let token = token::read_or_make(instance.folder())?;
     let Listeners { api, monitor } = listeners::take(args, &config.manager).await?;

@@ -45,6 +45,7 @@ struct Asked {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next` of the answer before.
+    #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}$")]
     after: Option<String>,
 }
 

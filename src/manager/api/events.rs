@@ -50,6 +50,7 @@ struct Asked {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next` of the answer before.
+    #[param(pattern = "^[0-9]{1,18}$")]
     after: Option<String>,
 }
 
@@ -72,6 +73,16 @@ struct EventPage {
     events: Vec<Event>,
     /// `after` of the next part; without it, this is the last.
     next: Option<String>,
+}
+
+/// An event of a stream.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "it is what the description says of the stream's form")]
+struct Sent {
+    /// The event's number.
+    id: String,
+    /// An `Event` as JSON.
+    data: String,
 }
 
 /// Lists events, the newest first.
@@ -107,7 +118,7 @@ async fn list(
         ("Last-Event-ID" = Option<i64>, Header, description = "the id of the last event that the client has", minimum = 0),
     ),
     responses(
-        (status = 200, description = "a stream of events, each with an `Event` as its data", body = String,
+        (status = 200, description = "a stream of events", body = Sent,
             content_type = "text/event-stream"),
         (status = 400, description = "bad input", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "too many streams, or no answer of the index", body = Problem,
@@ -119,10 +130,11 @@ async fn follow(
     headers: HeaderMap,
     Query(asked): Query<Followed>,
 ) -> Result<Response, Problem> {
-    let after = last_event(&headers)?.or(asked.after);
-    if after.is_some_and(|after| after < 0) {
+    let (last, after) = (last_event(&headers)?, asked.after);
+    if [last, after].iter().flatten().any(|after| *after < 0) {
         return Err(Problem::bad_request("an event's number is not below 0"));
     }
+    let after = last.or(after);
     let Some(place) = shared.index.follow() else {
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many clients follow the events");
         problem.retry_after = Some(10);

@@ -40,6 +40,7 @@ struct Asked {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next` of the answer before.
+    #[param(pattern = "^[0-9]{1,18}-[0-9A-Za-z]{1,64}$")]
     after: Option<String>,
 }
 

@@ -117,7 +117,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Stand
     responses(
         (status = OK, body = Holds, description = "it holds from now on"),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "there is no such kind"),
-        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "too many kinds have bounds of their own"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "`min` is above `max`, or too many kinds have bounds of their own"),
         (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json", description = "the body is too long"),
         (status = UNSUPPORTED_MEDIA_TYPE, body = Problem, content_type = "application/problem+json", description = "the body is no JSON"),
     ))]
@@ -126,11 +126,14 @@ pub(super) async fn set(
     Path(kind): Path<String>,
     Body(Wanted { min, max }): Body<Wanted>,
 ) -> Result<Json<Holds>, Problem> {
+    let server = server_of(&shared, &kind).await?;
     let Some(bounds) = Bounds::between(min, max) else {
         let text = format!("`min` is {min} and `max` is {max}; write 0 ≤ `min` ≤ `max` ≤ {}", Bounds::MOST);
-        return Err(Problem::bad_request(text));
+        // Each may be right by itself.
+        let is_within = min.max(max) <= Bounds::MOST;
+        let status = if is_within { StatusCode::CONFLICT } else { StatusCode::BAD_REQUEST };
+        return Err(Problem::new(status, text));
     };
-    let server = server_of(&shared, &kind).await?;
     let (watch, of) = (shared.watch.clone(), kind.clone());
     kept(move || watch.set(&of, bounds, &server)).await?;
     shared.audit.event(audit::CHANGED, &format!("`standby` of `{kind}` is set by the API"));

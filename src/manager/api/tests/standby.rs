@@ -64,7 +64,9 @@ async fn what_is_no_kind_or_no_bounds_is_a_problem_and_changes_nothing() {
         ("", "the body"),
     ] {
         let (status, problem) = api.put("codex-abc", body).await;
-        assert_eq!(status, 400, "{body}: {problem}");
+        // Each number may be right by itself.
+        let status_of = if expected.starts_with("`min`") { 409 } else { 400 };
+        assert_eq!(status, status_of, "{body}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains(expected), "{body}: {problem}");
     }
     let long = format!("{{\"min\":0,\"max\":1{}}}", " ".repeat(5000));
