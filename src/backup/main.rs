@@ -13,6 +13,7 @@ mod age;
 mod file;
 mod gather;
 mod manifest;
+mod meter;
 mod place;
 mod restore;
 mod secrets;
