@@ -15,6 +15,7 @@ mod gather;
 mod manifest;
 mod meter;
 mod place;
+mod report;
 mod restore;
 mod secrets;
 mod tree;
