@@ -16,6 +16,7 @@ use mcp_berth::human::hex;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use sha2::{Digest, Sha256};
 
+use crate::digested::Digested;
 use crate::manifest::{END, LONGEST, Manifest, PATH, Part};
 use crate::meter::{self, Limit, Metered};
 use crate::tree;
@@ -154,20 +155,6 @@ fn entries(file: &File) -> io::Result<(Entries<'_>, Limit)> {
     Ok(meter::archive(packed))
 }
 
-/// Whatever is read is counted into a digest.
-struct Digested<R> {
-    from: R,
-    digest: Sha256,
-}
-
-impl<R: Read> Read for Digested<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let length = self.from.read(into)?;
-        self.digest.update(&into[..length]);
-        Ok(length)
-    }
-}
-
 impl Checked {
     /// Reads all of the file once.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
@@ -192,10 +179,10 @@ impl Checked {
                 io::copy(&mut entry, &mut io::sink())?;
                 continue;
             }
-            let mut entry = Digested { from: entry, digest: Sha256::new() };
+            let mut entry = Digested::new(entry);
             tree::copy(&mut entry, to, tree::From::Backup { last_user: last_user() })?;
             io::copy(&mut entry, &mut io::sink())?;
-            if hex(&entry.digest.finalize()) == part.sha256 {
+            if entry.end().2 == part.sha256 {
                 return Ok(());
             }
             break;
@@ -253,7 +240,7 @@ fn check_entries(
     let mut small = BTreeMap::new();
     for part in &manifest.parts {
         let what = format!("`{}`", part.path);
-        let mut entry = Digested { from: next(&part.path, Some(part.size))?, digest: Sha256::new() };
+        let mut entry = Digested::new(next(&part.path, Some(part.size))?);
         let read = if part.kind.volume().is_some() {
             let how = tree::From::Backup { last_user: last_user() };
             tree::copy(&mut entry, io::sink(), how)
@@ -264,7 +251,7 @@ fn check_entries(
             entry.read_to_end(&mut bytes).map(|_| drop(small.insert(part.path.clone(), bytes)))
         };
         read.map_err(|error| damage(&what, &error))?;
-        if hex(&entry.digest.finalize()) != part.sha256 {
+        if entry.end().2 != part.sha256 {
             return Err(format!("{what} is damaged: its checksum is another"));
         }
     }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod age;
+mod digested;
 mod file;
 mod gather;
 mod manifest;

@@ -1,14 +1,16 @@
 //! Files of this machine that a restoration writes: as a whole, and to their owner alone.
 
 use std::fs::DirBuilder;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
 
 use mcp_berth::failure::{Code, Failure};
+use mcp_berth::human::Bytes;
+use mcp_berth::regular;
 
 use crate::file::folder_of;
-use crate::gather::read;
+use crate::manifest::LONGEST_PART;
 
 /// What stands where a file is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,7 @@ fn failed(path: &Path, op: &str, error: &io::Error) -> Failure {
 
 impl Found {
     pub(crate) fn at(path: &Path, wanted: &[u8]) -> Result<Self, Failure> {
-        match read(path) {
+        match read(path, LONGEST_PART) {
             Ok(bytes) if bytes == wanted => Ok(Self::Same),
             Ok(_) => Ok(Self::Other),
             // A link that leads nowhere is something.
@@ -38,6 +40,16 @@ impl Found {
             Err(error) => Err(failed(path, "read", &error)),
         }
     }
+}
+
+/// Nothing that blocks, and nothing without an end.
+pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    let file = regular::open(path)?.ok_or_else(|| io::Error::other("it is no regular file"))?;
+    let mut bytes = Vec::new();
+    if file.take(longest + 1).read_to_end(&mut bytes)? as u64 > longest {
+        return Err(io::Error::other(format!("it is longer than {}", Bytes(longest))));
+    }
+    Ok(bytes)
 }
 
 /// Puts a file there in one step.

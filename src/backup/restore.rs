@@ -209,12 +209,11 @@ impl Restore<'_> {
             if !self.is_trusted(path) {
                 let why = "it lies outside of the configuration's folder, and a `berth.toml` of this backup named it";
                 // In the run that brings the configuration nobody has seen yet where it sends files.
-                match self.trust {
-                    Trust::New => {
-                        self.report.left_always(&what, &format!("{why}; look at it, then restore again"))?
-                    }
-                    _ => self.report.left_always(&what, &format!("{why}; `--force` writes it"))?,
-                }
+                let next = match self.trust {
+                    Trust::New => "look at it, then restore again",
+                    _ => "`--force` writes it",
+                };
+                self.report.left_always(&what, &format!("{why}; {next}"))?;
                 continue;
             }
             match Found::at(path, text.as_bytes())? {

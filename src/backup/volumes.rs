@@ -13,10 +13,9 @@ use mcp_berth::dock::LeaseError;
 use mcp_berth::dock::docker::{DockerError, Engine};
 use mcp_berth::dock::volume::whole::{Held, Whose, last_user};
 use mcp_berth::history::session;
-use mcp_berth::human::hex;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::channel;
 
+use crate::digested::Digested;
 use crate::file::{Checked, is_full};
 use crate::manifest::Part;
 use crate::tree::{self, Seen};
@@ -63,26 +62,6 @@ impl Writers {
     }
 }
 
-/// Counts what passes.
-struct Digested<W> {
-    to: W,
-    digest: Sha256,
-    size: u64,
-}
-
-impl<W: Write> Write for Digested<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.to.write(bytes)?;
-        self.digest.update(&bytes[..length]);
-        self.size += length as u64;
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
-}
-
 /// Why a volume was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
@@ -118,10 +97,10 @@ async fn pack<W: Write + Send + 'static>(
     let how = tree::From::Daemon { first_user: held.first_user().await?, last_user: last_user() };
     let (pieces, read) = channel::<io::Result<bytes::Bytes>>(PIECES);
     let packing = tokio::task::spawn_blocking(move || {
-        let mut to = Digested { to: io::BufWriter::new(to), digest: Sha256::new(), size: 0 };
+        let mut to = Digested::new(io::BufWriter::new(to));
         let seen = tree::copy(Pieces::new(read), &mut to, how)?;
-        let (size, sha256) = (to.size, hex(&to.digest.finalize()));
-        let to = to.to.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let (to, size, sha256) = to.end();
+        let to = to.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Packed { to, size, sha256, seen })
     });
     let mut from = std::pin::pin!(held.archive());
