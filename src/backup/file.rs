@@ -7,15 +7,18 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mcp_berth::dock::volume::whole::last_user;
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::hex;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use sha2::{Digest, Sha256};
 
+use crate::digested::Digested;
 use crate::manifest::{END, LONGEST, Manifest, PATH, Part};
+use crate::meter::{self, Limit, Metered};
 use crate::tree;
 
 /// Among these levels it costs little and wins most.
@@ -45,11 +48,16 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// Why a backup was not written, for a person.
 pub(crate) fn unwritten(path: &Path, error: &io::Error) -> Failure {
     let folder = folder_of(path).display();
     let (text, next) = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => (
+        _ if is_full(error) => (
             format!("cannot write `{}`: the disk of {folder} is full", path.display()),
             "free some space there, or name a file on another disk".to_owned(),
         ),
@@ -100,29 +108,21 @@ fn append(tar: &mut tar::Builder<impl Write>, path: &str, size: u64, content: im
 
 /// The file is there under its name, as a whole, or not at all; whatever has that name stays.
 fn give_name(file: &File, path: &Path) -> io::Result<()> {
-    let partial = PathBuf::from(format!("{}.partial", path.display()));
-    // A former one that was killed in just this moment has left it.
-    let _ = std::fs::remove_file(&partial);
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let named = rustix::fs::linkat(CWD, own, CWD, &partial, AtFlags::SYMLINK_FOLLOW);
-    let named = named.map_err(io::Error::from).or_else(|_| {
-        let mut from = file.try_clone()?;
-        from.rewind()?;
-        let mut to = File::options().write(true).create_new(true).open(&partial)?;
-        io::copy(&mut from, &mut to).and_then(|_| to.sync_all())
-    });
-    let named = named.and_then(|()| {
-        match rustix::fs::renameat_with(CWD, &partial, CWD, path, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !path.exists() => {
-                std::fs::rename(&partial, path)
+    // Under a name that nothing has, which goes unless it becomes the other one.
+    let named = tempfile::Builder::new().make_in(folder_of(path), |at| {
+        let linked = rustix::fs::linkat(CWD, &own, CWD, at, AtFlags::SYMLINK_FOLLOW);
+        linked.map_err(io::Error::from).or_else(|error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                return Err(error);
             }
-            renamed => renamed.map_err(io::Error::from),
-        }
-    });
-    if named.is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
-    named?;
+            let mut from = file.try_clone()?;
+            from.rewind()?;
+            let mut to = File::options().write(true).create_new(true).mode(0o600).open(at)?;
+            io::copy(&mut from, &mut to).and_then(|_| to.sync_all())
+        })
+    })?;
+    named.into_temp_path().persist_noclobber(path)?;
     // Its name is on the disk, too.
     File::open(folder_of(path))?.sync_all()
 }
@@ -145,28 +145,14 @@ fn refused(path: &Path, why: &str) -> Failure {
     }
 }
 
-type Entries<'a> = tar::Archive<zstd::stream::read::Decoder<'a, io::BufReader<&'a File>>>;
+type Entries<'a> = tar::Archive<Metered<zstd::stream::read::Decoder<'a, io::BufReader<&'a File>>>>;
 
-fn entries(file: &File) -> io::Result<Entries<'_>> {
+fn entries(file: &File) -> io::Result<(Entries<'_>, Limit)> {
     let mut file = file;
     file.rewind()?;
     let mut packed = zstd::stream::read::Decoder::new(file)?;
     packed.window_log_max(WINDOW)?;
-    Ok(tar::Archive::new(packed))
-}
-
-/// Whatever is read is counted into a digest.
-struct Digested<R> {
-    from: R,
-    digest: Sha256,
-}
-
-impl<R: Read> Read for Digested<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let length = self.from.read(into)?;
-        self.digest.update(&into[..length]);
-        Ok(length)
-    }
+    Ok(meter::archive(packed))
 }
 
 impl Checked {
@@ -185,16 +171,18 @@ impl Checked {
 
     /// Copies a volume's archive out of it, which may have changed since it was read.
     pub(crate) fn copy_volume(&self, part: &Part, to: impl Write) -> io::Result<()> {
-        let mut archive = entries(&self.file)?;
-        for entry in archive.entries()? {
-            let entry = entry?;
+        let (mut archive, limit) = entries(&self.file)?;
+        let mut entries = archive.entries()?;
+        while let Some(entry) = limit.next(&mut entries) {
+            let mut entry = entry?;
             if entry.path()?.to_str() != Some(&part.path) {
+                io::copy(&mut entry, &mut io::sink())?;
                 continue;
             }
-            let mut entry = Digested { from: entry, digest: Sha256::new() };
+            let mut entry = Digested::new(entry);
             tree::copy(&mut entry, to, tree::From::Backup { last_user: last_user() })?;
             io::copy(&mut entry, &mut io::sink())?;
-            if hex(&entry.digest.finalize()) == part.sha256 {
+            if entry.end().2 == part.sha256 {
                 return Ok(());
             }
             break;
@@ -205,8 +193,8 @@ impl Checked {
 
 /// Compares the file with its manifest, to the last byte.
 fn check(file: &File) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), String> {
-    let mut archive = entries(file).map_err(|_| "it is no backup".to_owned())?;
-    let (manifest, small) = check_entries(&mut archive)?;
+    let (mut archive, limit) = entries(file).map_err(|_| "it is no backup".to_owned())?;
+    let (manifest, small) = check_entries(&mut archive, &limit)?;
     // What lies behind the archive counts into the file's own checksum.
     let mut rest = archive.into_inner();
     let mut behind = [0; 8192];
@@ -228,11 +216,14 @@ fn damage(what: &str, error: &io::Error) -> String {
     }
 }
 
-fn check_entries(archive: &mut Entries<'_>) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), String> {
+fn check_entries(
+    archive: &mut Entries<'_>,
+    limit: &Limit,
+) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), String> {
     let mut entries = archive.entries().map_err(|error| damage("its manifest", &error))?;
     let mut next = |path: &str, size: Option<u64>| {
         let what = if path == PATH { "its manifest".to_owned() } else { format!("`{path}`") };
-        let entry = entries.next().ok_or_else(|| format!("it is cut off before {what}"))?;
+        let entry = limit.next(&mut entries).ok_or_else(|| format!("it is cut off before {what}"))?;
         let entry = entry.map_err(|error| damage(&what, &error))?;
         let is_it = entry.path().is_ok_and(|found| found.to_str() == Some(path))
             && entry.header().entry_type() == tar::EntryType::Regular
@@ -249,7 +240,7 @@ fn check_entries(archive: &mut Entries<'_>) -> Result<(Manifest, BTreeMap<String
     let mut small = BTreeMap::new();
     for part in &manifest.parts {
         let what = format!("`{}`", part.path);
-        let mut entry = Digested { from: next(&part.path, Some(part.size))?, digest: Sha256::new() };
+        let mut entry = Digested::new(next(&part.path, Some(part.size))?);
         let read = if part.kind.volume().is_some() {
             let how = tree::From::Backup { last_user: last_user() };
             tree::copy(&mut entry, io::sink(), how)
@@ -260,7 +251,7 @@ fn check_entries(archive: &mut Entries<'_>) -> Result<(Manifest, BTreeMap<String
             entry.read_to_end(&mut bytes).map(|_| drop(small.insert(part.path.clone(), bytes)))
         };
         read.map_err(|error| damage(&what, &error))?;
-        if hex(&entry.digest.finalize()) != part.sha256 {
+        if entry.end().2 != part.sha256 {
             return Err(format!("{what} is damaged: its checksum is another"));
         }
     }
@@ -269,7 +260,7 @@ fn check_entries(archive: &mut Entries<'_>) -> Result<(Manifest, BTreeMap<String
     if digest != hex(&Sha256::digest(&text)) {
         return Err("its manifest is damaged: its checksum is another".to_owned());
     }
-    match entries.next() {
+    match limit.next(&mut entries) {
         None => Ok((manifest, small)),
         Some(Ok(_)) => Err("it holds more than its manifest says".to_owned()),
         Some(Err(error)) => Err(damage("its end", &error)),

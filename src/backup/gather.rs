@@ -1,22 +1,23 @@
 //! `berth backup`: what goes into the file.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use mcp_berth::bake::{LABEL_INTEGRITY, LABEL_PACKAGE_VERSION};
 use mcp_berth::cli::BackupArgs;
 use mcp_berth::config::{Config, Home};
+use mcp_berth::dind;
 use mcp_berth::dock::docker::{Engine, Image};
 use mcp_berth::dock::volume::whole::{self, Whose};
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::{Bytes, count, hex};
-use mcp_berth::{dind, regular};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::age;
 use crate::file::{self, Content, nameless};
 use crate::manifest::{Kind, LONGEST_PART, Manifest, Part};
+use crate::place::read;
 use crate::secrets::Secrets;
 use crate::volumes::{self, ReadError, Writers};
 
@@ -57,7 +58,7 @@ impl Gathered {
 
     /// A file, if there is one.
     fn add_file(&mut self, kind: Kind, path: &Path) -> Result<(), Failure> {
-        match read(path) {
+        match read(path, LONGEST_PART) {
             Ok(bytes) => self.add(kind, bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -68,15 +69,6 @@ impl Gathered {
         }
         Ok(())
     }
-}
-
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = regular::open(path)?.ok_or_else(|| io::Error::other("it is no regular file"))?;
-    let mut bytes = Vec::new();
-    if file.take(LONGEST_PART + 1).read_to_end(&mut bytes)? as u64 > LONGEST_PART {
-        return Err(io::Error::other("it is too long"));
-    }
-    Ok(bytes)
 }
 
 pub(crate) async fn run(args: &BackupArgs, config: &Config, home: &Home) -> anyhow::Result<()> {

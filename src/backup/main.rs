@@ -10,10 +10,13 @@
 #![forbid(unsafe_code)]
 
 mod age;
+mod digested;
 mod file;
 mod gather;
 mod manifest;
+mod meter;
 mod place;
+mod report;
 mod restore;
 mod secrets;
 mod tree;

@@ -1,14 +1,16 @@
 //! Files of this machine that a restoration writes: as a whole, and to their owner alone.
 
 use std::fs::DirBuilder;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use mcp_berth::failure::{Code, Failure};
+use mcp_berth::human::Bytes;
+use mcp_berth::regular;
 
 use crate::file::folder_of;
-use crate::gather::read;
+use crate::manifest::LONGEST_PART;
 
 /// What stands where a file is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,7 @@ fn failed(path: &Path, op: &str, error: &io::Error) -> Failure {
 
 impl Found {
     pub(crate) fn at(path: &Path, wanted: &[u8]) -> Result<Self, Failure> {
-        match read(path) {
+        match read(path, LONGEST_PART) {
             Ok(bytes) if bytes == wanted => Ok(Self::Same),
             Ok(_) => Ok(Self::Other),
             // A link that leads nowhere is something.
@@ -38,6 +40,16 @@ impl Found {
             Err(error) => Err(failed(path, "read", &error)),
         }
     }
+}
+
+/// Nothing that blocks, and nothing without an end.
+pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    let file = regular::open(path)?.ok_or_else(|| io::Error::other("it is no regular file"))?;
+    let mut bytes = Vec::new();
+    if file.take(longest + 1).read_to_end(&mut bytes)? as u64 > longest {
+        return Err(io::Error::other(format!("it is longer than {}", Bytes(longest))));
+    }
+    Ok(bytes)
 }
 
 /// Puts a file there in one step.
@@ -53,4 +65,43 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         Ok(())
     };
     written().map_err(|error: io::Error| failed(path, "write", &error))
+}
+
+/// Whether a path leads nowhere but below a folder, which is nobody's home.
+pub(crate) fn is_below(folder: &Path, path: &Path) -> bool {
+    let (Ok(folder), Ok(path)) = (std::path::absolute(folder), std::path::absolute(path)) else {
+        return false;
+    };
+    let is_plain = path.components().all(|part| part != Component::ParentDir);
+    // Where it leads by links: the first folder of it that is there.
+    let there = path.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
+    let Some(there) = there.filter(|_| is_plain && path.starts_with(&folder)) else { return false };
+    // A folder that is to be made yet is as its path says.
+    let led = match folder.canonicalize() {
+        Ok(real) => there.starts_with(&real),
+        Err(_) => true,
+    };
+    let home = std::env::home_dir().unwrap_or_default();
+    led && !home.starts_with(&folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_below_a_folder_is_below_it() {
+        let around = tempfile::tempdir().unwrap();
+        let folder = around.path().join("berth");
+        assert!(is_below(&folder, &folder.join("a.env")), "it is to be made");
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(around.path(), folder.join("out")).unwrap();
+        assert!(is_below(&folder, &folder.join("a.env")));
+        assert!(is_below(&folder, &folder.join("new/a.env")));
+        for path in ["../a.env", "new/../../a.env", "out/a.env", "out/new/a.env", "/etc/a.env"] {
+            assert!(!is_below(&folder, &folder.join(path)), "{path}");
+        }
+        let home = std::env::home_dir().unwrap();
+        assert!(!is_below(&home, &home.join(".bash_profile")), "all of a person's files lie there");
+    }
 }

@@ -3,7 +3,7 @@
 //! Nothing is changed before the whole file is checked. Each step can be repeated: what is there already stays.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,47 +12,31 @@ use mcp_berth::config::{Config, Home};
 use mcp_berth::dind;
 use mcp_berth::dock::docker::Engine;
 use mcp_berth::dock::volume::whole::{self, Whose};
-use mcp_berth::failure::{Code, Failure};
+use mcp_berth::failure::{Code, Failure, chain};
 use mcp_berth::human::count;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::age;
-use crate::file::Checked;
+use crate::file::{Checked, folder_of};
 use crate::gather::Needed;
 use crate::manifest::{Kind, Part};
-use crate::place::{Found, put};
+use crate::place::{Found, is_below, put};
+use crate::report::{Report, say, stays};
 use crate::secrets::Secrets;
 use crate::volumes::{self, ReadError, Writers};
 
 /// What people call them.
 const CERTIFICATES: &str = "certificates";
 
-fn say(line: &str) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{line}")
-}
-
-fn stays(what: &str) -> io::Result<()> {
-    say(&format!("unchanged {what}"))
-}
-
-/// What is told of each step.
-#[derive(Debug, Default)]
-struct Report {
-    is_trial: bool,
-    changed: usize,
-    left: usize,
-}
-
-impl Report {
-    fn wrote(&mut self, what: &str) -> io::Result<()> {
-        self.changed += 1;
-        say(&if self.is_trial { format!("would restore {what}") } else { format!("restored {what}") })
-    }
-
-    /// Something else is there.
-    fn left(&mut self, what: &str, why: &str) -> io::Result<()> {
-        self.left += 1;
-        say(&format!("left alone {what}: {why}"))
-    }
+/// How far the paths of the configuration that counts here are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// It came with this backup, in this run: to its own folder.
+    New,
+    /// It is the backup's own, and was here before: further, if the person insists.
+    Same,
+    /// It is the person's.
+    Own,
 }
 
 /// One restoration.
@@ -63,23 +47,38 @@ struct Restore<'a> {
     target: PathBuf,
     backup: Arc<Checked>,
     report: Report,
+    /// Where the configuration may send secrets.
+    trust: Trust,
+}
+
+/// Somebody wants an end: Ctrl-C, a service's stop, or a terminal that closes.
+async fn interrupted() {
+    let listen = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = listen else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
 }
 
 pub(crate) async fn run(args: &RestoreArgs, explicit: Option<&Path>, home: &Home) -> anyhow::Result<()> {
     let path = args.file.clone();
     let backup = tokio::task::spawn_blocking(move || Checked::read(&path)).await??;
     let target = explicit.unwrap_or(&home.config_file).to_owned();
-    let report = Report { is_trial: args.dry_run, ..Report::default() };
-    let mut restore = Restore { args, home, target, backup: Arc::new(backup), report };
+    let report = Report::of(args.dry_run);
+    let mut restore = Restore { args, home, target, backup: Arc::new(backup), report, trust: Trust::Own };
     let secrets = restore.secrets()?;
     let config = restore.configuration(secrets.as_ref())?;
     restore.folder("catalogue", &home.state.join("catalogue"), &["key"])?;
     restore.folder(CERTIFICATES, &home.certs, &[])?;
     if let Some(secrets) = secrets {
-        restore.secret_files(secrets, config.as_ref())?;
+        restore.secret_files(secrets, &config)?;
     }
-    restore.volumes(config.as_ref()).await?;
-    restore.end()
+    restore.volumes(&config).await?;
+    restore.report.end()
 }
 
 impl Restore<'_> {
@@ -104,40 +103,48 @@ impl Restore<'_> {
     }
 
     /// Never over another one, which names its own daemon; gives the one that counts here from then on.
-    fn configuration(&mut self, secrets: Option<&Secrets>) -> anyhow::Result<Option<Config>> {
+    fn configuration(&mut self, secrets: Option<&Secrets>) -> anyhow::Result<Config> {
         let plain = self.small(|kind| *kind == Kind::Configuration).pop().map(|(_, bytes)| bytes);
         let secret = secrets.and_then(|secrets| secrets.configuration.clone()).map(String::into_bytes);
         let Some(text) = plain.or(secret) else {
-            return Ok(Config::load(self.home, self.explicit()).ok());
+            return Ok(Config::load(self.home, self.explicit())?);
         };
         let what = format!("`{}`", self.target.display());
         let trial = self.args.dry_run;
         match Found::at(&self.target, &text)? {
-            Found::Same => stays(&what)?,
+            Found::Same => {
+                self.trust = Trust::Same;
+                stays(&what)?;
+            }
             Found::Nothing => {
+                self.trust = Trust::New;
                 if !trial {
                     put(&self.target, &text)?;
                 }
                 self.report.wrote(&what)?;
             }
             Found::Other => {
-                let beside = PathBuf::from(format!("{}.restored", self.target.display()));
+                let mut beside = self.target.clone().into_os_string();
+                beside.push(".restored");
+                let beside = PathBuf::from(beside);
                 let what = format!("`{}`, beside a `berth.toml` that differs", beside.display());
-                if matches!(Found::at(&beside, &text)?, Found::Same) {
-                    stays(&what)?;
-                } else {
-                    if !trial {
-                        put(&beside, &text)?;
+                match Found::at(&beside, &text)? {
+                    Found::Same => stays(&what)?,
+                    Found::Other if !self.args.force => self.report.left(&what, "it differs, too")?,
+                    Found::Other | Found::Nothing => {
+                        if !trial {
+                            put(&beside, &text)?;
+                        }
+                        self.report.wrote(&what)?;
                     }
-                    self.report.wrote(&what)?;
                 }
             }
         }
         if self.target.exists() {
-            return Ok(Some(Config::load(self.home, self.explicit())?));
+            return Ok(Config::load(self.home, self.explicit())?);
         }
         let text = String::from_utf8_lossy(&text);
-        Ok(Some(Config::parse(&text, &self.target, self.home)?))
+        Ok(Config::parse(&text, &self.target, self.home)?)
     }
 
     fn explicit(&self) -> Option<&Path> {
@@ -166,11 +173,10 @@ impl Restore<'_> {
         if differs && title == CERTIFICATES {
             // A daemon may run with them.
             let why = "others are there; remove them first, if no daemon needs them";
-            return Ok(self.report.left(&what, why)?);
+            return Ok(self.report.left_always(&what, why)?);
         }
         if differs && !self.args.force {
-            let why = "another is there, and `--force` replaces it";
-            return Ok(self.report.left(&what, why)?);
+            return Ok(self.report.left(&what, "another is there")?);
         }
         let mut written = 0;
         for (name, (at, bytes)) in &found {
@@ -191,19 +197,29 @@ impl Restore<'_> {
     }
 
     /// Only where the configuration looks for them.
-    fn secret_files(&mut self, secrets: Secrets, config: Option<&Config>) -> anyhow::Result<()> {
+    fn secret_files(&mut self, secrets: Secrets, config: &Config) -> anyhow::Result<()> {
         let lookup = |name: &str| std::env::var(name).ok();
-        let places = config.map(|config| config.secret_files(&lookup)).unwrap_or_default();
+        let places = config.secret_files(&lookup);
         for (name, text) in secrets.files {
             let Some(path) = places.get(&name) else {
                 say(&format!("left out `{}`: no server here has it", name.escape_debug()))?;
                 continue;
             };
             let what = format!("`{}`", path.display());
+            if !self.is_trusted(path) {
+                let why = "it lies outside of the configuration's folder, and a `berth.toml` of this backup named it";
+                // In the run that brings the configuration nobody has seen yet where it sends files.
+                let next = match self.trust {
+                    Trust::New => "look at it, then restore again",
+                    _ => "`--force` writes it",
+                };
+                self.report.left_always(&what, &format!("{why}; {next}"))?;
+                continue;
+            }
             match Found::at(path, text.as_bytes())? {
                 Found::Same => stays(&what)?,
                 Found::Other if !self.args.force => {
-                    self.report.left(&what, "it differs, and `--force` replaces it")?;
+                    self.report.left(&what, "it differs")?;
                 }
                 Found::Other | Found::Nothing => {
                     if !self.args.dry_run {
@@ -216,11 +232,23 @@ impl Restore<'_> {
         Ok(())
     }
 
-    async fn volumes(&mut self, config: Option<&Config>) -> anyhow::Result<()> {
+    /// Whoever made the backup chose the paths of its configuration.
+    fn is_trusted(&self, path: &Path) -> bool {
+        match self.trust {
+            Trust::Own => true,
+            Trust::Same if self.args.force => true,
+            Trust::Same | Trust::New => {
+                let is_berths =
+                    [&self.home.state, &self.home.certs].into_iter().any(|own| path.starts_with(own));
+                !is_berths && is_below(folder_of(&self.target), path)
+            }
+        }
+    }
+
+    async fn volumes(&mut self, config: &Config) -> anyhow::Result<()> {
         let parts: Vec<Part> = self.backup.manifest.parts.clone();
         let volumes: Vec<(Whose, Part)> =
             parts.into_iter().filter_map(|part| Some((part.kind.volume()?, part))).collect();
-        let Some(config) = config else { return Ok(()) };
         let mut config = config.clone();
         dind::place::recall(&mut config, self.home);
         let daemon = dind::endpoint(&config, self.home).map(Engine::new).map_err(Failure::from);
@@ -276,13 +304,11 @@ impl Restore<'_> {
                 return Ok(stays(&what)?);
             }
             let Kind::Volume { last_writer_ended, .. } = part.kind else { return Ok(()) };
-            // Its folder alone is nothing that could be lost.
-            let last = writers.last(whose, &found.seen).filter(|_| found.seen.entries > 1);
+            // Somebody may have emptied it on purpose.
+            let last = writers.last(whose, &found.seen);
             if last > last_writer_ended && !self.args.force {
                 let at = last.map(|last| last.to_string()).unwrap_or_default();
-                let why = format!(
-                    "it was last written to at {at}, after the backup's had been, and `--force` replaces it"
-                );
+                let why = format!("it was last written to at {at}, after the backup's had been");
                 return Ok(self.report.left(&what, &why)?);
             }
         }
@@ -292,17 +318,27 @@ impl Restore<'_> {
                 volumes::fill(daemon, whose, looked_at, (&self.backup, part)).await
             };
             let filled = tokio::select! {
-                filled = filled => filled.map_err(|error| Failure::of(&error)),
-                _ = tokio::signal::ctrl_c() => Err(Failure {
+                // Listens before anything is removed.
+                biased;
+                () = interrupted() => Err(Failure {
                     code: Code::Unavailable,
                     text: format!("interrupted while {what} was restored"),
                     next: Some("type the same command again".to_owned()),
                 }),
+                filled = filled => filled.map_err(|error| Failure::of(&error)),
             };
             if let Err(failure) = filled {
                 // No session may take a part for the whole.
-                if let Some(name) = whose.name() {
-                    drop(daemon.remove_volume(&name).await);
+                if let Err(error) = whole::discard(daemon, whose).await {
+                    let error = chain(&error);
+                    return Err(Failure {
+                        text: format!("{}; a part of {what} may be left ({error})", failure.text),
+                        next: Some(
+                            "end the sessions that use it, and type the same command again".to_owned(),
+                        ),
+                        ..failure
+                    }
+                    .into());
                 }
                 return Err(failure.into());
             }
@@ -330,22 +366,7 @@ impl Restore<'_> {
         }
         Ok(())
     }
-
-    fn end(self) -> anyhow::Result<()> {
-        let Report { is_trial, changed, left } = self.report;
-        if left > 0 {
-            return Err(Failure {
-                code: Code::Configuration,
-                text: format!("{} left alone, and all else is restored", count(left, "thing")),
-                next: Some("see above; `--force` replaces what is there".to_owned()),
-            }
-            .into());
-        }
-        match (changed, is_trial) {
-            (0, _) => say("nothing to change: all of it is there")?,
-            (n, true) => say(&format!("would change {}", count(n, "thing")))?,
-            (n, false) => say(&format!("restored {}", count(n, "thing")))?,
-        }
-        Ok(())
-    }
 }
+
+#[cfg(test)]
+mod tests;

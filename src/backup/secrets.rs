@@ -1,13 +1,14 @@
 //! The part of a backup that is encrypted: what it holds, and how it is packed.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use mcp_berth::config::Config;
-use mcp_berth::regular;
 use mcp_berth::values::Lookup;
 use serde::{Deserialize, Serialize};
+
+use crate::place;
 
 /// No file of variables is longer (bytes).
 const LONGEST: u64 = 1 << 20;
@@ -35,12 +36,7 @@ impl Secrets {
     }
 }
 
-/// Nothing that blocks, and nothing without an end.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
-    let file = regular::open(path)?.ok_or_else(|| io::Error::other("it is no regular file"))?;
-    let mut text = String::new();
-    if file.take(LONGEST + 1).read_to_string(&mut text)? as u64 > LONGEST {
-        return Err(io::Error::other("it is longer than 1 MiB"));
-    }
-    Ok(text)
+    let bytes = place::read(path, LONGEST)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }

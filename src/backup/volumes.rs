@@ -13,11 +13,10 @@ use mcp_berth::dock::LeaseError;
 use mcp_berth::dock::docker::{DockerError, Engine};
 use mcp_berth::dock::volume::whole::{Held, Whose, last_user};
 use mcp_berth::history::session;
-use mcp_berth::human::hex;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::channel;
 
-use crate::file::Checked;
+use crate::digested::Digested;
+use crate::file::{Checked, is_full};
 use crate::manifest::Part;
 use crate::tree::{self, Seen};
 
@@ -42,11 +41,11 @@ impl Writers {
     pub(crate) fn of(home: &Home, config: &Config) -> Self {
         let mut ends = BTreeMap::new();
         for past in session::all(&home.state) {
-            let (Some(server), Some(client), Some(ended)) = (&past.server, &past.client, past.ended) else {
-                continue;
-            };
-            let Some(server) = config.servers.get(server) else { continue };
-            for volume in server.settings.volumes.iter().filter(|volume| volume.writable) {
+            let (Some(client), Some(ended)) = (&past.client, past.ended) else { continue };
+            let servers = past.servers().unwrap_or_else(|_| past.server.iter().cloned().collect());
+            let servers = servers.iter().filter_map(|server| config.servers.get(server));
+            let volumes = servers.flat_map(|server| &server.settings.volumes);
+            for volume in volumes.filter(|volume| volume.writable) {
                 let client = (!volume.shared).then(|| client.clone());
                 let end = ends.entry(Whose { volume: volume.name.clone(), client }).or_insert(ended);
                 *end = ended.max(*end);
@@ -60,26 +59,6 @@ impl Writers {
         let changed = i64::try_from(seen.changed).ok().filter(|seconds| *seconds > 0);
         let changed = changed.and_then(|seconds| Timestamp::from_second(seconds).ok());
         self.0.get(whose).copied().max(changed)
-    }
-}
-
-/// Counts what passes.
-struct Digested<W> {
-    to: W,
-    digest: Sha256,
-    size: u64,
-}
-
-impl<W: Write> Write for Digested<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.to.write(bytes)?;
-        self.digest.update(&bytes[..length]);
-        self.size += length as u64;
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }
 
@@ -118,10 +97,10 @@ async fn pack<W: Write + Send + 'static>(
     let how = tree::From::Daemon { first_user: held.first_user().await?, last_user: last_user() };
     let (pieces, read) = channel::<io::Result<bytes::Bytes>>(PIECES);
     let packing = tokio::task::spawn_blocking(move || {
-        let mut to = Digested { to: io::BufWriter::new(to), digest: Sha256::new(), size: 0 };
+        let mut to = Digested::new(io::BufWriter::new(to));
         let seen = tree::copy(Pieces::new(read), &mut to, how)?;
-        let (size, sha256) = (to.size, hex(&to.digest.finalize()));
-        let to = to.to.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let (to, size, sha256) = to.end();
+        let to = to.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Packed { to, size, sha256, seen })
     });
     let mut from = std::pin::pin!(held.archive());
@@ -133,9 +112,11 @@ async fn pack<W: Write + Send + 'static>(
     }
     drop(pieces);
     let packed: io::Result<Packed<W>> = packing.await.map_err(io::Error::other).flatten();
-    packed.map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ReadError::Write(error),
-        _ => DockerError::broken("read the volume", &whose.name().unwrap_or_default(), error).into(),
+    packed.map_err(|error| {
+        if is_full(&error) {
+            return ReadError::Write(error);
+        }
+        DockerError::broken("read the volume", &whose.name().unwrap_or_default(), error).into()
     })
 }
 
@@ -163,8 +144,60 @@ pub(crate) async fn fill(
     let copied = copying.await.map_err(io::Error::other).flatten();
     let left = held.leave().await;
     let name = whose.name().unwrap_or_default();
-    copied.map_err(|error| DockerError::broken("fill the volume", &name, error))?;
-    filled?;
+    both(filled, copied, &name)?;
     left?;
     Ok(())
+}
+
+/// Why a volume was not filled: the side that failed first knows, and the other one only saw it go.
+fn both(filled: Result<(), DockerError>, copied: io::Result<()>, name: &str) -> Result<(), DockerError> {
+    let copied = copied.map_err(|error| (error.kind(), DockerError::broken("fill the volume", name, error)));
+    match copied {
+        Err((io::ErrorKind::BrokenPipe, error)) => filled.and(Err(error)),
+        Err((_, error)) => Err(error),
+        Ok(()) => filled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_of_a_session_is_a_writer_however_late_it_came() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap().to_owned();
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| at.clone())).unwrap();
+        let servers = ["a", "b", "c"]
+            .map(|name| format!("[servers.{name}]\nimage = \"i\"\nvolumes = [\"{name}:/data\"]\n"));
+        let config = Config::parse(&servers.concat(), &home.config_file, &home).unwrap();
+        let up = |server: &str| {
+            format!(
+                "{{\"time\":\"2026-11-22T10:00:00Z\",\"kind\":\"up\",\"server\":\"{server}\",\"client\":\"codex\"}}\n"
+            )
+        };
+        let calls = "{\"time\":\"2026-11-22T10:00:00Z\",\"kind\":\"call\"}\n".repeat(4000);
+        let end = "{\"time\":\"2026-11-22T11:00:00Z\",\"kind\":\"end\"}\n";
+        let journal: String = [up("a").as_str(), &calls, &up("b"), &calls, &up("c"), end].concat();
+        std::fs::create_dir_all(home.state.join("sessions")).unwrap();
+        std::fs::write(home.state.join("sessions/x.jsonl"), journal).unwrap();
+        let writers = Writers::of(&home, &config);
+        for volume in ["a", "b", "c"] {
+            let whose = Whose { volume: volume.to_owned(), client: Some("codex".to_owned()) };
+            let last = writers.last(&whose, &Seen { entries: 1, ..Seen::default() });
+            assert_eq!(last, Some("2026-11-22T11:00:00Z".parse().unwrap()), "{volume}");
+        }
+    }
+
+    #[test]
+    fn the_side_that_failed_first_says_why_a_volume_was_not_filled() {
+        let daemon = || Err(DockerError::broken("upload", "v", io::Error::other("no space left")));
+        let gone = || Err(io::ErrorKind::BrokenPipe.into());
+        let changed = || Err(io::Error::other("has changed"));
+        let said = |filled, copied| both(filled, copied, "v").map_err(|e| mcp_berth::failure::chain(&e));
+        assert!(said(daemon(), gone()).unwrap_err().contains("no space left"));
+        assert!(said(daemon(), changed()).unwrap_err().contains("has changed"));
+        assert!(said(Ok(()), gone()).is_err());
+        assert_eq!(said(Ok(()), Ok(())), Ok(()));
+    }
 }

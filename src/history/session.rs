@@ -1,11 +1,13 @@
 //! The sessions that left a history: the list of them, and the choice of one by its name.
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lines::Lines;
 use super::record::Record;
 use crate::observe::journal::{self, FOLDER};
 
@@ -105,6 +107,19 @@ impl Past {
             file.take(END).read_to_end(&mut text)?;
         }
         Ok(Self::of(session, path, &text, live))
+    }
+
+    /// All servers that it started. Nothing but the whole journal has those that a call started late.
+    pub fn servers(&self) -> io::Result<BTreeSet<String>> {
+        let mut lines = Lines::new(BufReader::new(File::open(&self.path)?));
+        let mut servers = BTreeSet::new();
+        while let Some(line) = lines.next_line()? {
+            let Some(record) = Record::parse(line) else { continue };
+            if matches!(record.kind.as_str(), "start" | "up") {
+                servers.extend(record.server);
+            }
+        }
+        Ok(servers)
     }
 
     fn of(session: &str, path: &Path, text: &[u8], live: bool) -> Option<Self> {

@@ -91,8 +91,23 @@ fn a_file_that_is_there_is_not_replaced_and_nothing_is_left_of_the_attempt() {
 }
 
 #[test]
+fn what_only_looks_like_a_former_attempt_stays_and_any_name_is_written() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("backup.partial");
+    std::fs::write(&own, "a person's own").unwrap();
+    usual(folder.path());
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), "a person's own");
+    let path = folder.path().join(std::ffi::OsStr::from_bytes(b"b\xff"));
+    write(&path, &Manifest::new(Vec::new()), &mut []).unwrap();
+    assert!(Checked::read(&path).is_ok());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[test]
 fn a_full_disk_is_told_as_one() {
-    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let full = io::Error::from(io::ErrorKind::FileTooLarge);
+    assert!(is_full(&full));
     let said = unwritten(Path::new("/backups/b"), &full).to_string();
     assert_eq!(
         said,

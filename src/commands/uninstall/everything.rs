@@ -17,6 +17,7 @@ use crate::dind::{self, down, spec};
 use crate::dock::docker::Engine;
 use crate::dock::labels::managed_by;
 use crate::failure::{Code, Failure};
+use crate::history::manager::{self, Holder};
 
 /// What is of berth's.
 struct Everything {
@@ -27,6 +28,7 @@ struct Everything {
     units: Vec<PathBuf>,
     folders: Vec<PathBuf>,
     files: Vec<PathBuf>,
+    manager: Option<Holder>,
     /// What could not be seen.
     unseen: Vec<String>,
 }
@@ -55,6 +57,9 @@ pub(super) async fn run(args: &UninstallArgs, config: &Config, home: &Home) -> a
             next: Some("start the engine, or leave what it holds with `--force`".to_owned()),
         }
         .into());
+    }
+    if let Some(holder) = everything.manager.as_ref().filter(|holder| holder.is_elsewhere()) {
+        return Err(alive(holder).into());
     }
     if !args.yes && !ask()? {
         return Err(Failure {
@@ -97,6 +102,8 @@ async fn look(args: &UninstallArgs, config: &Config, home: &Home) -> anyhow::Res
         units: units().into_iter().filter(there).collect(),
         folders: vec![home.certs.clone(), home.state.clone()].into_iter().filter(there).collect(),
         files: config.file.iter().filter(|_| args.config_too).cloned().collect(),
+        manager: manager::running(&home.state)
+            .map_err(|error| failed(&manager::lock(&home.state), &error))?,
         unseen: Vec::new(),
     };
     if let Some(host) = &config.dind.host {
@@ -140,7 +147,7 @@ fn units() -> Vec<PathBuf> {
     let set = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
     let folder = config.map(|config| config.join("systemd/user"));
-    let names = ["berth-manager.service", "berth-manager.socket", "berth-manager-monitor.socket"];
+    let names = ["berth-manager.service", "berth-manager.socket"];
     folder.into_iter().flat_map(|folder| names.map(|name| folder.join(name))).collect()
 }
 
@@ -151,13 +158,38 @@ impl Everything {
             installed.names.iter().map(move |name| format!("{title}: the entry `{name}`"))
         });
         let paths = self.units.iter().chain(&self.folders).chain(&self.files);
-        entries
+        let manager = self.manager.iter().map(|holder| format!("the manager, process {}", holder.pid));
+        manager
+            .chain(entries)
             .chain(self.of_engine.iter().cloned())
             .chain(paths.map(|path| path.display().to_string()))
             .collect()
     }
 
+    /// Nothing is removed while it lives: it would write into the state folder again.
+    fn end_manager(&self, home: &Home) -> anyhow::Result<()> {
+        if self.manager.is_none() {
+            return Ok(());
+        }
+        // Its socket would start the next one.
+        self.systemctl(&["stop"]);
+        quietly(&std::env::current_exe()?.with_file_name("berth-manager"), &["stop"]);
+        match manager::running(&home.state)? {
+            None => Ok(()),
+            Some(holder) => Err(alive(&holder).into()),
+        }
+    }
+
+    fn systemctl(&self, words: &[&str]) {
+        let names: Vec<&str> =
+            self.units.iter().filter_map(|unit| unit.file_name().and_then(|name| name.to_str())).collect();
+        if !names.is_empty() {
+            quietly(Path::new("systemctl"), &[&["--user"], words, &names[..]].concat());
+        }
+    }
+
     async fn remove(&self, args: &UninstallArgs, config: &Config, home: &Home) -> anyhow::Result<()> {
+        self.end_manager(home)?;
         // Who looks for nothing leaves nothing, such as a lock.
         if let Some(engine) = self.engine.as_ref().filter(|_| !self.of_engine.is_empty()) {
             let progress = Progress::stderr();
@@ -173,19 +205,13 @@ impl Everything {
         for installed in &self.entries {
             installed.remove()?;
         }
-        if home.state.join("manager").exists() {
-            quietly(&std::env::current_exe()?.with_file_name("berth-manager"), &["stop"]);
-        }
-        if !self.units.is_empty() {
-            let names: Vec<&str> = self
-                .units
-                .iter()
-                .filter_map(|unit| unit.file_name().and_then(|name| name.to_str()))
-                .collect();
-            quietly(Path::new("systemctl"), &[&["--user", "disable", "--now"], &names[..]].concat());
-        }
+        self.systemctl(&["disable", "--now"]);
         for path in self.units.iter().chain(&self.files) {
             std::fs::remove_file(path).map_err(|error| failed(path, &error))?;
+        }
+        if !self.units.is_empty() {
+            // It has read the units that are gone.
+            quietly(Path::new("systemctl"), &["--user", "daemon-reload"]);
         }
         for folder in [&home.certs, &home.state] {
             match std::fs::remove_dir_all(folder) {
@@ -203,6 +229,21 @@ impl Everything {
     }
 }
 
+fn alive(holder: &Holder) -> Failure {
+    let (text, next) = if holder.is_elsewhere() {
+        (
+            "nothing was removed: a manager runs in a container, or outside of this one".to_owned(),
+            "end it, with `docker rm -f berth-manager` for one in a container, and type the same command again",
+        )
+    } else {
+        (
+            format!("nothing was removed: the manager, process {}, does not end", holder.pid),
+            "see why with `berth manager stop`, and type the same command again",
+        )
+    };
+    Failure { code: Code::Unavailable, text, next: Some(next.to_owned()) }
+}
+
 fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure {
         code: Code::Configuration,
@@ -215,4 +256,40 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 fn quietly(program: &Path, args: &[&str]) {
     let mut command = Command::new(program);
     let _ = command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_that_cannot_be_ended_is_listed_and_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap().to_owned();
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| at.clone())).unwrap();
+        let path = manager::lock(&home.state);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let holder = Holder { pid: 7, namespace: "another".to_owned(), ..Holder::default() };
+        std::fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
+        let lock = std::fs::File::open(&path).unwrap();
+        lock.lock().unwrap();
+        let everything = Everything {
+            entries: Vec::new(),
+            engine: None,
+            of_engine: Vec::new(),
+            units: Vec::new(),
+            folders: Vec::new(),
+            files: Vec::new(),
+            manager: manager::running(&home.state).unwrap(),
+            unseen: Vec::new(),
+        };
+        assert_eq!(everything.lines(), ["the manager, process 7"]);
+        let said = everything.end_manager(&home).unwrap_err().to_string();
+        assert!(
+            said.contains("nothing was removed") && said.contains("docker rm -f berth-manager"),
+            "{said}"
+        );
+        drop(lock);
+        assert!(everything.end_manager(&home).is_ok(), "it has ended meanwhile");
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use tokio::time::Instant;
 
 use super::import::labels_of;
 use super::name;
@@ -96,6 +97,19 @@ pub async fn renew(engine: &Engine, whose: &Whose) -> Result<(), LeaseError> {
     engine.remove_volume(&name).await?;
     engine.create_volume(&name, labels_of(&volume, whose.client())).await?;
     Ok(())
+}
+
+/// Removes what was not filled whole, as soon as the container that filled it has gone.
+pub async fn discard(engine: &Engine, whose: &Whose) -> Result<(), DockerError> {
+    let Some(name) = whose.name() else { return Ok(()) };
+    let until = Instant::now() + GONE_WITHIN;
+    loop {
+        match engine.remove_volume(&name).await {
+            // In use.
+            Err(_) if Instant::now() < until => tokio::time::sleep(LOOK_EVERY).await,
+            removed => return removed.map(drop),
+        }
+    }
 }
 
 /// A volume that no session may write to while this lives.
