@@ -8,19 +8,23 @@
 //!
 //! Over TCP the daemon learns of our death with its second answer at the earliest. Over a Unix socket its first answer
 //! already fails, and it drops the requests behind it. A kill during the creation then leaves a container that never
-//! started, for `roster::sweep`. DinD daemons of our own are always reached by TCP.
+//! started, for `roster::sweep`. DinD daemons of our own are always reached by TCP. Who ends in an ordinary way waits for
+//! what has begun ([`settled`]): a slow daemon dropped the requests behind its first answer over TCP, too.
 
 pub(super) mod error;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::FutureExt;
 use memchr::memmem;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::task::TaskTracker;
 
 use super::dial::Stream;
 use super::docker::{DockerError, Engine, Listed};
@@ -63,6 +67,20 @@ pub struct Lifeline {
     is_ended: bool,
 }
 
+/// Containers that are on their way.
+static MAKING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// A daemon that is slower leaves a container for the next session's sweep.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// No container is on its way any more. For the end of a process.
+pub async fn settled() {
+    MAKING.close();
+    if tokio::time::timeout(SETTLED_WITHIN, MAKING.wait()).await.is_err() {
+        tracing::debug!("a container was still on its way at the end");
+    }
+}
+
 /// Of a daemon whose runtime knows of no networks.
 fn not_without_networks(network: &Network) -> Result<(), LeaseError> {
     match network {
@@ -77,7 +95,23 @@ fn not_without_networks(network: &Network) -> Result<(), LeaseError> {
 
 impl Lease {
     /// Creates, starts and attaches to a container of `spec`, which nobody else can claim.
+    ///
+    /// Cancel safe: what has begun comes to its end all the same, and the container ends with the lease. The daemon starts no
+    /// container whose maker goes in between, and nothing would remove it. [`settled`] waits for that.
     pub async fn create(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
+        let (engine, spec) = (engine.clone(), spec.clone());
+        let making = MAKING.spawn(async move { Self::make(&engine, wire, &spec).await });
+        match making.await {
+            Ok(made) => made,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    async fn make(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
         let mut lease = Self::begin(engine, wire, spec).await?;
         if volume::written(&spec.server.settings).next().is_some() {
             // Where that fails, the lease is dropped, and the container ends.
