@@ -40,7 +40,6 @@ use std::time::Duration;
 use crate::cli::{Arguments, GcArgs, Subcommands, UninstallArgs};
 use crate::config::{Config, ConfigError, Home};
 use crate::dock::docker::Engine;
-use crate::dock::lease;
 use crate::failure::{Code, Explain, Failure};
 use crate::observe::stderr::StderrSink;
 
@@ -61,9 +60,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
     });
     if let Subcommands::Run(args) = arguments.command {
         // Its client must be told even that the configuration is broken.
-        let ended = Box::pin(run::run(*args, loaded, stderr)).await;
-        lease::settled().await;
-        return ended;
+        return Box::pin(run::run(*args, loaded, stderr)).await;
     }
     // These are of use with a broken configuration, too.
     match &arguments.command {

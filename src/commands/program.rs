@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::dock::lease;
 use crate::logging;
 use crate::observe::stderr::StderrSink;
 
@@ -25,7 +26,11 @@ pub fn program(execute: impl AsyncFnOnce(&StderrSink) -> anyhow::Result<ExitCode
         }
     };
     write_errors_only(&runtime);
-    let result = runtime.block_on(execute(&stderr));
+    let result = runtime.block_on(async {
+        let result = execute(&stderr).await;
+        lease::settled().await;
+        result
+    });
     let code = result.unwrap_or_else(|error| {
         if super::is_unread(&error) {
             return ExitCode::from(super::UNREAD);
