@@ -18,7 +18,7 @@ use crate::values::Ago;
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
     let all = roster::list_with_owners(&engine).await.map_err(Failure::from)?;
-    let (entries, is_sure) = match &args.session {
+    let (mut entries, is_sure) = match &args.session {
         Some(word) => {
             let asked = Asked::new(word, &std::env::current_dir().unwrap_or_default());
             let entries = asked.among(all);
@@ -27,15 +27,10 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
         }
         None => (all, false),
     };
-    let entries: Vec<Entry> = match args.idle.map(Ago::duration) {
-        Some(least) => entries
-            .into_iter()
-            .filter(|entry| {
-                journal::idle(&home.state, &entry.owner.session).is_some_and(|idle| idle >= least)
-            })
-            .collect(),
-        None => entries,
-    };
+    if let Some(least) = args.idle.map(Ago::duration) {
+        let idle = |entry: &Entry| journal::idle(&home.state, &entry.owner.session);
+        entries.retain(|entry| idle(entry).is_some_and(|idle| idle >= least));
+    }
     let word = &meant(args);
     if entries.is_empty() {
         return Err(Failure {
