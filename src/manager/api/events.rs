@@ -77,12 +77,22 @@ struct EventPage {
 
 /// An event of a stream.
 #[derive(Debug, ToSchema)]
-#[allow(dead_code, reason = "it is what the description says of the stream's form")]
 struct Sent {
     /// The event's number.
     id: String,
     /// An `Event` as JSON.
     data: String,
+}
+
+impl Sent {
+    fn of(event: &Event) -> Result<Self, axum::Error> {
+        let data = serde_json::to_string(event).map_err(axum::Error::new)?;
+        Ok(Self { id: event.id.to_string(), data })
+    }
+
+    fn frame(self) -> sse::Event {
+        sse::Event::default().id(self.id).data(self.data)
+    }
 }
 
 /// Lists events, the newest first.
@@ -176,7 +186,7 @@ impl Feed {
     async fn next(&mut self) -> Option<Result<sse::Event, axum::Error>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return Some(sse::Event::default().id(event.id.to_string()).json_data(&event));
+                return Some(Sent::of(&event).map(Sent::frame));
             }
             self.news.mark_unchanged();
             let found = self.read().await.inspect_err(|error| tracing::warn!("{error}")).ok()?;
