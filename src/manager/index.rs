@@ -25,6 +25,7 @@ use mcp_berth::failure::Failure;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::database;
 pub(crate) use keeper::Keeper;
 pub(crate) use sink::Sink;
 
@@ -100,7 +101,7 @@ impl Index {
     /// # Errors
     /// Where the index cannot be written.
     pub(crate) fn sink(&self) -> rusqlite::Result<Sink> {
-        Ok(Sink::new(file::connect(&self.0.path)?, self.0.news.clone()))
+        Ok(Sink::new(database::connect(&self.0.path)?, self.0.news.clone()))
     }
 
     /// What does the rest of the writing, for the journals in `state`.
@@ -108,7 +109,7 @@ impl Index {
     /// # Errors
     /// Where the index cannot be written.
     pub(crate) fn keeper(&self, state: &Path, retention: Duration) -> rusqlite::Result<Keeper> {
-        Ok(Keeper::new(file::connect(&self.0.path)?, self.clone(), state, retention))
+        Ok(Keeper::new(database::connect(&self.0.path)?, self.clone(), state, retention))
     }
 
     /// Keeps events of the manager's own, all or none.
@@ -118,7 +119,7 @@ impl Index {
     pub(crate) async fn note(&self, events: Vec<Noted>) -> anyhow::Result<()> {
         let shared = Arc::clone(&self.0);
         let noting = tokio::task::spawn_blocking(move || {
-            let mut connection = file::connect(&shared.path)?;
+            let mut connection = database::connect(&shared.path)?;
             let transaction = connection.transaction()?;
             for Noted { time, kind, name, server, client, detail } in events {
                 let (session, seq) = (None::<String>, None::<i64>);

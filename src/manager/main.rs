@@ -13,6 +13,7 @@
 mod api;
 mod audits;
 mod configured;
+mod database;
 mod holder;
 mod index;
 mod instance;

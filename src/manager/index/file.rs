@@ -4,17 +4,15 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use mcp_berth::failure::{Code, Failure};
 use rusqlite::{Connection, ErrorCode, params};
 
+use crate::database;
+
 /// What the tables mean. An index with another number is put aside.
 const VERSION: i64 = 1;
-
-/// Somebody else may be writing for so long.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// Times are microseconds. A session's `state` is `pruned` where nothing but its numbers is kept, so that its journal is
 /// not read again.
@@ -79,19 +77,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, Failure> {
     }
 }
 
-/// Another connection to an index that [`open`] has made ready; it may write.
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    // A commit that a power failure takes back is made again: the records' numbers go with it.
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    Ok(connection)
-}
-
 /// The index; or why it is another berth's.
 fn usable(path: &Path) -> rusqlite::Result<Result<Connection, String>> {
-    let mut connection = connect(path)?;
+    let mut connection = database::connect(path)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (version, tables) {

@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -13,15 +12,13 @@ use super::families::{ALL, Family, Kind};
 use super::session::Session;
 use super::tally::{Labels, Tally, Value};
 use crate::audits::Place;
+use crate::database;
 
 /// In the manager's folder.
 pub(super) const FILE: &str = "counters.db";
 
 /// What the tables mean. A file of a later berth is left alone.
 const SCHEMA: i32 = 1;
-
-/// Nobody else writes; a person may read.
-const BUSY: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
     CREATE TABLE counters (
@@ -50,18 +47,8 @@ pub(super) struct Kept {
 
 impl Store {
     pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let mut file = Connection::open(folder.join(FILE))?;
-        file.busy_timeout(BUSY)?;
-        file.pragma_update(None, "journal_mode", "WAL")?;
-        // A kill takes nothing; a power cut takes the last moments, of all tables alike.
-        file.pragma_update(None, "synchronous", "NORMAL")?;
-        let schema: i32 = file.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        anyhow::ensure!(schema <= SCHEMA, "a later berth has written it");
-        if schema == 0 {
-            let tables = file.transaction()?;
-            tables.execute_batch(TABLES)?;
-            tables.commit()?;
-        }
+        let mut file = database::connect(&folder.join(FILE))?;
+        database::prepare(&mut file, SCHEMA, TABLES, |_| Ok(()))?;
         file.execute_batch(BEGAN)?;
         let place = folder.join(FILE);
         // A file of a berth that did not note it is as old as the file system says.

@@ -4,12 +4,13 @@
 //! Each change is one transaction. There are spans of a bounded number; the oldest go first.
 
 use std::path::Path;
-use std::time::Duration;
 
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human;
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{Connection, params};
+
+use crate::database;
 
 /// In the manager's folder.
 const FILE: &str = "otlp.db";
@@ -19,9 +20,6 @@ const SCHEMA: i32 = 1;
 
 /// So many spans wait.
 pub(super) const MOST: i64 = 20_000;
-
-/// Nobody else writes; a person may read.
-const BUSY: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
     CREATE TABLE spans (id INTEGER PRIMARY KEY, span BLOB NOT NULL);
@@ -59,19 +57,11 @@ impl Outbox {
     }
 
     fn opened(path: &Path) -> anyhow::Result<Self> {
-        let mut file = Connection::open(path)?;
-        file.busy_timeout(BUSY)?;
-        file.pragma_update(None, "journal_mode", "WAL")?;
-        // A kill takes nothing; a power cut takes the last moments, of all tables alike.
-        file.pragma_update(None, "synchronous", "NORMAL")?;
-        let schema: i32 = file.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        anyhow::ensure!(schema <= SCHEMA, "a later berth has written it");
-        if schema == 0 {
-            let tables = file.transaction()?;
-            tables.execute_batch(TABLES)?;
+        let mut file = database::connect(path)?;
+        database::prepare(&mut file, SCHEMA, TABLES, |tables| {
             tables.execute("INSERT INTO about VALUES (1, ?, 0)", [instance()?])?;
-            tables.commit()?;
-        }
+            Ok(())
+        })?;
         let about = file.query_row("SELECT instance, dropped FROM about", [], |row| {
             Ok((row.get(0)?, row.get::<_, i64>(1)?))
         });
