@@ -1,7 +1,8 @@
-//! Opens files under whose names somebody else may have put anything: a pipe that nobody writes to, a device.
+//! Opens files under whose names somebody else may have put anything: a pipe that nobody writes to, a device. Puts whole
+//! files in their place.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -18,7 +19,20 @@ pub fn open(path: &Path) -> io::Result<Option<File>> {
     Ok(file.metadata()?.is_file().then_some(file))
 }
 
-/// The same of a file in a folder, where no link leads out of the folder.
+/// Puts a file in the place of what is there, in one step: a reader has the one or the other, whole, and so does a machine
+/// that loses its power. Its owner's alone (mode 0600).
+///
+/// # Errors
+/// As of open(2), write(2), fsync(2) and rename(2). What was there is there then.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// [`open`] of a file in a folder, where no link leads out of the folder.
 ///
 /// # Errors
 /// As of openat2(2) and fstat(2).

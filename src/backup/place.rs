@@ -1,7 +1,7 @@
 //! Files of this machine that a restoration writes: as a whole, and to their owner alone.
 
 use std::fs::DirBuilder;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
 
@@ -57,12 +57,7 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let folder = folder_of(path);
     let written = || {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        // Made with mode 0600.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        regular::replace(path, bytes)
     };
     written().map_err(|error: io::Error| failed(path, "write", &error))
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use mcp_berth::config::Config;
 use mcp_berth::failure::Failure;
 use mcp_berth::observe::audit::{self, Entry};
+use mcp_berth::regular;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use crate::configured::Configured;
@@ -113,7 +113,8 @@ impl Settings {
                 audit::note(&self.state, &entry);
             }
         }
-        if let Err(error) = write(&self.path, &now) {
+        let text = serde_json::to_vec(&now).map_err(io::Error::from);
+        if let Err(error) = text.and_then(|text| regular::replace(&self.path, &text)) {
             tracing::warn!("cannot keep what `{}` says: {error}", now.file.display());
         }
         self.known = Some(now);
@@ -198,13 +199,5 @@ fn joined(begin: &str, changes: &[String]) -> String {
 }
 
 /// Whoever reads finds the old file or this one.
-fn write(path: &Path, known: &Known) -> io::Result<()> {
-    let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
-    serde_json::to_writer(&mut file, known)?;
-    file.flush()?;
-    file.persist(path)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests;

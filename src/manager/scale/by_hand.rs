@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use mcp_berth::failure::{Code, Failure};
+use mcp_berth::regular;
 use mcp_berth::values::Standby;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 /// In the manager's folder.
 const FILE: &str = "standby.json";
@@ -112,7 +112,7 @@ impl ByHand {
         change(&mut kinds)?;
         if kinds != *held {
             let text = Text { schema: SCHEMA, kinds };
-            write(&self.path, &text)?;
+            regular::replace(&self.path, &serde_json::to_vec(&text).map_err(io::Error::from)?)?;
             *held = text.kinds;
         }
         Ok(())
@@ -132,15 +132,6 @@ fn read(path: &Path) -> io::Result<BTreeMap<String, Set>> {
 }
 
 /// Whoever reads finds the old file or this one, after a power cut, too.
-fn write(path: &Path, text: &Text) -> io::Result<()> {
-    let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
-    serde_json::to_writer(&mut file, text)?;
-    file.flush()?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
