@@ -52,6 +52,11 @@ pub fn kind(client: &str, hash: &str) -> String {
     format!("{client}-{hash}")
 }
 
+/// The client and the hash of a [`kind`].
+pub fn parts(kind: &str) -> (&str, &str) {
+    kind.rsplit_once('-').unwrap_or((kind, ""))
+}
+
 /// What a manager wants of this kind now. `None`: there is none, or it has not said.
 pub(super) fn read(state: &Path, kind: &str) -> Option<Target> {
     let targets = Targets::read(state, Timestamp::now())?;

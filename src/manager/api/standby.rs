@@ -205,7 +205,7 @@ fn kinds(entries: &[Entry], known: Vec<Known>) -> Vec<StandbyKind> {
         waiting.entry(of).or_default().push(Waiting { name: entry.name.clone(), created });
     }
     for Known { kind, server, .. } in known.values() {
-        let (client, spec) = kind.rsplit_once('-').unwrap_or((kind, ""));
+        let (client, spec) = targets::parts(kind);
         let is_there = |[_, of, hash]: &[String; 3]| of == client && hash == spec;
         if !waiting.keys().any(is_there) {
             waiting.insert([server.clone(), client.to_owned(), spec.to_owned()], Vec::new());

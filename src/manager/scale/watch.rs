@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mcp_berth::backend::docker::targets;
 use mcp_berth::failure::Failure;
 use mcp_berth::history::Record;
 use mcp_berth::values::Standby;
@@ -62,13 +63,8 @@ impl fmt::Display for Decision {
 impl Decision {
     /// The kind of client.
     pub(super) fn client(&self) -> &str {
-        client(&self.kind)
+        targets::parts(&self.kind).0
     }
-}
-
-/// Of a kind, `CLIENT-HASH`.
-fn client(kind: &str) -> &str {
-    kind.rsplit_once('-').map_or(kind, |(client, _)| client)
 }
 
 /// What was decided.
