@@ -10,11 +10,11 @@ use crate::page;
 use crate::shared::Shared;
 use crate::web::guard;
 
-pub(crate) fn router(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> Router {
+pub(crate) fn router(shared: &Arc<Shared>, metrics: &Arc<Metrics>, metrics_auth: bool) -> Router {
     // The page has a log-in of its own.
     let open = Router::new().route("/healthz", get(async || "ok\n")).merge(page::router(shared));
     let with_token = page::links(shared);
-    let (with_token, open) = if shared.config.manager.metrics_auth {
+    let (with_token, open) = if metrics_auth {
         (with_token.merge(metrics.router()), open)
     } else {
         (with_token, open.merge(metrics.router()))
@@ -26,38 +26,20 @@ pub(crate) fn router(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> Router {
 mod tests {
     use axum::body::Body;
     use axum::http::Request;
-    use mcp_berth::config::{Config, Home};
-    use mcp_berth::observe::audit::Audit;
-    use tokio_util::sync::CancellationToken;
+    use mcp_berth::config::Config;
+
     use tower_service::Service;
 
     use super::*;
-    use crate::configured::Configured;
-    use crate::index::Index;
-    use crate::logins::Logins;
-    use crate::scale::Watch;
-    use crate::token::Token;
 
     #[tokio::test]
     async fn the_metrics_ask_for_the_token_unless_the_configuration_says_otherwise() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().to_str().unwrap().to_owned();
-        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| path.clone())).unwrap();
-        let token = Token::random();
         let metrics = Metrics::open(folder.path(), Arc::default(), Arc::default()).unwrap();
+        let shared = Shared::of(folder.path(), "");
         for (text, expected) in [("", 401), ("[manager]\nmetrics_auth = false", 200)] {
-            let config = Config::parse(text, std::path::Path::new("b.toml"), &home).unwrap();
-            let stop = CancellationToken::new();
-            let index = Index::open(folder.path()).unwrap();
-            let audit = Audit::of_manager(&home.state);
-            let logins = Arc::<Logins>::default();
-            let watch = Watch::open(folder.path()).unwrap();
-            let configured = Arc::new(Configured::new(home.clone(), None));
-            let (home, token) = (home.clone(), token.clone());
-            let shared =
-                Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop });
-            let token = shared.token.clone();
-            let mut router = super::router(&shared, &metrics);
+            let config = Config::parse(text, std::path::Path::new("b.toml"), &shared.home).unwrap();
+            let mut router = super::router(&shared, &metrics, config.manager.metrics_auth);
             let mut ask = async |headers: &[(&str, &str)]| {
                 let request = headers
                     .iter()
@@ -66,7 +48,7 @@ mod tests {
             };
             let here = ("host", "127.0.0.1:19090");
             assert_eq!(ask(&[here]).await, expected, "{text}");
-            let bearer = format!("Bearer {}", token.text());
+            let bearer = format!("Bearer {}", shared.token.text());
             assert_eq!(ask(&[here, ("authorization", &bearer)]).await, 200);
             assert_eq!(ask(&[("host", "example.org"), ("authorization", &bearer)]).await, 403, "{text}");
         }

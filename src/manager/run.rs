@@ -63,7 +63,7 @@ pub(crate) async fn run(
     let settings = Settings::open(&home.state, instance.folder(), &configured)?;
     let logins = Arc::<Logins>::default();
     let shared =
-        Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop: stop.clone() });
+        Arc::new(Shared { configured, home, token, audit, index, logins, watch, stop: stop.clone() });
     let read = CancellationToken::new();
     let reading = read_journals(follower, sinks, keeper, &stop, &read)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
@@ -71,7 +71,11 @@ pub(crate) async fn run(
     let served = async {
         tokio::join!(
             serve::serve(api, api_router(&shared), stop.clone()),
-            serve::serve(monitor, monitor::router(&shared, &metrics), stop.clone()),
+            serve::serve(
+                monitor,
+                monitor::router(&shared, &metrics, config.manager.metrics_auth),
+                stop.clone()
+            ),
             metrics.sample(&shared),
         )
     };

@@ -20,8 +20,6 @@ use crate::web::problem::Problem;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// As it was at the manager's start.
-    pub(crate) config: Config,
     pub(crate) configured: Arc<Configured>,
     pub(crate) home: Home,
     pub(crate) token: Token,
@@ -67,5 +65,25 @@ impl Shared {
     /// The daemon of a configuration.
     pub(crate) fn engine(&self, config: &Config) -> Result<Engine, Problem> {
         self.endpoint(config).map(Engine::new)
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// Of a test's manager, all of whose folders are in `folder`, with this `berth.toml`.
+    pub(crate) fn of(folder: &std::path::Path, toml: &str) -> Arc<Self> {
+        std::fs::write(folder.join("berth.toml"), toml).unwrap();
+        let place = folder.to_str().unwrap().to_owned();
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| place.clone())).unwrap();
+        Arc::new(Self {
+            configured: Arc::new(Configured::new(home.clone(), None)),
+            token: Token::random(),
+            audit: Audit::of_manager(&home.state),
+            index: Index::open(folder).unwrap(),
+            logins: Arc::default(),
+            watch: Watch::open(folder).unwrap(),
+            stop: CancellationToken::new(),
+            home,
+        })
     }
 }

@@ -1,7 +1,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
 
 use mcp_berth::observe::{audit, journal};
 use tempfile::TempDir;
@@ -9,6 +8,7 @@ use tempfile::TempDir;
 use super::query::sessions::{One, State};
 use super::query::{calls, events, sessions};
 use super::*;
+use crate::database;
 use crate::journals::{Follower, Sink as _};
 
 mod noted;
@@ -67,7 +67,7 @@ impl House {
     }
 
     fn connection(&self) -> Connection {
-        file::connect(&self.state.path().join(FILE)).unwrap()
+        database::connect(&self.state.path().join(FILE)).unwrap()
     }
 
     fn one(&self, session: &str) -> Option<One> {
@@ -350,35 +350,4 @@ fn lines_of_the_audit_file_are_events_once() {
     ];
     assert_eq!(house.events(), expected.map(|(kind, name)| (kind.to_owned(), name.to_owned())));
     assert!(house.index.is_complete());
-}
-
-/// `cargo test --bin berth-manager rebuild -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement, which says how long it took"]
-fn a_rebuild_of_1000_sessions_takes_less_than_ten_seconds() {
-    let mut house = House::new();
-    for session in 0..1000 {
-        let mut lines = vec![start(1), up(2, "cold", 0)];
-        lines.extend((3..12).map(|seq| line(seq, "step", ",\"name\":\"a step\",\"duration_ms\":2.25")));
-        lines.push(note(12, "stray output", "x"));
-        lines.extend((13..213).map(call));
-        lines.push(end(213));
-        house.write(&format!("{session:012x}"), &lines);
-    }
-    let began = Instant::now();
-    let records = house.look();
-    let took = began.elapsed();
-    let asked = Instant::now();
-    let wanted = sessions::Wanted { limit: 100, ..Default::default() };
-    assert_eq!(sessions::list(&house.connection(), wanted).unwrap().entries.len(), 100);
-    let slow = calls::Wanted { limit: 100, slow: true, ..Default::default() };
-    assert_eq!(calls::list(&house.connection(), slow).unwrap().entries.len(), 100);
-    let size = house.state.path().join(FILE).metadata().unwrap().len() >> 20;
-    writeln!(
-        std::io::stderr(),
-        "{records} records in {took:?}; {size} MiB; two questions in {:?}",
-        asked.elapsed()
-    )
-    .unwrap();
-    assert!(took < Duration::from_secs(10), "{took:?}");
 }

@@ -3,18 +3,11 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use mcp_berth::config::{Config, Home};
-use mcp_berth::observe::audit::Audit;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::*;
-use crate::configured::Configured;
 use crate::index::Index;
-use crate::logins::Logins;
-use crate::scale::Watch;
-use crate::token::Token;
 
 struct House {
     folder: TempDir,
@@ -26,17 +19,9 @@ impl House {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap().to_owned();
-        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| path.clone())).unwrap();
         let nobody =
             format!("[dind]\nhost = \"unix://{path}/nobody.sock\"\n[servers.time]\nimage = \"mcp/time\"");
-        std::fs::write(folder.path().join("berth.toml"), nobody).unwrap();
-        let config = Config::load(&home, None).unwrap();
-        let audit = Audit::of_manager(&home.state);
-        let index = Index::open(folder.path()).unwrap();
-        let (token, logins, stop) = (Token::random(), Arc::<Logins>::default(), CancellationToken::new());
-        let watch = Watch::open(folder.path()).unwrap();
-        let configured = Arc::new(Configured::new(home.clone(), None));
-        let shared = Arc::new(Shared { config, configured, home, token, audit, index, logins, watch, stop });
+        let shared = Shared::of(folder.path(), &nobody);
         Self { folder, index: shared.index.clone(), router: router(&shared).merge(links(&shared)) }
     }
 

@@ -8,16 +8,11 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use mcp_berth::config::{Config, Home};
-use mcp_berth::observe::audit::{self, Audit};
+use mcp_berth::observe::audit::{self};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::api::routers;
-use crate::configured::Configured;
-use crate::index::Index;
-use crate::logins::Logins;
-use crate::scale::Watch;
 use crate::shared::Shared;
 use crate::token::Token;
 use crate::web::guard;
@@ -109,25 +104,10 @@ impl Api {
         let daemon = Daemon::default();
         daemon.listen(folder.path());
         let toml = format!("[dind]\nhost = \"unix://{}/docker.sock\"\n{servers}", folder.path().display());
-        std::fs::write(folder.path().join("berth.toml"), toml).unwrap();
-        let place = folder.path().to_str().unwrap().to_owned();
-        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| place.clone())).unwrap();
-        let token = Token::random();
-        let audit = Audit::of_manager(&home.state);
-        let shared = Arc::new(Shared {
-            config: Config::load(&home, None).unwrap(),
-            configured: Arc::new(Configured::new(home.clone(), None)),
-            home,
-            token: token.clone(),
-            audit: audit.clone(),
-            index: Index::open(folder.path()).unwrap(),
-            logins: Arc::<Logins>::default(),
-            watch: Watch::open(folder.path()).unwrap(),
-            stop: CancellationToken::new(),
-        });
+        let shared = Shared::of(folder.path(), &toml);
         let (open, with_token) = routers(&shared);
         let router = guard::behind(open, with_token, &shared.guard());
-        Self { folder, router, token, daemon }
+        Self { folder, router, token: shared.token.clone(), daemon }
     }
 
     pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response<Body> {

@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,22 +11,15 @@ use axum::http::{Request, StatusCode};
 use axum::middleware::map_response;
 use axum::response::Response;
 use http_body_util::BodyExt;
-use mcp_berth::config::{Config, Home};
-use mcp_berth::observe::audit::Audit;
 use mcp_berth::observe::journal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::api::routers;
-use crate::configured::Configured;
-use crate::index::{Index, Sink};
+use crate::index::Sink;
 use crate::journals::Follower;
-use crate::logins::Logins;
-use crate::scale::Watch;
 use crate::shared::Shared;
-use crate::token::Token;
 use crate::web::problem;
 
 /// The API on a state folder of its own, with what writes its index.
@@ -42,24 +34,8 @@ struct House {
 impl House {
     fn new() -> Self {
         let state = tempfile::tempdir().unwrap();
-        let folder = state.path().to_str().unwrap().to_owned();
-        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| folder.clone())).unwrap();
-        let config = Config::parse("", Path::new("berth.toml"), &home).unwrap();
-        let index = Index::open(state.path()).unwrap();
-        let sink = index.sink().unwrap();
-        let (token, stop) = (Token::random(), CancellationToken::new());
-        let audit = Audit::of_manager(&home.state);
-        let shared = Arc::new(Shared {
-            config,
-            configured: Arc::new(Configured::new(home.clone(), None)),
-            home,
-            token,
-            audit,
-            index,
-            logins: Arc::<Logins>::default(),
-            watch: Watch::open(state.path()).unwrap(),
-            stop,
-        });
+        let shared = Shared::of(state.path(), "");
+        let sink = shared.index.sink().unwrap();
         let (open, with_token) = routers(&shared);
         let router = open.merge(with_token).layer(map_response(problem::told));
         let follower = Follower::new(state.path());
