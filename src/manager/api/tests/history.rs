@@ -186,8 +186,10 @@ async fn bad_input_gets_a_problem() {
         (response.status(), &response.headers()["content-type"]),
         (StatusCode::METHOD_NOT_ALLOWED, &"application/problem+json".parse().unwrap())
     );
-    let request = Request::get("/v1/events/stream").header("last-event-id", "x").body(Body::empty()).unwrap();
-    assert_eq!(house.ask(request).await.status(), 400);
+    for (query, last) in [("", "x"), ("", "-1"), ("?after=-1", "0")] {
+        let request = Request::get(format!("/v1/events/stream{query}")).header("last-event-id", last);
+        assert_eq!(house.ask(request.body(Body::empty()).unwrap()).await.status(), 400, "{query} {last}");
+    }
 }
 
 #[tokio::test]
