@@ -15,25 +15,25 @@ mod calls;
 mod file;
 mod idle;
 mod prune;
+mod writer;
 
 pub use idle::idle;
 pub use prune::is_live;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Redactor;
 use super::event::{Direction, Up};
 use super::outcome::CallRecord;
-use super::queue::{Drain, Limits, Queue};
+use super::queue::{Limits, Queue};
 use calls::Waiting;
-use file::JournalFile;
+use writer::Writer;
 
 /// What the records mean. A reader passes over what it does not know; a higher number says that it may misread what it knows.
 pub const SCHEMA: u32 = 1;
@@ -45,10 +45,6 @@ const LIMITS: Limits = Limits { entries: 1024, bytes: 2 << 20 };
 
 /// Of a line or a detail, so much is shown (bytes).
 const TEXT: usize = 2 << 10;
-
-/// A server that talks without end has this much of it kept each second, and as much as [`BURST`] at once (bytes).
-const RATE: u32 = 64 << 10;
-const BURST: u32 = 512 << 10;
 
 /// A handle on a session's history; clones share it.
 #[derive(Debug, Clone)]
@@ -111,19 +107,7 @@ pub struct End {
 impl Journal {
     /// Of the session with this id, whose file will be in `state`. `with_calls`: each request has a line.
     pub fn begin(state: &Path, session: &str, redactor: Redactor, with_calls: bool) -> Self {
-        let folder = state.join(FOLDER);
-        let writer = Writer {
-            file: JournalFile::new(folder.join(format!("{session}.jsonl"))),
-            folder,
-            session: session.to_owned(),
-            redactor: redactor.clone(),
-            allowance: BURST,
-            allowed_at: Timestamp::now(),
-            calls: calls::Allowance::new(Timestamp::now()),
-            seq: 0,
-            missing: 0,
-            lines: Vec::new(),
-        };
+        let writer = Writer::new(state.join(FOLDER), session, redactor.clone());
         Self(Arc::new(OpenJournal {
             queue: Queue::start("berth-journal", LIMITS, writer),
             session: session.to_owned(),
@@ -276,132 +260,6 @@ enum Field {
         cut: bool,
     },
     Value(Value),
-}
-
-/// Owns the file; runs on the thread.
-struct Writer {
-    folder: PathBuf,
-    file: JournalFile,
-    session: String,
-    redactor: Redactor,
-    /// What may be written at once (bytes), as of `allowed_at`.
-    allowance: u32,
-    allowed_at: Timestamp,
-    calls: calls::Allowance,
-    /// Records so far, with those that are not in the file.
-    seq: u64,
-    /// Records that are not in the file, and that nothing in it counts yet.
-    missing: u64,
-    /// Records on their way into the file.
-    lines: Vec<u8>,
-}
-
-/// A record as it is written.
-#[derive(Serialize)]
-struct Line<'a, M> {
-    time: std::fmt::Arguments<'a>,
-    session: &'a str,
-    kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<u64>,
-    #[serde(flatten)]
-    members: M,
-}
-
-impl Writer {
-    /// Whether so much more of what a server can make us write may be written now.
-    fn allow(&mut self, time: Timestamp, bytes: usize) -> bool {
-        let elapsed = time.duration_since(self.allowed_at).as_millis().clamp(0, 1 << 20);
-        if elapsed > 0 {
-            let more = u128::from(RATE) * elapsed.unsigned_abs() / 1000;
-            self.allowance = u32::try_from(u128::from(self.allowance) + more).unwrap_or(BURST).min(BURST);
-            self.allowed_at = time;
-        }
-        let left = u32::try_from(bytes).ok().and_then(|bytes| self.allowance.checked_sub(bytes));
-        self.allowance = left.unwrap_or(self.allowance);
-        left.is_some()
-    }
-
-    /// Makes a record; [`flush`](Self::flush) writes it.
-    fn put(&mut self, time: Timestamp, kind: &str, members: impl Serialize) {
-        let missing = std::mem::take(&mut self.missing);
-        if missing > 0 {
-            self.line(time, "dropped", None, json!({ "count": missing }));
-        }
-        self.seq += 1;
-        self.line(time, kind, Some(self.seq), members);
-    }
-
-    /// So many records will not be written.
-    fn miss(&mut self, count: u64) {
-        self.seq += count;
-        self.missing += count;
-    }
-
-    fn line(&mut self, time: Timestamp, kind: &str, seq: Option<u64>, members: impl Serialize) {
-        let time = format_args!("{time:.6}");
-        let line = Line { time, session: &self.session, kind, seq, members };
-        let start = self.lines.len();
-        if serde_json::to_writer(&mut self.lines, &line).is_ok() {
-            self.lines.push(b'\n');
-        } else {
-            self.lines.truncate(start);
-            self.missing += 1;
-        }
-    }
-
-    /// All records so far, in one piece.
-    fn flush(&mut self) {
-        if !self.lines.is_empty() {
-            self.missing += self.file.append(&self.lines);
-            self.lines.clear();
-        }
-    }
-
-    fn shown(&self, fields: Vec<(&'static str, Field)>) -> Map<String, Value> {
-        let mut members = Map::new();
-        let mut truncated = false;
-        for (name, field) in fields {
-            let value = match field {
-                Field::Value(value) => value,
-                Field::Text { bytes, cut } => {
-                    truncated |= cut;
-                    self.redactor.hide(&String::from_utf8_lossy(&bytes), TEXT, false).into()
-                }
-            };
-            members.insert(name.to_owned(), value);
-        }
-        if truncated {
-            members.insert("truncated".to_owned(), true.into());
-        }
-        members
-    }
-}
-
-impl Drain<Entry> for Writer {
-    fn write(&mut self, entry: Entry) {
-        match entry {
-            Entry::Calls(calls) => self.put_calls(&calls),
-            Entry::Tidy => prune::prune(&self.folder, prune::KEPT, prune::OLDEST),
-            Entry::Record { time, kind, fields } => {
-                let text = |(_, field): &(_, Field)| match field {
-                    Field::Text { bytes, .. } => bytes.len().min(TEXT),
-                    Field::Value(_) => 0,
-                };
-                let floods = matches!(kind, "stderr" | "log" | "note");
-                if floods && !self.allow(time, 100 + fields.iter().map(text).sum::<usize>()) {
-                    return self.miss(1);
-                }
-                let members = self.shown(fields);
-                self.put(time, kind, members);
-            }
-        }
-        self.flush();
-    }
-
-    fn dropped(&mut self, count: u64) {
-        self.miss(count);
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Entry, Journal, Writer};
+use super::{Entry, Journal};
 use crate::observe::outcome::CallRecord;
 
 /// A request is in the file after this time.
@@ -35,7 +35,7 @@ impl Allowance {
     }
 
     /// Whether one more may be written at `time`.
-    fn allow(&mut self, time: Timestamp) -> bool {
+    pub(super) fn allow(&mut self, time: Timestamp) -> bool {
         let elapsed = time.duration_since(self.at).as_millis().clamp(0, 1 << 20);
         let more = RATE * u64::try_from(elapsed).unwrap_or(0) / 1000;
         if more > 0 {
@@ -88,18 +88,6 @@ impl Journal {
         if !calls.is_empty() {
             let size = calls.iter().map(CallRecord::size).sum();
             self.0.queue.offer_several(calls.len() as u64, size, || Entry::Calls(calls));
-        }
-    }
-}
-
-impl Writer {
-    pub(super) fn put_calls(&mut self, calls: &[CallRecord]) {
-        for call in calls {
-            if self.calls.allow(call.ended) {
-                self.put(call.ended, "call", call.shown(&self.redactor));
-            } else {
-                self.miss(1);
-            }
         }
     }
 }

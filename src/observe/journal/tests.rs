@@ -2,9 +2,11 @@ mod calls;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use super::file::{LONGEST, lost};
+use super::file::{JournalFile, LONGEST, lost};
+use super::writer::BURST;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
