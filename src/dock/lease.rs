@@ -12,19 +12,17 @@
 //! what has begun ([`settled`]): a slow daemon dropped the requests behind its first answer over TCP, too.
 
 pub(super) mod error;
+mod making;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::LazyLock;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::FutureExt;
 use memchr::memmem;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::task::TaskTracker;
 
 use super::dial::Stream;
 use super::docker::{DockerError, Engine, Listed};
@@ -41,6 +39,7 @@ use super::wire::{Request, Wire};
 use crate::values::Network;
 
 pub(super) use error::LeaseError;
+pub use making::settled;
 
 pub(super) use error::is_about_the_door;
 use error::{MAX_NUMBER, is_keeper_missing, is_runtime_missing, not_let_run};
@@ -67,20 +66,6 @@ pub struct Lifeline {
     is_ended: bool,
 }
 
-/// Containers that are on their way.
-static MAKING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
-
-/// A daemon that is slower leaves a container for the next session's sweep.
-const SETTLED_WITHIN: Duration = Duration::from_secs(5);
-
-/// No container is on its way any more. For the end of a process.
-pub async fn settled() {
-    MAKING.close();
-    if tokio::time::timeout(SETTLED_WITHIN, MAKING.wait()).await.is_err() {
-        tracing::debug!("a container was still on its way at the end");
-    }
-}
-
 /// Of a daemon whose runtime knows of no networks.
 fn not_without_networks(network: &Network) -> Result<(), LeaseError> {
     match network {
@@ -100,15 +85,7 @@ impl Lease {
     /// container whose maker goes in between, and nothing would remove it. [`settled`] waits for that.
     pub async fn create(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
         let (engine, spec) = (engine.clone(), spec.clone());
-        let making = MAKING.spawn(async move { Self::make(&engine, wire, &spec).await });
-        match making.await {
-            Ok(made) => made,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and this with it.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        making::to_its_end(async move { Self::make(&engine, wire, &spec).await }).await
     }
 
     async fn make(engine: &Engine, wire: Wire, spec: &Spec) -> Result<Self, LeaseError> {
