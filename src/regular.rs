@@ -50,3 +50,37 @@ pub fn open_beneath(folder: &Path, name: &str) -> io::Result<Option<File>> {
     let file = File::from(opened?);
     Ok(file.metadata()?.is_file().then_some(file))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// A program of a test's, written by a process of its own. What this process writes itself, a child that another test
+    /// starts meanwhile holds open until it becomes its program, and execve(2) refuses a file that is open for writing.
+    pub(crate) fn program(path: &Path, text: &[u8]) {
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        shell.stdin.take().unwrap().write_all(text).unwrap();
+        assert!(shell.wait().unwrap().success());
+    }
+
+    #[test]
+    fn what_is_replaced_is_whole_and_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for text in ["one", "two and more"] {
+            replace(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert!(replace(&folder.path().join("none/a"), b"x").is_err());
+    }
+}

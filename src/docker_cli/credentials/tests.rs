@@ -1,9 +1,8 @@
 //! Credentials from a file, from the environment and from helper programs.
 
-use std::os::unix::fs::PermissionsExt;
-
 use super::super::tests::with_file;
 use super::*;
+use crate::regular::tests::program;
 
 #[test]
 fn an_images_registry_is_the_first_part_of_its_name_if_that_can_be_a_host() {
@@ -70,8 +69,7 @@ async fn the_environments_credentials_go_before_the_files() {
 async fn helper(script: &str, server: &str) -> Result<Option<Credential>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("docker-credential-x");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program(&path, format!("#!/bin/sh\n{script}\n").as_bytes());
     ask(path.to_str().unwrap(), server).await
 }
 

@@ -225,7 +225,7 @@ mod tests {
 
     fn script(folder: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
         let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
+        crate::regular::tests::program(&path, text.as_bytes());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         path
     }

@@ -4,7 +4,6 @@ mod keeper_side;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -62,21 +61,11 @@ struct Joined {
 fn container(inside: u16, published: u16) -> (Child, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("keeper");
-    std::fs::write(&program, keeper::KEEPER).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let spawn = || {
-        let mut command = Command::new(&program);
-        command.args(["ports", "--listen", &inside.to_string(), "--connect", &published.to_string()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()
-    };
-    let child = loop {
-        match spawn() {
-            // Another test's child has the file open until it becomes its program.
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
-            spawned => break spawned.unwrap(),
-        }
-    };
-    (child, folder)
+    crate::regular::tests::program(&program, keeper::KEEPER);
+    let mut command = Command::new(&program);
+    command.args(["ports", "--listen", &inside.to_string(), "--connect", &published.to_string()]);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
+    (child.unwrap(), folder)
 }
 
 /// Joins `inside`, which the process listens at, with `outside`; and `published`.
