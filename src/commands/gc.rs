@@ -55,18 +55,26 @@ pub async fn images(dry_run: bool, config: &Config, home: &Home) -> anyhow::Resu
 
 /// A container may take its server's grace to end, and a daemon may be restarting.
 const CLEARED_WITHIN: Duration = Duration::from_mins(2);
+/// The kernel takes a dead process' locks one by one, and its end of our input may go first.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Stands behind a session that has reserved names in a project: its death, of any kind, is the end of our input.
 pub async fn after_session(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     io::copy(&mut io::stdin(), &mut io::sink())?;
-    let until = Instant::now() + CLEARED_WITHIN;
+    let began = Instant::now();
+    let until = began + CLEARED_WITHIN;
     let mut patience = LOOK_EVERY;
     loop {
         let Ok(engine) = super::dind_engine(config, home) else { return Ok(ExitCode::FAILURE) };
         match reserved::clear(&home.state, &engine).await {
             // What other sessions use is theirs to clear.
-            Ok(cleared) if cleared.in_use.is_empty() => return Ok(ExitCode::SUCCESS),
+            Ok(cleared)
+                if cleared.in_use.is_empty()
+                    && (cleared.locked.is_empty() || began.elapsed() > UNLOCKED_WITHIN) =>
+            {
+                return Ok(ExitCode::SUCCESS);
+            }
             // A daemon that fails under its load is asked again, as one that is restarting.
             Err(error) if Instant::now() >= until => return Err(Failure::from(error).into()),
             Ok(_) if Instant::now() >= until => return Ok(ExitCode::SUCCESS),

@@ -72,10 +72,10 @@ impl Explain for ReserveError {
 /// The places that a session uses. Dropping it lets them go; [`clear`] removes them.
 #[derive(Debug)]
 pub struct Reserved {
+    /// Each locked. They are let go first: whoever clears looks at the record's lock.
+    places: Vec<File>,
     /// Of each folder, locked.
     records: BTreeMap<String, File>,
-    /// Each locked.
-    places: Vec<File>,
 }
 
 impl Reserved {
@@ -87,7 +87,7 @@ impl Reserved {
 
 /// Makes a place for each name that is missing, or uses what another session has made.
 pub async fn reserve(state: &Path, within: &mut Within) -> Result<Reserved, ReserveError> {
-    let mut reserved = Reserved { records: BTreeMap::new(), places: Vec::new() };
+    let mut reserved = Reserved { places: Vec::new(), records: BTreeMap::new() };
     for path in within.missing.clone() {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
         else {
@@ -228,9 +228,9 @@ impl Record {
         notes.any(|(device, inode, noted, _)| (*device, *inode, *noted) == (found.dev(), found.ino(), mode))
     }
 
-    /// Removes what is there; gives its paths.
-    fn remove(&self, key: &str) -> io::Result<Vec<PathBuf>> {
-        let mut removed = Vec::new();
+    /// Removes what is there.
+    fn remove(&self, key: &str) -> io::Result<Removed> {
+        let mut removed = Removed::default();
         let folder = match open(CWD, &self.folder) {
             Ok(folder) if self::key(&folder.metadata()?) == key => folder,
             // The project was moved or removed; what was in it went along.
@@ -242,12 +242,15 @@ impl Record {
         };
         for name in &self.about {
             let Ok(place) = open(&folder, name) else { continue };
-            // Who has it locked clears it away later.
-            if !self.is_ours(name, &place.metadata()?) || place.try_lock().is_err() {
+            if !self.is_ours(name, &place.metadata()?) {
+                continue;
+            }
+            if place.try_lock().is_err() {
+                removed.is_whole = false;
                 continue;
             }
             match rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR) {
-                Ok(()) => removed.push(self.folder.join(name)),
+                Ok(()) => removed.paths.push(self.folder.join(name)),
                 Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => {
                     let _ = rustix::fs::fchmod(&place, Mode::from_raw_mode(USUAL_MODE));
                 }
@@ -259,7 +262,21 @@ impl Record {
     }
 }
 
-/// What is left to clear.
+/// What was removed of a record's places.
+#[derive(Debug, PartialEq, Eq)]
+struct Removed {
+    paths: Vec<PathBuf>,
+    /// `false`: another home's session has one of them, or a process that is just ending.
+    is_whole: bool,
+}
+
+impl Default for Removed {
+    fn default() -> Self {
+        Self { paths: Vec::new(), is_whole: true }
+    }
+}
+
+/// What was removed, and what is left to clear.
 #[derive(Debug, Default)]
 pub struct Cleared {
     pub removed: Vec<PathBuf>,
@@ -276,6 +293,22 @@ async fn alone(records: &Path) -> Option<File> {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Some(file)
+}
+
+/// By a record that nobody else has. It stays as long as somebody has one of its places.
+fn clear_one(key: String, path: &Path, mut file: &File, cleared: &mut Cleared) {
+    let mut text = String::new();
+    match file.read_to_string(&mut text).and_then(|_| Record::parse(&text).remove(&key)) {
+        Ok(removed) => {
+            cleared.removed.extend(removed.paths);
+            if removed.is_whole {
+                drop(fs::remove_file(path));
+            } else {
+                cleared.locked.push(key);
+            }
+        }
+        Err(error) => tracing::warn!("cannot remove what `{}` names: {error}", path.display()),
+    }
 }
 
 /// Removes all places that no session and no container uses. Waits for whoever is clearing.
@@ -305,19 +338,11 @@ pub async fn clear(state: &Path, engine: &Engine) -> Result<Cleared, DockerError
         .filter_map(|row| row.labels.get(LABEL_RESERVED))
         .flat_map(|keys| keys.split(' '))
         .collect();
-    for (key, path, mut file) in free {
+    for (key, path, file) in free {
         if used.contains(key.as_str()) {
             cleared.in_use.push(key);
-            continue;
-        }
-        let mut text = String::new();
-        let removed = file.read_to_string(&mut text).and_then(|_| Record::parse(&text).remove(&key));
-        match removed {
-            Ok(paths) => {
-                cleared.removed.extend(paths);
-                drop(fs::remove_file(path));
-            }
-            Err(error) => tracing::warn!("cannot remove what `{}` names: {error}", path.display()),
+        } else {
+            clear_one(key, &path, &file, &mut cleared);
         }
     }
     Ok(cleared)

@@ -153,11 +153,15 @@ fn a_session_with_a_kernel_of_its_own_is_like_any_other() {
         let active = rows.iter().find(|row| row["state"] == "active").expect("its own");
         let id = active["session"].as_str().unwrap().to_owned();
         assert!(!id.is_empty(), "{active}");
+        // The next one is made meanwhile, and would come after all is removed.
+        eventually("the next container on standby", PATIENCE, || {
+            daemon.rows().iter().any(waits).then_some(())
+        });
         // `berth kill` reaches the keeper in that kernel.
         daemon.0.succeeds(&["kill", &id]);
         assert_eq!(session.rest(), Vec::<Vec<u8>>::new());
         assert!(session.stderr().contains("was ended by `berth kill`"), "{}", session.stderr());
-        drop(session);
+        session.wait();
         daemon.0.inner(&["ps", "-aq"]).lines().for_each(|id| drop(daemon.0.inner(&["rm", "-f", id])));
     }
     daemon.expect_empty();

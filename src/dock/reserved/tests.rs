@@ -11,6 +11,14 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+fn removed(paths: &[PathBuf]) -> Removed {
+    Removed { paths: paths.to_vec(), is_whole: true }
+}
+
+fn held() -> Removed {
+    Removed { paths: Vec::new(), is_whole: false }
+}
+
 fn record(state: &Path, reserved: &Reserved) -> (String, Record) {
     let key = reserved.label();
     let text = fs::read_to_string(state.join(FOLDER).join(&key)).unwrap();
@@ -35,12 +43,12 @@ async fn what_is_removed_is_what_was_made_and_is_empty() {
     fs::remove_dir(project.join(".c")).unwrap();
     fs::create_dir(project.join(".c")).unwrap();
     fs::set_permissions(project.join(".d"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    assert_eq!(record.remove(&key).unwrap(), Vec::<PathBuf>::new(), "both sessions have it");
+    assert_eq!(record.remove(&key).unwrap(), held(), "both sessions have it");
     drop((one, two));
-    assert_eq!(record.remove(&key).unwrap(), [project.join(".a")]);
+    assert_eq!(record.remove(&key).unwrap(), removed(&[project.join(".a")]));
     assert_eq!(names(project), [".b", ".c", ".d", "own"]);
     assert_eq!(fs::metadata(project.join(".b")).unwrap().mode() & 0o7777, 0o755);
-    assert_eq!(record.remove("another").unwrap(), Vec::<PathBuf>::new(), "it is another folder");
+    assert_eq!(record.remove("another").unwrap(), removed(&[]), "it is another folder");
 }
 
 #[tokio::test]
@@ -51,10 +59,30 @@ async fn another_home_of_berth_leaves_alone_what_a_session_has() {
     let theirs = reserve(other.path(), &mut within(project.path(), &[".a"])).await.unwrap();
     let ((key, ours), (_, others)) = (record(state.path(), &one), record(other.path(), &theirs));
     drop(one);
-    assert_eq!(ours.remove(&key).unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(ours.remove(&key).unwrap(), held());
     assert_eq!(names(project.path()), [".a"]);
     drop(theirs);
-    assert_eq!(others.remove(&key).unwrap(), [project.path().join(".a")]);
+    assert_eq!(others.remove(&key).unwrap(), removed(&[project.path().join(".a")]));
+}
+
+#[tokio::test]
+async fn a_record_stays_while_somebody_has_one_of_its_places() {
+    let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let session = reserve(state.path(), &mut within(project.path(), &[".a", ".b"])).await.unwrap();
+    let (key, path) = (session.label(), state.path().join(FOLDER).join(session.label()));
+    // The locks of a process that ends are taken one by one.
+    let last = open(CWD, &project.path().join(".b")).unwrap();
+    last.try_lock_shared().unwrap();
+    drop(session);
+    let clear = || {
+        let (file, mut cleared) = (File::open(&path).unwrap(), Cleared::default());
+        clear_one(key.clone(), &path, &file, &mut cleared);
+        (cleared.removed, cleared.locked)
+    };
+    assert_eq!(clear(), (vec![project.path().join(".a")], vec![key.clone()]));
+    drop(last);
+    assert_eq!(clear(), (vec![project.path().join(".b")], vec![]));
+    assert!(!path.exists() && names(project.path()).is_empty());
 }
 
 #[tokio::test]
