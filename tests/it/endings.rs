@@ -1,6 +1,6 @@
 //! The manual's table of endings, for real: what a client sees of each, by either way of the server's bytes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn each_ending_is_told_at_once_with_its_code() {
             ("container", "exec sleep 600", 69),
             // A daemon's stream shows neither.
             ("output", "exec >&-; exec sleep 600", 69),
-            ("input", "exec <&-; exec sleep 600", 69),
+            ("input", "exec <&-; echo closed >&2; exec sleep 600", 69),
         ] {
             if *way == "exec" && matches!(name, "output" | "input") {
                 continue;
@@ -51,8 +51,7 @@ fn each_ending_is_told_at_once_with_its_code() {
                 match name {
                     "container" => drop(docker_says(&["kill", &container])),
                     "input" => {
-                        // It has closed it by then.
-                        std::thread::sleep(Duration::from_millis(300));
+                        session.expect_stderr("closed");
                         session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/unheard" }));
                     }
                     _ => {}

@@ -3,7 +3,6 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -21,8 +20,11 @@ use crate::dock::streams::{self, Input, Streams};
 use crate::session::upstream::{Exit, Output, Upstream};
 use crate::values::Isolation;
 
-/// An ended process's exit code is there a moment after its output has ended, if the daemon isn't busy.
-const EXIT_CODE_WITHIN: Duration = Duration::from_secs(2);
+/// An ended process's exit code is there a moment after its output has ended: what still runs by then goes on.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// A busy daemon may take so long to tell what it knows of an end.
+const EXIT_CODE_WITHIN: Duration = Duration::from_secs(6);
 
 /// From one question for the end of a server's process to the next, where nothing else would tell of it.
 const SOONEST_QUESTION: Duration = Duration::from_millis(100);
@@ -160,18 +162,22 @@ impl DockerUpstream {
         }
         let inspect = async {
             let code = match &self.hold {
-                Hold::Container { .. } => match self.hold.ended().await {
-                    Some(ended) => return self.container_exit(&ended),
-                    None => return Exit::Lost,
+                Hold::Container { .. } => match tokio::time::timeout(ENDS_WITHIN, self.hold.ended()).await {
+                    Ok(Some(ended)) => return self.container_exit(&ended),
+                    Ok(None) => return Exit::Lost,
+                    Err(_) => return self.untold(),
                 },
                 Hold::Lifeline { exec, .. } => exec_exit(&self.engine, exec).await,
             };
             // The keeper says so before it ends the server.
-            let _ = self.hold.ended().now_or_never();
-            if self.hold.is_ended() {
+            if self.hold.has_heard_of_the_end() {
                 return Exit::Ended;
             }
-            let Some(code) = code else { return Exit::Lost };
+            let code = match code {
+                Ok(Some(code)) => code,
+                Ok(None) => return self.untold(),
+                Err(_) => return Exit::Lost,
+            };
             // The daemon's own word for a process whose kernel has ended.
             if code == KERNEL_ENDED && self.limits.isolation == Isolation::Gvisor {
                 return match tokio::time::timeout(KERNEL_ENDS_WITHIN, self.hold.ended()).await {
@@ -194,14 +200,23 @@ impl DockerUpstream {
         };
         let exit = match tokio::time::timeout(EXIT_CODE_WITHIN, inspect).await {
             Ok(exit) => exit,
-            Err(_) if self.hold.has_heard_of_the_end() => Exit::Ended,
-            Err(_) if self.output.is_closed_early() => Exit::Silent,
-            Err(_) => Exit::Lost,
+            Err(_) => self.untold(),
         };
         if matches!(self.hold, Hold::Container { .. }) && exit != Exit::Silent {
             self.ends_by = Some(Instant::now());
         }
         exit
+    }
+
+    /// What is known where the daemon tells no exit code.
+    fn untold(&mut self) -> Exit {
+        if self.hold.has_heard_of_the_end() {
+            Exit::Ended
+        } else if self.output.is_closed_early() {
+            Exit::Silent
+        } else {
+            Exit::Lost
+        }
     }
 
     /// How a server ended that was its container's first process.
@@ -224,13 +239,13 @@ async fn orphaned(when: &mut Option<AbortOnDropHandle<()>>) {
     }
 }
 
-/// A process that nobody is attached to any more: its exit code, soon; `None` if the daemon doesn't know it.
-async fn exec_exit(engine: &Engine, exec: &str) -> Option<i64> {
+/// A process that nobody is attached to any more: its exit code, soon; `None` if it goes on.
+async fn exec_exit(engine: &Engine, exec: &str) -> Result<Option<i64>, DockerError> {
+    let until = Instant::now() + ENDS_WITHIN;
     loop {
-        match engine.exec_exit(exec).await {
-            Ok(Some(code)) => return Some(code),
-            Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
-            Err(_) => return None,
+        match engine.exec_exit(exec).await? {
+            None if Instant::now() < until => tokio::time::sleep(Duration::from_millis(10)).await,
+            code => return Ok(code),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
@@ -67,6 +67,24 @@ struct Followed {
     after: Option<i64>,
 }
 
+/// Where a client goes on that has lost its stream.
+#[derive(Debug, Clone, Copy, IntoParams)]
+#[into_params(parameter_in = Header)]
+struct Resumed {
+    /// The id of the last event that the client has.
+    #[param(rename = "Last-Event-ID", value_type = i64, required = false, minimum = 0)]
+    last: Option<i64>,
+}
+
+impl Resumed {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let number = |id: &HeaderValue| id.to_str().ok().and_then(|id| id.trim().parse().ok());
+        let problem = || Problem::bad_request("`Last-Event-ID` must be an event's number");
+        let last = headers.get("last-event-id").map(|id| number(id).ok_or_else(problem)).transpose()?;
+        Ok(Self { last })
+    }
+}
+
 /// A part of the list.
 #[derive(Debug, Serialize, ToSchema)]
 struct EventPage {
@@ -123,10 +141,7 @@ async fn list(
     get,
     path = "/v1/events/stream",
     tag = "history",
-    params(
-        Followed,
-        ("Last-Event-ID" = Option<i64>, Header, description = "the id of the last event that the client has", minimum = 0),
-    ),
+    params(Followed, Resumed),
     responses(
         (status = 200, description = "a stream of events", body = Sent,
             content_type = "text/event-stream"),
@@ -140,7 +155,7 @@ async fn follow(
     headers: HeaderMap,
     Query(asked): Query<Followed>,
 ) -> Result<Response, Problem> {
-    let (last, after) = (last_event(&headers)?, asked.after);
+    let (Resumed { last }, after) = (Resumed::of(&headers)?, asked.after);
     if [last, after].iter().flatten().any(|after| *after < 0) {
         return Err(Problem::bad_request("an event's number is not below 0"));
     }
@@ -162,12 +177,6 @@ async fn follow(
     let events = stream::unfold(feed, |mut feed| async { Some((feed.next().await?, feed)) });
     let events = events.take_until(shared.stop.clone().cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
-}
-
-fn last_event(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
-    let said = headers.get("last-event-id").map(|id| id.to_str().ok().and_then(|id| id.trim().parse().ok()));
-    said.map(|id| id.ok_or_else(|| Problem::bad_request("`Last-Event-ID` must be an event's number")))
-        .transpose()
 }
 
 /// What one client follows. It reads on when the client has taken what was read.

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::answered;
 use crate::scale::{Known, SetError};
 use crate::shared::Shared;
-use crate::web::input::{Body, Path};
+use crate::web::input::{Body, Path, whole};
 use crate::web::problem::Problem;
 
 /// The containers on standby.
@@ -83,8 +83,10 @@ pub(super) struct Waiting {
 pub(super) struct Wanted {
     /// No more than `max`.
     #[schema(minimum = 0, maximum = 64)]
+    #[serde(deserialize_with = "whole")]
     min: u32,
     #[schema(minimum = 0, maximum = 64)]
+    #[serde(deserialize_with = "whole")]
     max: u32,
 }
 

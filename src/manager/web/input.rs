@@ -5,7 +5,8 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Query as AxumQuery, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
 
@@ -52,6 +53,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             status => Problem::new(status, error.body_text()),
         })
     }
+}
+
+/// A number without a part behind the point: JSON Schema calls `11.0` an integer, too (2020-12 core, 4.2.3).
+pub(crate) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = f64::deserialize(from)?;
+    let whole = (number.fract() == 0.0).then(|| format!("{number:.0}").parse().ok()).flatten();
+    whole.ok_or_else(|| D::Error::custom(format!("{number} is no number from 0 to {}", u32::MAX)))
 }
 
 /// axum begins with what it wanted to do: `Failed to deserialize query string: limit: invalid digit`.

@@ -323,6 +323,10 @@ async fn every_operation_is_described_with_what_it_may_answer() {
         for status in ["200", "400", "403", "429", "503"] {
             assert!(responses.contains_key(status), "{name} has no {status}");
         }
+        // What stands in a path, a query or a header is text, and no text is `null`.
+        let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_nullable = |parameter: &&Value| parameter["schema"]["type"].is_array();
+        assert_eq!(parameters.iter().find(is_nullable), None, "{name}");
     }
     assert!(description["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
 }

@@ -17,7 +17,7 @@ impl Api {
 #[tokio::test]
 async fn bounds_hold_until_they_are_taken_back_and_are_noted_without_values() {
     let api = Api::new("");
-    let (status, set) = api.put("codex-abc", "{\"min\":7,\"max\":9}").await;
+    let (status, set) = api.put("codex-abc", "{\"min\":7,\"max\":9.0}").await;
     assert_eq!((status, &set["kind"]), (200, &json!("codex-abc")), "{set}");
     let expected = (&json!(7), &json!(9), &json!("api"));
     let bounds = |told: &Value| told["bounds"].clone();
@@ -58,6 +58,7 @@ async fn what_is_no_kind_or_no_bounds_is_a_problem_and_changes_nothing() {
         ("{\"min\":2,\"max\":1}", "`min` is 2 and `max` is 1"),
         ("{\"min\":0,\"max\":65}", "65"),
         ("{\"min\":0}", "max"),
+        ("{\"min\":0.5,\"max\":1}", "0.5"),
         ("{\"min\":-1,\"max\":1}", "-1"),
         ("{\"min\":0,\"max\":1,\"x\":1}", "`x`"),
         ("[", "the body"),
