@@ -4,6 +4,7 @@ use super::owner::Owner;
 use super::progress::Progress;
 use super::{ActiveSessions, DindError, place, reach, sessions, spec};
 use crate::config::{Config, Home};
+use crate::dock::docker::{Container, Engine};
 use crate::dock::labels::managed_by;
 use crate::values::Lookup;
 
@@ -40,23 +41,7 @@ pub async fn down(
     let host = super::engine(&dind.engine(lookup)?).await?;
     let _lock = super::lock(home, progress).await?;
     let mut report = Report::default();
-    if let Some(container) = host.inspect(&dind.name).await? {
-        if !super::is_ours(&container) {
-            return Err(DindError::Foreign(dind.name.clone()));
-        }
-        if !options.force {
-            if let Some(home) = Owner::of(home).other(&container.labels) {
-                return Err(DindError::OtherHome { name: dind.name.clone(), home });
-            }
-            if container.running {
-                let active = sessions::active(&host, &container.id, super::endpoint(config, home)).await;
-                let active =
-                    active.map_err(|source| DindError::Uncounted { name: dind.name.clone(), source })?;
-                if active > ActiveSessions(0) && !confirm(active) {
-                    return Err(DindError::Active(active));
-                }
-            }
-        }
+    if let Some(container) = check(&host, config, home, options, confirm).await? {
         let task = progress.task(&format!("stopping the container `{}`", dind.name));
         if container.status == "paused" {
             host.unpause(&container.id).await?;
@@ -70,17 +55,52 @@ pub async fn down(
     place::forget(home);
     if options.volumes {
         let volume = spec::volume(dind);
-        let (label, value) = managed_by();
-        match host.volume_labels(&volume).await? {
-            None => {}
-            Some(labels) if labels.get(&label) != Some(&value) => {
-                return Err(DindError::ForeignVolume(volume));
-            }
-            Some(_) => {
-                report.volume = host.remove_volume(&volume).await?;
-                progress.say(&format!("removed the volume `{volume}`"));
-            }
+        if has_own(&host, &volume).await? {
+            report.volume = host.remove_volume(&volume).await?;
+            progress.say(&format!("removed the volume `{volume}`"));
         }
     }
     Ok(report)
+}
+
+/// Refuses what [`down`] refuses, and changes nothing: for whoever ends other things before it. Gives the container, if
+/// there is one.
+pub(crate) async fn check(
+    host: &Engine,
+    config: &Config,
+    home: &Home,
+    options: Options,
+    confirm: impl FnOnce(ActiveSessions) -> bool,
+) -> Result<Option<Container>, DindError> {
+    let dind = &config.dind;
+    let container = host.inspect(&dind.name).await?;
+    if container.as_ref().is_some_and(|container| !super::is_ours(container)) {
+        return Err(DindError::Foreign(dind.name.clone()));
+    }
+    if options.volumes {
+        has_own(host, &spec::volume(dind)).await?;
+    }
+    if let Some(container) = container.as_ref().filter(|_| !options.force) {
+        if let Some(home) = Owner::of(home).other(&container.labels) {
+            return Err(DindError::OtherHome { name: dind.name.clone(), home });
+        }
+        if container.running {
+            let active = sessions::active(host, &container.id, super::endpoint(config, home)).await;
+            let active = active.map_err(|source| DindError::Uncounted { name: dind.name.clone(), source })?;
+            if active > ActiveSessions(0) && !confirm(active) {
+                return Err(DindError::Active(active));
+            }
+        }
+    }
+    Ok(container)
+}
+
+/// Whether the volume is there. Another's is refused.
+async fn has_own(host: &Engine, volume: &str) -> Result<bool, DindError> {
+    let (label, value) = managed_by();
+    match host.volume_labels(volume).await? {
+        None => Ok(false),
+        Some(labels) if labels.get(&label) == Some(&value) => Ok(true),
+        Some(_) => Err(DindError::ForeignVolume(volume.to_owned())),
+    }
 }

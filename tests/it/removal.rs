@@ -1,9 +1,10 @@
 //! What berth removes when it is asked to: images that nobody needs, and everything.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::dind::own::{OwnDaemon, host};
-use crate::harness::Berth;
+use crate::harness::{Berth, PATIENCE, eventually};
 
 fn images(own: &OwnDaemon) -> Vec<String> {
     let mut names: Vec<_> =
@@ -92,10 +93,16 @@ fn everything_of_berths_is_removed_and_nothing_else() {
     is_whole();
     let [_, said] = uninstall(&[], 64);
     assert!(said.contains("nothing was removed"), "{said}");
+    let mut manager = own.command();
+    manager.args(["manager", "run", "--api", "127.0.0.1:0", "--monitor", "127.0.0.1:0"]);
+    let mut manager = manager.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = || own.says(&["manager", "status"]).status.code();
+    eventually("the manager", PATIENCE, || (status() == Some(0)).then_some(()));
     let mut session = own.session("it-removal-all");
     let [_, said] = uninstall(&["--yes"], 69);
     assert!(said.contains("1 session is active"), "{said}");
     is_whole();
+    assert_eq!(status(), Some(0), "the manager stays, as everything does");
     session.close();
     session.wait();
     own.until_nobody();
@@ -105,6 +112,7 @@ fn everything_of_berths_is_removed_and_nothing_else() {
     };
     assert_ne!(volumes(), "");
     uninstall(&["--yes"], 0);
+    assert!(manager.wait().unwrap().success(), "it was asked to end");
     assert_eq!((own.container(), volumes()), (None, String::new()));
     let mut left: Vec<_> =
         std::fs::read_dir(own.home_folder()).unwrap().map(|at| at.unwrap().file_name()).collect();

@@ -1,19 +1,19 @@
 //! `berth uninstall --all`: says what is of berth's on this machine, asks, and removes it.
 //!
-//! The daemon goes first, as its sessions may be a reason to leave everything. What stays is said: the configuration, unless
-//! it is to go too, and what is not berth's to remove.
+//! Its sessions may be a reason to leave everything: they are looked at before anything is ended. What stays is said: the
+//! configuration, unless it is to go too, and what is not berth's to remove.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use super::super::{up, variable};
+use super::super::variable;
 use crate::cli::UninstallArgs;
 use crate::clients::{Installed, installed};
 use crate::config::{Config, Home};
 use crate::dind::images::room::{self, Shelf};
 use crate::dind::progress::Progress;
-use crate::dind::{self, down, spec};
+use crate::dind::{self, DindError, down, spec};
 use crate::dock::docker::Engine;
 use crate::dock::labels::managed_by;
 use crate::failure::{Code, Failure};
@@ -61,13 +61,18 @@ pub(super) async fn run(args: &UninstallArgs, config: &Config, home: &Home) -> a
     if let Some(holder) = everything.manager.as_ref().filter(|holder| holder.is_elsewhere()) {
         return Err(alive(holder).into());
     }
-    if !args.yes && !ask()? {
-        return Err(Failure {
-            code: Code::Usage,
-            text: "nothing was removed".to_owned(),
-            next: Some("type `berth uninstall --all --yes` to remove it without a question".to_owned()),
+    everything.check(args, config, home).await?;
+    if !args.yes {
+        if !ask()? {
+            return Err(Failure {
+                code: Code::Usage,
+                text: "nothing was removed".to_owned(),
+                next: Some("type `berth uninstall --all --yes` to remove it without a question".to_owned()),
+            }
+            .into());
         }
-        .into());
+        // Sessions may have begun meanwhile.
+        everything.check(args, config, home).await?;
     }
     everything.remove(args, config, home).await?;
     super::super::print(&["everything of berth's is removed".to_owned()])?;
@@ -166,6 +171,18 @@ impl Everything {
             .collect()
     }
 
+    /// The engine, if it holds anything of berth's. Who looks for nothing leaves nothing, such as a lock.
+    fn to_clear(&self) -> Option<&Engine> {
+        self.engine.as_ref().filter(|_| !self.of_engine.is_empty())
+    }
+
+    /// Refuses what the end of the daemon would refuse, while everything is still there.
+    async fn check(&self, args: &UninstallArgs, config: &Config, home: &Home) -> Result<(), Failure> {
+        let Some(engine) = self.to_clear() else { return Ok(()) };
+        let checked = down::check(engine, config, home, options(args), |_| false).await;
+        checked.map(drop).map_err(|error| refused(&error))
+    }
+
     /// Nothing is removed while it lives: it would write into the state folder again.
     fn end_manager(&self, home: &Home) -> anyhow::Result<()> {
         if self.manager.is_none() {
@@ -190,16 +207,10 @@ impl Everything {
 
     async fn remove(&self, args: &UninstallArgs, config: &Config, home: &Home) -> anyhow::Result<()> {
         self.end_manager(home)?;
-        // Who looks for nothing leaves nothing, such as a lock.
-        if let Some(engine) = self.engine.as_ref().filter(|_| !self.of_engine.is_empty()) {
+        if let Some(engine) = self.to_clear() {
             let progress = Progress::stderr();
-            let options = down::Options { volumes: true, force: args.force };
-            let ended = down::down(config, home, &variable, options, |_| false, &progress).await;
-            ended.map_err(|error| {
-                let failure = up::failure(&error, &progress);
-                let next = "end the sessions, or remove everything all the same with `--force`".to_owned();
-                Failure { next: Some(next), ..failure }
-            })?;
+            let ended = down::down(config, home, &variable, options(args), |_| false, &progress).await;
+            ended.map_err(|error| refused(&error))?;
             room::clear(&home.state, engine, &Shelf::default(), false).await.map_err(Failure::from)?;
         }
         for installed in &self.entries {
@@ -226,6 +237,22 @@ impl Everything {
             let _ = std::fs::remove_dir(folder);
         }
         Ok(())
+    }
+}
+
+fn options(args: &UninstallArgs) -> down::Options {
+    down::Options { volumes: true, force: args.force }
+}
+
+/// Where force helps, it is this command's.
+fn refused(error: &DindError) -> Failure {
+    let failure = Failure::of(error);
+    match error {
+        DindError::Active(_) | DindError::Uncounted { .. } | DindError::OtherHome { .. } => {
+            let next = "end the sessions, or remove everything all the same with `--force`".to_owned();
+            Failure { next: Some(next), ..failure }
+        }
+        _ => failure,
     }
 }
 
