@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
 
+use mcp_berth::config::Home;
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::Bytes;
 use mcp_berth::regular;
@@ -62,7 +63,20 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     written().map_err(|error: io::Error| failed(path, "write", &error))
 }
 
-/// Whether a path leads nowhere but below a folder, which is nobody's home.
+/// Whether a configuration's folder is berth's own: the usual one, or one that nothing is in yet. In any other lie files of
+/// other programs, which may run what somebody puts there.
+pub(crate) fn is_own(folder: &Path, home: &Home) -> bool {
+    let at = |folder: &Path| std::path::absolute(folder).ok();
+    if at(folder).is_some_and(|folder| at(folder_of(&home.config_file)) == Some(folder)) {
+        return true;
+    }
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Whether a path leads nowhere but below a folder, which is nobody's home and not that of all programs' settings.
 pub(crate) fn is_below(folder: &Path, path: &Path) -> bool {
     let (Ok(folder), Ok(path)) = (std::path::absolute(folder), std::path::absolute(path)) else {
         return false;
@@ -76,8 +90,8 @@ pub(crate) fn is_below(folder: &Path, path: &Path) -> bool {
         Ok(real) => there.starts_with(&real),
         Err(_) => true,
     };
-    let home = std::env::home_dir().unwrap_or_default();
-    led && !home.starts_with(&folder)
+    let settings = std::env::home_dir().unwrap_or_default().join(".config");
+    led && !settings.starts_with(&folder)
 }
 
 #[cfg(test)]
@@ -98,5 +112,7 @@ mod tests {
         }
         let home = std::env::home_dir().unwrap();
         assert!(!is_below(&home, &home.join(".bash_profile")), "all of a person's files lie there");
+        let settings = home.join(".config");
+        assert!(!is_below(&settings, &settings.join("autostart/a.desktop")), "so do those of all programs");
     }
 }

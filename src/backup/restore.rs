@@ -20,7 +20,7 @@ use crate::age;
 use crate::file::{Checked, folder_of};
 use crate::gather::Needed;
 use crate::manifest::{Kind, Part};
-use crate::place::{Found, is_below, put};
+use crate::place::{Found, is_below, is_own, put};
 use crate::report::{Report, say, stays};
 use crate::secrets::Secrets;
 use crate::volumes::{self, ReadError, Writers};
@@ -31,7 +31,7 @@ const CERTIFICATES: &str = "certificates";
 /// How far the paths of the configuration that counts here are believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trust {
-    /// It came with this backup, in this run: to its own folder.
+    /// It came with this backup, in this run: to its folder, if that is berth's own.
     New,
     /// It is the backup's own, and was here before: further, if the person insists.
     Same,
@@ -49,6 +49,8 @@ struct Restore<'a> {
     report: Report,
     /// Where the configuration may send secrets.
     trust: Trust,
+    /// Whether its folder was berth's own before anything was written.
+    is_own: bool,
 }
 
 /// Somebody wants an end: Ctrl-C, a service's stop, or a terminal that closes.
@@ -69,7 +71,8 @@ pub(crate) async fn run(args: &RestoreArgs, explicit: Option<&Path>, home: &Home
     let backup = tokio::task::spawn_blocking(move || Checked::read(&path)).await??;
     let target = explicit.unwrap_or(&home.config_file).to_owned();
     let report = Report::of(args.dry_run);
-    let mut restore = Restore { args, home, target, backup: Arc::new(backup), report, trust: Trust::Own };
+    let (backup, is_own) = (Arc::new(backup), is_own(folder_of(&target), home));
+    let mut restore = Restore { args, home, target, backup, report, trust: Trust::Own, is_own };
     let secrets = restore.secrets()?;
     let config = restore.configuration(secrets.as_ref())?;
     restore.folder("catalogue", &home.state.join("catalogue"), &["key"])?;
@@ -207,10 +210,14 @@ impl Restore<'_> {
             };
             let what = format!("`{}`", path.display());
             if !self.is_trusted(path) {
-                let why = "it lies outside of the configuration's folder, and a `berth.toml` of this backup named it";
+                if matches!(Found::at(path, text.as_bytes()), Ok(Found::Same)) {
+                    stays(&what)?;
+                    continue;
+                }
+                let why = "it lies outside of berth's own folder, and a `berth.toml` of this backup named it";
                 // In the run that brings the configuration nobody has seen yet where it sends files.
                 let next = match self.trust {
-                    Trust::New => "look at it, then restore again",
+                    Trust::New => "look at it, then restore again with `--force`",
                     _ => "`--force` writes it",
                 };
                 self.report.left_always(&what, &format!("{why}; {next}"))?;
@@ -240,7 +247,7 @@ impl Restore<'_> {
             Trust::Same | Trust::New => {
                 let is_berths =
                     [&self.home.state, &self.home.certs].into_iter().any(|own| path.starts_with(own));
-                !is_berths && is_below(folder_of(&self.target), path)
+                self.is_own && !is_berths && is_below(folder_of(&self.target), path)
             }
         }
     }

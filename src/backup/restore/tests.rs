@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 struct Machine {
     folder: tempfile::TempDir,
     home: Home,
+    /// The configuration's file.
+    target: PathBuf,
     args: RestoreArgs,
 }
 
@@ -29,13 +31,14 @@ impl Machine {
             .unzip();
         write(&file, &Manifest::new(parts), &mut contents).unwrap();
         let args = RestoreArgs { file, identity: None, dry_run: false, force: false };
-        Self { folder, home, args }
+        Self { folder, target: home.config_file.clone(), home, args }
     }
 
     fn restore(&self) -> Restore<'_> {
         let backup = Arc::new(Checked::read(&self.args.file).unwrap());
-        let (args, home, target) = (&self.args, &self.home, self.home.config_file.clone());
-        Restore { args, home, target, backup, report: Report::of(args.dry_run), trust: Trust::Own }
+        let (args, home, target) = (&self.args, &self.home, self.target.clone());
+        let (report, is_own) = (Report::of(args.dry_run), is_own(folder_of(&target), home));
+        Restore { args, home, target, backup, report, trust: Trust::Own, is_own }
     }
 
     fn has(&self, text: &str) {
@@ -72,6 +75,33 @@ fn secrets_lie_where_a_persons_own_configuration_has_them_and_below_the_folder_o
     let own = machine();
     own.has(&format!("# mine\n{hostile}"));
     assert!(given(&mut own.restore()), "a person named it");
+}
+
+#[test]
+fn a_folder_that_other_programs_have_files_in_gets_the_configuration_alone() {
+    let name = "autostart/a.desktop";
+    let hostile = format!("[servers.a]\nimage = \"i\"\nenv_file = [\"{name}\"]\n");
+    let folder = tempfile::tempdir().unwrap();
+    let put_into = |folder: &Path, force: bool| {
+        let mut machine = Machine::new(&[(Kind::Configuration, &hostile)]);
+        machine.target = folder.join("x.toml");
+        machine.args.force = force;
+        let mut restore = machine.restore();
+        let config = restore.configuration(None).unwrap();
+        let files = [(format!("./{name}"), "A=1".to_owned())];
+        restore.secret_files(Secrets { configuration: None, files: files.into() }, &config).unwrap();
+        let end = restore.report.end();
+        assert!(folder.join("x.toml").exists());
+        (folder.join(name).exists(), end.is_ok())
+    };
+    let own = folder.path().join("own");
+    assert_eq!(put_into(&own, false), (true, true), "nobody else has anything there");
+    assert_eq!(put_into(&own, false), (true, true), "what is there already stays");
+    let shared = folder.path().join("shared");
+    std::fs::create_dir_all(shared.join("systemd")).unwrap();
+    assert_eq!(put_into(&shared, true), (false, false), "nobody saw where it leads");
+    assert_eq!(put_into(&shared, false), (false, false), "a second run is not a person's look");
+    assert_eq!(put_into(&shared, true), (true, true), "a person insists");
 }
 
 #[test]
