@@ -4,6 +4,7 @@
 //! Decisions here turn text into text; only [`mod@file`] and [`Draft`] read and write files. No message contains a variable's value.
 
 mod berth;
+mod changes;
 mod claude_code;
 mod cli;
 mod codex;
@@ -30,6 +31,7 @@ use clap::ValueEnum;
 use crate::failure::{Code, Failure};
 
 pub use berth::{is_berth, is_called_berth, of_berth, of_profile, profile_of, server_of};
+pub use changes::{Became, Changed, Changes};
 pub use cli::Cli;
 pub use credentials::Moving;
 use credentials::{can_move, fit_name, free, move_out, refusal};

@@ -1,10 +1,10 @@
 //! `berth install`: adds configured servers to a client's configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{
-    Cli, Document, Draft, Entry, Found, Kind, Place, Scope, Surroundings, Wanted, is_berth, of_berth,
-    of_profile,
+    Became, Changes, Cli, Document, Draft, Entry, Found, Kind, Place, Scope, Surroundings, Wanted, is_berth,
+    of_berth, of_profile,
 };
 use crate::config::Config;
 use crate::failure::{Code, Failure};
@@ -29,7 +29,7 @@ enum Step {
     Rewire(Entry),
 }
 
-/// Puts servers in, one after the other; what is done is said in `said`, whatever comes after it.
+/// Puts servers in, one after the other; what is done is in `changes`, whatever comes after it.
 ///
 /// `explicit` is the configuration that the command line names.
 pub fn install(
@@ -38,7 +38,7 @@ pub fn install(
     config: &Config,
     explicit: Option<&Path>,
     lookup: Lookup<'_>,
-    said: &mut Vec<String>,
+    changes: &mut Changes,
 ) -> Result<(), Failure> {
     if manner.required && wanted.client != Kind::Codex {
         return Err(Failure {
@@ -61,35 +61,37 @@ pub fn install(
     let mut is_kept = false;
     for (name, step) in steps {
         let cli = cli.as_ref().filter(|_| Cli::takes(name));
-        let done = match (step, cli) {
-            (Step::Nothing, _) => "is there already",
+        let became = match (step, cli) {
+            (Step::Nothing, _) => {
+                changes.said.push(format!("{}: `{name}` is there already", place.title()));
+                continue;
+            }
             (Step::Add(entry), Some(cli)) => {
                 // The client writes its own file; what it was is kept all the same.
-                if !is_kept && let Some(backup) = draft.backup()? {
-                    said.push(format!("kept {}", backup.display()));
+                if !is_kept {
+                    changes.kept(draft.backup()?);
                 }
                 is_kept = true;
                 cli.add(name, &entry)?;
+                changes.entry(&place, name, Became::Installed);
                 draft = Draft::of(&place.path)?;
                 document = place.read(draft.before())?;
-                "installed"
+                continue;
             }
             (Step::Add(entry) | Step::Replace(entry), _) => {
                 document.put(name, &entry);
-                "installed"
+                Became::Installed
             }
             (Step::Rewire(entry), _) => {
                 document.rewire(name, &entry);
-                "brought up to date"
+                Became::Updated
             }
         };
-        if cli.is_none() || document.text() != draft.before() {
-            draft.after = document.text();
-            let private = place.scope != Scope::Project;
-            said.extend(draft.write(private)?.map(|backup| format!("kept {}", backup.display())));
-            draft = Draft::of(&place.path)?;
-        }
-        said.push(format!("{}: `{name}` {done}", place.title()));
+        draft.after = document.text();
+        let private = place.scope != Scope::Project;
+        changes.kept(draft.write(private)?);
+        changes.entry(&place, name, became);
+        draft = Draft::of(&place.path)?;
     }
     Ok(())
 }
@@ -148,8 +150,8 @@ fn step(
     }
 }
 
-/// Takes servers of berth's out, wherever they stand; what is done is said in `said`, whatever comes after it.
-pub fn uninstall(wanted: Wanted<'_>, lookup: Lookup<'_>, said: &mut Vec<String>) -> Result<(), Failure> {
+/// Takes servers of berth's out, wherever they stand; what is done is in `changes`, whatever comes after it.
+pub fn uninstall(wanted: Wanted<'_>, lookup: Lookup<'_>, changes: &mut Changes) -> Result<(), Failure> {
     let around = Surroundings::here(lookup)?;
     let mut gone = Vec::new();
     for place in Place::chosen(wanted.client, wanted.scope, &around)? {
@@ -159,27 +161,24 @@ pub fn uninstall(wanted: Wanted<'_>, lookup: Lookup<'_>, said: &mut Vec<String>)
         if own.is_empty() {
             continue;
         }
-        let keep = |said: &mut Vec<String>, backup: Option<PathBuf>| {
-            said.extend(backup.map(|backup| format!("kept {}", backup.display())));
-        };
         let cli = Cli::of(&place, lookup).filter(|_| own.iter().all(|name| Cli::takes(name)));
         if cli.is_some() {
-            keep(said, draft.backup()?);
+            changes.kept(draft.backup()?);
         } else {
             for name in &own {
                 document.remove(name);
             }
             draft.after = document.text();
-            keep(said, draft.write(true)?);
+            changes.kept(draft.write(true)?);
         }
         for name in own {
             cli.as_ref().map_or(Ok(()), |cli| cli.remove(&name))?;
-            said.push(format!("{}: `{name}` taken out", place.title()));
+            changes.entry(&place, &name, Became::TakenOut);
             gone.push(name);
         }
     }
     let missing = wanted.servers.iter().filter(|name| !gone.contains(name));
-    said.extend(missing.map(|name| format!("{}: there is no `{name}`", wanted.client.name())));
+    changes.said.extend(missing.map(|name| format!("{}: there is no `{name}`", wanted.client.name())));
     Ok(())
 }
 
@@ -200,7 +199,50 @@ fn own(document: &dyn Document, place: &Place, wanted: &[String]) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::Changed;
     use crate::config::Home;
+
+    #[test]
+    fn what_is_written_is_a_change_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap().to_owned();
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| at.clone())).unwrap();
+        let config = Config::parse("[servers.files]\nimage = \"i\"\n", Path::new("b.toml"), &home).unwrap();
+        let servers = ["files".to_owned(), "nobody".to_owned()];
+        let wanted = |servers| Wanted { client: Kind::Codex, scope: None, servers, move_secrets: false };
+        // An entry is berth's by its program's name.
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), folder.path().join("berth")).unwrap();
+        let lookup = |codex: &str, name: &str| match name {
+            "HOME" | "PATH" => Some(at.clone()),
+            "CODEX_HOME" => Some(codex.to_owned()),
+            _ => None,
+        };
+        let put = |codex: &str| {
+            let mut changes = Changes::default();
+            let lookup = |name: &str| lookup(codex, name);
+            let manner = Manner::default();
+            let done = install(wanted(&servers[..1]), manner, &config, None, &lookup, &mut changes);
+            (done.is_ok(), changes)
+        };
+        let of = |changes: &Changes| {
+            let became = changes.made.iter().map(|changed| match changed {
+                Changed::Entry { place, name, became } => (place.kind, name.clone(), *became),
+                other => panic!("{other}"),
+            });
+            became.collect::<Vec<_>>()
+        };
+        let (is_done, changes) = put(&at);
+        assert_eq!((is_done, of(&changes)), (true, vec![(Kind::Codex, "files".into(), Became::Installed)]));
+        assert_eq!(changes.said, [format!("Codex, user ({at}/config.toml): `files` installed")]);
+        let (is_done, changes) = put(&at);
+        assert_eq!((is_done, of(&changes), changes.said.len()), (true, Vec::new(), 1), "it was there");
+        let (is_done, changes) = put("/proc");
+        assert_eq!((is_done, of(&changes)), (false, Vec::new()), "nobody can write there");
+        let mut changes = Changes::default();
+        uninstall(wanted(&servers), &|name| lookup(&at, name), &mut changes).unwrap();
+        assert_eq!(of(&changes), [(Kind::Codex, "files".into(), Became::TakenOut)]);
+        assert_eq!(changes.said.last().unwrap(), "Codex: there is no `nobody`");
+    }
 
     #[test]
     fn a_profile_is_one_entry_that_hands_on_what_all_its_servers_need() {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use similar::{ChangeTag, DiffTag, TextDiff};
 
-use super::{Change, Draft, Found, Kind, Place, Surroundings, file, profile_of, restore};
+use super::{Change, Changed, Changes, Draft, Found, Kind, Place, Surroundings, file, profile_of, restore};
 use crate::config::edit::{self, Profile};
 use crate::failure::{Code, Failure};
 
@@ -120,31 +120,36 @@ impl Undo {
     }
 
     /// Brings back what was written so far.
-    pub fn back(self) -> Result<Vec<String>, Failure> {
-        if self.made.files.is_empty() { Ok(Vec::new()) } else { undo(&self.state, &self.made, &self.around) }
+    pub fn back(self) -> Result<Changes, Failure> {
+        let mut changes = Changes::default();
+        if !self.made.files.is_empty() {
+            undo(&self.state, &self.made, &self.around, &mut changes)?;
+        }
+        Ok(changes)
     }
 }
 
-/// Takes back the last import of a client; what is done is told.
-pub fn last(state: &Path, client: Kind, around: &Surroundings) -> Result<Vec<String>, Failure> {
+/// Takes back the last import of a client; what is done is in `changes`, whatever comes after it.
+pub fn last(state: &Path, client: Kind, around: &Surroundings, changes: &mut Changes) -> Result<(), Failure> {
     let made = notes(state, client.id(), around.home.as_deref()).pop().ok_or_else(|| Failure {
         code: Code::Configuration,
         text: format!("no import of {} is left to take back", client.id()),
         next: None,
     })?;
-    undo(state, &made, around)
+    undo(state, &made, around, changes)
 }
 
-fn undo(state: &Path, made: &Made, around: &Surroundings) -> Result<Vec<String>, Failure> {
+fn undo(state: &Path, made: &Made, around: &Surroundings, changes: &mut Changes) -> Result<(), Failure> {
     // All of it is looked at before the first file is written. The rules come first: no server may be back without them.
     let mut drafts = Vec::new();
-    let mut said = Vec::new();
     let (entries, rules): (Vec<&Kept>, Vec<&Kept>) = made.files.iter().partition(|kept| kept.has_entries);
     for kept in rules.into_iter().chain(entries) {
         match back(kept)? {
             Back::Draft(draft) => drafts.push((draft, kept)),
             Back::Remove => {}
-            Back::Stays(why) if kept.has_entries => said.push(format!("{}: {why}", kept.path.display())),
+            Back::Stays(why) if kept.has_entries => {
+                changes.said.push(format!("{}: {why}", kept.path.display()));
+            }
             Back::Stays(why) => return Err(stuck(kept, &why)),
         }
     }
@@ -154,27 +159,28 @@ fn undo(state: &Path, made: &Made, around: &Surroundings) -> Result<Vec<String>,
         let after = edit::with_profile(config.before(), profile, change).map_err(wrong)?;
         let is_gone = edit::profile(&after, profile).is_none();
         match is_gone.then(|| in_use(made, profile, &config, &drafts, around)).flatten() {
-            Some(why) => said.push(format!("{}: [profiles.{profile}] stays: {why}", config.path().display())),
+            Some(why) => {
+                changes.said.push(format!("{}: [profiles.{profile}] stays: {why}", config.path().display()));
+            }
             None => config.after = after,
         }
     }
     write_all(&drafts)?;
-    said.extend(drafts.iter().map(|(_, kept)| format!("{} is as it was", kept.path.display())));
+    for (draft, kept) in &drafts {
+        let restored = Changed::Restored(kept.path.clone());
+        if draft.changes() { changes.made(restored) } else { changes.said.push(restored.to_string()) }
+    }
     for kept in made.files.iter().filter(|kept| is_new_and_as_written(kept)) {
         fs::remove_file(&kept.path).map_err(|error| failed(&kept.path, &error))?;
-        said.push(format!("{} is gone again", kept.path.display()));
+        changes.made(Changed::Gone(kept.path.clone()));
     }
     if config.changes() {
         config.write(true)?;
-        said.push(format!(
-            "{}: [profiles.{}] is as it was",
-            config.path().display(),
-            made.profile.as_deref().unwrap_or_default()
-        ));
+        let name = made.profile.clone().unwrap_or_default();
+        changes.made(Changed::Profile { file: config.path().to_owned(), name });
     }
     let note = state.join(NOTES).join(&made.name);
-    fs::remove_file(&note).map_err(|error| failed(&note, &error))?;
-    Ok(said)
+    fs::remove_file(&note).map_err(|error| failed(&note, &error))
 }
 
 /// Writes all files, or leaves them as they are.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use crate::cli::ImportArgs;
 use crate::clients::undo::{self, Undo};
-use crate::clients::{Asked, Check, Import, Reading, Surroundings, Wanted};
+use crate::clients::{Asked, Changes, Check, Import, Reading, Surroundings, Wanted};
 use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
 use crate::failure::{Code, Failure};
@@ -23,11 +23,14 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     if args.undo {
         let mut out = std::io::stdout().lock();
-        let lines = undo::last(&home.state, args.client, &Surroundings::here(&super::variable)?)?;
-        audit::note_changes(&home.state, "berth import --undo", &lines);
-        for line in lines {
-            writeln!(out, "{}", Plain(&line))?;
+        let mut changes = Changes::default();
+        let around = Surroundings::here(&super::variable)?;
+        let undone = undo::last(&home.state, args.client, &around, &mut changes);
+        audit::note_changes(&home.state, "berth import --undo", &changes.made);
+        for line in &changes.said {
+            writeln!(out, "{}", Plain(line))?;
         }
+        undone?;
         return Ok(ExitCode::SUCCESS);
     }
     let wanted = Wanted {
@@ -73,7 +76,7 @@ pub async fn run(
         let written = import.drafts.iter().map(|draft| format!("{} is written", draft.path().display()));
         let names =
             import.taken.iter().map(|taken| format!("{}: `{}`", args.client.name(), taken.server.name));
-        audit::note_changes(&home.state, "berth import", &names.chain(written).collect::<Vec<_>>());
+        audit::note_changes(&home.state, "berth import", names.chain(written));
     }
     if !args.dry_run && !import.taken.is_empty() {
         fill(&import, home, explicit).await;
@@ -117,7 +120,7 @@ fn write(args: &ImportArgs, import: &Import, mut undo: Undo) -> anyhow::Result<(
         });
         if let Err(failure) = wrote {
             // Half of the files would have the new names.
-            undo.back()?.iter().try_for_each(|line| writeln!(out, "{}", Plain(line)))?;
+            undo.back()?.said.iter().try_for_each(|line| writeln!(out, "{}", Plain(line)))?;
             return Err(failure.into());
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::InstallArgs;
-use crate::clients::{Manner, Wanted, install};
+use crate::clients::{Changes, Manner, Wanted, install};
 use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
 use crate::observe::audit;
@@ -17,12 +17,11 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     let wanted =
         Wanted { client: args.client, scope: args.scope, servers: &args.servers, move_secrets: false };
-    let mut said = Vec::new();
+    let mut changes = Changes::default();
     let manner = Manner { force: args.force, required: args.required, profile: args.profile.as_deref() };
-    let done = install(wanted, manner, config, explicit, &super::variable, &mut said);
-    let is_change = |line: &&String| line.ends_with(" installed") || line.ends_with(" brought up to date");
-    audit::note_changes(&home.state, "berth install", said.iter().filter(is_change));
-    super::print(&said)?;
+    let done = install(wanted, manner, config, explicit, &super::variable, &mut changes);
+    audit::note_changes(&home.state, "berth install", &changes.made);
+    super::print(&changes.said)?;
     done?;
     let of_profile = args.profile.as_ref().and_then(|name| config.profiles.get(name));
     let servers = of_profile.map_or(&args.servers, |profile| &profile.servers);

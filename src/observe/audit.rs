@@ -3,6 +3,7 @@
 //! JSON lines, one schema, no value of an argument. A session writes so many lines a minute at the most and counts the others,
 //! so that a client that is refused all the time fills no disk; so does the manager.
 
+use std::fmt::Display;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -91,7 +92,7 @@ pub fn note(state: &Path, entry: &Entry) {
 }
 
 /// Notes settings that a command of a person's has changed: a line for each of `changes`.
-pub fn note_changes<'a>(state: &Path, command: &str, changes: impl IntoIterator<Item = &'a String>) {
+pub fn note_changes<C: Display>(state: &Path, command: &str, changes: impl IntoIterator<Item = C>) {
     for change in changes {
         note(state, &Entry::new(CHANGED, &format!("`{command}`: {change}")));
     }

@@ -1,6 +1,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::clients::Changes;
 use crate::clients::undo::{self, Undo};
 
 pub(super) const RULES: &str =
@@ -44,9 +45,10 @@ impl Person {
         reading.plan(Check::Made(&tried.collect()), &lookup)
     }
 
-    pub(super) fn undone(&self, kind: Kind) -> Result<Vec<String>, Failure> {
+    pub(super) fn undone(&self, kind: Kind) -> Result<Changes, Failure> {
         let around = Surroundings::new(self.path("p"), &|name: &str| self.lookup(name));
-        undo::last(&self.path("state"), kind, &around)
+        let mut changes = Changes::default();
+        undo::last(&self.path("state"), kind, &around, &mut changes).map(|()| changes)
     }
 
     pub(super) fn make(&self, import: &Import, kind: Kind) {

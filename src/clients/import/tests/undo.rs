@@ -2,6 +2,7 @@
 
 use super::one_entry::{RULES, person};
 use super::*;
+use crate::clients::Changed;
 
 fn imported() -> Person {
     let person = person();
@@ -39,8 +40,11 @@ fn a_profile_that_somebody_else_uses_stays() {
         "[mcp_servers.mine]\ncommand = \"{berth}\"\nargs = [\"run\", \"--profile\", \"work\", \"--entry\", \"mine\"]\n"
     );
     person.write(".codex/config.toml", &codex);
-    let said = person.undone(Kind::ClaudeCode).unwrap().join("\n");
+    let changes = person.undone(Kind::ClaudeCode).unwrap();
+    let said = changes.said.join("\n");
     assert!(said.contains("[profiles.work] stays: Codex, user"), "{said}");
+    let is_restored = |changed: &Changed| matches!(changed, Changed::Restored(_));
+    assert!(!changes.made.is_empty() && changes.made.iter().all(is_restored), "what stays is no change");
     assert!(said.contains("has the entry `mine`"), "{said}");
     assert!(person.read("berth.toml").contains("[profiles.work]"));
     assert!(person.entries().get("a").is_some());
@@ -51,7 +55,7 @@ fn a_profile_that_somebody_has_changed_stays() {
     let person = imported();
     let config = person.read("berth.toml") + "deny_tools = [\"a__one\"]\n";
     person.write("berth.toml", &config);
-    let said = person.undone(Kind::ClaudeCode).unwrap().join("\n");
+    let said = person.undone(Kind::ClaudeCode).unwrap().said.join("\n");
     assert!(said.contains("[profiles.work] stays: it has changed since the import"), "{said}");
     assert_eq!(person.read("berth.toml"), config);
 }
