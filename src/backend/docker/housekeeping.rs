@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::newest::{Newest, Next};
 use super::plan::Replenishing;
 use super::refused::Watch;
-use super::targets::{self, Target};
+use super::targets::{self, Target, Targets};
 use super::turn::{Starting, Turn};
 use super::uses;
 use crate::dock::docker::Engine;
@@ -119,15 +119,16 @@ impl Housekeeping {
                 drop(starting);
                 answer.cancelled().await;
                 self.publish();
-                let expects_another = self.expects_another(made);
+                let targets = targets::read(&self.state);
+                let expects_another = self.expects_another(made, targets.of(&kind(&self.spec)));
                 if expects_another {
-                    self.put_on_standby(&self.spec, &self.image, &self.argv, &leave).await;
+                    self.put_on_standby(&self.spec, &self.image, &self.argv, &targets, &leave).await;
                 }
                 done.cancel();
                 if let Some(journal) = self.trace.journal() {
                     journal.tidy();
                 }
-                tokio::join!(self.sweep(), self.renew(expects_another, &leave));
+                tokio::join!(self.sweep(), self.renew(expects_another, &targets, &leave));
             };
             // To the end of the session. A server that answers nothing may be waiting for a name.
             let follow = async {
@@ -184,9 +185,9 @@ impl Housekeeping {
     }
 
     /// Whether another session like this one is likely: somebody has configured it, or this is not the first one.
-    fn expects_another(&self, made: Made) -> bool {
+    fn expects_another(&self, made: Made, target: Option<Target>) -> bool {
         let Spec { server, session, .. } = &self.spec;
-        if let Some(target) = self.target(&self.spec).filter(|target| target.by_hand) {
+        if let Some(target) = target.filter(|target| target.by_hand) {
             return target.within(server.settings.standby) > 0;
         }
         if server.settings.standby.is_none() || self.replenishing.at_first_use {
@@ -197,10 +198,19 @@ impl Housekeeping {
     }
 
     /// Starts what the next session may claim, when its turn comes.
-    async fn put_on_standby(&self, spec: &Spec, image: &str, argv: &[String], leave: &CancellationToken) {
+    async fn put_on_standby(
+        &self,
+        spec: &Spec,
+        image: &str,
+        argv: &[String],
+        targets: &Targets,
+        leave: &CancellationToken,
+    ) {
         let Some(_turn) = Turn::wait(&self.state, leave).await else { return };
         let began = Instant::now();
-        let wanted = self.wanted(spec);
+        // As many as a manager found useful, where it may choose and runs.
+        let standby = spec.server.settings.standby;
+        let wanted = targets.of(&kind(spec)).map_or(standby.unchosen(), |target| target.within(standby));
         let replenishing =
             standby::replenish(&self.engine, spec, image, argv, wanted, self.replenishing.limit);
         // Nobody else of this home has the turn meanwhile.
@@ -209,16 +219,6 @@ impl Housekeeping {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(error) => tracing::warn!("cannot put a container on standby: {}", Failure::from(error)),
         }
-    }
-
-    /// How many are to stand by: as many as a manager found useful, where it may choose and runs.
-    fn wanted(&self, spec: &Spec) -> u32 {
-        let standby = spec.server.settings.standby;
-        self.target(spec).map_or(standby.unchosen(), |target| target.within(standby))
-    }
-
-    fn target(&self, spec: &Spec) -> Option<Target> {
-        targets::read(&self.state, &kind(spec))
     }
 
     /// Says what a manager needs to know to choose, or a person to choose in the configuration's place.
@@ -235,12 +235,12 @@ impl Housekeeping {
     }
 
     /// The next session has the registry's image. Until that is here, one of the image that is there stands by.
-    async fn renew(&self, expects_another: bool, leave: &CancellationToken) {
+    async fn renew(&self, expects_another: bool, targets: &Targets, leave: &CancellationToken) {
         let Some(newest) = &self.newest else { return };
         match Box::pin(newest.fetch(&self.engine, &self.trace)).await {
             Ok(Some(Next { image, declared, argv })) if expects_another => {
                 let spec = Spec { image: image.clone(), declared, ..self.spec.clone() };
-                self.put_on_standby(&spec, &image, &argv, leave).await;
+                self.put_on_standby(&spec, &image, &argv, targets, leave).await;
             }
             Ok(_) => {}
             Err(why) => tracing::warn!("there is no newer `{}`: {why}", self.spec.server.image),

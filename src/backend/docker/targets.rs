@@ -57,16 +57,21 @@ pub fn parts(kind: &str) -> (&str, &str) {
     kind.rsplit_once('-').unwrap_or((kind, ""))
 }
 
-/// What a manager wants of this kind now. `None`: there is none, or it has not said.
-pub(super) fn read(state: &Path, kind: &str) -> Option<Target> {
-    let targets = Targets::read(state, Timestamp::now())?;
-    let count = *targets.kinds.get(kind)?;
-    Some(Target { count, by_hand: targets.by_hand.contains(kind) })
+/// What a manager wants now; nothing of any kind where there is none.
+pub(super) fn read(state: &Path) -> Targets {
+    let nothing = || Targets::new(BTreeMap::new(), BTreeSet::new(), Timestamp::MIN);
+    Targets::read(state, Timestamp::now()).unwrap_or_else(nothing)
 }
 
 impl Targets {
     pub fn new(kinds: BTreeMap<String, u32>, by_hand: BTreeSet<String>, expires: Timestamp) -> Self {
         Self { schema: SCHEMA, expires, kinds, by_hand }
+    }
+
+    /// What is wanted of this kind, if anything was said of it. It stays the same, so that whoever asks twice acts on one answer.
+    pub(super) fn of(&self, kind: &str) -> Option<Target> {
+        let count = *self.kinds.get(kind)?;
+        Some(Target { count, by_hand: self.by_hand.contains(kind) })
     }
 
     /// The file's, if it holds at `now`.
@@ -108,10 +113,14 @@ mod tests {
         let by_hand = ["b", "c"].map(str::to_owned);
         Targets::new(kinds.into(), by_hand.into(), expires).write(state.path()).unwrap();
         let range = Standby::between(0, 2).unwrap();
-        let within = |kind, standby| read(state.path(), kind).map(|target| target.within(standby));
+        let targets = read(state.path());
+        let within = |kind, standby| targets.of(kind).map(|target| target.within(standby));
         assert_eq!([within("a", range), within("a", Standby::fixed(1))], [Some(2), Some(1)]);
         assert_eq!([within("b", range), within("b", Standby::NONE)], [Some(3), Some(3)]);
         assert_eq!((within("c", range), within("d", range)), (Some(Standby::MOST), None));
+        Targets::remove(state.path());
+        assert_eq!(within("b", range), Some(3), "one answer holds for all that follows from it");
+        assert_eq!(read(state.path()).of("b"), None);
     }
 
     #[test]
@@ -120,18 +129,18 @@ mod tests {
         let now = Timestamp::now();
         let after = |seconds: i64| now + jiff::SignedDuration::from_secs(seconds);
         let kind = kind("codex", "0123");
-        assert_eq!(read(state.path(), &kind), None);
+        assert_eq!(read(state.path()).of(&kind), None);
         let wanted = Targets::new(BTreeMap::from([(kind.clone(), 3)]), BTreeSet::new(), after(60));
         wanted.write(state.path()).unwrap();
-        assert_eq!(read(state.path(), &kind), Some(Target { count: 3, by_hand: false }));
-        assert_eq!(read(state.path(), "other"), None);
+        assert_eq!(read(state.path()).of(&kind), Some(Target { count: 3, by_hand: false }));
+        assert_eq!(read(state.path()).of("other"), None);
         assert!(Targets::read(state.path(), after(59)).is_some());
         assert!(Targets::read(state.path(), after(60)).is_none(), "it is old");
         Targets { schema: 2, ..wanted.clone() }.write(state.path()).unwrap();
-        assert_eq!(read(state.path(), &kind), None, "it may mean something else");
+        assert_eq!(read(state.path()).of(&kind), None, "it may mean something else");
         wanted.write(state.path()).unwrap();
         Targets::remove(state.path());
-        assert_eq!(read(state.path(), &kind), None);
+        assert_eq!(read(state.path()).of(&kind), None);
         assert_eq!(fs::read_dir(state.path().join(FOLDER)).unwrap().count(), 0);
     }
 }
