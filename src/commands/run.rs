@@ -4,6 +4,7 @@ mod group;
 mod living;
 mod members;
 mod notices;
+mod records;
 mod starts;
 
 use std::ffi::OsString;
@@ -36,10 +37,9 @@ use crate::dock::spec::Spec;
 use crate::docker_cli::{DockerCli, Proxies};
 use crate::failure::{Code, Failure, chain};
 use crate::observe::audit::Audit;
-use crate::observe::journal::{self, Journal};
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
-use crate::observe::trace::{Sink, Trace};
+use crate::observe::trace::Trace;
 use crate::secrets::Secrets;
 use crate::session;
 use crate::session::client::identity::Client;
@@ -48,7 +48,8 @@ use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, mappings};
-use crate::values::{Isolation, Journaling, Lookup, Way};
+use crate::values::{Isolation, Lookup, Way};
+use records::{open_journal, open_trace};
 use starts::starts;
 
 pub async fn run(
@@ -357,37 +358,6 @@ fn client_session() -> Option<String> {
 fn project() -> Option<String> {
     let said = variable("CLAUDE_PROJECT_DIR").filter(|folder| !folder.is_empty());
     said.or_else(|| Some(std::env::current_dir().ok()?.to_string_lossy().into_owned()))
-}
-
-fn open_trace(args: &RunArgs, redactor: Redactor, stderr: &StderrSink) -> Result<Trace, Failure> {
-    let sink = match args.trace.as_deref() {
-        None => return Ok(Trace::off()),
-        Some(file) if file == Path::new("-") => Sink::Stderr,
-        Some(file) => Sink::File(file.to_owned()),
-    };
-    let trace = Trace::open(sink, args.trace_bodies, redactor, stderr.clone());
-    trace.map_err(|error| Failure::new(Code::Configuration, &error, "correct `--trace`"))
-}
-
-/// Switches the sessions' histories off for whoever sets it to `off`.
-const JOURNAL: &str = "BERTH_JOURNAL";
-
-fn open_journal(plan: &Plan, redactor: Redactor, stderr: &StderrSink, is_lazy: bool) -> Option<Journal> {
-    let journaling = plan.spec.server.settings.journal;
-    if journaling == Journaling::Off || variable(JOURNAL).is_some_and(|value| value == "off") {
-        return None;
-    }
-    let journal = Journal::begin(&plan.state, &plan.spec.session, redactor, journaling == Journaling::Calls);
-    stderr.record_in(&journal);
-    journal.start(&journal::Start {
-        server: &plan.spec.server.name,
-        image: &plan.spec.server.image,
-        client: plan.client.as_ref().map(Client::as_str),
-        client_session: plan.spec.client_session.as_deref(),
-        project: plan.spec.project.as_deref(),
-        is_lazy,
-    });
-    Some(journal)
 }
 
 /// Clients end their servers with SIGINT or SIGTERM, and closing terminals with SIGHUP; all mean «end in order».

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::dind::own::host;
 use crate::harness::{
     Berth, PATIENCE, Session, berth_says, docker, docker_command, docker_says, eventually, home, inspect,
     shared,
@@ -37,7 +36,7 @@ fn forget(line: &[&str]) -> String {
 }
 
 /// Sends the first request; gives its answer, however long the baking takes.
-fn first_answer(session: &mut Session) -> Value {
+pub(crate) fn first_answer(session: &mut Session) -> Value {
     session.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "it", "version": "1" } } }));
     let line = eventually("the first answer", BAKED_WITHIN, || session.line_within(PATIENCE));
@@ -286,62 +285,6 @@ fn what_was_found_is_pinned_and_not_baked_again() {
     assert!(error.contains("has changed: its digest is"), "{error}");
     let (code, said, _) = berth_says(&["bake", "--config", path, "time"]);
     assert_eq!((code, said.as_str()), (Some(64), ""), "an image is nothing to bake");
-}
-
-#[test]
-fn a_docker_line_runs_as_it_is() {
-    const SERVER: &str =
-        r#"read line; echo "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"serverInfo\":\"$0 $A $(id -u)\"}}""#;
-    let line = [
-        "--",
-        "docker",
-        "run",
-        "-i",
-        "--rm",
-        "--init",
-        "-p",
-        "22489:1",
-        "-e",
-        "A=$5",
-        "-u",
-        "7",
-        "--entrypoint",
-        "sh",
-    ];
-    // It is in no configuration: the start fetches it from the host's engine, if it is not there yet.
-    let mut session =
-        Berth::line().client("bake-docker").args(line).args(["berth-uv", "-c", SERVER, "a$b"]).start();
-    let answer = first_answer(&mut session);
-    assert_eq!(answer["result"]["serverInfo"], "a$b $5 7", "{answer}");
-    session.expect_stderr("`-p` leads from this machine alone");
-}
-
-#[test]
-fn what_is_fetched_is_told_and_nobody_has_to_read_it() {
-    const IMAGE: &str = "berth-it-unread";
-    assert!(host(&["tag", "berth-fixture", IMAGE]).status.success());
-    docker(&["rmi", "--force", IMAGE]);
-    let line = ["--", "docker", "run", "-i", "--rm", IMAGE];
-    let mut unread = Berth::line().client("bake-unread").unread().args(line).started();
-    assert_eq!(unread.call_text("echo", json!({ "text": "on" })), "on");
-    unread.close();
-    assert_eq!(unread.exit_code(), Some(0));
-
-    docker(&["rmi", "--force", IMAGE]);
-    let read = Berth::line().client("bake-read").args(line).started();
-    read.expect_stderr(&format!("loaded `{IMAGE}` from the host's engine"));
-    drop(read);
-    host(&["rmi", IMAGE]);
-}
-
-#[test]
-fn what_nobody_understands_is_said_to_the_client() {
-    let mut session =
-        Berth::line().client("bake-line").args(["--", "docker", "run", "--privileged", "x"]).start();
-    let answer = first_answer(&mut session);
-    assert_eq!(answer["error"]["code"], 78, "{answer}");
-    let message = answer["error"]["message"].as_str().unwrap();
-    assert!(message.contains("does not take over `--privileged` of `docker run`"), "{message}");
 }
 
 #[test]

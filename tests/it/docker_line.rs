@@ -1,5 +1,5 @@
 //! What a line of `docker run` means stays what it means: variables and files of them, memory with programs in it, the image's
-//! own user, and volumes of the engine's.
+//! own user, and volumes of the engine's. Its image comes from the host's engine, and what is not understood is said.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::bake::first_answer;
 use crate::dind::own::host;
 use crate::harness::{Berth, Session, berth_says, docker, docker_command, docker_says, expect_gone, shared};
 
@@ -250,4 +251,60 @@ fn a_volume_of_the_engines_is_copied_once_and_again_only_by_force() {
     let (code, _, err) = berth_says(&["volume", "import", "it-line-none"]);
     assert_eq!(code, Some(78));
     assert!(err.contains("no server of the configuration has a volume `it-line-none`"), "{err}");
+}
+
+#[test]
+fn a_docker_line_runs_as_it_is() {
+    const SERVER: &str =
+        r#"read line; echo "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"serverInfo\":\"$0 $A $(id -u)\"}}""#;
+    let line = [
+        "--",
+        "docker",
+        "run",
+        "-i",
+        "--rm",
+        "--init",
+        "-p",
+        "22489:1",
+        "-e",
+        "A=$5",
+        "-u",
+        "7",
+        "--entrypoint",
+        "sh",
+    ];
+    // It is in no configuration: the start fetches it from the host's engine, if it is not there yet.
+    let mut session =
+        Berth::line().client("it-line-as-it-is").args(line).args(["berth-uv", "-c", SERVER, "a$b"]).start();
+    let answer = first_answer(&mut session);
+    assert_eq!(answer["result"]["serverInfo"], "a$b $5 7", "{answer}");
+    session.expect_stderr("`-p` leads from this machine alone");
+}
+
+#[test]
+fn what_is_fetched_is_told_and_nobody_has_to_read_it() {
+    const IMAGE: &str = "berth-it-unread";
+    assert!(host(&["tag", "berth-fixture", IMAGE]).status.success());
+    docker(&["rmi", "--force", IMAGE]);
+    let line = ["--", "docker", "run", "-i", "--rm", IMAGE];
+    let mut unread = Berth::line().client("it-line-unread").unread().args(line).started();
+    assert_eq!(unread.call_text("echo", json!({ "text": "on" })), "on");
+    unread.close();
+    assert_eq!(unread.exit_code(), Some(0));
+
+    docker(&["rmi", "--force", IMAGE]);
+    let read = Berth::line().client("it-line-read").args(line).started();
+    read.expect_stderr(&format!("loaded `{IMAGE}` from the host's engine"));
+    drop(read);
+    host(&["rmi", IMAGE]);
+}
+
+#[test]
+fn what_nobody_understands_is_said_to_the_client() {
+    let mut session =
+        Berth::line().client("it-line-refused").args(["--", "docker", "run", "--privileged", "x"]).start();
+    let answer = first_answer(&mut session);
+    assert_eq!(answer["error"]["code"], 78, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("does not take over `--privileged` of `docker run`"), "{message}");
 }
