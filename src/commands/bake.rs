@@ -33,6 +33,7 @@ pub async fn run(
     let (packages, images) = chosen(args, config)?;
     let names: Vec<String> = packages.iter().map(|(server, _)| server.name.clone()).collect();
     for server in images {
+        make_room(&oven, &shelf, &server.image).await;
         if let Err(failure) = pin_image(config, &server, &oven).await? {
             progress.say(&failure.message());
             failed = failed.or(Some(failure.code));

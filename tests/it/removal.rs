@@ -63,6 +63,35 @@ fn images_go_that_nobody_needs_and_all_others_stay() {
 }
 
 #[test]
+fn a_session_and_bake_make_room_for_what_comes_with_them() {
+    let own = OwnDaemon::new("berth-test-removal-room", 22466);
+    own.configure("port = 22466\n[servers.time]\nimage = \"berth-time\"");
+    own.up();
+    assert_eq!(images(&own), ["berth-fixture", "berth-time"]);
+    // Nobody needs `berth-time` from here on. What a session's line names comes from the host's engine.
+    let crowded = "port = 22466\n[limits]\ndisk = \"1m\"\n[bake]\nnode = \"berth-fixture\"";
+    own.configure(crowded);
+    let run = Berth::line().client("it-removal-room").env("BERTH_HOME", own.home_folder());
+    let mut session =
+        run.args(["--", "docker", "run", "-i", "--rm", "berth-everything"]).start_without_daemon();
+    session.initialize();
+    session.expect_stderr("removed the image `berth-time:latest`");
+    session.expect_stderr("for `berth-everything`");
+    assert_eq!(images(&own), ["berth-everything", "berth-fixture"]);
+    session.close();
+    session.wait();
+    own.until_nobody();
+
+    // The room is there before the installation, which no image of this kind can do.
+    let output = own.says(&["bake", "--", "npx", "there-is-no-such-server@1.0.0"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("removed the image `berth-everything:latest`"), "{said}");
+    assert!(said.contains("for `berth-npx/there-is-no-such-server:"), "{said}");
+    assert_eq!(images(&own), ["berth-fixture"]);
+}
+
+#[test]
 fn everything_of_berths_is_removed_and_nothing_else() {
     let own = OwnDaemon::new("berth-test-removal-all", 22465);
     own.up();
