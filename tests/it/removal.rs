@@ -1,10 +1,20 @@
 //! What berth removes when it is asked to: images that nobody needs, and everything.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use crate::dind::own::{OwnDaemon, host};
 use crate::harness::{Berth, PATIENCE, eventually};
+
+/// Does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 fn images(own: &OwnDaemon) -> Vec<String> {
     let mut names: Vec<_> =
@@ -124,7 +134,7 @@ fn everything_of_berths_is_removed_and_nothing_else() {
     assert!(said.contains("nothing was removed"), "{said}");
     let mut manager = own.command();
     manager.args(["manager", "run", "--api", "127.0.0.1:0", "--monitor", "127.0.0.1:0"]);
-    let mut manager = manager.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut manager = Killed(manager.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let status = || own.says(&["manager", "status"]).status.code();
     eventually("the manager", PATIENCE, || (status() == Some(0)).then_some(()));
     let mut session = own.session("it-removal-all");
@@ -141,7 +151,7 @@ fn everything_of_berths_is_removed_and_nothing_else() {
     };
     assert_ne!(volumes(), "");
     uninstall(&["--yes"], 0);
-    assert!(manager.wait().unwrap().success(), "it was asked to end");
+    assert!(manager.0.wait().unwrap().success(), "it was asked to end");
     assert_eq!((own.container(), volumes()), (None, String::new()));
     let mut left: Vec<_> =
         std::fs::read_dir(own.home_folder()).unwrap().map(|at| at.unwrap().file_name()).collect();
