@@ -139,10 +139,9 @@ fn a_session_with_a_kernel_of_its_own_is_like_any_other() {
     // What waits is taken by the next session, and its owner is shown.
     for server in ["ready", "ahead"] {
         let mut session = daemon.start(server, "gvisor-ready", &[]);
-        // It runs once it has memory.
+        // It runs once it has memory. A session that ends at once begins nothing that takes long.
         let waits = |row: &Value| row["state"] == "standby" && row["memory_bytes"] != 0;
         let one_waits = || daemon.rows().iter().any(waits).then_some(());
-        // A session that ends at once begins nothing that takes long.
         eventually("a container on standby", PATIENCE, one_waits);
         session.close().wait();
         eventually("the end of its own", PATIENCE, || (daemon.rows().len() == 1).then_some(()));
@@ -155,9 +154,7 @@ fn a_session_with_a_kernel_of_its_own_is_like_any_other() {
         let id = active["session"].as_str().unwrap().to_owned();
         assert!(!id.is_empty(), "{active}");
         // The next one is made meanwhile, and would come after all is removed.
-        eventually("the next container on standby", PATIENCE, || {
-            daemon.rows().iter().any(waits).then_some(())
-        });
+        eventually("the next container on standby", PATIENCE, one_waits);
         // `berth kill` reaches the keeper in that kernel.
         daemon.0.succeeds(&["kill", &id]);
         assert_eq!(session.rest(), Vec::<Vec<u8>>::new());

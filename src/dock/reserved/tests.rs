@@ -71,7 +71,7 @@ async fn a_record_stays_while_somebody_has_one_of_its_places() {
     let session = reserve(state.path(), &mut within(project.path(), &[".a", ".b"])).await.unwrap();
     let (key, path) = (session.label(), state.path().join(FOLDER).join(session.label()));
     // The locks of a process that ends are taken one by one.
-    let last = open(CWD, &project.path().join(".b")).unwrap();
+    let last = open(CWD, project.path().join(".b")).unwrap();
     last.try_lock_shared().unwrap();
     drop(session);
     let clear = || {

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -111,7 +112,7 @@ impl Berth {
         });
         let said = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&said);
-        std::thread::spawn(move || {
+        let listener = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Some(Ok(n @ 1..)) = stderr.as_mut().map(|stderr| stderr.read(&mut chunk)) {
                 heard.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..n]));
@@ -122,6 +123,7 @@ impl Berth {
             stdin,
             lines,
             said,
+            listener,
             client: self.client,
             next_id: 100,
             passed_over: Vec::new(),
@@ -136,6 +138,8 @@ pub(crate) struct Session {
     stdin: Option<ChildStdin>,
     lines: Receiver<Vec<u8>>,
     said: Arc<Mutex<String>>,
+    /// Hears standard error to its end.
+    listener: JoinHandle<()>,
     client: String,
     next_id: u64,
     /// Answers that came while another one was waited for.
@@ -313,10 +317,16 @@ impl Session {
         self.wait();
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process, and of what it has written to its standard error.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let child = &mut self.child;
-        eventually("the end of berth", PATIENCE, || child.try_wait().expect("a child"))
+        let Self { child, listener, .. } = self;
+        let status = eventually("the end of berth", PATIENCE, || child.try_wait().expect("a child"));
+        let ended = Instant::now();
+        // A process that has inherited it may go on.
+        while !listener.is_finished() && ended.elapsed() < Duration::from_secs(1) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        status
     }
 
     /// The exit code; a signal is none.
