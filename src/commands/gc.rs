@@ -22,8 +22,9 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     if config.dind.host.is_none() {
         volumes.extend(roster::sweep_volumes(&engine).await.map_err(Failure::from)?);
     }
-    let stagings =
-        staging::sweep(&engine, config.dind.host.is_none()).await.map_err(|error| Failure::of(&error))?;
+    let stagings = Box::pin(staging::sweep(&engine, config.dind.host.is_none()))
+        .await
+        .map_err(|error| Failure::of(&error))?;
     volumes.extend(stagings.removed);
     removed.extend(volumes.into_iter().map(|volume| format!("the volume {volume}")));
     if let Some(doors) = Doors::find(&home.state, &config.dind.name).filter(|_| config.dind.host.is_none()) {

@@ -129,7 +129,7 @@ impl<'a> Held<'a> {
 
     /// Its archive, in which [`FOLDER`] is the first entry; owners as the daemon's machine has them.
     pub fn archive(&self) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
-        self.engine.download(self.lease.container(), &PLACE)
+        self.engine.download(self.lease.container(), PLACE)
     }
 
     /// Unpacks such an archive, with owners as containers have them. No owner is greater than the daemon has one for
