@@ -16,7 +16,7 @@ const STAGING: &str = "berth-staging-it-backup_memory";
 /// The time of a fill, which nobody could miss.
 const FILES: usize = 8;
 const LENGTH: usize = 4_000_000;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A small disk.
 struct Disk(tempfile::TempDir);
@@ -50,9 +50,9 @@ impl Drop for Disk {
 #[test]
 fn a_backup_that_does_not_fit_on_its_disk_leaves_nothing() {
     let own = OwnDaemon::new("berth-test-backup-full", 22464);
-    let mut random = [0; 100_000];
+    let mut random = vec![0; 200_000];
     std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut random).unwrap();
-    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let random: String = random.iter().map(|byte| char::from(b'a' + byte % 16)).collect();
     own.configure(&format!("port = 22464\n# {random}\n"));
     Disk::new("16k").is_too_small(&own, &["--no-volumes"]);
 }
