@@ -7,7 +7,7 @@
 //! container with ports of the person's loopback. Called `runtime`, it is the
 //! daemon's runtime for session containers, and looks at each before it runs; called `runtime-gvisor`, it has gVisor run
 //! them, and `guard` stands beside these; `plain` is the runtime of all others. `ids` and `settle` see to the daemon's range
-//! of ids before it starts. `probe` looks at a container's walls from inside for `berth validate`.
+//! of ids before it starts. `content` does within a volume what a restoration needs. `probe` looks at a container's walls from inside for `berth validate`.
 //!
 //! It needs only std, so the build script can make it a small static program that runs in any image. It must never end
 //! while the lifeline is held. It must never stay after the lifeline is gone, whatever the server does. It must spend
@@ -15,6 +15,8 @@
 
 #[path = "keeper/allow.rs"]
 mod allow;
+#[path = "keeper/content.rs"]
+mod content;
 #[path = "keeper/door.rs"]
 mod door;
 #[path = "keeper/egress.rs"]
@@ -155,6 +157,7 @@ struct Hold {
 #[derive(Debug, PartialEq, Eq)]
 enum Subcommand {
     Hold(Hold),
+    Content(content::Content),
     Egress(egress::Forwarder),
     Exec { needs: Needs, door: bool, program: OsString, arguments: Vec<OsString> },
     Guard(guard::Options),
@@ -211,6 +214,7 @@ impl Subcommand {
                     command,
                 })
             }
+            protocol::content::NAME => Self::Content(content::Content::parse(&mut words)?),
             "egress" => Self::Egress(egress::Forwarder::parse(&mut words)?),
             "exec" => {
                 // The id is there to be read by whoever inspects the exec; nothing in here needs it.
@@ -254,6 +258,7 @@ impl Subcommand {
     fn execute(self) -> Result<u8, Failure> {
         match self {
             Self::Hold(options) => hold::hold(&options),
+            Self::Content(content) => content.execute().map(|()| 0),
             Self::Egress(forwarder) => forwarder.execute().map(|()| 0),
             Self::Exec { needs, door, program, arguments } => {
                 Err(exec::exec(&needs, door, &program, &arguments))

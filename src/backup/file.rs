@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use mcp_berth::dock::volume::whole::last_user;
+use mcp_berth::dock::volume::held::last_user;
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::hex;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::digested::Digested;
 use crate::manifest::{END, LONGEST, Manifest, PATH, Part};
 use crate::meter::{self, Limit, Metered};
-use crate::tree;
+use crate::tree::{self, Seen};
 
 /// Among these levels it costs little and wins most.
 const LEVEL: i32 = 6;
@@ -169,8 +169,9 @@ impl Checked {
         Ok(Self { file, path: path.to_owned(), manifest, small })
     }
 
-    /// Copies a volume's archive out of it, which may have changed since it was read.
-    pub(crate) fn copy_volume(&self, part: &Part, to: impl Write) -> io::Result<()> {
+    /// Copies a volume's archive out of it, which may have changed since it was read. The copy has another `mode` for the
+    /// volume's own folder.
+    pub(crate) fn copy_volume(&self, part: &Part, to: impl Write, mode: Option<u32>) -> io::Result<Seen> {
         let (mut archive, limit) = entries(&self.file)?;
         let mut entries = archive.entries()?;
         while let Some(entry) = limit.next(&mut entries) {
@@ -180,10 +181,10 @@ impl Checked {
                 continue;
             }
             let mut entry = Digested::new(entry);
-            tree::copy(&mut entry, to, tree::From::Backup { last_user: last_user() })?;
+            let seen = tree::copy_as(&mut entry, to, tree::From::Backup { last_user: last_user() }, mode)?;
             io::copy(&mut entry, &mut io::sink())?;
             if entry.end().2 == part.sha256 {
-                return Ok(());
+                return Ok(seen);
             }
             break;
         }

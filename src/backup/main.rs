@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  gather -> volumes (a daemon's archive -> tree: the same for the same files) -> file
-//!  file (checked whole, against its manifest) -> restore -> volumes, place
+//!  file (checked whole, against its manifest) -> restore -> refill, volumes, place
 //! ```
 //!
 //! A backup is anybody's file: nothing of it is written before all of it is checked, and nothing where it wants to be
@@ -16,6 +16,7 @@ mod gather;
 mod manifest;
 mod meter;
 mod place;
+mod refill;
 mod report;
 mod restore;
 mod secrets;

@@ -3,18 +3,14 @@
 //! Nothing is changed before the whole file is checked. Each step can be repeated: what is there already stays.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mcp_berth::cli::RestoreArgs;
 use mcp_berth::config::{Config, Home};
-use mcp_berth::dind;
 use mcp_berth::dock::docker::Engine;
-use mcp_berth::dock::volume::whole::{self, Whose};
-use mcp_berth::failure::{Code, Failure, chain};
+use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::count;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::age;
 use crate::file::{Checked, folder_of};
@@ -23,7 +19,8 @@ use crate::manifest::{Kind, Part};
 use crate::place::{Found, is_below, is_own, put};
 use crate::report::{Report, say, stays};
 use crate::secrets::Secrets;
-use crate::volumes::{self, ReadError, Writers};
+
+mod exchange;
 
 /// What people call them.
 const CERTIFICATES: &str = "certificates";
@@ -51,19 +48,6 @@ struct Restore<'a> {
     trust: Trust,
     /// Whether its folder was berth's own before anything was written.
     is_own: bool,
-}
-
-/// Somebody wants an end: Ctrl-C, a service's stop, or a terminal that closes.
-async fn interrupted() {
-    let listen = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = listen else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
 }
 
 pub(crate) async fn run(args: &RestoreArgs, explicit: Option<&Path>, home: &Home) -> anyhow::Result<()> {
@@ -250,107 +234,6 @@ impl Restore<'_> {
                 self.is_own && !is_berths && is_below(folder_of(&self.target), path)
             }
         }
-    }
-
-    async fn volumes(&mut self, config: &Config) -> anyhow::Result<()> {
-        let parts: Vec<Part> = self.backup.manifest.parts.clone();
-        let volumes: Vec<(Whose, Part)> =
-            parts.into_iter().filter_map(|part| Some((part.kind.volume()?, part))).collect();
-        let mut config = config.clone();
-        dind::place::recall(&mut config, self.home);
-        let daemon = dind::endpoint(&config, self.home).map(Engine::new).map_err(Failure::from);
-        let daemon = match daemon {
-            Ok(daemon) => daemon.ping().await.map(|()| daemon).map_err(Failure::from),
-            Err(failure) => Err(failure),
-        };
-        let daemon = match daemon {
-            Ok(daemon) => daemon,
-            Err(_) if volumes.is_empty() => return Ok(()),
-            Err(_) if self.args.dry_run => {
-                for (_, part) in &volumes {
-                    let what = format!("`{}`, if the daemon has none that differs", part.path);
-                    self.report.wrote(&what)?;
-                }
-                return Ok(());
-            }
-            Err(failure) => {
-                let next = "type `berth up`, then the same `berth restore` again, for the volumes".to_owned();
-                return Err(Failure { next: Some(next), ..failure }.into());
-            }
-        };
-        let writers = Writers::of(self.home, &config);
-        let looked_at = config.dind.host.is_none();
-        let there = whole::all(&daemon).await.map_err(Failure::from)?;
-        for (whose, part) in volumes {
-            let is_there = there.contains(&whose);
-            self.volume(&daemon, (&whose, &part), is_there, looked_at, &writers).await?;
-        }
-        self.images(&daemon).await
-    }
-
-    async fn volume(
-        &mut self,
-        daemon: &Engine,
-        (whose, part): (&Whose, &Part),
-        is_there: bool,
-        looked_at: bool,
-        writers: &Writers,
-    ) -> anyhow::Result<()> {
-        let what = match &whose.client {
-            Some(client) => format!("the volume `{}` of `{client}`", whose.volume),
-            None => format!("the volume `{}` of all clients", whose.volume),
-        };
-        if is_there {
-            let read = volumes::read(daemon, whose, looked_at, io::sink()).await;
-            let found = read.map_err(|error| match error {
-                ReadError::Lease(error) => Failure::of(&error),
-                ReadError::Docker(error) => Failure::of(&error),
-                ReadError::Write(error) => Failure::new(Code::Internal, &error, "try again"),
-            })?;
-            if found.sha256 == part.sha256 {
-                return Ok(stays(&what)?);
-            }
-            let Kind::Volume { last_writer_ended, .. } = part.kind else { return Ok(()) };
-            // Somebody may have emptied it on purpose.
-            let last = writers.last(whose, &found.seen);
-            if last > last_writer_ended && !self.args.force {
-                let at = last.map(|last| last.to_string()).unwrap_or_default();
-                let why = format!("it was last written to at {at}, after the backup's had been");
-                return Ok(self.report.left(&what, &why)?);
-            }
-        }
-        if !self.args.dry_run {
-            let filled = async {
-                whole::renew(daemon, whose).await?;
-                volumes::fill(daemon, whose, looked_at, (&self.backup, part)).await
-            };
-            let filled = tokio::select! {
-                // Listens before anything is removed.
-                biased;
-                () = interrupted() => Err(Failure {
-                    code: Code::Unavailable,
-                    text: format!("interrupted while {what} was restored"),
-                    next: Some("type the same command again".to_owned()),
-                }),
-                filled = filled => filled.map_err(|error| Failure::of(&error)),
-            };
-            if let Err(failure) = filled {
-                // No session may take a part for the whole.
-                if let Err(error) = whole::discard(daemon, whose).await {
-                    let error = chain(&error);
-                    return Err(Failure {
-                        text: format!("{}; a part of {what} may be left ({error})", failure.text),
-                        next: Some(
-                            "end the sessions that use it, and type the same command again".to_owned(),
-                        ),
-                        ..failure
-                    }
-                    .into());
-                }
-                return Err(failure.into());
-            }
-        }
-        Ok(self.report.wrote(&what)?)
     }
 
     /// Tells which images are made anew.

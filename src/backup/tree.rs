@@ -21,6 +21,8 @@ pub(crate) struct Seen {
     /// When the last of the files changed: seconds since 1970. The volume's own folder does not count, as sessions try
     /// whether they may write to it.
     pub(crate) changed: u64,
+    /// Of the volume's own folder.
+    pub(crate) mode: u32,
 }
 
 /// How an archive is taken.
@@ -38,6 +40,11 @@ fn wrong(why: &str, path: &Path) -> io::Error {
 
 /// Copies an archive of [`FOLDER`] with nothing in it that depends on its daemon.
 pub(crate) fn copy(from: impl Read, to: impl Write, how: From) -> io::Result<Seen> {
+    copy_as(from, to, how, None)
+}
+
+/// The same; the copy has another `mode` for the volume's own folder.
+pub(crate) fn copy_as(from: impl Read, to: impl Write, how: From, mode: Option<u32>) -> io::Result<Seen> {
     let ((mut archive, limit), mut copy) = (meter::archive(from), tar::Builder::new(to));
     let (mut seen, mut known) = (Seen::default(), Known::default());
     let mut entries = archive.entries()?;
@@ -74,7 +81,12 @@ pub(crate) fn copy(from: impl Read, to: impl Write, how: From) -> io::Result<See
         seen.entries += 1;
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
-        header.set_mode(entry.header().mode()? & 0o7777);
+        let own_mode = entry.header().mode()? & 0o7777;
+        header.set_mode(own_mode);
+        if is_root {
+            seen.mode = own_mode;
+            header.set_mode(mode.unwrap_or(own_mode));
+        }
         header.set_uid(user(entry.header().uid()?, how));
         header.set_gid(user(entry.header().gid()?, how));
         let changed = entry.header().mtime()?;
@@ -228,7 +240,7 @@ mod tests {
             let mut copied = Vec::new();
             let how = From::Daemon { first_user: first, last_user: 1000 };
             let seen = copy(&tar.into_inner().unwrap()[..], &mut copied, how).unwrap();
-            assert_eq!(seen, Seen { entries: 3, left_out: 1, changed: 100 });
+            assert_eq!(seen, Seen { entries: 3, left_out: 1, changed: 100, mode: 0o644 });
             copied
         };
         let one = packed(2_013_265_920, 1);

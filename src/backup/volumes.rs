@@ -2,26 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use mcp_berth::bake::owned::Queue;
 use mcp_berth::bake::packages::Pieces;
 use mcp_berth::config::{Config, Home};
 use mcp_berth::dock::LeaseError;
 use mcp_berth::dock::docker::{DockerError, Engine};
-use mcp_berth::dock::volume::whole::{Held, Whose, last_user};
+use mcp_berth::dock::volume::Purpose;
+use mcp_berth::dock::volume::held::{Held, last_user};
+use mcp_berth::dock::volume::whole::Whose;
 use mcp_berth::history::session;
-use tokio::sync::mpsc::channel;
+use tokio::sync::mpsc::{Sender, channel};
 
 use crate::digested::Digested;
-use crate::file::{Checked, is_full};
-use crate::manifest::Part;
+use crate::file::is_full;
 use crate::tree::{self, Seen};
 
 /// Pieces of an archive that wait for the other side.
-const PIECES: usize = 16;
+pub(crate) const PIECES: usize = 16;
 
 /// What is known of a volume's archive, which went into `to`.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ impl Writers {
     }
 }
 
-/// Why a volume was not read.
+/// Why a volume was not read, or not filled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error(transparent)]
@@ -81,7 +80,7 @@ pub(crate) async fn read<W: Write + Send + 'static>(
     looked_at: bool,
     to: W,
 ) -> Result<Packed<W>, ReadError> {
-    let held = Held::take(engine, whose, looked_at).await?;
+    let held = Held::take(engine, whose, Purpose::Use, looked_at).await?;
     let packed = pack(&held, whose, to).await;
     let left = held.leave().await;
     let packed = packed?;
@@ -89,13 +88,14 @@ pub(crate) async fn read<W: Write + Send + 'static>(
     Ok(packed)
 }
 
-async fn pack<W: Write + Send + 'static>(
+/// The same of a volume that is held.
+pub(crate) async fn pack<W: Write + Send + 'static>(
     held: &Held<'_>,
     whose: &Whose,
     to: W,
 ) -> Result<Packed<W>, ReadError> {
-    let how = tree::From::Daemon { first_user: held.first_user().await?, last_user: last_user() };
-    let (pieces, read) = channel::<io::Result<bytes::Bytes>>(PIECES);
+    let how = as_packed(held).await?;
+    let (pieces, read) = channel(PIECES);
     let packing = tokio::task::spawn_blocking(move || {
         let mut to = Digested::new(io::BufWriter::new(to));
         let seen = tree::copy(Pieces::new(read), &mut to, how)?;
@@ -103,14 +103,7 @@ async fn pack<W: Write + Send + 'static>(
         let to = to.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Packed { to, size, sha256, seen })
     });
-    let mut from = std::pin::pin!(held.archive());
-    while let Some(piece) = from.next().await {
-        // Who packs it tells why it reads no more.
-        if pieces.send(piece).await.is_err() {
-            break;
-        }
-    }
-    drop(pieces);
+    forward(held, pieces).await;
     let packed: io::Result<Packed<W>> = packing.await.map_err(io::Error::other).flatten();
     packed.map_err(|error| {
         if is_full(&error) {
@@ -120,42 +113,19 @@ async fn pack<W: Write + Send + 'static>(
     })
 }
 
-/// Fills a new volume with what a backup holds of it.
-pub(crate) async fn fill(
-    engine: &Engine,
-    whose: &Whose,
-    looked_at: bool,
-    (backup, part): (&Arc<Checked>, &Part),
-) -> Result<(), LeaseError> {
-    let held = Held::take(engine, whose, looked_at).await?;
-    let (written, pieces) = channel::<io::Result<bytes::Bytes>>(PIECES);
-    let (backup, part) = (Arc::clone(backup), part.clone());
-    let copying = tokio::task::spawn_blocking(move || {
-        let to = io::BufWriter::with_capacity(64 << 10, Queue(written.clone()));
-        let copied = backup.copy_volume(&part, to);
-        if let Err(error) = &copied {
-            // Who unpacks it must not take a part for the whole.
-            let _ = written.blocking_send(Err(io::Error::other(error.to_string())));
-        }
-        copied
-    });
-    let pieces = futures::stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
-    let filled = held.fill(Box::pin(pieces)).await;
-    let copied = copying.await.map_err(io::Error::other).flatten();
-    let left = held.leave().await;
-    let name = whose.name().unwrap_or_default();
-    both(filled, copied, &name)?;
-    left?;
-    Ok(())
+/// How an archive of it is taken.
+pub(crate) async fn as_packed(held: &Held<'_>) -> Result<tree::From, DockerError> {
+    Ok(tree::From::Daemon { first_user: held.first_user().await?, last_user: last_user() })
 }
 
-/// Why a volume was not filled: the side that failed first knows, and the other one only saw it go.
-fn both(filled: Result<(), DockerError>, copied: io::Result<()>, name: &str) -> Result<(), DockerError> {
-    let copied = copied.map_err(|error| (error.kind(), DockerError::broken("fill the volume", name, error)));
-    match copied {
-        Err((io::ErrorKind::BrokenPipe, error)) => filled.and(Err(error)),
-        Err((_, error)) => Err(error),
-        Ok(()) => filled,
+/// Hands its archive on, as it comes.
+pub(crate) async fn forward(held: &Held<'_>, to: Sender<io::Result<bytes::Bytes>>) {
+    let mut from = std::pin::pin!(held.archive());
+    while let Some(piece) = from.next().await {
+        // Who packs it tells why it reads no more.
+        if to.send(piece).await.is_err() {
+            break;
+        }
     }
 }
 
@@ -187,17 +157,5 @@ mod tests {
             let last = writers.last(&whose, &Seen { entries: 1, ..Seen::default() });
             assert_eq!(last, Some("2026-11-22T11:00:00Z".parse().unwrap()), "{volume}");
         }
-    }
-
-    #[test]
-    fn the_side_that_failed_first_says_why_a_volume_was_not_filled() {
-        let daemon = || Err(DockerError::broken("upload", "v", io::Error::other("no space left")));
-        let gone = || Err(io::ErrorKind::BrokenPipe.into());
-        let changed = || Err(io::Error::other("has changed"));
-        let said = |filled, copied| both(filled, copied, "v").map_err(|e| mcp_berth::failure::chain(&e));
-        assert!(said(daemon(), gone()).unwrap_err().contains("no space left"));
-        assert!(said(daemon(), changed()).unwrap_err().contains("has changed"));
-        assert!(said(Ok(()), gone()).is_err());
-        assert_eq!(said(Ok(()), Ok(())), Ok(()));
     }
 }

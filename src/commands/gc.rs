@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, Home};
 use crate::dind::images::room::{self, Shelf};
 use crate::dock::door::Doors;
+use crate::dock::volume::staging;
 use crate::dock::{keeper, reserved, roster};
 use crate::failure::Failure;
 use crate::human::Bytes;
@@ -21,6 +22,10 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     if config.dind.host.is_none() {
         volumes.extend(roster::sweep_volumes(&engine).await.map_err(Failure::from)?);
     }
+    let stagings = Box::pin(staging::sweep(&engine, config.dind.host.is_none()))
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    volumes.extend(stagings.removed);
     removed.extend(volumes.into_iter().map(|volume| format!("the volume {volume}")));
     if let Some(doors) = Doors::find(&home.state, &config.dind.name).filter(|_| config.dind.host.is_none()) {
         let doors = doors.sweep(&engine, stale_after).await.map_err(Failure::from)?;
@@ -32,7 +37,13 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     for name in &removed {
         writeln!(out, "removed {name}")?;
     }
-    if removed.is_empty() {
+    for (name, volume) in &stagings.needed {
+        writeln!(
+            out,
+            "kept the volume {name}: `{volume}` is not restored to its end; type the same `berth restore` again"
+        )?;
+    }
+    if removed.is_empty() && stagings.needed.is_empty() {
         writeln!(out, "nothing was left behind")?;
     }
     Ok(ExitCode::SUCCESS)

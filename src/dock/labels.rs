@@ -12,6 +12,8 @@ pub const LABEL_CREATED: &str = "io.mcp-berth.created";
 pub const LABEL_CLIENT_SESSION: &str = "io.mcp-berth.client-session";
 /// What the person calls a volume.
 pub const LABEL_VOLUME: &str = "io.mcp-berth.volume";
+/// The same of a volume in which `berth restore` makes the content that is to come into that one.
+pub const LABEL_STAGING: &str = "io.mcp-berth.staging";
 /// The folder that the client works in, where it is known.
 pub const LABEL_PROJECT: &str = "io.mcp-berth.project";
 /// What stands between the server and the daemon's kernel.

@@ -31,7 +31,7 @@ use super::keeper;
 use super::labels::STANDBY;
 use super::owner::Owner;
 use super::place::Place;
-use super::protocol::volumes::HELD;
+use super::protocol::volumes::{HELD, UNFINISHED};
 use super::protocol::{ENDED_LINE, REFUSED, UNPROTECTED_LINE};
 use super::spec::Spec;
 use super::volume;
@@ -177,9 +177,10 @@ impl Lease {
                 // The daemon may be gone; its own `AutoRemove` and the next sweep stand behind this.
                 drop(engine.remove(&spec.starting_name()).await);
                 let Some(why) = not_let_run(&error) else { return Err(error.into()) };
-                match why.strip_prefix(HELD).and_then(|target| target.strip_prefix(' ')) {
-                    Some(target) => Err(volume::enter::held(engine, spec, target).await?),
-                    None => Err(LeaseError::NotLetRun(why)),
+                match why.split_once(' ') {
+                    Some((HELD, target)) => Err(volume::enter::held(engine, spec, target).await?),
+                    Some((UNFINISHED, target)) => Err(volume::enter::unfinished(spec, target)),
+                    _ => Err(LeaseError::NotLetRun(why)),
                 }
             }
         }

@@ -13,6 +13,7 @@ use super::labels::{
 use super::owner::{self, Owner, Parent};
 use super::peers::NetworkOf;
 use super::place::Place;
+use super::volume::Purpose;
 use super::{declared, keeper, refused, volume};
 use crate::config::{Mount, Server, Settings};
 use crate::human::hex;
@@ -54,6 +55,8 @@ pub struct Spec {
     /// `NAME=value`, of the server's process.
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
+    /// What it has its volumes for.
+    pub volumes_for: Purpose,
     /// The id of the image that was judged: its name may lead to another by now. Empty until it is known.
     pub image: String,
     /// Where its image has volumes (`declared::places`).
@@ -80,6 +83,7 @@ impl Spec {
             parent: None,
             env: Vec::new(),
             mounts: Vec::new(),
+            volumes_for: Purpose::Use,
             image: String::new(),
             declared: Vec::new(),
             looked_at: true,
@@ -283,7 +287,8 @@ impl Spec {
             "VolumeOptions": { "NoCopy": true },
         })];
         mounts.extend(self.mounts.iter().map(bind));
-        mounts.extend(settings.volumes.iter().map(|kept| volume::mount(kept, &self.client)));
+        mounts
+            .extend(settings.volumes.iter().map(|kept| volume::mount(kept, &self.client, self.volumes_for)));
         mounts.extend(declared.iter().map(|place| declared::mount(place, settings)));
         mounts.extend(refused::mount(network, place));
         let mut arguments = vec![
@@ -293,7 +298,8 @@ impl Spec {
             settings.stop_grace.as_millis().to_string(),
         ];
         arguments.extend(
-            volume::written(settings).flat_map(|kept| [volume::lock(kept).to_owned(), kept.target.clone()]),
+            volume::written(settings)
+                .flat_map(|kept| [volume::lock(kept, self.volumes_for).to_owned(), kept.target.clone()]),
         );
         // For the runtime.
         let caller = settings.caller.map(|(uid, gid)| ["--caller".to_owned(), format!("{uid}:{gid}")]);

@@ -22,6 +22,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use super::locks::Lock;
 use super::protocol::volumes;
 use super::sys::{self, Links, Wanted};
 use super::within::{self, Within};
@@ -249,9 +250,10 @@ fn lock(options: &Options) -> Result<Vec<File>, String> {
 fn lock_one(mode: locks::Mode, target: &str, folder: &Path, until: Instant) -> Result<File, String> {
     loop {
         match locks::lock(mode, folder) {
-            Ok(Some(lock)) => return Ok(lock),
-            Ok(None) if Instant::now() < until => thread::sleep(TRY_EVERY),
-            Ok(None) => return Err(format!("{} {target}", volumes::HELD)),
+            Ok(Lock::Ours(lock)) => return Ok(lock),
+            Ok(Lock::Held) if Instant::now() < until => thread::sleep(TRY_EVERY),
+            Ok(Lock::Held) => return Err(format!("{} {target}", volumes::HELD)),
+            Ok(Lock::Unfinished) => return Err(format!("{} {target}", volumes::UNFINISHED)),
             Err(error) => return Err(format!("the volume at `{target}` cannot be locked: {error}")),
         }
     }

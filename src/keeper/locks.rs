@@ -8,6 +8,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use super::content::is_unfinished;
 use super::limits::{field, write_in};
 use super::protocol::volumes;
 
@@ -17,6 +18,8 @@ pub(super) enum Mode {
     Alone,
     /// With others that say the same.
     Together,
+    /// To fill it: with content that is unfinished, too.
+    ToRestore,
 }
 
 impl Mode {
@@ -25,6 +28,7 @@ impl Mode {
         match flag {
             volumes::LOCK => Some(Self::Alone),
             volumes::LOCK_TOGETHER => Some(Self::Together),
+            volumes::LOCK_TO_RESTORE => Some(Self::ToRestore),
             _ => None,
         }
     }
@@ -43,6 +47,8 @@ pub(super) enum Outcome<'a> {
     Ready,
     /// By another container.
     Held(&'a Path),
+    /// Its content is on its way.
+    Unfinished(&'a Path),
     /// It is empty, and we may not write to it.
     Foreign {
         uid: u32,
@@ -57,6 +63,7 @@ impl fmt::Display for Outcome<'_> {
         match self {
             Self::Ready => f.write_str(volumes::READY),
             Self::Held(folder) => write!(f, "{} {}", volumes::HELD, folder.display()),
+            Self::Unfinished(folder) => write!(f, "{} {}", volumes::UNFINISHED, folder.display()),
             Self::Foreign { uid, gid, folder } => {
                 write!(f, "{} {uid}:{gid} {}", volumes::FOREIGN, folder.display())
             }
@@ -79,11 +86,12 @@ impl Locks {
         if self.held.is_empty() {
             for (mode, folder) in &self.folders {
                 let failed = match lock(*mode, folder) {
-                    Ok(Some(lock)) => {
+                    Ok(Lock::Ours(lock)) => {
                         self.held.push(lock);
                         continue;
                     }
-                    Ok(None) => Outcome::Held(folder),
+                    Ok(Lock::Held) => Outcome::Held(folder),
+                    Ok(Lock::Unfinished) => Outcome::Unfinished(folder),
                     Err(error) => Outcome::Unusable(folder, reason(&error)),
                 };
                 self.held.clear();
@@ -108,16 +116,30 @@ impl Locks {
     }
 }
 
-/// `None` where somebody else has the lock.
-pub(super) fn lock(mode: Mode, folder: &Path) -> io::Result<Option<File>> {
-    let file = File::open(folder)?;
+/// What became of an attempt to lock a folder.
+pub(super) enum Lock {
+    Ours(File),
+    /// Somebody else has it.
+    Held,
+    Unfinished,
+}
+
+pub(super) fn lock(mode: Mode, folder: &Path) -> io::Result<Lock> {
+    let file = match File::open(folder) {
+        Ok(file) => file,
+        // Whoever has no capabilities gets no further.
+        Err(_) if is_unfinished(folder) => return Ok(Lock::Unfinished),
+        Err(error) => return Err(error),
+    };
     let locked = match mode {
-        Mode::Alone => file.try_lock(),
+        Mode::Alone | Mode::ToRestore => file.try_lock(),
         Mode::Together => file.try_lock_shared(),
     };
     match locked {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
+        // Nobody else changes it from here on.
+        Ok(()) if mode != Mode::ToRestore && is_unfinished(folder) => Ok(Lock::Unfinished),
+        Ok(()) => Ok(Lock::Ours(file)),
+        Err(TryLockError::WouldBlock) => Ok(Lock::Held),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }

@@ -45,10 +45,29 @@ pub(crate) mod volumes {
     pub(crate) const HELD: &str = "held";
     pub(crate) const FOREIGN: &str = "foreign";
     pub(crate) const UNUSABLE: &str = "unusable";
+    /// `berth restore` is at it, or was cut off.
+    pub(crate) const UNFINISHED: &str = "unfinished";
 
     /// The option of a volume that one session at a time may write, and of one that several may.
     pub(crate) const LOCK: &str = "--lock";
     pub(crate) const LOCK_TOGETHER: &str = "--lock-together";
+    /// The same of `berth restore` alone, which has to do with unfinished content.
+    pub(crate) const LOCK_TO_RESTORE: &str = "--lock-to-restore";
+}
+
+/// What a restoration has done within a volume (`keeper/content.rs`).
+pub(crate) mod content {
+    pub(crate) const NAME: &str = "content";
+    pub(crate) const MEASURE: &str = "measure";
+    pub(crate) const EMPTY: &str = "empty";
+    pub(crate) const OPEN: &str = "open";
+    /// The first word of the answer, if it was done.
+    pub(crate) const DONE: &str = "done";
+
+    /// The mode of the folder of a volume whose content is on its way. Nobody has any right to it, and
+    /// `S_ISUID`, which means nothing for a folder, tells that it is berth's. With `S_ISVTX` nobody could remove what the
+    /// daemon has not yet given to a user of containers.
+    pub(crate) const UNFINISHED: u32 = 0o4000;
 }
 
 /// How a server's pipes come to its session (`keeper/door.rs`).

@@ -3,6 +3,8 @@
 
 #[path = "sys/descriptors.rs"]
 pub(super) mod descriptors;
+#[path = "sys/disk.rs"]
+mod disk;
 #[path = "sys/net.rs"]
 pub(super) mod net;
 #[path = "sys/outside.rs"]
@@ -26,6 +28,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use std::{env, ptr};
 
+pub(super) use disk::{room, settle};
 pub(super) use outside::{enter_mounts, hide, kernel_log, kill_process};
 
 pub(super) const NO_SIGNAL: c_int = 0;

@@ -1,5 +1,7 @@
 //! What a backup brings to another machine, and what is refused.
 
+mod cut_off;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};

@@ -67,7 +67,7 @@ fn what_was_written_is_read_again_and_nothing_else_is_left_beside_it() {
     let backup = Checked::read(&path).unwrap();
     assert!(backup.small["config/berth.toml"] == noise(20_000));
     let mut copied = Vec::new();
-    backup.copy_volume(&backup.manifest.parts[2], &mut copied).unwrap();
+    backup.copy_volume(&backup.manifest.parts[2], &mut copied, None).unwrap();
     let mut as_berth_writes_it = Vec::new();
     let how = tree::From::Backup { last_user: last_user() };
     tree::copy(&archive("volume/note", &noise(400_000))[..], &mut as_berth_writes_it, how).unwrap();

@@ -23,6 +23,8 @@ pub enum LeaseError {
     NotShared(String),
     #[error("the volume `{volume}` is in use by {}; it allows one session at a time", named(holder.as_ref()))]
     VolumeHeld { volume: String, holder: Option<String> },
+    #[error("the volume `{volume}` is not restored to its end")]
+    VolumeUnfinished { volume: String },
     #[error("the volume `{volume}` cannot be used: {why}")]
     VolumeUnusable { volume: String, why: String },
     /// The daemon's own runtime said why.
@@ -60,7 +62,9 @@ impl Explain for LeaseError {
             | Self::NoGvisor
             | Self::NoPeers
             | Self::ImageVolume { .. } => Code::Configuration,
-            Self::VolumeHeld { .. } | Self::NoName { .. } => Code::Unavailable,
+            Self::VolumeHeld { .. } | Self::VolumeUnfinished { .. } | Self::NoName { .. } => {
+                Code::Unavailable
+            }
         }
     }
 
@@ -75,6 +79,9 @@ impl Explain for LeaseError {
                 return Some(format!("wait until that session ends, or end it with `berth kill {holder}`"));
             }
             Self::VolumeHeld { holder: None, .. } => "try again, or see `berth ps`",
+            Self::VolumeUnfinished { .. } => {
+                "wait until `berth restore` ends; if it was cut off, type the same command again"
+            }
             Self::VolumeUnusable { .. } => {
                 "set `user` to the owner of its files, or give the volume a new name"
             }

@@ -44,6 +44,10 @@ enum Answer {
     Held {
         target: String,
     },
+    /// `berth restore` fills it, or was cut off.
+    Unfinished {
+        target: String,
+    },
     /// It is new, and not the server's user's.
     Foreign {
         uid: u64,
@@ -63,6 +67,7 @@ impl Answer {
         Some(match word {
             volumes::READY => Self::Ready,
             volumes::HELD => Self::Held { target: rest.to_owned() },
+            volumes::UNFINISHED => Self::Unfinished { target: rest.to_owned() },
             volumes::FOREIGN => {
                 let (ids, target) = rest.split_once(' ')?;
                 let (uid, gid) = ids.split_once(':')?;
@@ -102,6 +107,7 @@ pub(in crate::dock) async fn enter(
                 }
                 tokio::time::sleep(ASK_EVERY).await;
             }
+            Some(Answer::Unfinished { target }) => return Err(unfinished(spec, &target)),
             Some(Answer::Foreign { uid, gid, target }) if to_give > 0 => {
                 if let Some(volume) = volume(&target) {
                     give(engine, spec, &name(volume, &spec.client), (uid, gid)).await?;
@@ -125,6 +131,12 @@ pub(in crate::dock) async fn enter(
 fn unusable(volume: Option<&Volume>, why: &str) -> LeaseError {
     let volume = volume.map(|volume| volume.name.clone()).unwrap_or_default();
     LeaseError::VolumeUnusable { volume, why: why.to_owned() }
+}
+
+/// The error of a session that wants the volume at `target`, whose restoration is not finished.
+pub(in crate::dock) fn unfinished(spec: &Spec, target: &str) -> LeaseError {
+    let volume = spec.server.settings.volumes.iter().find(|volume| volume.target == target);
+    LeaseError::VolumeUnfinished { volume: volume.map_or(target, |volume| &volume.name).to_owned() }
 }
 
 /// The error of a session whose container was not made, since another session has the volume at `target`.
@@ -242,6 +254,7 @@ mod tests {
         let target = || "/my data".to_owned();
         assert_eq!(Answer::parse("ready"), Some(Answer::Ready));
         assert_eq!(Answer::parse("held /my data"), Some(Answer::Held { target: target() }));
+        assert_eq!(Answer::parse("unfinished /my data"), Some(Answer::Unfinished { target: target() }));
         let foreign = Answer::Foreign { uid: 1, gid: 2, target: target() };
         assert_eq!(Answer::parse("foreign 1:2 /my data"), Some(foreign));
         let why = "Permission denied".to_owned();

@@ -18,6 +18,8 @@ use crate::hold::claimant;
 use crate::sys::{self, Signal};
 
 pub(super) const MINUTE: u32 = 60_000;
+/// A server has no capability, and the keeper has none either.
+const NO_RIGHTS: &str = "--bounding-set=-all";
 pub(super) const CLAIM: &[u8] = b"cs1\n";
 
 #[test]
@@ -56,7 +58,7 @@ impl Berth {
 
     /// Where `setuid` programs still do as they say, as with `no_new_privileges = false`.
     pub(super) fn with_new_privileges(company: &str) -> Self {
-        Self::privileged(MINUTE, MINUTE, company, &[], &[])
+        Self::privileged(MINUTE, MINUTE, company, &[], &[NO_RIGHTS])
     }
 
     /// With a server that the keeper starts itself.
@@ -69,9 +71,15 @@ impl Berth {
         Self::start(MINUTE, grace, company, options)
     }
 
+    /// With the right to every file.
+    pub(super) fn with_all_files(options: &[&str]) -> Self {
+        let rights = ["--bounding-set=-all,+dac_override", "--no-new-privs"];
+        Self::privileged(MINUTE, MINUTE, "", options, &rights)
+    }
+
     /// One that is called by this name, with further options.
     pub(super) fn at(program: &str, grace: u32, options: &[&str]) -> Self {
-        Self::called(program, MINUTE, grace, "", options, &["--no-new-privs"])
+        Self::called(program, MINUTE, grace, "", options, &[NO_RIGHTS, "--no-new-privs"])
     }
 
     /// With company besides, which the keeper has not started and no filter holds.
@@ -86,7 +94,7 @@ impl Berth {
     }
 
     fn start(claim_within: u32, grace: u32, company: &str, command: &[&str]) -> Self {
-        Self::privileged(claim_within, grace, company, command, &["--no-new-privs"])
+        Self::privileged(claim_within, grace, company, command, &[NO_RIGHTS, "--no-new-privs"])
     }
 
     fn privileged(
@@ -112,8 +120,7 @@ impl Berth {
             "the keeper's tests need `unshare --pid`: run them as root or allow user namespaces"
         );
         let child = unshare()
-            // A server has no capability, and the keeper has none either.
-            .args(["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
+            .args(["setpriv", "--inh-caps=-all"])
             .args(privileges)
             .args(["sh", "-c"])
             .arg(format!("{company}\nexec \"$@\""))

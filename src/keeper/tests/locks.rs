@@ -3,11 +3,12 @@
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::AT_ONCE;
 use super::hold::{Berth, CLAIM, MINUTE};
+use super::{AT_ONCE, KEEPER};
 
 fn hold(folders: &[&Path], grace: u32, company: &str) -> Berth {
     let options: Vec<&str> = folders.iter().flat_map(|folder| ["--lock", folder.to_str().unwrap()]).collect();
@@ -134,4 +135,46 @@ fn those_that_say_so_have_a_folder_together_and_keep_out_who_wants_it_alone() {
     assert_eq!(alone.line(), "ready");
     let mut late = Berth::with(MINUTE, "", &together).send(CLAIM);
     assert_eq!(late.line(), format!("held {}", folder.path().display()));
+}
+
+#[test]
+fn content_that_is_on_its_way_is_had_by_a_restoration_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let content = |words: &[&str]| {
+        let output = Command::new(KEEPER).arg("content").args(words).arg(path).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    fs::create_dir_all(path.join("a/b")).unwrap();
+    fs::write(path.join("a/b/file"), [1; 8192]).unwrap();
+    fs::hard_link(path.join("a/b/file"), path.join("again")).unwrap();
+    std::os::unix::fs::symlink("/etc", path.join("link")).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(0o2770)).unwrap();
+    let said = content(&["measure"]);
+    let numbers: Vec<u64> = said.split(' ').skip(1).map(|number| number.parse().unwrap()).collect();
+    assert_eq!(numbers[0], 0o2770, "{said}");
+    assert!((8192..16384).contains(&(numbers[1] - 2 * 4096)), "two folders, and one file: {said}");
+    assert!(numbers[2] > 1 << 20, "{said}");
+
+    assert_eq!(content(&["empty"]), "done");
+    assert_eq!(fs::read_dir(path).unwrap().count(), 0);
+    assert!(Path::new("/etc/passwd").exists(), "no link is followed");
+    assert_eq!(content(&["measure"]).split(' ').nth(1), Some("2048"));
+    let unfinished = format!("unfinished {}", path.display());
+    for flag in ["--lock", "--lock-together"] {
+        let options = [flag, path.to_str().unwrap()];
+        for session in [Berth::with(MINUTE, "", &options), Berth::with_all_files(&options)] {
+            assert_eq!(session.send(CLAIM).line(), unfinished);
+            assert!(is_free(path), "it keeps nothing");
+        }
+    }
+    let mut restoration = Berth::with_all_files(&["--lock-to-restore", path.to_str().unwrap()]).send(CLAIM);
+    assert_eq!(restoration.line(), "ready");
+    let other = Berth::with_all_files(&["--lock", path.to_str().unwrap()]);
+    assert_eq!(other.send(CLAIM).line(), format!("held {}", path.display()));
+    assert_eq!(content(&["open", "1528"]), "done");
+    restoration.let_go().end();
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o2770);
+    assert_eq!(hold(&[path], MINUTE, "").send(CLAIM).line(), "ready");
 }
