@@ -41,14 +41,14 @@ async fn pour(held: &Held<'_>, source: Source<'_>) -> Result<(Seen, String), Doc
     let (written, pieces) = channel(PIECES);
     let (copying, forwarding) = match source {
         Source::Backup(backup, part) => {
-            let copy = move || digested(written, |to| backup.copy_volume(&part, to, Some(UNFINISHED)));
+            let copy = move || digested(&written, |to| backup.copy_volume(&part, to, Some(UNFINISHED)));
             (tokio::task::spawn_blocking(copy), std::future::ready(()).boxed())
         }
         Source::Staging(staging) => {
             let how = volumes::as_packed(staging).await?;
             let (read, from) = channel(PIECES);
             let copy =
-                move || digested(written, |to| tree::copy_as(Pieces::new(from), to, how, Some(UNFINISHED)));
+                move || digested(&written, |to| tree::copy_as(Pieces::new(from), to, how, Some(UNFINISHED)));
             (tokio::task::spawn_blocking(copy), volumes::forward(staging, read).boxed())
         }
     };
@@ -58,7 +58,7 @@ async fn pour(held: &Held<'_>, source: Source<'_>) -> Result<(Seen, String), Doc
 }
 
 fn digested(
-    written: Sender<io::Result<bytes::Bytes>>,
+    written: &Sender<io::Result<bytes::Bytes>>,
     copy: impl FnOnce(&mut dyn Write) -> io::Result<Seen>,
 ) -> io::Result<(Seen, String)> {
     let mut to = Digested::new(io::BufWriter::with_capacity(64 << 10, Queue(written.clone())));

@@ -74,12 +74,12 @@ fn images_go_that_nobody_needs_and_all_others_stay() {
 
 #[test]
 fn a_session_and_bake_make_room_for_what_comes_with_them() {
-    let own = OwnDaemon::new("berth-test-removal-room", 22466);
-    own.configure("port = 22466\n[servers.time]\nimage = \"berth-time\"");
+    let own = OwnDaemon::new("berth-test-removal-room", 22470);
+    own.configure("port = 22470\n[servers.time]\nimage = \"berth-time\"");
     own.up();
     assert_eq!(images(&own), ["berth-fixture", "berth-time"]);
     // Nobody needs `berth-time` from here on. What a session's line names comes from the host's engine.
-    let crowded = "port = 22466\n[limits]\ndisk = \"1m\"\n[bake]\nnode = \"berth-fixture\"";
+    let crowded = "port = 22470\n[limits]\ndisk = \"1m\"\n[bake]\nnode = \"berth-fixture\"";
     own.configure(crowded);
     let run = Berth::line().client("it-removal-room").env("BERTH_HOME", own.home_folder());
     let mut session =

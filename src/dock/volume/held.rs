@@ -127,7 +127,7 @@ impl<'a> Held<'a> {
         entry.ok_or_else(gone)?.and_then(|entry| entry.header().uid()).map_err(broken)
     }
 
-    /// Its archive, in which [`FOLDER`] is the first entry; owners as the daemon's machine has them.
+    /// Its archive, in which [`FOLDER`](super::whole::FOLDER) is the first entry; owners as the daemon's machine has them.
     pub fn archive(&self) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         self.engine.download(self.lease.container(), PLACE)
     }

@@ -49,11 +49,11 @@ impl Drop for Disk {
 
 #[test]
 fn a_backup_that_does_not_fit_on_its_disk_leaves_nothing() {
-    let own = OwnDaemon::new("berth-test-backup-full", 22464);
+    let own = OwnDaemon::new("berth-test-backup-full", 22468);
     let mut random = vec![0; 200_000];
     std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut random).unwrap();
     let random: String = random.iter().map(|byte| char::from(b'a' + byte % 16)).collect();
-    own.configure(&format!("port = 22464\n# {random}\n"));
+    own.configure(&format!("port = 22468\n# {random}\n"));
     Disk::new("16k").is_too_small(&own, &["--no-volumes"]);
 }
 
@@ -89,7 +89,7 @@ fn a_restoration_that_is_cut_off_loses_nothing_and_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("berth.tar.zst");
     let path = file.to_str().unwrap();
-    let own = home("berth-test-backup-cut", 22465);
+    let own = home("berth-test-backup-cut", 22469);
     own.up();
     let mut session = start(&own);
     write(&mut session, "/data/note", "for later");

@@ -1,8 +1,10 @@
 //! A daemon of one test's own, and the engine that holds it.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::harness::{Berth, GONE_WITHIN, Session, berth, eventually};
@@ -168,4 +170,30 @@ pub(super) fn remote_engine() -> String {
         }
     });
     format!("tcp://{address}:{port}")
+}
+
+/// Two at once would end each other's start.
+#[test]
+fn each_daemon_of_a_test_has_a_port_of_its_own() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")];
+    let mut ports = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let text = fs::read_to_string(&entry).unwrap();
+            for (name, after) in
+                text.split("\"berth-test-").skip(1).filter_map(|rest| rest.split_once("\", "))
+            {
+                let digits = after.find(|char: char| !char.is_ascii_digit()).unwrap_or(after.len());
+                if let Ok(port) = after[..digits].parse::<u16>() {
+                    let other = ports.insert(port, name.to_owned());
+                    assert_eq!(other, None, "{port} is `{name}`'s, too ({})", entry.display());
+                }
+            }
+        }
+    }
+    assert!(ports.len() > 30, "{ports:?}");
 }
