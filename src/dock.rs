@@ -14,12 +14,16 @@ mod frames;
 pub mod keeper;
 pub mod labels;
 pub mod lease;
+#[path = "keeper/numbered.rs"]
+pub mod numbered;
 pub mod owner;
 pub mod peers;
 pub mod place;
 pub mod ports;
 #[path = "keeper/protocol.rs"]
 mod protocol;
+#[path = "keeper/records.rs"]
+pub mod records;
 pub mod refused;
 pub mod reserved;
 #[path = "keeper/resolv_conf.rs"]

@@ -9,6 +9,9 @@
 //! them, and `guard` stands beside these; `plain` is the runtime of all others. `ids` and `settle` see to the daemon's range
 //! of ids before it starts. `content` does within a volume what a restoration needs. `probe` looks at a container's walls from inside for `berth validate`.
 //!
+//! In a pod a cut stream is no end. `hold-pod` is PID 1 there, and its lifeline a heartbeat. `serve` starts the server and
+//! outlives its own stream; `resume` hands it the next one. Both sides number their bytes (`numbered`, `records`).
+//!
 //! It needs only std, so the build script can make it a small static program that runs in any image. It must never end
 //! while the lifeline is held. It must never stay after the lifeline is gone, whatever the server does. It must spend
 //! no time while nothing happens. Any doubt (an error of a system call) ends it.
@@ -47,22 +50,30 @@ mod modes;
 mod names;
 #[path = "keeper/needs.rs"]
 mod needs;
+#[path = "keeper/numbered.rs"]
+mod numbered;
 #[path = "keeper/phase.rs"]
 mod phase;
 #[path = "keeper/ping.rs"]
 mod ping;
+#[path = "keeper/pod.rs"]
+mod pod;
 #[path = "keeper/ports.rs"]
 mod ports;
 #[path = "keeper/probe.rs"]
 mod probe;
 #[path = "keeper/protocol.rs"]
 mod protocol;
+#[path = "keeper/records.rs"]
+mod records;
 #[path = "keeper/resolv_conf.rs"]
 mod resolv_conf;
 #[path = "keeper/resolve.rs"]
 mod resolve;
 #[path = "keeper/runtime.rs"]
 mod runtime;
+#[path = "keeper/serve.rs"]
+mod serve;
 #[path = "keeper/server.rs"]
 mod server;
 #[path = "keeper/settle.rs"]
@@ -79,6 +90,7 @@ mod within;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -158,6 +170,7 @@ struct Hold {
 enum Subcommand {
     Hold(Hold),
     Content(content::Content),
+    HoldPod(pod::Pod),
     Egress(egress::Forwarder),
     Exec { needs: Needs, door: bool, program: OsString, arguments: Vec<OsString> },
     Guard(guard::Options),
@@ -167,6 +180,8 @@ enum Subcommand {
     Settle(settle::Settle),
     Probe(probe::Probe),
     Resolve(resolve::Resolve),
+    Resume { token: OsString, epoch: u64 },
+    Serve { token: OsString },
 }
 
 impl Subcommand {
@@ -215,6 +230,7 @@ impl Subcommand {
                 })
             }
             protocol::content::NAME => Self::Content(content::Content::parse(&mut words)?),
+            "hold-pod" => Self::HoldPod(pod::Pod::parse(&mut words)?),
             "egress" => Self::Egress(egress::Forwarder::parse(&mut words)?),
             "exec" => {
                 // The id is there to be read by whoever inspects the exec; nothing in here needs it.
@@ -246,6 +262,8 @@ impl Subcommand {
             "ports" => Self::Ports(ports::Ports::parse(&mut words)?),
             "probe" => Self::Probe(probe::Probe::parse(&mut words)?),
             "resolve" => Self::Resolve(resolve::Resolve::parse(&mut words)?),
+            "resume" => Self::Resume { token: words.next("a token")?, epoch: words.parsed("an epoch")? },
+            "serve" => Self::Serve { token: words.next("a token")? },
             other => return Err(Failure::usage(format_args!("unknown subcommand `{other}`"))),
         };
         match words.0.next() {
@@ -259,6 +277,7 @@ impl Subcommand {
         match self {
             Self::Hold(options) => hold::hold(&options),
             Self::Content(content) => content.execute().map(|()| 0),
+            Self::HoldPod(pod) => Ok(pod.hold()),
             Self::Egress(forwarder) => forwarder.execute().map(|()| 0),
             Self::Exec { needs, door, program, arguments } => {
                 Err(exec::exec(&needs, door, &program, &arguments))
@@ -270,6 +289,8 @@ impl Subcommand {
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),
             Self::Probe(probe) => probe.execute().map(|()| 0),
             Self::Resolve(resolve) => resolve.execute().map(|()| 0),
+            Self::Resume { token, epoch } => serve::resume(token.as_bytes(), epoch),
+            Self::Serve { token } => serve::serve(token.as_bytes()),
         }
     }
 }

@@ -33,7 +33,8 @@
 //! `berth-verify` (`verifier/`) is a program and a workspace of its own; `signatures/protocol.rs` is a part of both.
 //!
 //! The keeper, PID 1 of every session container, is a program of its own (`keeper.rs`). What it shares with [`dock`] is std only
-//! and a part of both: `keeper/protocol.rs`, `keeper/frames.rs`, `keeper/resolv_conf.rs`.
+//! and a part of both: `keeper/protocol.rs`, `keeper/frames.rs`, `keeper/numbered.rs`, `keeper/records.rs`,
+//! `keeper/resolv_conf.rs`.
 //!
 //! Invariants: standard output carries MCP messages only (`session::client::writer`) or a command's report (`commands`).
 //! Every queue is bounded. The daemon's names and labels are the only truth about leases.

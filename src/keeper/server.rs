@@ -127,7 +127,7 @@ impl Server {
     }
 }
 
-fn is_short_of_memory() -> bool {
+pub(super) fn is_short_of_memory() -> bool {
     let counted = |file: &str| {
         let text = fs::read_to_string(file).ok()?;
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse::<u64>().ok())

@@ -190,6 +190,13 @@ pub(super) fn signal_others(signal: c_int) -> bool {
     kill(-1, signal) == 0 || io::Error::last_os_error().raw_os_error() != Some(ESRCH)
 }
 
+/// Sends to all processes of a group, if there are any.
+pub(super) fn signal_group(group: c_int, signal: c_int) {
+    if group > 1 {
+        kill(-group, signal);
+    }
+}
+
 /// Blocks every signal for good, so that none can interrupt or end us, and gives a file from which SIGTERM,
 /// SIGINT, SIGUSR1, SIGUSR2 and SIGWINCH are read, and SIGCHLD where children matter: there is no handler, and no race with the poll.
 pub(super) fn signals(children: bool) -> io::Result<File> {

@@ -20,8 +20,12 @@ mod locks;
 mod modes;
 #[path = "tests/needs.rs"]
 mod needs;
+#[path = "tests/numbered.rs"]
+mod numbered;
 #[path = "tests/phase.rs"]
 mod phase;
+#[path = "tests/pod.rs"]
+mod pod;
 #[path = "tests/ports.rs"]
 mod ports;
 #[path = "tests/probe.rs"]
@@ -30,6 +34,8 @@ mod probe;
 mod resolve;
 #[path = "tests/runtime.rs"]
 mod runtime;
+#[path = "tests/serve.rs"]
+mod serve;
 #[path = "tests/signals.rs"]
 mod signals;
 #[path = "tests/within.rs"]
