@@ -1,5 +1,5 @@
-//! A volume's content on its way back into a daemon. The volume is marked meanwhile, so that no session takes a part for
-//! the whole.
+//! A volume's content on its way back into a daemon. The volume is marked meanwhile, so that no session that may write to
+//! it takes a part for the whole.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -21,19 +21,27 @@ use crate::volumes::{self, PIECES, ReadError};
 /// Where the content comes from.
 pub(crate) enum Source<'a> {
     Backup(Arc<Checked>, Part),
-    Staging(&'a Held<'a>),
+    /// With the SHA-256 that it was filled with.
+    Staging(&'a Held<'a>, &'a str),
 }
 
-/// Replaces what a volume holds. It is the source's content to the last byte, and on the disk, or the volume stays marked.
-pub(crate) async fn fill(held: &Held<'_>, whose: &Whose, source: Source<'_>) -> Result<(), ReadError> {
+/// Replaces what a volume holds; gives its SHA-256. It is the source's content to the last byte, and on the disk, or the
+/// volume stays marked.
+pub(crate) async fn fill(held: &Held<'_>, whose: &Whose, source: Source<'_>) -> Result<String, ReadError> {
     held.empty().await?;
+    let expected = match &source {
+        // Checked against the manifest while it is read.
+        Source::Backup(..) => None,
+        Source::Staging(_, sha256) => Some((*sha256).to_owned()),
+    };
     let (seen, sent) = pour(held, source).await?;
     let found = volumes::pack(held, whose, io::sink()).await?.sha256;
-    if found != sent {
+    if found != sent || expected.is_some_and(|expected| expected != sent) {
         let why = "the daemon has other content than it was sent";
         return Err(DockerError::broken("fill the volume", held.name(), why).into());
     }
-    Ok(held.open(seen.mode).await?)
+    held.open(seen.mode).await?;
+    Ok(sent)
 }
 
 /// Gives what was in the archive that was sent, and its SHA-256.
@@ -44,7 +52,7 @@ async fn pour(held: &Held<'_>, source: Source<'_>) -> Result<(Seen, String), Doc
             let copy = move || digested(&written, |to| backup.copy_volume(&part, to, Some(UNFINISHED)));
             (tokio::task::spawn_blocking(copy), std::future::ready(()).boxed())
         }
-        Source::Staging(staging) => {
+        Source::Staging(staging, _) => {
             let how = volumes::as_packed(staging).await?;
             let (read, from) = channel(PIECES);
             let copy =

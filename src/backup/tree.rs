@@ -7,6 +7,7 @@
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
+use mcp_berth::dock::volume::held::UNFINISHED;
 use mcp_berth::dock::volume::whole::FOLDER;
 use tar::EntryType;
 
@@ -84,6 +85,9 @@ pub(crate) fn copy_as(from: impl Read, to: impl Write, how: From, mode: Option<u
         let own_mode = entry.header().mode()? & 0o7777;
         header.set_mode(own_mode);
         if is_root {
+            if own_mode == UNFINISHED && matches!(how, From::Backup { .. }) {
+                return Err(wrong("its folder has the mode of a volume that is not whole:", &path));
+            }
             seen.mode = own_mode;
             header.set_mode(mode.unwrap_or(own_mode));
         }
@@ -184,6 +188,19 @@ mod tests {
             raw(&mut tar, path, link, *kind, b"");
         }
         tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_backup_makes_no_volume_that_looks_as_if_it_were_not_whole() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = header(EntryType::Directory);
+        header.set_mode(UNFINISHED);
+        tar.append_data(&mut header, "volume/", io::empty()).unwrap();
+        let archive = tar.into_inner().unwrap();
+        let error = copy(&archive[..], io::sink(), BACKUP).unwrap_err();
+        assert!(error.to_string().contains("not whole"), "{error}");
+        let daemon = From::Daemon { first_user: 0, last_user: 1000 };
+        assert_eq!(copy(&archive[..], io::sink(), daemon).unwrap().mode, UNFINISHED, "it tells");
     }
 
     #[test]

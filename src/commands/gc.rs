@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, Home};
 use crate::dind::images::room::{self, Shelf};
 use crate::dock::door::Doors;
-use crate::dock::volume::staging;
+use crate::dock::volume::staging::{self, Swept};
 use crate::dock::{keeper, reserved, roster};
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::human::Bytes;
 
 pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
@@ -22,9 +22,12 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     if config.dind.host.is_none() {
         volumes.extend(roster::sweep_volumes(&engine).await.map_err(Failure::from)?);
     }
-    let stagings = Box::pin(staging::sweep(&engine, config.dind.host.is_none()))
-        .await
-        .map_err(|error| Failure::of(&error))?;
+    // It needs a container, which the daemon may have no image for.
+    let stagings = Box::pin(staging::sweep(&engine, config.dind.host.is_none())).await;
+    let stagings = stagings.unwrap_or_else(|error| {
+        tracing::warn!("cannot look for what restorations left: {}", chain(&error));
+        Swept::default()
+    });
     volumes.extend(stagings.removed);
     removed.extend(volumes.into_iter().map(|volume| format!("the volume {volume}")));
     if let Some(doors) = Doors::find(&home.state, &config.dind.name).filter(|_| config.dind.host.is_none()) {

@@ -1,8 +1,8 @@
 //! What `berth restore` needs to be done within a volume, while its lock keeps every session out.
 //!
 //! Content that is on its way has a mark: the mode of the volume's own folder. It is set before the first of the former
-//! content goes, and goes itself when all of the new one is on the disk. No session has a volume with the mark
-//! (`locks.rs`); one without capabilities cannot even look into it.
+//! content goes, and goes itself when all of the new one is on the disk. No session that may write has a volume with
+//! the mark (`locks.rs`); one without capabilities cannot even look into it.
 
 use std::collections::HashSet;
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! `berth manager`: what its index has, who may ask for it, and what becomes of it when the manager is killed. No daemon.
 
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -220,6 +220,43 @@ fn a_manager_that_is_killed_goes_on_and_has_nothing_twice() {
     let new = &now["events"].as_array().unwrap()[..1];
     assert_eq!((&new[0]["kind"], &now["events"].as_array().unwrap()[1..]), (&json!("end"), known.as_slice()));
     assert!(new[0]["id"].as_i64() > known[0]["id"].as_i64());
+}
+
+/// Becomes a program that has two listening sockets from whoever started it, as from systemd (`sd_listen_fds(3)`).
+const HANDING: &str = r#"
+import fcntl, os, socket, sys
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(one.getsockname()[1] for one in held), flush=True)
+away = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD, 10) for one in held]
+for place, one in enumerate(away, 3):
+    os.dup2(one, place)
+os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn sockets_that_were_handed_over_are_taken_the_api_first() {
+    let mut place = Place::new();
+    let mut command = Command::new("python3");
+    command.args(["-c", HANDING, env!("CARGO_BIN_EXE_berth"), "manager", "run"]);
+    command.env("BERTH_HOME", place.home.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let manager = place.manager.insert(command.spawn().expect("python3"));
+    let mut said = BufReader::new(manager.stdout.take().unwrap());
+    let mut ports = String::new();
+    said.read_line(&mut ports).unwrap();
+    let asked = |port: &str, path: &str| {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    };
+    let (api, monitor) = ports.trim_end().split_once(' ').unwrap();
+    // Who connects before the manager accepts waits in the socket.
+    assert_eq!(asked(api, "/healthz"), "HTTP/1.1 200 OK");
+    assert_eq!(asked(api, "/metrics"), "HTTP/1.1 401 Unauthorized");
+    assert_eq!(asked(monitor, "/healthz"), "HTTP/1.1 200 OK");
+    assert_eq!(place.address(), Some(format!("127.0.0.1:{api}")));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::Restore;
 use crate::manifest::{Kind, Part};
 use crate::refill::{Source, fill};
 use crate::report::stays;
-use crate::volumes::{self, ReadError, Writers};
+use crate::volumes::{self, Packed, ReadError, Writers};
 
 /// Somebody wants an end: Ctrl-C, a service's stop, or a terminal that closes.
 struct Interrupt(Option<[Signal; 3]>);
@@ -113,7 +113,6 @@ impl Restore<'_> {
                 return Err(Failure { next: Some(next), ..failure }.into());
             }
         };
-        let writers = Writers::of(self.home, &config);
         let looked_at = config.dind.host.is_none();
         let there = whole::all(&daemon).await.map_err(Failure::from)?;
         let mut interrupt = Interrupt::listen();
@@ -124,7 +123,7 @@ impl Restore<'_> {
             };
             let is_there = there.contains(whose);
             let exchange = Exchange { daemon: &daemon, whose, part, what, is_there, looked_at };
-            self.volume(&exchange, &writers, &mut interrupt).await?;
+            self.volume(&exchange, &config, &mut interrupt).await?;
         }
         self.images(&daemon).await
     }
@@ -132,15 +131,26 @@ impl Restore<'_> {
     async fn volume(
         &mut self,
         exchange: &Exchange<'_>,
-        writers: &Writers,
+        config: &Config,
         interrupt: &mut Interrupt,
     ) -> anyhow::Result<()> {
         if !exchange.is_there && self.args.dry_run {
             return Ok(self.report.wrote(&exchange.what)?);
         }
         let held = exchange.take(Purpose::Restore).await?;
-        let done = self.compare(&held, exchange, writers, interrupt).await;
+        let found = interrupt.or(volumes::pack(&held, exchange.whose, std::io::sink())).await;
+        // Nobody has made it since this began.
+        let is_new = !exchange.is_there && found.as_ref().is_ok_and(|found| found.seen.entries <= 1);
+        let done = match found {
+            Ok(found) => self.compare(&held, exchange, &found, config, interrupt).await,
+            Err(failure) => Err(failure.into()),
+        };
+        let name = held.name().to_owned();
         let left = held.leave().await;
+        if done.is_err() && is_new {
+            // A session that has it by now keeps it.
+            drop(exchange.daemon.remove_volume(&name).await);
+        }
         done?;
         Ok(left.map_err(Failure::from)?)
     }
@@ -149,17 +159,17 @@ impl Restore<'_> {
         &mut self,
         held: &Held<'_>,
         exchange: &Exchange<'_>,
-        writers: &Writers,
+        found: &Packed<std::io::Sink>,
+        config: &Config,
         interrupt: &mut Interrupt,
     ) -> anyhow::Result<()> {
         let Exchange { whose, part, what, .. } = exchange;
-        let found = interrupt.or(volumes::pack(held, whose, std::io::sink())).await?;
         let is_same = found.sha256 == part.sha256;
         let is_unfinished = found.seen.mode == UNFINISHED;
-        if !is_same && !is_unfinished && exchange.is_there {
+        if !is_same && !is_unfinished && (exchange.is_there || found.seen.entries > 1) {
             let Kind::Volume { last_writer_ended, .. } = part.kind else { return Ok(()) };
-            // Somebody may have emptied it on purpose.
-            let last = writers.last(whose, &found.seen);
+            // Somebody may have emptied it on purpose. Whoever wrote to it has ended, for the lock is ours.
+            let last = Writers::of(self.home, config).last(whose, &found.seen);
             if last > last_writer_ended && !self.args.force {
                 let at = last.map(|last| last.to_string()).unwrap_or_default();
                 let why = format!("it was last written to at {at}, after the backup's had been");
@@ -209,11 +219,17 @@ impl<'a> Exchange<'a> {
     async fn undone(&self, held: &Held<'_>, mode: u32, failure: Failure) -> Failure {
         let undone = async {
             held.empty().await?;
-            held.open(mode).await
+            // The daemon may have unpacked on.
+            if volumes::pack(held, self.whose, std::io::sink()).await?.seen.entries <= 1 {
+                held.open(mode).await?;
+            }
+            Ok::<_, ReadError>(held.room().await?.is_unfinished)
         };
+        let is = if self.is_there { "empty" } else { "not there" };
         match undone.await {
-            Ok(()) => and(failure, &format!("{} is empty", self.what)),
-            Err(error) => self.in_part(and(failure, &chain(&error))),
+            Ok(false) => and(failure, &format!("{} is {is}, as it was", self.what)),
+            Ok(true) => self.in_part(failure),
+            Err(error) => self.in_part(and(failure, &self::failure(error).text)),
         }
     }
 
@@ -226,12 +242,12 @@ impl<'a> Exchange<'a> {
     ) -> Result<(), Failure> {
         let staged = async {
             let staging = self.take(Purpose::Staging).await?;
-            interrupt.or(fill(&staging, self.whose, backup)).await?;
+            let sha256 = interrupt.or(fill(&staging, self.whose, backup)).await?;
             self.fits(held, &staging).await?;
-            Ok(staging)
+            Ok((staging, sha256))
         };
-        let staging = match staged.await {
-            Ok(staging) => staging,
+        let (staging, sha256) = match staged.await {
+            Ok(staged) => staged,
             Err(failure) => {
                 // `berth gc` removes it else.
                 let removed = staging::remove(self.daemon, self.whose).await;
@@ -243,7 +259,7 @@ impl<'a> Exchange<'a> {
             }
         };
         // It goes on to its end, whoever wants another one.
-        let filled = fill(held, self.whose, Source::Staging(&staging)).await.map_err(failure);
+        let filled = fill(held, self.whose, Source::Staging(&staging, &sha256)).await.map_err(failure);
         let name = staging.name().to_owned();
         let left = staging.leave().await.map_err(Failure::from);
         filled.map_err(|failure| {

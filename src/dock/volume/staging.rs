@@ -30,34 +30,57 @@ pub async fn sweep(engine: &Engine, looked_at: bool) -> Result<Swept, LeaseError
         if labels.get(&managed) != Some(&berth) || whose.staging_name().as_ref() != Some(&name) {
             continue;
         }
-        if is_needed(engine, &whose, looked_at).await? {
-            swept.needed.push((name, whose.volume));
-            continue;
+        // Whoever has the other one's lock now may need it, or begin to.
+        let Some(held) = hold(engine, &whose, looked_at).await? else { continue };
+        let swept_one = sweep_one(engine, &name, held.as_ref(), &whose, &mut swept).await;
+        if let Some(held) = held {
+            held.leave().await?;
         }
-        match engine.remove_volume(&name).await {
-            Ok(_) => swept.removed.push(name),
-            // Somebody restores it now.
-            Err(error) if error.is_conflict() => {}
-            Err(error) => return Err(error.into()),
-        }
+        swept_one?;
     }
     Ok(swept)
 }
 
-async fn is_needed(engine: &Engine, whose: &Whose, looked_at: bool) -> Result<bool, LeaseError> {
-    let Some(name) = whose.name() else { return Ok(false) };
-    if engine.volume_labels(&name).await?.is_none() {
-        return Ok(false);
-    }
-    let held = match Held::take(engine, whose, Purpose::Restore, looked_at).await {
-        Ok(held) => held,
-        // A session has no volume whose content is on its way, and a restoration has this one, too.
-        Err(LeaseError::VolumeHeld { .. }) => return Ok(false),
-        Err(error) => return Err(error),
+/// The volume into whose place it is to come, if there is one; `None` where somebody else has that.
+async fn hold<'a>(
+    engine: &'a Engine,
+    whose: &Whose,
+    looked_at: bool,
+) -> Result<Option<Option<Held<'a>>>, LeaseError> {
+    let is_there = match whose.name() {
+        Some(name) => engine.volume_labels(&name).await?.is_some(),
+        None => false,
     };
-    let room = held.room().await;
-    held.leave().await?;
-    Ok(room?.is_unfinished)
+    if !is_there {
+        return Ok(Some(None));
+    }
+    match Held::take(engine, whose, Purpose::Restore, looked_at).await {
+        Ok(held) => Ok(Some(Some(held))),
+        Err(LeaseError::VolumeHeld { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn sweep_one(
+    engine: &Engine,
+    name: &str,
+    held: Option<&Held<'_>>,
+    whose: &Whose,
+    swept: &mut Swept,
+) -> Result<(), LeaseError> {
+    if let Some(held) = held
+        && held.room().await?.is_unfinished
+    {
+        swept.needed.push((name.to_owned(), whose.volume.clone()));
+        return Ok(());
+    }
+    match engine.remove_volume(name).await {
+        Ok(_) => swept.removed.push(name.to_owned()),
+        // Somebody restores it now.
+        Err(error) if error.is_conflict() => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 /// Removes the one of a volume, if there is one, as soon as the container that had it has gone.

@@ -57,7 +57,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// A number without a part behind the point: JSON Schema calls `11.0` an integer, too (2020-12 core, 4.2.3).
 pub(crate) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    let number = f64::deserialize(from)?;
+    // `-0` is 0.
+    let number = f64::deserialize(from)? + 0.0;
     let whole = (number.fract() == 0.0).then(|| format!("{number:.0}").parse().ok()).flatten();
     whole.ok_or_else(|| D::Error::custom(format!("{number} is no number from 0 to {}", u32::MAX)))
 }

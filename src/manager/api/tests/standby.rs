@@ -28,19 +28,22 @@ async fn bounds_hold_until_they_are_taken_back_and_are_noted_without_values() {
     assert_eq!(told["kinds"].as_array().unwrap().len(), 1, "the container's own kind: {told}");
     assert_eq!((bounds(&told["kinds"][0]), &told["kinds"][0]["server"]), (of, &json!("files")));
 
+    assert_eq!(api.put("codex-abc", "{\"min\":-0.0,\"max\":9}").await.1["bounds"]["min"], 0);
+
     let (status, left) = api.told("DELETE", "/v1/standby/codex-abc").await;
     assert_eq!((status, &left["kind"]), (200, &json!("codex-abc")));
     let (status, problem) = api.told("DELETE", "/v1/standby/codex-abc").await;
     let detail = "nothing was set for `codex-abc`; see `/v1/standby`";
     assert_eq!((status, &problem["detail"]), (404, &json!(detail)));
 
-    while api.audit().len() < 2 {
+    while api.audit().len() < 3 {
         tokio::task::yield_now().await;
     }
     let mut noted = api.audit();
     noted.sort_by_key(|entry| entry.time);
     let noted: Vec<_> = noted.iter().map(|entry| (entry.event.as_str(), entry.detail.as_str())).collect();
     let expected = [
+        ("setting changed", "`standby` of `codex-abc` is set by the API"),
         ("setting changed", "`standby` of `codex-abc` is set by the API"),
         ("setting changed", "`standby` of `codex-abc` is taken back by the API"),
     ];
