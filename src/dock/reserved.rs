@@ -132,11 +132,11 @@ async fn hold(records: &Path, key: &str, folder: &Path) -> io::Result<File> {
     let path = records.join(key);
     let until = Instant::now() + CLEARED_WITHIN;
     loop {
-        let mut file = File::options().create(true).append(true).read(true).mode(0o600).open(&path)?;
+        let file = File::options().create(true).append(true).read(true).mode(0o600).open(&path)?;
         match file.try_lock_shared() {
             // It may have been cleared before it was locked.
             Ok(()) if is_at(&file, &path) => {
-                writeln!(file, "folder {}", folder.display())?;
+                note(&file, &format!("folder {}", folder.display()))?;
                 return Ok(file);
             }
             Ok(()) | Err(TryLockError::WouldBlock) if Instant::now() < until => {
@@ -148,6 +148,11 @@ async fn hold(records: &Path, key: &str, folder: &Path) -> io::Result<File> {
     }
 }
 
+/// One call: sessions that start at once write to one record, and a line in another's would name what is not there.
+fn note(mut record: &File, line: &str) -> io::Result<()> {
+    record.write_all(format!("{line}\n").as_bytes())
+}
+
 fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
     (ours.dev(), ours.ino()) == (there.dev(), there.ino())
@@ -155,13 +160,13 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 /// Makes a place, or uses one. Gives it locked, with device and inode.
 fn make(
-    mut record: &File,
+    record: &File,
     folder: &File,
     path: &Path,
     name: &str,
 ) -> Result<(File, (u64, u64)), ReserveError> {
     let failed = |source: io::Error| ReserveError::Place { path: path.to_owned(), source };
-    writeln!(record, "about {name}").map_err(failed)?;
+    note(record, &format!("about {name}")).map_err(failed)?;
     let is_new = match rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(RESERVED_MODE)) {
         Ok(()) => true,
         Err(rustix::io::Errno::EXIST) => false,
@@ -176,7 +181,7 @@ fn make(
     }
     let (device, inode) = (found.dev(), found.ino());
     if is_new {
-        writeln!(record, "made {device} {inode} {} {name}", found.mode() & MODE).map_err(failed)?;
+        note(record, &format!("made {device} {inode} {} {name}", found.mode() & MODE)).map_err(failed)?;
     }
     Ok((place, (device, inode)))
 }

@@ -85,6 +85,28 @@ async fn a_record_stays_while_somebody_has_one_of_its_places() {
     assert!(!path.exists() && names(project.path()).is_empty());
 }
 
+#[test]
+fn sessions_that_start_at_once_write_no_line_into_anothers() {
+    let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let session = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for _ in 0..50 {
+            runtime.block_on(reserve(state.path(), &mut within(project.path(), &[".a", ".b"]))).unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(session);
+        }
+    });
+    let key = key(&fs::metadata(project.path()).unwrap());
+    let text = fs::read_to_string(state.path().join(FOLDER).join(&key)).unwrap();
+    let (record, folder) = (Record::parse(&text), format!("folder {}", project.path().display()));
+    let ours = |line: &&str| *line == folder || ["about .a", "about .b"].contains(line) || line.starts_with("made ");
+    assert_eq!(text.lines().find(|line| !ours(line)), None);
+    assert_eq!(record.remove(&key).unwrap(), removed(&[project.path().join(".a"), project.path().join(".b")]));
+}
+
 #[tokio::test]
 async fn what_a_person_has_there_is_nobodys_place() {
     let (state, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
