@@ -92,9 +92,10 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, fmt};
+use std::{env, fmt, fs};
 
 use needs::Needs;
 use runtime::Real;
@@ -175,6 +176,7 @@ enum Subcommand {
     Exec { needs: Needs, door: bool, program: OsString, arguments: Vec<OsString> },
     Guard(guard::Options),
     Ids(ids::Range),
+    Install { place: PathBuf },
     Ping { socket: OsString },
     Ports(ports::Ports),
     Settle(settle::Settle),
@@ -258,6 +260,7 @@ impl Subcommand {
             guard::NAME => Self::Guard(guard::Options::parse(&mut words)?),
             "ids" => Self::Ids(range(&mut words)?),
             "settle" => Self::Settle(settle::Settle::parse(&mut words)?),
+            "install" => Self::Install { place: words.next("a place")?.into() },
             "ping" => Self::Ping { socket: words.next("a socket")? },
             "ports" => Self::Ports(ports::Ports::parse(&mut words)?),
             "probe" => Self::Probe(probe::Probe::parse(&mut words)?),
@@ -286,6 +289,7 @@ impl Subcommand {
             Self::Ids(range) => ids::check(range).map(|()| 0),
             Self::Ports(ports) => ports.execute().map(|()| 0),
             Self::Settle(settle) => settle.execute().map(|()| 0),
+            Self::Install { place } => install(&place).map(|()| 0),
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),
             Self::Probe(probe) => probe.execute().map(|()| 0),
             Self::Resolve(resolve) => resolve.execute().map(|()| 0),
@@ -293,6 +297,12 @@ impl Subcommand {
             Self::Serve { token } => serve::serve(token.as_bytes()),
         }
     }
+}
+
+/// Puts this program where a pod's other containers find it.
+fn install(place: &Path) -> Result<(), Failure> {
+    fs::copy("/proc/self/exe", place)?;
+    Ok(fs::set_permissions(place, fs::Permissions::from_mode(0o555))?)
 }
 
 fn range(words: &mut Words<impl Iterator<Item = OsString>>) -> Result<ids::Range, Failure> {
