@@ -21,7 +21,7 @@ pub mod peers;
 pub mod place;
 pub mod ports;
 #[path = "keeper/protocol.rs"]
-mod protocol;
+pub mod protocol;
 #[path = "keeper/records.rs"]
 pub mod records;
 pub mod refused;
