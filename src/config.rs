@@ -17,6 +17,7 @@ mod error;
 mod home;
 mod kept;
 mod key;
+pub mod kubernetes;
 pub mod limits;
 pub mod manager;
 mod mount;
@@ -54,6 +55,7 @@ pub use error::ConfigError;
 pub use home::Home;
 pub use kept::{Kept, SecretKeeper, is_keyring_name};
 pub use key::Key;
+pub use kubernetes::Kubernetes;
 pub use limits::{Ceiling, Limits};
 pub use manager::{Collector, Manager};
 pub use mount::{Mount, MountEntry};
@@ -85,6 +87,8 @@ pub struct Config {
     /// What all sessions may use together.
     pub limits: Limits,
     pub manager: Manager,
+    /// The cluster of the servers whose `backend` it is.
+    pub kubernetes: Kubernetes,
     /// What every server starts from: `[defaults]` over the built-in ones.
     pub defaults: Settings,
     pub servers: BTreeMap<String, Server>,
@@ -107,6 +111,7 @@ impl Config {
                 bake: Bake::default(),
                 limits: Limits::default(),
                 manager: Manager::default(),
+                kubernetes: Kubernetes::default(),
                 defaults: Settings::default(),
                 servers: BTreeMap::new(),
                 profiles: BTreeMap::new(),
@@ -130,6 +135,7 @@ impl Config {
             bake: Bake::default(),
             limits: Limits::default(),
             manager: Manager::default(),
+            kubernetes: Kubernetes::default(),
             defaults: Settings::default(),
             servers: BTreeMap::new(),
             profiles: BTreeMap::new(),
@@ -151,6 +157,10 @@ impl Config {
             None => Bake::default(),
         };
         let limits = root.take_section("limits")?.map(Limits::read).transpose()?.unwrap_or_default();
+        let kubernetes = match root.take_section("kubernetes")? {
+            Some(section) => Kubernetes::read(section, file, home)?,
+            None => Kubernetes::default(),
+        };
         let manager = root.take_section("manager")?.map(Manager::read).transpose()?.unwrap_or_default();
         let mut defaults = Settings::default();
         if let Some(section) = root.take_section("defaults")? {
@@ -173,7 +183,7 @@ impl Config {
         }
         root.finish()?;
         let (file, expected) = (Some(file.to_owned()), file.to_owned());
-        Ok(Self { dind, bake, limits, manager, defaults, servers, profiles, file, expected })
+        Ok(Self { dind, bake, limits, manager, kubernetes, defaults, servers, profiles, file, expected })
     }
 
     /// The server of that name; the error names the nearest and lists the known ones.

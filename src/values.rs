@@ -22,7 +22,9 @@ pub use lookup::Lookup;
 pub use network::{AllowedName, Network};
 pub use pattern::{ToolPattern, permits};
 pub use port::{HostService, PublishedPort};
-pub use quantity::{ByteSize, Cpus, LineLimit, Memory, Pids, SessionLimit, Span, StandbyLimit, Timeout};
+pub use quantity::{
+    ByteSize, Cpus, LineLimit, Memory, Pids, Reconnect, SessionLimit, Span, StandbyLimit, Timeout,
+};
 pub(crate) use secret::words;
 pub use secret::{
     Credential, MARK, SecretArgument, credentials, hidden, is_everyday, is_secret, looks_secret,
@@ -34,8 +36,8 @@ pub(crate) use template::{PathTemplate, Template};
 pub use value::ValueError;
 pub(crate) use value::{Value, from_str};
 pub use word::{
-    AbsolutePath, Address, Alias, BrokenAnswers, Capability, ContainerName, Definitions, Image, Isolation,
-    Journaling, OnFailure, OverLimit, Pull, Start, User, Way, is_server_name,
+    AbsolutePath, Address, Alias, Backend, BrokenAnswers, Capability, ContainerName, Definitions, Image,
+    Isolation, Journaling, OnFailure, OverLimit, Pull, Start, User, Way, is_server_name,
 };
 
 /// Where every server has memory to write to, and how much, unless its settings say otherwise.

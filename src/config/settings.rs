@@ -13,8 +13,8 @@ use super::mount::MountEntry;
 use super::protect::ProtectedName;
 use super::volume::Volume;
 use crate::values::{
-    BrokenAnswers, Definitions, HostService, Isolation, Journaling, Network, OnFailure, PublishedPort, Pull,
-    Standby, Start, Tmpfs, ToolPattern, Way,
+    Backend, BrokenAnswers, Definitions, HostService, Isolation, Journaling, Network, OnFailure,
+    PublishedPort, Pull, Standby, Start, Tmpfs, ToolPattern, Way,
 };
 
 /// Whose signature an image needs.
@@ -33,6 +33,8 @@ pub enum Policy {
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// Where it runs.
+    pub backend: Backend,
     pub isolation: Isolation,
     pub network: Network,
     /// Of this machine's loopback.
@@ -74,6 +76,8 @@ pub struct Settings {
     /// How its bytes come to its session.
     pub streams: Way,
     pub on_failure: OnFailure,
+    /// How long a cut to its cluster lasts before its server is given up.
+    pub reconnect: Duration,
     /// How long a lost server's replacement is tried for.
     pub recover_within: Duration,
     /// For the client's first message, which names it.
@@ -117,6 +121,7 @@ impl Settings {
     /// Those that nobody has given a value.
     pub(super) fn blank() -> Self {
         Self {
+            backend: Backend::Docker,
             isolation: Isolation::Container,
             network: Network::None,
             host_services: Vec::new(),
@@ -142,6 +147,7 @@ impl Settings {
             prestart: false,
             streams: Way::Auto,
             on_failure: OnFailure::Exit,
+            reconnect: Duration::ZERO,
             recover_within: Duration::ZERO,
             name_timeout: Duration::ZERO,
             answer_timeout: Duration::ZERO,

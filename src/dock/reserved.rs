@@ -159,12 +159,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Makes a place, or uses one. Gives it locked, with device and inode.
-fn make(
-    record: &File,
-    folder: &File,
-    path: &Path,
-    name: &str,
-) -> Result<(File, (u64, u64)), ReserveError> {
+fn make(record: &File, folder: &File, path: &Path, name: &str) -> Result<(File, (u64, u64)), ReserveError> {
     let failed = |source: io::Error| ReserveError::Place { path: path.to_owned(), source };
     note(record, &format!("about {name}")).map_err(failed)?;
     let is_new = match rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(RESERVED_MODE)) {

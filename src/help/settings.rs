@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::config::{
-    DefaultValue, Key, Setting, bake, dind, every_setting, limits, manager, profile, program,
+    DefaultValue, Key, Setting, bake, dind, every_setting, kubernetes, limits, manager, profile, program,
 };
 
 /// The table that belongs in the place of a line of the manual; `None` for any other line.
@@ -13,6 +13,7 @@ pub(super) fn in_place_of(line: &str) -> Option<String> {
         "<!-- keys of [dind] -->" => Some(written(dind::KEYS.iter().map(row))),
         "<!-- keys of [bake] -->" => Some(written(bake::KEYS.iter().map(row))),
         "<!-- keys of [limits] -->" => Some(written(limits::KEYS.iter().map(row))),
+        "<!-- keys of [kubernetes] -->" => Some(written(kubernetes::KEYS.iter().map(row))),
         "<!-- keys of [manager] -->" => Some(written(manager::KEYS.iter().map(row))),
         "<!-- keys of [profiles.NAME] -->" => Some(written(profile::KEYS.iter().map(row))),
         _ => None,

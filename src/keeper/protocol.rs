@@ -41,51 +41,51 @@ pub const UNPROTECTED_LINE: &str = "unprotected\n";
 
 /// How the volumes are, the first word of a line.
 pub(crate) mod volumes {
-    pub const READY: &str = "ready";
-    pub const HELD: &str = "held";
-    pub const FOREIGN: &str = "foreign";
-    pub const UNUSABLE: &str = "unusable";
+    pub(crate) const READY: &str = "ready";
+    pub(crate) const HELD: &str = "held";
+    pub(crate) const FOREIGN: &str = "foreign";
+    pub(crate) const UNUSABLE: &str = "unusable";
     /// `berth restore` is at it, or was cut off.
-    pub const UNFINISHED: &str = "unfinished";
+    pub(crate) const UNFINISHED: &str = "unfinished";
 
     /// The option of a volume that one session at a time may write, and of one that several may.
-    pub const LOCK: &str = "--lock";
-    pub const LOCK_TOGETHER: &str = "--lock-together";
+    pub(crate) const LOCK: &str = "--lock";
+    pub(crate) const LOCK_TOGETHER: &str = "--lock-together";
     /// The same of `berth restore` alone, which has to do with unfinished content.
-    pub const LOCK_TO_RESTORE: &str = "--lock-to-restore";
+    pub(crate) const LOCK_TO_RESTORE: &str = "--lock-to-restore";
 }
 
 /// What a restoration has done within a volume (`keeper/content.rs`).
 pub(crate) mod content {
-    pub const NAME: &str = "content";
-    pub const MEASURE: &str = "measure";
-    pub const EMPTY: &str = "empty";
-    pub const OPEN: &str = "open";
+    pub(crate) const NAME: &str = "content";
+    pub(crate) const MEASURE: &str = "measure";
+    pub(crate) const EMPTY: &str = "empty";
+    pub(crate) const OPEN: &str = "open";
     /// The first word of the answer, if it was done.
-    pub const DONE: &str = "done";
+    pub(crate) const DONE: &str = "done";
 
     /// The mode of the folder of a volume whose content is on its way. Nobody has any right to it, and
     /// `S_ISUID`, which means nothing for a folder, tells that it is berth's. With `S_ISVTX` nobody could remove what the
     /// daemon has not yet given to a user of containers.
-    pub const UNFINISHED: u32 = 0o4000;
+    pub(crate) const UNFINISHED: u32 = 0o4000;
 }
 
 /// How a server's pipes come to its session (`keeper/door.rs`).
 pub(crate) mod door {
     /// Below the keeper's folder.
-    pub const FOLDER: &str = "door";
+    pub(crate) const FOLDER: &str = "door";
     /// In it, while somebody listens.
-    pub const SOCKET: &str = "s";
+    pub(crate) const SOCKET: &str = "s";
 
     /// The option that says so: with device and inode of the folder for PID 1, alone for a server that an exec becomes.
-    pub const OPTION: &str = "--door";
+    pub(crate) const OPTION: &str = "--door";
 
     /// Begins the line with the token, before a claim; an exec gets the token alone.
-    pub const OPEN: u8 = b'd';
+    pub(crate) const OPEN: u8 = b'd';
 
     /// How long the token is, in hexadecimal digits.
-    pub const TOKEN: usize = 32;
+    pub(crate) const TOKEN: usize = 32;
 
     /// The session's answer: the pipes are its own.
-    pub const TAKEN: u8 = b'd';
+    pub(crate) const TAKEN: u8 = b'd';
 }

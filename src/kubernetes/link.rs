@@ -173,7 +173,8 @@ pub(crate) async fn run<S: Streams>(
     output: Sender<Said>,
     (start_within, reconnect): (Duration, Duration),
 ) -> Over {
-    let mut line = Line { numbered: Numbered::new(), waiting: start.iter().copied().collect(), is_told: false };
+    let mut line =
+        Line { numbered: Numbered::new(), waiting: start.iter().copied().collect(), is_told: false };
     line.say();
     let mut until = Instant::now() + start_within;
     for epoch in FIRST.. {
@@ -196,11 +197,7 @@ pub(crate) async fn run<S: Streams>(
     Over::Lost("there were too many cuts".to_owned())
 }
 
-async fn open<S: Streams>(
-    streams: &mut S,
-    epoch: u64,
-    until: Instant,
-) -> Result<(S::To, S::From), String> {
+async fn open<S: Streams>(streams: &mut S, epoch: u64, until: Instant) -> Result<(S::To, S::From), String> {
     let mut pause = FIRST_PAUSE;
     loop {
         let why = match streams.open(epoch).await {

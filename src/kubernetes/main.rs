@@ -11,9 +11,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use k8s_openapi::api::core::v1::Pod;
 use mcp_berth::commands::program;
 use mcp_berth::config::Settings;
 use mcp_berth::dock::records::Start;
@@ -66,7 +66,8 @@ async fn run() -> anyhow::Result<ExitCode> {
     start.encode(&mut record).map_err(|_| anyhow::anyhow!("too long"))?;
     let (to, input) = mpsc::channel(16);
     let (output, mut from) = mpsc::channel(16);
-    let execs = Execs { client, place, token: format!("{session}{}", mcp_berth::dock::owner::new_session()?) };
+    let execs =
+        Execs { client, place, token: format!("{session}{}", mcp_berth::dock::owner::new_session()?) };
     let linked = tokio::spawn(async move {
         link::run(execs, &record, input, output, (Duration::from_secs(30), Duration::from_secs(15))).await
     });

@@ -183,6 +183,29 @@ impl Value for Timeout {
     }
 }
 
+/// How long a cut may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reconnect(Duration);
+
+impl Reconnect {
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl Value for Reconnect {
+    const EXPECTED: &'static str = "a length of time such as \"15s\", from \"1s\" to \"1h\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let possible = Duration::from_secs(1)..=Duration::from_hours(1);
+        Span::from_text(text).map(Span::duration).filter(|duration| possible.contains(duration)).map(Self)
+    }
+
+    fn from_number(number: &str) -> Option<Self> {
+        Self::from_text(number)
+    }
+}
+
 /// A share of processors, in billionths of one; Docker refuses less than 0.01, or more than there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cpus(i64);
@@ -318,6 +341,10 @@ mod tests {
         }
         assert_eq!(Timeout::from_text("0"), None);
         assert_eq!(Timeout::from_text("0.5ms"), None);
+        assert_eq!(Reconnect::from_text("1h").map(Reconnect::duration), Some(Duration::from_hours(1)));
+        for beyond in ["0.9s", "61m"] {
+            assert_eq!(Reconnect::from_text(beyond), None);
+        }
         assert_eq!(Timeout::from_text("1ms").map(Timeout::duration), Some(Duration::from_millis(1)));
     }
 

@@ -24,6 +24,28 @@ from_str!(
 /// Bytes; a full name has to hold the tool's name as well.
 const LONGEST_ALIAS: usize = 32;
 
+/// Where a server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// A container of a Docker daemon.
+    #[default]
+    Docker,
+    /// A pod of a cluster.
+    Kubernetes,
+}
+
+impl Value for Backend {
+    const EXPECTED: &'static str = "\"docker\" or \"kubernetes\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "docker" => Some(Self::Docker),
+            "kubernetes" => Some(Self::Kubernetes),
+            _ => None,
+        }
+    }
+}
+
 /// What stands between a server and the daemon's kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {

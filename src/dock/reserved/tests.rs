@@ -102,9 +102,13 @@ fn sessions_that_start_at_once_write_no_line_into_anothers() {
     let key = key(&fs::metadata(project.path()).unwrap());
     let text = fs::read_to_string(state.path().join(FOLDER).join(&key)).unwrap();
     let (record, folder) = (Record::parse(&text), format!("folder {}", project.path().display()));
-    let ours = |line: &&str| *line == folder || ["about .a", "about .b"].contains(line) || line.starts_with("made ");
+    let ours =
+        |line: &&str| *line == folder || ["about .a", "about .b"].contains(line) || line.starts_with("made ");
     assert_eq!(text.lines().find(|line| !ours(line)), None);
-    assert_eq!(record.remove(&key).unwrap(), removed(&[project.path().join(".a"), project.path().join(".b")]));
+    assert_eq!(
+        record.remove(&key).unwrap(),
+        removed(&[project.path().join(".a"), project.path().join(".b")])
+    );
 }
 
 #[tokio::test]

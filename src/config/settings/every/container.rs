@@ -4,7 +4,7 @@ use crate::config::network;
 use crate::config::settings::definition::DefaultValue::{Value as Is, Words};
 use crate::config::settings::definition::Setting;
 use crate::config::settings::definition::Takes::{Many, One};
-use crate::values::{Capability, Cpus, Isolation, Memory, Pids, Pull, User};
+use crate::values::{Backend, Capability, Cpus, Isolation, Memory, Pids, Pull, User};
 
 /// A heading of `berth run --help`.
 const CONTAINER: &str = "Container";
@@ -12,6 +12,14 @@ const CONTAINER: &str = "Container";
 /// What its container may use.
 pub(super) fn container() -> Vec<Setting> {
     vec![
+        Setting::one::<Backend>(
+            "backend",
+            Is("\"docker\""),
+            "where the server runs: `docker` (a container of berth's daemon) or `kubernetes` (a pod of the cluster that [kubernetes] names)",
+            |settings, backend| settings.backend = backend,
+        )
+        .option("backend", One("KIND"), CONTAINER)
+        .help("`docker` (a container of berth's daemon) or `kubernetes` (a pod of a cluster)"),
         Setting::one::<Isolation>(
             "isolation",
             Is("\"container\""),

@@ -4,7 +4,7 @@ use super::SESSION;
 use crate::config::settings::definition::DefaultValue::{Value as Is, Words};
 use crate::config::settings::definition::Setting;
 use crate::config::settings::definition::Takes::One;
-use crate::values::{BrokenAnswers, Journaling, LineLimit, OnFailure, Span, Timeout, Way};
+use crate::values::{BrokenAnswers, Journaling, LineLimit, OnFailure, Reconnect, Span, Timeout, Way};
 
 /// How long things may take, and what happens when they go wrong.
 pub(super) fn session() -> Vec<Setting> {
@@ -79,6 +79,12 @@ pub(super) fn session() -> Vec<Setting> {
             |settings, reaction| settings.on_failure = reaction,
         )
         .option("on-failure", One("WHAT"), SESSION),
+        Setting::one::<Reconnect>(
+            "reconnect",
+            Is("\"15s\""),
+            "how long a cut to a cluster may last, from `1s` to `1h`: the server goes on for so long without its session",
+            |settings, time| settings.reconnect = time.duration(),
+        ),
         Setting::one::<Timeout>(
             "recover_within",
             Is("\"1m\""),

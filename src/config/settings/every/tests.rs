@@ -63,6 +63,7 @@ fn the_defaults_are_these() {
         standby: Standby::fixed(1),
         standby_ttl: minutes(30),
         on_failure: OnFailure::Restart,
+        reconnect: Duration::from_secs(15),
         recover_within: minutes(1),
         name_timeout: Duration::from_millis(150),
         answer_timeout: minutes(2),

@@ -1,0 +1,104 @@
+//! Which cluster the pods of sessions run in, and what berth needs there.
+
+use std::path::{Path, PathBuf};
+
+use super::error::ConfigError;
+use super::home::Home;
+use super::key::Key;
+use super::reader::Section;
+use super::settings::definition::DefaultValue;
+
+/// The keeper's image, where nobody names another.
+const KEEPER: &str = "berth-keeper";
+
+/// The `[kubernetes]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// Of the kubeconfig; `None`: its current one.
+    pub context: Option<String>,
+    /// `None`: the context's.
+    pub namespace: Option<String>,
+    /// `None`: what kubectl would take, in a pod its service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where images are that berth has made, such as `registry.example/mcp`.
+    pub registry: Option<String>,
+    keeper_image: Option<String>,
+    /// What each pod has beside berth's own.
+    pub pod_template: Option<PathBuf>,
+}
+
+/// The keys of the table.
+pub const KEYS: [Key; 6] = [
+    Key::new("context", DefaultValue::Words("the current one"), "the context of the kubeconfig"),
+    Key::new("namespace", DefaultValue::Words("the context's"), "the namespace of the sessions' pods"),
+    Key::new(
+        "kubeconfig",
+        DefaultValue::Words("as kubectl: `KUBECONFIG`, or `~/.kube/config`"),
+        "the kubeconfig; in a pod without one the service account counts",
+    ),
+    Key::new(
+        "registry",
+        DefaultValue::Words("none"),
+        "where the images are that berth has made, such as `registry.example/mcp`",
+    ),
+    Key::new(
+        "keeper_image",
+        DefaultValue::Words("`berth-keeper:VERSION`, in `registry` where there is one"),
+        "the image that brings berth's keeper into each pod",
+    ),
+    Key::new(
+        "pod_template",
+        DefaultValue::Words("none"),
+        "a file with what each pod has beside berth's own: tolerations, node selectors, labels, sidecars",
+    ),
+];
+
+impl Kubernetes {
+    pub(super) fn read(mut section: Section, file: &Path, home: &Home) -> Result<Self, ConfigError> {
+        let path = |path: String| home.resolve(Path::new(&path), file);
+        let kubernetes = Self {
+            context: section.take("context")?,
+            namespace: section.take("namespace")?,
+            kubeconfig: section.take("kubeconfig")?.map(path),
+            registry: section.take("registry")?,
+            keeper_image: section.take("keeper_image")?,
+            pod_template: section.take("pod_template")?.map(path),
+        };
+        section.finish()?;
+        Ok(kubernetes)
+    }
+
+    /// The reference of the image that brings the keeper.
+    pub fn keeper_image(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        match (&self.keeper_image, &self.registry) {
+            (Some(image), _) => image.clone(),
+            (None, Some(registry)) => format!("{}/{KEEPER}:{version}", registry.trim_end_matches('/')),
+            (None, None) => format!("{KEEPER}:{version}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_table_names_a_cluster_and_the_keepers_image() {
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        let parse = |text: &str| Config::parse(text, Path::new("/c/b.toml"), &home);
+        let read = |text: &str| parse(&format!("[kubernetes]\n{text}")).unwrap().kubernetes;
+        assert_eq!(parse("").unwrap().kubernetes, Kubernetes::default());
+        let given = read("context = \"c\"\nnamespace = \"n\"\nkubeconfig = \"k\"\npod_template = \"/t\"");
+        assert_eq!((given.context.as_deref(), given.namespace.as_deref()), (Some("c"), Some("n")));
+        assert_eq!(given.kubeconfig, Some("/c/k".into()), "beside the configuration");
+        assert_eq!(given.pod_template, Some("/t".into()));
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(given.keeper_image(), format!("berth-keeper:{version}"));
+        assert_eq!(read("registry = \"r/x/\"").keeper_image(), format!("r/x/berth-keeper:{version}"));
+        assert_eq!(read("registry = \"r\"\nkeeper_image = \"k:1\"").keeper_image(), "k:1");
+        let error = parse("[kubernetes]\nnamspace = \"n\"").unwrap_err().to_string();
+        assert!(error.contains("did you mean `namespace`?"), "{error}");
+    }
+}
