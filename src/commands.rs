@@ -15,6 +15,7 @@ pub mod help;
 pub mod import;
 pub mod install;
 pub mod kill;
+mod kubernetes;
 pub mod logs;
 pub mod man;
 pub mod manager;
@@ -37,6 +38,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use crate::backend::docker::ready::Docker;
 use crate::cli::{Arguments, GcArgs, Subcommands, UninstallArgs};
 use crate::config::{Config, ConfigError, Home};
 use crate::dock::docker::Engine;
@@ -53,14 +55,15 @@ const UNREAD: u8 = 141;
 
 /// Runs what the command line says.
 pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
-    let loaded = Home::from_env(&variable).and_then(|home| {
-        let mut config = load(&home, &arguments)?;
-        crate::dind::place::recall(&mut config, &home);
-        Ok((config, home))
-    });
+    let loaded = loaded(&arguments);
     if let Subcommands::Run(args) = arguments.command {
+        if let Ok((config, _)) = &loaded
+            && run::is_elsewhere(&args, config)
+        {
+            return kubernetes::run(stderr).await;
+        }
         // Its client must be told even that the configuration is broken.
-        return Box::pin(run::run(*args, loaded, stderr)).await;
+        return Box::pin(run::run(*args, loaded, stderr, &Docker { lookup: variable })).await;
     }
     // These are of use with a broken configuration, too.
     match &arguments.command {
@@ -124,6 +127,17 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
     }
 }
 
+/// The configuration and the paths that the arguments lead to.
+///
+/// # Errors
+/// There is no home; the configuration cannot be read.
+pub fn loaded(arguments: &Arguments) -> Result<(Config, Home), ConfigError> {
+    let home = Home::from_env(&variable)?;
+    let mut config = load(&home, arguments)?;
+    crate::dind::place::recall(&mut config, &home);
+    Ok((config, home))
+}
+
 /// The configuration, or as much of it as the command needs: a mistake in a server must not keep a person from ending
 /// sessions.
 fn load(home: &Home, arguments: &Arguments) -> Result<Config, ConfigError> {
@@ -181,7 +195,7 @@ pub async fn misuse(error: clap::Error, stderr: &StderrSink) -> anyhow::Result<E
 }
 
 /// The environment, as configuration reads it.
-pub(crate) fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

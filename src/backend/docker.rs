@@ -11,6 +11,7 @@ pub mod plan;
 mod protect;
 pub mod publish;
 mod reach;
+pub mod ready;
 mod refused;
 pub mod start;
 pub mod targets;

@@ -7,7 +7,6 @@ mod notices;
 mod records;
 mod starts;
 
-use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,22 +19,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::variable;
 use crate::backend::ceiling::Ceilings;
-use crate::backend::docker::inquiry::Inquiry;
-use crate::backend::docker::plan::{self, Plan, Replenishing};
-use crate::backend::docker::publish::Published;
-use crate::backend::docker::upstream::DockerUpstream;
+use crate::backend::docker::plan::in_daemon;
+use crate::backend::plan::{Plan, Replenishing};
+use crate::backend::{Backend, Ready};
 use crate::cli::RunArgs;
 use crate::clients::{Handed, Surroundings};
 use crate::config::within::within;
 use crate::config::{Config, ConfigError, Home, Resolved, Server, Settings};
-use crate::dind::images::room::Shelf;
 use crate::dind::progress::Progress;
-use crate::dock::docker::Engine;
-use crate::dock::door::Doors;
 use crate::dock::owner::new_session;
 use crate::dock::spec::Spec;
 use crate::docker_cli::{DockerCli, Proxies};
-use crate::failure::{Code, Failure, chain};
+use crate::failure::{Failure, chain};
 use crate::observe::audit::Audit;
 use crate::observe::redact::Redactor;
 use crate::observe::stderr::StderrSink;
@@ -48,18 +43,33 @@ use crate::session::client::stdio;
 use crate::session::options::Options;
 use crate::session::rewrite::Rules;
 use crate::session::rewrite::roots::{RootRules, mappings};
-use crate::values::{Isolation, Lookup, Way};
+use crate::session::upstream::{NoUpstream, Upstream};
+use crate::values::{self, Lookup};
 use records::{open_journal, open_trace};
 use starts::starts;
 
-pub async fn run(
+/// Whether a server of the arguments runs elsewhere than in a Docker daemon.
+pub fn is_elsewhere(args: &RunArgs, config: &Config) -> bool {
+    let names = match &args.profile {
+        Some(profile) => config.profile(profile).map(|profile| profile.servers.clone()).unwrap_or_default(),
+        None => args.servers.clone(),
+    };
+    let named = names.iter().filter_map(|name| config.servers.get(name)).map(|server| &server.settings);
+    // A command line's server has what every server starts from.
+    let unnamed = names.is_empty().then_some(&config.defaults);
+    let is_elsewhere = |settings| args.settings.0.over(settings).backend != values::Backend::Docker;
+    named.chain(unnamed).any(is_elsewhere)
+}
+
+pub async fn run<B: Backend>(
     args: RunArgs,
     config: Result<(Config, Home), ConfigError>,
     stderr: &StderrSink,
+    backend: &B,
 ) -> anyhow::Result<ExitCode> {
     let config = match config {
         Ok((config, home)) if group::is_wanted(&args, &config) => {
-            return Box::pin(group::run(&args, &config, &home, stderr)).await;
+            return Box::pin(group::run(&args, &config, &home, stderr, backend)).await;
         }
         config => config,
     };
@@ -72,7 +82,7 @@ pub async fn run(
     };
     let resolved = config.map_err(Failure::from).and_then(|(config, home)| {
         let mut resolved = config.resolve(choose(&args, &config)?, &lookup, caller())?;
-        resolved.hand_over(&proxies(&config, &home));
+        hand_proxies(&mut resolved, &config, &home);
         Ok((config, home, resolved))
     });
     if args.dry_run {
@@ -83,14 +93,12 @@ pub async fn run(
         }
         resolved.redact_args();
         let env = resolved.env.clone();
-        let daemon = crate::dind::daemon(&config, &home).address;
         // As it is shown: secrets redacted.
         let environment = env.iter().map(ToString::to_string).collect();
         let client = known_client(&args, &resolved.server.settings);
-        let mut spec = spec(client, &config, resolved, environment)?;
+        let mut spec = spec(client, resolved, environment)?;
         spec.mounts = within(&spec.server, &spec.mounts).map_err(Failure::from)?.mounts;
-        spec.doors = doors(&config, &home).filter(|_| may_come_directly(&spec.server.settings));
-        writeln!(std::io::stdout().lock(), "{:#}", plan::preview(&daemon, &spec, &env))?;
+        writeln!(std::io::stdout().lock(), "{:#}", backend.preview(spec, &env, &config, &home)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let secrets = resolved.iter().flat_map(|(.., resolved)| resolved.secrets());
@@ -104,51 +112,53 @@ pub async fn run(
             options.server.clone_from(&resolved.server.name);
         }
         options.trace = open_trace(&args, redactor.clone(), stderr)?;
-        let mut plan = prepare(&args, &config, &home, resolved, &mut options)?;
-        if let Some(warning) = crate::dind::warning(&config, &home) {
+        let is_here = resolved.server.settings.backend == values::Backend::Docker;
+        let mut ready = prepare(&args, (&config, &home), resolved, &mut options, backend)?;
+        if is_here && let Some(warning) = crate::dind::warning(&config, &home) {
             tracing::warn!("{warning}");
         }
-        begin(&mut plan, &mut options, false);
-        Ok(plan)
+        begin(&mut ready, &mut options, false);
+        Ok(ready)
     });
     let trace = options.trace.clone();
     serve(options, starts(prepared, trace)).await
 }
 
 /// What a server's settings make of its session, and what its container needs.
-fn prepare(
+fn prepare<B: Backend>(
     args: &RunArgs,
-    config: &Config,
-    home: &Home,
+    (config, home): (&Config, &Home),
     resolved: Resolved,
     options: &mut Options,
-) -> Result<Plan, Failure> {
+    backend: &B,
+) -> Result<B::Ready, Failure> {
     options.apply(&resolved.server.settings);
     options.rules.roots = RootRules::of(mappings(&resolved.mounts, project().as_deref().map(Path::new)));
-    plan(args, config, home, resolved, (&options.redactor, &options.stderr))
+    let plan = plan(args, config, home, resolved, (&options.redactor, &options.stderr))?;
+    backend.ready(plan, config, home)
 }
 
-/// The session's records, and the ports that it holds to its end. `is_lazy`: it began at the first call that needs it.
-fn begin(plan: &mut Plan, options: &mut Options, is_lazy: bool) {
+/// The session's records, and what it holds to its end. `is_lazy`: it began at the first call that needs it.
+fn begin(ready: &mut impl Ready, options: &mut Options, is_lazy: bool) {
+    let plan = ready.plan();
     let journal = open_journal(plan, options.redactor.clone(), &options.stderr, is_lazy);
     let audit = Audit::new(&plan.state, &plan.spec.session, &plan.spec.server.name, options.redactor.clone());
     options.trace = options.trace.clone().with_journal(journal).with_audit(audit);
     options.trace.session(&plan.spec.session);
-    let (engine, state) = (Engine::new(plan.endpoint.clone()), plan.state.clone());
-    plan.published = Published::of(&plan.spec, engine, state, options.trace.clone()).map(Arc::new);
+    ready.begin(&options.trace);
 }
 
 /// A session that only tells its client why there is none: nobody sees a proxy's standard error.
 pub async fn refuse(failure: Failure, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
-    serve(options(stderr)?, |_| std::future::ready(Err::<DockerUpstream, _>(failure.clone()))).await
+    serve(options(stderr)?, |_| std::future::ready(Err::<NoUpstream, _>(failure.clone()))).await
 }
 
-async fn serve<F>(
+async fn serve<U: Upstream, F>(
     options: Options,
     start: impl FnMut(oneshot::Receiver<Option<String>>) -> F,
 ) -> anyhow::Result<ExitCode>
 where
-    F: Future<Output = Result<DockerUpstream, Failure>>,
+    F: Future<Output = Result<U, Failure>>,
 {
     let trace = options.trace.clone();
     let over = Box::pin(session::run(stdio::input(), stdio::output(), options, start)).await;
@@ -208,6 +218,13 @@ fn caller() -> (u32, u32) {
     (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
 }
 
+/// A container has the proxies of the docker CLI's file; what runs elsewhere has a network of its own.
+fn hand_proxies(resolved: &mut Resolved, config: &Config, home: &Home) {
+    if resolved.server.settings.backend == values::Backend::Docker {
+        resolved.hand_over(&proxies(config, home));
+    }
+}
+
 /// The proxies of the docker CLI's file that a container can reach.
 fn proxies(config: &Config, home: &Home) -> Proxies {
     let engine = || Some(config.dind.engine(&variable).ok()?.address);
@@ -219,7 +236,7 @@ fn proxies(config: &Config, home: &Home) -> Proxies {
     proxies.reachable()
 }
 
-/// All that can be found out before the first connection.
+/// What there is to know of a server, wherever it runs.
 fn plan(
     args: &RunArgs,
     config: &Config,
@@ -229,30 +246,16 @@ fn plan(
 ) -> Result<Plan, Failure> {
     let secrets = Secrets::among(&resolved.env, &resolved.server.name, redactor);
     let client = known_client(args, &resolved.server.settings);
-    let spec = whole_spec(client, config, home, resolved)?;
-    let doors = doors(config, home);
-    let endpoint = crate::dind::endpoint(config, home)?.with_timeout(spec.server.settings.connect_timeout);
+    let spec = whole_spec(client, resolved)?;
     Ok(Plan {
         client: known_client(args, &spec.server.settings),
         ran: Arc::default(),
         containers: Arc::default(),
         is_first: true,
-        tell_nameservers: crate::dind::asks_as_we_do(config, &endpoint),
-        endpoint,
-        // Where there is none, what is needed of it will be missed.
-        host: config.dind.engine(&variable).ok(),
-        inquiry: Inquiry::of(config, home, variable),
-        cli: DockerCli::from_env(&variable),
+        is_configured: args.server().is_some() || args.image.is_some(),
         progress: Progress::queued(stderr.clone()),
         state: home.state.clone(),
-        doors,
-        clear: clear(config),
-        fetch: args.server().is_none() && args.image.is_none(),
-        published: None,
-        peers: None,
-        renew: config.may_renew(&spec.server),
         replenishing: replenishing(args, config),
-        shelf: Arc::new(Shelf::of(config)),
         ceilings: Ceilings::new(config.limits.clone(), home.state.clone()),
         held: Arc::default(),
         spec,
@@ -268,48 +271,29 @@ pub(super) fn spec_for(
     lookup: Lookup<'_>,
 ) -> Result<Spec, Failure> {
     let mut resolved = config.resolve(server, lookup, caller())?;
-    resolved.hand_over(&proxies(config, home));
-    whole_spec(Client::from_start(Some(client), |_| None, || None), config, home, resolved)
+    hand_proxies(&mut resolved, config, home);
+    let spec = whole_spec(Client::from_start(Some(client), |_| None, || None), resolved)?;
+    match spec.server.settings.backend {
+        values::Backend::Docker => in_daemon(spec, config, home),
+        values::Backend::Kubernetes => Ok(spec),
+    }
 }
 
 /// With the values of the variables.
-fn whole_spec(
-    client: Option<Client>,
-    config: &Config,
-    home: &Home,
-    resolved: Resolved,
-) -> Result<Spec, Failure> {
+fn whole_spec(client: Option<Client>, resolved: Resolved) -> Result<Spec, Failure> {
     let env = resolved.env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
-    let mut spec = spec(client, config, resolved, env)?;
-    spec.doors = doors(config, home).filter(|_| may_come_directly(&spec.server.settings));
-    Ok(spec)
+    spec(client, resolved, env)
 }
 
 /// This session's container. Whose it is may still be unknown.
-fn spec(
-    client: Option<Client>,
-    config: &Config,
-    resolved: Resolved,
-    env: Vec<String>,
-) -> Result<Spec, Failure> {
+fn spec(client: Option<Client>, resolved: Resolved, env: Vec<String>) -> Result<Spec, Failure> {
     let Resolved { server, mounts, .. } = resolved;
-    if server.settings.isolation == Isolation::Gvisor && config.dind.host.is_some() {
-        return Err(Failure {
-            code: Code::Configuration,
-            text: format!(
-                "server `{}` cannot have `isolation = \"gvisor\"`: `host` in [dind] names a daemon that berth did not make",
-                server.name
-            ),
-            next: Some("remove `host` and type `berth up`, or set `isolation = \"container\"`".to_owned()),
-        });
-    }
     let client = client.unwrap_or_else(|| Client::from_message(None));
     Ok(Spec {
         client_session: client_session(),
         project: project(),
         env,
         mounts,
-        looked_at: config.dind.host.is_none(),
         ..Spec::new(server, client.as_str(), &new_session()?)
     })
 }
@@ -321,27 +305,6 @@ fn replenishing(args: &RunArgs, config: &Config) -> Replenishing {
         at_first_use: is_configured || args.settings.0.says("standby"),
         limit: config.limits.standby,
     }
-}
-
-/// The daemon's folder of doors, where it has one: a daemon of berth's own making alone.
-fn doors(config: &Config, home: &Home) -> Option<Doors> {
-    config.dind.host.is_none().then(|| Doors::find(&home.state, &config.dind.name)).flatten()
-}
-
-/// Whether a server can hand its pipes to us. A kernel of the server's own passes no open files on.
-fn may_come_directly(settings: &Settings) -> bool {
-    settings.streams != Way::Exec && settings.isolation == Isolation::Container
-}
-
-/// The command line that clears away what a session has reserved.
-fn clear(config: &Config) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec!["gc".into(), "--after-session".into()];
-    if let Some(file) = &config.file {
-        // It stands in another folder.
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-        words.extend(["--config".into(), file.into()]);
-    }
-    words
 }
 
 fn known_client(args: &RunArgs, settings: &Settings) -> Option<Client> {

@@ -45,10 +45,16 @@ impl Overrides {
         self.0.iter().for_each(|(_, change)| change(settings));
     }
 
-    /// The settings with this layer alone.
-    pub fn on_the_defaults(&self) -> Settings {
-        let mut settings = Settings::default();
+    /// The settings, with what these change.
+    #[must_use]
+    pub fn over(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
         self.apply(&mut settings);
         settings
+    }
+
+    /// The settings with this layer alone.
+    pub fn on_the_defaults(&self) -> Settings {
+        self.over(&Settings::default())
     }
 }

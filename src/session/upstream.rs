@@ -33,6 +33,42 @@ pub trait Upstream: Send {
     fn release(self) -> impl Future<Output = ()> + Send;
 }
 
+/// Of a session that has no server, and never will.
+#[derive(Debug)]
+pub enum NoUpstream {}
+
+impl Upstream for NoUpstream {
+    type Input = tokio::io::Sink;
+
+    fn take_input(&mut self) -> Option<Self::Input> {
+        match *self {}
+    }
+
+    async fn next(&mut self) -> Option<io::Result<Output>> {
+        match *self {}
+    }
+
+    async fn client_left(&mut self) {
+        match *self {}
+    }
+
+    async fn terminate(&mut self) {
+        match *self {}
+    }
+
+    async fn introduce(&mut self, _: &str) {
+        match *self {}
+    }
+
+    async fn post_mortem(&mut self) -> Exit {
+        match *self {}
+    }
+
+    async fn release(self) {
+        match self {}
+    }
+}
+
 /// How a server ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {

@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::newest::{Newest, Next};
-use super::plan::Replenishing;
 use super::refused::Watch;
 use super::targets::{self, Target, Targets};
 use super::turn::{Starting, Turn};
 use super::uses;
+use crate::backend::plan::Replenishing;
 use crate::dock::docker::Engine;
 use crate::dock::door::Doors;
 use crate::dock::refused::List;

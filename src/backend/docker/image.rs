@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::again::Setback;
-use super::plan::{Plan, in_time};
+use super::plan::{DockerPlan, in_time};
 use super::reach::connect;
+use crate::backend::plan::Plan;
 use crate::bake::{LABEL_INTEGRITY, Oven};
 use crate::config::{Daemon, Server};
 use crate::dind::images::room;
@@ -124,8 +125,9 @@ pub(super) struct Found {
 
 /// Looks at the image; bakes or fetches it first if the daemon lacks it. That may take minutes, which no timeout of the
 /// start counts.
-pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<Found, Setback> {
-    let Plan { spec: Spec { server, .. }, host, cli, progress, state, .. } = plan;
+pub(super) async fn have(plan: &DockerPlan, engine: &Engine, trace: &Trace) -> Result<Found, Setback> {
+    let DockerPlan { host, cli, .. } = plan;
+    let Plan { spec: Spec { server, .. }, progress, state, .. } = plan.common();
     let timeout = server.settings.start_timeout;
     let looking = async || {
         // A connection has a time of its own.
@@ -165,7 +167,7 @@ pub(super) async fn have(plan: &Plan, engine: &Engine, trace: &Trace) -> Result<
 }
 
 /// Asks what the image is.
-async fn look(mut wire: Wire, plan: &Plan, trace: &Trace) -> Result<(Wire, Option<Image>), Setback> {
+async fn look(mut wire: Wire, plan: &DockerPlan, trace: &Trace) -> Result<(Wire, Option<Image>), Setback> {
     let began = Instant::now();
     let image = wire.image(&plan.spec.server.image, LABEL_INTEGRITY).await?;
     trace.step("inspect the image", began, &plan.spec.server.image);

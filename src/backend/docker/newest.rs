@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::image::{self, Bench};
-use super::plan::Plan;
+use super::plan::DockerPlan;
+use crate::backend::plan::Plan;
 use crate::config::{Daemon, Server};
 use crate::dind::images::newest::{Site, renew};
 use crate::dind::progress::Progress;
@@ -32,8 +33,9 @@ pub(super) struct Next {
 }
 
 impl Newest {
-    pub(super) fn of(plan: &Plan) -> Self {
-        let Plan { spec: Spec { server, .. }, host, cli, state, .. } = plan;
+    pub(super) fn of(plan: &DockerPlan) -> Self {
+        let DockerPlan { host, cli, .. } = plan;
+        let Plan { spec: Spec { server, .. }, state, .. } = plan.common();
         Self { server: server.clone(), host: host.clone(), cli: cli.clone(), state: state.clone() }
     }
 

@@ -1,9 +1,8 @@
 //! What a start needs to know of its session's container.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,49 +11,30 @@ use super::again::Setback;
 use super::inquiry::Inquiry;
 use super::peers::Peers;
 use super::publish::Published;
-use crate::backend::ceiling::{self, Asks, Ceilings};
-use crate::catalogue::Key;
-use crate::config::{Daemon, EnvVar, Server};
+use crate::backend::plan::Plan;
+use crate::config::{Config, Daemon, EnvVar, Home, Server, Settings};
+use crate::dind;
 use crate::dind::images::room::Shelf;
-use crate::dind::progress::Progress;
 use crate::dock::dial::Endpoint;
 use crate::dock::door::Doors;
-use crate::dock::owner::{Parent, new_session};
 use crate::dock::peers::NetworkOf;
 use crate::dock::place::Place;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
 use crate::failure::{Code, Failure};
-use crate::secrets::Secrets;
-use crate::session::client::identity::Client;
+use crate::values::{Isolation, Way};
 
-/// All that a start needs.
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered once")]
+/// A plan, and all that a start needs beside it where a daemon runs the server.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    /// The container. Whose it is only holds where `client` is known.
-    pub spec: Spec,
-    /// What of its server's environment is read while it starts.
-    pub secrets: Option<Secrets>,
-    /// `None`: the first message will say.
-    pub client: Option<Client>,
+pub struct DockerPlan {
+    plan: Plan,
     pub endpoint: Endpoint,
-    /// The id of the image that its server was started of last.
-    pub ran: Arc<Mutex<String>>,
-    /// How many containers the session has been given a name for.
-    pub containers: Arc<AtomicU32>,
-    /// It is the session's beginning: no server has been there yet.
-    pub is_first: bool,
     /// Whoever can say why the daemon does not answer.
     pub inquiry: Option<Inquiry>,
     /// Where what a package is baked on may be.
     pub host: Option<Daemon>,
     /// Who pulls it from a registry.
     pub cli: DockerCli,
-    /// Where it is told that an image is baked or fetched: nothing that blocks.
-    pub progress: Progress,
-    /// The folder of berth's state, where one that fetches an image waits for another.
-    pub state: PathBuf,
     /// The daemon's folder of doors, where it has one.
     pub doors: Option<Doors>,
     /// What berth is to be told to clear away what a session has reserved.
@@ -69,80 +49,110 @@ pub struct Plan {
     pub fetch: bool,
     /// Whether a registry is asked for a newer image once the session runs (`Config::may_renew`).
     pub renew: bool,
-    pub replenishing: Replenishing,
     /// What room there is for an image that the daemon lacks.
     pub shelf: Arc<Shelf>,
-    pub ceilings: Ceilings,
-    /// The place below the ceilings that this server's containers have, one after another.
-    pub held: Arc<Mutex<Option<ceiling::Place>>>,
 }
 
-/// When the next session's container is put on standby, beside what the server's settings say.
-#[derive(Debug, Clone, Copy)]
-pub struct Replenishing {
-    /// At the first use already, for somebody has said so. What nobody has configured has to be used twice.
-    pub at_first_use: bool,
-    /// The daemon's cap, where the configuration says one.
-    pub limit: Option<u32>,
+impl Deref for DockerPlan {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
+    }
 }
 
-impl Plan {
+impl DerefMut for DockerPlan {
+    fn deref_mut(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+}
+
+impl DockerPlan {
+    /// All that can be found out before the first connection.
+    ///
+    /// # Errors
+    /// What the server cannot have in this daemon; that there is no way to the daemon.
+    pub fn of(
+        mut plan: Plan,
+        config: &Config,
+        home: &Home,
+        lookup: fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        plan.spec = in_daemon(plan.spec, config, home)?;
+        let settings = &plan.spec.server.settings;
+        let endpoint = dind::endpoint(config, home)?.with_timeout(settings.connect_timeout);
+        Ok(Self {
+            tell_nameservers: dind::asks_as_we_do(config, &endpoint),
+            endpoint,
+            // Where there is none, what is needed of it will be missed.
+            host: config.dind.engine(&lookup).ok(),
+            inquiry: Inquiry::of(config, home, lookup),
+            cli: DockerCli::from_env(&lookup),
+            doors: doors(config, home),
+            clear: clear(config),
+            fetch: !plan.is_configured,
+            published: None,
+            peers: None,
+            renew: config.may_renew(&plan.spec.server),
+            shelf: Arc::new(Shelf::of(config)),
+            plan,
+        })
+    }
+
+    pub fn common(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn common_mut(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
     /// Its server shares a network with these.
     pub fn share(&mut self, peers: &Peers) {
         self.peers = Some(peers.clone());
         self.spec.network_of = NetworkOf::joined();
     }
-
-    /// Takes a place for the server's container, unless there is one from the container before.
-    ///
-    /// # Errors
-    /// Which ceiling there is no room below.
-    pub async fn admit(&self, client: &Client) -> Result<(), Failure> {
-        let Server { name, settings, .. } = &self.spec.server;
-        let has_place = || self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if has_place() {
-            return Ok(());
-        }
-        let asks = Asks {
-            process: process()?,
-            client: client.as_str().to_owned(),
-            server: name.clone(),
-            memory: settings.memory,
-        };
-        let place = self.ceilings.admit(&asks).await?;
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = place;
-        Ok(())
-    }
-
-    /// The container of a client that is known by now.
-    pub fn spec_of(&self, client: &Client) -> Spec {
-        Spec { client: client.as_str().to_owned(), parent: Some(Parent::own()), ..self.spec.clone() }
-    }
 }
 
-/// What tells this process from all others, also from those of another container with its numbers.
-fn process() -> Result<String, Failure> {
-    static PROCESS: OnceLock<String> = OnceLock::new();
-    if let Some(known) = PROCESS.get() {
-        return Ok(known.clone());
-    }
-    let fresh = new_session()?;
-    Ok(PROCESS.get_or_init(|| fresh).clone())
-}
-
-/// What the server's answers may depend on, for the catalogue.
-pub fn key(spec: &Spec, client: &str, revision: &str, capabilities: &str) -> Key {
+/// A container of the configuration's daemon.
+///
+/// # Errors
+/// What the server cannot have there.
+pub fn in_daemon(mut spec: Spec, config: &Config, home: &Home) -> Result<Spec, Failure> {
     let Server { name, settings, .. } = &spec.server;
-    // What is kept back is in no list.
-    let rules = format!("{:?}{:?}", settings.tools, settings.deny_tools);
-    Key {
-        server: name.clone(),
-        spec: spec.hash(),
-        env: spec.env.iter().cloned().chain([rules]).collect(),
-        client: client.to_owned(),
-        revision: revision.to_owned(),
-        capabilities: capabilities.to_owned(),
+    if settings.isolation == Isolation::Gvisor && config.dind.host.is_some() {
+        return Err(Failure {
+            code: Code::Configuration,
+            text: format!(
+                "server `{name}` cannot have `isolation = \"gvisor\"`: `host` in [dind] names a daemon that berth did not make"
+            ),
+            next: Some("remove `host` and type `berth up`, or set `isolation = \"container\"`".to_owned()),
+        });
     }
+    spec.looked_at = config.dind.host.is_none();
+    spec.doors = doors(config, home).filter(|_| may_come_directly(&spec.server.settings));
+    Ok(spec)
+}
+
+/// The daemon's folder of doors, where it has one: a daemon of berth's own making alone.
+fn doors(config: &Config, home: &Home) -> Option<Doors> {
+    config.dind.host.is_none().then(|| Doors::find(&home.state, &config.dind.name)).flatten()
+}
+
+/// Whether a server can hand its pipes to us. A kernel of the server's own passes no open files on.
+fn may_come_directly(settings: &Settings) -> bool {
+    settings.streams != Way::Exec && settings.isolation == Isolation::Container
+}
+
+/// The command line that clears away what a session has reserved.
+fn clear(config: &Config) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["gc".into(), "--after-session".into()];
+    if let Some(file) = &config.file {
+        // It stands in another folder.
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        words.extend(["--config".into(), file.into()]);
+    }
+    words
 }
 
 /// What would be created, as the Engine API would be told.

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use tokio::process::{ChildStdin, Command};
 
-use super::plan::Plan;
+use super::plan::DockerPlan;
 use crate::config::within::within;
 use crate::dock::reserved::{ReserveError, Reserved, reserve};
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ pub(super) struct Guard {
 }
 
 /// Adds what lies within the mounts of the plan's container.
-pub(super) async fn protect(plan: &mut Plan) -> Result<Option<Guard>, Failure> {
+pub(super) async fn protect(plan: &mut DockerPlan) -> Result<Option<Guard>, Failure> {
     let mut attempts = 0;
     loop {
         attempts += 1;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::again::Setback;
 use super::inquiry::{Inquiry, Outlook};
-use super::plan::Plan;
+use super::plan::DockerPlan;
 use crate::dock::dial::{DialError, is_short_of_files};
 use crate::dock::docker::DockerError;
 use crate::dock::wire::Wire;
@@ -25,7 +25,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Connects. A daemon that is about to start is waited for at a session's beginning; in its midst, recovery has a patience of
 /// its own.
-pub(super) async fn connect(plan: &Plan, trace: &Trace, step: &'static str) -> Result<Wire, Setback> {
+pub(super) async fn connect(plan: &DockerPlan, trace: &Trace, step: &'static str) -> Result<Wire, Setback> {
     let began = std::time::Instant::now();
     let wire = match (Wire::connect(&plan.endpoint).await, &plan.inquiry) {
         (Ok(wire), _) => wire,

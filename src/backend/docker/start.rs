@@ -14,7 +14,7 @@ use super::again::{self, Setback};
 use super::image::{self, Found, Image};
 use super::newest::Newest;
 use super::peers::{Joined, Peers};
-use super::plan::{Plan, Replenishing, in_time};
+use super::plan::{DockerPlan, in_time};
 use super::protect::protect;
 use super::publish::Published;
 use super::reach::connect;
@@ -23,6 +23,8 @@ use super::turn::Starting;
 use super::hold::Hold;
 use super::housekeeping::{Housekeeping, Made};
 use super::upstream::{DockerUpstream, Limits};
+use crate::backend::caller::Caller;
+use crate::backend::plan::Replenishing;
 use crate::config::{Server, Settings};
 use crate::dock::LeaseError;
 use crate::dock::docker::Engine;
@@ -34,18 +36,14 @@ use crate::dock::spec::Spec;
 use crate::dock::standby::{self, Standby};
 use crate::dock::streams::Streams;
 use crate::dock::wire::Wire;
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::observe::event::Up;
 use crate::observe::trace::Trace;
 use crate::secrets::Secrets;
-use crate::session::client::identity::Client;
 use server::Running;
 
 /// The step of a start in which the server's pipes come.
 pub(crate) const BY_PIPES: &str = "take the server's pipes";
-
-/// A message that has come is read by then.
-const READ_WITHIN: Duration = Duration::from_millis(5);
 
 /// A connection that has been silent for so long may be no connection any more.
 const SILENT: Duration = Duration::from_secs(20);
@@ -55,14 +53,12 @@ const SILENT: Duration = Duration::from_secs(20);
 ///
 /// At a session's beginning it is tried again for `connect_timeout`; later the session itself tries again.
 pub async fn start(
-    mut plan: Plan,
+    mut plan: DockerPlan,
     said: oneshot::Receiver<Option<String>>,
     trace: Trace,
 ) -> Result<DockerUpstream, Failure> {
     let began = Instant::now();
-    let until =
-        (!plan.spec.server.settings.needs_name()).then(|| began + plan.spec.server.settings.name_timeout);
-    let mut caller = Caller { said: Some(said), client: plan.client.clone(), until };
+    let mut caller = Caller::new(&plan, said);
     let within = if plan.is_first { plan.spec.server.settings.connect_timeout } else { Duration::ZERO };
     let guard = protect(&mut plan).await?;
     let secrets = plan.secrets.clone();
@@ -80,7 +76,7 @@ pub async fn start(
 }
 
 async fn attempt(
-    plan: &Plan,
+    plan: &DockerPlan,
     caller: &mut Caller,
     trace: &Trace,
     began: Instant,
@@ -133,42 +129,6 @@ async fn attempt(
         peers,
     };
     in_time(timeout, "server", &server, Box::pin(start.run(wire, exec_wire, standby))).await
-}
-
-/// Who is served, as soon as that is known.
-struct Caller {
-    /// `None` once it has come, or never will.
-    said: Option<oneshot::Receiver<Option<String>>>,
-    client: Option<Client>,
-    /// A client that has said nothing by then has no name. `None`: it must have one.
-    until: Option<Instant>,
-}
-
-impl Caller {
-    /// `None`: it must have a name, and has left without one. Cancel safe.
-    async fn client(&mut self) -> Option<Client> {
-        if self.client.is_none()
-            && let Some(said) = &mut self.said
-        {
-            let name = match self.until {
-                // What waited in the pipe while this process stood still is read first.
-                Some(until) => {
-                    let until = until.max(Instant::now() + READ_WITHIN);
-                    let Ok(name) = tokio::time::timeout_at(until.into(), said).await else {
-                        // The next try may know it.
-                        return Some(Client::from_message(None));
-                    };
-                    name
-                }
-                None => said.await,
-            };
-            self.said = None;
-            let nameless = || self.until.map(|_| Client::from_message(None));
-            self.client =
-                name.map_or_else(|_| nameless(), |name| Some(Client::from_message(name.as_deref())));
-        }
-        self.client.clone()
-    }
 }
 
 /// A start that has found out all it must know.
@@ -343,26 +303,16 @@ impl Start {
     }
 }
 
-fn nameless(server: &str) -> Failure {
-    Failure {
-        code: Code::Usage,
-        text: format!("the client left without a word, and `{server}` has a volume for each client"),
-        next: Some("name the client with `--client`".to_owned()),
-    }
-}
-
 /// Connects, learns who the client is, takes a place for it, and asks what stands by. The last says whether it had to wait so
 /// long that connections may be none any more.
 async fn look_for_standby(
-    plan: &Plan,
+    plan: &DockerPlan,
     caller: &mut Caller,
     trace: &Trace,
 ) -> Result<(Spec, Wire, Vec<Standby>, bool), Setback> {
     let wire = connect(plan, trace, "connect for the container").await;
     // Not before it is needed: a name that comes meanwhile is the client's.
-    let Some(client) = caller.client().await else {
-        return Err(Setback::Lasting(nameless(&plan.spec.server.name)));
-    };
+    let client = caller.client().await?;
     let mut wire = wire?;
     let waits = Instant::now();
     plan.admit(&client).await.map_err(|failure| {

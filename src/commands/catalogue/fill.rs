@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::backend::docker::plan::key;
+use crate::backend::plan::key;
 use crate::catalogue::{Catalogue, Hello, Kept, List};
 use crate::clients::{Handed, Surroundings};
 use crate::commands::run::spec_for;

@@ -12,7 +12,8 @@ use super::members::{Making, Member, Members};
 use super::notices::Notices;
 use super::{Config, Home, Redactor, RunArgs, StderrSink, begin, living, open_trace, options, starts, stdio};
 use crate::backend::docker::peers::Peers;
-use crate::backend::docker::plan::key;
+use crate::backend::plan::key;
+use crate::backend::{Backend, Ready};
 use crate::catalogue::pages::Kind;
 use crate::catalogue::{Accepted, Catalogue, Kept, Key, Told};
 use crate::config::{Profile, Server};
@@ -27,7 +28,7 @@ use crate::session::lane::outcome::Over;
 use crate::session::mux::{self, Asking, Group, LanePipe, Recalled};
 use crate::session::options::Options;
 use crate::values::full_name::room;
-use crate::values::{Definitions, Start};
+use crate::values::{self, Definitions, Start};
 
 /// Whether the arguments name several servers, or one that needs the multiplexer.
 pub(super) fn is_wanted(args: &RunArgs, config: &Config) -> bool {
@@ -43,11 +44,12 @@ pub(super) fn is_wanted(args: &RunArgs, config: &Config) -> bool {
     !args.dry_run && (args.is_shared() || (args.command.is_empty() && alone().unwrap_or(false)))
 }
 
-pub(super) async fn run(
+pub(super) async fn run<B: Backend>(
     args: &RunArgs,
     config: &Config,
     home: &Home,
     stderr: &StderrSink,
+    backend: &B,
 ) -> anyhow::Result<ExitCode> {
     let (profile, is_shared) = match chosen(args, config) {
         Ok(profile) => (profile, args.is_shared()),
@@ -63,7 +65,8 @@ pub(super) async fn run(
         Ok(trace) => trace,
         Err(failure) => return super::refuse(failure, stderr).await,
     };
-    if let Some(warning) = crate::dind::warning(config, home) {
+    let is_here = servers.iter().any(|server| server.settings.backend == values::Backend::Docker);
+    if is_here && let Some(warning) = crate::dind::warning(config, home) {
         tracing::warn!("{warning}");
     }
     let making = Making {
@@ -78,8 +81,9 @@ pub(super) async fn run(
             hangup: stdio::Hangup::default(),
             ..base.clone()
         },
+        backend,
     };
-    let members: Vec<Member> = servers.into_iter().map(|server| making.member(config, server)).collect();
+    let members: Vec<Member<_>> = servers.into_iter().map(|server| making.member(config, server)).collect();
     let members = Rc::new(RefCell::new(members));
     let (tell, changes) = mpsc::channel(1);
     let catalogue = Catalogue::open(&home.state);
@@ -144,12 +148,13 @@ fn servers(profile: &Profile, args: &RunArgs, config: &Config) -> Result<Vec<Ser
 }
 
 /// A lane: today's session of one server, over a pipe in memory.
-fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
+fn lane<R: Ready>(member: &Member<R>, pipe: LanePipe) -> impl Future<Output = Over> + use<R> {
     let LanePipe { from_mux, to_mux, stop, is_replaced, is_lazy } = pipe;
     let stderr = member.options.stderr.apart();
     let mut options = Options { stderr, stop, is_replaced, ..member.options.clone() };
     let mut prepared = member.prepared.clone();
-    if let Ok(plan) = &mut prepared {
+    if let Ok(ready) = &mut prepared {
+        let plan = ready.plan_mut();
         plan.held = Arc::default();
         // Each time of a lane is a session with a history of its own.
         match new_session() {
@@ -157,7 +162,7 @@ fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
             Err(error) => tracing::warn!("{error}"),
         }
         options.trace = options.trace.of_lane(&options.server, &plan.spec.session);
-        begin(plan, &mut options, is_lazy);
+        begin(ready, &mut options, is_lazy);
     }
     let starts = starts(prepared, options.trace.clone());
     let trace = options.trace.clone();
@@ -170,13 +175,14 @@ fn lane(member: &Member, pipe: LanePipe) -> impl Future<Output = Over> + use<> {
 }
 
 /// Notes calls of tools that were held back.
-fn held_back(members: &Members, home: &Home) -> mux::Held {
+fn held_back<R: Ready>(members: &Members<R>, home: &Home) -> mux::Held {
     let (members, state) = (Rc::clone(members), home.state.clone());
     let mut audits: BTreeMap<usize, Audit> = BTreeMap::new();
     Box::new(move |member, tool| {
         let audit = audits.entry(member).or_insert_with(|| {
             let members = members.borrow();
-            let session = members[member].prepared.as_ref().map_or("", |plan| plan.spec.session.as_str());
+            let session =
+                members[member].prepared.as_ref().map_or("", |ready| ready.plan().spec.session.as_str());
             let redactor = members[member].options.redactor.clone();
             Audit::new(&state, session, &members[member].server.name, redactor)
         });
@@ -200,9 +206,9 @@ impl Of {
         self.spec.server.settings.definitions
     }
 
-    fn member(members: &Members, member: usize) -> Option<Self> {
+    fn member<R: Ready>(members: &Members<R>, member: usize) -> Option<Self> {
         let members = members.borrow();
-        let plan = members[member].prepared.as_ref().ok()?;
+        let plan = members[member].prepared.as_ref().ok()?.plan();
         Some(Self { spec: plan.spec.clone(), client: plan.client.clone(), ran: plan.ran.clone() })
     }
 
@@ -214,7 +220,7 @@ impl Of {
     }
 }
 
-fn recall(catalogue: &Catalogue, members: &Members) -> mux::Known {
+fn recall<R: Ready>(catalogue: &Catalogue, members: &Members<R>) -> mux::Known {
     let (catalogue, members) = (catalogue.clone(), Rc::clone(members));
     Box::new(move |asking| {
         let of = Of::member(&members, asking.member)?;
@@ -237,7 +243,7 @@ fn held(catalogue: &Catalogue, of: &Of, key: &Key, told: &Told) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn keep(catalogue: &Catalogue, members: &Members) -> mux::Keep {
+fn keep<R: Ready>(catalogue: &Catalogue, members: &Members<R>) -> mux::Keep {
     let (catalogue, members) = (catalogue.clone(), Rc::clone(members));
     let mut notices = Notices::default();
     Box::new(move |asking, mut told, is_whole| {

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Config;
 use super::members::{Making, Member, Members};
+use crate::backend::Backend;
 use crate::config::Profile;
 use crate::failure::Failure;
 use crate::session::mux::Reshape;
@@ -19,11 +20,11 @@ use crate::session::mux::Reshape;
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
 /// Tells the session of servers that come to its profile or go, as long as it lasts.
-pub(super) async fn watch(
-    making: &Making<'_>,
+pub(super) async fn watch<B: Backend>(
+    making: &Making<'_, B>,
     config: &Config,
     mut profile: Profile,
-    members: &Members,
+    members: &Members<B::Ready>,
     changes: mpsc::Sender<Reshape>,
 ) -> Infallible {
     let Some(file) = &config.file else { return pending().await };
@@ -72,18 +73,18 @@ async fn stamp(file: &Path) -> Option<[i64; 5]> {
     Some([inode, length, metadata.mtime(), metadata.mtime_nsec(), metadata.ctime()])
 }
 
-fn read(making: &Making<'_>, file: &Path, profile: &str) -> Result<(Config, Profile), Failure> {
+fn read<B>(making: &Making<'_, B>, file: &Path, profile: &str) -> Result<(Config, Profile), Failure> {
     let config = Config::load(making.home, Some(file)).map_err(Failure::from)?;
     let profile = config.profile(profile).map_err(Failure::from)?.clone();
     Ok((config, profile))
 }
 
 /// What the session has to become; `None`: it is that.
-fn reshape(
-    making: &Making<'_>,
+fn reshape<B: Backend>(
+    making: &Making<'_, B>,
     config: &Config,
     (before, wanted): (&Profile, &Profile),
-    members: &Members,
+    members: &Members<B::Ready>,
     (order, told): (&[usize], &mut BTreeSet<String>),
 ) -> Result<Option<Reshape>, Failure> {
     let mut fresh = Vec::new();

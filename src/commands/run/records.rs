@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::variable;
-use crate::backend::docker::plan::Plan;
+use crate::backend::plan::Plan;
 use crate::cli::RunArgs;
 use crate::failure::{Code, Failure};
 use crate::observe::journal::{self, Journal};
