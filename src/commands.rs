@@ -44,6 +44,7 @@ use crate::config::{Config, ConfigError, Home};
 use crate::dock::docker::Engine;
 use crate::failure::{Code, Explain, Failure};
 use crate::observe::stderr::StderrSink;
+use crate::values::Backend;
 
 pub use program::program;
 
@@ -60,7 +61,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         if let Ok((config, _)) = &loaded
             && run::is_elsewhere(&args, config)
         {
-            return kubernetes::run(stderr).await;
+            return kubernetes::run_session(stderr).await;
         }
         // Its client must be told even that the configuration is broken.
         return Box::pin(run::run(*args, loaded, stderr, &Docker { lookup: variable })).await;
@@ -80,6 +81,14 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         _ => {}
     }
     let (config, home) = loaded?;
+    let is_of_both = match &arguments.command {
+        Subcommands::Ps(_) | Subcommands::Kill(_) => true,
+        Subcommands::Gc(args) => !args.images && !args.after_session,
+        _ => false,
+    };
+    if is_of_both && config.uses(Backend::Kubernetes) {
+        return kubernetes::run();
+    }
     match arguments.command {
         Subcommands::Up(args) => Box::pin(up::run(&args, &config, &home, arguments.config.as_deref())).await,
         Subcommands::Down(args) => down::run(&args, &config, &home).await,

@@ -76,7 +76,7 @@ use error::{COMMAND_LINE, nearest};
 use reader::{Item, Section, Source};
 
 use crate::runner;
-use crate::values::is_server_name;
+use crate::values::{Backend, is_server_name};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -122,20 +122,34 @@ impl Config {
         }
     }
 
-    /// Reads [dind] of the same file, whatever else stands there.
+    /// Whether a server may run there.
+    pub fn uses(&self, backend: Backend) -> bool {
+        let is_named = backend == Backend::Kubernetes && self.kubernetes != Kubernetes::default();
+        // What nobody has configured starts from the defaults.
+        let unnamed = self.servers.is_empty() && self.defaults.backend == backend;
+        is_named || unnamed || self.servers.values().any(|server| server.settings.backend == backend)
+    }
+
+    /// Reads [dind] and [kubernetes] of the same file, whatever else stands there.
     pub fn load_dind(home: &Home, explicit: Option<&Path>) -> Result<Self, ConfigError> {
         let file = explicit.unwrap_or(&home.config_file);
         let text = std::fs::read_to_string(file).map_err(|error| ConfigError::unreadable(file, error))?;
-        let dind = match Source::new(file, &text).root()?.take_section("dind")? {
+        let source = Source::new(file, &text);
+        let mut root = source.root()?;
+        let dind = match root.take_section("dind")? {
             Some(section) => Dind::read(section, file, home)?,
             None => Dind::default(),
+        };
+        let kubernetes = match root.take_section("kubernetes")? {
+            Some(section) => Kubernetes::read(section, file, home)?,
+            None => Kubernetes::default(),
         };
         Ok(Self {
             dind,
             bake: Bake::default(),
             limits: Limits::default(),
             manager: Manager::default(),
-            kubernetes: Kubernetes::default(),
+            kubernetes,
             defaults: Settings::default(),
             servers: BTreeMap::new(),
             profiles: BTreeMap::new(),

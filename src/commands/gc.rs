@@ -13,6 +13,22 @@ use crate::failure::{Failure, chain};
 use crate::human::Bytes;
 
 pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    say(&sweep(config, home).await?)
+}
+
+/// What was left behind.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    pub removed: Vec<String>,
+    /// Volumes that somebody may need, by their names and those of what they are copies of.
+    pub kept: Vec<(String, String)>,
+}
+
+/// Removes what was left in the daemon and on this machine.
+///
+/// # Errors
+/// The daemon gives no answer.
+pub async fn sweep(config: &Config, home: &Home) -> Result<Leftovers, Failure> {
     let engine = super::dind_engine(config, home)?;
     let stale_after = roster::stale_after(&super::variable)?;
     let mut removed = roster::sweep(&engine, stale_after).await.map_err(Failure::from)?;
@@ -36,17 +52,25 @@ pub async fn run(config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     }
     let cleared = reserved::clear(&home.state, &engine).await.map_err(Failure::from)?;
     removed.extend(cleared.removed.iter().map(|path| path.display().to_string()));
+    Ok(Leftovers { removed, kept: stagings.needed })
+}
+
+/// Prints it.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn say(Leftovers { removed, kept }: &Leftovers) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    for name in &removed {
+    for name in removed {
         writeln!(out, "removed {name}")?;
     }
-    for (name, volume) in &stagings.needed {
+    for (name, volume) in kept {
         writeln!(
             out,
             "kept the volume {name}: `{volume}` is not restored to its end; type the same `berth restore` again"
         )?;
     }
-    if removed.is_empty() && stagings.needed.is_empty() {
+    if removed.is_empty() && kept.is_empty() {
         writeln!(out, "nothing was left behind")?;
     }
     Ok(ExitCode::SUCCESS)

@@ -18,6 +18,20 @@ use crate::values::Ago;
 pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let engine = super::dind_engine(config, home)?;
     let all = roster::list_with_owners(&engine).await.map_err(Failure::from)?;
+    end(args, home, all, async |entry: &Entry| roster::end(&engine, &entry.id).await.map_err(Failure::from))
+        .await
+}
+
+/// Ends those among `all` that are meant, each by `end`.
+///
+/// # Errors
+/// There is none; they were not confirmed; the first that could not be ended.
+pub async fn end(
+    args: &KillArgs,
+    home: &Home,
+    all: Vec<Entry>,
+    end: impl AsyncFn(&Entry) -> Result<(), Failure>,
+) -> anyhow::Result<ExitCode> {
     let (mut entries, is_sure) = match &args.session {
         Some(word) => {
             let asked = Asked::new(word, &std::env::current_dir().unwrap_or_default());
@@ -46,8 +60,7 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
             return Err(unconfirmed(word, entries.len()).into());
         }
     }
-    let ends = entries.iter().map(|entry| containers::end(&engine, &home.state, entry, "ended by hand"));
-    let ended = join_all(ends).await;
+    let ended = join_all(entries.iter().map(|entry| end(entry))).await;
     let mut out = std::io::stdout().lock();
     let mut failed = None;
     for (entry, ended) in entries.iter().zip(ended) {
@@ -55,6 +68,7 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
             failed.get_or_insert(error);
             continue;
         }
+        containers::note_end(&home.state, entry, "ended by hand");
         let whose = match entry.owner.session.as_str() {
             "" => String::new(),
             session => format!(" (session {session})"),
@@ -62,7 +76,7 @@ pub async fn run(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Resul
         writeln!(out, "ended {}{whose}", entry.name)?;
     }
     if let Some(error) = failed {
-        return Err(Failure::from(error).into());
+        return Err(error.into());
     }
     if entries.len() > 1 {
         writeln!(out, "{} of `{word}` ended", count(entries.len(), "session"))?;

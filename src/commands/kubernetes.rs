@@ -9,11 +9,15 @@ use crate::observe::stderr::StderrSink;
 /// The program's name.
 const PROGRAM: &str = "berth-kubernetes";
 
-/// Becomes the program that runs servers in pods, with the arguments that this one was given.
-pub(super) async fn run(stderr: &StderrSink) -> anyhow::Result<ExitCode> {
-    match super::become_program(PROGRAM, std::env::args_os().skip(1).collect(), None) {
+/// Becomes the program that knows clusters, too, with the arguments that this one was given.
+pub(super) fn run() -> anyhow::Result<ExitCode> {
+    super::become_program(PROGRAM, std::env::args_os().skip(1).collect(), None)
+}
+
+/// The same for a session, whose client must be told if that fails.
+pub(super) async fn run_session(stderr: &StderrSink) -> anyhow::Result<ExitCode> {
+    match run() {
         Ok(code) => Ok(code),
-        // Its client must be told.
         Err(error) => match error.downcast::<Failure>() {
             Ok(failure) => Box::pin(refuse(failure, stderr)).await,
             Err(error) => Err(error),

@@ -8,18 +8,34 @@ use crate::config::{Config, Home};
 use crate::dind::containers::{self, Seen};
 use crate::dock::roster::State;
 use crate::dock::standby::Count;
+use crate::failure::Failure;
 use crate::human::table::{self, Cut};
 use crate::human::{Bytes, Plain};
 
 pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
+    show(args, &see(args, config, home).await?)
+}
+
+/// What the daemon has.
+///
+/// # Errors
+/// It gives no answer.
+pub async fn see(args: &PsArgs, config: &Config, home: &Home) -> Result<Seen, Failure> {
     let engine = super::dind_engine(config, home)?;
     let client_session = args.client_session.as_deref();
     let host = config.dind.engine(&super::variable).ok();
     let seen = containers::see(&engine, config, &home.state, client_session, args.stats, host.as_ref());
-    let Seen { rows, cap } = seen.await.map_err(crate::failure::Failure::from)?;
+    seen.await.map_err(Failure::from)
+}
+
+/// Prints it.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn show(args: &PsArgs, Seen { rows, cap }: &Seen) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &rows)?;
+        serde_json::to_writer_pretty(&mut out, rows)?;
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -67,7 +83,7 @@ pub async fn run(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<
     if let Some(cap) = cap.filter(|_| waiting > 0) {
         writeln!(out, "{}", Count { waiting, cap })?;
     }
-    for row in &rows {
+    for row in rows {
         let told = row.list.iter().flat_map(|list| row.refused.iter().map(|refusal| list.line(refusal)));
         for line in told {
             writeln!(out, "{} {}", row.name, Plain(&line))?;

@@ -91,6 +91,12 @@ pub async fn see(
 /// Ends a session from outside, and notes by whom. What cannot be noted is done all the same, and said.
 pub async fn end(engine: &Engine, state: &Path, entry: &Entry, event: &str) -> Result<(), DockerError> {
     roster::end(engine, &entry.id).await?;
+    note_end(state, entry, event);
+    Ok(())
+}
+
+/// Notes that somebody has ended a session from outside.
+pub fn note_end(state: &Path, entry: &Entry, event: &str) {
     audit::note(
         state,
         &audit::Entry {
@@ -99,7 +105,6 @@ pub async fn end(engine: &Engine, state: &Path, entry: &Entry, event: &str) -> R
             ..audit::Entry::new(event, &entry.name)
         },
     );
-    Ok(())
 }
 
 /// What runs in the daemon's container, where that is berth's own: its engine tells of all sessions at once. Nothing where it
@@ -129,6 +134,18 @@ async fn row(engine: &Engine, entry: Entry, usage: Usage, ids: Option<Ids>, stat
         _ => Vec::new(),
     };
     let is_own = ids.is_some_and(|ids| ids.shows(&entry.user));
+    let host_user = if is_own { "own".to_owned() } else { entry.user.clone() };
+    Row {
+        refused,
+        host_user,
+        memory_bytes: usage.memory_bytes,
+        cpu_percent: usage.cpu_percent,
+        ..known(entry, state)
+    }
+}
+
+/// What is known of a container without asking for what it uses.
+pub fn known(entry: Entry, state: &Path) -> Row {
     let parent = entry.owner.parent;
     Row {
         created: jiff::Timestamp::from_second(entry.created).unwrap_or_default().to_string(),
@@ -144,10 +161,10 @@ async fn row(engine: &Engine, entry: Entry, usage: Usage, ids: Option<Ids>, stat
         machine: parent.map(|parent| parent.machine).unwrap_or_default(),
         state: entry.state,
         streams: entry.way.map(Way::as_str).unwrap_or_default(),
-        memory_bytes: usage.memory_bytes,
-        cpu_percent: usage.cpu_percent,
-        host_user: if is_own { "own".to_owned() } else { entry.user },
-        refused,
+        memory_bytes: 0,
+        cpu_percent: 0.0,
+        host_user: entry.user,
+        refused: Vec::new(),
         list: entry.list,
     }
 }
