@@ -12,14 +12,16 @@ mod names;
 mod pod;
 mod pump;
 mod server;
+mod standby;
 mod start;
 mod streams;
+mod sweep;
 mod upstream;
 
 use std::process::ExitCode;
 
 use mcp_berth::commands::program;
-use mcp_berth::config::{Config, Home, Server, Settings};
+use mcp_berth::config::{Config, Home, Server};
 use mcp_berth::dock::owner::new_session;
 use mcp_berth::dock::spec::Spec;
 use mcp_berth::observe::redact::Redactor;
@@ -51,7 +53,8 @@ async fn run(stderr: &StderrSink) -> anyhow::Result<ExitCode> {
     let env = server.resolve_env(&|name| std::env::var(name).ok())?;
     let mut spec = Spec::new(server, "trial", &new_session()?);
     spec.env = env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
-    let mut upstream = start::start(Request { spec, cluster, is_first: true }, trace.clone()).await?;
+    let mut upstream =
+        start::start(Request { spec, cluster, is_first: true, limit: None }, trace.clone()).await?;
     if let Some(mut input) = upstream.take_input() {
         tokio::spawn(async move {
             let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut input).await;
@@ -77,6 +80,5 @@ async fn run(stderr: &StderrSink) -> anyhow::Result<ExitCode> {
     upstream.release().await;
     trace.step("release", released, &format!("{exit:?}"));
     trace.flush().await;
-    let _ = Settings::default();
     Ok(ExitCode::SUCCESS)
 }

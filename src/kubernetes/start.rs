@@ -36,6 +36,10 @@ const PIECES: usize = 4;
 /// Between two tries to make a pod.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Between two tries to reach the helper: so much of what the start has taken until then.
+const PART_OF_A_START: u32 = 6;
+const FIRST_TRY: Duration = Duration::from_millis(20);
+const LAST_TRY: Duration = Duration::from_millis(500);
 /// A pod that runs answers by then, or never.
 const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
 /// What keeps a pod from its start is known a moment after it was lost.
@@ -48,15 +52,17 @@ pub(crate) struct Request {
     pub(crate) cluster: Cluster,
     /// It is the session's beginning: no server has been there yet.
     pub(crate) is_first: bool,
+    /// How many pods may stand by in the namespace (`[limits] standby`).
+    pub(crate) limit: Option<u32>,
 }
 
 /// Starts the server in a pod of its own.
 pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
-    let Request { spec, cluster, is_first } = request;
+    let Request { spec, cluster, is_first, limit } = request;
     let record = server::start(&spec)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
     let (began, spec) = (std::time::Instant::now(), Arc::new(spec));
-    let start = Start { began, spec, cluster, record, trace, waiting: Waiting::default() };
+    let start = Start { began, spec, cluster, record, trace, limit, waiting: Waiting::default() };
     let (mut until, mut pause) = (None, FIRST_PAUSE);
     loop {
         let failure = match start.attempt().await {
@@ -80,6 +86,7 @@ struct Start {
     /// The link's first one.
     record: Vec<u8>,
     trace: Trace,
+    limit: Option<u32>,
     waiting: Waiting,
 }
 
@@ -266,6 +273,8 @@ impl Start {
         let housekeeping = Housekeeping {
             cluster: self.cluster.clone(),
             spec: self.spec.clone(),
+            wanted: server.settings.standby.unchosen(),
+            limit: self.limit,
             trace: self.trace.clone(),
         };
         KubernetesUpstream::new(hold, linked, server.settings.memory, housekeeping.start())
@@ -276,7 +285,7 @@ fn malformed(error: &serde_json::Error) -> Failure {
     Failure::new(Code::Internal, error, "report this, with the server's settings")
 }
 
-/// Tells when the first stream is there.
+/// Has the first stream tried for, and tells when it is there.
 struct Telling<S> {
     streams: S,
     tell: Option<oneshot::Sender<()>>,
@@ -287,7 +296,22 @@ impl<S: Streams> Streams for Telling<S> {
     type From = S::From;
 
     async fn open(&mut self, epoch: u64) -> Result<(S::To, S::From), NotOpened> {
-        let stream = self.streams.open(epoch).await?;
+        if self.tell.is_none() {
+            return self.streams.open(epoch).await;
+        }
+        let began = Instant::now();
+        let stream = loop {
+            match self.streams.open(epoch).await {
+                Ok(stream) => break stream,
+                // Seldom enough for the API server, and soon enough beside what the start has taken already.
+                Err(NotOpened::Passing(why)) => {
+                    let pause = (began.elapsed() / PART_OF_A_START).clamp(FIRST_TRY, LAST_TRY);
+                    tracing::debug!("not yet: {why}");
+                    tokio::time::sleep(pause).await;
+                }
+                Err(gone) => return Err(gone),
+            }
+        };
         if let Some(tell) = self.tell.take() {
             let _ = tell.send(());
         }
