@@ -8,11 +8,19 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use mcp_berth::config::Settings;
+use mcp_berth::dock::owner::Owner;
+use mcp_berth::dock::spec::Spec;
+use mcp_berth::human::hex;
 use mcp_berth::values::Isolation;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::names;
 
 /// The container that the server runs in. Streams always name it: a pod may have others.
 pub(crate) const CONTAINER: &str = "server";
+/// The one that brings the keeper, before that.
+pub(crate) const KEEPER_CONTAINER: &str = "keeper";
 /// Where the keeper is, for all of the pod's processes to read and none to change.
 const FOLDER: &str = "/.berth";
 /// The keeper's program there.
@@ -27,45 +35,93 @@ pub(crate) const LABEL_STATE: &str = "mcp-berth.io/state";
 pub(crate) const ANNOTATION_SESSION: &str = "mcp-berth.io/session";
 pub(crate) const ANNOTATION_PROJECT: &str = "mcp-berth.io/project";
 pub(crate) const ANNOTATION_CLIENT_SESSION: &str = "mcp-berth.io/client-session";
+pub(crate) const ANNOTATION_VERSION: &str = "mcp-berth.io/version";
+/// For so many seconds at the most its session waits for a pod's start.
+pub(crate) const ANNOTATION_PATIENCE: &str = "mcp-berth.io/patience";
+/// Somebody has ended the session from outside.
+pub(crate) const ANNOTATION_ENDED: &str = "mcp-berth.io/ended";
+
+/// What is berth's, by [`LABEL_MANAGED_BY`].
+pub(crate) const MANAGER: &str = "mcp-berth";
+/// The two of [`LABEL_STATE`].
+pub(crate) const ACTIVE: &str = "active";
+pub(crate) const STANDBY: &str = "standby";
 
 /// How long the kubelet waits after the keeper was asked to end, which itself gives the server its grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(1);
 
-/// A session's pod, or one on standby.
+/// A session that was killed before it spoke to its keeper leaves it for no longer than one that was killed later.
+const SHORTEST_CLAIM: Duration = Duration::from_secs(4);
+const LONGEST_CLAIM: Duration = Duration::from_secs(30);
+
+/// The pod of a session's server, or one on standby.
 #[derive(Debug, Clone)]
-pub(crate) struct Spec<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) image: &'a str,
+pub(crate) struct Plan<'a> {
+    pub(crate) spec: &'a Spec,
     pub(crate) keeper_image: &'a str,
-    pub(crate) client: &'a str,
-    pub(crate) server: &'a str,
-    pub(crate) hash: &'a str,
-    pub(crate) settings: &'a Settings,
-    /// Nobody need have spoken to the keeper for so long.
-    pub(crate) claim_within: Duration,
-    pub(crate) reconnect: Duration,
-    pub(crate) owner: Option<Owner<'a>>,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Owner<'a> {
-    pub(crate) session: &'a str,
-    pub(crate) client_session: Option<&'a str>,
-    pub(crate) project: Option<&'a str>,
-}
-
-impl Spec<'_> {
-    pub(crate) fn pod(&self) -> Result<Pod, serde_json::Error> {
-        serde_json::from_value(self.body())
+impl Plan<'_> {
+    /// The session's own.
+    pub(crate) fn active(&self, name: &str) -> Result<Pod, serde_json::Error> {
+        let within = self.spec.server.settings.reconnect.clamp(SHORTEST_CLAIM, LONGEST_CLAIM);
+        let mut annotations = self.annotations();
+        annotations.extend(owner(&self.spec.owner()));
+        self.object(name, (ACTIVE, annotations), within)
     }
 
-    fn body(&self) -> Value {
-        let Settings { memory, nano_cpus, stop_grace, read_only, isolation, .. } = self.settings;
+    /// One that some session may claim.
+    pub(crate) fn standby(&self, name: &str) -> Result<Pod, serde_json::Error> {
+        self.object(name, (STANDBY, self.annotations()), self.spec.server.settings.standby_ttl)
+    }
+
+    /// Twelve hex digits: equal for pods that could stand for one another. What the server runs is told by its session.
+    pub(crate) fn hash(&self) -> String {
+        let like = json!([self.body(Duration::ZERO), self.spec.server.name]);
+        hex(&Sha256::digest(like.to_string())[..6])
+    }
+
+    fn object(
+        &self,
+        name: &str,
+        (state, annotations): (&str, BTreeMap<&'static str, String>),
+        claim_within: Duration,
+    ) -> Result<Pod, serde_json::Error> {
+        serde_json::from_value(json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "name": name, "labels": self.labels(state), "annotations": annotations },
+            "spec": self.body(claim_within),
+        }))
+    }
+
+    fn labels(&self, state: &str) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            (LABEL_MANAGED_BY, MANAGER.to_owned()),
+            (LABEL_CLIENT, names::label(&self.spec.client).into_owned()),
+            (LABEL_SERVER, names::label(&self.spec.server.name).into_owned()),
+            (LABEL_SPEC, self.hash()),
+            (LABEL_STATE, state.to_owned()),
+        ])
+    }
+
+    /// There is always one, so that a claim can add to them.
+    fn annotations(&self) -> BTreeMap<&'static str, String> {
+        // What waits for a node longer than this has no session any more.
+        let patience = self.spec.server.settings.start_timeout.as_secs().to_string();
+        BTreeMap::from([
+            (ANNOTATION_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+            (ANNOTATION_PATIENCE, patience),
+        ])
+    }
+
+    fn body(&self, claim_within: Duration) -> Value {
+        let settings = &self.spec.server.settings;
+        let Settings { memory, nano_cpus, stop_grace, read_only, isolation, reconnect, .. } = settings;
         let milliseconds = |time: Duration| time.as_millis().to_string();
-        // The same for the copying of the keeper, which needs nothing.
         let confined = json!({
             "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"], "add": self.settings.cap_add },
+            "capabilities": { "drop": ["ALL"], "add": settings.cap_add },
             "readOnlyRootFilesystem": read_only,
             "seccompProfile": { "type": "RuntimeDefault" },
         });
@@ -76,7 +132,7 @@ impl Spec<'_> {
             "terminationGracePeriodSeconds": (*stop_grace + BEYOND_GRACE).as_secs().max(1),
             "volumes": [{ "name": "berth", "emptyDir": { "sizeLimit": "16Mi" } }],
             "initContainers": [{
-                "name": "keeper",
+                "name": KEEPER_CONTAINER,
                 "image": self.keeper_image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["/keeper", "install", KEEPER],
@@ -93,13 +149,13 @@ impl Spec<'_> {
             }],
             "containers": [{
                 "name": CONTAINER,
-                "image": self.image,
+                "image": self.spec.server.image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": [
                     KEEPER, "hold-pod",
-                    "--claim-within", milliseconds(self.claim_within),
+                    "--claim-within", milliseconds(claim_within),
                     "--grace", milliseconds(*stop_grace),
-                    "--reconnect", milliseconds(self.reconnect),
+                    "--reconnect", milliseconds(*reconnect),
                 ],
                 "stdin": true,
                 // A cut of the lifeline is no end: the keeper knows by its silence.
@@ -111,7 +167,7 @@ impl Spec<'_> {
                 },
             }],
         });
-        if let Some((user, group)) = self.settings.user.as_deref().and_then(numbers) {
+        if let Some((user, group)) = settings.user.as_deref().and_then(numbers) {
             let context = &mut spec["containers"][0]["securityContext"];
             context["runAsUser"] = user.into();
             context["runAsNonRoot"] = (user != 0).into();
@@ -122,33 +178,18 @@ impl Spec<'_> {
         if *isolation == Isolation::Gvisor {
             spec["runtimeClassName"] = "gvisor".into();
         }
-        json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": { "name": self.name, "labels": self.labels(), "annotations": self.annotations() },
-            "spec": spec,
-        })
+        spec
     }
+}
 
-    fn labels(&self) -> BTreeMap<&'static str, &str> {
-        BTreeMap::from([
-            (LABEL_MANAGED_BY, "mcp-berth"),
-            (LABEL_CLIENT, self.client),
-            (LABEL_SERVER, self.server),
-            (LABEL_SPEC, self.hash),
-            (LABEL_STATE, if self.owner.is_some() { "active" } else { "standby" }),
-        ])
-    }
-
-    fn annotations(&self) -> BTreeMap<&'static str, &str> {
-        let Some(owner) = self.owner else { return BTreeMap::new() };
-        let said = [
-            (ANNOTATION_SESSION, Some(owner.session)),
-            (ANNOTATION_CLIENT_SESSION, owner.client_session),
-            (ANNOTATION_PROJECT, owner.project),
-        ];
-        said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-    }
+/// What is said of a session that has a pod.
+pub(crate) fn owner(owner: &Owner) -> impl Iterator<Item = (&'static str, String)> {
+    let said = [
+        (ANNOTATION_SESSION, Some(owner.session.clone())),
+        (ANNOTATION_CLIENT_SESSION, owner.client_session.clone()),
+        (ANNOTATION_PROJECT, owner.project.clone()),
+    ];
+    said.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// A user and a group as numbers; names are the image's to resolve, which Kubernetes cannot.

@@ -1,0 +1,160 @@
+//! The cluster that sessions run in: who berth is there, and in which namespace.
+//!
+//! It is found as kubectl finds it: a file that is named, the list in `KUBECONFIG`, the file in the person's home. In a pod
+//! without any of them the service account counts.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Api, Client, Config};
+use mcp_berth::config::Kubernetes;
+use mcp_berth::failure::{Code, Failure, chain};
+
+use super::pod::CONTAINER;
+use super::pump::Place;
+
+/// Set in every pod.
+const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
+const LOOK: &str = "look at it with `kubectl config view`, or set `kubeconfig` and `context` in [kubernetes]";
+
+/// A namespace of a cluster.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) settings: Kubernetes,
+}
+
+impl Cluster {
+    /// Reads who berth is there. Nothing is asked yet, but of a plug-in for credentials.
+    pub(crate) async fn connect(settings: &Kubernetes) -> Result<Self, Failure> {
+        let config = match kubeconfig(settings.kubeconfig.as_deref())? {
+            Some(kubeconfig) => {
+                let options = KubeConfigOptions { context: settings.context.clone(), ..Default::default() };
+                let read = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+                read.map_err(|error| unusable(&error))?
+            }
+            None if env::var_os(IN_A_POD).is_some() => {
+                let config = Config::incluster_env().map_err(|error| no_account(&error))?;
+                if let Some(context) = &settings.context {
+                    return Err(Failure {
+                        code: Code::Configuration,
+                        text: format!("`context = \"{context}\"` needs a kubeconfig, and this pod has none"),
+                        next: Some("remove `context` from [kubernetes], or set `kubeconfig`".to_owned()),
+                    });
+                }
+                config
+            }
+            None => {
+                return Err(Failure {
+                    code: Code::Configuration,
+                    text: "there is no kubeconfig: neither `KUBECONFIG` nor `~/.kube/config` names a cluster"
+                        .to_owned(),
+                    next: Some("set `kubeconfig` in [kubernetes], or `KUBECONFIG`".to_owned()),
+                });
+            }
+        };
+        let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let address = config.cluster_url.to_string();
+        let client = Client::try_from(config).map_err(|error| Failure {
+            code: Code::Configuration,
+            text: format!("cannot use the cluster `{address}`: {}", chain(&error)),
+            next: Some(LOOK.to_owned()),
+        })?;
+        Ok(Self { client, namespace, settings: settings.clone() })
+    }
+
+    pub(crate) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The server's container of a pod.
+    pub(crate) fn place(&self, pod: &str) -> Place {
+        let (namespace, container) = (self.namespace.clone(), CONTAINER.to_owned());
+        Place { namespace, pod: pod.to_owned(), container }
+    }
+}
+
+/// `None`: there is no file.
+fn kubeconfig(named: Option<&Path>) -> Result<Option<Kubeconfig>, Failure> {
+    if let Some(file) = named {
+        return Kubeconfig::read_from(file).map(Some).map_err(|error| unusable(&error));
+    }
+    let listed = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
+    let files: Vec<PathBuf> = match &listed {
+        Some(list) => env::split_paths(list).collect(),
+        None => env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect(),
+    };
+    merged(&files)
+}
+
+/// The first file to say something counts; one that is not there says nothing, as with kubectl.
+fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>, Failure> {
+    let there = files.iter().filter(|file| file.exists());
+    let merged = there.map(Kubeconfig::read_from).reduce(|first, next| first?.merge(next?));
+    merged.transpose().map_err(|error| unusable(&error))
+}
+
+fn unusable(error: &KubeconfigError) -> Failure {
+    let text = format!("cannot use the kubeconfig: {}", chain(error));
+    Failure { code: Code::Configuration, text, next: Some(LOOK.to_owned()) }
+}
+
+fn no_account(error: &InClusterError) -> Failure {
+    Failure {
+        code: Code::Configuration,
+        text: format!("this pod has no service account to use: {}", chain(error)),
+        next: Some(
+            "give it one (`serviceAccountName`, `automountServiceAccountToken: true`), or set `kubeconfig` in \
+             [kubernetes]"
+                .to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &Path, name: &str, context: &str, server: &str) -> PathBuf {
+        let file = folder.join(name);
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: {context}\n\
+             contexts: [{{name: {context}, context: {{cluster: {context}, user: u, namespace: of-{context}}}}}]\n\
+             clusters: [{{name: {context}, cluster: {{server: \"{server}\"}}}}]\nusers: [{{name: u, user: {{}}}}]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    #[tokio::test]
+    async fn a_file_context_and_namespace_are_found_as_kubectl_finds_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = file(folder.path(), "one", "a", "http://127.0.0.1:1");
+        let two = file(folder.path(), "two", "b", "http://127.0.0.1:2");
+        let missing = folder.path().join("missing");
+        let merged = merged(&[missing.clone(), one.clone(), two.clone()]).unwrap().unwrap();
+        assert_eq!(merged.current_context.as_deref(), Some("a"), "the first one that says it");
+        assert_eq!(merged.contexts.len(), 2);
+        assert!(super::merged(&[missing]).unwrap().is_none());
+        let mut settings = Kubernetes::default();
+        settings.kubeconfig = Some(one);
+        assert_eq!(Cluster::connect(&settings).await.unwrap().namespace, "of-a");
+        settings.namespace = Some("own".to_owned());
+        assert_eq!(Cluster::connect(&settings).await.unwrap().namespace, "own");
+        settings.context = Some("nowhere".to_owned());
+        let failure = Cluster::connect(&settings).await.err().unwrap();
+        assert!(failure.text.contains("nowhere") && failure.next.is_some(), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_named_must_be_there() {
+        let mut settings = Kubernetes::default();
+        settings.kubeconfig = Some("/nowhere/config".into());
+        let failure = Cluster::connect(&settings).await.err().unwrap();
+        assert_eq!(failure.code, Code::Configuration);
+        assert!(failure.text.contains("/nowhere/config"), "{failure}");
+    }
+}

@@ -1,0 +1,93 @@
+//! What runs in a pod: the server's command line and environment, as its helper gets them. What a pod cannot give is
+//! refused here, before anything is made.
+
+use mcp_berth::config::Server;
+use mcp_berth::dock::records::{self, Record, Start};
+use mcp_berth::dock::spec::Spec;
+use mcp_berth::failure::{Code, Failure};
+use mcp_berth::runner::Runner;
+
+/// Where a baked image has its programs.
+const NPM_PROGRAMS: &str = "/opt/berth/node_modules/.bin";
+const PYTHON_PROGRAMS: &str = "/opt/berth/bin";
+
+/// The first record of a link.
+pub(crate) fn start(spec: &Spec) -> Result<Vec<u8>, Failure> {
+    fits(&spec.server)?;
+    let settings = &spec.server.settings;
+    let words = |words: Vec<String>| words.into_iter().map(String::into_bytes).collect();
+    let start = Start {
+        reconnect: settings.reconnect,
+        grace: settings.stop_grace,
+        folder: settings.workdir.clone().unwrap_or_default().into_bytes(),
+        options: words(spec.keeper_options()),
+        argv: words(command(&spec.server)?),
+        env: words(spec.env.clone()),
+    };
+    let mut record = Vec::new();
+    records::encode(&mut record, &Record::Start(start)).map_err(|_| Failure {
+        code: Code::Configuration,
+        text: format!(
+            "the arguments and variables of `{}` are longer than a pod's keeper takes",
+            spec.server.name
+        ),
+        next: Some(format!("shorten `args` and `env`: together at most {} bytes", records::LONGEST_START)),
+    })?;
+    Ok(record)
+}
+
+/// What the server is told to run. What an image runs by itself no cluster tells.
+fn command(server: &Server) -> Result<Vec<String>, Failure> {
+    let args = server.args.as_deref().unwrap_or_default();
+    if let Some(command) = &server.command {
+        return Ok([command.as_slice(), args].concat());
+    }
+    if let Some(program) = baked_program(server) {
+        return Ok([&[program], args].concat());
+    }
+    Err(Failure {
+        code: Code::Configuration,
+        text: format!(
+            "the server `{}` has no `command`, and a cluster does not tell what the image `{}` runs",
+            server.name, server.image
+        ),
+        next: Some(format!(
+            "set `command` in [servers.{}] to the image's ENTRYPOINT and CMD; `docker image inspect {}` shows them",
+            server.name, server.image
+        )),
+    })
+}
+
+/// The program of a package, where it was named.
+fn baked_program(server: &Server) -> Option<String> {
+    let package = &server.recipe.as_ref()?.package;
+    let folder = match package.runner {
+        Runner::Npx => NPM_PROGRAMS,
+        Runner::Uvx => PYTHON_PROGRAMS,
+        // It lies where its project wants it.
+        Runner::Uv => return None,
+    };
+    Some(format!("{folder}/{}", package.program.as_deref()?))
+}
+
+/// What only a daemon of this machine can give.
+fn fits(server: &Server) -> Result<(), Failure> {
+    let settings = &server.settings;
+    let lacking = [
+        (
+            settings.mounted().next().is_some(),
+            "mounts",
+            "folders of this machine are not on the cluster's nodes",
+        ),
+        (!settings.volumes.is_empty(), "volumes", "berth does not keep any there yet"),
+        (!settings.publish.is_empty(), "publish", "its ports are not this machine's"),
+        (!settings.host_services.is_empty(), "host_services", "this machine's loopback is out of its reach"),
+        (settings.prestart, "prestart", "a server starts with its session there"),
+    ];
+    let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else { return Ok(()) };
+    Err(Failure {
+        code: Code::Configuration,
+        text: format!("the server `{}` cannot have `{key}` in a pod: {why}", server.name),
+        next: Some(format!("remove `{key}` from [servers.{}], or set `backend = \"docker\"`", server.name)),
+    })
+}

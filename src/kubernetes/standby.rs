@@ -1,0 +1,136 @@
+//! How many pods stand by for the next sessions of a kind: what is missing is made, and what is too many goes.
+//!
+//! Several sessions may replenish at the same moment, and no lock keeps them apart. So each looks again when its own pods are
+//! there: the last one sees all. By the order of their creation all agree which ones are too many.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+use mcp_berth::dock::owner::new_session;
+use mcp_berth::failure::{Code, Failure};
+
+use super::causes::refused::Asked;
+use super::cluster::Cluster;
+use super::names;
+use super::pod::{LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY};
+
+/// All of a namespace that stand by, whatever their kind, where nobody says another number.
+const MOST: usize = 64;
+
+/// Makes as many pods as are missing to `wanted`; gives their names. The namespace has no more than `limit` on standby.
+pub(crate) async fn replenish(
+    cluster: &Cluster,
+    plan: &Plan<'_>,
+    wanted: u32,
+    limit: Option<u32>,
+) -> Result<Vec<String>, Failure> {
+    let refused = |verb| {
+        move |error: kube::Error| {
+            let asked = Asked { verb, resource: "pods", namespace: &cluster.namespace };
+            Failure::from(asked.refused(&error))
+        }
+    };
+    let pods = cluster.pods();
+    let (wanted, limit) = (wanted as usize, limit.map_or(MOST, |limit| limit as usize));
+    let hash = plan.hash();
+    let all = on_standby(&pods, true).await.map_err(refused("list"))?;
+    let missing = missing(&all, &hash, wanted, limit);
+    let mut made = Vec::new();
+    for _ in 0..missing {
+        let name = names::pod(&plan.spec.client, &new_session()?);
+        let body = plan.standby(&name).map_err(|error| {
+            Failure::new(Code::Internal, &error, "report this, with the server's settings")
+        })?;
+        pods.create(&PostParams::default(), &body).await.map_err(refused("create"))?;
+        made.push(name);
+    }
+    if made.is_empty() {
+        return Ok(made);
+    }
+    // Not from a cache: what others have just made counts.
+    let all = on_standby(&pods, false).await.map_err(refused("list"))?;
+    for pod in surplus(&all, &hash, wanted, limit) {
+        // Unless it has been claimed meanwhile, or is another's by now.
+        let preconditions = Preconditions { resource_version: pod.resource_version(), uid: pod.uid() };
+        let (name, params) = (pod.name_any(), DeleteParams::default().preconditions(preconditions));
+        match pods.delete(&name, &params).await {
+            Ok(_) => made.retain(|made| *made != name),
+            Err(error) => tracing::debug!("`{name}` stays on standby: {error}"),
+        }
+    }
+    Ok(made)
+}
+
+/// Those that somebody may claim, or soon.
+async fn on_standby(pods: &Api<Pod>, may_be_old: bool) -> kube::Result<Vec<Pod>> {
+    let params =
+        ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_STATE}={STANDBY}"));
+    let params = if may_be_old { params.match_any() } else { params };
+    let mut found = pods.list(&params).await?.items;
+    found.retain(is_to_come);
+    found.sort_by_cached_key(|pod| (pod.creation_timestamp(), pod.name_any()));
+    Ok(found)
+}
+
+fn is_to_come(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn is_of(pod: &Pod, hash: &str) -> bool {
+    pod.labels().get(LABEL_SPEC).is_some_and(|spec| spec == hash)
+}
+
+/// How many of a kind are to be made.
+fn missing(all: &[Pod], hash: &str, wanted: usize, limit: usize) -> usize {
+    let there = all.iter().filter(|pod| is_of(pod, hash)).count();
+    wanted.saturating_sub(there).min(limit.saturating_sub(all.len()))
+}
+
+/// The newest of a kind that are too many, for the kind or for the namespace.
+fn surplus<'a>(all: &'a [Pod], hash: &str, wanted: usize, limit: usize) -> Vec<&'a Pod> {
+    let of_kind: Vec<&Pod> = all.iter().filter(|pod| is_of(pod, hash)).collect();
+    let too_many = of_kind.len().saturating_sub(wanted).max(all.len().saturating_sub(limit));
+    of_kind.into_iter().rev().take(too_many).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pods(of: &[(&str, &str, u32)]) -> Vec<Pod> {
+        let pod = |(name, hash, second): &(&str, &str, u32)| -> Value {
+            json!({ "metadata": {
+                "name": name, "labels": { LABEL_SPEC: hash },
+                "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+            } })
+        };
+        of.iter().map(|of| serde_json::from_value(pod(of)).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_made_and_what_is_too_many_goes_the_newest_first() {
+        let all = pods(&[("a", "x", 1), ("b", "y", 2), ("c", "x", 3), ("d", "x", 4)]);
+        assert_eq!([2, 3, 5].map(|wanted| missing(&all, "x", wanted, 64)), [0, 0, 2]);
+        assert_eq!([0, 4, 5, 6].map(|limit| missing(&all, "y", 4, limit)), [0, 0, 1, 2]);
+        let gone = |wanted, limit| -> Vec<String> {
+            surplus(&all, "x", wanted, limit).into_iter().map(ResourceExt::name_any).collect()
+        };
+        assert!(gone(3, 64).is_empty());
+        assert_eq!(gone(1, 64), ["d", "c"]);
+        assert_eq!(gone(3, 3), ["d"], "another kind's are not ours to end");
+    }
+
+    #[test]
+    fn who_has_ended_or_is_about_to_is_none() {
+        let mut pod = pods(&[("a", "x", 1)]).remove(0);
+        assert!(is_to_come(&pod));
+        pod.status = serde_json::from_value(json!({ "phase": "Failed" })).unwrap();
+        assert!(!is_to_come(&pod));
+        pod.status = None;
+        pod.metadata.deletion_timestamp = pod.metadata.creation_timestamp.clone();
+        assert!(!is_to_come(&pod));
+    }
+}

@@ -1,0 +1,320 @@
+//! From a configured server to a running one: a pod that was claimed or made, its keeper's lifeline, the server's link.
+//!
+//! Nothing waits for the cluster to say that the pod runs: the container is there half a second earlier, and the link finds it
+//! by trying. What keeps it from starting is looked for beside that (`causes.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
+use mcp_berth::dock::owner::new_session;
+use mcp_berth::dock::spec::Spec;
+use mcp_berth::failure::{Code, Failure};
+use mcp_berth::observe::event::Up;
+use mcp_berth::observe::trace::Trace;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::causes::refused::{Asked, Refused};
+use super::causes::{self, Waiting};
+use super::claim::{self, Claim};
+use super::cluster::Cluster;
+use super::hold::Hold;
+use super::housekeeping::{Housekeeping, Made};
+use super::lifeline::Lifeline;
+use super::link::{self, NotOpened, Over, Streams};
+use super::names;
+use super::pod::Plan;
+use super::server;
+use super::streams::Execs;
+use super::upstream::{KubernetesUpstream, Linked};
+
+/// Pieces of a server's bytes that wait for the link, and behind it; each is bounded itself.
+const PIECES: usize = 4;
+/// Between two tries to make a pod.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Between two tries to reach the helper: so much of what the start has taken until then.
+const PART_OF_A_START: u32 = 6;
+const FIRST_TRY: Duration = Duration::from_millis(20);
+const LAST_TRY: Duration = Duration::from_millis(500);
+/// A pod that runs answers by then, or never.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
+/// What keeps a pod from its start is known a moment after it was lost.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a start needs to know.
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub(crate) spec: Spec,
+    pub(crate) cluster: Cluster,
+    /// It is the session's beginning: no server has been there yet.
+    pub(crate) is_first: bool,
+    /// How many pods may stand by in the namespace (`[limits] standby`).
+    pub(crate) limit: Option<u32>,
+}
+
+/// Starts the server in a pod of its own.
+pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
+    let Request { spec, cluster, is_first, limit } = request;
+    let record = server::start(&spec)?;
+    let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
+    let (began, spec) = (std::time::Instant::now(), Arc::new(spec));
+    let start = Start { began, spec, cluster, record, trace, limit, waiting: Waiting::default() };
+    let (mut until, mut pause) = (None, FIRST_PAUSE);
+    loop {
+        let failure = match start.attempt().await {
+            Ok(upstream) => return Ok(upstream),
+            Err(Refused::Passing(failure)) => failure,
+            Err(refused) => return Err(refused.into()),
+        };
+        if Instant::now() + pause > *until.get_or_insert_with(|| Instant::now() + patience) {
+            return Err(failure);
+        }
+        tracing::info!("the start is tried again: {failure}");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+struct Start {
+    began: std::time::Instant,
+    spec: Arc<Spec>,
+    cluster: Cluster,
+    /// The link's first one.
+    record: Vec<u8>,
+    trace: Trace,
+    limit: Option<u32>,
+    waiting: Waiting,
+}
+
+impl Start {
+    async fn attempt(&self) -> Result<KubernetesUpstream, Refused> {
+        let within = self.spec.server.settings.start_timeout;
+        let starting = async {
+            match self.claimed().await {
+                Some(upstream) => Ok(upstream),
+                None => self.cold().await,
+            }
+        };
+        match tokio::time::timeout(within, starting).await {
+            Ok(done) => done,
+            Err(_) => Err(Refused::Lasting(self.waiting.take().unwrap_or_else(|| self.late(within)))),
+        }
+    }
+
+    fn late(&self, within: Duration) -> Failure {
+        let Cluster { namespace, .. } = &self.cluster;
+        Failure {
+            code: Code::Unavailable,
+            text: format!("the pod of `{}` was not ready within {within:?}", self.spec.server.name),
+            next: Some(format!("look at `kubectl get pods -n {namespace}`, or raise `start_timeout`")),
+        }
+    }
+
+    fn asked<'a>(&'a self, verb: &'a str, resource: &'a str) -> Asked<'a> {
+        Asked { verb, resource, namespace: &self.cluster.namespace }
+    }
+
+    fn keeper_image(&self) -> String {
+        self.cluster.settings.keeper_image()
+    }
+
+    /// A pod that stood by; `None`: there is none, or none that still runs.
+    async fn claimed(&self) -> Option<KubernetesUpstream> {
+        if self.spec.server.settings.standby.is_none() {
+            return None;
+        }
+        let keeper_image = self.keeper_image();
+        let plan = Plan { spec: &self.spec, keeper_image: &keeper_image };
+        let began = std::time::Instant::now();
+        let found = match claim::find(&self.cluster, &plan).await {
+            Ok(found) => found,
+            Err(error) => {
+                let failure = Failure::from(self.asked("list", "pods").refused(&error));
+                tracing::warn!("cannot list the pods on standby: {failure}");
+                return None;
+            }
+        };
+        self.trace.step("look for a pod on standby", began, &format!("{} found", found.len()));
+        for name in found {
+            let began = std::time::Instant::now();
+            match claim::claim(&self.cluster, &name, &self.spec.owner()).await {
+                Ok(Claim::Won(announced)) => {
+                    self.trace.step("claim a pod on standby", began, &name);
+                    let taken = self.take(&name).await;
+                    drop(announced);
+                    if taken.is_some() {
+                        return taken;
+                    }
+                }
+                Ok(Claim::Lost) => self.trace.step("lose a pod on standby to another session", began, &name),
+                Err(error) => {
+                    let failure = Failure::from(self.asked("patch", "pods").refused(&error));
+                    tracing::warn!("cannot claim a pod on standby: {failure}");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    async fn take(&self, name: &str) -> Option<KubernetesUpstream> {
+        let began = std::time::Instant::now();
+        let mut hold = Hold::new(self.cluster.pods(), name.to_owned());
+        hold.keep_alive(Lifeline::begin(self.cluster.client.clone(), self.cluster.place(name)));
+        let (linked, opened) = self.link(name).ok()?;
+        if let Ok(Ok(())) = tokio::time::timeout(CLAIMED_WITHIN, opened).await {
+            self.trace.step("take over the pod", began, name);
+            return Some(self.up(hold, linked, Made::Before));
+        }
+        // It may have come to its end in this moment; there is still the other way.
+        tracing::warn!("cannot use the pod `{name}`, which stood by");
+        None
+    }
+
+    /// A pod of its own, made now.
+    async fn cold(&self) -> Result<KubernetesUpstream, Refused> {
+        let began = std::time::Instant::now();
+        let (mut hold, pod) = self.create().await?;
+        let name = hold.name().to_owned();
+        self.trace.step("create the pod", began, &name);
+        let began = std::time::Instant::now();
+        let (mut linked, opened) = self.link(&name).map_err(Refused::Lasting)?;
+        let watching = causes::watch(&self.cluster, &pod, &self.waiting);
+        tokio::pin!(watching);
+        let opened = tokio::select! {
+            opened = opened => opened,
+            failure = &mut watching => return Err(Refused::Lasting(failure)),
+        };
+        if opened.is_err() {
+            let over = (&mut linked.task).await;
+            // The pod itself knows better.
+            return Err(match tokio::time::timeout(EXPLAINED_WITHIN, watching).await {
+                Ok(failure) => Refused::Lasting(failure),
+                Err(_) => Refused::Passing(self.lost(&name, over.ok())),
+            });
+        }
+        // Its helper has answered: the container is there.
+        hold.keep_alive(Lifeline::begin(self.cluster.client.clone(), self.cluster.place(&name)));
+        self.trace.step("start the pod and the server's helper", began, &name);
+        Ok(self.up(hold, linked, Made::Now))
+    }
+
+    fn lost(&self, name: &str, over: Option<Over>) -> Failure {
+        let why = match over {
+            Some(Over::Lost(why)) => why,
+            _ => "its stream has ended".to_owned(),
+        };
+        let namespace = &self.cluster.namespace;
+        Failure {
+            code: Code::Unavailable,
+            text: format!("the pod `{name}` was lost while it started: {why}"),
+            next: Some(format!("type `kubectl get events -n {namespace}`, and start again")),
+        }
+    }
+
+    /// Waits for room where a quota leaves none.
+    async fn create(&self) -> Result<(Hold, Pod), Refused> {
+        let keeper_image = self.keeper_image();
+        let plan = Plan { spec: &self.spec, keeper_image: &keeper_image };
+        let pods = self.cluster.pods();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let name = names::pod(&self.spec.client, &new_session().map_err(Refused::Lasting)?);
+            let body = plan.active(&name).map_err(|error| Refused::Lasting(malformed(&error)))?;
+            let hold = Hold::new(pods.clone(), name);
+            let error = match pods.create(&PostParams::default(), &body).await {
+                Ok(pod) => return Ok((hold, pod)),
+                Err(error) => error,
+            };
+            let refused = self.asked("create", "pods").refused(&error);
+            if matches!(error, kube::Error::Api(_)) {
+                // There is none of that name.
+                hold.let_be();
+            }
+            match refused {
+                Refused::Full(failure) => self.waiting.note(failure),
+                refused => return Err(refused),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Begins the link to the server's helper; the second tells when it has answered.
+    fn link(&self, name: &str) -> Result<(Linked, oneshot::Receiver<()>), Failure> {
+        let settings = &self.spec.server.settings;
+        let (tell, opened) = oneshot::channel();
+        let execs = Execs {
+            client: self.cluster.client.clone(),
+            place: self.cluster.place(name),
+            // Whoever knows it could go on with the stream.
+            token: format!("{}{}", new_session()?, new_session()?),
+        };
+        let streams = Telling { streams: execs, tell: Some(tell) };
+        let (input, given) = mpsc::channel(PIECES);
+        let (say, output) = mpsc::channel(PIECES);
+        let (record, times) = (self.record.clone(), (settings.start_timeout, settings.reconnect));
+        let task = async move { link::run(streams, &record, given, say, times).await };
+        Ok((Linked { input, output, task: AbortOnDropHandle::new(tokio::spawn(task)) }, opened))
+    }
+
+    fn up(&self, hold: Hold, linked: Linked, made: Made) -> KubernetesUpstream {
+        let Spec { server, client, attempt, .. } = &*self.spec;
+        let how = match made {
+            Made::Now => "cold",
+            Made::Before => "standby",
+        };
+        let container = hold.name();
+        self.trace.up(self.began, &Up { how, server: &server.name, client, container, lost: *attempt });
+        let housekeeping = Housekeeping {
+            cluster: self.cluster.clone(),
+            spec: self.spec.clone(),
+            wanted: server.settings.standby.unchosen(),
+            limit: self.limit,
+            trace: self.trace.clone(),
+        };
+        KubernetesUpstream::new(hold, linked, server.settings.memory, housekeeping.start())
+    }
+}
+
+fn malformed(error: &serde_json::Error) -> Failure {
+    Failure::new(Code::Internal, error, "report this, with the server's settings")
+}
+
+/// Has the first stream tried for, and tells when it is there.
+struct Telling<S> {
+    streams: S,
+    tell: Option<oneshot::Sender<()>>,
+}
+
+impl<S: Streams> Streams for Telling<S> {
+    type To = S::To;
+    type From = S::From;
+
+    async fn open(&mut self, epoch: u64) -> Result<(S::To, S::From), NotOpened> {
+        if self.tell.is_none() {
+            return self.streams.open(epoch).await;
+        }
+        let began = Instant::now();
+        let stream = loop {
+            match self.streams.open(epoch).await {
+                Ok(stream) => break stream,
+                // Seldom enough for the API server, and soon enough beside what the start has taken already.
+                Err(NotOpened::Passing(why)) => {
+                    let pause = (began.elapsed() / PART_OF_A_START).clamp(FIRST_TRY, LAST_TRY);
+                    tracing::debug!("not yet: {why}");
+                    tokio::time::sleep(pause).await;
+                }
+                Err(gone) => return Err(gone),
+            }
+        };
+        if let Some(tell) = self.tell.take() {
+            let _ = tell.send(());
+        }
+        Ok(stream)
+    }
+}

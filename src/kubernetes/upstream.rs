@@ -1,0 +1,226 @@
+//! The server's side of a session in a cluster: the pod that is held, and the link to the server in it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use k8s_openapi::api::core::v1::Pod;
+use mcp_berth::dock::owner;
+use mcp_berth::dock::records::{Ending, LONGEST};
+use mcp_berth::session::upstream::{Exit, Output, Upstream};
+use tokio::io::AsyncWrite;
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio_util::sync::PollSender;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::hold::Hold;
+use super::housekeeping::Housekeeper;
+use super::link::{Over, Said, ToServer};
+use super::pod::{ANNOTATION_CLIENT_SESSION, ANNOTATION_ENDED, CONTAINER};
+
+/// A cluster that gives no answer holds up no end.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// The kubelet says late how a container ended.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// As a shell has it.
+const BY_SIGNAL: u8 = 128;
+const SIGKILL: u8 = 9;
+
+/// A running link and both its ends.
+pub(crate) struct Linked {
+    pub(crate) input: Sender<ToServer>,
+    pub(crate) output: Receiver<Said>,
+    pub(crate) task: AbortOnDropHandle<Over>,
+}
+
+/// The server's side of a session: a pod that is its own, and the bytes of the server in it.
+pub(crate) struct KubernetesUpstream {
+    hold: Hold,
+    input: Option<Input>,
+    output: Receiver<Said>,
+    link: AbortOnDropHandle<Over>,
+    /// How the server ended, as its helper has told.
+    ended: Option<Exit>,
+    /// In bytes.
+    memory: u64,
+    housekeeper: Housekeeper,
+}
+
+impl KubernetesUpstream {
+    pub(crate) fn new(hold: Hold, linked: Linked, memory: u64, housekeeper: Housekeeper) -> Self {
+        let Linked { input, output, task } = linked;
+        Self { hold, input: Some(Input::new(input)), output, link: task, ended: None, memory, housekeeper }
+    }
+
+    fn exit(&self, ending: Ending) -> Exit {
+        match ending {
+            Ending::Exited(code) => Exit::Code(code.into()),
+            Ending::Killed(signal) => Exit::Code(BY_SIGNAL.saturating_add(signal).into()),
+            Ending::OutOfMemory => Exit::OutOfMemory(self.memory),
+        }
+    }
+
+    /// What the pod says of an end that its helper did not tell, or that may be somebody else's doing.
+    async fn look(&self) -> Exit {
+        let told = self.ended.clone();
+        let looking = async {
+            loop {
+                match self.hold.look().await {
+                    Ok(Some(pod)) => match exit_of(&pod, self.memory) {
+                        Some(exit) => return exit,
+                        // Killed with all of the container, or by itself: the kubelet is about to say.
+                        None if told.is_some() => return Exit::Lost,
+                        None => tokio::time::sleep(LOOK_EVERY).await,
+                    },
+                    Ok(None) => return Exit::Lost,
+                    Err(error) => {
+                        tracing::debug!("cannot look at the pod `{}`: {error}", self.hold.name());
+                        return Exit::Lost;
+                    }
+                }
+            }
+        };
+        let found = tokio::time::timeout(KNOWN_WITHIN, looking).await.unwrap_or(Exit::Lost);
+        match (found, told) {
+            (Exit::Lost, Some(told)) => told,
+            (found, _) => found,
+        }
+    }
+}
+
+/// How a pod's server ended that nobody has told of: by the container's memory, by somebody outside, or lost. `None`: nothing
+/// is known yet.
+fn exit_of(pod: &Pod, memory: u64) -> Option<Exit> {
+    if pod.metadata.annotations.as_ref().is_some_and(|said| said.contains_key(ANNOTATION_ENDED)) {
+        return Some(Exit::Ended);
+    }
+    let status = pod.status.as_ref()?;
+    let mut containers = status.container_statuses.iter().flatten();
+    let server = containers.find(|container| container.name == CONTAINER);
+    let ended = server.and_then(|server| server.state.as_ref()?.terminated.as_ref());
+    if let Some(ended) = ended {
+        let is_oom = ended.reason.as_deref() == Some("OOMKilled");
+        return Some(if is_oom { Exit::OutOfMemory(memory) } else { Exit::Lost });
+    }
+    let is_over = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
+    (is_over || pod.metadata.deletion_timestamp.is_some()).then_some(Exit::Lost)
+}
+
+impl Upstream for KubernetesUpstream {
+    type Input = Input;
+
+    fn take_input(&mut self) -> Option<Input> {
+        self.input.take()
+    }
+
+    async fn next(&mut self) -> Option<io::Result<Output>> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let exit = match self.output.recv().await? {
+            Said::Output(bytes) => {
+                self.housekeeper.answered();
+                return Some(Ok(Output::Stdout(bytes)));
+            }
+            Said::Errors(bytes) => return Some(Ok(Output::Stderr(bytes))),
+            Said::Ended(ending) => self.exit(ending),
+            Said::NotStarted { code, why } => {
+                self.ended = Some(Exit::Code(code.into()));
+                return Some(Ok(Output::Stderr(Bytes::from(why + "\n"))));
+            }
+        };
+        self.ended = Some(exit);
+        None
+    }
+
+    async fn client_left(&mut self) {
+        self.hold.client_left().await;
+    }
+
+    async fn terminate(&mut self) {
+        self.hold.terminate().await;
+    }
+
+    async fn introduce(&mut self, client_session: &str) {
+        if let Some(id) = owner::id(client_session) {
+            self.hold.annotate(ANNOTATION_CLIENT_SESSION, &id).await;
+        }
+    }
+
+    async fn post_mortem(&mut self) -> Exit {
+        match self.ended.clone() {
+            // Nobody else's doing.
+            Some(exit @ Exit::OutOfMemory(_)) => exit,
+            Some(Exit::Code(code)) if code < BY_SIGNAL.into() => Exit::Code(code),
+            Some(_) => self.look().await,
+            None => {
+                // The link tells why it has nothing more to give.
+                let over = tokio::time::timeout(TOLD_WITHIN, &mut self.link).await;
+                if let Ok(Ok(Over::Lost(why))) = over {
+                    tracing::debug!("the pod `{}` is lost: {why}", self.hold.name());
+                }
+                self.look().await
+            }
+        }
+    }
+
+    async fn release(self) {
+        let Self { hold, housekeeper, link, .. } = self;
+        drop(link);
+        tokio::join!(hold.release(), housekeeper.finish());
+    }
+}
+
+/// The server's standard input. A link that has no room makes it wait.
+pub(crate) struct Input {
+    to: PollSender<ToServer>,
+    is_ended: bool,
+}
+
+impl Input {
+    fn new(to: Sender<ToServer>) -> Self {
+        Self { to: PollSender::new(to), is_ended: false }
+    }
+
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        said: impl FnOnce() -> ToServer,
+    ) -> Poll<io::Result<()>> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        ready!(self.to.poll_reserve(context)).map_err(gone)?;
+        Poll::Ready(self.to.send_item(said()).map_err(gone))
+    }
+}
+
+impl AsyncWrite for Input {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let bytes = &bytes[..bytes.len().min(LONGEST)];
+        ready!(self.poll_send(context, || ToServer::Input(Bytes::copy_from_slice(bytes))))?;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// What was taken is the link's to carry.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_ended {
+            ready!(self.poll_send(context, || ToServer::InputEnd))?;
+            self.is_ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
