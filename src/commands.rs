@@ -235,7 +235,7 @@ fn become_program(
 }
 
 /// The DinD daemon of the configuration.
-fn dind_engine(config: &Config, home: &Home) -> Result<Engine, Failure> {
+pub fn dind_engine(config: &Config, home: &Home) -> Result<Engine, Failure> {
     Ok(Engine::new(crate::dind::endpoint(config, home)?))
 }
 

@@ -1,6 +1,14 @@
-//! `berth-kubernetes`: sessions whose servers run in pods.
+//! `berth-kubernetes`, which `berth` becomes where servers run in a cluster.
+//!
+//! ```text
+//!  commands::run (of the library) -> both -> ready -> start (claim | pod) -> lifeline, link -> upstream
+//!                                                      causes: why there is none
+//! ```
+//!
+//! It takes the same command line as `berth` itself, and knows containers as well: a session may have both.
 #![forbid(unsafe_code)]
 
+mod both;
 mod causes;
 mod claim;
 mod cluster;
@@ -11,6 +19,8 @@ mod link;
 mod names;
 mod pod;
 mod pump;
+mod ready;
+mod roster;
 mod server;
 mod standby;
 mod start;
@@ -20,65 +30,34 @@ mod upstream;
 
 use std::process::ExitCode;
 
-use mcp_berth::commands::program;
-use mcp_berth::config::{Config, Home, Server};
-use mcp_berth::dock::owner::new_session;
-use mcp_berth::dock::spec::Spec;
-use mcp_berth::observe::redact::Redactor;
+use mcp_berth::backend::docker::ready::Docker;
+use mcp_berth::cli::{Arguments, Subcommands, help};
+use mcp_berth::commands::{self, program, variable};
 use mcp_berth::observe::stderr::StderrSink;
-use mcp_berth::observe::trace::{Sink, Trace};
-use mcp_berth::session::upstream::{Output, Upstream};
-use tokio::io::AsyncWriteExt;
 
-use cluster::Cluster;
-use start::Request;
+use both::Both;
+use ready::Pods;
 
 fn main() -> ExitCode {
-    program(async |stderr| {
-        let ran = run(stderr).await;
-        hold::settled().await;
-        ran
+    program(async |stderr| match help::parse() {
+        Ok(arguments) => execute(arguments, stderr).await,
+        Err(error) => commands::misuse(error, stderr).await,
     })
 }
 
-/// A trial: `berth-kubernetes SERVER`, by the usual configuration.
-async fn run(stderr: &StderrSink) -> anyhow::Result<ExitCode> {
-    let name = std::env::args().nth(1).unwrap_or_default();
-    let home = Home::from_env(&|name| std::env::var(name).ok())?;
-    let file = std::env::var_os("BERTH_CONFIG").map(std::path::PathBuf::from);
-    let config = Config::load(&home, file.as_deref())?;
-    let server: Server = config.server(&name)?.clone();
-    let trace = Trace::open(Sink::Stderr, false, Redactor::new([]), stderr.clone())?;
-    let cluster = Cluster::connect(&config.kubernetes).await?;
-    let env = server.resolve_env(&|name| std::env::var(name).ok())?;
-    let mut spec = Spec::new(server, "trial", &new_session()?);
-    spec.env = env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
-    let mut upstream =
-        start::start(Request { spec, cluster, is_first: true, limit: None }, trace.clone()).await?;
-    if let Some(mut input) = upstream.take_input() {
-        tokio::spawn(async move {
-            let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut input).await;
-            let _ = input.shutdown().await;
-        });
+async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<ExitCode> {
+    let loaded = commands::loaded(&arguments);
+    if let Subcommands::Run(args) = arguments.command {
+        let backend = Both { docker: Docker { lookup: variable }, pods: Pods };
+        let ran = Box::pin(commands::run::run(*args, loaded, stderr, &backend)).await;
+        hold::settled().await;
+        return ran;
     }
-    let began = std::time::Instant::now();
-    let mut is_first = true;
-    while let Some(Ok(output)) = upstream.next().await {
-        match output {
-            Output::Stdout(bytes) => {
-                if std::mem::take(&mut is_first) {
-                    trace.step("first answer", began, "");
-                }
-                tokio::io::stdout().write_all(&bytes).await?;
-            }
-            Output::Stderr(bytes) => tokio::io::stderr().write_all(&bytes).await?,
-        }
+    let (config, home) = loaded?;
+    match arguments.command {
+        Subcommands::Ps(args) => roster::ps(&args, &config, &home).await,
+        Subcommands::Kill(args) => roster::kill(&args, &config, &home).await,
+        Subcommands::Gc(args) => roster::gc(&args, &config, &home).await,
+        _ => Err(anyhow::anyhow!("`berth` does this itself")),
     }
-    tokio::io::stdout().flush().await?;
-    let exit = upstream.post_mortem().await;
-    let released = std::time::Instant::now();
-    upstream.release().await;
-    trace.step("release", released, &format!("{exit:?}"));
-    trace.flush().await;
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,105 @@
+//! The cluster as a session knows it: who starts its servers.
+
+use std::sync::Arc;
+
+use mcp_berth::backend::caller::Caller;
+use mcp_berth::backend::docker::peers::Peers;
+use mcp_berth::backend::plan::Plan;
+use mcp_berth::backend::{Backend, Ready};
+use mcp_berth::config::{Config, EnvVar, Home, Kubernetes};
+use mcp_berth::dock::spec::Spec;
+use mcp_berth::failure::{Code, Failure};
+use mcp_berth::observe::trace::Trace;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::cluster::Cluster;
+use super::names;
+use super::pod::Plan as Pod;
+use super::server;
+use super::start::{self, Request};
+use super::upstream::KubernetesUpstream;
+
+/// Servers in pods of the configuration's cluster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pods;
+
+/// A plan for a pod.
+#[derive(Debug, Clone)]
+pub(crate) struct PodPlan {
+    plan: Plan,
+    kubernetes: Arc<Kubernetes>,
+}
+
+impl Backend for Pods {
+    type Ready = PodPlan;
+
+    fn ready(&self, plan: Plan, config: &Config, _: &Home) -> Result<PodPlan, Failure> {
+        server::start(&plan.spec)?;
+        Ok(PodPlan { plan, kubernetes: Arc::new(config.kubernetes.clone()) })
+    }
+
+    fn preview(&self, spec: Spec, env: &[EnvVar], config: &Config, _: &Home) -> Result<Value, Failure> {
+        server::start(&spec)?;
+        let Kubernetes { context, namespace, .. } = &config.kubernetes;
+        let keeper_image = config.kubernetes.keeper_image();
+        let pod = Pod { spec: &spec, keeper_image: &keeper_image };
+        let name = names::pod(&spec.client, "<n>");
+        let pod = pod.active(&name).map_err(|error| Failure::new(Code::Internal, &error, "report it"))?;
+        Ok(json!({
+            "cluster": { "context": context, "namespace": namespace },
+            "pod": pod,
+            "exec": {
+                "command": spec.server.command.iter().chain(&spec.server.args).flatten().collect::<Vec<_>>(),
+                "env": env.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
+        }))
+    }
+}
+
+impl Ready for PodPlan {
+    type Upstream = KubernetesUpstream;
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn plan_mut(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    fn begin(&mut self, _: &Trace) {}
+
+    fn share(&mut self, _: &Peers) -> Result<(), Failure> {
+        Err(Failure {
+            code: Code::Configuration,
+            text: format!("server `{}` cannot share a network in a cluster", self.plan.spec.server.name),
+            next: Some("remove `peers` from the profile, or set `backend = \"docker\"`".to_owned()),
+        })
+    }
+
+    async fn start(
+        self,
+        said: oneshot::Receiver<Option<String>>,
+        trace: Trace,
+    ) -> Result<KubernetesUpstream, Failure> {
+        let Self { plan, kubernetes } = self;
+        let mut caller = Caller::new(&plan, said);
+        let env = async {
+            match &plan.secrets {
+                Some(secrets) => secrets.fill(&plan.spec.env).await,
+                None => Ok(plan.spec.env.clone()),
+            }
+        };
+        let client = async {
+            let client = caller.client().await?;
+            plan.admit(&client).await.inspect_err(|failure| trace.audit("over a ceiling", &failure.text))?;
+            Ok(client)
+        };
+        let (cluster, env, client) = tokio::try_join!(Cluster::connect(&kubernetes), env, client)?;
+        let spec = Spec { env, ..plan.spec_of(&client) };
+        let limit = plan.replenishing.limit;
+        let request = Request { spec, cluster, is_first: plan.is_first, limit };
+        Box::pin(start::start(request, trace)).await
+    }
+}
