@@ -28,7 +28,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// As a shell has it.
 const BY_SIGNAL: u8 = 128;
-const SIGKILL: u8 = 9;
 
 /// A running link and both its ends.
 pub(crate) struct Linked {
@@ -41,6 +40,8 @@ pub(crate) struct Linked {
 pub(crate) struct KubernetesUpstream {
     hold: Hold,
     input: Option<Input>,
+    /// What is still on its way to the link outlives whoever has sent it.
+    _to_link: Sender<ToServer>,
     output: Receiver<Said>,
     link: AbortOnDropHandle<Over>,
     /// How the server ended, as its helper has told.
@@ -53,7 +54,16 @@ pub(crate) struct KubernetesUpstream {
 impl KubernetesUpstream {
     pub(crate) fn new(hold: Hold, linked: Linked, memory: u64, housekeeper: Housekeeper) -> Self {
         let Linked { input, output, task } = linked;
-        Self { hold, input: Some(Input::new(input)), output, link: task, ended: None, memory, housekeeper }
+        Self {
+            hold,
+            input: Some(Input::new(input.clone())),
+            _to_link: input,
+            output,
+            link: task,
+            ended: None,
+            memory,
+            housekeeper,
+        }
     }
 
     fn exit(&self, ending: Ending) -> Exit {
