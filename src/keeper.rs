@@ -90,7 +90,6 @@ mod within;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -182,8 +181,8 @@ enum Subcommand {
     Settle(settle::Settle),
     Probe(probe::Probe),
     Resolve(resolve::Resolve),
-    Resume { token: OsString, epoch: u64 },
-    Serve { token: OsString },
+    Resume { epoch: u64 },
+    Serve,
 }
 
 impl Subcommand {
@@ -265,8 +264,8 @@ impl Subcommand {
             "ports" => Self::Ports(ports::Ports::parse(&mut words)?),
             "probe" => Self::Probe(probe::Probe::parse(&mut words)?),
             "resolve" => Self::Resolve(resolve::Resolve::parse(&mut words)?),
-            "resume" => Self::Resume { token: words.next("a token")?, epoch: words.parsed("an epoch")? },
-            "serve" => Self::Serve { token: words.next("a token")? },
+            "resume" => Self::Resume { epoch: words.parsed("an epoch")? },
+            "serve" => Self::Serve,
             other => return Err(Failure::usage(format_args!("unknown subcommand `{other}`"))),
         };
         match words.0.next() {
@@ -293,8 +292,8 @@ impl Subcommand {
             Self::Ping { socket } => ping::ping(socket).map(|()| 0),
             Self::Probe(probe) => probe.execute().map(|()| 0),
             Self::Resolve(resolve) => resolve.execute().map(|()| 0),
-            Self::Resume { token, epoch } => serve::resume(token.as_bytes(), epoch),
-            Self::Serve { token } => serve::serve(token.as_bytes()),
+            Self::Resume { epoch } => serve::resume(epoch),
+            Self::Serve => serve::serve(),
         }
     }
 }

@@ -3,8 +3,12 @@
 //!
 //! Each side says one sequence of bytes, numbered by their count. On each new stream both begin with a hello: which
 //! stream it is (its epoch), how much has been heard of the other side, and how much of that passed on. The other side
-//! then goes on where the first has stopped hearing. What is said is kept until the other side has passed it on, and never
+//! then goes on where the first has stopped hearing. Before it has that hello it says nothing: whoever was never met has
+//! heard nothing, and may be begun with anew. What is said is kept until the other side has passed it on, and never
 //! more than a window. So nobody ever waits for reading a stream: there is always room for what may come.
+//!
+//! A silence may be a cut that nobody tells of. Either side may ask whether the other is there, and has an answer at once,
+//! whatever waits there to be passed on.
 //!
 //! A frame is a kind, the length of its text (four bytes), and the text.
 #![allow(unreachable_pub, reason = "the library hands it on, and the keeper has nobody to hand it to")]
@@ -16,17 +20,19 @@ pub const FIRST: u64 = 1;
 /// The longest text of a frame with data (bytes).
 const LONGEST: usize = 64 << 10;
 /// As much is put into frames at once (bytes).
-const AT_ONCE: usize = 128 << 10;
+const AT_ONCE: usize = 64 << 10;
 /// After so much an acknowledgement has a write of its own (bytes). It must be less than a window: else both could wait.
 const TELL_AFTER: u64 = 256 << 10;
 /// After so much it rides behind data that goes anyhow (bytes).
 const RIDES_AFTER: u64 = 4 << 10;
 /// Another one changes whenever the frames or the records do.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const HELLO: u8 = 1;
 const DATA: u8 = 2;
 const PASSED_ON: u8 = 3;
+/// Has no text. The answer is what was passed on, were it no news.
+const ASK: u8 = 4;
 /// How long a hello and an acknowledgement are, without their heads (bytes).
 const HELLO_TEXT: usize = 1 + 3 * 8;
 const PASSED_ON_TEXT: usize = 8;
@@ -41,7 +47,8 @@ pub struct Numbered {
     epoch: u64,
     /// The stream has had our hello.
     has_said_hello: bool,
-    other: Other,
+    /// It has brought the other side's, which tells where to go on.
+    is_met: bool,
     /// What we have said, from the first byte that the other side has not passed on.
     kept: Queue,
     /// The number of that byte, of the next one for this stream, and of the first that no stream has had.
@@ -54,21 +61,12 @@ pub struct Numbered {
     told: u64,
     /// An acknowledgement waits for nothing.
     tell_now: bool,
+    /// The other side is to be asked.
+    ask: bool,
     /// As much as has come of a frame that is not data, or of a head.
     head: Vec<u8>,
     /// What is to come of the text of a frame with data.
     left: usize,
-}
-
-/// The other side's hello.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Other {
-    /// It tells where to go on.
-    #[default]
-    Awaited,
-    /// Nothing had been said when the stream began, so it is not waited for.
-    Guessed,
-    Heard,
 }
 
 impl Numbered {
@@ -80,13 +78,18 @@ impl Numbered {
     pub fn begin(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.has_said_hello = false;
-        self.other = if self.furthest == 0 { Other::Guessed } else { Other::Awaited };
+        (self.is_met, self.ask) = (false, false);
         self.head.clear();
         self.left = 0;
     }
 
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The other side's hello has come on this stream.
+    pub fn is_met(&self) -> bool {
+        self.is_met
     }
 
     /// How much can be said now.
@@ -108,12 +111,17 @@ impl Numbered {
 
     /// All that we have said is in frames of this stream.
     pub fn is_all_framed(&self) -> bool {
-        self.other != Other::Awaited && self.next == self.end()
+        self.is_met && self.next == self.end()
     }
 
     /// Has what was passed on be told with the next frames, however little it is.
     pub fn tell_now(&mut self) {
         self.tell_now = self.told != self.passed_on;
+    }
+
+    /// Asks whether the other side is there, with the next frames. Once asked it is not asked again before those.
+    pub fn ask(&mut self) {
+        self.ask = true;
     }
 
     /// Appends what the stream is to have next, if anything; more is appended once that has gone.
@@ -129,7 +137,7 @@ impl Numbered {
             self.is_told();
         }
         let mut has_data = false;
-        while self.other != Other::Awaited && self.next < self.end() && out.len() < AT_ONCE {
+        while self.is_met && self.next < self.end() && out.len() < AT_ONCE {
             let data = &self.kept.bytes()[index(self.next - self.first_kept)..];
             let data = &data[..data.len().min(LONGEST)];
             head(out, DATA, data.len());
@@ -143,6 +151,10 @@ impl Numbered {
             head(out, PASSED_ON, PASSED_ON_TEXT);
             out.extend_from_slice(&self.passed_on.to_be_bytes());
             self.is_told();
+        }
+        if self.ask && self.is_met {
+            self.ask = false;
+            head(out, ASK, 0);
         }
     }
 
@@ -162,14 +174,14 @@ impl Numbered {
             let Some((&[kind, a, b, c, d], text)) = self.head.split_first_chunk() else { continue };
             let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).map_err(|_| Broken)?;
             match (kind, length) {
-                (DATA, 1..=LONGEST) if self.other == Other::Heard => {
+                (DATA, 1..=LONGEST) if self.is_met => {
                     // Whoever keeps no more than a window has no more under way.
                     if length > WINDOW - self.heard.bytes().len() {
                         return Err(Broken);
                     }
                     self.left = length;
                 }
-                (HELLO, HELLO_TEXT) if self.other != Other::Heard => {
+                (HELLO, HELLO_TEXT) if !self.is_met => {
                     let Some((version, text)) = text.split_first() else { continue };
                     if *version != VERSION {
                         return Err(Broken);
@@ -177,10 +189,11 @@ impl Numbered {
                     let Some([epoch, heard, passed_on]) = numbers(text) else { continue };
                     self.greeted(epoch, heard, passed_on)?;
                 }
-                (PASSED_ON, PASSED_ON_TEXT) if self.other == Other::Heard => {
+                (PASSED_ON, PASSED_ON_TEXT) if self.is_met => {
                     let Some([passed_on]) = numbers(text) else { continue };
                     self.acknowledged(passed_on)?;
                 }
+                (ASK, 0) if self.is_met => self.tell_now = true,
                 _ => return Err(Broken),
             }
             self.head.clear();
@@ -205,10 +218,8 @@ impl Numbered {
             return Err(Broken);
         }
         self.acknowledged(passed_on)?;
-        if self.other == Other::Awaited {
-            self.next = heard;
-        }
-        self.other = Other::Heard;
+        self.next = heard;
+        self.is_met = true;
         Ok(())
     }
 

@@ -67,7 +67,7 @@ impl Pod {
         sys::disown_children();
         let mut lease = Lease {
             lifeline: Some(File::from(io::stdin().as_fd().try_clone_to_owned()?)),
-            signals: sys::signals(false)?,
+            signals: sys::ending_signals()?,
             phase: Phase::Unclaimed(Instant::now() + self.claim_within),
             grace: self.grace,
             heard: None,

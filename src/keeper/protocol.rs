@@ -2,6 +2,7 @@
 //!
 //! The owner of a lifeline writes to the keeper's standard input: what opens the door, if the server runs already and its
 //! pipes are to be the owner's (`d…\n`), a claim (`c…\n`), and after that commands of one byte. The keeper answers on its standard output, in lines.
+#![allow(unreachable_pub, reason = "the library hands it on, and the keeper has nobody to hand it to")]
 
 /// What follows the program in its command line once somebody has claimed; whom it is held for follows that.
 pub const HELD_FOR: &str = " hold for ";

@@ -25,9 +25,15 @@ const ERRORS: u8 = 17;
 const ENDED: u8 = 18;
 const NOT_STARTED: u8 = 19;
 
-/// How `keeper resume` ends where it handed nothing over: nobody of this token is there, or a newer stream is.
+/// So many bytes come first on the input of `keeper serve` and `keeper resume`, before any frame: the secret by which the
+/// helper knows who may hand it a stream. No command line has them, so no audit log has.
+pub const SECRET: usize = 32;
+
+/// How `keeper resume` ends where it handed nothing over.
 pub mod resume {
+    /// Nobody of this secret is there, or the server was given up.
     pub const GONE: u8 = 69;
+    /// A newer stream is there, or the secret is another.
     pub const REFUSED: u8 = 77;
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Bytes are numbered in both directions (`numbered.rs`), so another exec's stream (`keeper resume`, `handover.rs`) goes
 //! on where the last one stopped. Each stream has an epoch: the newest wins, and an older one is closed or refused. When no
-//! stream has been there for the time that berth has set, the server is ended in order. The helper ends when berth has
-//! passed on how the server ended, or when nobody is there to be told.
+//! stream has been there for the time that berth has set, the server is given up: it is ended in order, and no stream is
+//! taken any more. The helper ends when berth has passed on how the server ended, or when nobody is there to be told.
 //!
 //! One thread waits for everything at once. What berth says is read whatever the server does, and the other way round.
-//! The server runs as the same user and may harm the helper; it harms its own session, and PID 1 sees to the end.
+//! What the server says is thrown away once nobody can ever hear it: so a full window keeps nobody from his end. The server
+//! runs as the same user and may harm the helper; it harms its own session, and PID 1 sees to the end.
 
 #[path = "serve/child.rs"]
 mod child;
@@ -31,13 +32,14 @@ use stream::Stream;
 
 /// Until berth has said another time.
 const RECONNECT: Duration = Duration::from_secs(15);
+/// Once PID 1 ends the container, a server's last words may take so long to a berth that reads them slowly, or not at all.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Gives the exit code: 0, for how the server ended is told by the stream.
-pub(super) fn serve(token: &[u8]) -> Result<u8, Failure> {
+pub(super) fn serve() -> Result<u8, Failure> {
     // The server is the same user, and is not to reach our memory or files.
     sys::forbid_dumping()?;
-    sys::show_command_line(b"keeper serve");
-    let mut helper = Helper::new(Handover::open(token)?, Stream::own()?);
+    let mut helper = Helper::new(Handover::open(handover::secret()?)?, Stream::own()?);
     let served = helper.serve();
     if served.is_err()
         && let Some(child) = &helper.child
@@ -47,9 +49,9 @@ pub(super) fn serve(token: &[u8]) -> Result<u8, Failure> {
     served.map(|()| 0)
 }
 
-/// Hands this process's own stream to the helper of this token, and stays for as long as it has it.
-pub(super) fn resume(token: &[u8], epoch: u64) -> Result<u8, Failure> {
-    hand_over(token, epoch)
+/// Hands this process's own stream to the helper of its secret, and stays for as long as it has it.
+pub(super) fn resume(epoch: u64) -> Result<u8, Failure> {
+    hand_over(epoch)
 }
 
 struct Helper {
@@ -67,8 +69,13 @@ struct Helper {
     phase: Phase,
     /// How it ended, or why it was not started, has been said.
     is_told: bool,
-    /// PID 1 ends the container.
+    /// Nobody came for too long, or PID 1 says that the owner is gone: the server's input is closed.
+    is_given_up: bool,
+    /// PID 1 ends the container, and all signals are its own: a server that has two of a kind may leave without its end in
+    /// order.
     is_leaving: bool,
+    /// Until when the last words may take then.
+    last_words: Option<Instant>,
     /// How much of the first record is with the server already.
     given: usize,
     /// The server's input has no room for the rest.
@@ -92,7 +99,9 @@ impl Helper {
             signals: None,
             phase: Phase::Claimed,
             is_told: false,
+            is_given_up: false,
             is_leaving: false,
+            last_words: None,
             given: 0,
             is_full: false,
             skimmed: 0,
@@ -112,19 +121,22 @@ impl Helper {
             if hung_up {
                 self.lose();
             }
-            if handed && let Some((epoch, stream)) = self.handover.take(self.line.epoch()) {
-                // The older one is closed at once.
-                (self.stream, self.cut) = (Some(stream), None);
-                self.line.begin(epoch);
+            if handed {
+                self.take_over();
             }
             if signal {
                 self.signalled();
             }
             self.obey()?;
             self.skim();
+            let is_unheard = self.is_unheard();
             if let Some(child) = &mut self.child {
                 for which in (0..2).filter(|which| [out, errors][*which]) {
-                    child.read(which, &mut self.line);
+                    if is_unheard {
+                        child.throw_away(which);
+                    } else {
+                        child.read(which, &mut self.line);
+                    }
                 }
             }
             self.tell_the_end();
@@ -138,7 +150,8 @@ impl Helper {
         let stream = self.stream.as_ref();
         let child = self.child.as_ref();
         // Once it has ended, what is left in its pipes is read without waiting for more.
-        let read = child.filter(|child| child.ending().is_none() && Child::may_be_read(&self.line));
+        let may_be_read = self.is_unheard() || Child::may_be_read(&self.line);
+        let read = child.filter(|child| child.ending().is_none() && may_be_read);
         let gives = child.filter(|_| self.is_full).and_then(Child::input);
         let timeout = self.deadline().map(|until| until.saturating_duration_since(Instant::now()));
         let files = [
@@ -182,6 +195,21 @@ impl Helper {
         if self.stream.take().is_some() {
             self.cut = Some(Instant::now());
         }
+    }
+
+    fn take_over(&mut self) {
+        // What would come of it vanished: the input is closed already, or some of the output was thrown away.
+        let too_late = self.is_given_up || self.is_unheard();
+        if let Some((epoch, stream)) = self.handover.take(self.line.epoch(), too_late) {
+            // The older one is closed at once.
+            (self.stream, self.cut) = (Some(stream), None);
+            self.line.begin(epoch);
+        }
+    }
+
+    /// Nobody hears the server any more, and nobody will.
+    fn is_unheard(&self) -> bool {
+        self.stream.is_none() && (self.is_given_up || self.is_leaving)
     }
 
     /// A wish for the end does not wait behind input that the server does not read.
@@ -256,7 +284,7 @@ impl Helper {
                 }
             }
             Some(Signal { number: sys::SIGWINCH, .. }) => {
-                self.is_leaving = true;
+                (self.is_leaving, self.is_given_up) = (true, true);
                 self.happened(Event::OwnerGone);
             }
             Some(Signal { number: sys::SIGTERM, .. }) => {
@@ -273,9 +301,8 @@ impl Helper {
         let Some(child) = self.child.as_mut().filter(|_| self.phase != before) else { return };
         child.close_input();
         match self.phase {
-            Phase::Stopping(_) if !(self.is_leaving && event == Event::StopAsked) => {
-                child.signal(sys::SIGTERM);
-            }
+            _ if self.is_leaving => {}
+            Phase::Stopping(_) => child.signal(sys::SIGTERM),
             Phase::Over => child.signal(sys::SIGKILL),
             _ => {}
         }
@@ -293,35 +320,41 @@ impl Helper {
 
     fn keep_time(&mut self) {
         let now = Instant::now();
-        if self.phase == Phase::Claimed && self.is_given_up() {
+        if self.given_up_at().is_some_and(|until| until <= now) {
+            self.is_given_up = true;
             self.happened(Event::OwnerGone);
         }
         if self.phase.deadline().is_some_and(|until| until <= now) {
             self.happened(Event::TimeUp);
         }
+        if self.is_leaving && self.is_ended() {
+            self.last_words.get_or_insert(now + LAST_WORDS);
+        }
     }
 
-    /// Nobody has come for as long as the server may be without a stream.
-    fn is_given_up(&self) -> bool {
-        self.cut.is_some_and(|since| since.elapsed() >= self.reconnect)
+    /// Nobody will have come until then for as long as the server may be without a stream.
+    fn given_up_at(&self) -> Option<Instant> {
+        self.cut.map(|since| since + self.reconnect).filter(|_| !self.is_given_up)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let given_up = self.cut.map(|since| since + self.reconnect).filter(|_| !self.is_given_up());
-        self.phase.deadline().into_iter().chain(given_up).min()
+        [self.phase.deadline(), self.given_up_at(), self.last_words].into_iter().flatten().min()
+    }
+
+    /// The server has ended, or was never started.
+    fn is_ended(&self) -> bool {
+        self.child.as_ref().is_none_or(|child| child.ending().is_some())
     }
 
     fn is_over(&self) -> bool {
-        // Nobody is there to be told of it, or it was never asked for.
-        let is_of_no_use = self.is_told || self.child.is_none();
-        let is_alone = self.stream.is_none() && (self.is_leaving || self.is_given_up());
         // Before the start nothing was said, and all of it is passed on.
         let is_heard = self.is_told && self.line.is_all_passed_on();
         let is_written = self.is_leaving
             && self.is_told
             && self.line.is_all_framed()
             && !self.stream.as_ref().is_some_and(Stream::is_full);
-        is_heard || (is_of_no_use && is_alone) || is_written
+        let is_late = self.last_words.is_some_and(|until| until <= Instant::now());
+        is_heard || is_written || is_late || (self.is_unheard() && self.is_ended())
     }
 }
 

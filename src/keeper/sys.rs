@@ -9,6 +9,8 @@ mod disk;
 pub(super) mod net;
 #[path = "sys/outside.rs"]
 mod outside;
+#[path = "sys/signalled.rs"]
+mod signalled;
 #[path = "sys/userns.rs"]
 pub(super) mod userns;
 #[path = "sys/xattr.rs"]
@@ -16,7 +18,7 @@ pub(super) mod xattr;
 
 use std::ffi::{CString, c_char, c_int, c_long, c_short, c_uint, c_ulong, c_ushort};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -30,6 +32,9 @@ use std::{env, ptr};
 
 pub(super) use disk::{room, settle};
 pub(super) use outside::{enter_mounts, hide, kernel_log, kill_process};
+#[cfg(test)]
+pub(super) use signalled::{SIGNAL_RECORD, signal_of};
+pub(super) use signalled::{Signal, block_signals, ending_signals, signals, take_signal};
 
 pub(super) const NO_SIGNAL: c_int = 0;
 const SIGINT: c_int = 2;
@@ -41,8 +46,6 @@ pub(super) const SIGUSR2: c_int = 12;
 pub(super) const SIGCHLD: c_int = 17;
 /// The kernel gives the lower numbers first, of signals that wait: an announced claim comes before this.
 pub(super) const SIGWINCH: c_int = 28;
-const SIG_SETMASK: c_int = 2;
-const SFD_CLOEXEC: c_int = 0o2_000_000;
 const SIG_IGN: usize = 1;
 const PR_SET_DUMPABLE: c_int = 4;
 const PR_SET_NAME: c_int = 15;
@@ -78,13 +81,6 @@ const POLLIN: c_short = 1;
 const POLLPRI: c_short = 2;
 const POLLOUT: c_short = 4;
 const POLLERR: c_short = 8;
-/// The size of `signalfd_siginfo`: a read takes whole ones only.
-pub(super) const SIGNAL_RECORD: usize = 128;
-const SI_USER: c_int = 0;
-
-/// `sigset_t`: 1024 bits, in glibc as in musl.
-#[repr(C)]
-struct SignalSet([c_ulong; 128 / size_of::<c_ulong>()]);
 
 #[repr(C)]
 struct PollFd {
@@ -125,11 +121,6 @@ unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
     #[link_name = "poll"]
     fn poll_files(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
-    fn sigfillset(set: *mut SignalSet) -> c_int;
-    fn sigemptyset(set: *mut SignalSet) -> c_int;
-    fn sigaddset(set: *mut SignalSet, signal: c_int) -> c_int;
-    fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
-    fn signalfd(fd: c_int, set: *const SignalSet, flags: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     /// glibc's and musl's name for where the first argument lies.
     static program_invocation_name: *const c_char;
@@ -195,53 +186,6 @@ pub(super) fn signal_group(group: c_int, signal: c_int) {
     if group > 1 {
         kill(-group, signal);
     }
-}
-
-/// Blocks every signal for good, so that none can interrupt or end us, and gives a file from which SIGTERM,
-/// SIGINT, SIGUSR1, SIGUSR2 and SIGWINCH are read, and SIGCHLD where children matter: there is no handler, and no race with the poll.
-pub(super) fn signals(children: bool) -> io::Result<File> {
-    let mut set = SignalSet([0; _]);
-    // SAFETY: the set is a whole `sigset_t` that outlives the calls; none keeps the pointer. The file
-    // descriptor is new and nobody else's.
-    unsafe {
-        checked(sigfillset(&raw mut set))?;
-        checked(sigprocmask(SIG_SETMASK, &raw const set, ptr::null_mut()))?;
-        checked(sigemptyset(&raw mut set))?;
-        for signal in
-            [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGWINCH].into_iter().chain(children.then_some(SIGCHLD))
-        {
-            checked(sigaddset(&raw mut set, signal))?;
-        }
-        Ok(File::from(OwnedFd::from_raw_fd(checked(signalfd(-1, &raw const set, SFD_CLOEXEC))?)))
-    }
-}
-
-/// A signal that has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Signal {
-    pub(super) number: c_int,
-    /// Whether a process outside of this pid namespace has sent it with kill(2): the engine, or somebody on its machine.
-    pub(super) is_from_outside: bool,
-}
-
-/// Reads one signal that has come.
-pub(super) fn take_signal(mut signals: &File) -> Option<Signal> {
-    let mut record = [0; SIGNAL_RECORD];
-    signals.read_exact(&mut record).ok()?;
-    Some(signal_of(&record))
-}
-
-/// Reads a `signalfd_siginfo`: `ssi_signo`, `ssi_errno`, `ssi_code`, `ssi_pid`.
-///
-/// A sender that has no number in our namespace is shown as 0. That alone proves nothing: with sigqueue(3) a sender
-/// writes its own number, and other kinds of signals have none. Only kill(2) gives `SI_USER`, and there the kernel writes
-/// the number.
-pub(super) fn signal_of(record: &[u8; SIGNAL_RECORD]) -> Signal {
-    let field = |n: usize| {
-        let bytes = record[4 * n..].first_chunk().copied().unwrap_or_default();
-        c_int::from_ne_bytes(bytes)
-    };
-    Signal { number: field(0), is_from_outside: field(2) == SI_USER && field(3) == 0 }
 }
 
 /// Reaps one child that has ended, adopted ones too: its pid and its wait status.

@@ -121,6 +121,16 @@ impl Child {
         let _ = self.look(which, line);
     }
 
+    /// Takes what a pipe has and nobody hears any more.
+    pub(super) fn throw_away(&mut self, which: usize) {
+        let Some(file) = &mut self.pipes[which].file else { return };
+        match file.read(&mut self.bytes) {
+            Ok(1..) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Ok(0) | Err(_) => self.pipes[which].file = None,
+        }
+    }
+
     /// Says all that it has left in its pipes; whether that is so.
     pub(super) fn read_rest(&mut self, line: &mut Numbered) -> bool {
         (0..2).all(|which| {

@@ -42,6 +42,15 @@ pub(super) fn unshare() -> Command {
     command
 }
 
+/// The number that the keeper has out here, which `unshare` and `timeout` have started.
+pub(super) fn keeper_of(timeout: &Child) -> String {
+    let below = |pid: &str| {
+        let found = Command::new("ps").args(["-o", "pid=", "--ppid", pid]).output().unwrap();
+        String::from_utf8(found.stdout).unwrap().trim().to_owned()
+    };
+    below(&below(&timeout.id().to_string()))
+}
+
 static NAMESPACES: LazyLock<bool> =
     LazyLock::new(|| unshare().arg("true").output().is_ok_and(|output| output.status.success()));
 
@@ -151,11 +160,7 @@ impl Berth {
 
     /// Signals the keeper as the daemon would: from outside of its namespace.
     pub(super) fn signal(&mut self, signal: &str) {
-        let below = |pid: &str| {
-            let found = Command::new("ps").args(["-o", "pid=", "--ppid", pid]).output().unwrap();
-            String::from_utf8(found.stdout).unwrap().trim().to_owned()
-        };
-        let keeper = below(&below(&self.child.id().to_string()));
+        let keeper = keeper_of(&self.child);
         assert!(Command::new("kill").args([&format!("-{signal}"), &keeper]).status().unwrap().success());
     }
 

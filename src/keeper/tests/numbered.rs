@@ -112,15 +112,42 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_no_more_than_a_window_is_kept(said in vec(any::<u8>(), 0..200), cut in 1..40usize) {
+    fn whatever_comes_no_more_than_a_window_is_kept(
+        frames in vec(prop_oneof![
+            8 => (1..=64_usize << 10).prop_map(data),
+            2 => (0..400_000_u64).prop_map(passed_on),
+            1 => Just(vec![4, 0, 0, 0, 0]),
+            1 => vec(any::<u8>(), 1..9),
+        ], 0..60),
+        cut in 1..200_000usize,
+    ) {
+        // As much as a side may hear that says nothing: data within a window, and questions.
         let mut line = Numbered::new();
         line.begin(FIRST);
-        for piece in said.chunks(cut) {
-            if line.hear(piece).is_err() {
+        line.hear(&hello(2, [FIRST, 0, 0])).unwrap();
+        let (mut whole, mut is_good) = (0, true);
+        for frame in &frames {
+            is_good &= match (frame[0], frame.len()) {
+                (2, 6..) => whole + frame.len() - 5 <= WINDOW,
+                (3, 13) => frame[5..] == [0; 8],
+                (4, 5) => frame[1..] == [0; 4],
+                _ => false,
+            };
+            if !is_good {
                 break;
             }
+            whole += if frame[0] == 2 { frame.len() - 5 } else { 0 };
         }
+        let heard = frames.concat().chunks(cut).try_for_each(|piece| line.hear(piece));
         prop_assert!(line.heard().len() <= WINDOW);
+        prop_assert!(line.heard().len() >= whole);
+        if is_good {
+            prop_assert_eq!((heard, line.heard().len()), (Ok(()), whole));
+        }
+    }
+
+    #[test]
+    fn whatever_comes_is_taken_apart_or_refused(said in vec(prop_oneof![0..4u8, 16..20u8, any::<u8>()], 0..200)) {
         let mut rest = &said[..];
         while let Ok(Some((length, _))) = decode(rest) {
             prop_assert!(length >= HEAD && length <= rest.len());
@@ -191,6 +218,58 @@ fn small_messages_cost_no_acknowledgement_of_their_own() {
     assert!(WINDOW - a.line.room() < 5000 && WINDOW - b.line.room() < 5000, "and little is kept");
 }
 
+#[test]
+fn a_question_is_answered_at_once_though_there_is_no_news() {
+    let (mut a, mut b) = pair(bytes(9, 9));
+    a.say(9);
+    carry(&mut a, &mut b, usize::MAX);
+    for passed_on in [0, 4, 0] {
+        b.pass_on(passed_on);
+        // However often it is asked, one answer says it all.
+        a.line.ask();
+        a.line.ask();
+        a.say(0);
+        assert_eq!(a.wire, [4, 0, 0, 0, 0]);
+        a.wire.extend_from_within(..);
+        carry(&mut a, &mut b, usize::MAX);
+        b.say(0);
+        assert_eq!(b.wire.len(), 13);
+        carry(&mut b, &mut a, usize::MAX);
+        a.say(0);
+        assert!(a.wire.is_empty(), "an answer is no question");
+    }
+    assert_eq!(WINDOW - a.line.room(), 5);
+    // A question goes with its stream.
+    a.line.ask();
+    a.begin(2);
+    a.say(0);
+    assert_eq!(a.wire.len(), 30, "{:?}", a.wire);
+}
+
+#[test]
+fn nothing_is_said_to_whom_nobody_has_met() {
+    let mut line = Numbered::new();
+    line.begin(FIRST);
+    line.say(b"start");
+    let mut wire = Vec::new();
+    line.frames(&mut wire);
+    assert_eq!((wire.len(), line.is_met()), (30, false));
+    // Another one may be begun with instead.
+    line.begin(FIRST);
+    wire.clear();
+    line.frames(&mut wire);
+    line.hear(&hello(2, [FIRST, 0, 0])).unwrap();
+    line.frames(&mut wire);
+    assert_eq!((wire.len(), line.is_met()), (30 + 10, true));
+}
+
+fn data(length: usize) -> Vec<u8> {
+    let mut data = vec![2];
+    data.extend(u32::try_from(length).unwrap().to_be_bytes());
+    data.resize(5 + length, b'x');
+    data
+}
+
 fn hello(version: u8, numbers: [u64; 3]) -> Vec<u8> {
     let mut hello = vec![1, 0, 0, 0, 25, version];
     hello.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
@@ -216,14 +295,14 @@ fn a_side_that_claims_what_was_never_said_is_broken() {
         a.line
     };
     let said = |words: &[&[u8]]| side().hear(&words.concat());
-    let good = hello(1, [2, 70, 50]);
+    let good = hello(2, [2, 70, 50]);
     assert_eq!(said(&[&good, &passed_on(50), &passed_on(70), &[2, 0, 0, 0, 1]]), Ok(()));
     for (words, why) in [
-        (&[&hello(2, [2, 70, 50])[..]][..], "another version"),
-        (&[&hello(1, [1, 70, 50])], "another epoch"),
-        (&[&hello(1, [2, 101, 50])], "it has heard what was never said"),
-        (&[&hello(1, [2, 50, 51])], "it has passed on what it has not heard"),
-        (&[&hello(1, [2, 70, 39])], "it has forgotten what it had"),
+        (&[&hello(1, [2, 70, 50])[..]][..], "another version"),
+        (&[&hello(2, [1, 70, 50])], "another epoch"),
+        (&[&hello(2, [2, 101, 50])], "it has heard what was never said"),
+        (&[&hello(2, [2, 50, 51])], "it has passed on what it has not heard"),
+        (&[&hello(2, [2, 70, 39])], "it has forgotten what it had"),
         (&[&good, &passed_on(101)], "it has passed on what was never said"),
         (&[&good, &passed_on(49)], "it takes back a word"),
         (&[&good, &good], "two hellos"),
@@ -232,7 +311,9 @@ fn a_side_that_claims_what_was_never_said_is_broken() {
         (&[&good, &[2, 0, 0, 0, 0]], "no data"),
         (&[&good, &[2, 0, 1, 0, 1]], "too much data"),
         (&[&good, &[3, 0, 0, 0, 9]], "a long number"),
-        (&[&good, &[4, 0, 0, 0, 1]], "an unknown word"),
+        (&[&good, &[4, 0, 0, 0, 1]], "a question with a text"),
+        (&[&[4, 0, 0, 0, 0]], "no hello"),
+        (&[&good, &[5, 0, 0, 0, 0]], "an unknown word"),
     ] {
         assert_eq!(said(words), Err(Broken), "{why}");
     }

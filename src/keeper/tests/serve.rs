@@ -1,5 +1,7 @@
 //! A server behind `keeper serve`, and streams that are cut: processes as in a pod, with pipes for the streams.
 
+#[path = "serve/alone.rs"]
+mod alone;
 #[path = "serve/session.rs"]
 mod session;
 
@@ -16,8 +18,8 @@ use std::time::{Duration, Instant};
 use super::AT_ONCE;
 use crate::numbered::{FIRST, WINDOW};
 use crate::records::{self, Ending, Record, Start};
-pub(super) use session::opening;
-use session::{Exec, Last, Session, start};
+use session::{Last, Session};
+pub(super) use session::{opening, start};
 
 /// Answers each line with its own pid, the line, and a note on its standard error.
 const ECHO: &str = "while read -r line; do echo \"$line\" >&2; echo \"$$ $line\"; done; exit 5";
@@ -60,12 +62,10 @@ fn much_arrives_whole_across_cuts() {
     let mut epoch = FIRST;
     let mut heard = 0;
     while session.last.is_none() {
-        if session.hear() {
-            heard += 1;
-            session.take();
-        }
+        assert!(session.hear(), "the stream is over");
+        heard += 1;
+        session.take();
         if heard % 40 == 39 {
-            heard += 1;
             epoch += 1;
             session.cut();
             session.resume(epoch);
@@ -90,7 +90,9 @@ fn whoever_does_not_read_stops_that_direction_alone() {
     while session.line.heard().len() < WINDOW - (64 << 10) {
         assert!(session.hear());
     }
-    while session.hear_for(Duration::from_millis(300)).is_some() {}
+    while let Some(is_there) = session.hear_for(Duration::from_millis(300)) {
+        assert!(is_there);
+    }
     assert!(session.line.heard().len() <= WINDOW);
     session.tell(&Record::Input(b"asked\n"));
     let mut asked = [0; 6];
@@ -123,8 +125,8 @@ fn the_newest_stream_wins_and_an_older_one_is_refused() {
     assert!(session.line().ends_with(" two"));
     let first = session.helper.as_mut().unwrap().from.take().unwrap();
     assert!(first.recv_timeout(AT_ONCE).is_err_and(|error| error == RecvTimeoutError::Disconnected));
-    for epoch in ["5", "4", "0"] {
-        let (code, why) = Exec::start(&["resume", &session.token, epoch]).end();
+    for epoch in [5, 4, 0] {
+        let (code, why) = session.refused(epoch, &session.secret);
         assert_eq!(code, Some(i32::from(records::resume::REFUSED)), "{why}");
     }
     let fifth = session.stream.take().unwrap();
@@ -135,32 +137,28 @@ fn the_newest_stream_wins_and_an_older_one_is_refused() {
 }
 
 #[test]
-fn a_token_that_is_not_its_own_finds_nobody() {
+fn a_secret_that_is_not_its_own_finds_nobody() {
     let mut session = Session::run(ECHO);
     session.tell(&Record::Input(b"one\n"));
     session.line();
-    let wrong = format!("{}x", session.token);
-    let (code, why) = Exec::start(&["resume", &wrong, "2"]).end();
+    let mut wrong = session.secret;
+    wrong[31] ^= 1;
+    let (code, why) = session.refused(2, &wrong);
     assert_eq!(code, Some(i32::from(records::resume::GONE)), "{why}");
-    assert_eq!(Exec::start(&["resume", "short", "2"]).end().0, Some(64));
-    // Nobody finds it in its arguments, and whoever knows the name of the socket knows no more.
-    let pid = session.helper.as_ref().unwrap().child.id();
-    let shown = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-    let shown = String::from_utf8_lossy(&shown).into_owned();
-    assert!(!shown.contains(&session.token) && shown.starts_with("keeper serve"), "{shown}");
-    assert!(!fs::read_to_string("/proc/net/unix").unwrap().contains(&session.token));
+    let (code, why) = session.refused(2, &wrong[..31]);
+    assert_eq!((code, why.as_str()), (Some(71), "berth: keeper: the secret of this session has not come\n"));
     // It listens to whatever comes there, and to none of it.
-    let name = crate::serve::handover::name(session.token.as_bytes());
+    let name = crate::serve::handover::name(&session.secret);
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let socket = UnixDatagram::unbound().unwrap();
     socket.connect_addr(&address).unwrap();
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    let token = session.token.as_bytes();
-    let right = [&9u64.to_be_bytes()[..], token].concat();
+    let secret = session.secret;
+    let right = [&9u64.to_be_bytes()[..], &secret].concat();
     for word in [&b""[..], b"x", &9u64.to_be_bytes(), &[0; 400], &right] {
         socket.send(word).unwrap();
     }
-    let wrong = [&9u64.to_be_bytes()[..], &token[..token.len() - 1], b"x"].concat();
+    let wrong = [&9u64.to_be_bytes()[..], &wrong].concat();
     let send = crate::sys::descriptors::send::<3>;
     send(socket.as_fd(), &wrong, [ours.as_fd(); 3]).unwrap();
     crate::sys::descriptors::send::<2>(socket.as_fd(), &right, [ours.as_fd(); 2]).unwrap();
@@ -237,7 +235,6 @@ fn how_it_ended_is_told_after_a_cut() {
 #[test]
 fn a_helper_that_was_cut_before_the_start_is_started_by_the_next_stream() {
     let mut session = Session::new();
-    assert!(session.hear(), "its hello");
     session.cut();
     session.resume(2);
     session.tell(&Record::Start(start("echo begun; exit 1")));
@@ -282,7 +279,7 @@ fn whoever_speaks_otherwise_is_cut_off_and_the_server_goes_on() {
     session.line();
     let helper = session.helper.as_mut().unwrap();
     helper.to.as_mut().unwrap().write_all(&[0; 5]).unwrap();
-    while session.hear() {}
+    assert!(!session.hear(), "the stream is over");
     session.resume(2);
     session.tell(&Record::Input(b"two\n"));
     assert!(session.line().ends_with(" two"));

@@ -1,7 +1,7 @@
 //! berth's side of a session with `keeper serve`.
 
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{self, Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
@@ -10,10 +10,11 @@ use std::time::Duration;
 use super::super::{AT_ONCE, KEEPER};
 use crate::numbered::{FIRST, Numbered};
 use crate::records::{self, Ending, Record, Start};
+use crate::serve::handover::Secret;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-pub(super) fn start(script: &str) -> Start {
+pub(in super::super) fn start(script: &str) -> Start {
     let word = |word: &str| word.as_bytes().to_vec();
     Start {
         reconnect: MINUTE,
@@ -23,14 +24,26 @@ pub(super) fn start(script: &str) -> Start {
     }
 }
 
-/// All that berth says first, for a helper that is to run this script.
-pub(in super::super) fn opening(script: &str) -> Vec<u8> {
-    let (mut line, mut record, mut out) = (Numbered::new(), Vec::new(), Vec::new());
-    start(script).encode(&mut record).unwrap();
+/// All that berth says first, for a helper that is to start this, whose hello nobody waits for.
+pub(in super::super) fn opening(start: &Start) -> Vec<u8> {
+    let (mut line, mut helper) = (Numbered::new(), Numbered::new());
+    let (mut record, mut hello, mut out) = (Vec::new(), Vec::new(), secret().to_vec());
+    start.encode(&mut record).unwrap();
     line.begin(FIRST);
+    helper.begin(FIRST);
+    helper.frames(&mut hello);
     line.say(&record);
+    line.hear(&hello).unwrap();
     line.frames(&mut out);
     out
+}
+
+/// One that no other session of these tests has.
+fn secret() -> Secret {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let text = format!("{:016x}{next:016x}", process::id());
+    text.into_bytes().try_into().unwrap()
 }
 
 /// An exec's process and its stream.
@@ -41,7 +54,7 @@ pub(super) struct Exec {
 }
 
 impl Exec {
-    pub(super) fn start(words: &[&str]) -> Self {
+    pub(super) fn start(words: &[&str], secret: &[u8]) -> Self {
         let child = Command::new(KEEPER)
             .args(words)
             .env("PATH", "/usr/bin:/bin")
@@ -51,12 +64,15 @@ impl Exec {
             .spawn();
         let mut child = child.unwrap();
         let from = child.stdout.take().map(chunks);
-        Self { to: child.stdin.take(), from, child }
+        let mut to = child.stdin.take().unwrap();
+        to.write_all(secret).unwrap();
+        Self { to: Some(to), from, child }
     }
 
     /// Exit code and standard error.
     pub(super) fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
+        self.to = None;
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)
     }
@@ -78,7 +94,7 @@ fn chunks(mut from: ChildStdout) -> Receiver<Vec<u8>> {
 
 /// berth's side of a session.
 pub(super) struct Session {
-    pub(super) token: String,
+    pub(super) secret: Secret,
     pub(super) line: Numbered,
     pub(super) helper: Option<Exec>,
     pub(super) stream: Option<Exec>,
@@ -94,14 +110,23 @@ pub(super) enum Last {
 }
 
 impl Session {
+    /// The helper's hello has come.
     pub(super) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let token = format!("0123456789abcdef-{}-{next}", std::process::id());
-        let helper = Exec::start(&["serve", &token]);
-        let mut line = Numbered::new();
+        let secret = secret();
+        let helper = Some(Exec::start(&["serve"], &secret));
+        let (mut line, out, err) = (Numbered::new(), Vec::new(), Vec::new());
         line.begin(FIRST);
-        Self { token, line, helper: Some(helper), stream: None, out: Vec::new(), err: Vec::new(), last: None }
+        let mut session = Self { secret, line, helper, stream: None, out, err, last: None };
+        session.meet();
+        session
+    }
+
+    fn meet(&mut self) {
+        self.write();
+        while !self.line.is_met() {
+            assert!(self.hear(), "the stream is over");
+        }
+        self.write();
     }
 
     pub(super) fn run(script: &str) -> Self {
@@ -195,10 +220,14 @@ impl Session {
     }
 
     pub(super) fn resume(&mut self, epoch: u64) {
-        let exec = Exec::start(&["resume", &self.token, &epoch.to_string()]);
-        self.stream = Some(exec);
+        self.stream = Some(Exec::start(&["resume", &epoch.to_string()], &self.secret));
         self.line.begin(epoch);
-        self.write();
+        self.meet();
+    }
+
+    /// Exit code and standard error of a stream that is not taken.
+    pub(super) fn refused(&self, epoch: u64, secret: &[u8]) -> (Option<i32>, String) {
+        Exec::start(&["resume", &epoch.to_string()], secret).end()
     }
 
     /// Waits until the helper has ended, and gives its exit code and its standard error.
