@@ -56,7 +56,8 @@ pub(crate) async fn run(command: &KubernetesCommand, config: &Config) -> anyhow:
         }
         KubernetesCommand::Doctor { json, quick, world } => {
             let options = doctor::Options { quick: *quick, world: *world };
-            let report = Box::pin(doctor::examine(config, Cluster::connect(&config.kubernetes).await, &options)).await;
+            let report =
+                Box::pin(doctor::examine(config, Cluster::connect(&config.kubernetes).await, &options)).await;
             let mut out = std::io::stdout().lock();
             if *json {
                 writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;

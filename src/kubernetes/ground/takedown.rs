@@ -159,7 +159,8 @@ async fn content(cluster: &Cluster) -> Option<String> {
             }
             match kind::api(cluster, &resource).list_metadata(&ListParams::default().limit(3)).await {
                 Ok(listed) => {
-                    let stays = listed.items.into_iter().filter(|it| it.metadata.deletion_timestamp.is_none());
+                    let stays =
+                        listed.items.into_iter().filter(|it| it.metadata.deletion_timestamp.is_none());
                     let names = stays.filter_map(|object| object.metadata.name);
                     let other = |name: &String| !EVERYWHERE.contains(&(resource.kind.as_str(), name));
                     if let Some(name) = names.into_iter().find(other) {

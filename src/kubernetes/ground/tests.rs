@@ -274,7 +274,10 @@ async fn a_namespace_with_anything_else_in_it_stays() {
     store.lock().unwrap().objects.remove("/api/v1/namespaces/n/configmaps/theirs");
     let said = takedown::down(&cluster, false).await.unwrap().to_string();
     assert_eq!(said, "the namespace `n` is deleted\n");
-    assert_eq!(takedown::down(&cluster, false).await.unwrap().to_string(), "the namespace `n` is not there\n");
+    assert_eq!(
+        takedown::down(&cluster, false).await.unwrap().to_string(),
+        "the namespace `n` is not there\n"
+    );
 }
 
 #[test]
