@@ -7,6 +7,7 @@ pub mod completions;
 mod daemon;
 mod examinations;
 pub mod help;
+mod kubernetes;
 mod manager;
 mod run;
 mod secret;
@@ -24,6 +25,7 @@ pub use catalogue::CatalogueArgs;
 pub use clients::{ImportArgs, InstallArgs, UninstallArgs};
 pub use daemon::{BakeArgs, DownArgs, SbomArgs, StatusArgs, UpArgs};
 pub use examinations::{ChaosArgs, DoctorArgs, ValidateArgs};
+pub use kubernetes::{KubernetesArgs, KubernetesCommand};
 pub use manager::{ManagerArgs, ManagerCommand, ManagerRunArgs, UnitKind};
 pub use run::{RunArgs, SettingsArgs};
 pub use secret::{SecretArgs, SecretCommand};
@@ -93,6 +95,8 @@ pub enum Subcommands {
     Trace(TraceArgs),
     /// Keep an index of all sessions, and serve an API, metrics and a page of them; no session needs it.
     Manager(ManagerArgs),
+    /// Lay the ground for sessions in a Kubernetes cluster, take it back, or examine it.
+    Kubernetes(KubernetesArgs),
     /// Write configuration, catalogue and servers' volumes into one file.
     Backup(BackupArgs),
     /// Bring back what a backup holds.

@@ -123,6 +123,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Sessions(args) => logs::sessions(&args, &home).await,
         Subcommands::Calls(args) => logs::calls(&args, &home).await,
         Subcommands::Audit(args) => audit::run(&args, &home),
+        Subcommands::Kubernetes(_) => kubernetes::run(),
         Subcommands::Manager(args) => manager::run(&args, arguments.config.as_deref()),
         Subcommands::Tools(args) => tools::run(&args, &config, &home),
         Subcommands::Trace(args) => trace::run(&args, arguments.config.as_deref()).await,

@@ -40,6 +40,7 @@ topics![
     "daemon",
     "manager",
     "backup",
+    "kubernetes",
     "security",
     "threats",
     "isolation",

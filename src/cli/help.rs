@@ -42,7 +42,7 @@ Exit codes:
   141 nobody reads the output any more";
 
 /// By subcommand.
-const EXAMPLES: [(&str, &str); 31] = [
+const EXAMPLES: [(&str, &str); 32] = [
     (
         "up",
         "\
@@ -190,6 +190,15 @@ An outcome is `ok`, `tool_error`, `error` with its code, `timeout`, `cancelled` 
   berth manager                   # in the foreground
   berth manager open              # a link to the page, for one browser
   berth manager unit socket       # for systemd",
+    ),
+    (
+        "kubernetes",
+        "\
+  berth kubernetes up             # namespace, roles, limits, network policies; twice changes nothing
+  berth kubernetes up --print | kubectl apply -f -
+  berth kubernetes image | docker load
+  berth kubernetes doctor         # shows from pods whether the policies hold
+  berth kubernetes down           # takes back what `up` has made",
     ),
     (
         "audit",

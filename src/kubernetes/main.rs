@@ -12,6 +12,7 @@ mod both;
 mod causes;
 mod claim;
 mod cluster;
+mod ground;
 mod hold;
 mod housekeeping;
 mod lifeline;
@@ -57,6 +58,7 @@ async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<Ex
     match arguments.command {
         Subcommands::Ps(args) => roster::ps(&args, &config, &home).await,
         Subcommands::Kill(args) => roster::kill(&args, &config, &home).await,
+        Subcommands::Kubernetes(args) => Box::pin(ground::run(&args.command, &config)).await,
         Subcommands::Gc(args) => roster::gc(&args, &config, &home).await,
         _ => Err(anyhow::anyhow!("`berth` does this itself")),
     }

@@ -1,0 +1,52 @@
+//! The arguments of `berth kubernetes`, which `berth-kubernetes` carries out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Clone, Args)]
+pub struct KubernetesArgs {
+    #[command(subcommand)]
+    pub command: KubernetesCommand,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum KubernetesCommand {
+    /// Make what sessions need in the namespace of `[kubernetes]`: roles, limits and network policies.
+    Up {
+        /// Only print it, for `kubectl apply -f -`; needs no cluster.
+        #[arg(long)]
+        print: bool,
+
+        /// Also set what somebody else has changed.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take back what `up` has made, and nothing else.
+    Down {
+        /// End active sessions.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Examine the cluster: rights, the keeper's image, and whether network policies hold.
+    Doctor {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+
+        /// Only look: make no pod to try the network policies in.
+        #[arg(long)]
+        quick: bool,
+
+        /// An address of the world that pods try to reach.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "1.1.1.1:443")]
+        world: SocketAddr,
+    },
+    /// Write the keeper's image, for `docker load`, `ctr images import` or `kind load image-archive`.
+    Image {
+        /// The file to write, instead of standard output.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,34 @@
+//! The kinds of objects that are made and taken back.
+
+use kube::Api;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+
+use super::Cluster;
+
+/// Group, version, kind and plural, in the order in which `down` removes them: whoever loses the role can start nothing, and
+/// the policies hold until the last.
+const KINDS: [(&str, &str, &str, &str); 6] = [
+    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+    ("rbac.authorization.k8s.io", "v1", "Role", "roles"),
+    ("", "v1", "ServiceAccount", "serviceaccounts"),
+    ("", "v1", "ResourceQuota", "resourcequotas"),
+    ("", "v1", "LimitRange", "limitranges"),
+    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+];
+
+fn resource((group, version, kind, plural): (&str, &str, &str, &str)) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+/// All of them.
+pub(super) fn all() -> impl Iterator<Item = ApiResource> {
+    KINDS.into_iter().map(resource)
+}
+
+pub(super) fn of(kind: &str) -> Option<ApiResource> {
+    KINDS.into_iter().find(|known| known.2 == kind).map(resource)
+}
+
+pub(super) fn api(cluster: &Cluster, resource: &ApiResource) -> Api<DynamicObject> {
+    Api::namespaced_with(cluster.client.clone(), &cluster.namespace, resource)
+}

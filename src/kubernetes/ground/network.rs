@@ -1,0 +1,235 @@
+//! What a session's pod may reach: its label, and the network policies that go by it.
+//!
+//! A policy counts for berth's own pods alone. All of them reach nothing and nobody reaches them; a label adds what is
+//! allowed. So a pod whose label is missing or unknown reaches nothing.
+
+use mcp_berth::config::{Profile, Settings};
+use mcp_berth::failure::{Code, Failure};
+use mcp_berth::values::Network;
+use serde_json::{Value, json};
+
+use super::{LABEL_MANAGED_BY, MANAGER};
+
+/// The policy that closes everything.
+pub(crate) const DENY: &str = "berth-deny";
+/// The pods of the cluster's DNS, in nearly all clusters.
+const DNS_PODS: (&str, &str) = ("k8s-app", "kube-dns");
+/// Where a node's own cache of it listens.
+const DNS_OF_NODE: &str = "169.254.20.10/32";
+
+/// Link-local addresses and the metadata of clouds: a node's own credentials are there.
+const METADATA: [&str; 3] = ["169.254.0.0/16", "168.63.129.16/32", "192.0.0.0/24"];
+const METADATA_V6: [&str; 2] = ["fe80::/10", "fd00:ec2::254/128"];
+/// What is no world, as with the Docker backend (`keeper/egress/reach.rs`).
+const LOCAL: [&str; 7] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "0.0.0.0/8",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+];
+const LOCAL_V6: [&str; 4] = ["fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"];
+
+/// What the policies know a pod's network by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PolicyLabel {
+    None,
+    Egress,
+    Lan,
+}
+
+impl PolicyLabel {
+    /// The label's name; each pod of a session has it.
+    pub(crate) const KEY: &str = "mcp-berth.io/network";
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Egress => "egress",
+            Self::Lan => "lan",
+        }
+    }
+}
+
+/// The label of a server's pods.
+///
+/// # Errors
+/// Where a cluster cannot have such a network.
+pub(crate) fn network_of(settings: &Settings) -> Result<PolicyLabel, Failure> {
+    let refused = |what: &str, next: &str| Failure {
+        code: Code::Configuration,
+        text: format!("{what} cannot be had in a cluster yet"),
+        next: Some(format!("{next}, or set `backend = \"docker\"` for this server")),
+    };
+    if !settings.host_services.is_empty() {
+        return Err(refused("`host_services`", "remove it"));
+    }
+    if !settings.publish.is_empty() {
+        return Err(refused("`publish`", "remove it"));
+    }
+    match settings.network {
+        Network::None => Ok(PolicyLabel::None),
+        Network::Egress => Ok(PolicyLabel::Egress),
+        Network::Lan => Ok(PolicyLabel::Lan),
+        Network::Allow(_) => Err(refused(
+            "a list of names (`network = { allow = […] }`)",
+            "set `network` to \"egress\" or \"none\"",
+        )),
+    }
+}
+
+/// Whether the servers of a profile can be pods.
+///
+/// # Errors
+/// Where they share one network.
+pub(crate) fn allows(profile: &Profile) -> Result<(), Failure> {
+    if !profile.peers {
+        return Ok(());
+    }
+    Err(Failure {
+        code: Code::Configuration,
+        text: format!("`peers` of [profiles.{}] cannot be had in a cluster yet", profile.name),
+        next: Some("remove it, or set `backend = \"docker\"` for its servers".to_owned()),
+    })
+}
+
+fn selector(network: Option<PolicyLabel>) -> Value {
+    let mut labels = json!({ LABEL_MANAGED_BY: MANAGER });
+    if let Some(network) = network {
+        labels[PolicyLabel::KEY] = network.as_str().into();
+    }
+    json!({ "matchLabels": labels })
+}
+
+fn dns() -> Value {
+    json!({
+        "to": [
+            {
+                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "kube-system" } },
+                "podSelector": { "matchLabels": { DNS_PODS.0: DNS_PODS.1 } },
+            },
+            { "ipBlock": { "cidr": DNS_OF_NODE } },
+        ],
+        "ports": [{ "protocol": "UDP", "port": 53 }, { "protocol": "TCP", "port": 53 }],
+    })
+}
+
+fn out(v4: &[&str], v6: &[&str]) -> Value {
+    json!({ "to": [
+        { "ipBlock": { "cidr": "0.0.0.0/0", "except": v4 } },
+        { "ipBlock": { "cidr": "::/0", "except": v6 } },
+    ] })
+}
+
+/// Name, specification and reason of each policy.
+pub(super) fn policies() -> [(&'static str, Value, &'static str); 3] {
+    let world: Vec<&str> = LOCAL.iter().chain(&METADATA).copied().collect();
+    [
+        (
+            DENY,
+            json!({ "podSelector": selector(None), "policyTypes": ["Ingress", "Egress"] }),
+            "Sessions reach nothing, and nobody reaches them: `network = \"none\"`, and what other labels add to.",
+        ),
+        (
+            "berth-egress",
+            json!({
+                "podSelector": selector(Some(PolicyLabel::Egress)),
+                "policyTypes": ["Egress"],
+                "egress": [dns(), out(&world, &LOCAL_V6)],
+            }),
+            "`network = \"egress\"`: names, and the world but for private addresses and the cloud's metadata.",
+        ),
+        (
+            "berth-lan",
+            json!({
+                "podSelector": selector(Some(PolicyLabel::Lan)),
+                "policyTypes": ["Egress"],
+                "egress": [dns(), out(&METADATA, &METADATA_V6)],
+            }),
+            "`network = \"lan\"`: all but other sessions and the cloud's metadata.",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mcp_berth::config::{Config, Home};
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        Config::parse(text, Path::new("b.toml"), &home).unwrap()
+    }
+
+    fn network(keys: &str) -> Result<PolicyLabel, Failure> {
+        network_of(&config(&format!("[servers.x]\nimage = \"i\"\n{keys}")).servers["x"].settings)
+    }
+
+    #[test]
+    fn a_network_is_a_label_or_refused_by_its_name() {
+        for label in [PolicyLabel::None, PolicyLabel::Egress, PolicyLabel::Lan] {
+            assert_eq!(network(&format!("network = \"{}\"", label.as_str())), Ok(label));
+        }
+        assert_eq!(network(""), Ok(PolicyLabel::Egress), "the default");
+        for (keys, named) in [
+            ("network = { allow = [\"a.org\"] }", "`network = { allow"),
+            ("host_services = [\"5432\"]", "`host_services`"),
+            ("network = \"none\"\npublish = [\"8085\"]", "`publish`"),
+        ] {
+            let failure = network(keys).unwrap_err();
+            assert_eq!(failure.code, Code::Configuration);
+            assert!(failure.text.contains(named) && failure.next.is_some(), "{failure}");
+        }
+        let servers = "[servers.x]\nimage = \"i\"\n[profiles.p]\nservers = [\"x\"]\n";
+        assert_eq!(allows(&config(servers).profiles["p"]), Ok(()));
+        let failure = allows(&config(&format!("{servers}peers = true")).profiles["p"]).unwrap_err();
+        assert!(failure.text.contains("[profiles.p]"), "{failure}");
+    }
+
+    #[test]
+    fn all_of_berths_pods_are_closed_and_nobody_elses() {
+        let [(_, deny, _), others @ ..] = policies();
+        assert_eq!(
+            deny["podSelector"],
+            json!({ "matchLabels": { "app.kubernetes.io/managed-by": "mcp-berth" } })
+        );
+        assert_eq!(deny["policyTypes"], json!(["Ingress", "Egress"]));
+        assert!(deny.get("ingress").is_none() && deny.get("egress").is_none(), "{deny}");
+        for (name, policy, _) in others {
+            assert_eq!(policy["policyTypes"], json!(["Egress"]), "{name} opens nothing inwards");
+            assert_eq!(policy["podSelector"]["matchLabels"][LABEL_MANAGED_BY], MANAGER);
+            assert_eq!(
+                policy["podSelector"]["matchLabels"][PolicyLabel::KEY],
+                name.trim_start_matches("berth-")
+            );
+        }
+    }
+
+    #[test]
+    fn metadata_is_closed_to_all_and_the_local_network_to_egress() {
+        let [_, (_, egress, _), (_, lan, _)] = policies();
+        let except = |policy: &Value, family: usize| {
+            serde_json::from_value::<Vec<String>>(
+                policy["egress"][1]["to"][family]["ipBlock"]["except"].clone(),
+            )
+            .unwrap()
+        };
+        for policy in [&egress, &lan] {
+            assert!(except(policy, 0).contains(&"169.254.0.0/16".to_owned()), "{policy}");
+        }
+        for network in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] {
+            assert!(except(&egress, 0).contains(&network.to_owned()), "{network}");
+            assert!(!except(&lan, 0).contains(&network.to_owned()), "{network}");
+        }
+        assert!(except(&egress, 1).contains(&"fc00::/7".to_owned()));
+        assert_eq!(
+            egress["egress"][0]["ports"][0]["port"], 53,
+            "what leads to the cluster's DNS is for names"
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! Whether network policies were shown to hold here: written by `doctor`, read by a session that needs it.
+//!
+//! An API server takes a policy where nobody enforces any. So the record stands on the policy itself: without the policy
+//! there is none, and after a change of the policy it says nothing any more. Sessions may read it, and cannot write it.
+
+use jiff::Timestamp;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use mcp_berth::failure::{Code, Failure};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Cluster;
+use super::network::DENY;
+use super::refused::failure;
+
+const ANNOTATION: &str = "mcp-berth.io/enforced";
+/// Another name than `up` has, which then leaves the record alone.
+const WRITER: &str = "mcp-berth-doctor";
+const NEXT: &str = "type `berth kubernetes doctor`";
+
+/// As it stands there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    holds: bool,
+    /// The policy's, which grows with each change of it.
+    generation: i64,
+    at: Timestamp,
+}
+
+/// What is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Enforcement {
+    Proved(Timestamp),
+    /// Somebody has looked, and the policy did nothing.
+    Refuted(Timestamp),
+    /// Nobody has looked, or not since the policy was changed.
+    Unknown,
+    /// There is no such policy.
+    NoPolicy,
+}
+
+fn policies(cluster: &Cluster) -> Api<NetworkPolicy> {
+    Api::namespaced(cluster.client.clone(), &cluster.namespace)
+}
+
+/// One request.
+pub(crate) async fn read(cluster: &Cluster) -> Result<Enforcement, Failure> {
+    let found = policies(cluster).get_opt(DENY).await;
+    let what = || format!("look at the network policy `{DENY}` in the namespace `{}`", cluster.namespace);
+    Ok(found.map_err(|error| failure(&what(), &error))?.map_or(Enforcement::NoPolicy, |policy| said(&policy)))
+}
+
+fn said(policy: &NetworkPolicy) -> Enforcement {
+    let record = policy.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
+    let record = record.and_then(|text| serde_json::from_str::<Record>(text).ok());
+    match record.filter(|record| Some(record.generation) == policy.metadata.generation) {
+        Some(Record { holds: true, at, .. }) => Enforcement::Proved(at),
+        Some(Record { holds: false, at, .. }) => Enforcement::Refuted(at),
+        None => Enforcement::Unknown,
+    }
+}
+
+/// What is said to a session whose `network` is "none".
+///
+/// # Errors
+/// Unless the policies were shown to hold.
+pub(crate) fn require(enforcement: &Enforcement, namespace: &str) -> Result<(), Failure> {
+    let (why, next) = match enforcement {
+        Enforcement::Proved(_) => return Ok(()),
+        Enforcement::Refuted(at) => (
+            format!("`berth kubernetes doctor` found at {at:.0} that the cluster enforces no network policy"),
+            "install a network plug-in that does, and then type `berth kubernetes doctor`",
+        ),
+        Enforcement::Unknown => (format!("nobody has shown that the policy `{DENY}` is enforced"), NEXT),
+        Enforcement::NoPolicy => (format!("there is no policy `{DENY}`"), "type `berth kubernetes up`"),
+    };
+    Err(Failure {
+        code: Code::Configuration,
+        text: format!("`network = \"none\"` cannot be had in the namespace `{namespace}`: {why}"),
+        next: Some(next.to_owned()),
+    })
+}
+
+/// Writes what was found. It holds for the policy as it was when the looking began.
+pub(super) async fn write(cluster: &Cluster, generation: i64, holds: bool) -> Result<(), kube::Error> {
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let record = Record { holds, generation, at: now };
+    let text = serde_json::to_string(&record).map_err(kube::Error::SerdeError)?;
+    let patch = Patch::Merge(json!({ "metadata": { "annotations": { ANNOTATION: text } } }));
+    let params = PatchParams { field_manager: Some(WRITER.to_owned()), ..PatchParams::default() };
+    policies(cluster).patch(DENY, &params, &patch).await.map(drop)
+}
+
+/// The policy's generation; `None`: there is none.
+pub(super) async fn generation(cluster: &Cluster) -> Result<Option<i64>, kube::Error> {
+    let policy = policies(cluster).get_opt(DENY).await?;
+    Ok(policy.map(|policy| policy.metadata.generation.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(generation: i64, record: Option<&str>) -> NetworkPolicy {
+        let annotations = record.map(|record| json!({ ANNOTATION: record }));
+        let metadata = json!({ "generation": generation, "annotations": annotations });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn a_record_holds_for_the_policy_that_it_was_made_of() {
+        let at: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+        let text = |holds| serde_json::to_string(&Record { holds, generation: 2, at }).unwrap();
+        assert_eq!(said(&policy(2, Some(&text(true)))), Enforcement::Proved(at));
+        assert_eq!(said(&policy(2, Some(&text(false)))), Enforcement::Refuted(at));
+        assert_eq!(said(&policy(3, Some(&text(true)))), Enforcement::Unknown, "it was changed since");
+        assert_eq!(said(&policy(2, None)), Enforcement::Unknown);
+        assert_eq!(said(&policy(2, Some("yes"))), Enforcement::Unknown);
+    }
+
+    #[test]
+    fn only_a_proof_lets_a_session_have_no_network() {
+        let at: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+        require(&Enforcement::Proved(at), "n").unwrap();
+        for (enforcement, said) in [
+            (Enforcement::Refuted(at), "2026-11-28T12:00:00Z"),
+            (Enforcement::Unknown, "nobody has shown"),
+            (Enforcement::NoPolicy, "there is no policy"),
+        ] {
+            let failure = require(&enforcement, "n").unwrap_err();
+            assert_eq!(failure.code, Code::Configuration);
+            assert!(failure.text.contains(said) && failure.next.is_some(), "{failure}");
+        }
+    }
+}

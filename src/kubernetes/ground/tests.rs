@@ -1,0 +1,310 @@
+//! What is made and taken back, against an API server of the test's own: a store of objects by their paths.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::Client;
+use kube::client::Body;
+use mcp_berth::config::Home;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// An API server's objects by their paths. Discovery knows what `discovered` says.
+#[derive(Default)]
+struct Store {
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    /// The method and path of each request that changes something.
+    changes: Vec<String>,
+    /// Requests that are refused.
+    forbidden: Vec<String>,
+}
+
+type Shared = Arc<Mutex<Store>>;
+
+fn status(code: StatusCode, reason: &str) -> (StatusCode, Value) {
+    (
+        code,
+        json!({ "kind": "Status", "status": "Failure", "code": code.as_u16(), "reason": reason, "message": reason }),
+    )
+}
+
+impl Store {
+    fn answer(
+        &mut self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let request = format!("{method} {path}");
+        if self.forbidden.contains(&request) {
+            return status(StatusCode::FORBIDDEN, "Forbidden");
+        }
+        if *method == Method::GET {
+            return self.read(path, query);
+        }
+        let was = self.objects.get(path).cloned();
+        let done = match (method, was) {
+            (&Method::DELETE, None) => return status(StatusCode::NOT_FOUND, "NotFound"),
+            (&Method::DELETE, Some(was)) => {
+                self.objects.remove(path);
+                was
+            }
+            (_, was) => {
+                let mut object = body.unwrap_or_default();
+                let path = match *method {
+                    Method::POST => {
+                        format!("{path}/{}", object["metadata"]["name"].as_str().unwrap_or_default())
+                    }
+                    _ => path.to_owned(),
+                };
+                let was = if *method == Method::POST { self.objects.get(&path).cloned() } else { was };
+                if *method == Method::POST && was.is_some() {
+                    return status(StatusCode::CONFLICT, "AlreadyExists");
+                }
+                let version = was.as_ref().map(|was| was["metadata"]["resourceVersion"].clone());
+                object["metadata"]["resourceVersion"] = version.unwrap_or_default();
+                // To apply what is there already changes nothing.
+                if was.as_ref() == Some(&object) {
+                    return (StatusCode::OK, object);
+                }
+                self.version += 1;
+                object["metadata"]["resourceVersion"] = self.version.to_string().into();
+                self.objects.insert(path, object.clone());
+                object
+            }
+        };
+        self.changes.push(request);
+        (StatusCode::OK, done)
+    }
+
+    fn read(&self, path: &str, query: &str) -> (StatusCode, Value) {
+        if ["/api", "/apis"].contains(&path) {
+            return (StatusCode::OK, discovered(path == "/api"));
+        }
+        if let Some(object) = self.objects.get(path) {
+            return (StatusCode::OK, object.clone());
+        }
+        // A collection's last word is a kind, which no object here is called.
+        if ![
+            "pods",
+            "configmaps",
+            "roles",
+            "rolebindings",
+            "serviceaccounts",
+            "resourcequotas",
+            "limitranges",
+            "networkpolicies",
+        ]
+        .iter()
+        .any(|plural| path.ends_with(&format!("/{plural}")))
+        {
+            return status(StatusCode::NOT_FOUND, "NotFound");
+        }
+        let ours_only = query.contains("labelSelector=");
+        let within = format!("{path}/");
+        let items: Vec<Value> = self
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(&within))
+            .map(|(_, object)| object.clone())
+            .filter(|object| !ours_only || object["metadata"]["labels"][LABEL_MANAGED_BY] == MANAGER)
+            .collect();
+        (StatusCode::OK, json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }))
+    }
+}
+
+/// Pods and configuration maps are all that this API server has beside what berth makes.
+fn discovered(core: bool) -> Value {
+    let kind = |plural: &str, kind: &str| {
+        json!({
+            "resource": plural, "scope": "Namespaced", "verbs": ["list"], "singularResource": "",
+            "responseKind": { "group": "", "version": "v1", "kind": kind },
+        })
+    };
+    let resources = json!([kind("pods", "Pod"), kind("configmaps", "ConfigMap")]);
+    let items =
+        json!([{ "metadata": { "name": "" }, "versions": [{ "version": "v1", "resources": resources }] }]);
+    json!({
+        "apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "metadata": {},
+        "items": if core { items } else { json!([]) },
+    })
+}
+
+fn server() -> (Cluster, Shared) {
+    let store = Shared::default();
+    let shared = store.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let store = shared.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+            let body = serde_json::from_slice(&bytes).ok();
+            let (code, answer) = store.lock().unwrap().answer(&parts.method, path, query, body);
+            let response = Response::builder().status(code).body(Body::from(answer.to_string().into_bytes()));
+            Ok::<_, Infallible>(response.unwrap())
+        }
+    });
+    let settings = config("").kubernetes;
+    (Cluster { client: Client::new(service, "n"), namespace: "n".to_owned(), settings }, store)
+}
+
+fn config(text: &str) -> Config {
+    let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+    Config::parse(text, Path::new("b.toml"), &home).unwrap()
+}
+
+const POD: &str = "/api/v1/namespaces/n/pods/mcp-x-1";
+
+fn pod(phase: &str) -> Value {
+    json!({
+        "metadata": { "name": "mcp-x-1", "labels": { LABEL_MANAGED_BY: MANAGER } },
+        "status": { "phase": phase },
+    })
+}
+
+#[tokio::test]
+async fn a_second_run_changes_nothing_and_says_so() {
+    let (cluster, store) = server();
+    let config = config("[limits]\nsessions = 3");
+    let said = apply::up(&cluster, &config, false).await.unwrap().to_string();
+    assert!(
+        said.contains("made     Namespace n\n") && said.contains("made     ResourceQuota berth\n"),
+        "{said}"
+    );
+    assert!(said.ends_with("is ready: 10 changes, 0 as before\n"), "{said}");
+    store.lock().unwrap().changes.clear();
+    let said = apply::up(&cluster, &config, false).await.unwrap().to_string();
+    assert_eq!(said, "the namespace `n` is ready: nothing has changed\n");
+    assert_eq!(store.lock().unwrap().changes, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_the_configuration_wants_no_more_is_removed() {
+    let (cluster, store) = server();
+    apply::up(&cluster, &config("[limits]\nsessions = 3"), false).await.unwrap();
+    let said = apply::up(&cluster, &config(""), false).await.unwrap().to_string();
+    assert_eq!(said, "removed  ResourceQuota berth\nthe namespace `n` is ready: 1 change, 9 as before\n");
+    assert!(!store.lock().unwrap().objects.keys().any(|path| path.contains("resourcequotas")));
+}
+
+#[tokio::test]
+async fn somebody_elses_namespace_gets_no_limits_and_stays() {
+    let (cluster, store) = server();
+    let theirs = json!({ "metadata": { "name": "n", "resourceVersion": "7" } });
+    store.lock().unwrap().objects.insert("/api/v1/namespaces/n".to_owned(), theirs.clone());
+    let said = apply::up(&cluster, &config("[limits]\nsessions = 3"), false).await.unwrap().to_string();
+    assert!(said.contains("note: somebody else made the namespace `n`"), "{said}");
+    let paths: Vec<String> = store.lock().unwrap().objects.keys().cloned().collect();
+    assert!(
+        !paths.iter().any(|path| path.contains("resourcequotas") || path.contains("limitranges")),
+        "{paths:?}"
+    );
+    assert_eq!(store.lock().unwrap().objects["/api/v1/namespaces/n"], theirs);
+    let said = takedown::down(&cluster, false).await.unwrap().to_string();
+    assert!(said.ends_with("stays: `berth kubernetes up` did not make it\n"), "{said}");
+    let store = store.lock().unwrap();
+    assert_eq!(store.objects.keys().collect::<Vec<_>>(), ["/api/v1/namespaces/n"]);
+}
+
+#[tokio::test]
+async fn who_may_not_lay_it_is_told_who_may() {
+    let (cluster, store) = server();
+    store.lock().unwrap().forbidden =
+        vec!["PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/n/roles/berth-agent".to_owned()];
+    let failure = apply::up(&cluster, &config(""), false).await.unwrap_err();
+    assert_eq!(failure.code, Code::Configuration);
+    assert!(failure.text.starts_with("you may not apply the Role `berth-agent`"), "{failure}");
+    assert!(failure.next.unwrap().contains("berth kubernetes up --print | kubectl apply -f -"));
+}
+
+#[tokio::test]
+async fn who_may_not_see_namespaces_lays_what_is_in_one() {
+    let (cluster, store) = server();
+    store.lock().unwrap().forbidden = vec!["GET /api/v1/namespaces/n".to_owned()];
+    let said = apply::up(&cluster, &config(""), false).await.unwrap().to_string();
+    assert!(said.contains("note: you may not see namespaces") && said.contains("7 changes"), "{said}");
+}
+
+#[tokio::test]
+async fn an_object_of_the_same_name_that_is_not_berths_is_left_alone() {
+    let (cluster, store) = server();
+    let path = "/apis/networking.k8s.io/v1/namespaces/n/networkpolicies/berth-deny";
+    let theirs = json!({ "metadata": { "name": "berth-deny" } });
+    store.lock().unwrap().objects.insert(path.to_owned(), theirs.clone());
+    let failure = apply::up(&cluster, &config(""), true).await.unwrap_err();
+    assert!(failure.text.contains("`berth-deny`") && failure.text.contains("is not berth's"), "{failure}");
+    takedown::down(&cluster, true).await.unwrap();
+    assert_eq!(store.lock().unwrap().objects[path], theirs);
+}
+
+#[tokio::test]
+async fn living_pods_refuse_to_be_taken_down_and_force_ends_them_first() {
+    let (cluster, store) = server();
+    apply::up(&cluster, &config(""), false).await.unwrap();
+    store.lock().unwrap().objects.insert(POD.to_owned(), pod("Running"));
+    store.lock().unwrap().changes.clear();
+    let failure = takedown::down(&cluster, false).await.unwrap_err();
+    assert!(failure.text.starts_with("1 pod ") && failure.next.unwrap().contains("--force"));
+    assert_eq!(store.lock().unwrap().changes, [""; 0]);
+    let said = takedown::down(&cluster, true).await.unwrap().to_string();
+    assert!(said.ends_with("the namespace `n` is deleted\n"), "{said}");
+    let store = store.lock().unwrap();
+    assert_eq!(store.changes[0], format!("DELETE {POD}"), "while the policies still hold");
+    assert_eq!(store.objects.keys().collect::<Vec<_>>(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_namespace_with_anything_else_in_it_stays() {
+    let (cluster, store) = server();
+    apply::up(&cluster, &config(""), false).await.unwrap();
+    for name in ["kube-root-ca.crt", "theirs"] {
+        let path = format!("/api/v1/namespaces/n/configmaps/{name}");
+        store.lock().unwrap().objects.insert(path, json!({ "metadata": { "name": name } }));
+    }
+    let said = takedown::down(&cluster, false).await.unwrap().to_string();
+    assert!(said.ends_with("the namespace `n` stays: the ConfigMap `theirs` is in it\n"), "{said}");
+    store.lock().unwrap().objects.remove("/api/v1/namespaces/n/configmaps/theirs");
+    let said = takedown::down(&cluster, false).await.unwrap().to_string();
+    assert_eq!(said, "the namespace `n` is deleted\n");
+    assert_eq!(
+        takedown::down(&cluster, false).await.unwrap().to_string(),
+        "the namespace `n` is not there\n"
+    );
+}
+
+#[test]
+fn what_is_printed_is_yaml_that_says_why_each_object_is_there() {
+    let text = "[limits]\nsessions = 3\n[servers.x]\nimage = \"i\"\nbackend = \"kubernetes\"\ncap_add = [\"SYS_ADMIN\"]";
+    let config = config(text);
+    let text = super::text(&config, "n").unwrap();
+    assert!(text.starts_with("---\n# Sessions' pods. Pod Security is `baseline`.\n"), "{text}");
+    assert!(
+        text.contains("# server `x`: `cap_add` has `SYS_ADMIN`, which `baseline` refuses, too\n"),
+        "{text}"
+    );
+    assert!(text.contains("# pods: create: a session has a pod of its own\n"), "{text}");
+    let documents = serde_saphyr::from_multiple::<serde_json::Value>(&text).unwrap();
+    let expected: Vec<serde_json::Value> = std::iter::once(objects::namespace(&config, "n").0)
+        .chain(objects::own("n"))
+        .chain(objects::limits(&config, "n"))
+        .map(|wanted| wanted.object)
+        .collect();
+    assert_eq!(documents, expected);
+}
+
+#[test]
+fn nobody_elses_namespace_gets_berths_limits() {
+    for namespace in RESERVED {
+        let failure = refuse_reserved(namespace).unwrap_err();
+        assert!(failure.text.contains(namespace) && failure.next.is_some(), "{failure}");
+    }
+    refuse_reserved("berth").unwrap();
+}
