@@ -1,10 +1,14 @@
-//! The tests' own daemon, and what it and `berth` say. Sessions and waits have files of their own.
+//! The tests' own daemon, and what it and `berth` say. Sessions and waits are those of all tests.
 
+#[path = "../common/program.rs"]
+mod program;
+#[path = "../common/session.rs"]
 mod session;
+#[path = "../common/waits.rs"]
 mod waits;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -83,16 +87,9 @@ pub(crate) fn home() -> &'static Path {
     &HOME
 }
 
-/// The program, pointed at the tests' state folder, with no client's environment.
+/// The program, pointed at the tests' state folder.
 pub(crate) fn berth() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
-    command.env("BERTH_HOME", &*HOME).stdin(Stdio::null());
-    for name in
-        ["CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_PROJECT_DIR", "BERTH_LOG", "BERTH_STALE_AFTER"]
-    {
-        command.env_remove(name);
-    }
-    command
+    program::berth(&HOME)
 }
 
 /// Makes sure that the daemon runs.

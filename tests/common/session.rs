@@ -1,4 +1,6 @@
 //! A session as a test tells it: `Berth::run("everything").client("codex").start()`, then `.send(..)`, `.expect(..)`.
+//!
+//! What `berth` is, where its containers are and what must run first is said by the harness that this file is a part of.
 
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};

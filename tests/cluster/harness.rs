@@ -1,0 +1,127 @@
+//! A real cluster, and what a test has in it: a namespace, and a state folder whose sessions run there.
+
+mod api;
+mod machine;
+#[path = "../common/program.rs"]
+mod program;
+#[path = "../common/session.rs"]
+#[allow(dead_code, reason = "the tests of a daemon use what these do not")]
+mod session;
+#[path = "../common/waits.rs"]
+#[allow(dead_code, reason = "the tests of a daemon use what these do not")]
+mod waits;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use k8s_openapi::api::core::v1::Pod;
+use tempfile::TempDir;
+
+pub(crate) use machine::{Cluster, Fault};
+pub(crate) use session::{Berth, Session};
+pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
+
+/// Where the tests' images are that the cluster can pull; without it, they are in its nodes.
+const REGISTRY: &str = "BERTH_TEST_REGISTRY";
+
+static KUBECONFIG: LazyLock<PathBuf> = LazyLock::new(|| {
+    let path = std::env::var_os("BERTH_TEST_KUBECONFIG").expect(
+        "these tests need a cluster: run `bash fixtures/test.sh`, or name one in BERTH_TEST_KUBECONFIG",
+    );
+    PathBuf::from(path)
+});
+
+/// The nodes have the keeper of this very build.
+static READY: LazyLock<()> = LazyLock::new(|| {
+    if std::env::var_os(REGISTRY).is_none() {
+        machine::give_keeper();
+    }
+});
+
+/// Who breaks a part of the cluster has it for itself.
+static CALM: RwLock<()> = RwLock::new(());
+
+/// Held for as long as a test lasts.
+#[expect(dead_code, reason = "it is only held")]
+enum Hold {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+/// A test's namespace, which goes with it, and the configuration of its sessions.
+pub(crate) struct Place {
+    namespace: String,
+    home: TempDir,
+    _hold: Hold,
+}
+
+impl Place {
+    /// `name` is the test's own.
+    pub(crate) fn new(name: &str) -> Self {
+        Self::held(name, Hold::Shared(CALM.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// For a test that breaks what others rely on.
+    pub(crate) fn alone(name: &str) -> Self {
+        Self::held(name, Hold::Alone(CALM.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn held(name: &str, hold: Hold) -> Self {
+        daemon();
+        let namespace = format!("t-{name}-{}", std::process::id());
+        api::make_namespace(&namespace);
+        let home = tempfile::tempdir().expect("a folder");
+        let config = include_str!("berth.toml")
+            .replace("KUBECONFIG", &KUBECONFIG.display().to_string())
+            .replace("NAMESPACE", &namespace)
+            .replace("REGISTRY/", &std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/"));
+        std::fs::write(home.path().join("berth.toml"), config).expect("the configuration");
+        Self { namespace, home, _hold: hold }
+    }
+
+    /// Adds to the configuration.
+    pub(crate) fn with(self, more: &str) -> Self {
+        let file = self.home.path().join("berth.toml");
+        let mut file = std::fs::OpenOptions::new().append(true).open(file).expect("the configuration");
+        file.write_all(more.as_bytes()).expect("the configuration");
+        self
+    }
+
+    /// `berth run SERVER`
+    pub(crate) fn run(&self, server: &str) -> Berth {
+        Berth::run(server).env("BERTH_HOME", self.home.path().to_str().expect("UTF-8"))
+    }
+
+    /// All pods of the namespace, those that have ended too.
+    pub(crate) fn pods(&self) -> Vec<Pod> {
+        api::pods(&self.namespace)
+    }
+
+    pub(crate) fn pod(&self, name: &str) -> Option<Pod> {
+        self.pods().into_iter().find(|pod| pod.metadata.name.as_deref() == Some(name))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        api::remove_namespace(&self.namespace);
+    }
+}
+
+/// The program without a state folder: it may be nobody's own.
+pub(crate) fn berth() -> Command {
+    program::berth(Path::new("/nonexistent"))
+}
+
+/// Makes sure that the cluster has what sessions need.
+pub(crate) fn daemon() {
+    LazyLock::force(&READY);
+}
+
+/// Names of a client's pods, in whatever namespace.
+pub(crate) fn containers_of(client: &str) -> Vec<String> {
+    let pods = api::pods_of(client);
+    pods.into_iter().filter_map(|pod| pod.metadata.name).collect()
+}

@@ -1,0 +1,92 @@
+//! The cluster of `fixtures/cluster.sh`, whose parts can be ended and cut off, and whose files are on this machine.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::KUBECONFIG;
+
+/// The keeper of this build, as the sessions' `berth` has it.
+const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
+const KEEPER_IMAGE: &str = "berth-keeper:test";
+
+/// What the script says. It is to succeed.
+fn script(args: &[&str]) -> String {
+    let mut command = Command::new("bash");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cluster.sh")).args(args);
+    let output = command.stdin(Stdio::null()).output().expect("bash runs");
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "cluster.sh {args:?}: {}{}", said(&output.stdout), said(&output.stderr));
+    said(&output.stdout)
+}
+
+/// An image with the one program, in all nodes.
+pub(super) fn give_keeper() {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o755);
+    header.set_size(KEEPER.len() as u64);
+    archive.append_data(&mut header, "keeper", KEEPER).expect("an archive");
+    let archive = archive.into_inner().expect("an archive");
+    let mut import = Command::new("docker");
+    import.args(["import", "-", KEEPER_IMAGE]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut import = import.spawn().expect("the docker CLI runs");
+    import.stdin.take().expect("piped").write_all(&archive).expect("it reads");
+    assert!(import.wait().expect("a child").success(), "docker import {KEEPER_IMAGE}");
+    script(&["images", KEEPER_IMAGE]);
+}
+
+/// The cluster whose parts a test may break, and whose files it may read.
+pub(crate) struct Cluster {
+    status: String,
+}
+
+impl Cluster {
+    /// It must be the one that the sessions use.
+    pub(crate) fn of_this_machine() -> Self {
+        let (env, kubeconfig) = (script(&["env"]), KUBECONFIG.display().to_string());
+        assert!(
+            env.contains(&kubeconfig),
+            "BERTH_TEST_KUBECONFIG={kubeconfig} is not the cluster of fixtures/cluster.sh (BERTH_CLUSTER_NAME): {env}"
+        );
+        Self { status: script(&["status"]) }
+    }
+
+    /// A place that `status` tells.
+    pub(crate) fn path(&self, what: &str) -> PathBuf {
+        let prefix = format!("{what}: ");
+        let path = self.status.lines().find_map(|line| line.strip_prefix(&prefix));
+        PathBuf::from(path.unwrap_or_else(|| panic!("no {what} in {}", self.status)))
+    }
+}
+
+/// A part that does not work, until this is dropped.
+pub(crate) struct Fault {
+    mend: Vec<String>,
+}
+
+impl Fault {
+    /// Ends a part with SIGKILL: `apiserver`, or `kubelet 1`.
+    pub(crate) fn kill(part: &str) -> Self {
+        Self::begin("kill", "start", part)
+    }
+
+    /// Drops in silence what goes to and from a node, by its number, or this `machine`.
+    pub(crate) fn cut(whom: &str) -> Self {
+        Self::begin("cut", "mend", whom)
+    }
+
+    fn begin(word: &str, mend: &str, whom: &str) -> Self {
+        let line = |word: &str| format!("{word} {whom}").split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let fault = Self { mend: line(mend) };
+        let begin = line(word);
+        script(&begin.iter().map(String::as_str).collect::<Vec<_>>());
+        fault
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        script(&self.mend.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}

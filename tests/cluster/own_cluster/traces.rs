@@ -1,0 +1,72 @@
+//! What a server is told stays between it and berth: not in the audit log, not in etcd, not in the logs of a node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use memchr::memmem;
+use serde_json::json;
+
+use crate::harness::{Cluster, Place};
+
+const ARGUMENT: &str = "argument-that-nobody-may-read";
+const VARIABLE: &str = "variable-that-nobody-may-read";
+const SECRET: &str = "secret-that-nobody-may-read";
+const PAYLOAD: &str = "payload-that-nobody-may-read";
+const ANSWER: &str = "answer-that-nobody-may-read";
+
+/// Images and their contents: a hundred times as large as all else.
+const IMAGES: &str = "containerd";
+
+/// All files below, without those of images.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    // Kubernetes removes some meanwhile.
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && entry.file_name() != IMAGES => files(&entry.path(), found),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+}
+
+/// The files that say `text`.
+fn that_say(text: &str, files: &[PathBuf]) -> Vec<PathBuf> {
+    let text = memmem::Finder::new(text);
+    let says = |file: &&PathBuf| fs::read(file).is_ok_and(|bytes| text.find(&bytes).is_some());
+    files.iter().filter(says).cloned().collect()
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn what_a_server_is_told_is_found_nowhere_in_the_cluster() {
+    let cluster = Cluster::of_this_machine();
+    let logs = cluster.path("logs");
+    let place = Place::new("traces").with(&format!(
+        "\n[servers.told]\nimage = \"berth-fixture\"\ncommand = [\"/berth-fixture\", \"{ARGUMENT}\"]\n\
+         env = {{ TOLD = \"{VARIABLE}\" }}\nsecrets = {{ HIDDEN = \"${{TOLD_HERE}}\" }}\n"
+    ));
+    let mut session = place.run("told").env("TOLD_HERE", SECRET).client("traces").started();
+    assert_eq!(session.call_text("env", json!({ "name": "TOLD" })), VARIABLE);
+    assert_eq!(session.call_text("env", json!({ "name": "HIDDEN" })), SECRET);
+    assert!(session.call_text("read", json!({ "path": "/proc/self/cmdline" })).contains(ARGUMENT));
+    assert_eq!(session.call_text("echo", json!({ "text": PAYLOAD })), PAYLOAD);
+    session.call("stderr", json!({ "text": ANSWER }));
+    session.expect_stderr(ANSWER);
+    let pod = session.container();
+    session.close();
+    session.wait();
+
+    let state = logs.parent().expect("the cluster's folder");
+    let mut all = Vec::new();
+    files(state, &mut all);
+    // It is looked for where such things would be.
+    let named = that_say(&pod, &all);
+    for place in ["audit", "etcd/", "-kubelet"] {
+        let is_named = named.iter().any(|file| file.to_string_lossy().contains(place));
+        assert!(is_named, "{pod} is not found in {place}, but in {named:?}");
+    }
+    for text in [ARGUMENT, VARIABLE, SECRET, PAYLOAD, ANSWER] {
+        assert_eq!(that_say(text, &all), Vec::<PathBuf>::new(), "{text}");
+    }
+}
