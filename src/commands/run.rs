@@ -336,3 +336,39 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     }
     Ok(stop)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Arguments, Subcommands};
+
+    #[test]
+    fn one_server_in_a_cluster_makes_a_session_of_both() {
+        let home = Home::from_env(&|_| Some("/h".to_owned())).unwrap();
+        let text = "[servers.here]\nimage = \"i\"\n[servers.there]\nimage = \"i\"\nbackend = \"kubernetes\"\n\
+                    [profiles.all]\nservers = [\"here\", \"there\"]\n";
+        let config = Config::parse(text, Path::new("/b.toml"), &home).unwrap();
+        let elsewhere = |words: &str| {
+            let words = ["berth", "run"].into_iter().chain(words.split(' '));
+            let Subcommands::Run(args) = Arguments::try_parse_from(words).unwrap().command else {
+                return None;
+            };
+            Some(is_elsewhere(&args, &config))
+        };
+        for (words, expected) in [
+            ("here", false),
+            ("there", true),
+            ("here there", true),
+            ("--profile all", true),
+            ("here --backend kubernetes", true),
+            ("there --backend docker", false),
+            ("--image i --backend kubernetes", true),
+            ("--image i", false),
+            ("nowhere", false),
+        ] {
+            assert_eq!(elsewhere(words), Some(expected), "{words}");
+        }
+    }
+}

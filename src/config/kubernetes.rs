@@ -83,6 +83,7 @@ impl Kubernetes {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::values::Backend;
 
     #[test]
     fn a_table_names_a_cluster_and_the_keepers_image() {
@@ -98,6 +99,17 @@ mod tests {
         assert_eq!(given.keeper_image(), format!("berth-keeper:{version}"));
         assert_eq!(read("registry = \"r/x/\"").keeper_image(), format!("r/x/berth-keeper:{version}"));
         assert_eq!(read("registry = \"r\"\nkeeper_image = \"k:1\"").keeper_image(), "k:1");
+        // Who uses which of them, where only a server or the defaults say so.
+        let uses = |text: &str| {
+            let config = parse(text).unwrap();
+            [Backend::Docker, Backend::Kubernetes].map(|backend| config.uses(backend))
+        };
+        let server = |backend: &str| format!("[servers.{backend}]\nimage = \"i\"\nbackend = \"{backend}\"\n");
+        assert_eq!(uses(""), [true, false]);
+        assert_eq!(uses("[defaults]\nbackend = \"kubernetes\""), [false, true]);
+        assert_eq!(uses(&server("kubernetes")), [false, true]);
+        assert_eq!(uses(&(server("kubernetes") + &server("docker"))), [true, true]);
+        assert_eq!(uses(&format!("[kubernetes]\nnamespace = \"n\"\n{}", server("docker"))), [true, true]);
         let error = parse("[kubernetes]\nnamspace = \"n\"").unwrap_err().to_string();
         assert!(error.contains("did you mean `namespace`?"), "{error}");
     }

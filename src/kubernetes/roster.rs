@@ -121,3 +121,41 @@ fn entry(pod: &Pod) -> Option<Entry> {
         place: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(phase: &str, labels: serde_json::Value) -> Option<Entry> {
+        let pod = json!({
+            "metadata": {
+                "name": "mcp-codex-1", "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": { ANNOTATION_SESSION: "0123456789ab", ANNOTATION_PROJECT: "/p" },
+            },
+            "spec": { "containers": [], "runtimeClassName": "gvisor" },
+            "status": { "phase": phase },
+        });
+        entry(&serde_json::from_value(pod).unwrap())
+    }
+
+    #[test]
+    fn a_pod_is_a_sessions_until_its_end() {
+        let labels =
+            |state: &str| json!({ LABEL_STATE: state, LABEL_CLIENT: "codex", LABEL_SERVER: "files" });
+        let found = pod("Running", labels(ACTIVE)).unwrap();
+        assert_eq!((found.name.as_str(), found.id.as_str()), ("mcp-codex-1", "pod/mcp-codex-1"));
+        assert_eq!((found.client.as_str(), found.server.as_str()), ("codex", "files"));
+        assert_eq!(
+            (found.owner.session.as_str(), found.owner.project.as_deref()),
+            ("0123456789ab", Some("/p"))
+        );
+        assert_eq!((found.state, found.isolation, found.running), (State::Active, Isolation::Gvisor, true));
+        assert_eq!(found.created, 1_767_225_600);
+        assert_eq!(pod("Pending", labels(ACTIVE)).unwrap().state, State::Starting);
+        assert_eq!(pod("Running", labels(STANDBY)).unwrap().state, State::Standby);
+        for over in ["Succeeded", "Failed"] {
+            assert!(pod(over, labels(ACTIVE)).is_none(), "{over}");
+        }
+        assert!(pod("Running", json!({})).is_none(), "it is something else of berth's");
+    }
+}

@@ -80,6 +80,15 @@ fn nobody_has_started_a_daemon_yet() {
 }
 
 #[test]
+fn nobody_has_said_which_cluster() {
+    let home = Home::new(&format!(
+        "[defaults]\nbackend = \"kubernetes\"\n{FIXTURE}command = [\"/berth-fixture\"]\n"
+    ));
+    let run = home.run("fixture", "it-no-cluster").env("KUBECONFIG", "/nowhere/config");
+    fails(run, 78, &["there is no kubeconfig", "set `kubeconfig` in [kubernetes]"]);
+}
+
+#[test]
 fn the_daemon_is_down() {
     let home = Home::of_daemon(CLOSED, &certs(), FIXTURE);
     let parts = [CLOSED, "onnection refused", "`berth up`", "`berth status`"];
