@@ -136,7 +136,7 @@ impl Line {
         };
         match said {
             ToServer::Input(input) => {
-                input.chunks(records::LONGEST).for_each(|part| put(&Record::Input(part)))
+                input.chunks(records::LONGEST).for_each(|part| put(&Record::Input(part)));
             }
             ToServer::InputEnd => put(&Record::InputEnd),
         }

@@ -50,7 +50,7 @@ mod tests {
         }
         assert_eq!(tries[1], SHORTEST);
         for pair in tries.windows(2) {
-            let (pause, part) = (pair[1] - pair[0], pair[0] / PART + Duration::from_millis(1));
+            let (pause, part) = (pair[1].abs_diff(pair[0]), pair[0] / PART + Duration::from_millis(1));
             assert!(pause <= part.max(SHORTEST + Duration::from_millis(1)) && pause <= LONGEST, "{pair:?}");
         }
         assert!(tries.len() < 60, "{}", tries.len());

@@ -127,7 +127,7 @@ async fn it_beats_each_second_on_one_stream() {
     sleep(SECOND * 600).await;
     assert_eq!((world.tries().len(), world.said(1).trim_matches('.')), (1, ""));
     assert!((600..=602).contains(&world.beats().len()), "{}", world.beats().len());
-    assert!(world.beats().windows(2).all(|pair| pair[1].0 - pair[0].0 <= SECOND * 11 / 10));
+    assert!(world.beats().windows(2).all(|pair| pair[1].0 <= pair[0].0 + SECOND * 11 / 10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +140,7 @@ async fn it_attaches_from_the_creation_on() {
         let tries = world.tries();
         assert_eq!(tries.len(), 25, "{refusal:?}");
         assert!(tries[1] <= Duration::from_millis(25) && tries[24] < SECOND * 3, "{refusal:?}: {tries:?}");
-        let pauses = tries.windows(2).map(|pair| pair[1] - pair[0]);
+        let pauses = tries.windows(2).map(|pair| pair[1].abs_diff(pair[0]));
         assert!(pauses.clone().all(|pause| pause >= Duration::from_millis(20)), "{refusal:?}: {tries:?}");
         assert!(pauses.clone().max() > Some(Duration::from_millis(100)), "it lets them rest: {tries:?}");
         assert_eq!(world.said(25).trim_matches('.'), "");
@@ -190,7 +190,11 @@ async fn the_goodbye_is_told_once_it_has_its_effect() {
     sleep(SECOND * 3 / 2).await;
     let began = Instant::now();
     lifeline.end(SECOND).await;
-    assert!(began.elapsed() < Duration::from_millis(1) && world.said(1).ends_with(".t"), "{}", world.said(1));
+    assert!(
+        began.elapsed() < Duration::from_millis(1) && world.said(1).starts_with("..t"),
+        "{}",
+        world.said(1)
+    );
     // Where nobody hears it, nobody waits for ever.
     let world = World::new([Way::Refused; 1000]);
     let lifeline = world.lifeline();
@@ -212,7 +216,7 @@ async fn a_stream_in_doubt_beats_on_until_another_does() {
         world
             .beats()
             .windows(2)
-            .all(|pair| pair[1].0 - pair[0].0 <= SECOND * 11 / 10 && pair[0].1 <= pair[1].1)
+            .all(|pair| pair[1].0 <= pair[0].0 + SECOND * 11 / 10 && pair[0].1 <= pair[1].1)
     );
 }
 
