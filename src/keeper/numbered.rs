@@ -45,10 +45,7 @@ pub struct Broken;
 #[derive(Debug, Default)]
 pub struct Numbered {
     epoch: u64,
-    /// The stream has had our hello.
-    has_said_hello: bool,
-    /// It has brought the other side's, which tells where to go on.
-    is_met: bool,
+    hellos: Hellos,
     /// What we have said, from the first byte that the other side has not passed on.
     kept: Queue,
     /// The number of that byte, of the next one for this stream, and of the first that no stream has had.
@@ -69,6 +66,14 @@ pub struct Numbered {
     left: usize,
 }
 
+/// What a stream has had so far.
+#[derive(Debug, Default)]
+struct Hellos {
+    ours: bool,
+    /// The other side's, which tells where to go on.
+    theirs: bool,
+}
+
 impl Numbered {
     pub fn new() -> Self {
         Self::default()
@@ -77,8 +82,7 @@ impl Numbered {
     /// A new stream begins. Whatever was under way on another is of no account any more.
     pub fn begin(&mut self, epoch: u64) {
         self.epoch = epoch;
-        self.has_said_hello = false;
-        (self.is_met, self.ask) = (false, false);
+        (self.hellos, self.ask) = (Hellos::default(), false);
         self.head.clear();
         self.left = 0;
     }
@@ -89,7 +93,7 @@ impl Numbered {
 
     /// The other side's hello has come on this stream.
     pub fn is_met(&self) -> bool {
-        self.is_met
+        self.hellos.theirs
     }
 
     /// How much can be said now.
@@ -111,7 +115,7 @@ impl Numbered {
 
     /// All that we have said is in frames of this stream.
     pub fn is_all_framed(&self) -> bool {
-        self.is_met && self.next == self.end()
+        self.hellos.theirs && self.next == self.end()
     }
 
     /// Has what was passed on be told with the next frames, however little it is.
@@ -126,8 +130,8 @@ impl Numbered {
 
     /// Appends what the stream is to have next, if anything; more is appended once that has gone.
     pub fn frames(&mut self, out: &mut Vec<u8>) {
-        if !self.has_said_hello {
-            self.has_said_hello = true;
+        if !self.hellos.ours {
+            self.hellos.ours = true;
             let heard = self.passed_on + count(self.heard.bytes());
             head(out, HELLO, HELLO_TEXT);
             out.push(VERSION);
@@ -137,7 +141,7 @@ impl Numbered {
             self.is_told();
         }
         let mut has_data = false;
-        while self.is_met && self.next < self.end() && out.len() < AT_ONCE {
+        while self.hellos.theirs && self.next < self.end() && out.len() < AT_ONCE {
             let data = &self.kept.bytes()[index(self.next - self.first_kept)..];
             let data = &data[..data.len().min(LONGEST)];
             head(out, DATA, data.len());
@@ -152,7 +156,7 @@ impl Numbered {
             out.extend_from_slice(&self.passed_on.to_be_bytes());
             self.is_told();
         }
-        if self.ask && self.is_met {
+        if self.ask && self.hellos.theirs {
             self.ask = false;
             head(out, ASK, 0);
         }
@@ -174,14 +178,14 @@ impl Numbered {
             let Some((&[kind, a, b, c, d], text)) = self.head.split_first_chunk() else { continue };
             let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).map_err(|_| Broken)?;
             match (kind, length) {
-                (DATA, 1..=LONGEST) if self.is_met => {
+                (DATA, 1..=LONGEST) if self.hellos.theirs => {
                     // Whoever keeps no more than a window has no more under way.
                     if length > WINDOW - self.heard.bytes().len() {
                         return Err(Broken);
                     }
                     self.left = length;
                 }
-                (HELLO, HELLO_TEXT) if !self.is_met => {
+                (HELLO, HELLO_TEXT) if !self.hellos.theirs => {
                     let Some((version, text)) = text.split_first() else { continue };
                     if *version != VERSION {
                         return Err(Broken);
@@ -189,11 +193,11 @@ impl Numbered {
                     let Some([epoch, heard, passed_on]) = numbers(text) else { continue };
                     self.greeted(epoch, heard, passed_on)?;
                 }
-                (PASSED_ON, PASSED_ON_TEXT) if self.is_met => {
+                (PASSED_ON, PASSED_ON_TEXT) if self.hellos.theirs => {
                     let Some([passed_on]) = numbers(text) else { continue };
                     self.acknowledged(passed_on)?;
                 }
-                (ASK, 0) if self.is_met => self.tell_now = true,
+                (ASK, 0) if self.hellos.theirs => self.tell_now = true,
                 _ => return Err(Broken),
             }
             self.head.clear();
@@ -219,7 +223,7 @@ impl Numbered {
         }
         self.acknowledged(passed_on)?;
         self.next = heard;
-        self.is_met = true;
+        self.hellos.theirs = true;
         Ok(())
     }
 

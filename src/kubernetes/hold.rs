@@ -61,9 +61,9 @@ impl Hold {
         self.is_released = true;
     }
 
-    pub(crate) async fn client_left(&self) {
+    pub(crate) fn client_left(&self) {
         if let Some(lifeline) = &self.lifeline {
-            let _ = tokio::time::timeout(TOLD_WITHIN, lifeline.leave()).await;
+            lifeline.leave();
         }
     }
 

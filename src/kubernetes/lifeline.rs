@@ -1,112 +1,218 @@
 //! What keeps a session's pod: a heartbeat to its keeper, by `attach`. A cut is no end, and a silence is.
+//!
+//! Each beat is the owner's word as it stands: it lives, its client has left, or the goodbye. So a word that went with a cut
+//! is said again by the next beat, and one that is heard twice means no more than once.
+//!
+//! The keeper writes nothing, so nothing tells that it hears. An API server answers pings, and so shows a cut between it and
+//! us. A cut behind it shows on the server's own stream (`link.rs`), and this one is in doubt as well then.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt};
+use futures::SinkExt;
 use kube::Client;
-use mcp_berth::dock::protocol;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use mcp_berth::dock::protocol::{LEAVE, TERMINATE};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::pump::{From, Place, To, What};
+use super::pause::Pause;
+use super::pump::{self, Came, Place, What};
 
 /// A keeper hears its owner so often.
 const BEAT: Duration = Duration::from_secs(1);
+/// So many beats without an answer, and another stream is opened.
+const ANSWERED_WITHIN: u32 = 3;
+/// One try to attach, and one beat on its way.
+const OPENED_WITHIN: Duration = Duration::from_secs(5);
+const SENT_WITHIN: Duration = Duration::from_secs(3);
 /// Any byte that is no command.
-const ALIVE: &[u8] = b".";
-/// Between two tries to attach. The container is there some 200 ms after the pod was made, long before the API says so.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const ALIVE: u8 = b'.';
 
-/// The owner's words.
-#[derive(Debug)]
-enum Word {
-    /// The client has left.
-    Leave,
-    /// The goodbye; told once it is on its way.
-    End(oneshot::Sender<()>),
+/// Opens streams to a keeper's standard input.
+pub(crate) trait Attach: Send + 'static {
+    type Attached: Attached;
+
+    fn attach(&mut self) -> impl Future<Output = io::Result<Self::Attached>> + Send;
+}
+
+/// Such a stream.
+pub(crate) trait Attached: Send {
+    /// Sends a byte, and asks whether it has come.
+    fn beat(&mut self, byte: u8) -> impl Future<Output = io::Result<()>> + Send;
+    /// The next answer, with the byte that has come; an error is the stream's end. Cancel safe.
+    fn answer(&mut self) -> impl Future<Output = io::Result<u8>> + Send;
+}
+
+struct Pods {
+    client: Client,
+    place: Place,
+}
+
+impl Attach for Pods {
+    type Attached = (pump::To, pump::From);
+
+    async fn attach(&mut self) -> io::Result<Self::Attached> {
+        self.place.open(&self.client, What::Attach).await.map_err(io::Error::other)
+    }
+}
+
+impl Attached for (pump::To, pump::From) {
+    async fn beat(&mut self, byte: u8) -> io::Result<()> {
+        let byte = Bytes::copy_from_slice(&[byte]);
+        self.0.send(byte.clone()).await?;
+        self.0.ping(byte).await
+    }
+
+    async fn answer(&mut self) -> io::Result<u8> {
+        match std::future::poll_fn(|context| self.1.poll_came(context)).await {
+            Some(Ok(Came::Pong(bytes))) => Ok(bytes.first().copied().unwrap_or_default()),
+            Some(Ok(Came::Output(_))) => Ok(0),
+            Some(Err(error)) => Err(error),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
 }
 
 /// Held for as long as the pod is to live. Dropping it without a goodbye leaves the pod for as long as a cut may last.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
-    words: mpsc::Sender<Word>,
+    word: watch::Sender<u8>,
+    /// The goodbye was heard.
+    ended: watch::Receiver<bool>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Lifeline {
-    /// Attaches from the pod's creation on.
-    pub(crate) fn begin(client: Client, place: Place) -> Self {
-        let (words, spoken) = mpsc::channel(4);
-        Self { words, _task: AbortOnDropHandle::new(tokio::spawn(beat(client, place, spoken))) }
+    /// Attaches, be it before the container is there. Whoever has seen another stream to this pod cut notifies `doubts`:
+    /// another one is opened here, too.
+    pub(crate) fn begin(client: Client, place: Place, doubts: Arc<Notify>) -> Self {
+        Self::by(Pods { client, place }, doubts)
     }
 
-    pub(crate) async fn leave(&self) {
-        let _ = self.words.send(Word::Leave).await;
+    fn by(attach: impl Attach, doubts: Arc<Notify>) -> Self {
+        let (word, said) = watch::channel(ALIVE);
+        let (ends, ended) = watch::channel(false);
+        let wanted = Arc::new(Notify::new());
+        let (found, streams) = mpsc::channel(1);
+        let heart = Heart { word: said, streams, doubts, wanted: Arc::clone(&wanted) };
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = heart.beat() => {}
+                () = open(attach, &wanted, &found) => {}
+            }
+            let _ = ends.send(true);
+        });
+        Self { word, ended, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// The container ends now. Resolves when it is told, or after `within`.
+    /// The client has left, and the server's input is closed: the time begins that it has for an end of its own.
+    pub(crate) fn leave(&self) {
+        self.word.send_if_modified(|word| {
+            *word == ALIVE && {
+                *word = LEAVE;
+                true
+            }
+        });
+    }
+
+    /// The container ends now. Resolves when the API server has the goodbye, or after `within`. A server's end in order
+    /// begins with SIGTERM then, so whoever wants it to end by itself waits for that first.
     pub(crate) async fn end(&self, within: Duration) {
-        let (told, hears) = oneshot::channel();
-        if self.words.send(Word::End(told)).await.is_ok() {
-            let _ = tokio::time::timeout(within, hears).await;
-        }
+        self.word.send_replace(TERMINATE);
+        let _ = timeout(within, self.ended.clone().wait_for(|ended| *ended)).await;
     }
 }
 
-async fn attach(client: &Client, place: &Place) -> (To, From) {
-    let mut pause = FIRST_PAUSE;
+/// Opens the first stream, and another whenever one is wanted.
+async fn open<A: Attach>(mut attach: A, wanted: &Notify, found: &mpsc::Sender<A::Attached>) {
+    let mut pause = Pause::new();
     loop {
-        let began = Instant::now();
-        match place.open(client, What::Attach).await {
-            // The upgrade is answered before the kubelet is asked, whose refusal comes as the stream's end.
-            Ok(stream) => return stream,
-            Err(error) => tracing::debug!("cannot attach to `{}`: {error}", place.pod),
-        }
-        tokio::time::sleep_until(began + pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-async fn beat(client: Client, place: Place, mut words: mpsc::Receiver<Word>) {
-    let mut ticks = tokio::time::interval(BEAT);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut unsaid: Option<Word> = None;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let (mut to, mut from) = attach(&client, &place).await;
-        loop {
-            if unsaid.is_none() {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    word = words.recv() => match word {
-                        Some(word) => unsaid = Some(word),
-                        None => return,
-                    },
-                    // The keeper says nothing: this is the stream's end.
-                    _ = from.next() => break,
+        match timeout(OPENED_WITHIN, attach.attach()).await {
+            Ok(Ok(stream)) => {
+                let began = Instant::now();
+                if found.send(stream).await.is_err() {
+                    return;
                 }
+                wanted.notified().await;
+                if began.elapsed() >= BEAT {
+                    pause = Pause::new();
+                    continue;
+                }
+                // It was refused: the upgrade is answered before the kubelet is asked.
             }
-            let byte: &[u8] = match &unsaid {
-                None => ALIVE,
-                Some(Word::Leave) => &[protocol::LEAVE],
-                Some(Word::End(_)) => &[protocol::TERMINATE],
-            };
-            // A peer that reads nothing is as good as none.
-            match tokio::time::timeout(BEAT * 5, to.send(Bytes::copy_from_slice(byte))).await {
-                Ok(Ok(())) => match unsaid.take() {
-                    Some(Word::End(told)) => {
-                        let _ = told.send(());
-                        return;
-                    }
-                    Some(Word::Leave) | None => pause = FIRST_PAUSE,
-                },
-                Ok(Err(_)) | Err(_) => break,
-            }
+            Ok(Err(error)) => tracing::debug!("cannot attach: {error}"),
+            Err(_) => tracing::debug!("cannot attach: no answer"),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause.wait().await;
     }
 }
+
+struct Heart<S> {
+    word: watch::Receiver<u8>,
+    streams: mpsc::Receiver<S>,
+    doubts: Arc<Notify>,
+    wanted: Arc<Notify>,
+}
+
+impl<S: Attached> Heart<S> {
+    /// Beats until the goodbye was heard, or nobody holds the lifeline.
+    async fn beat(mut self) {
+        let mut ticks = interval(BEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stream: Option<S> = None;
+        // Beats since the last answer.
+        let mut unanswered = 0;
+        loop {
+            let is_cut = tokio::select! {
+                _ = ticks.tick() => false,
+                changed = self.word.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return,
+                },
+                // The one that is there beats on until another is.
+                () = self.doubts.notified() => {
+                    self.wanted.notify_one();
+                    continue;
+                }
+                Some(found) = self.streams.recv() => {
+                    stream = Some(found);
+                    unanswered = 0;
+                    false
+                }
+                answer = answer(&mut stream) => match answer {
+                    Ok(TERMINATE) => return,
+                    Ok(_) => {
+                        unanswered = 0;
+                        continue;
+                    }
+                    Err(_) => true,
+                },
+            };
+            let Some(attached) = stream.as_mut() else { continue };
+            let word = *self.word.borrow_and_update();
+            unanswered += 1;
+            let is_cut = is_cut
+                || unanswered > ANSWERED_WITHIN
+                // A peer that reads nothing is as good as none.
+                || !timeout(SENT_WITHIN, attached.beat(word)).await.is_ok_and(|sent| sent.is_ok());
+            if is_cut {
+                stream = None;
+                self.wanted.notify_one();
+            }
+        }
+    }
+}
+
+/// Never of a stream that is not there.
+async fn answer<S: Attached>(stream: &mut Option<S>) -> io::Result<u8> {
+    match stream {
+        Some(stream) => stream.answer().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,13 @@
 //!
 //! Both sides number their bytes (`dock::numbered`), and keep what the other one has not passed on. So a cut loses nothing,
 //! and says nothing twice. Neither direction waits for the other: there is always room for what a stream may bring.
+//!
+//! A cut that nobody tells of is a silence. Whoever hears nothing asks, and the helper answers at once, whatever its server
+//! does. Nothing that comes is trusted: a server may become its own helper. It can say of itself what it says by its output
+//! and its end, and nothing else is believed of it.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,18 +16,33 @@ use futures::{Sink, Stream, StreamExt};
 use mcp_berth::dock::numbered::{FIRST, Numbered};
 use mcp_berth::dock::records::{self, Ending, Record};
 use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-/// Between two tries to open a stream.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+use super::outgoing::Outgoing;
+use super::pause::Pause;
+
+/// How often the stream's silence is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// So many looks without a byte, and the helper is asked: while it owes us something, and while it does not.
+const ASKED_AFTER: u32 = 1;
+const ASKED_IDLE_AFTER: u32 = 3;
+/// So many more, and the stream is cut.
+const ANSWERED_WITHIN: u32 = 3;
+/// A batch of so many bytes has a question behind it: on a slow way its answers are the signs of life (bytes).
+const BULK: usize = 32 << 10;
+/// For so long the helper may take to go once all is told.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
+/// A stream that lasted so long is a good one: the next is opened without delay.
+const GOOD: Duration = Duration::from_secs(5);
+/// The longest reason of the keeper's that is shown (characters).
+const LONGEST_REASON: usize = 500;
 
 /// What the session has for its server.
 #[derive(Debug)]
 pub(crate) enum ToServer {
+    /// It is held whole until it has gone, beside a window.
     Input(Bytes),
     InputEnd,
-    Terminate,
 }
 
 /// What the server says, or its end.
@@ -39,7 +55,7 @@ pub(crate) enum Said {
 }
 
 /// Why there is no stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum NotOpened {
     /// Another try may have one.
     Passing(String),
@@ -52,7 +68,8 @@ pub(crate) trait Streams: Send {
     type To: Sink<Bytes, Error = io::Error> + Send + Unpin;
     type From: Stream<Item = io::Result<Bytes>> + Send + Unpin;
 
-    /// The stream of this epoch. [`FIRST`] starts the helper, and every later one is handed to it.
+    /// The stream of this epoch. [`FIRST`] starts a helper, and every later one is handed to it. Until a helper has said its
+    /// hello nothing is said to it, and so another one may be started instead.
     fn open(&mut self, epoch: u64) -> impl Future<Output = Result<(Self::To, Self::From), NotOpened>> + Send;
 }
 
@@ -67,38 +84,17 @@ pub(crate) enum Over {
     Lost(String),
 }
 
-/// A sink whose item waits here until it is taken: whoever asks may stop asking at any moment.
-struct Outgoing<T> {
-    to: T,
-    item: Option<Bytes>,
-    is_flushed: bool,
+/// Why a stream is over before the server's end was told.
+enum Cut {
+    /// Another stream may go on.
+    Passing(io::Error),
+    /// What came on it makes no sense, and would not on another.
+    Broken(&'static str),
 }
 
-impl<T: Sink<Bytes, Error = io::Error> + Unpin> Outgoing<T> {
-    fn new(to: T) -> Self {
-        Self { to, item: None, is_flushed: true }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.item.is_none() && self.is_flushed
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.item.is_some() {
-            ready!(Pin::new(&mut self.to).poll_ready(context))?;
-            if let Some(item) = self.item.take() {
-                self.is_flushed = false;
-                Pin::new(&mut self.to).start_send(item)?;
-            }
-        }
-        ready!(Pin::new(&mut self.to).poll_flush(context))?;
-        self.is_flushed = true;
-        Poll::Ready(Ok(()))
-    }
-
-    /// Resolves when the item is on its way. Cancel safe.
-    async fn sent(&mut self) -> io::Result<()> {
-        poll_fn(|context| self.poll(context)).await
+impl From<io::Error> for Cut {
+    fn from(error: io::Error) -> Self {
+        Self::Passing(error)
     }
 }
 
@@ -111,6 +107,13 @@ struct Line {
 }
 
 impl Line {
+    fn new(start: &[u8]) -> Self {
+        let mut line =
+            Self { numbered: Numbered::new(), waiting: start.iter().copied().collect(), is_told: false };
+        line.say();
+        line
+    }
+
     /// Says what waits, as far as there is room.
     fn say(&mut self) {
         while !self.waiting.is_empty() {
@@ -121,25 +124,29 @@ impl Line {
             }
             self.waiting.drain(..said);
         }
+        // A long one is no reason to hold its room for ever.
+        self.waiting.shrink_to(records::LONGEST);
     }
 
     fn take(&mut self, said: &ToServer) {
         let mut bytes = Vec::new();
-        let record = match said {
-            ToServer::Input(bytes) => Record::Input(bytes),
-            ToServer::InputEnd => Record::InputEnd,
-            ToServer::Terminate => Record::Terminate,
+        let mut put = |record: &Record<'_>| {
+            // Each is no longer than a record may be.
+            let _ = records::encode(&mut bytes, record);
         };
-        // Whoever gives input gives no more than a record holds.
-        if records::encode(&mut bytes, &record).is_ok() {
-            self.waiting.extend(bytes);
+        match said {
+            ToServer::Input(input) => {
+                input.chunks(records::LONGEST).for_each(|part| put(&Record::Input(part)));
+            }
+            ToServer::InputEnd => put(&Record::InputEnd),
         }
+        self.waiting.extend(bytes);
         self.say();
     }
 
     /// The next thing the server has said, and how many bytes it took.
-    fn next(&self) -> io::Result<Option<(usize, Said)>> {
-        let broken = |_| io::Error::new(io::ErrorKind::InvalidData, "the keeper does not keep to its words");
+    fn next(&self) -> Result<Option<(usize, Said)>, Cut> {
+        let broken = |_| Cut::Broken("it says what is no record");
         let Some((length, record)) = records::decode(self.numbered.heard()).map_err(broken)? else {
             return Ok(None);
         };
@@ -147,10 +154,8 @@ impl Line {
             Record::Output(bytes) => Said::Output(Bytes::copy_from_slice(bytes)),
             Record::Errors(bytes) => Said::Errors(Bytes::copy_from_slice(bytes)),
             Record::Ended(ending) => Said::Ended(ending),
-            Record::NotStarted { code, why } => {
-                Said::NotStarted { code, why: String::from_utf8_lossy(why).into_owned() }
-            }
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "the keeper says what berth says")),
+            Record::NotStarted { code, why } => Said::NotStarted { code, why: readable(why) },
+            _ => return Err(Cut::Broken("it says what berth says")),
         };
         Ok(Some((length, said)))
     }
@@ -163,9 +168,34 @@ impl Line {
             self.numbered.tell_now();
         }
     }
+
+    fn hear(&mut self, bytes: &[u8]) -> Result<(), Cut> {
+        self.numbered.hear(bytes).map_err(|_| Cut::Broken("its frames make no sense"))?;
+        self.say();
+        Ok(())
+    }
+
+    /// What the stream is to have next.
+    fn frames(&mut self) -> Option<Bytes> {
+        let mut frames = Vec::new();
+        self.numbered.frames(&mut frames);
+        if frames.len() >= BULK {
+            self.numbered.ask();
+            self.numbered.frames(&mut frames);
+        }
+        (!frames.is_empty()).then(|| frames.into())
+    }
 }
 
-/// Carries the bytes until the server's end is told. `start` is the first record; `reconnect` as it is said there.
+/// One line for a person, whoever has written it.
+fn readable(why: &[u8]) -> String {
+    let text = String::from_utf8_lossy(why);
+    text.chars().take(LONGEST_REASON).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Carries the bytes until the server's end is told. `start` is the first record; `start_within` is for the first stream,
+/// and `reconnect`, as it is said in the record, for each later one. Of either direction no more than a window is kept, and
+/// of the session's one item beside it.
 pub(crate) async fn run<S: Streams>(
     mut streams: S,
     start: &[u8],
@@ -173,43 +203,61 @@ pub(crate) async fn run<S: Streams>(
     output: Sender<Said>,
     (start_within, reconnect): (Duration, Duration),
 ) -> Over {
-    let mut line =
-        Line { numbered: Numbered::new(), waiting: start.iter().copied().collect(), is_told: false };
-    line.say();
+    let mut line = Line::new(start);
     let mut until = Instant::now() + start_within;
-    for epoch in FIRST.. {
-        let (to, from) = match open(&mut streams, epoch, until).await {
+    let mut pause = Pause::new();
+    let mut epoch = FIRST;
+    loop {
+        let opened = tokio::select! {
+            opened = open(&mut streams, &mut epoch, until, &pause) => opened,
+            () = output.closed() => return Over::Left,
+        };
+        let (to, from) = match opened {
             Ok(stream) => stream,
-            Err(why) => return Over::Lost(why),
+            Err(NotOpened::Gone(why)) => return Over::Lost(why),
+            Err(NotOpened::Passing(why)) => {
+                let time = if epoch == FIRST { start_within } else { reconnect };
+                return Over::Lost(format!("no stream to the server for {} s: {why}", time.as_secs_f32()));
+            }
         };
         line.numbered.begin(epoch);
-        match carry(&mut line, Outgoing::new(to), from, &mut input, &output).await {
+        let began = Instant::now();
+        let cut = match carry(&mut line, Outgoing::new(to), from, &mut input, &output).await {
             Ok(over) => return over,
-            Err(error) => {
-                tracing::debug!("the stream to the server was cut: {error}");
-                if line.is_told {
-                    return Over::Told;
-                }
-                until = Instant::now() + reconnect;
+            Err(Cut::Broken(why)) => {
+                return Over::Lost(format!("the keeper does not keep to its words: {why}"));
             }
+            Err(Cut::Passing(_)) if line.is_told => return Over::Told,
+            Err(Cut::Passing(error)) => error,
+        };
+        tracing::debug!("the stream {epoch} to the server was cut: {cut}");
+        // Whoever was never met has heard nothing.
+        if epoch > FIRST || line.numbered.is_met() {
+            epoch += 1;
+            until = Instant::now() + reconnect;
+        }
+        if began.elapsed() >= GOOD {
+            pause = Pause::new();
+        } else {
+            pause.wait().await;
         }
     }
-    Over::Lost("there were too many cuts".to_owned())
 }
 
-async fn open<S: Streams>(streams: &mut S, epoch: u64, until: Instant) -> Result<(S::To, S::From), String> {
-    let mut pause = FIRST_PAUSE;
+/// Each try has an epoch of its own: one that was given up here may still come to the helper, and is an older one then.
+async fn open<S: Streams>(
+    streams: &mut S,
+    epoch: &mut u64,
+    until: Instant,
+    pause: &Pause,
+) -> Result<(S::To, S::From), NotOpened> {
     loop {
-        let why = match streams.open(epoch).await {
-            Ok(stream) => return Ok(stream),
-            Err(NotOpened::Gone(why)) => return Err(why),
-            Err(NotOpened::Passing(why)) => why,
-        };
-        if Instant::now() + pause > until {
-            return Err(why);
+        let opened = streams.open(*epoch).await;
+        if !matches!(opened, Err(NotOpened::Passing(_))) || Instant::now() >= until {
+            return opened;
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause.wait_until(until).await;
+        *epoch += u64::from(*epoch > FIRST);
     }
 }
 
@@ -220,20 +268,25 @@ async fn carry<T, F>(
     mut from: F,
     input: &mut Receiver<ToServer>,
     output: &Sender<Said>,
-) -> io::Result<Over>
+) -> Result<Over, Cut>
 where
     T: Sink<Bytes, Error = io::Error> + Unpin,
     F: Stream<Item = io::Result<Bytes>> + Unpin,
 {
     // What is taken apart, and waits for room.
     let mut said = None;
+    let mut has_input = true;
+    let (mut silent, mut asked) = (0, None);
+    let mut looks = interval(LOOK_EVERY);
+    // A process that was stopped for a while has not listened, and nobody was silent.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.reset();
     loop {
         if to.is_idle() {
-            let mut frames = Vec::new();
-            line.numbered.frames(&mut frames);
-            to.item = (!frames.is_empty()).then(|| frames.into());
-            if to.item.is_none() && line.is_told {
-                return Ok(Over::Told);
+            match line.frames() {
+                Some(frames) => to.put(frames),
+                None if line.is_told => return Ok(told(from).await),
+                None => {}
             }
         }
         if said.is_none() {
@@ -242,11 +295,9 @@ where
         tokio::select! {
             sent = to.sent(), if !to.is_idle() => sent?,
             heard = from.next() => {
-                let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
-                let bytes = heard.ok_or_else(ended)??;
-                let broken = |_| io::Error::from(io::ErrorKind::InvalidData);
-                line.numbered.hear(&bytes).map_err(broken)?;
-                line.say();
+                (silent, asked) = (0, None);
+                let bytes = heard.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
+                line.hear(&bytes)?;
             }
             room = output.reserve(), if said.is_some() => {
                 let Ok(room) = room else { return Ok(Over::Left) };
@@ -255,11 +306,33 @@ where
                     room.send(said);
                 }
             }
-            given = input.recv(), if line.waiting.is_empty() && !input.is_closed() => {
-                if let Some(given) = given {
-                    line.take(&given);
+            given = input.recv(), if has_input && line.waiting.is_empty() => match given {
+                Some(given) => line.take(&given),
+                None => has_input = false,
+            },
+            () = output.closed(), if said.is_none() => return Ok(Over::Left),
+            _ = looks.tick() => {
+                silent += 1;
+                let owes = !line.numbered.is_all_passed_on() || !line.numbered.is_met();
+                let asked_after = if owes { ASKED_AFTER } else { ASKED_IDLE_AFTER };
+                if asked.is_none() && silent >= asked_after {
+                    line.numbered.ask();
+                    asked = Some(silent);
+                }
+                if asked.is_some_and(|since| silent > since + ANSWERED_WITHIN) {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody answers").into());
                 }
             }
         }
     }
 }
+
+/// The helper ends its exec once it knows that all has come. Nothing else that comes is of any account.
+async fn told<F: Stream<Item = io::Result<Bytes>> + Unpin>(mut from: F) -> Over {
+    let end = async { while let Some(Ok(_)) = from.next().await {} };
+    let _ = timeout(GONE_WITHIN, end).await;
+    Over::Told
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ mod housekeeping;
 mod lifeline;
 mod link;
 mod names;
+mod outgoing;
+mod pause;
 mod pod;
 mod pump;
 mod ready;

@@ -26,6 +26,7 @@ use super::housekeeping::{Housekeeping, Made};
 use super::lifeline::Lifeline;
 use super::link::{self, NotOpened, Over, Streams};
 use super::names;
+use super::pause::Pause;
 use super::pod::Plan;
 use super::server;
 use super::streams::Execs;
@@ -36,10 +37,6 @@ const PIECES: usize = 4;
 /// Between two tries to make a pod.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Between two tries to reach the helper: so much of what the start has taken until then.
-const PART_OF_A_START: u32 = 6;
-const FIRST_TRY: Duration = Duration::from_millis(20);
-const LAST_TRY: Duration = Duration::from_millis(500);
 /// A pod that runs answers by then, or never.
 const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
 /// What keeps a pod from its start is known a moment after it was lost.
@@ -164,8 +161,8 @@ impl Start {
     async fn take(&self, name: &str) -> Option<KubernetesUpstream> {
         let began = std::time::Instant::now();
         let mut hold = Hold::new(self.cluster.pods(), name.to_owned());
-        hold.keep_alive(Lifeline::begin(self.cluster.client.clone(), self.cluster.place(name)));
-        let (linked, opened) = self.link(name).ok()?;
+        let (linked, opened) = self.link(name);
+        hold.keep_alive(self.lifeline(name, &linked));
         if let Ok(Ok(())) = tokio::time::timeout(CLAIMED_WITHIN, opened).await {
             self.trace.step("take over the pod", began, name);
             return Some(self.up(hold, linked, Made::Before));
@@ -182,7 +179,7 @@ impl Start {
         let name = hold.name().to_owned();
         self.trace.step("create the pod", began, &name);
         let began = std::time::Instant::now();
-        let (mut linked, opened) = self.link(&name).map_err(Refused::Lasting)?;
+        let (mut linked, opened) = self.link(&name);
         let watching = causes::watch(&self.cluster, &pod, &self.waiting);
         tokio::pin!(watching);
         let opened = tokio::select! {
@@ -198,7 +195,7 @@ impl Start {
             });
         }
         // Its helper has answered: the container is there.
-        hold.keep_alive(Lifeline::begin(self.cluster.client.clone(), self.cluster.place(&name)));
+        hold.keep_alive(self.lifeline(&name, &linked));
         self.trace.step("start the pod and the server's helper", began, &name);
         Ok(self.up(hold, linked, Made::Now))
     }
@@ -245,21 +242,23 @@ impl Start {
     }
 
     /// Begins the link to the server's helper; the second tells when it has answered.
-    fn link(&self, name: &str) -> Result<(Linked, oneshot::Receiver<()>), Failure> {
+    fn link(&self, name: &str) -> (Linked, oneshot::Receiver<()>) {
         let settings = &self.spec.server.settings;
         let (tell, opened) = oneshot::channel();
-        let execs = Execs {
-            client: self.cluster.client.clone(),
-            place: self.cluster.place(name),
-            // Whoever knows it could go on with the stream.
-            token: format!("{}{}", new_session()?, new_session()?),
-        };
+        let execs = Execs::new(self.cluster.client.clone(), self.cluster.place(name));
+        let cuts = execs.cuts();
         let streams = Telling { streams: execs, tell: Some(tell) };
         let (input, given) = mpsc::channel(PIECES);
         let (say, output) = mpsc::channel(PIECES);
         let (record, times) = (self.record.clone(), (settings.start_timeout, settings.reconnect));
         let task = async move { link::run(streams, &record, given, say, times).await };
-        Ok((Linked { input, output, task: AbortOnDropHandle::new(tokio::spawn(task)) }, opened))
+        (Linked { input, output, cuts, task: AbortOnDropHandle::new(tokio::spawn(task)) }, opened)
+    }
+
+    /// What has cut the link may have cut the lifeline.
+    fn lifeline(&self, name: &str, linked: &Linked) -> Lifeline {
+        let Cluster { client, .. } = &self.cluster;
+        Lifeline::begin(client.clone(), self.cluster.place(name), Arc::clone(&linked.cuts))
     }
 
     fn up(&self, hold: Hold, linked: Linked, made: Made) -> KubernetesUpstream {
@@ -299,15 +298,14 @@ impl<S: Streams> Streams for Telling<S> {
         if self.tell.is_none() {
             return self.streams.open(epoch).await;
         }
-        let began = Instant::now();
+        let pause = Pause::new();
         let stream = loop {
             match self.streams.open(epoch).await {
                 Ok(stream) => break stream,
                 // Seldom enough for the API server, and soon enough beside what the start has taken already.
                 Err(NotOpened::Passing(why)) => {
-                    let pause = (began.elapsed() / PART_OF_A_START).clamp(FIRST_TRY, LAST_TRY);
                     tracing::debug!("not yet: {why}");
-                    tokio::time::sleep(pause).await;
+                    pause.wait().await;
                 }
                 Err(gone) => return Err(gone),
             }

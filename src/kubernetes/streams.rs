@@ -2,13 +2,17 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures::{SinkExt, Stream, StreamExt, stream};
 use kube::Client;
 use mcp_berth::dock::numbered::FIRST;
+use mcp_berth::dock::records::SECRET;
 use mcp_berth::dock::records::resume::{GONE, REFUSED};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::Notify;
 
 use super::link::{NotOpened, Streams};
 use super::pod::KEEPER;
@@ -19,12 +23,27 @@ type From = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// A stream whose kubelet or API server gives no answer is tried again.
 const OPENED_WITHIN: Duration = Duration::from_secs(5);
+/// As a shell has it: the program could not be run, or is not there.
+const NOT_RUN: [i32; 2] = [126, 127];
 
-/// Where the helper is, and the one word that it knows us by.
+/// Opens the streams of one server.
 pub(crate) struct Execs {
-    pub(crate) client: Client,
-    pub(crate) place: Place,
-    pub(crate) token: String,
+    client: Client,
+    place: Place,
+    /// By which the helper knows us. It goes over the stream, for what an exec's command says stands in audit logs.
+    secret: [u8; SECRET],
+    cuts: Arc<Notify>,
+}
+
+impl Execs {
+    pub(crate) fn new(client: Client, place: Place) -> Self {
+        Self { client, place, secret: [0; SECRET], cuts: Arc::default() }
+    }
+
+    /// Notified whenever a stream was cut: another one to the same pod may be so as well.
+    pub(crate) fn cuts(&self) -> Arc<Notify> {
+        Arc::clone(&self.cuts)
+    }
 }
 
 impl Streams for Execs {
@@ -34,13 +53,21 @@ impl Streams for Execs {
     async fn open(&mut self, epoch: u64) -> Result<(To, From), NotOpened> {
         let number = epoch.to_string();
         let command: &[&str] = match epoch {
-            FIRST => &[KEEPER, "serve", &self.token],
-            _ => &[KEEPER, "resume", &self.token, &number],
+            FIRST => &[KEEPER, "serve"],
+            _ => &[KEEPER, "resume", &number],
         };
-        let opening = self.place.open(&self.client, What::Exec(command));
+        if epoch == FIRST {
+            // Another helper than that of the last try: that one may still come, and is nobody's then.
+            let random = SystemRandom::new().fill(&mut self.secret);
+            random.map_err(|_| NotOpened::Gone("the system gives no random numbers".to_owned()))?;
+        } else {
+            self.cuts.notify_one();
+        }
         let opened = async {
-            let (to, mut from) = opening.await.map_err(refused)?;
-            // The upgrade is answered before the kubelet is asked. The helper's hello is the proof.
+            let opened = self.place.open(&self.client, What::Exec(command)).await;
+            let (mut to, mut from) = opened.map_err(refused)?;
+            to.send(Bytes::copy_from_slice(&self.secret)).await.map_err(|error| cut(&error))?;
+            // The helper's hello is the proof that there is a stream.
             match from.next().await {
                 Some(Ok(hello)) => Ok((to, Box::pin(stream::iter([Ok(hello)]).chain(from)) as From)),
                 Some(Err(error)) => Err(cut(&error)),
@@ -52,6 +79,8 @@ impl Streams for Execs {
     }
 }
 
+/// Whatever an API server says, another may say otherwise, or the same a moment later, when it has read its rules. Only that
+/// there is no such pod is final.
 fn refused(error: kube::Error) -> NotOpened {
     match error {
         kube::Error::Api(status) if status.code == 404 => NotOpened::Gone(status.message.clone()),
@@ -59,8 +88,58 @@ fn refused(error: kube::Error) -> NotOpened {
     }
 }
 
+/// `resume` is asked only after a helper's hello, so that nobody is there is final.
 fn cut(error: &io::Error) -> NotOpened {
     let code = error.get_ref().and_then(|error| error.downcast_ref::<Ended>()).and_then(Ended::exit_code);
-    let is_gone = code.is_some_and(|code| [GONE, REFUSED].map(i32::from).contains(&code));
-    if is_gone { NotOpened::Gone(error.to_string()) } else { NotOpened::Passing(error.to_string()) }
+    let is = |known: u8| code == Some(known.into());
+    if is(GONE) {
+        NotOpened::Gone("the server's keeper is gone, or was without a stream for too long".to_owned())
+    } else if is(REFUSED) {
+        NotOpened::Gone("somebody else has the server's stream".to_owned())
+    } else if code.is_some_and(|code| NOT_RUN.contains(&code)) {
+        NotOpened::Gone(format!("the keeper could not be run: {error}"))
+    } else {
+        NotOpened::Passing(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    fn ended(code: u8) -> io::Error {
+        let status: Status = serde_json::from_value(json!({
+            "status": "Failure",
+            "reason": "NonZeroExitCode",
+            "message": format!("command terminated with exit code {code}"),
+            "details": { "causes": [{ "reason": "ExitCode", "message": code.to_string() }] },
+        }))
+        .unwrap();
+        io::Error::other(Ended(Box::new(status)))
+    }
+
+    #[test]
+    fn what_the_keeper_says_of_a_stream_is_final_and_a_cut_is_not() {
+        for code in [GONE, REFUSED, 126, 127] {
+            assert!(matches!(cut(&ended(code)), NotOpened::Gone(_)), "{code}");
+        }
+        for error in [ended(137), ended(71), ended(0), io::ErrorKind::ConnectionReset.into()] {
+            assert!(matches!(cut(&error), NotOpened::Passing(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_a_pod_that_is_not_there_is_final() {
+        let answered = |code: u16| {
+            let status = json!({ "status": "Failure", "message": "no", "reason": "x", "code": code });
+            refused(kube::Error::Api(serde_json::from_value(status).unwrap()))
+        };
+        assert!(matches!(answered(404), NotOpened::Gone(_)));
+        for code in [401, 403, 429, 500, 503] {
+            assert!(matches!(answered(code), NotOpened::Passing(_)), "{code}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use mcp_berth::dock::owner;
 use mcp_berth::dock::records::{Ending, LONGEST};
 use mcp_berth::session::upstream::{Exit, Output, Upstream};
 use tokio::io::AsyncWrite;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::PollSender;
 use tokio_util::task::AbortOnDropHandle;
@@ -33,6 +35,8 @@ const BY_SIGNAL: u8 = 128;
 pub(crate) struct Linked {
     pub(crate) input: Sender<ToServer>,
     pub(crate) output: Receiver<Said>,
+    /// Notified whenever its stream was cut.
+    pub(crate) cuts: Arc<Notify>,
     pub(crate) task: AbortOnDropHandle<Over>,
 }
 
@@ -40,8 +44,6 @@ pub(crate) struct Linked {
 pub(crate) struct KubernetesUpstream {
     hold: Hold,
     input: Option<Input>,
-    /// What is still on its way to the link outlives whoever has sent it.
-    _to_link: Sender<ToServer>,
     output: Receiver<Said>,
     link: AbortOnDropHandle<Over>,
     /// How the server ended, as its helper has told.
@@ -53,17 +55,8 @@ pub(crate) struct KubernetesUpstream {
 
 impl KubernetesUpstream {
     pub(crate) fn new(hold: Hold, linked: Linked, memory: u64, housekeeper: Housekeeper) -> Self {
-        let Linked { input, output, task } = linked;
-        Self {
-            hold,
-            input: Some(Input::new(input.clone())),
-            _to_link: input,
-            output,
-            link: task,
-            ended: None,
-            memory,
-            housekeeper,
-        }
+        let Linked { input, output, task, .. } = linked;
+        Self { hold, input: Some(Input::new(input)), output, link: task, ended: None, memory, housekeeper }
     }
 
     fn exit(&self, ending: Ending) -> Exit {
@@ -148,7 +141,7 @@ impl Upstream for KubernetesUpstream {
     }
 
     async fn client_left(&mut self) {
-        self.hold.client_left().await;
+        self.hold.client_left();
     }
 
     async fn terminate(&mut self) {
