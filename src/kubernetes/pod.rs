@@ -50,6 +50,11 @@ pub(crate) const STANDBY: &str = "standby";
 /// How long the kubelet waits after the keeper was asked to end, which itself gives the server its grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(1);
 
+/// What is set aside for a session, as a part of its limit: a server waits for most of its time, and few ever need all of
+/// their memory.
+const REQUESTED_MEMORY: u64 = 8;
+const REQUESTED_CPU: i64 = 50;
+
 /// A session that was killed before it spoke to its keeper leaves it for no longer than one that was killed later.
 const SHORTEST_CLAIM: Duration = Duration::from_secs(4);
 const LONGEST_CLAIM: Duration = Duration::from_secs(30);
@@ -125,6 +130,14 @@ impl Plan<'_> {
             "readOnlyRootFilesystem": read_only,
             "seccompProfile": { "type": "RuntimeDefault" },
         });
+        let milli_cpus = nano_cpus / 1_000_000;
+        let resources = json!({
+            "limits": { "memory": memory.to_string(), "cpu": format!("{milli_cpus}m") },
+            "requests": {
+                "memory": memory.div_ceil(REQUESTED_MEMORY).to_string(),
+                "cpu": format!("{}m", (milli_cpus / REQUESTED_CPU).max(1)),
+            },
+        });
         let mut spec = json!({
             "restartPolicy": "Never",
             "automountServiceAccountToken": false,
@@ -145,7 +158,8 @@ impl Plan<'_> {
                     "runAsUser": 65_534,
                     "seccompProfile": { "type": "RuntimeDefault" },
                 },
-                "resources": { "limits": { "memory": "32Mi", "cpu": "100m" } },
+                // The same: a pod needs what its hungriest container needs, and less would only slow it down.
+                "resources": resources,
             }],
             "containers": [{
                 "name": CONTAINER,
@@ -162,9 +176,7 @@ impl Plan<'_> {
                 "stdinOnce": false,
                 "volumeMounts": [{ "name": "berth", "mountPath": FOLDER, "readOnly": true }],
                 "securityContext": confined,
-                "resources": {
-                    "limits": { "memory": memory.to_string(), "cpu": format!("{}m", nano_cpus / 1_000_000) },
-                },
+                "resources": resources,
             }],
         });
         if let Some((user, group)) = settings.user.as_deref().and_then(numbers) {
