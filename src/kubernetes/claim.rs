@@ -67,6 +67,11 @@ pub(crate) async fn claim(cluster: &Cluster, name: &str, owner: &Owner) -> kube:
     if to.send(Bytes::from_static(ALIVE)).await.is_err() {
         return Ok(Claim::Lost);
     }
+    Ok(if change(cluster, name, owner).await? { Claim::Won((to, from)) } else { Claim::Lost })
+}
+
+/// Whether it is ours now.
+async fn change(cluster: &Cluster, name: &str, owner: &Owner) -> kube::Result<bool> {
     let patch = patch(owner);
     let path = format!("/api/v1/namespaces/{}/pods/{name}", cluster.namespace);
     let request = http::Request::patch(path)
@@ -75,9 +80,8 @@ pub(crate) async fn claim(cluster: &Cluster, name: &str, owner: &Owner) -> kube:
         .map_err(kube::Error::HttpError)?;
     match cluster.client.request::<Pod>(request).await {
         // Somebody has deleted it meanwhile.
-        Ok(pod) if !is_ready(&pod) => Ok(Claim::Lost),
-        Ok(_) => Ok(Claim::Won((to, from))),
-        Err(kube::Error::Api(status)) if [TEST_FAILED, 404].contains(&status.code) => Ok(Claim::Lost),
+        Ok(pod) => Ok(is_ready(&pod)),
+        Err(kube::Error::Api(status)) if [TEST_FAILED, 404].contains(&status.code) => Ok(false),
         Err(error) => Err(error),
     }
 }

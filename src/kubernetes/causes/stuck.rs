@@ -202,3 +202,6 @@ pub(crate) fn of_event(event: &Event, pod: &str) -> Option<Stuck> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
