@@ -67,6 +67,13 @@ pub(crate) async fn claim(cluster: &Cluster, name: &str, owner: &Owner) -> kube:
     if to.send(Bytes::from_static(ALIVE)).await.is_err() {
         return Ok(Claim::Lost);
     }
+    let changed = change(cluster, name, owner).await?;
+    // Somebody may have deleted it meanwhile.
+    Ok(if changed.is_some_and(|pod| is_ready(&pod)) { Claim::Won((to, from)) } else { Claim::Lost })
+}
+
+/// The pod that is ours now; `None`: it is somebody else's, or gone.
+async fn change(cluster: &Cluster, name: &str, owner: &Owner) -> kube::Result<Option<Pod>> {
     let patch = patch(owner);
     let path = format!("/api/v1/namespaces/{}/pods/{name}", cluster.namespace);
     let request = http::Request::patch(path)
@@ -74,10 +81,8 @@ pub(crate) async fn claim(cluster: &Cluster, name: &str, owner: &Owner) -> kube:
         .body(patch.to_string().into_bytes())
         .map_err(kube::Error::HttpError)?;
     match cluster.client.request::<Pod>(request).await {
-        // Somebody has deleted it meanwhile.
-        Ok(pod) if !is_ready(&pod) => Ok(Claim::Lost),
-        Ok(_) => Ok(Claim::Won((to, from))),
-        Err(kube::Error::Api(status)) if [TEST_FAILED, 404].contains(&status.code) => Ok(Claim::Lost),
+        Ok(pod) => Ok(Some(pod)),
+        Err(kube::Error::Api(status)) if [TEST_FAILED, 404].contains(&status.code) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -97,4 +102,111 @@ fn patch(owner: &Owner) -> Value {
 /// As a part of a JSON pointer.
 fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::Api;
+    use kube::api::{DeleteParams, PostParams};
+    use mcp_berth::config::Kubernetes;
+    use mcp_berth::config::Server;
+    use mcp_berth::dock::spec::Spec;
+
+    use super::*;
+    use crate::fake;
+
+    fn spec(session: &str) -> Spec {
+        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        Spec::new(server, "claude-code", session)
+    }
+
+    fn pod(name: &str, phase: &str) -> Value {
+        json!({ "metadata": { "name": name }, "status": { "phase": phase } })
+    }
+
+    #[tokio::test]
+    async fn one_list_from_the_cache_finds_those_that_run_and_each_session_has_its_order() {
+        let names: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
+        let mut items: Vec<Value> = names.iter().map(|name| pod(name, "Running")).collect();
+        items.push(pod("starting", "Pending"));
+        items.push(pod("ended", "Succeeded"));
+        let mut going = pod("going", "Running");
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        items.push(going);
+        let (cluster, seen) = fake::cluster(move |_| (200, json!({ "metadata": {}, "items": items })));
+        let mut orders = std::collections::BTreeSet::new();
+        for session in ["a", "b", "c"] {
+            let spec = spec(session);
+            let found = find(&cluster, &Plan { spec: &spec, keeper_image: "k" }).await.unwrap();
+            let mut sorted = found.clone();
+            sorted.sort();
+            assert_eq!(sorted, names);
+            orders.insert(found);
+        }
+        assert!(orders.len() > 1, "{orders:?}");
+        let requests = seen.lock().unwrap();
+        let (method, uri, _) = &requests[0];
+        assert_eq!((requests.len(), method.as_str()), (3, "GET"));
+        let hash = Plan { spec: &spec("a"), keeper_image: "k" }.hash();
+        for part in ["resourceVersion=0", "mcp-berth.io%2Fstate%3Dstandby", "client%3Dclaude-code", &hash] {
+            assert!(uri.contains(part), "{part} in {uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_one_patch_that_tests_the_state() {
+        let owner = spec("s").owner();
+        let (cluster, seen) = fake::cluster(|_| (200, pod("p", "Running")));
+        assert!(change(&cluster, "p", &owner).await.unwrap().is_some());
+        let (method, uri, body) = seen.lock().unwrap()[0].clone();
+        assert_eq!((method.as_str(), uri.as_str()), ("PATCH", "/api/v1/namespaces/n/pods/p"));
+        let state = "/metadata/labels/mcp-berth.io~1state";
+        assert_eq!(
+            body,
+            json!([
+                { "op": "test", "path": state, "value": "standby" },
+                { "op": "replace", "path": state, "value": "active" },
+                { "op": "add", "path": "/metadata/annotations/mcp-berth.io~1session", "value": "s" },
+            ])
+        );
+        for (code, is_lost) in [(422, true), (404, true), (403, false)] {
+            let (cluster, _) = fake::cluster(move |_| (code, fake::status(code, "no")));
+            assert_eq!(change(&cluster, "p", &owner).await.is_ok_and(|pod| pod.is_none()), is_lost, "{code}");
+        }
+    }
+
+    /// The API server's own word, for nothing else decides.
+    #[tokio::test]
+    #[ignore = "needs a cluster"]
+    async fn of_24_who_claim_a_pod_at_once_one_gets_it() {
+        let mut settings = Kubernetes::default();
+        settings.kubeconfig = Some(std::env::var_os("BERTH_TEST_KUBECONFIG").unwrap().into());
+        settings.namespace = Some(format!("t-claim-{}", std::process::id()));
+        let cluster = Cluster::connect(&settings).await.unwrap();
+        let namespaces = Api::<Namespace>::all(cluster.client.clone());
+        let namespace = serde_json::from_value(json!({ "metadata": { "name": cluster.namespace } })).unwrap();
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        for round in 0..5 {
+            let (name, spec) = (format!("p{round}"), spec("s"));
+            let mut pod = Plan { spec: &spec, keeper_image: "k" }.standby(&name).unwrap();
+            // It need not run.
+            pod.spec.as_mut().unwrap().scheduling_gates =
+                Some(vec![serde_json::from_value(json!({ "name": "test.example/never" })).unwrap()]);
+            cluster.pods().create(&PostParams::default(), &pod).await.unwrap();
+            let claims = (0..24).map(|number| {
+                let (cluster, name) = (cluster.clone(), name.clone());
+                let owner = Owner::new(&format!("s{number}"), None, None);
+                tokio::spawn(async move { change(&cluster, &name, &owner).await })
+            });
+            let claims: Vec<_> =
+                join_all(claims).await.into_iter().map(|claim| claim.unwrap().unwrap()).collect();
+            let winner = claims.iter().position(Option::is_some).unwrap();
+            assert_eq!(claims.iter().flatten().count(), 1);
+            let session = cluster.pods().get(&name).await.unwrap().metadata.annotations.unwrap();
+            assert_eq!(session[pod::ANNOTATION_SESSION], format!("s{winner}"));
+        }
+        namespaces.delete(&cluster.namespace, &DeleteParams::default()).await.unwrap();
+    }
 }

@@ -131,7 +131,39 @@ async fn patch_within(pods: &Api<Pod>, name: &str, patch: &Value) {
 async fn delete(pods: &Api<Pod>, name: &str) -> kube::Result<bool> {
     match pods.delete(name, &DeleteParams::default()).await {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_goes_with_its_session_and_with_whoever_is_dropped() {
+        let (cluster, seen) = fake::cluster(|(_, uri, _)| match uri.contains("late") {
+            false => (200, json!({ "kind": "Status", "status": "Success" })),
+            true => (404, fake::status(404, "pods \"late\" not found")),
+        });
+        let hold = |name: &str| Hold::new(cluster.pods(), name.to_owned());
+        hold("released").release().await;
+        hold("another's").let_be();
+        drop(hold("dropped"));
+        drop(hold("late"));
+        settled().await;
+        let mut told = fake::told(&seen);
+        told.sort();
+        // What was not there yet is looked for once more.
+        assert_eq!(told, ["DELETE /dropped", "DELETE /late", "DELETE /late", "DELETE /released"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_does_not_answer_holds_up_no_end() {
+        let (cluster, _) = fake::cluster(|_| (503, fake::status(503, "no")));
+        let began = tokio::time::Instant::now();
+        Hold::new(cluster.pods(), "p".to_owned()).release().await;
+        assert!(began.elapsed() <= GONE_WITHIN, "{:?}", began.elapsed());
     }
 }

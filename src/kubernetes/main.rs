@@ -12,6 +12,8 @@ mod both;
 mod causes;
 mod claim;
 mod cluster;
+#[cfg(test)]
+mod fake;
 mod ground;
 mod hold;
 mod housekeeping;

@@ -15,6 +15,7 @@ use mcp_berth::values::Isolation;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::ground::network::{PolicyLabel, network_of};
 use super::names;
 
 /// The container that the server runs in. Streams always name it: a pod may have others.
@@ -50,6 +51,11 @@ pub(crate) const STANDBY: &str = "standby";
 /// How long the kubelet waits after the keeper was asked to end, which itself gives the server its grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(1);
 
+/// What is set aside for a session, as a part of its limit: a server waits for most of its time, and few ever need all of
+/// their memory.
+const REQUESTED_MEMORY: u64 = 8;
+const REQUESTED_CPU: i64 = 50;
+
 /// A session that was killed before it spoke to its keeper leaves it for no longer than one that was killed later.
 const SHORTEST_CLAIM: Duration = Duration::from_secs(4);
 const LONGEST_CLAIM: Duration = Duration::from_secs(30);
@@ -77,7 +83,7 @@ impl Plan<'_> {
 
     /// Twelve hex digits: equal for pods that could stand for one another. What the server runs is told by its session.
     pub(crate) fn hash(&self) -> String {
-        let like = json!([self.body(Duration::ZERO), self.spec.server.name]);
+        let like = json!([self.body(Duration::ZERO), self.spec.server.name, self.network()]);
         hex(&Sha256::digest(like.to_string())[..6])
     }
 
@@ -102,7 +108,13 @@ impl Plan<'_> {
             (LABEL_SERVER, names::label(&self.spec.server.name).into_owned()),
             (LABEL_SPEC, self.hash()),
             (LABEL_STATE, state.to_owned()),
+            (PolicyLabel::KEY, self.network().to_owned()),
         ])
+    }
+
+    /// What the policies know it by. A network that cannot be had was refused before; no pod has more than it was given.
+    fn network(&self) -> &'static str {
+        network_of(&self.spec.server.settings).unwrap_or(PolicyLabel::None).as_str()
     }
 
     /// There is always one, so that a claim can add to them.
@@ -125,10 +137,23 @@ impl Plan<'_> {
             "readOnlyRootFilesystem": read_only,
             "seccompProfile": { "type": "RuntimeDefault" },
         });
+        let milli_cpus = nano_cpus / 1_000_000;
+        let resources = json!({
+            "limits": { "memory": memory.to_string(), "cpu": format!("{milli_cpus}m") },
+            "requests": {
+                "memory": memory.div_ceil(REQUESTED_MEMORY).to_string(),
+                "cpu": format!("{}m", (milli_cpus / REQUESTED_CPU).max(1)),
+            },
+        });
         let mut spec = json!({
             "restartPolicy": "Never",
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
+            // A node that dies takes as few sessions with it as may be.
+            "topologySpreadConstraints": [{
+                "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": { "matchLabels": { LABEL_MANAGED_BY: MANAGER } },
+            }],
             "terminationGracePeriodSeconds": (*stop_grace + BEYOND_GRACE).as_secs().max(1),
             "volumes": [{ "name": "berth", "emptyDir": { "sizeLimit": "16Mi" } }],
             "initContainers": [{
@@ -145,7 +170,8 @@ impl Plan<'_> {
                     "runAsUser": 65_534,
                     "seccompProfile": { "type": "RuntimeDefault" },
                 },
-                "resources": { "limits": { "memory": "32Mi", "cpu": "100m" } },
+                // The same: a pod needs what its hungriest container needs, and less would only slow it down.
+                "resources": resources,
             }],
             "containers": [{
                 "name": CONTAINER,
@@ -162,9 +188,7 @@ impl Plan<'_> {
                 "stdinOnce": false,
                 "volumeMounts": [{ "name": "berth", "mountPath": FOLDER, "readOnly": true }],
                 "securityContext": confined,
-                "resources": {
-                    "limits": { "memory": memory.to_string(), "cpu": format!("{}m", nano_cpus / 1_000_000) },
-                },
+                "resources": resources,
             }],
         });
         if let Some((user, group)) = settings.user.as_deref().and_then(numbers) {
@@ -197,5 +221,96 @@ fn numbers(user: &str) -> Option<(i64, Option<i64>)> {
     match user.split_once(':') {
         Some((user, group)) => Some((user.parse().ok()?, Some(group.parse().ok()?))),
         None => Some((user.parse().ok()?, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_berth::config::Server;
+    use mcp_berth::values::Network;
+
+    use super::*;
+    use crate::fake;
+
+    fn spec(change: impl FnOnce(&mut Spec)) -> Spec {
+        let server = Server::from_image("i:1".parse().unwrap(), Vec::new(), &fake::settings());
+        let mut spec = Spec::new(server, "claude-code", "0123456789ab");
+        change(&mut spec);
+        spec
+    }
+
+    fn active(spec: &Spec) -> Value {
+        serde_json::to_value(Plan { spec, keeper_image: "k" }.active("p").unwrap()).unwrap()
+    }
+
+    fn hash(change: impl FnOnce(&mut Spec)) -> String {
+        Plan { spec: &spec(change), keeper_image: "k" }.hash()
+    }
+
+    #[test]
+    fn a_pod_has_nothing_of_what_its_server_is_told() {
+        let spec = spec(|spec| {
+            spec.server.command = Some(vec!["/secret-program".to_owned()]);
+            spec.server.args = Some(vec!["secret-argument".to_owned()]);
+            spec.env = vec!["SECRET=secret-value".to_owned()];
+            spec.server.name = "_odd".to_owned();
+            spec.server.settings.network = Network::None;
+        });
+        let pod = active(&spec);
+        assert!(!pod.to_string().contains("secret"), "{pod:#}");
+        let labels = &pod["metadata"]["labels"];
+        assert_eq!((&labels[LABEL_STATE], &labels[LABEL_CLIENT]), (&json!(ACTIVE), &json!("claude-code")));
+        assert!(labels[LABEL_SERVER].as_str().unwrap().starts_with("odd."), "{labels}");
+        assert_eq!(labels[PolicyLabel::KEY], "none");
+        assert_eq!(pod["metadata"]["annotations"][ANNOTATION_SESSION], "0123456789ab");
+    }
+
+    #[test]
+    fn a_pod_sets_a_part_of_its_limits_aside_and_its_keeper_is_no_slower() {
+        let pod = active(&spec(|spec| {
+            spec.server.settings.memory = 512 << 20;
+            spec.server.settings.nano_cpus = 500_000_000;
+        }));
+        let resources = &pod["spec"]["containers"][0]["resources"];
+        assert_eq!(resources["limits"], json!({ "memory": "536870912", "cpu": "500m" }));
+        assert_eq!(resources["requests"], json!({ "memory": "67108864", "cpu": "10m" }));
+        assert_eq!(&pod["spec"]["initContainers"][0]["resources"], resources);
+    }
+
+    #[test]
+    fn who_is_killed_early_leaves_its_pod_no_longer_than_who_is_killed_late() {
+        let within = |reconnect| {
+            let pod = active(&spec(|spec| spec.server.settings.reconnect = Duration::from_secs(reconnect)));
+            pod["spec"]["containers"][0]["command"][3].clone()
+        };
+        assert_eq!([1, 15, 3600].map(within), ["4000", "15000", "30000"]);
+    }
+
+    #[test]
+    fn pods_that_could_stand_for_one_another_have_one_hash() {
+        let plain = hash(|_| ());
+        assert_eq!(plain, hash(|spec| spec.session = "other".to_owned()));
+        assert_eq!(plain, hash(|spec| spec.env = vec!["A=1".to_owned()]), "its session tells that");
+        assert_eq!(plain, hash(|spec| spec.server.args = Some(vec!["a".to_owned()])));
+        let others = [
+            hash(|spec| spec.server.image = "j".to_owned()),
+            hash(|spec| spec.server.name = "other".to_owned()),
+            hash(|spec| spec.server.settings.memory += 1),
+            hash(|spec| spec.server.settings.network = Network::Lan),
+            Plan { spec: &spec(|_| ()), keeper_image: "l" }.hash(),
+        ];
+        let different: std::collections::BTreeSet<_> = others.iter().chain([&plain]).collect();
+        assert_eq!(different.len(), others.len() + 1, "{others:?}");
+    }
+
+    #[test]
+    fn a_pod_on_standby_is_nobodys_and_waits_longer() {
+        let spec = spec(|spec| spec.server.settings.standby_ttl = Duration::from_mins(5));
+        let pod = Plan { spec: &spec, keeper_image: "k" }.standby("p").unwrap();
+        let pod = serde_json::to_value(pod).unwrap();
+        assert_eq!(pod["metadata"]["labels"][LABEL_STATE], STANDBY);
+        assert_eq!(pod["metadata"]["annotations"].get(ANNOTATION_SESSION), None);
+        assert_ne!(pod["metadata"]["annotations"], json!({}), "a claim adds to them");
+        assert_eq!(pod["spec"]["containers"][0]["command"][3], "300000");
     }
 }

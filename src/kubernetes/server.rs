@@ -7,6 +7,8 @@ use mcp_berth::dock::spec::Spec;
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::runner::Runner;
 
+use super::ground::network::network_of;
+
 /// Where a baked image has its programs.
 const NPM_PROGRAMS: &str = "/opt/berth/node_modules/.bin";
 const PYTHON_PROGRAMS: &str = "/opt/berth/bin";
@@ -73,6 +75,7 @@ fn baked_program(server: &Server) -> Option<String> {
 /// What only a daemon of this machine can give.
 fn fits(server: &Server) -> Result<(), Failure> {
     let settings = &server.settings;
+    network_of(settings)?;
     let lacking = [
         (
             settings.mounted().next().is_some(),
@@ -80,8 +83,6 @@ fn fits(server: &Server) -> Result<(), Failure> {
             "folders of this machine are not on the cluster's nodes",
         ),
         (!settings.volumes.is_empty(), "volumes", "berth does not keep any there yet"),
-        (!settings.publish.is_empty(), "publish", "its ports are not this machine's"),
-        (!settings.host_services.is_empty(), "host_services", "this machine's loopback is out of its reach"),
         (settings.prestart, "prestart", "a server starts with its session there"),
     ];
     let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else { return Ok(()) };
@@ -90,4 +91,47 @@ fn fits(server: &Server) -> Result<(), Failure> {
         text: format!("the server `{}` cannot have `{key}` in a pod: {why}", server.name),
         next: Some(format!("remove `{key}` from [servers.{}], or set `backend = \"docker\"`", server.name)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+
+    fn spec(command: Option<&[&str]>) -> Spec {
+        let mut server = Server::from_image("i:1".parse().unwrap(), Vec::new(), &fake::settings());
+        server.command = command.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
+        server.args = Some(vec!["-a".to_owned()]);
+        Spec { env: vec!["A=1".to_owned()], ..Spec::new(server, "c", "s") }
+    }
+
+    #[test]
+    fn the_first_record_says_what_runs_and_with_what() {
+        let record = start(&spec(Some(&["/p", "b"]))).unwrap();
+        let Ok(Some((length, Record::Start(start)))) = records::decode(&record) else { panic!() };
+        assert_eq!(length, record.len());
+        assert_eq!(
+            (start.argv, start.env),
+            (vec![b"/p".to_vec(), b"b".to_vec(), b"-a".to_vec()], vec![b"A=1".to_vec()])
+        );
+    }
+
+    #[test]
+    fn what_a_cluster_does_not_tell_has_to_be_said() {
+        let failure = start(&spec(None)).unwrap_err();
+        assert!(failure.text.contains("has no `command`") && failure.text.contains("`i:1`"), "{failure}");
+        assert!(failure.next.unwrap().contains("docker image inspect i:1"));
+        let long =
+            Spec { env: vec!["A=".to_owned() + &"x".repeat(records::LONGEST_START)], ..spec(Some(&["p"])) };
+        assert!(start(&long).unwrap_err().text.contains("longer than a pod's keeper takes"));
+    }
+
+    #[test]
+    fn what_no_pod_has_is_refused_by_its_key() {
+        let mut spec = spec(Some(&["p"]));
+        spec.server.settings.prestart = true;
+        let failure = start(&spec).unwrap_err();
+        assert!(failure.to_string().contains("cannot have `prestart` in a pod"), "{failure}");
+        assert_eq!(failure.code, Code::Configuration);
+    }
 }

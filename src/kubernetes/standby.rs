@@ -99,6 +99,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::fake;
 
     fn pods(of: &[(&str, &str, u32)]) -> Vec<Pod> {
         let pod = |(name, hash, second): &(&str, &str, u32)| -> Value {
@@ -132,5 +133,51 @@ mod tests {
         pod.status = None;
         pod.metadata.deletion_timestamp = pod.metadata.creation_timestamp.clone();
         assert!(!is_to_come(&pod));
+    }
+
+    #[tokio::test]
+    async fn each_looks_again_and_takes_back_what_is_too_many() {
+        let server =
+            mcp_berth::config::Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        let spec = mcp_berth::dock::spec::Spec::new(server, "a", "s");
+        let plan = Plan { spec: &spec, keeper_image: "k" };
+        let hash = plan.hash();
+        let listed = {
+            let hash = hash.clone();
+            move |names: &[String]| -> Value {
+                let of = |name: &String| {
+                    json!({ "metadata": {
+                        "name": name, "labels": { LABEL_SPEC: hash }, "uid": format!("uid-{name}"),
+                        "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z",
+                    } })
+                };
+                json!({ "metadata": {}, "items": names.iter().map(of).collect::<Vec<_>>() })
+            }
+        };
+        let made = std::sync::Mutex::new(Vec::<String>::new());
+        let (cluster, seen) = fake::cluster(move |(method, _, body)| {
+            let mut made = made.lock().unwrap();
+            match method.as_str() {
+                "POST" => {
+                    made.push(body["metadata"]["name"].as_str().unwrap().to_owned());
+                    (201, body.clone())
+                }
+                "DELETE" => (200, json!({ "kind": "Status", "status": "Success" })),
+                _ if made.is_empty() => (200, listed(&[])),
+                // Another session has done the same.
+                _ => (200, listed(&[&made[..], &["mcp-0".to_owned(), "mcp-zz".to_owned()]].concat())),
+            }
+        });
+        let made = replenish(&cluster, &plan, 2, None).await.unwrap();
+        assert_eq!(made.len(), 1, "the other one's first is older than both of ours by its name");
+        let told = fake::told(&seen);
+        assert_eq!(&told[..4], ["GET ", "POST ", "POST ", "GET "]);
+        assert_eq!(told[4], "DELETE /mcp-zz", "anybody's goes, the newest first");
+        let seen = seen.lock().unwrap();
+        assert!(seen[0].1.contains("resourceVersion=0") && !seen[3].1.contains("resourceVersion=0"));
+        let conditions = json!({ "resourceVersion": "7", "uid": "uid-mcp-zz" });
+        assert_eq!(seen[4].2["preconditions"], conditions, "unless it was claimed");
+        assert_eq!(seen[1].2["metadata"]["labels"]["mcp-berth.io/state"], "standby");
+        assert_eq!((seen.len(), hash.len()), (6, 12));
     }
 }

@@ -74,6 +74,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::fake;
 
     fn is_left(pod: Value) -> bool {
         super::is_left(&serde_json::from_value(pod).unwrap(), "2026-01-01T01:00:00Z".parse().unwrap())
@@ -117,5 +118,33 @@ mod tests {
         assert!(pending("2026-01-01T00:52:00Z", None));
         assert!(!pending("2026-01-01T02:00:00Z", Some("1")), "a clock that is behind takes nothing for old");
         assert!(!pending("2026-01-01T00:58:00Z", Some("18446744073709551615")));
+    }
+
+    #[tokio::test]
+    async fn what_is_left_is_deleted_as_it_was_seen() {
+        let pods = |pods: Vec<(&str, Value)>| -> Vec<Value> {
+            let named = |(name, mut pod): (&str, Value)| {
+                pod["metadata"]["name"] = name.into();
+                pod["metadata"]["uid"] = format!("uid-{name}").into();
+                pod["metadata"]["resourceVersion"] = "7".into();
+                pod
+            };
+            pods.into_iter().map(named).collect()
+        };
+        let left = finished("Failed", "2026-01-01T00:00:00Z");
+        let starting = json!({
+            "metadata": { "creationTimestamp": Timestamp::now().to_string() }, "status": { "phase": "Pending" },
+        });
+        let items = pods(vec![("left", left.clone()), ("starting", starting), ("changed", left)]);
+        let (cluster, seen) = fake::cluster(move |(method, uri, _)| match method.as_str() {
+            "GET" => (200, json!({ "metadata": {}, "items": items })),
+            _ if uri.contains("changed") => (409, fake::status(409, "the object has been modified")),
+            _ => (200, json!({ "kind": "Status", "status": "Success" })),
+        });
+        assert_eq!(sweep(&cluster).await.unwrap(), ["left"]);
+        assert_eq!(fake::told(&seen), ["GET ", "DELETE /left", "DELETE /changed"]);
+        let seen = seen.lock().unwrap();
+        assert!(seen[0].1.contains("status.phase%21%3DRunning"), "{}", seen[0].1);
+        assert_eq!(seen[1].2["preconditions"], json!({ "resourceVersion": "7", "uid": "uid-left" }));
     }
 }

@@ -227,3 +227,58 @@ impl AsyncWrite for Input {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+    use tokio::io::AsyncWriteExt;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_without_room_makes_the_input_wait_and_its_end_comes_last() {
+        let (to, mut link) = mpsc::channel(1);
+        let mut input = Input::new(to);
+        let bytes = vec![b'x'; LONGEST + 1];
+        let writing = tokio::time::timeout(Duration::from_secs(1), input.write_all(&bytes));
+        assert!(writing.await.is_err(), "a record holds no more than {LONGEST}");
+        let Some(ToServer::Input(first)) = link.recv().await else { panic!() };
+        assert_eq!(first.len(), LONGEST);
+        input.write_all(b"y").await.unwrap();
+        let (ended, ()) = tokio::join!(input.shutdown(), async {
+            let Some(ToServer::Input(last)) = link.recv().await else { panic!() };
+            assert_eq!(&last[..], b"y");
+            assert!(matches!(link.recv().await, Some(ToServer::InputEnd)));
+        });
+        ended.unwrap();
+        drop(link);
+        assert_eq!(input.write(b"z").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    fn exit(pod: &Value) -> Option<Exit> {
+        exit_of(&serde_json::from_value(pod.clone()).unwrap(), 7)
+    }
+
+    #[test]
+    fn a_pod_tells_of_an_end_that_nobody_has_told() {
+        let ended = |name: &str, reason: &str| {
+            let state = json!({ "terminated": { "exitCode": 137, "reason": reason } });
+            json!({ "metadata": {}, "status": { "phase": "Running", "containerStatuses": [{
+                "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+            }] } })
+        };
+        assert_eq!(exit(&ended("server", "OOMKilled")), Some(Exit::OutOfMemory(7)));
+        assert_eq!(exit(&ended("server", "Error")), Some(Exit::Lost));
+        assert_eq!(exit(&ended("sidecar", "OOMKilled")), None, "the server goes on");
+        assert_eq!(exit(&json!({ "metadata": {}, "status": { "phase": "Running" } })), None);
+        assert_eq!(exit(&json!({ "metadata": {}, "status": { "phase": "Failed" } })), Some(Exit::Lost));
+        let going = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        assert_eq!(exit(&json!({ "metadata": going, "status": { "phase": "Running" } })), Some(Exit::Lost));
+        let mut killed = ended("server", "OOMKilled");
+        killed["metadata"] = json!({ "annotations": { ANNOTATION_ENDED: "true" } });
+        assert_eq!(exit(&killed), Some(Exit::Ended), "`berth kill` says so first");
+    }
+}

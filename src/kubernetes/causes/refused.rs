@@ -89,7 +89,7 @@ impl Asked<'_> {
             // A quota that others changed in this moment, or a name.
             409 => self.passing(status),
             429 | 500.. => self.passing(status),
-            _ if policy(message) => lasting(
+            _ if is_policy(message) => lasting(
                 format!("a policy of the cluster refuses the pod: {message}"),
                 "change what it names in the server's settings or in `pod_template`, or ask who runs the cluster"
                     .to_owned(),
@@ -116,8 +116,7 @@ impl Asked<'_> {
     /// The line of RBAC that lacks.
     fn right(&self, message: &str) -> Refused {
         let Self { verb, resource, namespace } = self;
-        let user =
-            message.split('"').nth(if message.contains("User \"") { message_user(message) } else { 1 });
+        let user = message.split_once("User \"").and_then(|(_, rest)| rest.split('"').next());
         let whom = match user.and_then(|user| user.strip_prefix("system:serviceaccount:")) {
             Some(account) => format!("--serviceaccount={account}"),
             None => format!("--user={}", user.unwrap_or("NAME")),
@@ -136,12 +135,6 @@ impl Asked<'_> {
     }
 }
 
-/// Which of the words in quotation marks is the user.
-fn message_user(message: &str) -> usize {
-    let before = message.split("User \"").next().unwrap_or_default();
-    before.matches('"').count() + 1
-}
-
 /// What a quota has too little of.
 fn quota(message: &str) -> Option<String> {
     let over = message.split_once("exceeded quota: ")?.1;
@@ -158,8 +151,94 @@ fn limit_range(message: &str) -> Option<&str> {
     is_limit.then_some(said)
 }
 
-fn policy(message: &str) -> bool {
+fn is_policy(message: &str) -> bool {
     ["admission webhook ", "ValidatingAdmissionPolicy ", "denied the request", "denied request"]
         .iter()
         .any(|word| message.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16, message: &str) -> Refused {
+        let asked = Asked { verb: "create", resource: "pods", namespace: "team" };
+        asked.refused(&kube::Error::Api(Status::failure(message, "").with_code(code).boxed()))
+    }
+
+    fn lasting(code: u16, message: &str) -> String {
+        match refused(code, message) {
+            Refused::Lasting(failure) => {
+                assert_eq!(failure.code, Code::Configuration, "{failure}");
+                assert!(failure.next.is_some(), "{failure}");
+                failure.to_string()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// All of these are a real cluster's words.
+    #[test]
+    fn what_a_namespace_refuses_is_told_with_its_rule() {
+        let restricted = lasting(
+            403,
+            r#"pods "p" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true (pod or container "server" must set securityContext.runAsNonRoot=true)"#,
+        );
+        let start = r#"the policy of the namespace `team` refuses the pod: PodSecurity "restricted:latest": runAsNonRoot != true"#;
+        assert!(restricted.starts_with(start) && restricted.contains("`user`"), "{restricted}");
+        let limit = lasting(
+            403,
+            r#"pods "p" is forbidden: maximum memory usage per Container is 64Mi, but limit is 512Mi"#,
+        );
+        assert!(limit.contains("is 64Mi, but limit is 512Mi; change `memory`"), "{limit}");
+        let runtime = lasting(403, r#"pods "p" is forbidden: pod rejected: RuntimeClass "gvisor" not found"#);
+        assert!(runtime.contains(r#"set `isolation = "container"`"#), "{runtime}");
+        let policy = r#"pods "p" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'b' denied request: images come from registry.example"#;
+        assert!(lasting(422, policy).contains("denied request: images come from registry.example; change"));
+        for code in [400, 403] {
+            let webhook = lasting(code, r#"admission webhook "v.example" denied the request: no"#);
+            assert!(webhook.contains(r#"refuses the pod: admission webhook "v.example""#), "{webhook}");
+        }
+        let invalid = lasting(422, r#"Pod "p" is invalid: spec.containers[0].resources: Invalid value"#);
+        assert!(invalid.contains("the cluster does not take the pod: "), "{invalid}");
+        let missing = lasting(404, r#"namespaces "team" not found"#);
+        assert!(missing.contains("`kubectl create namespace team`"), "{missing}");
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_told_as_the_commands_that_give_it() {
+        let message = |user: &str| {
+            format!(
+                r#"pods is forbidden: User "{user}" cannot create resource "pods" in API group "" in the namespace "team""#
+            )
+        };
+        let person = lasting(403, &message("jane"));
+        assert!(person.starts_with("`jane` may not create pods in the namespace `team`; "), "{person}");
+        assert!(person.contains("--verb=create --resource=pods -n team`"), "{person}");
+        assert!(person.contains("--role=berth --user=jane -n team`"), "{person}");
+        let agent = lasting(403, &message("system:serviceaccount:ci:bot"));
+        assert!(agent.contains("--serviceaccount=ci:bot -n team`"), "{agent}");
+        assert!(lasting(401, "Unauthorized").contains("kubectl auth whoami"));
+    }
+
+    #[test]
+    fn a_full_namespace_and_a_bad_moment_pass() {
+        let quota = refused(
+            403,
+            r#"pods "p" is forbidden: exceeded quota: small, requested: pods=1, used: pods=9, limited: pods=9"#,
+        );
+        let Refused::Full(failure) = quota else { panic!("{quota:?}") };
+        assert_eq!(
+            failure.text,
+            "the namespace `team` is full: quota `small` (requested: pods=1, used: pods=9, limited: pods=9)"
+        );
+        for code in [409, 429, 500, 503] {
+            assert!(matches!(refused(code, "no"), Refused::Passing(_)), "{code}");
+        }
+        let asked = Asked { verb: "list", resource: "pods", namespace: "team" };
+        let unreachable = asked.refused(&kube::Error::Service("connection refused".into()));
+        let Refused::Passing(failure) = unreachable else { panic!("{unreachable:?}") };
+        let text = failure.text;
+        assert!(text.contains("cannot list pods in the cluster") && text.ends_with("refused"), "{text}");
+    }
 }

@@ -62,9 +62,9 @@ fn node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("none")
 }
 
-/// What no node has, without what the scheduler says of preemption.
+/// What no node has, without what the scheduler has tried besides.
 fn no_node(why: &str) -> String {
-    let why = why.split(" preemption:").next().unwrap_or(why).trim_end_matches('.');
+    let why = why.split(". ").next().unwrap_or(why).trim_end_matches('.');
     match lacking(why) {
         Some(what) => format!("no node has room for the pod: {what} is short ({why})"),
         None => format!("no node takes the pod: {why}"),
@@ -151,7 +151,7 @@ fn why_not_next(why: &str) -> String {
 /// An image that a node does not get.
 fn image(container: &ContainerStatus, reason: &str, why: &str) -> Stuck {
     let image = &container.image;
-    let says = why.to_lowercase();
+    let (says, why) = (why.to_lowercase(), pulled(why));
     let has = |words: &[&str]| words.iter().any(|word| says.contains(word));
     let is_keeper = container.name == crate::pod::KEEPER_CONTAINER;
     let set = if is_keeper { "`keeper_image` in [kubernetes]" } else { "`image`" };
@@ -171,16 +171,18 @@ fn image(container: &ContainerStatus, reason: &str, why: &str) -> Stuck {
             format!("the image `{image}` is not there: {why}"),
             format!("push it to a registry that the nodes reach, or change {set}"),
         )),
-        // A registry that does not answer may do so a moment later.
-        "ImagePullBackOff" if why.is_empty() => Stuck::Waiting(unavailable(
-            format!("the node cannot pull the image `{image}`"),
-            format!("look whether the nodes reach its registry, or change {set}"),
-        )),
-        _ => Stuck::Waiting(unavailable(
+        // The kubelet tries again, in ever longer pauses that no client waits for.
+        _ => Stuck::Lasting(unavailable(
             format!("the node cannot pull the image `{image}`: {why}"),
             format!("look whether the nodes reach its registry, or change {set}"),
         )),
     }
+}
+
+/// Without the steps on the way there.
+fn pulled(why: &str) -> &str {
+    let why = why.rsplit("failed to resolve reference ").next().unwrap_or(why);
+    why.split_once("\": ").map_or(why, |(_, why)| why)
 }
 
 /// What no status says.
@@ -200,3 +202,6 @@ pub(crate) fn of_event(event: &Event, pod: &str) -> Option<Stuck> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

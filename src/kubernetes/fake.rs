@@ -1,0 +1,76 @@
+//! An API server for tests: it answers as it is told, and remembers what it was asked.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use http_body_util::BodyExt;
+use kube::Client;
+use kube::client::Body;
+use mcp_berth::config::{Kubernetes, Settings};
+use serde_json::{Value, json};
+use tower_service::Service;
+
+use super::cluster::Cluster;
+
+/// Method, path with query, and body.
+pub(crate) type Request = (String, String, Value);
+pub(crate) type Seen = Arc<Mutex<Vec<Request>>>;
+
+type Answering = dyn Fn(&Request) -> (u16, Value) + Send + Sync;
+
+#[derive(Clone)]
+struct Server {
+    answer: Arc<Answering>,
+    seen: Seen,
+}
+
+impl Service<http::Request<Body>> for Server {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let Self { answer, seen } = self.clone();
+        Box::pin(async move {
+            let (method, uri) = (request.method().to_string(), request.uri().to_string());
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let request = (method, uri, serde_json::from_slice(&body).unwrap_or_default());
+            let (code, body) = answer(&request);
+            seen.lock().unwrap().push(request);
+            let response = http::Response::builder().status(code);
+            Ok(response.body(Body::from(body.to_string().into_bytes())).unwrap())
+        })
+    }
+}
+
+/// The namespace `n` of a cluster, and what it will have been asked.
+pub(crate) fn cluster(answer: impl Fn(&Request) -> (u16, Value) + Send + Sync + 'static) -> (Cluster, Seen) {
+    let seen = Seen::default();
+    let server = Server { answer: Arc::new(answer), seen: seen.clone() };
+    let client = Client::new(server, "n");
+    (Cluster { client, namespace: "n".to_owned(), settings: Kubernetes::default() }, seen)
+}
+
+/// What the API server says where it refuses.
+pub(crate) fn status(code: u16, message: &str) -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code })
+}
+
+/// A server's, as a file without a line has them.
+pub(crate) fn settings() -> Settings {
+    Settings::default()
+}
+
+/// Methods and names, without their queries.
+pub(crate) fn told(seen: &Seen) -> Vec<String> {
+    let seen = seen.lock().unwrap();
+    let short =
+        |uri: &str| uri.split('?').next().unwrap_or_default().replace("/api/v1/namespaces/n/pods", "");
+    seen.iter().map(|(method, uri, _)| format!("{method} {}", short(uri))).collect()
+}
