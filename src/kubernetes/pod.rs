@@ -15,6 +15,7 @@ use mcp_berth::values::Isolation;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::ground::network::{PolicyLabel, network_of};
 use super::names;
 
 /// The container that the server runs in. Streams always name it: a pod may have others.
@@ -77,7 +78,7 @@ impl Plan<'_> {
 
     /// Twelve hex digits: equal for pods that could stand for one another. What the server runs is told by its session.
     pub(crate) fn hash(&self) -> String {
-        let like = json!([self.body(Duration::ZERO), self.spec.server.name]);
+        let like = json!([self.body(Duration::ZERO), self.spec.server.name, self.network()]);
         hex(&Sha256::digest(like.to_string())[..6])
     }
 
@@ -102,7 +103,13 @@ impl Plan<'_> {
             (LABEL_SERVER, names::label(&self.spec.server.name).into_owned()),
             (LABEL_SPEC, self.hash()),
             (LABEL_STATE, state.to_owned()),
+            (PolicyLabel::KEY, self.network().to_owned()),
         ])
+    }
+
+    /// What the cluster's policies go by. A network that it cannot have was refused before (`server.rs`).
+    fn network(&self) -> &'static str {
+        network_of(&self.spec.server.settings).unwrap_or(PolicyLabel::None).as_str()
     }
 
     /// There is always one, so that a claim can add to them.

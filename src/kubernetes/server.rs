@@ -7,6 +7,8 @@ use mcp_berth::dock::spec::Spec;
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::runner::Runner;
 
+use super::ground::network::network_of;
+
 /// Where a baked image has its programs.
 const NPM_PROGRAMS: &str = "/opt/berth/node_modules/.bin";
 const PYTHON_PROGRAMS: &str = "/opt/berth/bin";
@@ -84,7 +86,9 @@ fn fits(server: &Server) -> Result<(), Failure> {
         (!settings.host_services.is_empty(), "host_services", "this machine's loopback is out of its reach"),
         (settings.prestart, "prestart", "a server starts with its session there"),
     ];
-    let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else { return Ok(()) };
+    let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else {
+        return network_of(settings).map(drop);
+    };
     Err(Failure {
         code: Code::Configuration,
         text: format!("the server `{}` cannot have `{key}` in a pod: {why}", server.name),
