@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
+use super::ground::proof;
 use super::names;
 use super::pod::Plan as Pod;
 use super::server;
@@ -98,6 +99,7 @@ impl Ready for PodPlan {
         };
         let (cluster, env, client) = tokio::try_join!(Cluster::connect(&kubernetes), env, client)?;
         let spec = Spec { env, ..plan.spec_of(&client) };
+        proof::admit(&cluster, &spec.server.settings).await?;
         let limit = plan.replenishing.limit;
         let request = Request { spec, cluster, is_first: plan.is_first, limit };
         Box::pin(start::start(request, trace)).await

@@ -85,7 +85,9 @@ fn fits(server: &Server) -> Result<(), Failure> {
         (!settings.volumes.is_empty(), "volumes", "berth does not keep any there yet"),
         (settings.prestart, "prestart", "a server starts with its session there"),
     ];
-    let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else { return Ok(()) };
+    let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else {
+        return network_of(settings).map(drop);
+    };
     Err(Failure {
         code: Code::Configuration,
         text: format!("the server `{}` cannot have `{key}` in a pod: {why}", server.name),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{LABEL_MANAGED_BY, MANAGER};
 
 /// The policy that closes everything.
-pub(crate) const DENY: &str = "berth-deny";
+pub(super) const DENY: &str = "berth-deny";
 /// The pods of the cluster's DNS, in nearly all clusters.
 const DNS_PODS: (&str, &str) = ("k8s-app", "kube-dns");
 /// Where a node's own cache of it listens.
@@ -84,7 +84,7 @@ pub(crate) fn network_of(settings: &Settings) -> Result<PolicyLabel, Failure> {
 ///
 /// # Errors
 /// Where they share one network.
-pub(crate) fn allows(profile: &Profile) -> Result<(), Failure> {
+pub(super) fn allows(profile: &Profile) -> Result<(), Failure> {
     if !profile.peers {
         return Ok(());
     }

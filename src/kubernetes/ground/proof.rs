@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use mcp_berth::config::Settings;
 use mcp_berth::failure::{Code, Failure};
+use mcp_berth::values::Network;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -31,7 +33,7 @@ struct Record {
 
 /// What is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Enforcement {
+pub(super) enum Enforcement {
     Proved(Timestamp),
     /// Somebody has looked, and the policy did nothing.
     Refuted(Timestamp),
@@ -46,7 +48,7 @@ fn policies(cluster: &Cluster) -> Api<NetworkPolicy> {
 }
 
 /// One request.
-pub(crate) async fn read(cluster: &Cluster) -> Result<Enforcement, Failure> {
+pub(super) async fn read(cluster: &Cluster) -> Result<Enforcement, Failure> {
     let found = policies(cluster).get_opt(DENY).await;
     let what = || format!("look at the network policy `{DENY}` in the namespace `{}`", cluster.namespace);
     Ok(found.map_err(|error| failure(&what(), &error))?.map_or(Enforcement::NoPolicy, |policy| said(&policy)))
@@ -62,11 +64,22 @@ fn said(policy: &NetworkPolicy) -> Enforcement {
     }
 }
 
+/// Whether a server may start: `network = "none"` has to be proved. All others cost no request.
+///
+/// # Errors
+/// Unless it was.
+pub(crate) async fn admit(cluster: &Cluster, settings: &Settings) -> Result<(), Failure> {
+    if settings.network != Network::None {
+        return Ok(());
+    }
+    require(&read(cluster).await?, &cluster.namespace)
+}
+
 /// What is said to a session whose `network` is "none".
 ///
 /// # Errors
 /// Unless the policies were shown to hold.
-pub(crate) fn require(enforcement: &Enforcement, namespace: &str) -> Result<(), Failure> {
+pub(super) fn require(enforcement: &Enforcement, namespace: &str) -> Result<(), Failure> {
     let (why, next) = match enforcement {
         Enforcement::Proved(_) => return Ok(()),
         Enforcement::Refuted(at) => (

@@ -10,8 +10,10 @@ use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use mcp_berth::config::Home;
+use mcp_berth::dock::spec::Spec;
 use serde_json::{Value, json};
 
+use super::super::pod::Plan;
 use super::*;
 
 /// An API server's objects by their paths. Discovery knows what `discovered` says.
@@ -307,4 +309,39 @@ fn nobody_elses_namespace_gets_berths_limits() {
         assert!(failure.text.contains(namespace) && failure.next.is_some(), "{failure}");
     }
     refuse_reserved("berth").unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_a_network_starts_only_where_policies_were_shown_to_hold() {
+    let (cluster, store) = server();
+    let settings = |network: &str| {
+        let text = format!("[servers.x]\nimage = \"i\"\nnetwork = \"{network}\"");
+        config(&text).servers["x"].settings.clone()
+    };
+    proof::admit(&cluster, &settings("egress")).await.unwrap();
+    let refused = proof::admit(&cluster, &settings("none")).await.unwrap_err();
+    assert!(refused.text.contains("there is no policy `berth-deny`"), "{refused}");
+    let path = "/apis/networking.k8s.io/v1/namespaces/n/networkpolicies/berth-deny";
+    let policy = |holds: bool| {
+        let record = json!({ "holds": holds, "generation": 1, "at": "2026-11-28T12:00:00Z" }).to_string();
+        json!({ "metadata": { "name": "berth-deny", "generation": 1, "annotations": { "mcp-berth.io/enforced": record } } })
+    };
+    store.lock().unwrap().objects.insert(path.to_owned(), policy(false));
+    let refused = proof::admit(&cluster, &settings("none")).await.unwrap_err();
+    assert!(refused.text.contains("enforces no network policy"), "{refused}");
+    store.lock().unwrap().objects.insert(path.to_owned(), policy(true));
+    proof::admit(&cluster, &settings("none")).await.unwrap();
+}
+
+#[test]
+fn a_pods_network_is_a_label_and_a_part_of_what_pods_are_told_apart_by() {
+    let of = |network: &str| {
+        let config = config(&format!("[servers.x]\nimage = \"i\"\nnetwork = \"{network}\""));
+        let spec = Spec::new(config.servers["x"].clone(), "claude-code", "0");
+        let plan = Plan { spec: &spec, keeper_image: "k" };
+        (plan.standby("p").unwrap().metadata.labels.unwrap()["mcp-berth.io/network"].clone(), plan.hash())
+    };
+    let [(none, first), (egress, second)] = [of("none"), of("egress")];
+    assert_eq!((none.as_str(), egress.as_str()), ("none", "egress"));
+    assert_ne!(first, second, "no session may claim a pod of another network");
 }
