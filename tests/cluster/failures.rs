@@ -1,19 +1,38 @@
-//! What a client is told where its server can't start.
+//! What a client is told where its server can't start: the cause, its object, and what mends it.
 
 use serde_json::json;
 
 use crate::harness::{Place, expect_gone};
 
-#[test]
-#[ignore = "needs a cluster"]
-fn an_image_that_is_not_there_is_told_to_the_client() {
-    let place = Place::new("nowhere");
-    let mut session = place.run("nowhere").client("nowhere").start();
+/// What the first request of a session is answered, and that the session leaves nothing.
+fn expect_error(place: &Place, server: &str, said: &[&str]) {
+    let mut session = place.run(server).client(server).start();
     let answer =
         session.request("initialize", json!({ "protocolVersion": "2025-06-18", "capabilities": {} }));
     let error = answer["error"].to_string();
-    assert!(error.contains("berth-nowhere:1"), "{answer}; stderr: {}", session.stderr());
+    for said in said {
+        assert!(error.contains(said), "no {said:?} in {answer}; stderr: {}", session.stderr());
+    }
     session.close();
     session.wait();
-    expect_gone("nowhere");
+    expect_gone(server);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn an_image_that_is_not_there_is_told_to_the_client() {
+    expect_error(&Place::new("nowhere"), "nowhere", &["image `berth-nowhere:1`"]);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_policy_that_refuses_the_pod_is_told_with_its_rule() {
+    expect_error(&Place::new("rooted"), "rooted", &["restricted", "runAsNonRoot"]);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_namespace_that_is_not_there_is_told_to_the_client() {
+    let place = Place::new("absent").within("t-absent-for-ever");
+    expect_error(&place, "fixture", &["namespace `t-absent-for-ever` is not there", "berth up"]);
 }

@@ -89,9 +89,22 @@ impl Place {
         self
     }
 
+    /// With sessions in another namespace, which the test has not made.
+    pub(crate) fn within(self, namespace: &str) -> Self {
+        let file = self.home.path().join("berth.toml");
+        let config = std::fs::read_to_string(&file).expect("the configuration");
+        std::fs::write(file, config.replace(&self.namespace, namespace)).expect("the configuration");
+        self
+    }
+
     /// `berth run SERVER`
     pub(crate) fn run(&self, server: &str) -> Berth {
         Berth::run(server).env("BERTH_HOME", self.home.path().to_str().expect("UTF-8"))
+    }
+
+    /// What another `berth` command says: exit code, standard output, standard error.
+    pub(crate) fn says(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        program::says(program::berth(self.home.path()).args(args))
     }
 
     /// All pods of the namespace, those that have ended too.

@@ -11,4 +11,5 @@ mod failures;
 mod harness;
 mod own_cluster;
 mod pods;
+mod roster;
 mod sessions;

@@ -11,6 +11,8 @@ use crate::harness::{Berth, PATIENCE, Place, Session, at_once, eventually, expec
 
 /// As `[servers.hasty]` has it.
 const RECONNECT: Duration = Duration::from_secs(2);
+/// A pod that has ended is nobody's own by then.
+const LEFT_AFTER: Duration = Duration::from_secs(6);
 /// By then somebody else has removed what a killed session left.
 const SWEPT_WITHIN: Duration = Duration::from_secs(20);
 
@@ -66,6 +68,8 @@ fn four_clients_work_at_once_each_in_a_pod_of_its_own() {
         assert_eq!(session.call_text("marker", json!({})), client);
         assert_eq!(session.call_text("read", json!({ "path": "/etc/hostname" })).trim(), pod);
         assert_eq!(processes.len(), 1, "one process has answered all: {processes:?}");
+        session.close();
+        assert_eq!(session.exit_code(), Some(0), "{}", session.stderr());
         (pod, processes.into_iter().next())
     });
     let (pods, processes): (BTreeSet<_>, BTreeSet<_>) = pairs.into_iter().unzip();
@@ -87,6 +91,9 @@ fn the_container_of_a_killed_session_ends_and_the_next_one_removes_its_pod() {
     // Kubernetes tells whole seconds.
     let latest = killed + RECONNECT + Duration::from_secs(1);
     assert!(ended <= latest, "killed at {killed}, ended at {ended}");
+    // Until then its own session could want to know how it ended.
+    let left = ended + LEFT_AFTER;
+    eventually("a pod that was left", PATIENCE, || (Timestamp::now() > left).then_some(()));
     let _next = started(place.run("fixture"), "killed-next");
     eventually("the sweep of its pod", SWEPT_WITHIN, || place.pod(&pod).is_none().then_some(()));
 }

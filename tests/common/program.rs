@@ -14,3 +14,10 @@ pub(crate) fn berth(home: &Path) -> Command {
     }
     command
 }
+
+/// What a command says: exit code, standard output, standard error.
+pub(crate) fn says(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}

@@ -116,9 +116,7 @@ pub(crate) fn docker_command(args: &[&str]) -> Command {
 
 /// What a `berth` command says: exit code, standard output, standard error.
 pub(crate) fn berth_says(args: &[&str]) -> (Option<i32>, String, String) {
-    let output = berth().args(args).output().expect("berth runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    program::says(berth().args(args))
 }
 
 /// What a successful docker command printed, trimmed.
