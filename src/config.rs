@@ -122,6 +122,11 @@ impl Config {
         }
     }
 
+    /// The servers that a Docker daemon runs.
+    fn in_daemon(&self) -> impl Iterator<Item = &Server> {
+        self.servers.values().filter(|server| server.settings.backend == Backend::Docker)
+    }
+
     /// Whether a server may run there.
     pub fn uses(&self, backend: Backend) -> bool {
         let is_named = backend == Backend::Kubernetes && self.kubernetes != Kubernetes::default();
@@ -263,7 +268,7 @@ impl Config {
 
     /// Those that are not baked here.
     pub fn foreign_images(&self) -> BTreeSet<&str> {
-        let foreign = self.servers.values().filter(|server| server.recipe.is_none());
+        let foreign = self.in_daemon().filter(|server| server.recipe.is_none());
         foreign.map(|server| server.image.as_str()).collect()
     }
 
@@ -293,7 +298,7 @@ impl Config {
 
     /// The recipes of the servers, each once.
     pub fn recipes(&self) -> Vec<Arc<Recipe>> {
-        let recipes = self.servers.values().filter_map(|server| server.recipe.clone());
+        let recipes = self.in_daemon().filter_map(|server| server.recipe.clone());
         recipes.map(|recipe| (recipe.image(), recipe)).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 

@@ -99,12 +99,18 @@ mod tests {
         assert_eq!(given.keeper_image(), format!("berth-keeper:{version}"));
         assert_eq!(read("registry = \"r/x/\"").keeper_image(), format!("r/x/berth-keeper:{version}"));
         assert_eq!(read("registry = \"r\"\nkeeper_image = \"k:1\"").keeper_image(), "k:1");
+        let server = |backend: &str| format!("[servers.{backend}]\nimage = \"i\"\nbackend = \"{backend}\"\n");
+        let config = parse(&(server("kubernetes") + "[servers.here]\nimage = \"j\"\n")).unwrap();
+        assert_eq!(
+            config.foreign_images().into_iter().collect::<Vec<_>>(),
+            ["j"],
+            "the daemon needs no other"
+        );
         // Who uses which of them, where only a server or the defaults say so.
         let uses = |text: &str| {
             let config = parse(text).unwrap();
             [Backend::Docker, Backend::Kubernetes].map(|backend| config.uses(backend))
         };
-        let server = |backend: &str| format!("[servers.{backend}]\nimage = \"i\"\nbackend = \"{backend}\"\n");
         assert_eq!(uses(""), [true, false]);
         assert_eq!(uses("[defaults]\nbackend = \"kubernetes\""), [false, true]);
         assert_eq!(uses(&server("kubernetes")), [false, true]);

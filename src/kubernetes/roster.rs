@@ -1,6 +1,7 @@
 //! The sessions' pods as `berth ps` and `berth kill` show them, beside those in a Docker daemon.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -11,7 +12,7 @@ use mcp_berth::config::{Config, Home};
 use mcp_berth::dind::containers::{self, Seen};
 use mcp_berth::dock::owner::{self, Owner};
 use mcp_berth::dock::roster::{self, Entry, State};
-use mcp_berth::failure::Failure;
+use mcp_berth::failure::{Code, Failure};
 use mcp_berth::values::{Backend, Isolation};
 use serde_json::json;
 
@@ -26,45 +27,118 @@ use super::sweep;
 /// What tells a session's pod in the daemon from one in the cluster: no container's id has it.
 const MARK: &str = "pod/";
 
+/// Who gives no answer within this time gives none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// What the daemon and the cluster have said, and the failure of the one that has not.
+struct Sides<D, P> {
+    docker: Option<D>,
+    pods: Option<P>,
+    away: Option<Failure>,
+}
+
+/// Asks both at once. One that is away is no reason to leave the other alone.
+async fn ask<D, P>(
+    config: &Config,
+    docker: impl Future<Output = Result<D, Failure>>,
+    pods: impl Future<Output = Result<P, Failure>>,
+) -> Result<Sides<D, P>, Failure> {
+    let (docker, pods) = tokio::join!(in_time("the daemon", docker), in_time("the cluster", pods));
+    match (docker, pods) {
+        (Ok(docker), Ok(pods)) => Ok(Sides { docker: Some(docker), pods: Some(pods), away: None }),
+        (Ok(docker), Err(failure)) => Ok(Sides { docker: Some(docker), pods: None, away: Some(failure) }),
+        // No server of the configuration needs a daemon.
+        (Err(_), Ok(pods)) if !config.uses(Backend::Docker) => {
+            Ok(Sides { docker: None, pods: Some(pods), away: None })
+        }
+        (Err(failure), Ok(pods)) => Ok(Sides { docker: None, pods: Some(pods), away: Some(failure) }),
+        (Err(docker), Err(pods)) => {
+            if config.uses(Backend::Docker) {
+                tracing::warn!("{docker}");
+            }
+            Err(pods)
+        }
+    }
+}
+
+async fn in_time<T>(who: &str, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| {
+        Err(Failure {
+            code: Code::Unavailable,
+            text: format!("{who} gave no answer within {ANSWER_WITHIN:?}"),
+            next: Some("look at it with `berth status`, or with `berth kubernetes doctor`".to_owned()),
+        })
+    })
+}
+
+/// What was shown is not all, where one was away.
+fn unless_away(done: anyhow::Result<ExitCode>, away: Option<Failure>) -> anyhow::Result<ExitCode> {
+    done.and_then(|code| away.map_or(Ok(code), |failure| Err(failure.into())))
+}
+
 /// `berth ps`.
 pub(crate) async fn ps(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
-    let mut seen = match config.uses(Backend::Docker) {
-        true => ps::see(args, config, home).await?,
-        false => Seen { rows: Vec::new(), cap: None },
-    };
+    let pods = async { entries(&Cluster::connect(&config.kubernetes).await?).await };
+    let Sides { docker, pods, away } = ask(config, ps::see(args, config, home), pods).await?;
+    let mut seen = docker.unwrap_or(Seen { rows: Vec::new(), cap: None });
     let asked = args.client_session.as_deref().map(owner::id);
-    let pods = entries(&Cluster::connect(&config.kubernetes).await?).await?;
     let is_meant = |entry: &Entry| asked.is_none() || entry.owner.client_session == asked.clone().flatten();
-    seen.rows.extend(pods.into_iter().filter(is_meant).map(|entry| containers::known(entry, &home.state)));
-    ps::show(args, &seen)
+    let pods = pods.into_iter().flatten().filter(is_meant);
+    seen.rows.extend(pods.map(|entry| containers::known(entry, &home.state)));
+    unless_away(ps::show(args, &seen), away)
 }
 
 /// `berth kill`.
 pub(crate) async fn kill(args: &KillArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
-    let cluster = Cluster::connect(&config.kubernetes).await?;
-    let mut all = entries(&cluster).await?;
-    let engine = config.uses(Backend::Docker).then(|| commands::dind_engine(config, home)).transpose()?;
-    if let Some(engine) = &engine {
-        all.extend(roster::list_with_owners(engine).await.map_err(Failure::from)?);
-    }
-    let end = async |entry: &Entry| match (entry.id.strip_prefix(MARK), &engine) {
-        (None, Some(engine)) => roster::end(engine, &entry.id).await.map_err(Failure::from),
-        _ => end(&cluster, &entry.name).await,
+    let docker = async {
+        let engine = commands::dind_engine(config, home)?;
+        let entries = roster::list_with_owners(&engine).await.map_err(Failure::from)?;
+        Ok((engine, entries))
     };
-    kill::end(args, home, all, end).await
+    let pods = async {
+        let cluster = Cluster::connect(&config.kubernetes).await?;
+        let entries = entries(&cluster).await?;
+        Ok((cluster, entries))
+    };
+    let Sides { docker, pods, away } = ask(config, docker, pods).await?;
+    let (engine, containers) = docker.unzip();
+    let (cluster, pods) = pods.unzip();
+    let all = containers.into_iter().chain(pods).flatten().collect();
+    let end = async |entry: &Entry| match (entry.id.strip_prefix(MARK), &engine, &cluster) {
+        (None, Some(engine), _) => roster::end(engine, &entry.id).await.map_err(Failure::from),
+        (Some(name), _, Some(cluster)) => end(cluster, name).await,
+        // It was listed by one of them.
+        _ => Ok(()),
+    };
+    in_both(kill::end(args, home, all, end).await, away)
+}
+
+/// What was not found may be where nobody looked.
+fn in_both(done: anyhow::Result<ExitCode>, away: Option<Failure>) -> anyhow::Result<ExitCode> {
+    let Some(failure) = away else { return done };
+    match done {
+        Ok(code) => {
+            tracing::warn!("{failure}");
+            Ok(code)
+        }
+        Err(error) => {
+            tracing::warn!("{error}");
+            Err(failure.into())
+        }
+    }
 }
 
 /// `berth gc`.
 pub(crate) async fn gc(_: &GcArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
-    let mut left = match config.uses(Backend::Docker) {
-        true => gc::sweep(config, home).await?,
-        false => gc::Leftovers::default(),
+    let pods = async {
+        let cluster = Cluster::connect(&config.kubernetes).await?;
+        let swept = sweep::sweep(&cluster).await;
+        swept.map_err(|error| refused(&cluster, "delete", &error))
     };
-    let cluster = Cluster::connect(&config.kubernetes).await?;
-    let swept = sweep::sweep(&cluster).await;
-    let swept = swept.map_err(|error| refused(&cluster, "delete", &error))?;
-    left.removed.extend(swept.into_iter().map(|pod| format!("the pod {pod}")));
-    gc::say(&left)
+    let Sides { docker, pods, away } = ask(config, gc::sweep(config, home), pods).await?;
+    let mut left = docker.unwrap_or_default();
+    left.removed.extend(pods.into_iter().flatten().map(|pod| format!("the pod {pod}")));
+    unless_away(gc::say(&left), away)
 }
 
 /// Its session is told so before the pod goes.
@@ -136,6 +210,32 @@ mod tests {
             "status": { "phase": phase },
         });
         entry(&serde_json::from_value(pod).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_away_leaves_the_other_to_be_seen() {
+        let home = Home::from_env(&|_| Some("/h".to_owned())).unwrap();
+        let config = |text: &str| Config::parse(text, std::path::Path::new("/b.toml"), &home).unwrap();
+        let both = config("[kubernetes]\nnamespace = \"n\"\n[servers.a]\nimage = \"i\"\n");
+        let pods_alone = config("[defaults]\nbackend = \"kubernetes\"\n");
+        let away =
+            |text: &str| Err::<u8, _>(Failure { code: Code::Unavailable, text: text.to_owned(), next: None });
+        let told = |sides: Result<Sides<u8, u8>, Failure>| match sides {
+            Ok(Sides { docker, pods, away }) => (docker, pods, away.map(|failure| failure.text)),
+            Err(failure) => (None, None, Some(failure.text)),
+        };
+        let asked = async |config, docker, pods| told(ask(config, async { docker }, async { pods }).await);
+        assert_eq!(asked(&both, Ok(1), Ok(2)).await, (Some(1), Some(2), None));
+        assert_eq!(asked(&both, away("d"), Ok(2)).await, (None, Some(2), Some("d".to_owned())));
+        assert_eq!(asked(&both, Ok(1), away("p")).await, (Some(1), None, Some("p".to_owned())));
+        assert_eq!(asked(&both, away("d"), away("p")).await, (None, None, Some("p".to_owned())));
+        assert_eq!(
+            asked(&pods_alone, away("d"), Ok(2)).await,
+            (None, Some(2), None),
+            "nobody needs a daemon"
+        );
+        let late = ask(&both, async { Ok(1) }, std::future::pending::<Result<u8, _>>()).await;
+        assert!(told(late).2.unwrap().starts_with("the cluster gave no answer within 20s"));
     }
 
     #[test]

@@ -12,12 +12,13 @@ use super::start::start;
 use super::upstream::DockerUpstream;
 use crate::backend::plan::Plan;
 use crate::backend::{Backend, Ready};
-use crate::config::{Config, EnvVar, Home};
+use crate::config::{Config, EnvVar, Home, Server};
 use crate::dind;
 use crate::dock::docker::Engine;
 use crate::dock::spec::Spec;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
+use crate::values;
 
 /// Servers in containers of the configuration's daemon.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +31,27 @@ impl Backend for Docker {
     type Ready = DockerPlan;
 
     fn ready(&self, plan: Plan, config: &Config, home: &Home) -> Result<DockerPlan, Failure> {
+        is_of_daemon(&plan.spec)?;
         DockerPlan::of(plan, config, home, self.lookup)
     }
 
     fn preview(&self, spec: Spec, env: &[EnvVar], config: &Config, home: &Home) -> Result<Value, Failure> {
+        is_of_daemon(&spec)?;
         let spec = plan::in_daemon(spec, config, home)?;
         Ok(plan::preview(&dind::daemon(config, home).address, &spec, env))
+    }
+}
+
+/// A session that began without a server of a cluster knows none.
+fn is_of_daemon(spec: &Spec) -> Result<(), Failure> {
+    let Server { name, settings, .. } = &spec.server;
+    match settings.backend {
+        values::Backend::Docker => Ok(()),
+        values::Backend::Kubernetes => Err(Failure {
+            code: Code::Unavailable,
+            text: format!("the server `{name}` runs in a cluster, which this session does not know"),
+            next: Some("start the session again".to_owned()),
+        }),
     }
 }
 
@@ -66,5 +82,23 @@ impl Ready for DockerPlan {
         trace: Trace,
     ) -> Result<DockerUpstream, Failure> {
         start(self, said, trace).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn a_server_of_a_cluster_is_never_run_in_a_daemon() {
+        let spec = |backend| {
+            let settings = Settings { backend, ..Settings::default() };
+            let server = Server::from_image("i".parse().unwrap(), Vec::new(), &settings);
+            Spec::new(server, "codex", "0")
+        };
+        assert_eq!(is_of_daemon(&spec(values::Backend::Docker)), Ok(()));
+        let failure = is_of_daemon(&spec(values::Backend::Kubernetes)).unwrap_err();
+        assert!(failure.text.contains("runs in a cluster"), "{failure}");
     }
 }
