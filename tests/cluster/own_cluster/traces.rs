@@ -1,5 +1,6 @@
 //! What a server is told stays between it and berth: not in the audit log, not in etcd, not in the logs of a node.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,11 +31,19 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files that say `text`.
-fn that_say(text: &str, files: &[PathBuf]) -> Vec<PathBuf> {
-    let text = memmem::Finder::new(text);
-    let says = |file: &&PathBuf| fs::read(file).is_ok_and(|bytes| text.find(&bytes).is_some());
-    files.iter().filter(says).cloned().collect()
+/// For each text the files that say it.
+fn that_say<'a>(texts: &[&'a str], files: &[PathBuf]) -> BTreeMap<&'a str, Vec<PathBuf>> {
+    let finders: Vec<_> = texts.iter().map(|text| (*text, memmem::Finder::new(text.as_bytes()))).collect();
+    let mut found = BTreeMap::<_, Vec<_>>::new();
+    for file in files {
+        let Ok(bytes) = fs::read(file) else { continue };
+        for (text, finder) in &finders {
+            if finder.find(&bytes).is_some() {
+                found.entry(*text).or_default().push(file.clone());
+            }
+        }
+    }
+    found
 }
 
 #[test]
@@ -47,8 +56,8 @@ fn what_a_server_is_told_is_found_nowhere_in_the_cluster() {
          env = {{ TOLD = \"{VARIABLE}\" }}\nsecrets = {{ HIDDEN = \"${{TOLD_HERE}}\" }}\n"
     ));
     let mut session = place.run("told").env("TOLD_HERE", SECRET).client("traces").started();
-    assert_eq!(session.call_text("env", json!({ "name": "TOLD" })), VARIABLE);
-    assert_eq!(session.call_text("env", json!({ "name": "HIDDEN" })), SECRET);
+    assert!(session.call_text("env", json!({ "name": "TOLD" })).contains(VARIABLE));
+    assert!(session.call_text("env", json!({ "name": "HIDDEN" })).contains(SECRET));
     assert!(session.call_text("read", json!({ "path": "/proc/self/cmdline" })).contains(ARGUMENT));
     assert_eq!(session.call_text("echo", json!({ "text": PAYLOAD })), PAYLOAD);
     session.call("stderr", json!({ "text": ANSWER }));
@@ -60,13 +69,12 @@ fn what_a_server_is_told_is_found_nowhere_in_the_cluster() {
     let state = logs.parent().expect("the cluster's folder");
     let mut all = Vec::new();
     files(state, &mut all);
+    let mut found = that_say(&[&pod, ARGUMENT, VARIABLE, SECRET, PAYLOAD, ANSWER], &all);
     // It is looked for where such things would be.
-    let named = that_say(&pod, &all);
+    let named = found.remove(pod.as_str()).unwrap_or_default();
     for place in ["audit", "etcd/", "-kubelet"] {
         let is_named = named.iter().any(|file| file.to_string_lossy().contains(place));
         assert!(is_named, "{pod} is not found in {place}, but in {named:?}");
     }
-    for text in [ARGUMENT, VARIABLE, SECRET, PAYLOAD, ANSWER] {
-        assert_eq!(that_say(text, &all), Vec::<PathBuf>::new(), "{text}");
-    }
+    assert_eq!(found, BTreeMap::new());
 }
