@@ -69,6 +69,18 @@ struct Helper {
     phase: Phase,
     /// How it ended, or why it was not started, has been said.
     is_told: bool,
+    ends: Ends,
+    /// How much of the first record is with the server already.
+    given: usize,
+    /// The server's input has no room for the rest.
+    is_full: bool,
+    /// How much of what was heard has been looked through for a wish that must not wait.
+    skimmed: usize,
+}
+
+/// Why the server ends, beside what it does itself and what berth says.
+#[derive(Default)]
+struct Ends {
     /// Nobody came for too long, or PID 1 says that the owner is gone: the server's input is closed.
     is_given_up: bool,
     /// PID 1 ends the container, and all signals are its own: a server that has two of a kind may leave without its end in
@@ -76,12 +88,6 @@ struct Helper {
     is_leaving: bool,
     /// Until when the last words may take then.
     last_words: Option<Instant>,
-    /// How much of the first record is with the server already.
-    given: usize,
-    /// The server's input has no room for the rest.
-    is_full: bool,
-    /// How much of what was heard has been looked through for a wish that must not wait.
-    skimmed: usize,
 }
 
 impl Helper {
@@ -99,9 +105,7 @@ impl Helper {
             signals: None,
             phase: Phase::Claimed,
             is_told: false,
-            is_given_up: false,
-            is_leaving: false,
-            last_words: None,
+            ends: Ends::default(),
             given: 0,
             is_full: false,
             skimmed: 0,
@@ -199,7 +203,7 @@ impl Helper {
 
     fn take_over(&mut self) {
         // What would come of it vanished: the input is closed already, or some of the output was thrown away.
-        let too_late = self.is_given_up || self.is_unheard();
+        let too_late = self.ends.is_given_up || self.is_unheard();
         if let Some((epoch, stream)) = self.handover.take(self.line.epoch(), too_late) {
             // The older one is closed at once.
             (self.stream, self.cut) = (Some(stream), None);
@@ -209,7 +213,7 @@ impl Helper {
 
     /// Nobody hears the server any more, and nobody will.
     fn is_unheard(&self) -> bool {
-        self.stream.is_none() && (self.is_given_up || self.is_leaving)
+        self.stream.is_none() && (self.ends.is_given_up || self.ends.is_leaving)
     }
 
     /// A wish for the end does not wait behind input that the server does not read.
@@ -284,11 +288,11 @@ impl Helper {
                 }
             }
             Some(Signal { number: sys::SIGWINCH, .. }) => {
-                (self.is_leaving, self.is_given_up) = (true, true);
+                (self.ends.is_leaving, self.ends.is_given_up) = (true, true);
                 self.happened(Event::OwnerGone);
             }
             Some(Signal { number: sys::SIGTERM, .. }) => {
-                self.is_leaving = true;
+                self.ends.is_leaving = true;
                 self.happened(Event::StopAsked);
             }
             _ => {}
@@ -301,7 +305,7 @@ impl Helper {
         let Some(child) = self.child.as_mut().filter(|_| self.phase != before) else { return };
         child.close_input();
         match self.phase {
-            _ if self.is_leaving => {}
+            _ if self.ends.is_leaving => {}
             Phase::Stopping(_) => child.signal(sys::SIGTERM),
             Phase::Over => child.signal(sys::SIGKILL),
             _ => {}
@@ -321,24 +325,24 @@ impl Helper {
     fn keep_time(&mut self) {
         let now = Instant::now();
         if self.given_up_at().is_some_and(|until| until <= now) {
-            self.is_given_up = true;
+            self.ends.is_given_up = true;
             self.happened(Event::OwnerGone);
         }
         if self.phase.deadline().is_some_and(|until| until <= now) {
             self.happened(Event::TimeUp);
         }
-        if self.is_leaving && self.is_ended() {
-            self.last_words.get_or_insert(now + LAST_WORDS);
+        if self.ends.is_leaving && self.is_ended() {
+            self.ends.last_words.get_or_insert(now + LAST_WORDS);
         }
     }
 
     /// Nobody will have come until then for as long as the server may be without a stream.
     fn given_up_at(&self) -> Option<Instant> {
-        self.cut.map(|since| since + self.reconnect).filter(|_| !self.is_given_up)
+        self.cut.map(|since| since + self.reconnect).filter(|_| !self.ends.is_given_up)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.phase.deadline(), self.given_up_at(), self.last_words].into_iter().flatten().min()
+        [self.phase.deadline(), self.given_up_at(), self.ends.last_words].into_iter().flatten().min()
     }
 
     /// The server has ended, or was never started.
@@ -349,11 +353,11 @@ impl Helper {
     fn is_over(&self) -> bool {
         // Before the start nothing was said, and all of it is passed on.
         let is_heard = self.is_told && self.line.is_all_passed_on();
-        let is_written = self.is_leaving
+        let is_written = self.ends.is_leaving
             && self.is_told
             && self.line.is_all_framed()
             && !self.stream.as_ref().is_some_and(Stream::is_full);
-        let is_late = self.last_words.is_some_and(|until| until <= Instant::now());
+        let is_late = self.ends.last_words.is_some_and(|until| until <= Instant::now());
         is_heard || is_written || is_late || (self.is_unheard() && self.is_ended())
     }
 }

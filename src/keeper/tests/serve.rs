@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::AT_ONCE;
 use crate::numbered::{FIRST, WINDOW};
 use crate::records::{self, Ending, Record, Start};
-use session::{Last, Session};
+use session::{Last, Session, refused};
 pub(super) use session::{opening, start};
 
 /// Answers each line with its own pid, the line, and a note on its standard error.
@@ -126,7 +126,7 @@ fn the_newest_stream_wins_and_an_older_one_is_refused() {
     let first = session.helper.as_mut().unwrap().from.take().unwrap();
     assert!(first.recv_timeout(AT_ONCE).is_err_and(|error| error == RecvTimeoutError::Disconnected));
     for epoch in [5, 4, 0] {
-        let (code, why) = session.refused(epoch, &session.secret);
+        let (code, why) = refused(epoch, &session.secret);
         assert_eq!(code, Some(i32::from(records::resume::REFUSED)), "{why}");
     }
     let fifth = session.stream.take().unwrap();
@@ -143,9 +143,9 @@ fn a_secret_that_is_not_its_own_finds_nobody() {
     session.line();
     let mut wrong = session.secret;
     wrong[31] ^= 1;
-    let (code, why) = session.refused(2, &wrong);
+    let (code, why) = refused(2, &wrong);
     assert_eq!(code, Some(i32::from(records::resume::GONE)), "{why}");
-    let (code, why) = session.refused(2, &wrong[..31]);
+    let (code, why) = refused(2, &wrong[..31]);
     assert_eq!((code, why.as_str()), (Some(71), "berth: keeper: the secret of this session has not come\n"));
     // It listens to whatever comes there, and to none of it.
     let name = crate::serve::handover::name(&session.secret);

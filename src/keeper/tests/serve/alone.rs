@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::super::AT_ONCE;
-use super::session::{Last, Session, start};
+use super::session::{Last, Session, refused, start};
 use crate::numbered::WINDOW;
 use crate::records::resume::GONE;
 use crate::records::{Ending, Record, Start};
@@ -54,7 +54,7 @@ fn whoever_comes_after_the_server_was_given_up_is_sent_away() {
     assert_eq!(session.line(), "ready");
     session.cut();
     assert_eq!(fs::read_to_string(eof).unwrap(), "\n", "its input has ended");
-    let (code, why) = session.refused(2, &session.secret);
+    let (code, why) = refused(2, &session.secret);
     assert_eq!(
         (code, why.as_str()),
         (Some(i32::from(GONE)), "berth: keeper: nobody came for too long, and the server was ended\n")

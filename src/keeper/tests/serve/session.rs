@@ -92,6 +92,11 @@ fn chunks(mut from: ChildStdout) -> Receiver<Vec<u8>> {
     chunks
 }
 
+/// Exit code and standard error of a stream that is not taken.
+pub(super) fn refused(epoch: u64, secret: &[u8]) -> (Option<i32>, String) {
+    Exec::start(&["resume", &epoch.to_string()], secret).end()
+}
+
 /// berth's side of a session.
 pub(super) struct Session {
     pub(super) secret: Secret,
@@ -223,11 +228,6 @@ impl Session {
         self.stream = Some(Exec::start(&["resume", &epoch.to_string()], &self.secret));
         self.line.begin(epoch);
         self.meet();
-    }
-
-    /// Exit code and standard error of a stream that is not taken.
-    pub(super) fn refused(&self, epoch: u64, secret: &[u8]) -> (Option<i32>, String) {
-        Exec::start(&["resume", &epoch.to_string()], secret).end()
     }
 
     /// Waits until the helper has ended, and gives its exit code and its standard error.
