@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// From the roof to the ground. Modules of one floor do not know each other.
 const FLOORS: [&[&str]; 13] = [
-    &["backup", "main", "manager"],
+    &["backup", "kubernetes", "main", "manager"],
     &["commands"],
     &["chaos", "doctor", "offer", "validate"],
     &["cli"],
@@ -82,7 +82,7 @@ fn target(file: &str, path: &str, files: &BTreeMap<String, String>) -> Option<St
     let mut base = here.clone();
     match *parts.first()? {
         // These are crates of their own.
-        "crate" if ["backup", "manager"].contains(&top(file)) => {
+        "crate" if ["backup", "kubernetes", "manager"].contains(&top(file)) => {
             base.truncate(1);
             parts.remove(0);
         }

@@ -95,8 +95,9 @@ async fn first_lasting<K>(
 ) -> Option<Failure> {
     while let Some(Ok(event)) = seen.next().await {
         let verdict = match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => judge(&object),
-            WatchEvent::Deleted(object) => judge(&object),
+            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
+                judge(&object)
+            }
             WatchEvent::Bookmark(_) => None,
             WatchEvent::Error(_) => return None,
         };

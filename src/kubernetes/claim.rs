@@ -74,11 +74,10 @@ pub(crate) async fn claim(cluster: &Cluster, name: &str, owner: &Owner) -> kube:
 
 /// The pod that is ours now; `None`: it is somebody else's, or gone.
 async fn change(cluster: &Cluster, name: &str, owner: &Owner) -> kube::Result<Option<Pod>> {
-    let patch = patch(owner);
     let path = format!("/api/v1/namespaces/{}/pods/{name}", cluster.namespace);
     let request = http::Request::patch(path)
         .header(http::header::CONTENT_TYPE, "application/json-patch+json")
-        .body(patch.to_string().into_bytes())
+        .body(patch(owner).to_string().into_bytes())
         .map_err(kube::Error::HttpError)?;
     match cluster.client.request::<Pod>(request).await {
         Ok(pod) => Ok(Some(pod)),

@@ -75,7 +75,6 @@ fn baked_program(server: &Server) -> Option<String> {
 /// What only a daemon of this machine can give.
 fn fits(server: &Server) -> Result<(), Failure> {
     let settings = &server.settings;
-    network_of(settings)?;
     let lacking = [
         (
             settings.mounted().next().is_some(),

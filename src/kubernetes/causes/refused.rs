@@ -86,9 +86,8 @@ impl Asked<'_> {
                 format!("the namespace `{namespace}` is not there"),
                 format!("type `berth up`, or `kubectl create namespace {namespace}`"),
             ),
-            // A quota that others changed in this moment, or a name.
-            409 => self.passing(status),
-            429 | 500.. => self.passing(status),
+            // 409: a quota that others changed in this moment, or a name.
+            409 | 429 | 500.. => self.passing(status),
             _ if is_policy(message) => lasting(
                 format!("a policy of the cluster refuses the pod: {message}"),
                 "change what it names in the server's settings or in `pod_template`, or ask who runs the cluster"

@@ -42,8 +42,8 @@ pub(crate) fn of_pod(pod: &Pod, namespace: &str) -> Option<Stuck> {
         return Some(Stuck::Lasting(unavailable(text, "look who deletes it, and start again".to_owned())));
     }
     let status = pod.status.as_ref()?;
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    if let Some(stuck) = containers.filter_map(|container| of_container(container, name, namespace)).next() {
+    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    if let Some(stuck) = containers.find_map(|container| of_container(container, name, namespace)) {
         return Some(stuck);
     }
     if status.phase.as_deref() == Some("Failed") {
