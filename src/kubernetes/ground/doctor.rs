@@ -103,12 +103,11 @@ async fn namespace(cluster: &Cluster) -> (Line, bool) {
             let labels = namespace.metadata.labels.as_ref();
             let made =
                 if apply::is_made_by_us(&namespace) { "made by `up`" } else { "made by somebody else" };
-            match labels.and_then(|labels| labels.get(label)) {
-                Some(profile) => Line::ok(NAME, format!("{made}; Pod Security is `{profile}`")),
-                None => {
-                    let next = format!("kubectl label namespace {} {label}=baseline", cluster.namespace);
-                    Line::warning(NAME, format!("{made}; Pod Security enforces nothing there"), next)
-                }
+            if let Some(profile) = labels.and_then(|labels| labels.get(label)) {
+                Line::ok(NAME, format!("{made}; Pod Security is `{profile}`"))
+            } else {
+                let next = format!("kubectl label namespace {} {label}=baseline", cluster.namespace);
+                Line::warning(NAME, format!("{made}; Pod Security enforces nothing there"), next)
             }
         }
         Err(error) if code(&error) == Some(403) => Line::not_applicable(NAME, "you may not see namespaces"),

@@ -16,7 +16,7 @@ use super::refused::{code, failure};
 use super::{Cluster, LABEL_MANAGED_BY, MANAGER, apply, kind};
 
 /// For pods and a namespace to be gone.
-const GONE_WITHIN: Duration = Duration::from_secs(60);
+const GONE_WITHIN: Duration = Duration::from_mins(1);
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 
 /// What Kubernetes itself puts into each namespace.

@@ -25,7 +25,7 @@ const LABEL: &str = "mcp-berth.io/probe";
 const PORT: u16 = 8080;
 /// They end by themselves.
 const LIVE_FOR: Duration = Duration::from_secs(150);
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_mins(1);
 const LOOKS_EVERY: Duration = Duration::from_millis(300);
 /// So many nodes are looked at.
 const NODES: usize = 8;
@@ -323,7 +323,7 @@ impl Places<'_> {
         Ways { pod, api, metadata, world }
     }
 
-    async fn look(self, node: Option<String>, api: &[SocketAddr], world: SocketAddr) -> OnNode {
+    async fn look(self, on: Option<String>, api: &[SocketAddr], world: SocketAddr) -> OnNode {
         let (open, none, egress, to_open, to_none) = tokio::join!(
             self.ways("open", api, world),
             self.ways("none", api, world),
@@ -331,6 +331,6 @@ impl Places<'_> {
             self.between("far", "open", Tried::Reached),
             self.between("far", "none", Tried::Kept),
         );
-        OnNode { node, open, none, egress, to_open, to_none }
+        OnNode { node: on, open, none, egress, to_open, to_none }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn judge(seen: &Seen<Probes>, image: &str) -> Vec<Line> {
 }
 
 fn names(nodes: &[OnNode]) -> String {
-    let names: Vec<String> = nodes.iter().map(|node| named(node)).collect();
+    let names: Vec<String> = nodes.iter().map(named).collect();
     names.join(", ")
 }
 
@@ -114,10 +114,13 @@ fn none(probes: &Probes) -> Line {
     Line::ok(NETWORK, fact)
 }
 
+/// One of the ways that were tried on a node.
+type Of = fn(&OnNode) -> &Tried;
+
 fn egress(probes: &Probes) -> Line {
     let nodes = &probes.nodes;
-    let reached = |of: fn(&OnNode) -> &Tried| nodes.iter().find(|node| *of(node) == Tried::Reached);
-    let closed: [(fn(&OnNode) -> &Tried, &str); 2] =
+    let reached = |of: Of| nodes.iter().find(|node| *of(node) == Tried::Reached);
+    let closed: [(Of, &str); 2] =
         [(|node| &node.egress.pod, "another pod"), (|node| &node.egress.metadata, "the metadata address")];
     for (of, what) in closed {
         if let Some(node) = reached(of) {
