@@ -56,9 +56,9 @@ pub fn is_elsewhere(args: &RunArgs, config: &Config) -> bool {
     };
     let named = names.iter().filter_map(|name| config.servers.get(name)).map(|server| &server.settings);
     // A command line's server has what every server starts from.
-    let unnamed = names.is_empty().then_some(&config.defaults);
+    let of_a_line = names.is_empty().then_some(&config.defaults);
     let is_elsewhere = |settings| args.settings.0.over(settings).backend != values::Backend::Docker;
-    named.chain(unnamed).any(is_elsewhere)
+    named.chain(of_a_line).any(is_elsewhere)
 }
 
 pub async fn run<B: Backend>(

@@ -81,7 +81,7 @@ impl Ready for DockerPlan {
         said: oneshot::Receiver<Option<String>>,
         trace: Trace,
     ) -> Result<DockerUpstream, Failure> {
-        start(self, said, trace).await
+        Box::pin(start(self, said, trace)).await
     }
 }
 

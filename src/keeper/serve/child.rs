@@ -1,5 +1,6 @@
 //! The helper's server: its process, its three pipes, and how it ended.
 
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -45,6 +46,10 @@ enum Look {
     NoRoom,
 }
 
+fn is_the_clusters(name: &OsStr) -> bool {
+    [&b"KUBERNETES_SERVICE_"[..], b"KUBERNETES_PORT"].iter().any(|known| name.as_bytes().starts_with(known))
+}
+
 impl Child {
     /// Starts it in a group of its own, so that what it has started itself can be ended with it. Signals must not be blocked
     /// yet: it would inherit that.
@@ -61,6 +66,10 @@ impl Child {
             // What cannot be entered would be told of the program.
             fs::metadata(folder).map_err(|error| cannot_enter(folder, &error))?;
             command.current_dir(folder);
+        }
+        // What a kubelet says of the cluster to every container is nothing that a server was given.
+        for (name, _) in env::vars_os().filter(|(name, _)| is_the_clusters(name)) {
+            command.env_remove(name);
         }
         for variable in &start.env {
             let at = variable.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);

@@ -245,14 +245,16 @@ fn a_helper_that_was_cut_before_the_start_is_started_by_the_next_stream() {
 #[test]
 fn it_starts_what_it_is_told_and_says_why_not() {
     let word = |word: &str| word.as_bytes().to_vec();
-    let plain = start("pwd; echo $SECRET $HOME; grep Seccomp: /proc/self/status; cat /proc/self/stat");
+    let plain = start(
+        "pwd; echo $SECRET $HOME; env | grep -c KUBERNETES_; grep Seccomp: /proc/self/status; cat /proc/self/stat",
+    );
     let mut session = Session::of(&Start {
         folder: word("/usr"),
-        env: vec![word("SECRET=a=b"), word("HOME=/h")],
+        env: vec![word("SECRET=a=b"), word("HOME=/h"), word("KUBERNETES_PORT=mine")],
         ..plain.clone()
     });
     assert_eq!(session.last(), Last::Ended(Ending::Exited(0)));
-    assert!(session.out.starts_with(b"/usr\na=b /h\nSeccomp:\t"));
+    assert!(session.out.starts_with(b"/usr\na=b /h\n1\nSeccomp:\t"));
     let refused = |start: Start| Session::of(&start).last();
     let why = |code, why: &str| Last::NotStarted(code, why.to_owned());
     assert_eq!(

@@ -58,6 +58,7 @@ impl Exec {
         let child = Command::new(KEEPER)
             .args(words)
             .env("PATH", "/usr/bin:/bin")
+            .envs([("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("KUBERNETES_PORT_443_TCP", "tcp://10.0.0.1")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
