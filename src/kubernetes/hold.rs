@@ -54,6 +54,10 @@ impl Hold {
         &self.name
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        self.pods.namespace().unwrap_or_default()
+    }
+
     pub(crate) fn keep_alive(&mut self, lifeline: Lifeline) {
         self.lifeline = Some(lifeline);
     }
