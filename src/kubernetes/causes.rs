@@ -1,8 +1,11 @@
 //! Why there is no pod, or none that runs, in a person's words: cause, object, next command.
 //!
-//! What the API server refuses is in `refused.rs`, what keeps a pod from its start in `stuck.rs`; both are pure. Here is who
+//! What the API server refuses is in `refused.rs`, and in `denied.rs` when that is final; what keeps a pod from its start is in
+//! `stuck.rs`, and what became of one in `lost.rs`. All of them are pure. Here is who
 //! looks: a watch of the one pod and of its events, beside the start. A start that goes well is over before it begins.
 
+pub(crate) mod denied;
+pub(crate) mod lost;
 pub(crate) mod refused;
 pub(crate) mod stuck;
 

@@ -21,6 +21,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(1);
 const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// A pod whose making was not answered yet may be there a moment later.
 const MADE_WITHIN: Duration = Duration::from_millis(500);
+/// A cluster that is away for a moment is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// What is on its way holds up the end of a process no longer.
 const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 
@@ -52,6 +54,10 @@ impl Hold {
         &self.name
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        self.pods.namespace().unwrap_or_default()
+    }
+
     pub(crate) fn keep_alive(&mut self, lifeline: Lifeline) {
         self.lifeline = Some(lifeline);
     }
@@ -70,7 +76,7 @@ impl Hold {
     /// The keeper ends its container now.
     pub(crate) async fn terminate(&self) {
         if let Some(lifeline) = &self.lifeline {
-            lifeline.end(TOLD_WITHIN).await;
+            let _ = lifeline.end(TOLD_WITHIN).await;
         }
     }
 
@@ -87,12 +93,11 @@ impl Hold {
 
     /// Resolves when the cluster knows that it is to go, or after a moment.
     pub(crate) async fn release(mut self) {
-        self.is_released = true;
-        let deleting = tokio::time::timeout(GONE_WITHIN, delete(&self.pods, &self.name));
-        let (deleted, ()) = tokio::join!(deleting, self.terminate());
-        if !matches!(deleted, Ok(Ok(_))) {
+        let left = leave(&self.pods, &self.name, self.lifeline.as_ref());
+        if tokio::time::timeout(SETTLED_WITHIN, left).await.is_err() {
             tracing::debug!("the pod `{}` is left for the next session to delete", self.name);
         }
+        self.is_released = true;
     }
 }
 
@@ -103,19 +108,41 @@ impl Drop for Hold {
         }
         let (pods, name, lifeline) = (self.pods.clone(), self.name.clone(), self.lifeline.take());
         LEAVING.spawn(async move {
-            let deleted = async {
-                if matches!(delete(&pods, &name).await, Ok(false)) {
+            let left = async {
+                if leave(&pods, &name, lifeline.as_ref()).await == Left::Nothing {
                     tokio::time::sleep(MADE_WITHIN).await;
-                    let _ = delete(&pods, &name).await;
+                    leave(&pods, &name, None).await;
                 }
             };
-            let told = async {
-                if let Some(lifeline) = &lifeline {
-                    lifeline.end(TOLD_WITHIN).await;
-                }
-            };
-            let _ = tokio::time::timeout(GONE_WITHIN * 2, async { tokio::join!(deleted, told) }).await;
+            let _ = tokio::time::timeout(SETTLED_WITHIN, left).await;
         });
+    }
+}
+
+/// What there was to let go of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Pod,
+    Nothing,
+}
+
+/// Has the API server delete a pod, and its keeper end it. Where neither takes it, both are tried again; one is enough.
+async fn leave(pods: &Api<Pod>, name: &str, lifeline: Option<&Lifeline>) -> Left {
+    loop {
+        let deleting = tokio::time::timeout(GONE_WITHIN, delete(pods, name));
+        let telling = async {
+            match lifeline {
+                Some(lifeline) => lifeline.end(TOLD_WITHIN).await,
+                None => false,
+            }
+        };
+        match tokio::join!(deleting, telling) {
+            (Ok(Ok(false)), false) => return Left::Nothing,
+            (Ok(Ok(_)), _) | (_, true) => return Left::Pod,
+            (Ok(Err(error)), false) => tracing::debug!("cannot delete the pod `{name}` yet: {error}"),
+            (Err(_), false) => tracing::debug!("cannot delete the pod `{name}` yet: no answer"),
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
 
@@ -138,8 +165,12 @@ async fn delete(pods: &Api<Pod>, name: &str) -> kube::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::fake;
+    use crate::lifeline::{Attach, Attached, NotAttached};
 
     #[tokio::test(start_paused = true)]
     async fn a_pod_goes_with_its_session_and_with_whoever_is_dropped() {
@@ -164,6 +195,62 @@ mod tests {
         let (cluster, _) = fake::cluster(|_| (503, fake::status(503, "no")));
         let began = tokio::time::Instant::now();
         Hold::new(cluster.pods(), "p".to_owned()).release().await;
-        assert!(began.elapsed() <= GONE_WITHIN, "{:?}", began.elapsed());
+        assert!(began.elapsed() <= SETTLED_WITHIN, "{:?}", began.elapsed());
+    }
+
+    /// A cluster that is away for its first `away` answers.
+    fn blinking(away: usize) -> (crate::cluster::Cluster, fake::Seen) {
+        let asked = AtomicUsize::new(0);
+        fake::cluster(move |_| match asked.fetch_add(1, Ordering::Relaxed) < away {
+            true => (503, fake::status(503, "no")),
+            false => (200, json!({ "kind": "Status", "status": "Success" })),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_is_away_for_a_moment_is_told_all_the_same() {
+        let (cluster, seen) = blinking(3);
+        let began = tokio::time::Instant::now();
+        Hold::new(cluster.pods(), "p".to_owned()).release().await;
+        assert_eq!((fake::told(&seen).len(), began.elapsed()), (4, AGAIN_AFTER * 3));
+        let (cluster, seen) = blinking(3);
+        drop(Hold::new(cluster.pods(), "p".to_owned()));
+        settled().await;
+        assert_eq!(fake::told(&seen).len(), 4, "it is not told more often than it takes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keeper_that_was_told_is_enough() {
+        let (cluster, seen) = blinking(usize::MAX);
+        let mut hold = Hold::new(cluster.pods(), "p".to_owned());
+        hold.keep_alive(Lifeline::by(Hearing, std::sync::Arc::default()));
+        let began = tokio::time::Instant::now();
+        hold.release().await;
+        assert_eq!((fake::told(&seen).len(), began.elapsed()), (1, Duration::ZERO));
+    }
+
+    /// A keeper that hears all.
+    struct Hearing;
+
+    impl Attach for Hearing {
+        type Attached = Option<u8>;
+
+        async fn attach(&mut self) -> Result<Option<u8>, NotAttached> {
+            Ok(None)
+        }
+    }
+
+    impl Attached for Option<u8> {
+        async fn beat(&mut self, byte: u8) -> io::Result<()> {
+            *self = Some(byte);
+            Ok(())
+        }
+
+        async fn answer(&mut self) -> io::Result<u8> {
+            match self.take() {
+                Some(byte) => Ok(byte),
+                None => std::future::pending().await,
+            }
+        }
     }
 }

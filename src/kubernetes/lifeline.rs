@@ -14,10 +14,13 @@ use bytes::Bytes;
 use futures::SinkExt;
 use kube::Client;
 use mcp_berth::dock::protocol::{LEAVE, TERMINATE};
+use mcp_berth::failure::Failure;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::causes::denied::Denials;
+use super::causes::refused::Asked;
 use super::pause::Pause;
 use super::pump::{self, Came, Place, What};
 
@@ -35,7 +38,16 @@ const ALIVE: u8 = b'.';
 pub(crate) trait Attach: Send + 'static {
     type Attached: Attached;
 
-    fn attach(&mut self) -> impl Future<Output = io::Result<Self::Attached>> + Send;
+    fn attach(&mut self) -> impl Future<Output = Result<Self::Attached, NotAttached>> + Send;
+}
+
+/// Why there is no stream.
+#[derive(Debug, Clone)]
+pub(crate) enum NotAttached {
+    /// Another try may have one.
+    Passing(String),
+    /// A right lacks, and nobody gives it by itself.
+    Denied(Failure),
 }
 
 /// Such a stream.
@@ -49,13 +61,18 @@ pub(crate) trait Attached: Send {
 struct Pods {
     client: Client,
     place: Place,
+    denials: Denials,
 }
 
 impl Attach for Pods {
     type Attached = (pump::To, pump::From);
 
-    async fn attach(&mut self) -> io::Result<Self::Attached> {
-        self.place.open(&self.client, What::Attach).await.map_err(io::Error::other)
+    async fn attach(&mut self) -> Result<Self::Attached, NotAttached> {
+        let asked = Asked { verb: "get", resource: "pods/attach", namespace: &self.place.namespace };
+        self.place.open(&self.client, What::Attach).await.map_err(|error| {
+            let denied = self.denials.note(asked, &error);
+            denied.map_or_else(|| NotAttached::Passing(error.to_string()), NotAttached::Denied)
+        })
     }
 }
 
@@ -82,6 +99,8 @@ pub(crate) struct Lifeline {
     word: watch::Sender<u8>,
     /// The goodbye was heard.
     ended: watch::Receiver<bool>,
+    /// Whether a keeper hears, or never will.
+    held: watch::Receiver<Option<Result<(), Failure>>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -89,23 +108,33 @@ impl Lifeline {
     /// Attaches, be it before the container is there. Whoever has seen another stream to this pod cut notifies `doubts`:
     /// another one is opened here, too.
     pub(crate) fn begin(client: Client, place: Place, doubts: Arc<Notify>) -> Self {
-        Self::by(Pods { client, place }, doubts)
+        Self::by(Pods { client, place, denials: Denials::default() }, doubts)
     }
 
-    fn by(attach: impl Attach, doubts: Arc<Notify>) -> Self {
+    pub(super) fn by(attach: impl Attach, doubts: Arc<Notify>) -> Self {
         let (word, said) = watch::channel(ALIVE);
         let (ends, ended) = watch::channel(false);
         let wanted = Arc::new(Notify::new());
+        let (held, is_held) = watch::channel(None);
         let (found, streams) = mpsc::channel(1);
         let heart = Heart { word: said, streams, doubts, wanted: Arc::clone(&wanted) };
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = heart.beat() => {}
-                () = open(attach, &wanted, &found) => {}
+                () = open(attach, &wanted, &found, &held) => {}
             }
             let _ = ends.send(true);
         });
-        Self { word, ended, _task: AbortOnDropHandle::new(task) }
+        Self { word, ended, held: is_held, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Resolves when a keeper hears, or when it never will: a right lacks.
+    pub(crate) async fn held(&self) -> Result<(), Failure> {
+        match self.held.clone().wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Err(failure))) => Err(failure.clone()),
+            // An end in order is no failure.
+            _ => Ok(()),
+        }
     }
 
     /// The client has left, and the server's input is closed: the time begins that it has for an end of its own.
@@ -119,20 +148,26 @@ impl Lifeline {
     }
 
     /// The container ends now. Resolves when the API server has the goodbye, or after `within`. A server's end in order
-    /// begins with SIGTERM then, so whoever wants it to end by itself waits for that first.
-    pub(crate) async fn end(&self, within: Duration) {
+    /// begins with SIGTERM then, so whoever wants it to end by itself waits for that first. Tells whether it was heard.
+    pub(crate) async fn end(&self, within: Duration) -> bool {
         self.word.send_replace(TERMINATE);
-        let _ = timeout(within, self.ended.clone().wait_for(|ended| *ended)).await;
+        timeout(within, self.ended.clone().wait_for(|ended| *ended)).await.is_ok_and(|ended| ended.is_ok())
     }
 }
 
 /// Opens the first stream, and another whenever one is wanted.
-async fn open<A: Attach>(mut attach: A, wanted: &Notify, found: &mpsc::Sender<A::Attached>) {
+async fn open<A: Attach>(
+    mut attach: A,
+    wanted: &Notify,
+    found: &mpsc::Sender<A::Attached>,
+    held: &watch::Sender<Option<Result<(), Failure>>>,
+) {
     let mut pause = Pause::new();
     loop {
         match timeout(OPENED_WITHIN, attach.attach()).await {
             Ok(Ok(stream)) => {
                 let began = Instant::now();
+                held.send_replace(Some(Ok(())));
                 if found.send(stream).await.is_err() {
                     return;
                 }
@@ -143,7 +178,10 @@ async fn open<A: Attach>(mut attach: A, wanted: &Notify, found: &mpsc::Sender<A:
                 }
                 // It was refused: the upgrade is answered before the kubelet is asked.
             }
-            Ok(Err(error)) => tracing::debug!("cannot attach: {error}"),
+            Ok(Err(NotAttached::Passing(why))) => tracing::debug!("cannot attach: {why}"),
+            Ok(Err(NotAttached::Denied(failure))) => {
+                held.send_replace(Some(Err(failure)));
+            }
             Err(_) => tracing::debug!("cannot attach: no answer"),
         }
         pause.wait().await;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures::{Sink, Stream, StreamExt};
 use mcp_berth::dock::numbered::{FIRST, Numbered};
 use mcp_berth::dock::records::{self, Ending, Record};
+use mcp_berth::failure::Failure;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -61,6 +62,8 @@ pub(crate) enum NotOpened {
     Passing(String),
     /// Nobody is there any more to go on with.
     Gone(String),
+    /// Nobody may have one.
+    Denied(Failure),
 }
 
 /// Opens streams to the server's helper.
@@ -82,6 +85,8 @@ pub(crate) enum Over {
     Left,
     /// There was no stream for too long, or nobody to go on with.
     Lost(String),
+    /// A right lacks.
+    Denied(Failure),
 }
 
 /// Why a stream is over before the server's end was told.
@@ -215,6 +220,7 @@ pub(crate) async fn run<S: Streams>(
         let (to, from) = match opened {
             Ok(stream) => stream,
             Err(NotOpened::Gone(why)) => return Over::Lost(why),
+            Err(NotOpened::Denied(failure)) => return Over::Denied(failure),
             Err(NotOpened::Passing(why)) => {
                 let time = if epoch == FIRST { start_within } else { reconnect };
                 return Over::Lost(format!("no stream to the server for {} s: {why}", time.as_secs_f32()));

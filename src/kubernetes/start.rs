@@ -39,6 +39,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A pod that runs answers by then, or never.
 const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
+/// A right that lacks for the lifeline is known by then.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// What keeps a pod from its start is known a moment after it was lost.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -188,6 +190,9 @@ impl Start {
         };
         if opened.is_err() {
             let over = (&mut linked.task).await;
+            if let Ok(Over::Denied(failure)) = over {
+                return Err(Refused::Lasting(failure));
+            }
             // The pod itself knows better.
             return Err(match tokio::time::timeout(EXPLAINED_WITHIN, watching).await {
                 Ok(failure) => Refused::Lasting(failure),
@@ -195,7 +200,9 @@ impl Start {
             });
         }
         // Its helper has answered: the container is there.
-        hold.keep_alive(self.lifeline(&name, &linked));
+        let lifeline = self.lifeline(&name, &linked);
+        heard(&lifeline).await.map_err(Refused::Lasting)?;
+        hold.keep_alive(lifeline);
         self.trace.step("start the pod and the server's helper", began, &name);
         Ok(self.up(hold, linked, Made::Now))
     }
@@ -278,6 +285,11 @@ impl Start {
         };
         KubernetesUpstream::new(hold, linked, server.settings.memory, housekeeping.start())
     }
+}
+
+/// A keeper that hears nobody ends its pod, so a right that lacks for it is told before. Whatever else holds it up may pass.
+async fn heard(lifeline: &Lifeline) -> Result<(), Failure> {
+    tokio::time::timeout(HEARD_WITHIN, lifeline.held()).await.unwrap_or(Ok(()))
 }
 
 fn malformed(error: &serde_json::Error) -> Failure {

@@ -14,6 +14,8 @@ use mcp_berth::dock::records::resume::{GONE, REFUSED};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Notify;
 
+use super::causes::denied::Denials;
+use super::causes::refused::Asked;
 use super::link::{NotOpened, Streams};
 use super::pod::KEEPER;
 use super::pump::{Ended, Place, To, What};
@@ -33,11 +35,12 @@ pub(crate) struct Execs {
     /// By which the helper knows us. It goes over the stream, for what an exec's command says stands in audit logs.
     secret: [u8; SECRET],
     cuts: Arc<Notify>,
+    denials: Denials,
 }
 
 impl Execs {
     pub(crate) fn new(client: Client, place: Place) -> Self {
-        Self { client, place, secret: [0; SECRET], cuts: Arc::default() }
+        Self { client, place, secret: [0; SECRET], cuts: Arc::default(), denials: Denials::default() }
     }
 
     /// Notified whenever a stream was cut: another one to the same pod may be so as well.
@@ -65,7 +68,15 @@ impl Streams for Execs {
         }
         let opened = async {
             let opened = self.place.open(&self.client, What::Exec(command)).await;
-            let (mut to, mut from) = opened.map_err(refused)?;
+            let (mut to, mut from) = match opened {
+                Ok(halves) => halves,
+                Err(error) => {
+                    let asked =
+                        Asked { verb: "get", resource: "pods/exec", namespace: &self.place.namespace };
+                    let denied = self.denials.note(asked, &error);
+                    return Err(denied.map_or_else(|| refused(error), NotOpened::Denied));
+                }
+            };
             to.send(Bytes::copy_from_slice(&self.secret)).await.map_err(|error| cut(&error))?;
             // The helper's hello is the proof that there is a stream.
             match from.next().await {
@@ -79,8 +90,8 @@ impl Streams for Execs {
     }
 }
 
-/// Whatever an API server says, another may say otherwise, or the same a moment later, when it has read its rules. Only that
-/// there is no such pod is final.
+/// Whatever an API server says, another may say otherwise, or the same a moment later, when it has read its rules. That there
+/// is no such pod is final, and that nobody gives the right ([`Denials`]).
 fn refused(error: kube::Error) -> NotOpened {
     match error {
         kube::Error::Api(status) if status.code == 404 => NotOpened::Gone(status.message.clone()),
@@ -141,5 +152,21 @@ mod tests {
         for code in [401, 403, 429, 500, 503] {
             assert!(matches!(answered(code), NotOpened::Passing(_)), "{code}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_that_lacks_is_told_as_such() {
+        let message = r#"pods "p" is forbidden: User "jane" cannot create resource "pods/exec" in API group "" in the namespace "n""#;
+        let (cluster, seen) = crate::fake::cluster(move |_| (403, crate::fake::status(403, message)));
+        let mut execs = Execs::new(cluster.client.clone(), cluster.place("p"));
+        let denied = loop {
+            match execs.open(FIRST).await {
+                Err(NotOpened::Denied(failure)) => break failure,
+                Err(NotOpened::Passing(_)) => tokio::time::sleep(Duration::from_millis(500)).await,
+                other => panic!("{:?}", other.err()),
+            }
+        };
+        assert!(denied.text.starts_with("`jane` may not create pods/exec in the namespace `n`"), "{denied}");
+        assert_eq!(seen.lock().unwrap().len(), 3);
     }
 }

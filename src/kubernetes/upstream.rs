@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::PollSender;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::causes::lost;
 use super::hold::Hold;
 use super::housekeeping::Housekeeper;
 use super::link::{Over, Said, ToServer};
@@ -67,38 +68,47 @@ impl KubernetesUpstream {
         }
     }
 
-    /// What the pod says of an end that its helper did not tell, or that may be somebody else's doing.
-    async fn look(&self) -> Exit {
+    async fn is_killed(&self) -> bool {
+        let looked = tokio::time::timeout(KNOWN_WITHIN, self.hold.look()).await;
+        matches!(looked, Ok(Ok(Some(pod))) if is_killed(&pod))
+    }
+
+    /// What the pod says of an end that its helper did not tell, or that may be somebody else's doing. `link` is what the link
+    /// has told of it.
+    async fn look(&self, link: &str) -> Exit {
         let told = self.ended.clone();
+        let mut looked = None;
         let looking = async {
             loop {
-                match self.hold.look().await {
-                    Ok(Some(pod)) => match exit_of(&pod, self.memory) {
-                        Some(exit) => return exit,
-                        // Killed with all of the container, or by itself: the kubelet is about to say.
-                        None if told.is_some() => return Exit::Lost,
-                        None => tokio::time::sleep(LOOK_EVERY).await,
-                    },
-                    Ok(None) => return Exit::Lost,
-                    Err(error) => {
-                        tracing::debug!("cannot look at the pod `{}`: {error}", self.hold.name());
-                        return Exit::Lost;
-                    }
+                let Ok(Some(pod)) = looked.insert(self.hold.look().await) else { return Exit::Lost };
+                match exit_of(pod, self.memory) {
+                    Some(exit) => return exit,
+                    // Killed with all of the container, or by itself: the kubelet is about to say.
+                    None if told.is_some() => return Exit::Lost,
+                    None => tokio::time::sleep(LOOK_EVERY).await,
                 }
             }
         };
         let found = tokio::time::timeout(KNOWN_WITHIN, looking).await.unwrap_or(Exit::Lost);
         match (found, told) {
             (Exit::Lost, Some(told)) => told,
+            (Exit::Lost, None) => {
+                lost::exit(looked.as_ref(), (self.hold.name(), self.hold.namespace()), link)
+            }
             (found, _) => found,
         }
     }
 }
 
+/// By `berth kill`.
+fn is_killed(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|said| said.contains_key(ANNOTATION_ENDED))
+}
+
 /// How a pod's server ended that nobody has told of: by the container's memory, by somebody outside, or lost. `None`: nothing
 /// is known yet.
 fn exit_of(pod: &Pod, memory: u64) -> Option<Exit> {
-    if pod.metadata.annotations.as_ref().is_some_and(|said| said.contains_key(ANNOTATION_ENDED)) {
+    if is_killed(pod) {
         return Some(Exit::Ended);
     }
     let status = pod.status.as_ref()?;
@@ -158,15 +168,24 @@ impl Upstream for KubernetesUpstream {
         match self.ended.clone() {
             // Nobody else's doing.
             Some(exit @ Exit::OutOfMemory(_)) => exit,
-            Some(Exit::Code(code)) if code < BY_SIGNAL.into() => Exit::Code(code),
-            Some(_) => self.look().await,
+            // `berth kill` asks a server to end, and a good one does so in order.
+            Some(Exit::Code(code)) if code < BY_SIGNAL.into() => {
+                if self.is_killed().await {
+                    Exit::Ended
+                } else {
+                    Exit::Code(code)
+                }
+            }
+            Some(_) => self.look("").await,
             None => {
                 // The link tells why it has nothing more to give.
-                let over = tokio::time::timeout(TOLD_WITHIN, &mut self.link).await;
-                if let Ok(Ok(Over::Lost(why))) = over {
-                    tracing::debug!("the pod `{}` is lost: {why}", self.hold.name());
+                match tokio::time::timeout(TOLD_WITHIN, &mut self.link).await {
+                    Ok(Ok(Over::Denied(failure))) => {
+                        Exit::LostAs { why: failure.text, next: failure.next.unwrap_or_default() }
+                    }
+                    Ok(Ok(Over::Lost(why))) => self.look(&why).await,
+                    _ => self.look("the stream to the server has ended").await,
                 }
-                self.look().await
             }
         }
     }
@@ -230,13 +249,17 @@ impl AsyncWrite for Input {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use mcp_berth::config::Server;
+    use mcp_berth::dock::spec::Spec;
+    use mcp_berth::failure::{Code, Failure};
+    use mcp_berth::observe::trace::Trace;
     use serde_json::{Value, json};
     use tokio::io::AsyncWriteExt;
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::fake;
+    use crate::housekeeping::Housekeeping;
 
     #[tokio::test(start_paused = true)]
     async fn a_link_without_room_makes_the_input_wait_and_its_end_comes_last() {
@@ -280,5 +303,62 @@ mod tests {
         let mut killed = ended("server", "OOMKilled");
         killed["metadata"] = json!({ "annotations": { ANNOTATION_ENDED: "true" } });
         assert_eq!(exit(&killed), Some(Exit::Ended), "`berth kill` says so first");
+    }
+
+    /// A session whose server has told its end, or whose link has told why there is none.
+    async fn exit_with(answer: (u16, Value), said: Option<Said>, over: Over) -> Exit {
+        let (cluster, _) = fake::cluster(move |_| answer.clone());
+        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        let housekeeping = Housekeeping {
+            cluster: cluster.clone(),
+            spec: Arc::new(Spec::new(server, "c", "s")),
+            wanted: 0,
+            limit: None,
+            trace: Trace::off(),
+        };
+        let hold = Hold::new(cluster.pods(), "p".to_owned());
+        let (input, _given) = mpsc::channel(1);
+        let (say, output) = mpsc::channel(1);
+        if let Some(said) = said {
+            say.send(said).await.unwrap();
+        }
+        drop(say);
+        let task = AbortOnDropHandle::new(tokio::spawn(async { over }));
+        let linked = Linked { input, output, cuts: Arc::default(), task };
+        let mut upstream = KubernetesUpstream::new(hold, linked, 7, housekeeping.start());
+        assert!(upstream.next().await.is_none());
+        upstream.post_mortem().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kill_is_told_even_where_the_server_ends_in_order() {
+        let pod = |annotations: Value| (200, json!({ "metadata": { "annotations": annotations } }));
+        let exited = || Some(Said::Ended(Ending::Exited(0)));
+        let killed = pod(json!({ ANNOTATION_ENDED: "true" }));
+        assert_eq!(exit_with(killed, exited(), Over::Told).await, Exit::Ended);
+        assert_eq!(exit_with(pod(json!({})), exited(), Over::Told).await, Exit::Code(0));
+        let away = (503, fake::status(503, "no"));
+        assert_eq!(exit_with(away, exited(), Over::Told).await, Exit::Code(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_pod_is_told_as_the_cluster_and_the_link_know_it() {
+        let told = |exit: Exit| match exit {
+            Exit::LostAs { why, next } => (why, next),
+            other => panic!("{other:?}"),
+        };
+        let gone = (404, fake::status(404, "pods \"p\" not found"));
+        let (why, next) = told(exit_with(gone, None, Over::Lost("no stream".to_owned())).await);
+        assert_eq!(why, "the pod `p` is no longer there");
+        assert!(next.ends_with("`kubectl get events -n n`"), "{next}");
+        let there = (200, json!({ "metadata": {}, "status": { "phase": "Running" } }));
+        let (why, _) = told(exit_with(there.clone(), None, Over::Lost("no stream".to_owned())).await);
+        assert!(why.starts_with("there is no way to the pod `p`") && why.ends_with(": no stream"), "{why}");
+        let right =
+            Failure { code: Code::Configuration, text: "may not".to_owned(), next: Some("n".to_owned()) };
+        assert_eq!(
+            told(exit_with(there, None, Over::Denied(right)).await),
+            ("may not".to_owned(), "n".to_owned())
+        );
     }
 }

@@ -176,7 +176,7 @@ where
 
     /// What follows a server that is gone.
     fn next(&mut self, served: &Served, exit: &Exit) -> Next {
-        let ended_itself = served.end != Ending::Itself || *exit != Exit::Lost;
+        let ended_itself = served.end != Ending::Itself || !exit.is_lost();
         if *exit == Exit::Ended {
             return Next::None;
         }
@@ -300,7 +300,7 @@ where
         upstream: U,
     ) -> Over {
         let has_failed = served.end == Ending::Itself && *exit != Exit::Code(0);
-        if has_failed || *exit == Exit::Lost {
+        if has_failed || exit.is_lost() {
             self.answer_all(&failure, Pending::answer).await;
         } else if served.end == Ending::Terminated || self.client.end == Some(ClientEnd::Stopped) {
             self.answer_all(&failure, Pending::farewell).await;

@@ -79,6 +79,11 @@ pub enum Exit {
     Silent,
     /// The container or the daemon is gone, and the server with it.
     Lost,
+    /// The same, where the backend knows more: the cause, and the next command to type.
+    LostAs {
+        why: String,
+        next: String,
+    },
     /// Somebody has ended the session from outside (`berth kill`).
     Ended,
 }
@@ -92,7 +97,12 @@ impl Exit {
         match self {
             Self::Code(code) => u8::try_from(*code).ok(),
             Self::OutOfMemory(_) => Some(KILLED),
-            Self::Silent | Self::Lost | Self::Ended => None,
+            Self::Silent | Self::Lost | Self::LostAs { .. } | Self::Ended => None,
         }
+    }
+
+    /// It went with what it ran in.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost | Self::LostAs { .. })
     }
 }

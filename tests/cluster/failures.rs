@@ -34,5 +34,5 @@ fn a_policy_that_refuses_the_pod_is_told_with_its_rule() {
 #[ignore = "needs a cluster"]
 fn a_namespace_that_is_not_there_is_told_to_the_client() {
     let place = Place::new("absent").within("t-absent-for-ever");
-    expect_error(&place, "fixture", &["namespace `t-absent-for-ever` is not there", "berth up"]);
+    expect_error(&place, "fixture", &["namespace `t-absent-for-ever` is not there", "berth kubernetes up"]);
 }

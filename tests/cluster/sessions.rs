@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{Berth, PATIENCE, Place, Session, at_once, eventually, expect_gone};
 
 /// As `[servers.hasty]` has it.
-const RECONNECT: Duration = Duration::from_secs(2);
+const RECONNECT: Duration = Duration::from_secs(5);
 /// A pod that has ended is nobody's own by then.
 const LEFT_AFTER: Duration = Duration::from_secs(6);
 /// By then somebody else has removed what a killed session left.

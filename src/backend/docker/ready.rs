@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn a_server_of_a_cluster_is_never_run_in_a_daemon() {
         let spec = |backend| {
-            let settings = Settings { backend, ..Settings::default() };
+            let mut settings = Settings::default();
+            settings.backend = backend;
             let server = Server::from_image("i".parse().unwrap(), Vec::new(), &settings);
             Spec::new(server, "codex", "0")
         };

@@ -3,6 +3,8 @@
 use kube::core::Status;
 use mcp_berth::failure::{Code, Failure, chain};
 
+use crate::cluster::{LOG_IN, no_credentials};
+
 /// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -36,8 +38,8 @@ impl Asked<'_> {
             kube::Error::Api(status) => self.by_server(status),
             kube::Error::Auth(error) => Refused::Lasting(Failure {
                 code: Code::Configuration,
-                text: format!("there are no credentials for the cluster: {}", chain(error)),
-                next: Some("try `kubectl auth whoami`, and log in to the cluster".to_owned()),
+                text: format!("there are no credentials for the cluster: {}", no_credentials(error)),
+                next: Some(LOG_IN.to_owned()),
             }),
             error => Refused::Passing(Failure {
                 code: Code::Unavailable,
@@ -60,7 +62,7 @@ impl Asked<'_> {
         match status.code {
             401 => lasting(
                 "the cluster does not accept the credentials of the kubeconfig".to_owned(),
-                "try `kubectl auth whoami`, and log in to the cluster".to_owned(),
+                LOG_IN.to_owned(),
             ),
             403 if let Some(over) = quota(message) => Refused::Full(Failure {
                 code: Code::Unavailable,
@@ -84,7 +86,7 @@ impl Asked<'_> {
             ),
             404 if message.starts_with("namespaces ") => lasting(
                 format!("the namespace `{namespace}` is not there"),
-                format!("type `berth up`, or `kubectl create namespace {namespace}`"),
+                format!("type `berth kubernetes up`, or `kubectl create namespace {namespace}`"),
             ),
             // 409: a quota that others changed in this moment, or a name.
             409 | 429 | 500.. => self.passing(status),
@@ -112,10 +114,12 @@ impl Asked<'_> {
         })
     }
 
-    /// The line of RBAC that lacks.
+    /// The right that lacks, in the API server's own words where it has them: a stream is asked for as `get` or `create`.
     fn right(&self, message: &str) -> Refused {
-        let Self { verb, resource, namespace } = self;
-        let user = message.split_once("User \"").and_then(|(_, rest)| rest.split('"').next());
+        let quoted = |word: &str| message.split_once(word).and_then(|(_, rest)| rest.split('"').next());
+        let verb = message.split_once("cannot ").and_then(|(_, rest)| rest.split(' ').next());
+        let (verb, resource) = (verb.unwrap_or(self.verb), quoted(" resource \"").unwrap_or(self.resource));
+        let (namespace, user) = (self.namespace, quoted("User \""));
         let whom = match user.and_then(|user| user.strip_prefix("system:serviceaccount:")) {
             Some(account) => format!("--serviceaccount={account}"),
             None => format!("--user={}", user.unwrap_or("NAME")),
@@ -127,11 +131,19 @@ impl Asked<'_> {
                 user.unwrap_or("the kubeconfig's user")
             ),
             next: Some(format!(
-                "who runs the cluster types `kubectl create role berth --verb={verb} --resource={resource} -n \
-                 {namespace}` and `kubectl create rolebinding berth --role=berth {whom} -n {namespace}`, or `berth up`"
+                "who runs the cluster types `berth kubernetes up` and `kubectl create rolebinding {} -n {namespace} \
+                 --role=berth-user {whom}`",
+                binding(user.unwrap_or("name"))
             )),
         })
     }
+}
+
+/// A name for the binding, as Kubernetes takes it.
+fn binding(user: &str) -> String {
+    let last = user.rsplit(':').next().unwrap_or(user).to_lowercase();
+    let name = last.replace(|char: char| !char.is_ascii_alphanumeric(), "-");
+    format!("berth-{}", name.trim_matches('-'))
 }
 
 /// What a quota has too little of.
@@ -201,7 +213,7 @@ mod tests {
         let invalid = lasting(422, r#"Pod "p" is invalid: spec.containers[0].resources: Invalid value"#);
         assert!(invalid.contains("the cluster does not take the pod: "), "{invalid}");
         let missing = lasting(404, r#"namespaces "team" not found"#);
-        assert!(missing.contains("`kubectl create namespace team`"), "{missing}");
+        assert!(missing.contains("`berth kubernetes up`, or `kubectl create namespace team`"), "{missing}");
     }
 
     #[test]
@@ -211,12 +223,21 @@ mod tests {
                 r#"pods is forbidden: User "{user}" cannot create resource "pods" in API group "" in the namespace "team""#
             )
         };
-        let person = lasting(403, &message("jane"));
-        assert!(person.starts_with("`jane` may not create pods in the namespace `team`; "), "{person}");
-        assert!(person.contains("--verb=create --resource=pods -n team`"), "{person}");
-        assert!(person.contains("--role=berth --user=jane -n team`"), "{person}");
+        assert_eq!(
+            lasting(403, &message("jane")),
+            "`jane` may not create pods in the namespace `team`; who runs the cluster types `berth kubernetes up` and \
+             `kubectl create rolebinding berth-jane -n team --role=berth-user --user=jane`"
+        );
         let agent = lasting(403, &message("system:serviceaccount:ci:bot"));
-        assert!(agent.contains("--serviceaccount=ci:bot -n team`"), "{agent}");
+        assert!(
+            agent.contains("rolebinding berth-bot -n team --role=berth-user --serviceaccount=ci:bot`"),
+            "{agent}"
+        );
+        let stream = r#"pods "p" is forbidden: User "jane" cannot get resource "pods/exec" in API group "" in the namespace "team""#;
+        assert!(
+            lasting(403, stream).starts_with("`jane` may not get pods/exec in"),
+            "the API server's words"
+        );
         assert!(lasting(401, "Unauthorized").contains("kubectl auth whoami"));
     }
 

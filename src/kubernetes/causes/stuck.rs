@@ -58,7 +58,7 @@ pub(crate) fn of_pod(pod: &Pod, namespace: &str) -> Option<Stuck> {
     Some(Stuck::Waiting(unavailable(no_node(why), no_node_next(why, namespace))))
 }
 
-fn node(pod: &Pod) -> &str {
+pub(super) fn node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("none")
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Mutex;
 
+use mcp_berth::failure::Code;
 use tokio::time::sleep;
 
 use super::*;
@@ -19,6 +20,8 @@ enum Way {
     /// It ends behind so many beats.
     Ends(u32),
     Refused,
+    /// By the cluster's rules.
+    Denied,
     Hangs,
 }
 
@@ -74,7 +77,7 @@ impl World {
 impl Attach for World {
     type Attached = Stream;
 
-    async fn attach(&mut self) -> io::Result<Stream> {
+    async fn attach(&mut self) -> Result<Stream, NotAttached> {
         let number = {
             let tries = &mut self.log.lock().unwrap().tries;
             tries.push(self.began.elapsed());
@@ -82,7 +85,8 @@ impl Attach for World {
         };
         let way = self.ways.lock().unwrap().pop_front().unwrap_or(Way::Good);
         match way {
-            Way::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
+            Way::Refused => Err(NotAttached::Passing("refused".to_owned())),
+            Way::Denied => Err(NotAttached::Denied(denied())),
             Way::Hangs => pending().await,
             way => Ok(Stream {
                 world: self.clone(),
@@ -116,6 +120,10 @@ impl Attached for Stream {
             None => pending().await,
         }
     }
+}
+
+fn denied() -> Failure {
+    Failure { code: Code::Configuration, text: "`jane` may not".to_owned(), next: None }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -175,7 +183,7 @@ async fn what_went_with_a_cut_is_said_again() {
     world.ways.lock().unwrap().extend([Way::Silent, Way::Good]);
     world.doubts.notify_one();
     sleep(SECOND / 2).await;
-    lifeline.end(SECOND * 20).await;
+    assert!(lifeline.end(SECOND * 20).await);
     lifeline.leave();
     assert!(world.said(5).trim_start_matches('g').chars().all(|word| word == 't'), "{}", world.said(5));
     assert_eq!(world.said(6), "t");
@@ -189,7 +197,7 @@ async fn the_goodbye_is_told_once_it_has_its_effect() {
     let lifeline = world.lifeline();
     sleep(SECOND * 3 / 2).await;
     let began = Instant::now();
-    lifeline.end(SECOND).await;
+    assert!(lifeline.end(SECOND).await);
     assert!(
         began.elapsed() < Duration::from_millis(1) && world.said(1).starts_with("..t"),
         "{}",
@@ -199,7 +207,7 @@ async fn the_goodbye_is_told_once_it_has_its_effect() {
     let world = World::new([Way::Refused; 1000]);
     let lifeline = world.lifeline();
     let began = Instant::now();
-    lifeline.end(SECOND * 2).await;
+    assert!(!lifeline.end(SECOND * 2).await);
     assert_eq!(began.elapsed().as_secs(), 2);
 }
 
@@ -230,4 +238,15 @@ async fn it_ends_with_whoever_holds_it() {
     sleep(SECOND * 5).await;
     assert_eq!(world.beats().len(), beats);
     assert!(!world.said(1).contains('t'), "without a goodbye: the pod stays for as long as a cut may last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_lacks_is_told_and_a_bad_moment_is_not() {
+    let world = World::new([Way::Refused, Way::Refused, Way::Denied]);
+    assert_eq!(world.lifeline().held().await, Err(denied()));
+    assert_eq!(world.tries().len(), 3);
+    let world = World::new([Way::Refused; 9]);
+    let lifeline = world.lifeline();
+    assert_eq!(lifeline.held().await, Ok(()));
+    assert_eq!(world.tries().len(), 10);
 }

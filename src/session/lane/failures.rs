@@ -97,6 +97,7 @@ impl Options {
             ),
             Exit::Silent => format!("the server `{name}` has closed its output and goes on without it{said}"),
             Exit::Lost => format!("the container of the server `{name}` is gone{said}"),
+            Exit::LostAs { why, .. } => format!("the server `{name}` was lost: {why}{said}"),
             Exit::Ended => format!("the session with the server `{name}` was ended by `berth kill`"),
         };
         let next = match exit {
@@ -104,6 +105,7 @@ impl Options {
             Exit::OutOfMemory(_) => "raise `memory` in the configuration",
             Exit::Silent => "look for what closes its standard output, or ask its author",
             Exit::Lost => "look at the DinD daemon with `berth status`",
+            Exit::LostAs { next, .. } => next,
             Exit::Ended => "begin a new session if this was not intended",
         };
         Failure { code: Code::Unavailable, text, next: Some(next.to_owned()) }

@@ -44,6 +44,20 @@ async fn a_server_that_closes_its_output_and_goes_on_is_told_apart_from_a_dead_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backend_that_knows_why_a_server_is_lost_has_the_word() {
+    let (why, next) = ("the node `n` ended the pod `p`: Evicted".to_owned(), "type `kubectl`".to_owned());
+    let mut stage = stage(Exit::LostAs { why, next });
+    stage.client_sends(&request("1")).await;
+    stage.server_gets().await;
+    stage.server_out = None;
+    let cause = "the server `played` was lost: the node `n` ended the pod `p`: Evicted";
+    let answer = stage.client_gets().await;
+    assert!(answer["error"]["message"].as_str().unwrap().contains(cause), "{answer}");
+    let failure = failure(stage.ends().await);
+    assert_eq!((failure.text.as_str(), failure.next.as_deref()), (cause, Some("type `kubectl`")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_the_dead_server_never_read_is_answered_too() {
     let mut stage = stage(Exit::Lost);
     let filler = "x".repeat(300);

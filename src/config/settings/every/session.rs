@@ -82,7 +82,7 @@ pub(super) fn session() -> Vec<Setting> {
         Setting::one::<Reconnect>(
             "reconnect",
             Is("\"15s\""),
-            "how long a cut to a cluster may last, from `1s` to `1h`: the server goes on for so long without its session",
+            "how long a cut to a cluster may last, from `5s` to `1h`: the server goes on for so long without its session",
             |settings, time| settings.reconnect = time.duration(),
         ),
         Setting::one::<Timeout>(
