@@ -51,10 +51,11 @@ pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Vec
     Ok(found)
 }
 
-/// Whether a pod runs, and is to go on.
+/// Whether a pod runs, its server's container too, and is to go on.
 fn is_ready(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+    let has_ended = pod.metadata.deletion_timestamp.is_some() || pod::end_of_server(pod).is_some();
+    phase == Some("Running") && !has_ended
 }
 
 /// Claims a pod for its owner.
@@ -67,13 +68,18 @@ pub(crate) async fn claim(cluster: &Cluster, name: &str, owner: &Owner) -> kube:
     if to.send(Bytes::from_static(ALIVE)).await.is_err() {
         return Ok(Claim::Lost);
     }
-    let changed = change(cluster, name, owner).await?;
+    let changed = change(cluster, name, &patch(Some(owner))).await?;
     // Somebody may have deleted it meanwhile.
     Ok(if changed.is_some_and(|pod| is_ready(&pod)) { Claim::Won((to, from)) } else { Claim::Lost })
 }
 
+/// Takes a pod that nobody needs from those that stand by; `false`: it is somebody's, or gone.
+pub(crate) async fn withdraw(cluster: &Cluster, name: &str) -> kube::Result<bool> {
+    Ok(change(cluster, name, &patch(None)).await?.is_some())
+}
+
 /// The pod that is ours now; `None`: it is somebody else's, or gone.
-async fn change(cluster: &Cluster, name: &str, owner: &Owner) -> kube::Result<Option<Pod>> {
+async fn change(cluster: &Cluster, name: &str, patch: &Value) -> kube::Result<Option<Pod>> {
     let path = format!("/api/v1/namespaces/{}/pods/{name}", cluster.namespace);
     let request = http::Request::patch(path)
         .header(http::header::CONTENT_TYPE, "application/json-patch+json")
@@ -86,13 +92,13 @@ async fn change(cluster: &Cluster, name: &str, owner: &Owner) -> kube::Result<Op
     }
 }
 
-fn patch(owner: &Owner) -> Value {
+fn patch(owner: Option<&Owner>) -> Value {
     let state = format!("/metadata/labels/{}", escaped(LABEL_STATE));
     let mut patch = vec![
         json!({ "op": "test", "path": state, "value": STANDBY }),
         json!({ "op": "replace", "path": state, "value": ACTIVE }),
     ];
-    patch.extend(pod::owner(owner).map(|(key, value)| {
+    patch.extend(owner.into_iter().flat_map(pod::owner).map(|(key, value)| {
         json!({ "op": "add", "path": format!("/metadata/annotations/{}", escaped(key)), "value": value })
     }));
     patch.into()
@@ -134,6 +140,9 @@ mod tests {
         let mut going = pod("going", "Running");
         going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         items.push(going);
+        let mut beside = pod("beside", "Running");
+        beside["status"]["containerStatuses"] = fake::ended("server", "2026-01-01T00:00:00Z");
+        items.push(beside);
         let (cluster, seen) = fake::cluster(move |_| (200, json!({ "metadata": {}, "items": items })));
         let mut orders = std::collections::BTreeSet::new();
         for session in ["a", "b", "c"] {
@@ -158,7 +167,7 @@ mod tests {
     async fn a_claim_is_one_patch_that_tests_the_state() {
         let owner = spec("s").owner();
         let (cluster, seen) = fake::cluster(|_| (200, pod("p", "Running")));
-        assert!(change(&cluster, "p", &owner).await.unwrap().is_some());
+        assert!(change(&cluster, "p", &patch(Some(&owner))).await.unwrap().is_some());
         let (method, uri, body) = seen.lock().unwrap()[0].clone();
         assert_eq!((method.as_str(), uri.as_str()), ("PATCH", "/api/v1/namespaces/n/pods/p"));
         let state = "/metadata/labels/mcp-berth.io~1state";
@@ -172,7 +181,7 @@ mod tests {
         );
         for (code, is_lost) in [(422, true), (404, true), (403, false)] {
             let (cluster, _) = fake::cluster(move |_| (code, fake::status(code, "no")));
-            assert_eq!(change(&cluster, "p", &owner).await.is_ok_and(|pod| pod.is_none()), is_lost, "{code}");
+            assert_eq!(change(&cluster, "p", &patch(Some(&owner))).await.is_ok_and(|pod| pod.is_none()), is_lost, "{code}");
         }
     }
 
@@ -197,7 +206,7 @@ mod tests {
             let claims = (0..24).map(|number| {
                 let (cluster, name) = (cluster.clone(), name.clone());
                 let owner = Owner::new(&format!("s{number}"), None, None);
-                tokio::spawn(async move { change(&cluster, &name, &owner).await })
+                tokio::spawn(async move { change(&cluster, &name, &patch(Some(&owner))).await })
             });
             let claims: Vec<_> =
                 join_all(claims).await.into_iter().map(|claim| claim.unwrap().unwrap()).collect();

@@ -62,6 +62,12 @@ pub(crate) fn status(code: u16, message: &str) -> Value {
     json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code })
 }
 
+/// The states of a pod's containers, one of which has ended.
+pub(crate) fn ended(container: &str, at: &str) -> Value {
+    let state = json!({ "terminated": { "exitCode": 0, "finishedAt": at } });
+    json!([{ "name": container, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state }])
+}
+
 /// A server's, as a file without a line has them.
 pub(crate) fn settings() -> Settings {
     Settings::default()

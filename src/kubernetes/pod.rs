@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use mcp_berth::config::Settings;
 use mcp_berth::dock::owner::Owner;
 use mcp_berth::dock::spec::Spec;
@@ -131,9 +131,11 @@ impl Plan<'_> {
         let settings = &self.spec.server.settings;
         let Settings { memory, nano_cpus, stop_grace, read_only, isolation, reconnect, .. } = settings;
         let milliseconds = |time: Duration| time.as_millis().to_string();
+        // Docker takes both; a cluster knows them without it.
+        let added = settings.cap_add.iter().map(|name| name.strip_prefix("CAP_").unwrap_or(name));
         let confined = json!({
-            "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"], "add": settings.cap_add },
+            "allowPrivilegeEscalation": !settings.no_new_privileges,
+            "capabilities": { "drop": ["ALL"], "add": added.collect::<Vec<_>>() },
             "readOnlyRootFilesystem": read_only,
             "seccompProfile": { "type": "RuntimeDefault" },
         });
@@ -176,7 +178,7 @@ impl Plan<'_> {
             "containers": [{
                 "name": CONTAINER,
                 "image": self.spec.server.image,
-                "imagePullPolicy": "IfNotPresent",
+                "imagePullPolicy": if self.spec.server.wants_newest() { "Always" } else { "IfNotPresent" },
                 "command": [
                     KEEPER, "hold-pod",
                     "--claim-within", milliseconds(claim_within),
@@ -199,6 +201,12 @@ impl Plan<'_> {
                 context["runAsGroup"] = group.into();
             }
         }
+        for (number, (path, tmpfs)) in settings.tmpfs.iter().enumerate() {
+            let name = format!("tmpfs-{number}");
+            let folder = json!({ "medium": "Memory", "sizeLimit": tmpfs.bytes.to_string() });
+            append(&mut spec["volumes"], json!({ "name": name, "emptyDir": folder }));
+            append(&mut spec["containers"][0]["volumeMounts"], json!({ "name": name, "mountPath": path }));
+        }
         if *isolation == Isolation::Gvisor {
             spec["runtimeClassName"] = "gvisor".into();
         }
@@ -216,8 +224,20 @@ pub(crate) fn owner(owner: &Owner) -> impl Iterator<Item = (&'static str, String
     said.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
+/// How the server's container ended. A pod with others goes on without it.
+pub(crate) fn end_of_server(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let mut containers = pod.status.as_ref()?.container_statuses.iter().flatten();
+    containers.find(|container| container.name == CONTAINER)?.state.as_ref()?.terminated.as_ref()
+}
+
+fn append(list: &mut Value, item: Value) {
+    if let Some(list) = list.as_array_mut() {
+        list.push(item);
+    }
+}
+
 /// A user and a group as numbers; names are the image's to resolve, which Kubernetes cannot.
-fn numbers(user: &str) -> Option<(i64, Option<i64>)> {
+pub(crate) fn numbers(user: &str) -> Option<(i64, Option<i64>)> {
     match user.split_once(':') {
         Some((user, group)) => Some((user.parse().ok()?, Some(group.parse().ok()?))),
         None => Some((user.parse().ok()?, None)),
@@ -227,7 +247,7 @@ fn numbers(user: &str) -> Option<(i64, Option<i64>)> {
 #[cfg(test)]
 mod tests {
     use mcp_berth::config::Server;
-    use mcp_berth::values::Network;
+    use mcp_berth::values::{Network, Pull, Tmpfs};
 
     use super::*;
     use crate::fake;
@@ -275,6 +295,28 @@ mod tests {
         assert_eq!(resources["limits"], json!({ "memory": "536870912", "cpu": "500m" }));
         assert_eq!(resources["requests"], json!({ "memory": "67108864", "cpu": "10m" }));
         assert_eq!(&pod["spec"]["initContainers"][0]["resources"], resources);
+    }
+
+    #[test]
+    fn a_pod_is_confined_as_its_settings_say() {
+        let pod = active(&spec(|spec| {
+            let settings = &mut spec.server.settings;
+            settings.cap_add = vec!["CAP_NET_RAW".to_owned(), "CHOWN".to_owned()];
+            settings.no_new_privileges = false;
+            settings.pull = Pull::Always;
+            settings.tmpfs = [("/a".to_owned(), Tmpfs { bytes: 64 << 20, exec: false })].into();
+        }));
+        let (server, keeper) = (&pod["spec"]["containers"][0], &pod["spec"]["initContainers"][0]);
+        assert_eq!(server["securityContext"]["capabilities"]["add"], json!(["NET_RAW", "CHOWN"]));
+        let privileges = |container: &Value| container["securityContext"]["allowPrivilegeEscalation"].clone();
+        assert_eq!((privileges(server), privileges(keeper)), (json!(true), json!(false)));
+        assert_eq!(server["imagePullPolicy"], "Always");
+        let memory = json!({ "name": "tmpfs-0", "emptyDir": { "medium": "Memory", "sizeLimit": "67108864" } });
+        assert_eq!(pod["spec"]["volumes"][1], memory);
+        assert_eq!(server["volumeMounts"][1], json!({ "name": "tmpfs-0", "mountPath": "/a" }));
+        let plain = active(&spec(|_| ()));
+        let server = &plain["spec"]["containers"][0];
+        assert_eq!((privileges(server), &server["imagePullPolicy"]), (json!(false), &json!("IfNotPresent")));
     }
 
     #[test]

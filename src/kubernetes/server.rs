@@ -8,6 +8,7 @@ use mcp_berth::failure::{Code, Failure};
 use mcp_berth::runner::Runner;
 
 use super::ground::network::network_of;
+use super::pod::numbers;
 
 /// Where a baked image has its programs.
 const NPM_PROGRAMS: &str = "/opt/berth/node_modules/.bin";
@@ -83,9 +84,11 @@ fn fits(server: &Server) -> Result<(), Failure> {
         ),
         (!settings.volumes.is_empty(), "volumes", "berth does not keep any there yet"),
         (settings.prestart, "prestart", "a server starts with its session there"),
+        // A node pulls the image, and whoever pushes to the registry meanwhile would be believed.
+        (server.verify().is_some(), "verify", "its node asks for no signature"),
     ];
     let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else {
-        return network_of(settings).map(drop);
+        return settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user));
     };
     Err(Failure {
         code: Code::Configuration,
@@ -94,8 +97,26 @@ fn fits(server: &Server) -> Result<(), Failure> {
     })
 }
 
+/// A name is the image's to resolve; without it the server would be the image's own user, perhaps root.
+fn numbered(server: &Server, user: &str) -> Result<(), Failure> {
+    if numbers(user).is_some() {
+        return Ok(());
+    }
+    let name = &server.name;
+    Err(Failure {
+        code: Code::Configuration,
+        text: format!("the server `{name}` cannot have `user = \"{user}\"` in a pod: a cluster knows no names of users"),
+        next: Some(format!(
+            "set `user` in [servers.{name}] to numbers; `docker run --rm --entrypoint id {} {user}` shows them",
+            server.image
+        )),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use mcp_berth::config::{Policy, Settings};
+
     use super::*;
     use crate::fake;
 
@@ -129,10 +150,26 @@ mod tests {
 
     #[test]
     fn what_no_pod_has_is_refused_by_its_key() {
-        let mut spec = spec(Some(&["p"]));
-        spec.server.settings.prestart = true;
-        let failure = start(&spec).unwrap_err();
-        assert!(failure.to_string().contains("cannot have `prestart` in a pod"), "{failure}");
-        assert_eq!(failure.code, Code::Configuration);
+        let refused = |change: fn(&mut Settings)| {
+            let mut spec = spec(Some(&["p"]));
+            change(&mut spec.server.settings);
+            start(&spec)
+        };
+        assert!(refused(|_| ()).is_ok());
+        let key = |change, key: &str| {
+            let failure = refused(change).unwrap_err();
+            assert!(failure.text.contains(&format!("cannot have `{key}")), "{failure}");
+            assert!(failure.next.is_some_and(|next| next.contains("[servers.i]")));
+            assert_eq!(failure.code, Code::Configuration);
+        };
+        key(|settings| settings.prestart = true, "prestart");
+        key(|settings| settings.verify = Some(Policy::CosignKey("/k".into())), "verify");
+        for user in ["node", "1000:staff", "node:1000", "", "1000:"] {
+            let mut spec = spec(Some(&["p"]));
+            spec.server.settings.user = Some(user.to_owned());
+            let failure = start(&spec).unwrap_err();
+            assert!(failure.text.contains(&format!("`user = \"{user}\"`")), "{failure}");
+        }
+        assert!(refused(|settings| settings.user = Some("1000:1000".to_owned())).is_ok());
     }
 }

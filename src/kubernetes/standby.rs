@@ -10,9 +10,10 @@ use mcp_berth::dock::owner::new_session;
 use mcp_berth::failure::{Code, Failure};
 
 use super::causes::refused::Asked;
+use super::claim;
 use super::cluster::Cluster;
 use super::names;
-use super::pod::{LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY};
+use super::pod::{LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, end_of_server};
 
 /// All of a namespace that stand by, whatever their kind, where nobody says another number.
 const MOST: usize = 64;
@@ -50,15 +51,26 @@ pub(crate) async fn replenish(
     // Not from a cache: what others have just made counts.
     let all = on_standby(&pods, false).await.map_err(refused("list"))?;
     for pod in surplus(&all, &hash, wanted, limit) {
-        // Unless it has been claimed meanwhile, or is another's by now.
-        let preconditions = Preconditions { resource_version: pod.resource_version(), uid: pod.uid() };
-        let (name, params) = (pod.name_any(), DeleteParams::default().preconditions(preconditions));
-        match pods.delete(&name, &params).await {
-            Ok(_) => made.retain(|made| *made != name),
+        let name = pod.name_any();
+        match take_back(cluster, pod).await {
+            Ok(true) => made.retain(|made| *made != name),
+            Ok(false) => tracing::debug!("`{name}` has its session by now"),
             Err(error) => tracing::debug!("`{name}` stays on standby: {error}"),
         }
     }
     Ok(made)
+}
+
+/// Deletes a pod, unless somebody has claimed it. A new pod changes with each step of its start, so its version says nothing:
+/// it is taken from the others by a claim of nobody's.
+async fn take_back(cluster: &Cluster, pod: &Pod) -> kube::Result<bool> {
+    let name = pod.name_any();
+    if !claim::withdraw(cluster, &name).await? {
+        return Ok(false);
+    }
+    let this_one = Preconditions { resource_version: None, uid: pod.uid() };
+    cluster.pods().delete(&name, &DeleteParams::default().preconditions(this_one)).await?;
+    Ok(true)
 }
 
 /// Those that somebody may claim, or soon.
@@ -74,7 +86,8 @@ async fn on_standby(pods: &Api<Pod>, may_be_old: bool) -> kube::Result<Vec<Pod>>
 
 fn is_to_come(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
+    let has_ended = matches!(phase, Some("Succeeded" | "Failed")) || end_of_server(pod).is_some();
+    pod.metadata.deletion_timestamp.is_none() && !has_ended
 }
 
 fn is_of(pod: &Pod, hash: &str) -> bool {
@@ -130,6 +143,13 @@ mod tests {
         assert!(is_to_come(&pod));
         pod.status = serde_json::from_value(json!({ "phase": "Failed" })).unwrap();
         assert!(!is_to_come(&pod));
+        let mut beside = json!({ "phase": "Running" });
+        beside["containerStatuses"] = fake::ended("sidecar", "2026-01-01T00:00:00Z");
+        pod.status = serde_json::from_value(beside.clone()).unwrap();
+        assert!(is_to_come(&pod));
+        beside["containerStatuses"] = fake::ended("server", "2026-01-01T00:00:00Z");
+        pod.status = serde_json::from_value(beside).unwrap();
+        assert!(!is_to_come(&pod), "a sidecar goes on without it");
         pod.status = None;
         pod.metadata.deletion_timestamp = pod.metadata.creation_timestamp.clone();
         assert!(!is_to_come(&pod));
@@ -163,6 +183,7 @@ mod tests {
                     (201, body.clone())
                 }
                 "DELETE" => (200, json!({ "kind": "Status", "status": "Success" })),
+                "PATCH" => (200, json!({ "metadata": {} })),
                 _ if made.is_empty() => (200, listed(&[])),
                 // Another session has done the same.
                 _ => (200, listed(&[&made[..], &["mcp-0".to_owned(), "mcp-zz".to_owned()]].concat())),
@@ -172,12 +193,21 @@ mod tests {
         assert_eq!(made.len(), 1, "the other one's first is older than both of ours by its name");
         let told = fake::told(&seen);
         assert_eq!(&told[..4], ["GET ", "POST ", "POST ", "GET "]);
-        assert_eq!(told[4], "DELETE /mcp-zz", "anybody's goes, the newest first");
+        let gone = ["PATCH /mcp-zz", "DELETE /mcp-zz"];
+        assert_eq!(&told[4..6], gone, "anybody's goes, the newest first");
         let seen = seen.lock().unwrap();
         assert!(seen[0].1.contains("resourceVersion=0") && !seen[3].1.contains("resourceVersion=0"));
-        let conditions = json!({ "resourceVersion": "7", "uid": "uid-mcp-zz" });
-        assert_eq!(seen[4].2["preconditions"], conditions, "unless it was claimed");
+        assert_eq!(seen[4].2[0]["op"], "test", "unless it was claimed");
+        let this_one = json!({ "uid": "uid-mcp-zz" });
+        assert_eq!(seen[5].2["preconditions"], this_one, "its version changes as it starts");
         assert_eq!(seen[1].2["metadata"]["labels"]["mcp-berth.io/state"], "standby");
-        assert_eq!((seen.len(), hash.len()), (6, 12));
+        assert_eq!((seen.len(), hash.len()), (8, 12));
+    }
+
+    #[tokio::test]
+    async fn what_was_claimed_meanwhile_stays() {
+        let (cluster, seen) = fake::cluster(|_| (422, fake::status(422, "the test failed")));
+        assert!(!take_back(&cluster, &pods(&[("a", "x", 1)])[0]).await.unwrap());
+        assert_eq!(fake::told(&seen), ["PATCH /a"]);
     }
 }
