@@ -13,13 +13,18 @@ use super::{KUBECONFIG, eventually};
 /// A new namespace gets its service account by and by.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
+/// For an answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+
 /// By a connection of its own, so that none is left that was cut meanwhile.
 fn ask<T>(question: impl AsyncFnOnce(Client) -> kube::Result<T>) -> kube::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let file = Kubeconfig::read_from(&*KUBECONFIG).expect("a kubeconfig");
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
-        question(Client::try_from(config.expect("a context"))?).await
+        let client = Client::try_from(config.expect("a context"))?;
+        let answer = tokio::time::timeout(ANSWERS_WITHIN, question(client)).await;
+        answer.unwrap_or_else(|late| Err(kube::Error::Service(late.into())))
     })
 }
 

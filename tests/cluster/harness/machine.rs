@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use super::KUBECONFIG;
 
@@ -10,30 +11,50 @@ use super::KUBECONFIG;
 const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
 const KEEPER_IMAGE: &str = "berth-keeper:test";
 
-/// What the script says. It is to succeed.
-fn script(args: &[&str]) -> String {
-    let (output, is_good, errors) = said_by_script(args);
-    assert!(is_good, "cluster.sh {args:?}: {output}{errors}");
-    output
+/// A program that is ended, with all that it has started, when it takes longer than any of these should.
+fn bounded(program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=10", "120", program]);
+    command
 }
 
+/// What the script says, whether it has succeeded, and its errors.
 fn said_by_script(args: &[&str]) -> (String, bool, String) {
-    let mut command = Command::new("bash");
+    let mut command = bounded("bash");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cluster.sh")).args(args);
     let output = command.stdin(Stdio::null()).output().expect("bash runs");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (said(&output.stdout), output.status.success(), said(&output.stderr))
 }
 
-/// An image with the one program, in all nodes.
+/// What the script says, or why it failed.
+fn attempt(args: &[&str]) -> Result<String, String> {
+    let (output, is_good, errors) = said_by_script(args);
+    if is_good { Ok(output) } else { Err(format!("cluster.sh {args:?}: {output}{errors}")) }
+}
+
+/// What the script says. It is to succeed.
+fn script(args: &[&str]) -> String {
+    attempt(args).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Whether the script knows the cluster that the sessions use.
+fn is_of_this_machine() -> bool {
+    script(&["env"]).trim_end() == format!("export KUBECONFIG={}", KUBECONFIG.display())
+}
+
+/// An image with the one program, in all nodes of such a cluster; who has another one has put it there.
 pub(super) fn give_keeper() {
+    if !is_of_this_machine() {
+        return;
+    }
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o755);
     header.set_size(KEEPER.len() as u64);
     archive.append_data(&mut header, "keeper", KEEPER).expect("an archive");
     let archive = archive.into_inner().expect("an archive");
-    let mut import = Command::new("docker");
+    let mut import = bounded("docker");
     import.args(["import", "-", KEEPER_IMAGE]).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut import = import.spawn().expect("the docker CLI runs");
     import.stdin.take().expect("piped").write_all(&archive).expect("it reads");
@@ -49,10 +70,10 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// It must be the one that the sessions use.
     pub(crate) fn of_this_machine() -> Self {
-        let (env, kubeconfig) = (script(&["env"]), KUBECONFIG.display().to_string());
         assert!(
-            env.contains(&kubeconfig),
-            "BERTH_TEST_KUBECONFIG={kubeconfig} is not the cluster of fixtures/cluster.sh (BERTH_CLUSTER_NAME): {env}"
+            is_of_this_machine(),
+            "BERTH_TEST_KUBECONFIG={} is not the cluster of fixtures/cluster.sh (BERTH_CLUSTER_NAME)",
+            KUBECONFIG.display()
         );
         // Another test may break a part meanwhile: its exit code is of no interest.
         Self { status: said_by_script(&["status"]).0 }
@@ -93,6 +114,12 @@ impl Fault {
 
 impl Drop for Fault {
     fn drop(&mut self) {
-        script(&self.mend.iter().map(String::as_str).collect::<Vec<_>>());
+        let mended = attempt(&self.mend.iter().map(String::as_str).collect::<Vec<_>>());
+        match mended {
+            Ok(_) => {}
+            // A second panic would end the tests of all others, too.
+            Err(error) if thread::panicking() => eprintln!("{error}"),
+            Err(error) => panic!("{error}"),
+        }
     }
 }
