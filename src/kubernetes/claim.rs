@@ -83,7 +83,7 @@ async fn change(cluster: &Cluster, name: &str, patch: &Value) -> kube::Result<Op
     let path = format!("/api/v1/namespaces/{}/pods/{name}", cluster.namespace);
     let request = http::Request::patch(path)
         .header(http::header::CONTENT_TYPE, "application/json-patch+json")
-        .body(patch(owner).to_string().into_bytes())
+        .body(patch.to_string().into_bytes())
         .map_err(kube::Error::HttpError)?;
     match cluster.client.request::<Pod>(request).await {
         Ok(pod) => Ok(Some(pod)),

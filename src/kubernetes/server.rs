@@ -88,7 +88,8 @@ fn fits(server: &Server) -> Result<(), Failure> {
         (server.verify().is_some(), "verify", "its node asks for no signature"),
     ];
     let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else {
-        return settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user));
+        settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user))?;
+        return network_of(settings).map(drop);
     };
     Err(Failure {
         code: Code::Configuration,
@@ -164,6 +165,8 @@ mod tests {
         };
         key(|settings| settings.prestart = true, "prestart");
         key(|settings| settings.verify = Some(Policy::CosignKey("/k".into())), "verify");
+        let published: fn(&mut Settings) = |settings| settings.publish = vec!["8080".parse().unwrap()];
+        assert!(refused(published).unwrap_err().text.contains("`publish` cannot be had"));
         for user in ["node", "1000:staff", "node:1000", "", "1000:"] {
             let mut spec = spec(Some(&["p"]));
             spec.server.settings.user = Some(user.to_owned());
