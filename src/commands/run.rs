@@ -54,11 +54,11 @@ pub fn is_elsewhere(args: &RunArgs, config: &Config) -> bool {
         Some(profile) => config.profile(profile).map(|profile| profile.servers.clone()).unwrap_or_default(),
         None => args.servers.clone(),
     };
-    let named = names.iter().filter_map(|name| config.servers.get(name)).map(|server| &server.settings);
+    let of_servers = names.iter().filter_map(|name| config.servers.get(name)).map(|server| &server.settings);
     // A command line's server has what every server starts from.
     let of_a_line = names.is_empty().then_some(&config.defaults);
     let is_elsewhere = |settings| args.settings.0.over(settings).backend != values::Backend::Docker;
-    named.chain(of_a_line).any(is_elsewhere)
+    of_servers.chain(of_a_line).any(is_elsewhere)
 }
 
 pub async fn run<B: Backend>(

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::cluster::Cluster;
+use super::likeness;
 use super::names;
 use super::pod::{
     self, ACTIVE, LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY,
@@ -45,8 +46,8 @@ pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Vec
         "{LABEL_MANAGED_BY}={MANAGER},{LABEL_STATE}={STANDBY},{LABEL_CLIENT}={client},{LABEL_SPEC}={hash}"
     );
     let pods = cluster.pods().list(&ListParams::default().labels(&labels).match_any()).await?;
-    let mut found: Vec<String> =
-        pods.items.iter().filter(|pod| is_ready(pod)).filter_map(|pod| pod.metadata.name.clone()).collect();
+    let ready = pods.items.iter().filter(|pod| is_ready(pod) && is_as_asked(pod, plan));
+    let mut found: Vec<String> = ready.filter_map(|pod| pod.metadata.name.clone()).collect();
     found.sort_by_cached_key(|name| hex(&Sha256::digest(format!("{}{name}", plan.spec.session))));
     Ok(found)
 }
@@ -58,8 +59,30 @@ fn is_ready(pod: &Pod) -> bool {
     phase == Some("Running") && !has_ended
 }
 
+/// Whether a pod is what berth would make: whoever may make pods may give them any label.
+fn is_as_asked(pod: &Pod, plan: &Plan<'_>) -> bool {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let spec = |pod: &Pod| serde_json::to_value(&pod.spec);
+    let difference = plan
+        .standby(name)
+        .and_then(|asked| Ok(likeness::difference(&spec(&asked)?, &spec(pod)?)))
+        .unwrap_or_else(|error| Some(error.to_string()));
+    let Some(difference) = difference else { return true };
+    tracing::warn!(
+        "the pod `{name}` stands by and is not as berth makes it (`{difference}`): it is not used; \
+         look at it with `kubectl get pod {name} -n {} -o yaml`",
+        pod.metadata.namespace.as_deref().unwrap_or("default")
+    );
+    false
+}
+
 /// Claims a pod for its owner.
-pub(crate) async fn claim(cluster: &Cluster, name: &str, owner: &Owner) -> kube::Result<Claim> {
+pub(crate) async fn claim(
+    cluster: &Cluster,
+    name: &str,
+    plan: &Plan<'_>,
+    owner: &Owner,
+) -> kube::Result<Claim> {
     let (mut to, from) = match cluster.place(name).open(&cluster.client, What::Attach).await {
         Ok(stream) => stream,
         Err(kube::Error::Api(status)) if [400, 404].contains(&status.code) => return Ok(Claim::Lost),
@@ -69,8 +92,9 @@ pub(crate) async fn claim(cluster: &Cluster, name: &str, owner: &Owner) -> kube:
         return Ok(Claim::Lost);
     }
     let changed = change(cluster, name, &patch(Some(owner))).await?;
-    // Somebody may have deleted it meanwhile.
-    Ok(if changed.is_some_and(|pod| is_ready(&pod)) { Claim::Won((to, from)) } else { Claim::Lost })
+    // Somebody may have deleted it meanwhile, or have made another one of that name.
+    let is_ours = changed.is_some_and(|pod| is_ready(&pod) && is_as_asked(&pod, plan));
+    Ok(if is_ours { Claim::Won((to, from)) } else { Claim::Lost })
 }
 
 /// Takes a pod that nobody needs from those that stand by; `false`: it is somebody's, or gone.
@@ -128,7 +152,11 @@ mod tests {
     }
 
     fn pod(name: &str, phase: &str) -> Value {
-        json!({ "metadata": { "name": name }, "status": { "phase": phase } })
+        let spec = spec("s");
+        let pod = Plan { spec: &spec, keeper_image: "k", template: None }.standby(name).unwrap();
+        let mut pod = serde_json::to_value(pod).unwrap();
+        pod["status"] = json!({ "phase": phase });
+        pod
     }
 
     #[tokio::test]
@@ -143,11 +171,15 @@ mod tests {
         let mut beside = pod("beside", "Running");
         beside["status"]["containerStatuses"] = fake::ended("server", "2026-01-01T00:00:00Z");
         items.push(beside);
+        let mut foreign = pod("foreign", "Running");
+        foreign["spec"]["shareProcessNamespace"] = json!(true);
+        items.push(foreign);
         let (cluster, seen) = fake::cluster(move |_| (200, json!({ "metadata": {}, "items": items })));
         let mut orders = std::collections::BTreeSet::new();
         for session in ["a", "b", "c"] {
             let spec = spec(session);
-            let found = find(&cluster, &Plan { spec: &spec, keeper_image: "k" }).await.unwrap();
+            let found =
+                find(&cluster, &Plan { spec: &spec, keeper_image: "k", template: None }).await.unwrap();
             let mut sorted = found.clone();
             sorted.sort();
             assert_eq!(sorted, names);
@@ -157,7 +189,7 @@ mod tests {
         let requests = seen.lock().unwrap();
         let (method, uri, _) = &requests[0];
         assert_eq!((requests.len(), method.as_str()), (3, "GET"));
-        let hash = Plan { spec: &spec("a"), keeper_image: "k" }.hash();
+        let hash = Plan { spec: &spec("a"), keeper_image: "k", template: None }.hash();
         for part in ["resourceVersion=0", "mcp-berth.io%2Fstate%3Dstandby", "client%3Dclaude-code", &hash] {
             assert!(uri.contains(part), "{part} in {uri}");
         }
@@ -181,7 +213,11 @@ mod tests {
         );
         for (code, is_lost) in [(422, true), (404, true), (403, false)] {
             let (cluster, _) = fake::cluster(move |_| (code, fake::status(code, "no")));
-            assert_eq!(change(&cluster, "p", &patch(Some(&owner))).await.is_ok_and(|pod| pod.is_none()), is_lost, "{code}");
+            assert_eq!(
+                change(&cluster, "p", &patch(Some(&owner))).await.is_ok_and(|pod| pod.is_none()),
+                is_lost,
+                "{code}"
+            );
         }
     }
 
@@ -198,7 +234,7 @@ mod tests {
         namespaces.create(&PostParams::default(), &namespace).await.unwrap();
         for round in 0..5 {
             let (name, spec) = (format!("p{round}"), spec("s"));
-            let mut pod = Plan { spec: &spec, keeper_image: "k" }.standby(&name).unwrap();
+            let mut pod = Plan { spec: &spec, keeper_image: "k", template: None }.standby(&name).unwrap();
             // It need not run.
             pod.spec.as_mut().unwrap().scheduling_gates =
                 Some(vec![serde_json::from_value(json!({ "name": "test.example/never" })).unwrap()]);

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::fmt::rfc2822;
+use k8s_openapi::jiff::tz::TimeZone;
 use kube::Client;
 use kube::client::Body;
 use mcp_berth::config::{Kubernetes, Settings};
@@ -24,6 +27,7 @@ type Answering = dyn Fn(&Request) -> (u16, Value) + Send + Sync;
 struct Server {
     answer: Arc<Answering>,
     seen: Seen,
+    now: Option<Timestamp>,
 }
 
 impl Service<http::Request<Body>> for Server {
@@ -36,14 +40,18 @@ impl Service<http::Request<Body>> for Server {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let Self { answer, seen } = self.clone();
+        let Self { answer, seen, now } = self.clone();
         Box::pin(async move {
             let (method, uri) = (request.method().to_string(), request.uri().to_string());
             let body = request.into_body().collect().await.unwrap().to_bytes();
             let request = (method, uri, serde_json::from_slice(&body).unwrap_or_default());
             let (code, body) = answer(&request);
             seen.lock().unwrap().push(request);
-            let response = http::Response::builder().status(code);
+            let mut response = http::Response::builder().status(code);
+            if let Some(now) = now {
+                response = response
+                    .header(http::header::DATE, rfc2822::to_string(&now.to_zoned(TimeZone::UTC)).unwrap());
+            }
             Ok(response.body(Body::from(body.to_string().into_bytes())).unwrap())
         })
     }
@@ -51,8 +59,16 @@ impl Service<http::Request<Body>> for Server {
 
 /// The namespace `n` of a cluster, and what it will have been asked.
 pub(crate) fn cluster(answer: impl Fn(&Request) -> (u16, Value) + Send + Sync + 'static) -> (Cluster, Seen) {
+    cluster_at(None, answer)
+}
+
+/// One whose API server says what time it is.
+pub(crate) fn cluster_at(
+    now: Option<Timestamp>,
+    answer: impl Fn(&Request) -> (u16, Value) + Send + Sync + 'static,
+) -> (Cluster, Seen) {
     let seen = Seen::default();
-    let server = Server { answer: Arc::new(answer), seen: seen.clone() };
+    let server = Server { answer: Arc::new(answer), seen: seen.clone(), now };
     let client = Client::new(server, "n");
     (Cluster { client, namespace: "n".to_owned(), settings: Kubernetes::default() }, seen)
 }

@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
 use super::pod::Plan;
-use super::{standby, sweep};
+use super::standby;
+use super::sweep::{self, Among, LOOKED_AT_WITHIN};
+use super::template::Template;
 
 /// A session that ends at once starts the next one's pod all the same, but takes no longer than this for it.
 const REPLENISHED_WITHIN: Duration = Duration::from_millis(500);
@@ -31,6 +33,7 @@ pub(crate) struct Housekeeping {
     pub(crate) wanted: u32,
     /// How many may stand by in the namespace, where the configuration says it.
     pub(crate) limit: Option<u32>,
+    pub(crate) template: Option<Arc<Template>>,
     pub(crate) trace: Trace,
 }
 
@@ -49,7 +52,11 @@ impl Housekeeping {
             answer.cancelled().await;
             self.replenish().await;
             done.cancel();
-            self.sweep().await;
+            // What has ended a moment ago is its own session's to look at; no later session might come.
+            if self.sweep().await {
+                tokio::time::sleep(LOOKED_AT_WITHIN).await;
+                self.sweep().await;
+            }
         };
         Housekeeper { answered, replenished, work: tokio::spawn(work) }
     }
@@ -61,22 +68,29 @@ impl Housekeeping {
         }
         let began = Instant::now();
         let keeper_image = self.cluster.settings.keeper_image();
-        let plan = Plan { spec: &self.spec, keeper_image: &keeper_image };
+        let plan = Plan { spec: &self.spec, keeper_image: &keeper_image, template: self.template.as_deref() };
         match standby::replenish(&self.cluster, &plan, wanted, self.limit).await {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(failure) => tracing::warn!("cannot put a pod on standby: {failure}"),
         }
     }
 
-    async fn sweep(&self) {
-        match sweep::sweep(&self.cluster).await {
+    /// Whether something was spared.
+    async fn sweep(&self) -> bool {
+        let has_sidecars = self.template.as_deref().is_some_and(Template::has_sidecars);
+        let among = if has_sidecars { Among::All } else { Among::Still };
+        match sweep::sweep(&self.cluster, among).await {
             Ok(swept) => {
-                for name in swept {
+                for name in swept.gone {
                     self.trace.note(None, "leftover removed", &name, 0);
                     tracing::warn!("deleted the pod `{name}`, which a session had left");
                 }
+                swept.has_spared
             }
-            Err(error) => tracing::debug!("cannot delete what ended sessions have left: {error}"),
+            Err(error) => {
+                tracing::debug!("cannot delete what ended sessions have left: {error}");
+                false
+            }
         }
     }
 }
@@ -93,5 +107,37 @@ impl Housekeeper {
             let _ = tokio::time::timeout(REPLENISHED_WITHIN, self.replenished.cancelled()).await;
         }
         self.work.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_berth::config::Server;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_spared_is_looked_at_once_more() {
+        let looks = async |ended: &'static str| {
+            let status = json!({ "phase": "Failed", "containerStatuses": fake::ended("server", ended) });
+            let pod: Value = json!({ "metadata": { "name": "p" }, "status": status });
+            let now = "2026-01-01T00:00:10Z".parse().unwrap();
+            let (cluster, seen) = fake::cluster_at(Some(now), move |(method, ..)| match method.as_str() {
+                "GET" => (200, json!({ "metadata": {}, "items": [pod] })),
+                _ => (200, json!({ "kind": "Status", "status": "Success" })),
+            });
+            let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+            let spec = Arc::new(Spec::new(server, "a", "s"));
+            let trace = Trace::default();
+            let housekeeping = Housekeeping { cluster, spec, wanted: 0, limit: None, template: None, trace };
+            let keeper = housekeeping.start();
+            keeper.answered();
+            keeper.work.await.unwrap();
+            fake::told(&seen)
+        };
+        assert_eq!(looks("2026-01-01T00:00:08Z").await, ["GET ", "GET "]);
+        assert_eq!(looks("2026-01-01T00:00:01Z").await, ["GET ", "DELETE /p"]);
     }
 }

@@ -18,6 +18,7 @@ mod ground;
 mod hold;
 mod housekeeping;
 mod lifeline;
+mod likeness;
 mod link;
 mod names;
 mod outgoing;
@@ -31,6 +32,7 @@ mod standby;
 mod start;
 mod streams;
 mod sweep;
+mod template;
 mod upstream;
 
 use std::process::ExitCode;

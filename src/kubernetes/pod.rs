@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::ground::network::{PolicyLabel, network_of};
 use super::names;
+use super::template::Template;
 
 /// The container that the server runs in. Streams always name it: a pod may have others.
 pub(crate) const CONTAINER: &str = "server";
@@ -65,6 +66,8 @@ const LONGEST_CLAIM: Duration = Duration::from_secs(30);
 pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) keeper_image: &'a str,
+    /// What a pod has beside this.
+    pub(crate) template: Option<&'a Template>,
 }
 
 impl Plan<'_> {
@@ -83,7 +86,9 @@ impl Plan<'_> {
 
     /// Twelve hex digits: equal for pods that could stand for one another. What the server runs is told by its session.
     pub(crate) fn hash(&self) -> String {
-        let like = json!([self.body(Duration::ZERO), self.spec.server.name, self.network()]);
+        let body = self.over_template("spec", self.body(self.spec.server.settings.standby_ttl));
+        let beside = self.over_template("metadata", json!({}));
+        let like = json!([body, beside, self.spec.server.name, self.network()]);
         hex(&Sha256::digest(like.to_string())[..6])
     }
 
@@ -93,12 +98,20 @@ impl Plan<'_> {
         (state, annotations): (&str, BTreeMap<&'static str, String>),
         claim_within: Duration,
     ) -> Result<Pod, serde_json::Error> {
+        let metadata = json!({ "name": name, "labels": self.labels(state), "annotations": annotations });
         serde_json::from_value(json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": { "name": name, "labels": self.labels(state), "annotations": annotations },
-            "spec": self.body(claim_within),
+            "metadata": self.over_template("metadata", metadata),
+            "spec": self.over_template("spec", self.body(claim_within)),
         }))
+    }
+
+    fn over_template(&self, part: &str, own: Value) -> Value {
+        match self.template {
+            Some(template) => template.under(part, own),
+            None => own,
+        }
     }
 
     fn labels(&self, state: &str) -> BTreeMap<&'static str, String> {
@@ -260,11 +273,11 @@ mod tests {
     }
 
     fn active(spec: &Spec) -> Value {
-        serde_json::to_value(Plan { spec, keeper_image: "k" }.active("p").unwrap()).unwrap()
+        serde_json::to_value(Plan { spec, keeper_image: "k", template: None }.active("p").unwrap()).unwrap()
     }
 
     fn hash(change: impl FnOnce(&mut Spec)) -> String {
-        Plan { spec: &spec(change), keeper_image: "k" }.hash()
+        Plan { spec: &spec(change), keeper_image: "k", template: None }.hash()
     }
 
     #[test]
@@ -311,7 +324,8 @@ mod tests {
         let privileges = |container: &Value| container["securityContext"]["allowPrivilegeEscalation"].clone();
         assert_eq!((privileges(server), privileges(keeper)), (json!(true), json!(false)));
         assert_eq!(server["imagePullPolicy"], "Always");
-        let memory = json!({ "name": "tmpfs-0", "emptyDir": { "medium": "Memory", "sizeLimit": "67108864" } });
+        let memory =
+            json!({ "name": "tmpfs-0", "emptyDir": { "medium": "Memory", "sizeLimit": "67108864" } });
         assert_eq!(pod["spec"]["volumes"][1], memory);
         assert_eq!(server["volumeMounts"][1], json!({ "name": "tmpfs-0", "mountPath": "/a" }));
         let plain = active(&spec(|_| ()));
@@ -334,12 +348,14 @@ mod tests {
         assert_eq!(plain, hash(|spec| spec.session = "other".to_owned()));
         assert_eq!(plain, hash(|spec| spec.env = vec!["A=1".to_owned()]), "its session tells that");
         assert_eq!(plain, hash(|spec| spec.server.args = Some(vec!["a".to_owned()])));
+        let labelled = Template::parse("metadata: { labels: { team: a } }").unwrap();
         let others = [
             hash(|spec| spec.server.image = "j".to_owned()),
             hash(|spec| spec.server.name = "other".to_owned()),
             hash(|spec| spec.server.settings.memory += 1),
             hash(|spec| spec.server.settings.network = Network::Lan),
-            Plan { spec: &spec(|_| ()), keeper_image: "l" }.hash(),
+            Plan { spec: &spec(|_| ()), keeper_image: "l", template: None }.hash(),
+            Plan { spec: &spec(|_| ()), keeper_image: "k", template: Some(&labelled) }.hash(),
         ];
         let different: std::collections::BTreeSet<_> = others.iter().chain([&plain]).collect();
         assert_eq!(different.len(), others.len() + 1, "{others:?}");
@@ -348,7 +364,7 @@ mod tests {
     #[test]
     fn a_pod_on_standby_is_nobodys_and_waits_longer() {
         let spec = spec(|spec| spec.server.settings.standby_ttl = Duration::from_mins(5));
-        let pod = Plan { spec: &spec, keeper_image: "k" }.standby("p").unwrap();
+        let pod = Plan { spec: &spec, keeper_image: "k", template: None }.standby("p").unwrap();
         let pod = serde_json::to_value(pod).unwrap();
         assert_eq!(pod["metadata"]["labels"][LABEL_STATE], STANDBY);
         assert_eq!(pod["metadata"]["annotations"].get(ANNOTATION_SESSION), None);

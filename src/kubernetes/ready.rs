@@ -19,6 +19,7 @@ use super::names;
 use super::pod::Plan as Pod;
 use super::server;
 use super::start::{self, Request};
+use super::template::Template;
 use super::upstream::KubernetesUpstream;
 
 /// Servers in pods of the configuration's cluster.
@@ -30,6 +31,7 @@ pub(crate) struct Pods;
 pub(crate) struct PodPlan {
     plan: Plan,
     kubernetes: Arc<Kubernetes>,
+    template: Option<Arc<Template>>,
 }
 
 impl Backend for Pods {
@@ -37,14 +39,16 @@ impl Backend for Pods {
 
     fn ready(&self, plan: Plan, config: &Config, _: &Home) -> Result<PodPlan, Failure> {
         server::start(&plan.spec)?;
-        Ok(PodPlan { plan, kubernetes: Arc::new(config.kubernetes.clone()) })
+        let template = template(&config.kubernetes)?.map(Arc::new);
+        Ok(PodPlan { plan, kubernetes: Arc::new(config.kubernetes.clone()), template })
     }
 
     fn preview(&self, spec: Spec, env: &[EnvVar], config: &Config, _: &Home) -> Result<Value, Failure> {
         server::start(&spec)?;
         let Kubernetes { context, namespace, .. } = &config.kubernetes;
         let keeper_image = config.kubernetes.keeper_image();
-        let pod = Pod { spec: &spec, keeper_image: &keeper_image };
+        let template = template(&config.kubernetes)?;
+        let pod = Pod { spec: &spec, keeper_image: &keeper_image, template: template.as_ref() };
         let name = names::pod(&spec.client, "<n>");
         let pod = pod.active(&name).map_err(|error| Failure::new(Code::Internal, &error, "report it"))?;
         Ok(json!({
@@ -56,6 +60,10 @@ impl Backend for Pods {
             },
         }))
     }
+}
+
+fn template(kubernetes: &Kubernetes) -> Result<Option<Template>, Failure> {
+    kubernetes.pod_template.as_deref().map(Template::read).transpose()
 }
 
 impl Ready for PodPlan {
@@ -84,7 +92,7 @@ impl Ready for PodPlan {
         said: oneshot::Receiver<Option<String>>,
         trace: Trace,
     ) -> Result<KubernetesUpstream, Failure> {
-        let Self { plan, kubernetes } = self;
+        let Self { plan, kubernetes, template } = self;
         let mut caller = Caller::new(&plan, said);
         let env = async {
             match &plan.secrets {
@@ -101,7 +109,7 @@ impl Ready for PodPlan {
         let spec = Spec { env, ..plan.spec_of(&client) };
         proof::admit(&cluster, &spec.server.settings).await?;
         let limit = plan.replenishing.limit;
-        let request = Request { spec, cluster, is_first: plan.is_first, limit };
+        let request = Request { spec, cluster, is_first: plan.is_first, limit, template };
         Box::pin(start::start(request, trace)).await
     }
 }

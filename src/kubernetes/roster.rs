@@ -22,7 +22,7 @@ use super::pod::{
     ACTIVE, ANNOTATION_CLIENT_SESSION, ANNOTATION_ENDED, ANNOTATION_PROJECT, ANNOTATION_SESSION,
     LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SERVER, LABEL_SPEC, LABEL_STATE, MANAGER, STANDBY,
 };
-use super::sweep;
+use super::sweep::{self, Among};
 
 /// What tells a session's pod in the daemon from one in the cluster: no container's id has it.
 const MARK: &str = "pod/";
@@ -132,8 +132,8 @@ fn in_both(done: anyhow::Result<ExitCode>, away: Option<Failure>) -> anyhow::Res
 pub(crate) async fn gc(_: &GcArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let pods = async {
         let cluster = Cluster::connect(&config.kubernetes).await?;
-        let swept = sweep::sweep(&cluster).await;
-        swept.map_err(|error| refused(&cluster, "delete", &error))
+        let swept = sweep::sweep(&cluster, Among::All).await;
+        swept.map(|swept| swept.gone).map_err(|error| refused(&cluster, "delete", &error))
     };
     let Sides { docker, pods, away } = ask(config, gc::sweep(config, home), pods).await?;
     let mut left = docker.unwrap_or_default();

@@ -106,7 +106,9 @@ fn numbered(server: &Server, user: &str) -> Result<(), Failure> {
     let name = &server.name;
     Err(Failure {
         code: Code::Configuration,
-        text: format!("the server `{name}` cannot have `user = \"{user}\"` in a pod: a cluster knows no names of users"),
+        text: format!(
+            "the server `{name}` cannot have `user = \"{user}\"` in a pod: a cluster knows no names of users"
+        ),
         next: Some(format!(
             "set `user` in [servers.{name}] to numbers; `docker run --rm --entrypoint id {} {user}` shows them",
             server.image

@@ -160,7 +160,7 @@ mod tests {
         let server =
             mcp_berth::config::Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
         let spec = mcp_berth::dock::spec::Spec::new(server, "a", "s");
-        let plan = Plan { spec: &spec, keeper_image: "k" };
+        let plan = Plan { spec: &spec, keeper_image: "k", template: None };
         let hash = plan.hash();
         let listed = {
             let hash = hash.clone();

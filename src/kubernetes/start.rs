@@ -30,6 +30,7 @@ use super::pause::Pause;
 use super::pod::Plan;
 use super::server;
 use super::streams::Execs;
+use super::template::Template;
 use super::upstream::{KubernetesUpstream, Linked};
 
 /// Pieces of a server's bytes that wait for the link, and behind it; each is bounded itself.
@@ -37,6 +38,8 @@ const PIECES: usize = 4;
 /// Between two tries to make a pod.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// An API server that is well says by then whether a pod stands by, and whose it is.
+const ASKED_WITHIN: Duration = Duration::from_secs(2);
 /// A pod that runs answers by then, or never.
 const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
 /// A right that lacks for the lifeline is known by then.
@@ -53,15 +56,17 @@ pub(crate) struct Request {
     pub(crate) is_first: bool,
     /// How many pods may stand by in the namespace (`[limits] standby`).
     pub(crate) limit: Option<u32>,
+    /// What each pod has beside berth's own.
+    pub(crate) template: Option<Arc<Template>>,
 }
 
 /// Starts the server in a pod of its own.
 pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
-    let Request { spec, cluster, is_first, limit } = request;
+    let Request { spec, cluster, is_first, limit, template } = request;
     let record = server::start(&spec)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
     let (began, spec) = (std::time::Instant::now(), Arc::new(spec));
-    let start = Start { began, spec, cluster, record, trace, limit, waiting: Waiting::default() };
+    let start = Start { began, spec, cluster, record, trace, limit, template, waiting: Waiting::default() };
     let (mut until, mut pause) = (None, FIRST_PAUSE);
     loop {
         let failure = match start.attempt().await {
@@ -86,6 +91,7 @@ struct Start {
     record: Vec<u8>,
     trace: Trace,
     limit: Option<u32>,
+    template: Option<Arc<Template>>,
     waiting: Waiting,
 }
 
@@ -117,6 +123,10 @@ impl Start {
         Asked { verb, resource, namespace: &self.cluster.namespace }
     }
 
+    fn plan<'a>(&'a self, keeper_image: &'a str) -> Plan<'a> {
+        Plan { spec: &self.spec, keeper_image, template: self.template.as_deref() }
+    }
+
     fn keeper_image(&self) -> String {
         self.cluster.settings.keeper_image()
     }
@@ -127,36 +137,35 @@ impl Start {
             return None;
         }
         let keeper_image = self.keeper_image();
-        let plan = Plan { spec: &self.spec, keeper_image: &keeper_image };
+        let plan = self.plan(&keeper_image);
         let began = std::time::Instant::now();
-        let found = match claim::find(&self.cluster, &plan).await {
-            Ok(found) => found,
-            Err(error) => {
-                let failure = Failure::from(self.asked("list", "pods").refused(&error));
-                tracing::warn!("cannot list the pods on standby: {failure}");
-                return None;
-            }
-        };
+        let found = self.in_time("list", claim::find(&self.cluster, &plan)).await?;
         self.trace.step("look for a pod on standby", began, &format!("{} found", found.len()));
         for name in found {
             let began = std::time::Instant::now();
-            match claim::claim(&self.cluster, &name, &self.spec.owner()).await {
-                Ok(Claim::Won(announced)) => {
+            let owner = self.spec.owner();
+            match self.in_time("patch", claim::claim(&self.cluster, &name, &plan, &owner)).await? {
+                Claim::Won(announced) => {
                     self.trace.step("claim a pod on standby", began, &name);
                     let taken = self.take(&name).await;
                     drop(announced);
-                    if taken.is_some() {
-                        return taken;
-                    }
+                    // Where one does not answer, its node may be gone, and the others with it.
+                    return taken;
                 }
-                Ok(Claim::Lost) => self.trace.step("lose a pod on standby to another session", began, &name),
-                Err(error) => {
-                    let failure = Failure::from(self.asked("patch", "pods").refused(&error));
-                    tracing::warn!("cannot claim a pod on standby: {failure}");
-                    return None;
-                }
+                Claim::Lost => self.trace.step("lose a pod on standby to another session", began, &name),
             }
         }
+        None
+    }
+
+    /// What a standby costs that cannot be had is little: a pod can always be made.
+    async fn in_time<T>(&self, verb: &str, asked: impl Future<Output = kube::Result<T>>) -> Option<T> {
+        let why = match tokio::time::timeout(ASKED_WITHIN, asked).await {
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(error)) => Failure::from(self.asked(verb, "pods").refused(&error)).to_string(),
+            Err(_) => format!("no answer to `{verb}` within {ASKED_WITHIN:?}"),
+        };
+        tracing::warn!("cannot use a pod on standby: {why}");
         None
     }
 
@@ -223,7 +232,7 @@ impl Start {
     /// Waits for room where a quota leaves none.
     async fn create(&self) -> Result<(Hold, Pod), Refused> {
         let keeper_image = self.keeper_image();
-        let plan = Plan { spec: &self.spec, keeper_image: &keeper_image };
+        let plan = self.plan(&keeper_image);
         let pods = self.cluster.pods();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -235,8 +244,7 @@ impl Start {
                 Err(error) => error,
             };
             let refused = self.asked("create", "pods").refused(&error);
-            if matches!(error, kube::Error::Api(_)) {
-                // There is none of that name.
+            if is_refusal(&error) {
                 hold.let_be();
             }
             match refused {
@@ -281,6 +289,7 @@ impl Start {
             spec: self.spec.clone(),
             wanted: server.settings.standby.unchosen(),
             limit: self.limit,
+            template: self.template.clone(),
             trace: self.trace.clone(),
         };
         KubernetesUpstream::new(hold, linked, server.settings.memory, housekeeping.start())
@@ -290,6 +299,11 @@ impl Start {
 /// A keeper that hears nobody ends its pod, so a right that lacks for it is told before. Whatever else holds it up may pass.
 async fn heard(lifeline: &Lifeline) -> Result<(), Failure> {
     tokio::time::timeout(HEARD_WITHIN, lifeline.held()).await.unwrap_or(Ok(()))
+}
+
+/// Whether there is no pod of that name, or somebody else's. An API server in trouble may have made it all the same.
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code < 500)
 }
 
 fn malformed(error: &serde_json::Error) -> Failure {
@@ -326,5 +340,44 @@ impl<S: Streams> Streams for Telling<S> {
             let _ = tell.send(());
         }
         Ok(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_berth::config::Server;
+
+    use super::*;
+    use crate::fake;
+
+    #[test]
+    fn only_a_refusal_says_that_there_is_no_pod() {
+        let error = |code| {
+            let status = serde_json::from_value(fake::status(code, "no")).unwrap();
+            kube::Error::Api(Box::new(status))
+        };
+        assert!([403, 409, 422].into_iter().all(|code| is_refusal(&error(code))));
+        assert!(![500, 503, 504].into_iter().any(|code| is_refusal(&error(code))), "it may be there");
+        assert!(!is_refusal(&kube::Error::LinesCodecMaxLineLengthExceeded), "nobody has answered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_a_standby_waits_for_no_answer() {
+        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        let (cluster, _) = fake::cluster(|_| (200, fake::status(200, "")));
+        let start = Start {
+            began: std::time::Instant::now(),
+            spec: Arc::new(Spec::new(server, "a", "s")),
+            cluster,
+            record: Vec::new(),
+            trace: Trace::default(),
+            limit: None,
+            template: None,
+            waiting: Waiting::default(),
+        };
+        assert_eq!(start.in_time("list", std::future::ready(Ok(1))).await, Some(1));
+        let began = Instant::now();
+        assert_eq!(start.in_time("list", std::future::pending::<kube::Result<()>>()).await, None);
+        assert_eq!(began.elapsed(), ASKED_WITHIN);
     }
 }

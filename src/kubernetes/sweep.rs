@@ -3,62 +3,132 @@
 //! Most go without it. A session deletes its pod; the keeper of a killed one ends its container by itself, and then only the
 //! finished object is left. A pod that never started has no keeper. Nobody waits for it any longer than its session's
 //! `start_timeout`, which it says itself; `activeDeadlineSeconds` would not help, as it counts from a node's first look
-//! and would bound good sessions, too. So it goes by its age. Clocks differ: it has some minutes beyond that.
+//! and would bound good sessions, too. So it goes by its age, which the API server's clock tells.
 //!
 //! No pod has an owner in the cluster. An agent's own pod as its owner would have Kubernetes delete sessions' pods with it,
 //! but only agents in the cluster have one; and a Job around each pod costs 50 to 200 ms of each start.
 
 use std::time::Duration;
 
+use http::HeaderMap;
+use http_body_util::BodyExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::fmt::rfc2822;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, ObjectList, Preconditions};
+use kube::client::Body;
 
 use super::cluster::Cluster;
-use super::pod::{ANNOTATION_PATIENCE, LABEL_MANAGED_BY, MANAGER};
+use super::pod::{ANNOTATION_PATIENCE, LABEL_MANAGED_BY, MANAGER, end_of_server};
 
-/// So far the clocks of two machines may be apart, and a start may be tried again.
+/// A start may be tried again.
 const BEYOND_PATIENCE: Duration = Duration::from_mins(2);
 /// Of a pod that says nothing of its session's patience.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Its own session may be about to ask how it ended.
-const LOOKED_AT_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const LOOKED_AT_WITHIN: Duration = Duration::from_secs(5);
 
-/// Deletes what is left; gives the names. What somebody has changed meanwhile stays.
-pub(crate) async fn sweep(cluster: &Cluster) -> kube::Result<Vec<String>> {
-    let pods = cluster.pods();
-    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER}"));
-    // Of thousands of sessions few have left anything.
-    let ours = ours.fields("status.phase!=Running").match_any();
-    let mut swept = Vec::new();
-    for pod in pods.list(&ours).await?.items.iter().filter(|pod| is_left(pod, Timestamp::now())) {
-        let preconditions = Preconditions { uid: pod.uid(), resource_version: pod.resource_version() };
-        let params = DeleteParams::default().preconditions(preconditions);
-        match pods.delete(&pod.name_any(), &params).await {
-            Ok(_) => swept.push(pod.name_any()),
-            Err(error) => tracing::debug!("`{}` is not deleted: {error}", pod.name_any()),
+/// Which pods are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Among {
+    /// Those that have ended or not begun: of thousands of sessions few.
+    Still,
+    /// All. A pod that has more than its server's container goes on without it.
+    All,
+}
+
+/// What a sweep has found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// The names of those that were deleted.
+    pub(crate) gone: Vec<String>,
+    /// Some have ended a moment ago.
+    pub(crate) has_spared: bool,
+}
+
+/// What is to be done with a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Stays,
+    /// Its end is too new.
+    Spared,
+    Left,
+}
+
+/// Deletes what is left. What somebody has changed meanwhile stays.
+pub(crate) async fn sweep(cluster: &Cluster, among: Among) -> kube::Result<Swept> {
+    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER}")).match_any();
+    let ours = match among {
+        Among::Still => ours.fields("status.phase!=Running"),
+        Among::All => ours,
+    };
+    let (listed, now) = list(cluster, &ours).await?;
+    let mut swept = Swept::default();
+    for pod in &listed {
+        match verdict(pod, now) {
+            Verdict::Stays => continue,
+            Verdict::Spared => swept.has_spared = true,
+            Verdict::Left => {
+                let preconditions =
+                    Preconditions { uid: pod.uid(), resource_version: pod.resource_version() };
+                let params = DeleteParams::default().preconditions(preconditions);
+                match cluster.pods().delete(&pod.name_any(), &params).await {
+                    Ok(_) => swept.gone.push(pod.name_any()),
+                    Err(error) => tracing::debug!("`{}` is not deleted: {error}", pod.name_any()),
+                }
+            }
         }
     }
     Ok(swept)
 }
 
-/// Whether nobody needs it any more.
-fn is_left(pod: &Pod, now: Timestamp) -> bool {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return false;
+/// The pods, and what time it is for the API server, which has dated them. A clock of this machine that is ahead would take
+/// what starts now for old.
+async fn list(cluster: &Cluster, params: &ListParams) -> kube::Result<(Vec<Pod>, Timestamp)> {
+    let path = format!("/api/v1/namespaces/{}/pods", cluster.namespace);
+    let request = kube::core::Request::new(path).list(params).map_err(kube::Error::BuildRequest)?;
+    let answer = cluster.client.send(request.map(Body::from)).await?;
+    let now = date(answer.headers()).unwrap_or_else(Timestamp::now);
+    let is_answer = answer.status().is_success();
+    let body = answer.into_body().collect().await?.to_bytes();
+    if !is_answer {
+        let status = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+        return Err(kube::Error::Api(status));
     }
+    let pods: ObjectList<Pod> = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+    Ok((pods.items, now))
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = headers.get(http::header::DATE)?.to_str().ok()?;
+    rfc2822::parse(date).ok().map(|date| date.timestamp())
+}
+
+/// Whether nobody needs it any more.
+fn verdict(pod: &Pod, now: Timestamp) -> Verdict {
     let age = |since: Timestamp| Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    let Some(status) = &pod.status else { return false };
+    let ended_at = |time: Option<Timestamp>| match time {
+        Some(time) if age(time) < LOOKED_AT_WITHIN => Verdict::Spared,
+        _ => Verdict::Left,
+    };
+    let Some(status) = &pod.status else { return Verdict::Stays };
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Verdict::Stays;
+    }
     match status.phase.as_deref() {
-        Some("Succeeded" | "Failed") => ended(pod).is_none_or(|ended| age(ended) >= LOOKED_AT_WITHIN),
+        Some("Succeeded" | "Failed") => ended_at(ended(pod)),
         Some("Pending") => {
             let said = pod.annotations().get(ANNOTATION_PATIENCE).and_then(|said| said.parse().ok());
             let patience = said.map_or(PATIENCE, Duration::from_secs).saturating_add(BEYOND_PATIENCE);
-            pod.creation_timestamp().is_some_and(|made| age(made.0) >= patience)
+            let is_old = pod.creation_timestamp().is_some_and(|made| age(made.0) >= patience);
+            if is_old { Verdict::Left } else { Verdict::Stays }
         }
-        // A keeper is there, and sees to the end.
-        _ => false,
+        // A keeper is there, and sees to the end; another container would go on for ever.
+        _ => match end_of_server(pod) {
+            Some(end) => ended_at(end.finished_at.as_ref().map(|time| time.0)),
+            None => Verdict::Stays,
+        },
     }
 }
 
@@ -76,29 +146,40 @@ mod tests {
     use super::*;
     use crate::fake;
 
+    fn verdict(pod: Value) -> Verdict {
+        super::verdict(&serde_json::from_value(pod).unwrap(), "2026-01-01T01:00:00Z".parse().unwrap())
+    }
+
     fn is_left(pod: Value) -> bool {
-        super::is_left(&serde_json::from_value(pod).unwrap(), "2026-01-01T01:00:00Z".parse().unwrap())
+        verdict(pod) == Verdict::Left
     }
 
     fn finished(phase: &str, at: &str) -> Value {
-        let state = json!({ "terminated": { "exitCode": 0, "finishedAt": at } });
-        let status = json!({ "name": "server", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state });
-        json!({ "metadata": {}, "status": { "phase": phase, "containerStatuses": [status] } })
+        finished_container("server", phase, at)
+    }
+
+    fn finished_container(container: &str, phase: &str, at: &str) -> Value {
+        let statuses = fake::ended(container, at);
+        json!({ "metadata": {}, "status": { "phase": phase, "containerStatuses": statuses } })
     }
 
     #[test]
     fn what_has_ended_goes_and_what_runs_stays() {
         assert!(is_left(finished("Succeeded", "2026-01-01T00:59:50Z")));
         assert!(is_left(finished("Failed", "2026-01-01T00:59:50Z")));
-        assert!(!is_left(finished("Failed", "2026-01-01T00:59:58Z")), "its session may still ask why");
-        assert!(!is_left(finished("Running", "2026-01-01T00:00:00Z")), "a sidecar may be there");
+        let new = finished("Failed", "2026-01-01T00:59:58Z");
+        assert_eq!(verdict(new), Verdict::Spared, "its session may still ask why");
+        assert_eq!(verdict(finished("Running", "2026-01-01T00:59:58Z")), Verdict::Spared);
+        assert!(is_left(finished("Running", "2026-01-01T00:00:00Z")), "its sidecar goes on for nobody");
+        let without = finished_container("sidecar", "Running", "2026-01-01T00:00:00Z");
+        assert_eq!(verdict(without), Verdict::Stays, "its server runs");
         assert!(
             is_left(json!({ "metadata": {}, "status": { "phase": "Failed" } })),
             "it never had a container"
         );
         let mut going = finished("Failed", "2026-01-01T00:00:00Z");
         going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:59:00Z");
-        assert!(!is_left(going), "it is on its way");
+        assert_eq!(verdict(going), Verdict::Stays, "it is on its way");
     }
 
     #[test]
@@ -136,15 +217,38 @@ mod tests {
             "metadata": { "creationTimestamp": Timestamp::now().to_string() }, "status": { "phase": "Pending" },
         });
         let items = pods(vec![("left", left.clone()), ("starting", starting), ("changed", left)]);
-        let (cluster, seen) = fake::cluster(move |(method, uri, _)| match method.as_str() {
+        let now = Timestamp::now();
+        let (cluster, seen) = fake::cluster_at(Some(now), move |(method, uri, _)| match method.as_str() {
             "GET" => (200, json!({ "metadata": {}, "items": items })),
             _ if uri.contains("changed") => (409, fake::status(409, "the object has been modified")),
             _ => (200, json!({ "kind": "Status", "status": "Success" })),
         });
-        assert_eq!(sweep(&cluster).await.unwrap(), ["left"]);
+        let swept = sweep(&cluster, Among::Still).await.unwrap();
+        assert_eq!((&swept.gone[..], swept.has_spared), (&["left".to_owned()][..], false));
         assert_eq!(fake::told(&seen), ["GET ", "DELETE /left", "DELETE /changed"]);
         let seen = seen.lock().unwrap();
         assert!(seen[0].1.contains("status.phase%21%3DRunning"), "{}", seen[0].1);
         assert_eq!(seen[1].2["preconditions"], json!({ "resourceVersion": "7", "uid": "uid-left" }));
+    }
+    #[tokio::test]
+    async fn it_is_as_late_as_the_cluster_says() {
+        // The clock of this machine is years ahead.
+        let made = "2020-01-01T00:00:00Z";
+        let starting = json!({ "metadata": { "name": "p", "creationTimestamp": made }, "status": { "phase": "Pending" } });
+        let list = json!({ "metadata": {}, "items": [starting] });
+        let swept = async |now: Option<&str>| {
+            let list = list.clone();
+            let now = now.map(|now| now.parse().unwrap());
+            let (cluster, seen) = fake::cluster_at(now, move |_| (200, list.clone()));
+            let gone = sweep(&cluster, Among::All).await.unwrap().gone;
+            assert!(!seen.lock().unwrap()[0].1.contains("fieldSelector"), "all are looked at");
+            gone
+        };
+        assert!(swept(Some("2020-01-01T00:01:00Z")).await.is_empty());
+        assert_eq!(swept(Some("2020-01-01T01:00:00Z")).await, ["p"]);
+        assert_eq!(swept(None).await, ["p"], "nobody says another time");
+        let (cluster, _) = fake::cluster(|_| (403, fake::status(403, "no")));
+        let error = sweep(&cluster, Among::All).await.unwrap_err();
+        assert!(matches!(error, kube::Error::Api(status) if status.code == 403));
     }
 }

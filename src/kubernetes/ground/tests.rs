@@ -338,7 +338,7 @@ fn a_pods_network_is_a_label_and_a_part_of_what_pods_are_told_apart_by() {
     let of = |network: &str| {
         let config = config(&format!("[servers.x]\nimage = \"i\"\nnetwork = \"{network}\""));
         let spec = Spec::new(config.servers["x"].clone(), "claude-code", "0");
-        let plan = Plan { spec: &spec, keeper_image: "k" };
+        let plan = Plan { spec: &spec, keeper_image: "k", template: None };
         (plan.standby("p").unwrap().metadata.labels.unwrap()["mcp-berth.io/network"].clone(), plan.hash())
     };
     let [(none, first), (egress, second)] = [of("none"), of("egress")];
