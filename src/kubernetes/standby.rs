@@ -12,10 +12,7 @@ use mcp_berth::failure::{Code, Failure};
 use super::causes::refused::Asked;
 use super::cluster::Cluster;
 use super::names;
-use super::pod::{LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY};
-
-/// All of a namespace that stand by, whatever their kind, where nobody says another number.
-const MOST: usize = 64;
+use super::pod::{LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, STANDBY_AT_MOST};
 
 /// Makes as many pods as are missing to `wanted`; gives their names. The namespace has no more than `limit` on standby.
 pub(crate) async fn replenish(
@@ -31,7 +28,7 @@ pub(crate) async fn replenish(
         }
     };
     let pods = cluster.pods();
-    let (wanted, limit) = (wanted as usize, limit.map_or(MOST, |limit| limit as usize));
+    let (wanted, limit) = (wanted as usize, limit.unwrap_or(STANDBY_AT_MOST) as usize);
     let hash = plan.hash();
     let all = on_standby(&pods, true).await.map_err(refused("list"))?;
     let missing = missing(&all, &hash, wanted, limit);

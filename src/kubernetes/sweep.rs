@@ -16,7 +16,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 
 use super::cluster::Cluster;
-use super::pod::{ANNOTATION_PATIENCE, LABEL_MANAGED_BY, MANAGER};
+use super::pod::{ANNOTATION_PATIENCE, LABEL_MANAGED_BY, MANAGER, PROBER};
 
 /// So far the clocks of two machines may be apart, and a start may be tried again.
 const BEYOND_PATIENCE: Duration = Duration::from_mins(2);
@@ -28,7 +28,7 @@ const LOOKED_AT_WITHIN: Duration = Duration::from_secs(5);
 /// Deletes what is left; gives the names. What somebody has changed meanwhile stays.
 pub(crate) async fn sweep(cluster: &Cluster) -> kube::Result<Vec<String>> {
     let pods = cluster.pods();
-    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER}"));
+    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY} in ({MANAGER},{PROBER})"));
     // Of thousands of sessions few have left anything.
     let ours = ours.fields("status.phase!=Running").match_any();
     let mut swept = Vec::new();
