@@ -32,7 +32,7 @@ use mcp_berth::config::Config;
 use mcp_berth::failure::{Code, Failure};
 
 use super::cluster::Cluster;
-use super::pod::{LABEL_MANAGED_BY, MANAGER};
+use super::pod::{LABEL_MANAGED_BY, MANAGER, PROBER, STANDBY_AT_MOST};
 use objects::Wanted;
 
 /// Namespaces that others live in: sessions' limits are not for them.

@@ -45,9 +45,14 @@ pub(crate) const ANNOTATION_ENDED: &str = "mcp-berth.io/ended";
 
 /// What is berth's, by [`LABEL_MANAGED_BY`].
 pub(crate) const MANAGER: &str = "mcp-berth";
+/// What [`LABEL_MANAGED_BY`] says of a probe pod of `doctor` that no policy of berth's is to be for.
+pub(crate) const PROBER: &str = "mcp-berth-probe";
 /// The two of [`LABEL_STATE`].
 pub(crate) const ACTIVE: &str = "active";
 pub(crate) const STANDBY: &str = "standby";
+
+/// So many stand by in a namespace, whatever their kind, where nobody says another number.
+pub(crate) const STANDBY_AT_MOST: u32 = 64;
 
 /// How long the kubelet waits after the keeper was asked to end, which itself gives the server its grace.
 const BEYOND_GRACE: Duration = Duration::from_secs(1);

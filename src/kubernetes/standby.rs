@@ -13,10 +13,9 @@ use super::causes::refused::Asked;
 use super::claim;
 use super::cluster::Cluster;
 use super::names;
-use super::pod::{LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, end_of_server};
-
-/// All of a namespace that stand by, whatever their kind, where nobody says another number.
-const MOST: usize = 64;
+use super::pod::{
+    LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, STANDBY_AT_MOST, end_of_server,
+};
 
 /// Makes as many pods as are missing to `wanted`; gives their names. The namespace has no more than `limit` on standby.
 pub(crate) async fn replenish(
@@ -32,7 +31,7 @@ pub(crate) async fn replenish(
         }
     };
     let pods = cluster.pods();
-    let (wanted, limit) = (wanted as usize, limit.map_or(MOST, |limit| limit as usize));
+    let (wanted, limit) = (wanted as usize, limit.unwrap_or(STANDBY_AT_MOST) as usize);
     let hash = plan.hash();
     let all = on_standby(&pods, true).await.map_err(refused("list"))?;
     let missing = missing(&all, &hash, wanted, limit);

@@ -20,7 +20,7 @@ use kube::api::{DeleteParams, ListParams, ObjectList, Preconditions};
 use kube::client::Body;
 
 use super::cluster::Cluster;
-use super::pod::{ANNOTATION_PATIENCE, LABEL_MANAGED_BY, MANAGER, end_of_server};
+use super::pod::{ANNOTATION_PATIENCE, LABEL_MANAGED_BY, MANAGER, PROBER, end_of_server};
 
 /// A start may be tried again.
 const BEYOND_PATIENCE: Duration = Duration::from_mins(2);
@@ -58,7 +58,8 @@ enum Verdict {
 
 /// Deletes what is left. What somebody has changed meanwhile stays.
 pub(crate) async fn sweep(cluster: &Cluster, among: Among) -> kube::Result<Swept> {
-    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER}")).match_any();
+    let ours =
+        ListParams::default().labels(&format!("{LABEL_MANAGED_BY} in ({MANAGER},{PROBER})")).match_any();
     let ours = match among {
         Among::Still => ours.fields("status.phase!=Running"),
         Among::All => ours,

@@ -113,7 +113,11 @@ async fn namespace(cluster: &Cluster, wanted: &Wanted, params: &PatchParams) -> 
     };
     let is_new = before.is_none();
     if is_new {
-        let object = serde_json::from_value(object.clone()).map_err(|error| broken(&error))?;
+        // No label: what `create` sets is another manager's, and a change of it by `apply` a conflict with oneself.
+        let bare = serde_json::json!({
+            "metadata": { "name": name, "annotations": object["metadata"]["annotations"] },
+        });
+        let object = serde_json::from_value(bare).map_err(|error| broken(&error))?;
         match namespaces.create(&PostParams::default(), &object).await {
             Ok(_) => {}
             // Somebody was faster: it is theirs.

@@ -3,6 +3,8 @@
 //! A policy counts for berth's own pods alone. All of them reach nothing and nobody reaches them; a label adds what is
 //! allowed. So a pod whose label is missing or unknown reaches nothing.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use mcp_berth::config::{Profile, Settings};
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::values::Network;
@@ -18,8 +20,10 @@ const DNS_PODS: (&str, &str) = ("k8s-app", "kube-dns");
 const DNS_OF_NODE: &str = "169.254.20.10/32";
 
 /// Link-local addresses and the metadata of clouds: a node's own credentials are there.
-const METADATA: [&str; 3] = ["169.254.0.0/16", "168.63.129.16/32", "192.0.0.0/24"];
-const METADATA_V6: [&str; 2] = ["fe80::/10", "fd00:ec2::254/128"];
+const METADATA: [&str; 4] = ["169.254.0.0/16", "168.63.129.16/32", "192.0.0.0/24", "100.100.100.200/32"];
+const METADATA_V6: [&str; 3] = ["fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"];
+/// Teredo: what it leads to cannot be told.
+const TUNNELLED: &str = "2001::/32";
 /// What is no world, as with the Docker backend (`keeper/egress/reach.rs`).
 const LOCAL: [&str; 7] = [
     "10.0.0.0/8",
@@ -30,7 +34,11 @@ const LOCAL: [&str; 7] = [
     "224.0.0.0/4",
     "240.0.0.0/4",
 ];
-const LOCAL_V6: [&str; 4] = ["fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"];
+/// With somebody's own NAT64.
+const LOCAL_V6: [&str; 5] = ["fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8", "64:ff9b:1::/48"];
+
+/// Each pod of one look of `doctor` has it.
+pub(super) const LABEL_PROBE: &str = "mcp-berth.io/probe";
 
 /// What the policies know a pod's network by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +124,25 @@ fn dns() -> Value {
     })
 }
 
+/// The IPv6 networks that stand for an IPv4 one: by NAT64, and by 6to4.
+fn translated(network: &str) -> Option<[String; 2]> {
+    let (address, bits) = network.split_once('/')?;
+    let [a, b, c, d] = address.parse::<Ipv4Addr>().ok()?.octets();
+    let (high, low, bits) =
+        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]), bits.parse::<u8>().ok()?);
+    let nat64 = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low);
+    let six_to_four = Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 0);
+    Some([format!("{nat64}/{}", 96 + bits), format!("{six_to_four}/{}", 16 + bits)])
+}
+
+/// All but these networks, whatever way they are written.
 fn out(v4: &[&str], v6: &[&str]) -> Value {
+    let v6: Vec<String> = v6
+        .iter()
+        .chain([&TUNNELLED])
+        .map(|&network| network.to_owned())
+        .chain(v4.iter().copied().filter_map(translated).flatten())
+        .collect();
     json!({ "to": [
         { "ipBlock": { "cidr": "0.0.0.0/0", "except": v4 } },
         { "ipBlock": { "cidr": "::/0", "except": v6 } },
@@ -220,7 +246,17 @@ mod tests {
             .unwrap()
         };
         for policy in [&egress, &lan] {
-            assert!(except(policy, 0).contains(&"169.254.0.0/16".to_owned()), "{policy}");
+            for network in ["169.254.0.0/16", "100.100.100.200/32"] {
+                assert!(except(policy, 0).contains(&network.to_owned()), "{network}: {policy}");
+            }
+            for network in ["64:ff9b::a9fe:0/112", "2002:a9fe::/32", "2002:a83f:8110::/48", "2001::/32"] {
+                assert!(except(policy, 1).contains(&network.to_owned()), "{network}: {policy}");
+            }
+        }
+        assert!(except(&lan, 1).contains(&"fd20:ce::254/128".to_owned()));
+        for network in ["64:ff9b::a00:0/104", "2002:a00::/24", "64:ff9b:1::/48"] {
+            assert!(except(&egress, 1).contains(&network.to_owned()), "{network}");
+            assert!(!except(&lan, 1).contains(&network.to_owned()), "{network}");
         }
         for network in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] {
             assert!(except(&egress, 0).contains(&network.to_owned()), "{network}");

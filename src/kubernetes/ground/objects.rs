@@ -5,7 +5,7 @@ use mcp_berth::values::Backend;
 use serde_json::{Value, json};
 
 use super::security::Profile;
-use super::{LABEL_MANAGED_BY, MANAGER, network, roles, security};
+use super::{LABEL_MANAGED_BY, MANAGER, STANDBY_AT_MOST, network, roles, security};
 
 /// The role of agents that run in the cluster, and their service account.
 pub(crate) const AGENT: &str = "berth-agent";
@@ -13,8 +13,12 @@ pub(crate) const AGENT: &str = "berth-agent";
 pub(crate) const USER: &str = "berth-user";
 /// The quota, and the limit range.
 pub(crate) const LIMITS: &str = "berth";
-/// Pods on standby, where a server has them and the configuration names no cap: the most that berth ever takes.
-const STANDBY: u32 = 32;
+/// The quota of `doctor`'s pods, which have a deadline: no session's has one.
+const PROBES: &str = "berth-probes";
+/// So many nodes `doctor` looks at, each with three pods, and one more for all.
+pub(crate) const PROBED_NODES: usize = 8;
+/// What each of them may have, in bytes.
+pub(crate) const PROBE_MEMORY: u64 = 32 << 20;
 
 /// An object, and why it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +107,13 @@ pub(super) fn limits(config: &Config, namespace: &str) -> Vec<Wanted> {
     let mut all = Vec::new();
     if let Some(hard) = quota(config) {
         let why = "The most that all sessions have together, by `[limits]`, with room for pods on standby.";
-        let rest = json!({ "spec": { "hard": hard } });
-        all.push(Wanted::new(("v1", "ResourceQuota"), (namespace, LIMITS), why, rest));
+        let kind = ("v1", "ResourceQuota");
+        let of = |scope: &str, hard: Value| json!({ "spec": { "hard": hard, "scopes": [scope] } });
+        all.push(Wanted::new(kind, (namespace, LIMITS), why, of("NotTerminating", hard)));
+        let why = "The most that pods with a deadline have: those of `doctor`, which take no session's room.";
+        let most = 1 + 3 * PROBED_NODES as u64;
+        let hard = json!({ "pods": most.to_string(), "limits.memory": bytes(most * PROBE_MEMORY) });
+        all.push(Wanted::new(kind, (namespace, PROBES), why, of("Terminating", hard)));
     }
     let Settings { memory, nano_cpus, .. } = config.defaults;
     let each = json!({ "memory": bytes(memory), "cpu": format!("{}m", nano_cpus / 1_000_000) });
@@ -124,7 +133,7 @@ pub(super) fn limits(config: &Config, namespace: &str) -> Vec<Wanted> {
 fn quota(config: &Config) -> Option<Value> {
     let servers = || config.servers.values().filter(|server| server.settings.backend == Backend::Kubernetes);
     let waiting = || servers().filter(|server| !server.settings.standby.is_none());
-    let standby = waiting().next().map_or(0, |_| config.limits.standby.unwrap_or(STANDBY));
+    let standby = waiting().next().map_or(0, |_| config.limits.standby.unwrap_or(STANDBY_AT_MOST));
     let mut hard = json!({});
     if let Some(sessions) = config.limits.all.sessions {
         let of = |names: &[String]| servers().filter(|server| names.contains(&server.name)).count();
@@ -182,6 +191,19 @@ mod tests {
             server("b", "")
         );
         assert_eq!(hard(&two), Some(json!({ "pods": "13", "limits.memory": "11Gi" })));
+        let uncapped = format!("[limits]\nsessions = 5\n{}", server("a", "standby = 1"));
+        assert_eq!(hard(&uncapped), Some(json!({ "pods": "69" })), "as many as sessions ever make");
+    }
+
+    #[test]
+    fn doctors_pods_have_a_quota_of_their_own() {
+        let quotas: Vec<Value> = limits(&config("[limits]\nsessions = 1"), "n")
+            .into_iter()
+            .filter(|wanted| wanted.kind() == "ResourceQuota")
+            .map(|wanted| wanted.object["spec"].clone())
+            .collect();
+        let probes = json!({ "hard": { "pods": "25", "limits.memory": "800Mi" }, "scopes": ["Terminating"] });
+        assert_eq!(quotas, [json!({ "hard": { "pods": "1" }, "scopes": ["NotTerminating"] }), probes]);
     }
 
     #[test]
@@ -203,6 +225,7 @@ mod tests {
                 "NetworkPolicy berth-egress",
                 "NetworkPolicy berth-lan",
                 "ResourceQuota berth",
+                "ResourceQuota berth-probes",
                 "LimitRange berth",
             ]
         );

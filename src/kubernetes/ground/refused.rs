@@ -12,6 +12,13 @@ pub(super) fn failure(what: &str, error: &kube::Error) -> Failure {
                 format!("cannot {what}: the cluster does not accept the credentials"),
                 "try `kubectl auth whoami`, and log in to the cluster",
             ),
+            403 if status.message.contains("exceeded quota") => Failure {
+                code: Code::Unavailable,
+                text: format!("there is no room to {what}: {}", status.message),
+                next: Some(
+                    "type `kubectl describe quota` for the namespace; then `berth kubernetes up`".to_owned(),
+                ),
+            },
             403 => configuration(
                 format!("you may not {what}: {}", status.message),
                 "have whoever may do it type: berth kubernetes up --print | kubectl apply -f -",

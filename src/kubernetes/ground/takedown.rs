@@ -12,8 +12,9 @@ use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::count;
 use tokio::time::Instant;
 
+use super::network::LABEL_PROBE;
 use super::refused::{code, failure};
-use super::{Cluster, LABEL_MANAGED_BY, MANAGER, apply, kind};
+use super::{Cluster, LABEL_MANAGED_BY, MANAGER, PROBER, apply, kind};
 
 /// For pods and a namespace to be gone.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
@@ -92,7 +93,7 @@ pub(super) async fn down(cluster: &Cluster, force: bool) -> Result<Done, Failure
 async fn pods(cluster: &Cluster, force: bool) -> Result<Vec<String>, Failure> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let what = |verb: &str| format!("{verb} pods in the namespace `{}`", cluster.namespace);
-    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER}"));
+    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY} in ({MANAGER},{PROBER})"));
     let listed = api.list(&ours).await.map_err(|error| failure(&what("list"), &error))?;
     let living = listed.items.iter().filter(|pod| lives(pod)).count();
     if living > 0 && !force {
@@ -137,7 +138,11 @@ fn late(what: &str, namespace: &str) -> Failure {
     }
 }
 
+/// Whether it is of a session, or may become so: who was looking with a probe pod looks again.
 fn lives(pod: &Pod) -> bool {
+    if pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_PROBE)) {
+        return false;
+    }
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none()
 }

@@ -23,6 +23,7 @@ struct Store {
     version: u64,
     /// The method and path of each request that changes something.
     changes: Vec<String>,
+    created: Vec<Value>,
     /// Requests that are refused.
     forbidden: Vec<String>,
 }
@@ -60,6 +61,9 @@ impl Store {
             }
             (_, was) => {
                 let mut object = body.unwrap_or_default();
+                if *method == Method::POST {
+                    self.created.push(object.clone());
+                }
                 let path = match *method {
                     Method::POST => {
                         format!("{path}/{}", object["metadata"]["name"].as_str().unwrap_or_default())
@@ -116,10 +120,16 @@ impl Store {
             .iter()
             .filter(|(path, _)| path.starts_with(&within))
             .map(|(_, object)| object.clone())
-            .filter(|object| !ours_only || object["metadata"]["labels"][LABEL_MANAGED_BY] == MANAGER)
+            .filter(|object| !ours_only || is_selected(object, query))
             .collect();
         (StatusCode::OK, json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }))
     }
+}
+
+/// By the label of who made it: the selector names one value of it, or both.
+fn is_selected(object: &Value, query: &str) -> bool {
+    let by = &object["metadata"]["labels"][LABEL_MANAGED_BY];
+    by == MANAGER || (by == PROBER && query.contains(PROBER))
 }
 
 /// Pods and configuration maps are all that this API server has beside what berth makes.
@@ -181,7 +191,11 @@ async fn a_second_run_changes_nothing_and_says_so() {
         said.contains("made     Namespace n\n") && said.contains("made     ResourceQuota berth\n"),
         "{said}"
     );
-    assert!(said.ends_with("is ready: 10 changes, 0 as before\n"), "{said}");
+    assert!(said.ends_with("is ready: 11 changes, 0 as before\n"), "{said}");
+    let created = std::mem::take(&mut store.lock().unwrap().created);
+    let [namespace] = created.as_slice() else { panic!("{created:?}") };
+    let metadata = json!({ "name": "n", "annotations": { apply::ANNOTATION_MADE: "true" } });
+    assert_eq!(namespace["metadata"], metadata, "all else is applied, by one manager alone");
     store.lock().unwrap().changes.clear();
     let said = apply::up(&cluster, &config, false).await.unwrap().to_string();
     assert_eq!(said, "the namespace `n` is ready: nothing has changed\n");
@@ -193,7 +207,10 @@ async fn what_the_configuration_wants_no_more_is_removed() {
     let (cluster, store) = server();
     apply::up(&cluster, &config("[limits]\nsessions = 3"), false).await.unwrap();
     let said = apply::up(&cluster, &config(""), false).await.unwrap().to_string();
-    assert_eq!(said, "removed  ResourceQuota berth\nthe namespace `n` is ready: 1 change, 9 as before\n");
+    assert_eq!(
+        said,
+        "removed  ResourceQuota berth\nremoved  ResourceQuota berth-probes\nthe namespace `n` is ready: 2 changes, 9 as before\n"
+    );
     assert!(!store.lock().unwrap().objects.keys().any(|path| path.contains("resourcequotas")));
 }
 
@@ -261,6 +278,24 @@ async fn living_pods_refuse_to_be_taken_down_and_force_ends_them_first() {
     let store = store.lock().unwrap();
     assert_eq!(store.changes[0], format!("DELETE {POD}"), "while the policies still hold");
     assert_eq!(store.objects.keys().collect::<Vec<_>>(), [""; 0]);
+}
+
+#[tokio::test]
+async fn probe_pods_of_a_killed_doctor_go_without_force() {
+    let (cluster, store) = server();
+    apply::up(&cluster, &config(""), false).await.unwrap();
+    for (name, by, phase) in
+        [("open", PROBER, "Succeeded"), ("far", PROBER, "Running"), ("none", MANAGER, "Running")]
+    {
+        let labels = json!({ LABEL_MANAGED_BY: by, network::LABEL_PROBE: "7" });
+        let probe = json!({ "metadata": { "name": name, "labels": labels }, "status": { "phase": phase } });
+        store.lock().unwrap().objects.insert(format!("/api/v1/namespaces/n/pods/{name}"), probe);
+    }
+    let said = takedown::down(&cluster, false).await.unwrap().to_string();
+    assert!(
+        said.contains("removed  Pod far\n") && said.ends_with("the namespace `n` is deleted\n"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Pods that try what the policies claim: on each node an open pod, one of `network = "none"`, and one of "egress".
 //!
-//! The open pods have no label of berth's, so that no policy of berth's is theirs: what they do not reach either proves
+//! The open pods have another label than sessions' have, so that no policy of berth's is theirs: what they do not reach either proves
 //! nothing. One more of them listens for all.
 
 use std::collections::BTreeMap;
@@ -16,19 +16,17 @@ use mcp_berth::doctor::line::Seen;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::super::network::PolicyLabel;
+use super::super::network::{LABEL_PROBE, PolicyLabel};
+use super::super::objects::{PROBE_MEMORY, PROBED_NODES};
 use super::super::refused::failure;
-use super::super::{Cluster, LABEL_MANAGED_BY, MANAGER};
+use super::super::{Cluster, LABEL_MANAGED_BY, MANAGER, PROBER};
 use super::reach::{Tried, once, settled};
 
-const LABEL: &str = "mcp-berth.io/probe";
 const PORT: u16 = 8080;
 /// They end by themselves.
 const LIVE_FOR: Duration = Duration::from_secs(150);
 const START_WITHIN: Duration = Duration::from_mins(1);
 const LOOKS_EVERY: Duration = Duration::from_millis(300);
-/// So many nodes are looked at.
-const NODES: usize = 8;
 /// Metadata of nearly all clouds.
 const METADATA: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 254)), 80);
 
@@ -72,7 +70,7 @@ pub(super) fn pod(
     label: Option<PolicyLabel>,
     node: Option<&str>,
 ) -> Value {
-    let mut labels = json!({ LABEL: probe });
+    let mut labels = json!({ LABEL_PROBE: probe, LABEL_MANAGED_BY: PROBER });
     if let Some(label) = label {
         labels[LABEL_MANAGED_BY] = MANAGER.into();
         labels[PolicyLabel::KEY] = label.as_str().into();
@@ -81,7 +79,7 @@ pub(super) fn pod(
         let term = json!({ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": [node] }] });
         json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [term] } } })
     });
-    let resources = json!({ "memory": "32Mi", "cpu": "50m" });
+    let resources = json!({ "memory": PROBE_MEMORY.to_string(), "cpu": "50m" });
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -112,7 +110,7 @@ pub(super) fn pod(
 
 pub(super) async fn probe(cluster: &Cluster, image: &str, world: SocketAddr) -> Seen<Probes> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    remove(&pods, LABEL, true).await;
+    remove(&pods, LABEL_PROBE, true).await;
     let Ok(probe) = mcp_berth::dock::owner::new_session() else {
         return Seen::NotApplicable("this machine gives no random number".to_owned());
     };
@@ -129,7 +127,7 @@ pub(super) async fn probe(cluster: &Cluster, image: &str, world: SocketAddr) -> 
         }
         Err((why, next)) => Seen::failed(why, next),
     };
-    remove(&pods, &format!("{LABEL}={probe}"), false).await;
+    remove(&pods, &format!("{LABEL_PROBE}={probe}"), false).await;
     seen
 }
 
@@ -139,8 +137,8 @@ async fn nodes(cluster: &Cluster) -> (Vec<Option<String>>, usize) {
     let Ok(listed) = nodes.list(&ListParams::default()).await else { return (vec![None], 0) };
     let mut names: Vec<String> =
         listed.items.into_iter().filter(takes_pods).filter_map(|it| it.metadata.name).collect();
-    let others = names.len().saturating_sub(NODES);
-    names.truncate(NODES);
+    let others = names.len().saturating_sub(PROBED_NODES);
+    names.truncate(PROBED_NODES);
     if names.is_empty() { (vec![None], 0) } else { (names.into_iter().map(Some).collect(), others) }
 }
 
@@ -189,7 +187,7 @@ async fn look(
         }
     }
     let until = Instant::now() + START_WITHIN;
-    let ours = ListParams::default().labels(&format!("{LABEL}={probe}"));
+    let ours = ListParams::default().labels(&format!("{LABEL_PROBE}={probe}"));
     loop {
         let listed = pods.list(&ours).await.map_err(|error| {
             let failure = failure("list the probe pods", &error);
