@@ -10,13 +10,14 @@ pub(crate) mod refused;
 pub(crate) mod stuck;
 
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
+use mcp_berth::dind::progress::Progress;
 use mcp_berth::failure::Failure;
 
 use super::cluster::Cluster;
@@ -27,23 +28,47 @@ const LOOKS_AFTER: Duration = Duration::from_millis(500);
 /// A watch that breaks off is begun again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// What a start waits for at the moment, for whoever loses patience.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting(Mutex<Option<Failure>>);
+/// Who says what a start waits for; whoever comes first knows it best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Pod,
+    Event,
+    Quota,
+}
+
+/// What a start waits for at the moment: told as it happens, and to whoever loses patience.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    progress: Progress,
+    noted: Mutex<[Option<Failure>; 3]>,
+}
 
 impl Waiting {
+    pub(crate) fn new(progress: Progress) -> Self {
+        Self { progress, noted: Mutex::default() }
+    }
+
     /// It is told once for as long as it stays the same.
-    pub(crate) fn note(&self, failure: Failure) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn note(&self, source: Source, failure: Failure) {
+        let noted = &mut lock(&self.noted)[source as usize];
         if noted.as_ref() != Some(&failure) {
-            tracing::warn!("the start waits: {failure}");
+            self.progress.say(&format!("the start waits: {failure}"));
             *noted = Some(failure);
         }
     }
 
-    pub(crate) fn take(&self) -> Option<Failure> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// It waits for that no longer.
+    pub(crate) fn clear(&self, source: Source) {
+        lock(&self.noted)[source as usize] = None;
     }
+
+    pub(crate) fn take(&self) -> Option<Failure> {
+        lock(&self.noted).iter_mut().find_map(Option::take)
+    }
+}
+
+fn lock<T>(noted: &Mutex<T>) -> MutexGuard<'_, T> {
+    noted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Resolves when a pod can't start, and nothing that Kubernetes does by itself will change that. What may pass is noted.
@@ -52,11 +77,13 @@ pub(crate) async fn watch(cluster: &Cluster, pod: &Pod, waiting: &Waiting) -> Fa
     let name = pod.metadata.name.clone().unwrap_or_default();
     let version = pod.metadata.resource_version.clone().unwrap_or_default();
     let events = Api::<Event>::namespaced(cluster.client.clone(), &cluster.namespace);
-    let about = |pod: &Pod| stuck::of_pod(pod, &cluster.namespace);
+    // A pod that says of nothing that it waits for it waits no longer.
+    let about = |pod: &Pod| stuck::of_pod(pod, &cluster.namespace).or(Some(Stuck::Over));
     let of_event = |event: &Event| stuck::of_event(event, &name);
-    let pods = follow(cluster.pods(), format!("metadata.name={name}"), version, about, waiting);
+    let pods =
+        follow(cluster.pods(), format!("metadata.name={name}"), version, about, (waiting, Source::Pod));
     let said = format!("involvedObject.kind=Pod,involvedObject.name={name}");
-    let events = follow(events, said, String::new(), of_event, waiting);
+    let events = follow(events, said, String::new(), of_event, (waiting, Source::Event));
     tokio::select! {
         failure = pods => failure,
         failure = events => failure,
@@ -69,7 +96,7 @@ async fn follow<K>(
     fields: String,
     mut version: String,
     judge: impl Fn(&K) -> Option<Stuck>,
-    waiting: &Waiting,
+    waiting: (&Waiting, Source),
 ) -> Failure
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + 'static,
@@ -94,7 +121,7 @@ where
 async fn first_lasting<K>(
     mut seen: impl Stream<Item = kube::Result<WatchEvent<K>>> + Unpin,
     judge: &impl Fn(&K) -> Option<Stuck>,
-    waiting: &Waiting,
+    (waiting, source): (&Waiting, Source),
 ) -> Option<Failure> {
     while let Some(Ok(event)) = seen.next().await {
         let verdict = match event {
@@ -106,9 +133,54 @@ async fn first_lasting<K>(
         };
         match verdict {
             Some(Stuck::Lasting(failure)) => return Some(failure),
-            Some(Stuck::Waiting(failure)) => waiting.note(failure),
+            Some(Stuck::Waiting(failure)) => waiting.note(source, failure),
+            Some(Stuck::Over) => waiting.clear(source),
             None => {}
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_berth::failure::Code;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn failure(text: &str) -> Failure {
+        Failure { code: Code::Unavailable, text: text.to_owned(), next: None }
+    }
+
+    async fn seen(waiting: &Waiting, of: &[Value]) -> Option<Failure> {
+        let pods = of.iter().map(|status| {
+            let pod = json!({ "metadata": { "name": "p" }, "status": status });
+            Ok(WatchEvent::Modified(serde_json::from_value::<Pod>(pod).unwrap()))
+        });
+        let about = |pod: &Pod| stuck::of_pod(pod, "n").or(Some(Stuck::Over));
+        first_lasting(futures::stream::iter(pods), &about, (waiting, Source::Pod)).await
+    }
+
+    #[tokio::test]
+    async fn what_a_start_no_longer_waits_for_is_no_reason() {
+        let full = json!({ "conditions": [{
+            "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu.",
+        }] });
+        let waiting = Waiting::new(Progress::silent());
+        assert_eq!(seen(&waiting, &[full.clone()]).await, None);
+        assert!(waiting.take().unwrap().text.contains("no node has room"));
+        assert_eq!(seen(&waiting, &[full, json!({ "phase": "Pending" })]).await, None);
+        assert_eq!(waiting.take(), None, "a node was found");
+    }
+
+    #[test]
+    fn each_who_says_something_takes_back_its_own() {
+        let waiting = Waiting::new(Progress::silent());
+        waiting.note(Source::Quota, failure("full"));
+        waiting.note(Source::Event, failure("pulls"));
+        waiting.clear(Source::Pod);
+        waiting.clear(Source::Quota);
+        assert_eq!(waiting.take(), Some(failure("pulls")));
+        assert_eq!(waiting.take(), None);
+    }
 }

@@ -218,6 +218,8 @@ impl<S: Attached> Heart<S> {
                 Some(found) = self.streams.recv() => {
                     stream = Some(found);
                     unanswered = 0;
+                    // It beats at once, and a second later again.
+                    ticks.reset();
                     false
                 }
                 answer = answer(&mut stream) => match answer {

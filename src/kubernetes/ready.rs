@@ -109,7 +109,8 @@ impl Ready for PodPlan {
         let spec = Spec { env, ..plan.spec_of(&client) };
         proof::admit(&cluster, &spec.server.settings).await?;
         let limit = plan.replenishing.limit;
-        let request = Request { spec, cluster, is_first: plan.is_first, limit, template };
+        let Plan { is_first, progress, .. } = plan;
+        let request = Request { spec, cluster, is_first, limit, template, progress };
         Box::pin(start::start(request, trace)).await
     }
 }

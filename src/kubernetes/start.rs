@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
+use mcp_berth::dind::progress::Progress;
 use mcp_berth::dock::owner::new_session;
 use mcp_berth::dock::spec::Spec;
 use mcp_berth::failure::{Code, Failure};
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::causes::refused::{Asked, Refused};
-use super::causes::{self, Waiting};
+use super::causes::{self, Source, Waiting};
 use super::claim::{self, Claim};
 use super::cluster::Cluster;
 use super::hold::Hold;
@@ -58,15 +59,16 @@ pub(crate) struct Request {
     pub(crate) limit: Option<u32>,
     /// What each pod has beside berth's own.
     pub(crate) template: Option<Arc<Template>>,
+    pub(crate) progress: Progress,
 }
 
 /// Starts the server in a pod of its own.
 pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
-    let Request { spec, cluster, is_first, limit, template } = request;
+    let Request { spec, cluster, is_first, limit, template, progress } = request;
     let record = server::start(&spec)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
-    let (began, spec) = (std::time::Instant::now(), Arc::new(spec));
-    let start = Start { began, spec, cluster, record, trace, limit, template, waiting: Waiting::default() };
+    let (began, spec, waiting) = (std::time::Instant::now(), Arc::new(spec), Waiting::new(progress));
+    let start = Start { began, spec, cluster, record, trace, limit, template, waiting };
     let (mut until, mut pause) = (None, FIRST_PAUSE);
     loop {
         let failure = match start.attempt().await {
@@ -240,7 +242,10 @@ impl Start {
             let body = plan.active(&name).map_err(|error| Refused::Lasting(malformed(&error)))?;
             let hold = Hold::new(pods.clone(), name);
             let error = match pods.create(&PostParams::default(), &body).await {
-                Ok(pod) => return Ok((hold, pod)),
+                Ok(pod) => {
+                    self.waiting.clear(Source::Quota);
+                    return Ok((hold, pod));
+                }
                 Err(error) => error,
             };
             let refused = self.asked("create", "pods").refused(&error);
@@ -248,7 +253,7 @@ impl Start {
                 hold.let_be();
             }
             match refused {
-                Refused::Full(failure) => self.waiting.note(failure),
+                Refused::Full(failure) => self.waiting.note(Source::Quota, failure),
                 refused => return Err(refused),
             }
             tokio::time::sleep(pause).await;

@@ -11,6 +11,8 @@ pub(crate) enum Stuck {
     /// It may start all the same.
     Waiting(Failure),
     Lasting(Failure),
+    /// What it has waited for is there.
+    Over,
 }
 
 /// What the cluster says of an image that nobody has.
@@ -189,6 +191,12 @@ fn pulled(why: &str) -> &str {
 pub(crate) fn of_event(event: &Event, pod: &str) -> Option<Stuck> {
     let why = event.message.as_deref().unwrap_or_default();
     match event.reason.as_deref()? {
+        // `Pulling image "i:1"`: a start may lose its patience over that.
+        "Pulling" => Some(Stuck::Waiting(unavailable(
+            format!("the node pulls the image `{}`", why.split('"').nth(1).unwrap_or(why)),
+            "start again when it is there, or raise `start_timeout`".to_owned(),
+        ))),
+        "Pulled" | "Started" => Some(Stuck::Over),
         "FailedCreatePodSandBox" if why.contains("no runtime for") => Some(Stuck::Lasting(configuration(
             format!("the node has no runtime for `isolation`: {why}"),
             "set `isolation = \"container\"`, or install the runtime on the nodes".to_owned(),

@@ -127,6 +127,9 @@ fn what_only_events_tell() {
         of_event(&serde_json::from_value(event).unwrap(), "p")
     };
     assert_eq!(event("Scheduled", ""), None);
+    let pulls = waiting(event("Pulling", r#"Pulling image "r/i:1""#));
+    assert!(pulls.starts_with("the node pulls the image `r/i:1`; "), "{pulls}");
+    assert_eq!(event("Pulled", r#"Successfully pulled image "r/i:1" in 3.2s"#), Some(Stuck::Over));
     let runtime = lasting(event("FailedCreatePodSandBox", r#"no runtime for "runsc" is configured"#));
     assert!(runtime.contains("isolation"), "{runtime}");
     let network = waiting(event("FailedCreatePodSandBox", "plugin type=x failed"));
