@@ -378,7 +378,7 @@ mod tests {
             trace: Trace::default(),
             limit: None,
             template: None,
-            waiting: Waiting::default(),
+            waiting: Waiting::new(Progress::silent()),
         };
         assert_eq!(start.in_time("list", std::future::ready(Ok(1))).await, Some(1));
         let began = Instant::now();

@@ -314,6 +314,7 @@ mod tests {
             spec: Arc::new(Spec::new(server, "c", "s")),
             wanted: 0,
             limit: None,
+            template: None,
             trace: Trace::off(),
         };
         let hold = Hold::new(cluster.pods(), "p".to_owned());
