@@ -67,8 +67,7 @@ pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUp
     let Request { spec, cluster, is_first, limit, template, progress } = request;
     let record = server::start(&spec)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
-    let (began, spec) = (std::time::Instant::now(), Arc::new(spec));
-    let waiting = Waiting::new(progress);
+    let (began, spec, waiting) = (std::time::Instant::now(), Arc::new(spec), Waiting::new(progress));
     let start = Start { began, spec, cluster, record, trace, limit, template, waiting };
     let (mut until, mut pause) = (None, FIRST_PAUSE);
     loop {

@@ -348,7 +348,9 @@ mod tests {
             Exit::LostAs { why, next } => (why, next),
             other => panic!("{other:?}"),
         };
-        let gone = (404, fake::status(404, "pods \"p\" not found"));
+        let mut gone = fake::status(404, "pods \"p\" not found");
+        gone["reason"] = json!("NotFound");
+        let gone = (404, gone);
         let (why, next) = told(exit_with(gone, None, Over::Lost("no stream".to_owned())).await);
         assert_eq!(why, "the pod `p` is no longer there");
         assert!(next.ends_with("`kubectl get events -n n`"), "{next}");
