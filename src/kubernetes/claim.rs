@@ -104,8 +104,8 @@ pub(crate) async fn withdraw(cluster: &Cluster, name: &str) -> kube::Result<bool
 
 /// The pod that is ours now; `None`: it is somebody else's, or gone.
 async fn change(cluster: &Cluster, name: &str, patch: &Value) -> kube::Result<Option<Pod>> {
-    let path = format!("/api/v1/namespaces/{}/pods/{name}", cluster.namespace);
-    let request = http::Request::patch(path)
+    let uri = format!("/api/v1/namespaces/{}/pods/{name}", cluster.namespace);
+    let request = http::Request::patch(uri)
         .header(http::header::CONTENT_TYPE, "application/json-patch+json")
         .body(patch.to_string().into_bytes())
         .map_err(kube::Error::HttpError)?;

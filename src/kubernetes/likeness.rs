@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn whoever_could_read_with_the_server_is_one() {
-        let cases: [(&str, fn(&mut Value)); 12] = [
+        type Change = fn(&mut Value);
+        let cases: [(&str, Change); 12] = [
             ("spec.containers[0].image", |pod| pod["containers"][0]["image"] = json!("other")),
             ("spec.containers[0].command[1]", |pod| pod["containers"][0]["command"][1] = json!("x")),
             ("spec.containers[0].args", |pod| pod["containers"][0]["args"] = json!(["x"])),

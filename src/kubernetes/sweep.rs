@@ -68,7 +68,7 @@ pub(crate) async fn sweep(cluster: &Cluster, among: Among) -> kube::Result<Swept
     let mut swept = Swept::default();
     for pod in &listed {
         match verdict(pod, now) {
-            Verdict::Stays => continue,
+            Verdict::Stays => {}
             Verdict::Spared => swept.has_spared = true,
             Verdict::Left => {
                 let preconditions =

@@ -50,6 +50,9 @@ pub(super) fn profile(config: &Config) -> Profile {
         } else if let Some(capability) = beyond(&RESTRICTED) {
             why.push(format!("server `{name}`: `cap_add` has `{capability}`"));
         }
+        if !server.settings.no_new_privileges {
+            why.push(format!("server `{name}`: `no_new_privileges` is false, which `restricted` refuses"));
+        }
         if !has_user(&server.settings) {
             why.push(format!("server `{name}`: `user` is no number but 0, so its image may run as root"));
         }
@@ -89,7 +92,9 @@ mod tests {
             let found = judged(&format!("{server}user = \"{user}\"\ncap_add = [\"NET_BIND_SERVICE\"]"));
             assert_eq!(found, Profile { name: "restricted", why: Vec::new(), refused: Vec::new() });
         }
-        for keys in ["", "user = \"0\"", "user = \"node\"", "user = \"1000\"\ncap_add = [\"CHOWN\"]"] {
+        let privileges = "user = \"1000\"\nno_new_privileges = false";
+        let named = ["", "user = \"0\"", "user = \"node\"", "user = \"1000\"\ncap_add = [\"CHOWN\"]"];
+        for keys in named.into_iter().chain([privileges]) {
             let found = judged(&format!("{server}{keys}"));
             assert_eq!((found.name, found.why.len(), found.refused.len()), ("baseline", 1, 0), "{keys}");
             assert!(found.why[0].contains("`x`"), "{found:?}");
