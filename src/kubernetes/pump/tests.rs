@@ -116,11 +116,13 @@ async fn a_ping_is_answered_and_so_is_ours() {
         assert!(matches!(kubelet.next().await, Some(Ok(Message::Ping(_)))));
         kubelet.send(Message::Ping(Bytes::from_static(b"there?"))).await.unwrap();
         assert_eq!(kubelet.next().await.unwrap().unwrap(), Message::Pong(Bytes::from_static(b"there?")));
+        // Its end would be seen first by whoever looks.
+        kubelet
     });
     let came = std::future::poll_fn(|context| from.poll_came(context)).await;
     assert!(matches!(&came, Some(Ok(Came::Pong(bytes))) if bytes == "t"), "{came:?}");
     tokio::select! {
         came = from.next() => panic!("{came:?}"),
-        done = kubelets => done.unwrap(),
+        kubelet = kubelets => drop(kubelet.unwrap()),
     }
 }
