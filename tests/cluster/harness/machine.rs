@@ -1,6 +1,6 @@
 //! The cluster of `fixtures/cluster.sh`, whose parts can be ended and cut off, and whose files are on this machine.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -118,7 +118,7 @@ impl Drop for Fault {
         match mended {
             Ok(_) => {}
             // A second panic would end the tests of all others, too.
-            Err(error) if thread::panicking() => eprintln!("{error}"),
+            Err(error) if thread::panicking() => drop(writeln!(io::stderr(), "{error}")),
             Err(error) => panic!("{error}"),
         }
     }
