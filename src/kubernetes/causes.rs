@@ -167,7 +167,7 @@ mod tests {
             "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu.",
         }] });
         let waiting = Waiting::new(Progress::silent());
-        assert_eq!(seen(&waiting, &[full.clone()]).await, None);
+        assert_eq!(seen(&waiting, std::slice::from_ref(&full)).await, None);
         assert!(waiting.take().unwrap().text.contains("no node has room"));
         assert_eq!(seen(&waiting, &[full, json!({ "phase": "Pending" })]).await, None);
         assert_eq!(waiting.take(), None, "a node was found");

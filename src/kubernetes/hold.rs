@@ -174,9 +174,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pod_goes_with_its_session_and_with_whoever_is_dropped() {
-        let (cluster, seen) = fake::cluster(|(_, uri, _)| match uri.contains("late") {
-            false => (200, json!({ "kind": "Status", "status": "Success" })),
-            true => (404, fake::status(404, "pods \"late\" not found")),
+        let (cluster, seen) = fake::cluster(|(_, uri, _)| {
+            if uri.contains("late") {
+                (404, fake::status(404, "pods \"late\" not found"))
+            } else {
+                (200, json!({ "kind": "Status", "status": "Success" }))
+            }
         });
         let hold = |name: &str| Hold::new(cluster.pods(), name.to_owned());
         hold("released").release().await;
@@ -201,9 +204,12 @@ mod tests {
     /// A cluster that is away for its first `away` answers.
     fn blinking(away: usize) -> (crate::cluster::Cluster, fake::Seen) {
         let asked = AtomicUsize::new(0);
-        fake::cluster(move |_| match asked.fetch_add(1, Ordering::Relaxed) < away {
-            true => (503, fake::status(503, "no")),
-            false => (200, json!({ "kind": "Status", "status": "Success" })),
+        fake::cluster(move |_| {
+            if asked.fetch_add(1, Ordering::Relaxed) < away {
+                (503, fake::status(503, "no"))
+            } else {
+                (200, json!({ "kind": "Status", "status": "Success" }))
+            }
         })
     }
 

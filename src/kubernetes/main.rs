@@ -47,7 +47,7 @@ use ready::Pods;
 
 fn main() -> ExitCode {
     program(async |stderr| match help::parse() {
-        Ok(arguments) => execute(arguments, stderr).await,
+        Ok(arguments) => Box::pin(execute(arguments, stderr)).await,
         Err(error) => commands::misuse(error, stderr).await,
     })
 }
@@ -62,10 +62,10 @@ async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<Ex
     }
     let (config, home) = loaded?;
     match arguments.command {
-        Subcommands::Ps(args) => roster::ps(&args, &config, &home).await,
-        Subcommands::Kill(args) => roster::kill(&args, &config, &home).await,
+        Subcommands::Ps(args) => Box::pin(roster::ps(&args, &config, &home)).await,
+        Subcommands::Kill(args) => Box::pin(roster::kill(&args, &config, &home)).await,
         Subcommands::Kubernetes(args) => Box::pin(ground::run(&args.command, &config)).await,
-        Subcommands::Gc(args) => roster::gc(&args, &config, &home).await,
+        Subcommands::Gc(args) => Box::pin(roster::gc(&args, &config, &home)).await,
         _ => Err(anyhow::anyhow!("`berth` does this itself")),
     }
 }

@@ -79,7 +79,7 @@ fn unless_away(done: anyhow::Result<ExitCode>, away: Option<Failure>) -> anyhow:
 /// `berth ps`.
 pub(crate) async fn ps(args: &PsArgs, config: &Config, home: &Home) -> anyhow::Result<ExitCode> {
     let pods = async { entries(&Cluster::connect(&config.kubernetes).await?).await };
-    let Sides { docker, pods, away } = ask(config, ps::see(args, config, home), pods).await?;
+    let Sides { docker, pods, away } = Box::pin(ask(config, ps::see(args, config, home), pods)).await?;
     let mut seen = docker.unwrap_or(Seen { rows: Vec::new(), cap: None });
     let asked = args.client_session.as_deref().map(owner::id);
     let is_meant = |entry: &Entry| asked.is_none() || entry.owner.client_session == asked.clone().flatten();
@@ -100,7 +100,7 @@ pub(crate) async fn kill(args: &KillArgs, config: &Config, home: &Home) -> anyho
         let entries = entries(&cluster).await?;
         Ok((cluster, entries))
     };
-    let Sides { docker, pods, away } = ask(config, docker, pods).await?;
+    let Sides { docker, pods, away } = Box::pin(ask(config, docker, pods)).await?;
     let (engine, containers) = docker.unzip();
     let (cluster, pods) = pods.unzip();
     let all = containers.into_iter().chain(pods).flatten().collect();
@@ -135,7 +135,7 @@ pub(crate) async fn gc(_: &GcArgs, config: &Config, home: &Home) -> anyhow::Resu
         let swept = sweep::sweep(&cluster, Among::All).await;
         swept.map(|swept| swept.gone).map_err(|error| refused(&cluster, "delete", &error))
     };
-    let Sides { docker, pods, away } = ask(config, gc::sweep(config, home), pods).await?;
+    let Sides { docker, pods, away } = Box::pin(ask(config, gc::sweep(config, home), pods)).await?;
     let mut left = docker.unwrap_or_default();
     left.removed.extend(pods.into_iter().flatten().map(|pod| format!("the pod {pod}")));
     unless_away(gc::say(&left), away)
@@ -200,7 +200,7 @@ fn entry(pod: &Pod) -> Option<Entry> {
 mod tests {
     use super::*;
 
-    fn pod(phase: &str, labels: serde_json::Value) -> Option<Entry> {
+    fn pod(phase: &str, labels: &serde_json::Value) -> Option<Entry> {
         let pod = json!({
             "metadata": {
                 "name": "mcp-codex-1", "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z",
@@ -242,7 +242,7 @@ mod tests {
     fn a_pod_is_a_sessions_until_its_end() {
         let labels =
             |state: &str| json!({ LABEL_STATE: state, LABEL_CLIENT: "codex", LABEL_SERVER: "files" });
-        let found = pod("Running", labels(ACTIVE)).unwrap();
+        let found = pod("Running", &labels(ACTIVE)).unwrap();
         assert_eq!((found.name.as_str(), found.id.as_str()), ("mcp-codex-1", "pod/mcp-codex-1"));
         assert_eq!((found.client.as_str(), found.server.as_str()), ("codex", "files"));
         assert_eq!(
@@ -251,11 +251,11 @@ mod tests {
         );
         assert_eq!((found.state, found.isolation, found.running), (State::Active, Isolation::Gvisor, true));
         assert_eq!(found.created, 1_767_225_600);
-        assert_eq!(pod("Pending", labels(ACTIVE)).unwrap().state, State::Starting);
-        assert_eq!(pod("Running", labels(STANDBY)).unwrap().state, State::Standby);
+        assert_eq!(pod("Pending", &labels(ACTIVE)).unwrap().state, State::Starting);
+        assert_eq!(pod("Running", &labels(STANDBY)).unwrap().state, State::Standby);
         for over in ["Succeeded", "Failed"] {
-            assert!(pod(over, labels(ACTIVE)).is_none(), "{over}");
+            assert!(pod(over, &labels(ACTIVE)).is_none(), "{over}");
         }
-        assert!(pod("Running", json!({})).is_none(), "it is something else of berth's");
+        assert!(pod("Running", &json!({})).is_none(), "it is something else of berth's");
     }
 }

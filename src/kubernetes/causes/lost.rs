@@ -73,8 +73,8 @@ mod tests {
 
     use super::*;
 
-    fn told(looked: Option<kube::Result<Option<Pod>>>) -> String {
-        match exit(looked.as_ref(), ("p", "team"), "no stream for 15 s") {
+    fn told(looked: Option<&kube::Result<Option<Pod>>>) -> String {
+        match exit(looked, ("p", "team"), "no stream for 15 s") {
             Exit::LostAs { why, next } => format!("{why}; {next}"),
             other => panic!("{other:?}"),
         }
@@ -83,7 +83,7 @@ mod tests {
     fn of(metadata: &Value, status: &Value) -> String {
         let spec = json!({ "nodeName": "n1", "containers": [] });
         let pod = json!({ "metadata": metadata, "spec": spec, "status": status });
-        told(Some(Ok(Some(serde_json::from_value(pod).unwrap()))))
+        told(Some(&Ok(Some(serde_json::from_value(pod).unwrap()))))
     }
 
     #[test]
@@ -121,10 +121,10 @@ mod tests {
 
     #[test]
     fn a_pod_that_nobody_sees_is_told_as_far_as_it_is_known() {
-        assert!(told(Some(Ok(None))).starts_with("the pod `p` is no longer there; look who deleted it"));
+        assert!(told(Some(&Ok(None))).starts_with("the pod `p` is no longer there; look who deleted it"));
         assert!(told(None).starts_with("no stream for 15 s; the cluster says nothing of the pod `p`; try"));
         let error = kube::Error::Api(Status::failure("away", "").with_code(503).boxed());
-        let text = told(Some(Err(error)));
+        let text = told(Some(&Err(error)));
         assert!(text.starts_with("no stream for 15 s; the cluster cannot get pods"), "{text}");
     }
 }
