@@ -195,10 +195,7 @@ An outcome is `ok`, `tool_error`, `error` with its code, `timeout`, `cancelled` 
         "kubernetes",
         "\
   berth kubernetes up             # namespace, roles, limits, network policies; twice changes nothing
-  berth kubernetes up --print | kubectl apply -f -
-  berth kubernetes image | docker load
-  berth kubernetes doctor         # shows from pods whether the policies hold
-  berth kubernetes down           # takes back what `up` has made",
+  berth kubernetes doctor         # shows from pods whether the policies hold",
     ),
     (
         "audit",

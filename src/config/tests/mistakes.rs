@@ -18,7 +18,8 @@ fn unknown_keys_name_the_nearest() {
     );
     assert_error(
         "zzz = 1",
-        "berth.toml:1: unknown key `zzz`; known keys are dind, bake, limits, manager, defaults, servers, profiles",
+        "berth.toml:1: unknown key `zzz`; known keys are dind, bake, limits, kubernetes, manager, defaults, servers, \
+         profiles",
     );
     // Two mistakes: the first line's, and the misspelt key rather than the one that it leaves missing.
     assert_error(
