@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::SinkExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
@@ -11,17 +13,20 @@ use mcp_berth::commands::{self, gc, kill, ps};
 use mcp_berth::config::{Config, Home};
 use mcp_berth::dind::containers::{self, Seen};
 use mcp_berth::dock::owner::{self, Owner};
+use mcp_berth::dock::protocol;
 use mcp_berth::dock::roster::{self, Entry, State};
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::values::{Backend, Isolation};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::causes::refused::Asked;
 use super::cluster::Cluster;
 use super::pod::{
-    ACTIVE, ANNOTATION_CLIENT_SESSION, ANNOTATION_ENDED, ANNOTATION_PROJECT, ANNOTATION_SESSION,
+    self, ACTIVE, ANNOTATION_CLIENT_SESSION, ANNOTATION_ENDED, ANNOTATION_PROJECT, ANNOTATION_SESSION,
     LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SERVER, LABEL_SPEC, LABEL_STATE, MANAGER, STANDBY,
 };
+use super::pump::{From, To, What};
 use super::sweep::{self, Among};
 
 /// What tells a session's pod in the daemon from one in the cluster: no container's id has it.
@@ -29,6 +34,14 @@ const MARK: &str = "pod/";
 
 /// Who gives no answer within this time gives none.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+const NOT_FOUND: u16 = 404;
+/// A keeper that is there hears within this time.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// A server has its grace, and a session looks then.
+const LEFT_WITHIN: Duration = Duration::from_secs(10);
+const LOOKED_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What the daemon and the cluster have said, and the failure of the one that has not.
 struct Sides<D, P> {
@@ -141,13 +154,44 @@ pub(crate) async fn gc(_: &GcArgs, config: &Config, home: &Home) -> anyhow::Resu
     unless_away(gc::say(&left), away)
 }
 
-/// Its session is told so before the pod goes.
+/// Ends a session from outside. Its pod stays until the session has looked why, which deletes it itself: a pod that was
+/// deleted at once says nothing any more.
 async fn end(cluster: &Cluster, name: &str) -> Result<(), Failure> {
     let ended = json!({ "metadata": { "annotations": { ANNOTATION_ENDED: "true" } } });
     let pods = cluster.pods();
     let failed = |verb| move |error: kube::Error| refused(cluster, verb, &error);
     pods.patch(name, &PatchParams::default(), &Patch::Merge(ended)).await.map_err(failed("patch"))?;
-    pods.delete(name, &DeleteParams::default()).await.map(drop).map_err(failed("delete"))
+    // What it was told by is open until then: nothing of it is cut off on its way.
+    if let Some(_stream) = terminate(cluster, name).await {
+        let _ = tokio::time::timeout(LEFT_WITHIN, left(cluster, name)).await;
+    }
+    match pods.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == NOT_FOUND => Ok(()),
+        deleted => deleted.map(drop).map_err(failed("delete")),
+    }
+}
+
+/// Tells the keeper; `None`: it does not hear.
+async fn terminate(cluster: &Cluster, name: &str) -> Option<(To, From)> {
+    let told = async {
+        let (mut to, from) = cluster.place(name).open(&cluster.client, What::Attach).await.ok()?;
+        to.send(Bytes::from_static(&[protocol::TERMINATE])).await.ok()?;
+        Some((to, from))
+    };
+    tokio::time::timeout(TOLD_WITHIN, told).await.ok().flatten()
+}
+
+/// Waits until a session has deleted its pod, or has had the time for it since the server's end.
+async fn left(cluster: &Cluster, name: &str) {
+    let mut ended = None;
+    while let Ok(Some(pod)) = cluster.pods().get_opt(name).await {
+        if pod::end_of_server(&pod).is_some()
+            && ended.get_or_insert_with(Instant::now).elapsed() >= LOOKED_WITHIN
+        {
+            return;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn refused(cluster: &Cluster, verb: &str, error: &kube::Error) -> Failure {

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::{KUBECONFIG, eventually};
 
-/// A new namespace gets its service account by and by.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+/// A new namespace gets its service account by and by: controllers that have lost the API server come back late.
+const READY_WITHIN: Duration = Duration::from_secs(90);
 
 /// For an answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
