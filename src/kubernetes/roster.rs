@@ -37,10 +37,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 const NOT_FOUND: u16 = 404;
 /// A keeper that is there hears within this time.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
-/// A server has its grace, and a session looks then.
-const LEFT_WITHIN: Duration = Duration::from_secs(10);
-const LOOKED_WITHIN: Duration = Duration::from_secs(2);
+const TOLD_WITHIN: Duration = Duration::from_secs(8);
+/// A server has its grace, and a session looks then: at once, or, where the end has cut its stream, after `reconnect`.
+const LEFT_WITHIN: Duration = Duration::from_secs(30);
+const LOOKED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What the daemon and the cluster have said, and the failure of the one that has not.
@@ -174,11 +174,16 @@ async fn end(cluster: &Cluster, name: &str) -> Result<(), Failure> {
 /// Tells the keeper; `None`: it does not hear.
 async fn terminate(cluster: &Cluster, name: &str) -> Option<(To, From)> {
     let told = async {
-        let (mut to, from) = cluster.place(name).open(&cluster.client, What::Attach).await.ok()?;
-        to.send(Bytes::from_static(&[protocol::TERMINATE])).await.ok()?;
-        Some((to, from))
+        loop {
+            if let Ok((mut to, from)) = cluster.place(name).open(&cluster.client, What::Attach).await
+                && to.send(Bytes::from_static(&[protocol::TERMINATE])).await.is_ok()
+            {
+                return (to, from);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     };
-    tokio::time::timeout(TOLD_WITHIN, told).await.ok().flatten()
+    tokio::time::timeout(TOLD_WITHIN, told).await.ok()
 }
 
 /// Waits until a session has deleted its pod, or has had the time for it since the server's end.
