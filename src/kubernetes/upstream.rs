@@ -21,7 +21,7 @@ use super::causes::lost;
 use super::hold::Hold;
 use super::housekeeping::Housekeeper;
 use super::link::{Over, Said, ToServer};
-use super::pod::{ANNOTATION_CLIENT_SESSION, ANNOTATION_ENDED, CONTAINER};
+use super::pod::{ANNOTATION_CLIENT_SESSION, ANNOTATION_ENDED, end_of_server};
 
 /// A cluster that gives no answer holds up no end.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
@@ -112,10 +112,7 @@ fn exit_of(pod: &Pod, memory: u64) -> Option<Exit> {
         return Some(Exit::Ended);
     }
     let status = pod.status.as_ref()?;
-    let mut containers = status.container_statuses.iter().flatten();
-    let server = containers.find(|container| container.name == CONTAINER);
-    let ended = server.and_then(|server| server.state.as_ref()?.terminated.as_ref());
-    if let Some(ended) = ended {
+    if let Some(ended) = end_of_server(pod) {
         let is_oom = ended.reason.as_deref() == Some("OOMKilled");
         return Some(if is_oom { Exit::OutOfMemory(memory) } else { Exit::Lost });
     }

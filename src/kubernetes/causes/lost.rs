@@ -5,7 +5,7 @@ use mcp_berth::session::upstream::Exit;
 
 use super::refused::Asked;
 use super::stuck::node;
-use crate::pod::CONTAINER;
+use crate::pod::end_of_server;
 
 /// A pod's name and its namespace.
 pub(crate) type Named<'a> = (&'a str, &'a str);
@@ -53,10 +53,8 @@ fn of_pod(pod: &Pod, (name, namespace): Named<'_>, link: &str) -> (String, Strin
         let next = format!("look who deleted it: `kubectl get events -n {namespace}`");
         return (format!("somebody deleted the pod `{name}` on the node `{node}`"), next);
     }
-    let mut containers = status.container_statuses.into_iter().flatten();
-    let server = containers.find(|container| container.name == CONTAINER);
-    if let Some(ended) = server.and_then(|server| server.state?.terminated) {
-        let why = ended.reason.unwrap_or_default();
+    if let Some(ended) = end_of_server(pod) {
+        let why = ended.reason.as_deref().unwrap_or_default();
         let code = ended.exit_code;
         let text =
             format!("the container of the pod `{name}` ended on the node `{node}` with code {code} ({why})");
