@@ -246,9 +246,9 @@ fn plan(
 ) -> Result<Plan, Failure> {
     let secrets = Secrets::among(&resolved.env, &resolved.server.name, redactor);
     let client = known_client(args, &resolved.server.settings);
-    let spec = whole_spec(client, resolved)?;
+    let spec = whole_spec(client.clone(), resolved)?;
     Ok(Plan {
-        client: known_client(args, &spec.server.settings),
+        client,
         ran: Arc::default(),
         containers: Arc::default(),
         is_first: true,

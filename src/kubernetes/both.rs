@@ -80,7 +80,7 @@ impl Ready for Somewhere<DockerPlan, PodPlan> {
 
     fn share(&mut self, peers: &Peers) -> Result<(), Failure> {
         match self {
-            InDocker(ready) => Ready::share(ready, peers),
+            InDocker(ready) => ready.share(peers),
             InPod(ready) => ready.share(peers),
         }
     }

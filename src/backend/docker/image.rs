@@ -127,7 +127,7 @@ pub(super) struct Found {
 /// start counts.
 pub(super) async fn have(plan: &DockerPlan, engine: &Engine, trace: &Trace) -> Result<Found, Setback> {
     let DockerPlan { host, cli, .. } = plan;
-    let Plan { spec: Spec { server, .. }, progress, state, .. } = plan.common();
+    let Plan { spec: Spec { server, .. }, progress, state, .. } = &**plan;
     let timeout = server.settings.start_timeout;
     let looking = async || {
         // A connection has a time of its own.

@@ -35,7 +35,7 @@ pub(super) struct Next {
 impl Newest {
     pub(super) fn of(plan: &DockerPlan) -> Self {
         let DockerPlan { host, cli, .. } = plan;
-        let Plan { spec: Spec { server, .. }, state, .. } = plan.common();
+        let Plan { spec: Spec { server, .. }, state, .. } = &**plan;
         Self { server: server.clone(), host: host.clone(), cli: cli.clone(), state: state.clone() }
     }
 

@@ -17,7 +17,6 @@ use crate::dind;
 use crate::dind::images::room::Shelf;
 use crate::dock::dial::Endpoint;
 use crate::dock::door::Doors;
-use crate::dock::peers::NetworkOf;
 use crate::dock::place::Place;
 use crate::dock::spec::Spec;
 use crate::docker_cli::DockerCli;
@@ -97,20 +96,6 @@ impl DockerPlan {
             shelf: Arc::new(Shelf::of(config)),
             plan,
         })
-    }
-
-    pub fn common(&self) -> &Plan {
-        &self.plan
-    }
-
-    pub fn common_mut(&mut self) -> &mut Plan {
-        &mut self.plan
-    }
-
-    /// Its server shares a network with these.
-    pub fn share(&mut self, peers: &Peers) {
-        self.peers = Some(peers.clone());
-        self.spec.network_of = NetworkOf::joined();
     }
 }
 

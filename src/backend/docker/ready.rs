@@ -15,6 +15,7 @@ use crate::backend::{Backend, Ready};
 use crate::config::{Config, EnvVar, Home, Server};
 use crate::dind;
 use crate::dock::docker::Engine;
+use crate::dock::peers::NetworkOf;
 use crate::dock::spec::Spec;
 use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
@@ -59,11 +60,11 @@ impl Ready for DockerPlan {
     type Upstream = DockerUpstream;
 
     fn plan(&self) -> &Plan {
-        self.common()
+        self
     }
 
     fn plan_mut(&mut self) -> &mut Plan {
-        self.common_mut()
+        self
     }
 
     fn begin(&mut self, trace: &Trace) {
@@ -72,7 +73,8 @@ impl Ready for DockerPlan {
     }
 
     fn share(&mut self, peers: &Peers) -> Result<(), Failure> {
-        self.share(peers);
+        self.peers = Some(peers.clone());
+        self.spec.network_of = NetworkOf::joined();
         Ok(())
     }
 
