@@ -62,6 +62,11 @@ impl Waiting {
         lock(&self.noted)[source as usize] = None;
     }
 
+    /// What one of them says.
+    pub(crate) fn take_of(&self, source: Source) -> Option<Failure> {
+        lock(&self.noted)[source as usize].take()
+    }
+
     pub(crate) fn take(&self) -> Option<Failure> {
         lock(&self.noted).iter_mut().find_map(Option::take)
     }

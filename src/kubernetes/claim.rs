@@ -10,6 +10,7 @@
 use bytes::Bytes;
 use futures::SinkExt;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use mcp_berth::dock::owner::Owner;
 use mcp_berth::human::hex;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use super::cluster::Cluster;
 use super::likeness;
 use super::names;
+use super::nodes;
 use super::pod::{
     self, ACTIVE, LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY,
 };
@@ -37,9 +39,16 @@ pub(crate) enum Claim {
     Lost,
 }
 
-/// The pods that stand by for a session, by their names; each session has an order of its own, so that not all want the
-/// same one. From the API server's cache.
-pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Vec<String>> {
+/// A pod that stands by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) node: String,
+}
+
+/// The pods that stand by for a session; each session has an order of its own, so that not all want the same one. From the API
+/// server's cache.
+pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Vec<Found>> {
     let client = names::label(&plan.spec.client);
     let hash = plan.hash();
     let labels = format!(
@@ -47,8 +56,9 @@ pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Vec
     );
     let pods = cluster.pods().list(&ListParams::default().labels(&labels).match_any()).await?;
     let ready = pods.items.iter().filter(|pod| is_ready(pod) && is_as_asked(pod, plan));
-    let mut found: Vec<String> = ready.filter_map(|pod| pod.metadata.name.clone()).collect();
-    found.sort_by_cached_key(|name| hex(&Sha256::digest(format!("{}{name}", plan.spec.session))));
+    let mut found: Vec<Found> =
+        ready.map(|pod| Found { name: pod.name_any(), node: nodes::node_of(pod).to_owned() }).collect();
+    found.sort_by_cached_key(|pod| hex(&Sha256::digest(format!("{}{}", plan.spec.session, pod.name))));
     Ok(found)
 }
 
@@ -56,7 +66,7 @@ pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Vec
 fn is_ready(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let has_ended = pod.metadata.deletion_timestamp.is_some() || pod::end_of_server(pod).is_some();
-    phase == Some("Running") && !has_ended
+    phase == Some("Running") && !has_ended && !nodes::is_disrupted(pod) && !nodes::is_unheard(pod)
 }
 
 /// Whether a pod is what berth would make: whoever may make pods may give them any label.
@@ -171,6 +181,12 @@ mod tests {
         let mut beside = pod("beside", "Running");
         beside["status"]["containerStatuses"] = fake::ended("server", "2026-01-01T00:00:00Z");
         items.push(beside);
+        let mut unheard = pod("unheard", "Running");
+        unheard["status"]["conditions"] = json!([{ "type": "Ready", "status": "False" }]);
+        items.push(unheard);
+        let mut drained = pod("drained", "Running");
+        drained["status"]["conditions"] = json!([{ "type": "DisruptionTarget", "status": "True" }]);
+        items.push(drained);
         let mut foreign = pod("foreign", "Running");
         foreign["spec"]["shareProcessNamespace"] = json!(true);
         items.push(foreign);
@@ -180,6 +196,7 @@ mod tests {
             let spec = spec(session);
             let found =
                 find(&cluster, &Plan { spec: &spec, keeper_image: "k", template: None }).await.unwrap();
+            let found: Vec<String> = found.into_iter().map(|found| found.name).collect();
             let mut sorted = found.clone();
             sorted.sort();
             assert_eq!(sorted, names);

@@ -41,13 +41,15 @@ pub(crate) struct Hold {
     pods: Api<Pod>,
     name: String,
     lifeline: Option<Lifeline>,
+    /// Nobody answers there.
+    is_unheard: bool,
     is_released: bool,
 }
 
 impl Hold {
     /// Of a pod that is about to be made, or claimed.
     pub(crate) fn new(pods: Api<Pod>, name: String) -> Self {
-        Self { pods, name, lifeline: None, is_released: false }
+        Self { pods, name, lifeline: None, is_unheard: false, is_released: false }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -60,6 +62,12 @@ impl Hold {
 
     pub(crate) fn keep_alive(&mut self, lifeline: Lifeline) {
         self.lifeline = Some(lifeline);
+    }
+
+    /// Its node may be dead: a pod there stays for as long as nobody says that it has ended, so its object goes at once. Its
+    /// keeper, if there is one, ends it by itself as it hears nobody, and a kubelet that is back what it still finds.
+    pub(crate) fn is_unheard(&mut self) {
+        self.is_unheard = true;
     }
 
     /// It is not ours after all.
@@ -93,7 +101,7 @@ impl Hold {
 
     /// Resolves when the cluster knows that it is to go, or after a moment.
     pub(crate) async fn release(mut self) {
-        let left = leave(&self.pods, &self.name, self.lifeline.as_ref());
+        let left = leave(&self.pods, (&self.name, self.is_unheard), self.lifeline.as_ref());
         if tokio::time::timeout(SETTLED_WITHIN, left).await.is_err() {
             tracing::debug!("the pod `{}` is left for the next session to delete", self.name);
         }
@@ -107,11 +115,12 @@ impl Drop for Hold {
             return;
         }
         let (pods, name, lifeline) = (self.pods.clone(), self.name.clone(), self.lifeline.take());
+        let is_unheard = self.is_unheard;
         LEAVING.spawn(async move {
             let left = async {
-                if leave(&pods, &name, lifeline.as_ref()).await == Left::Nothing {
+                if leave(&pods, (&name, is_unheard), lifeline.as_ref()).await == Left::Nothing {
                     tokio::time::sleep(MADE_WITHIN).await;
-                    leave(&pods, &name, None).await;
+                    leave(&pods, (&name, is_unheard), None).await;
                 }
             };
             let _ = tokio::time::timeout(SETTLED_WITHIN, left).await;
@@ -127,9 +136,9 @@ enum Left {
 }
 
 /// Has the API server delete a pod, and its keeper end it. Where neither takes it, both are tried again; one is enough.
-async fn leave(pods: &Api<Pod>, name: &str, lifeline: Option<&Lifeline>) -> Left {
+async fn leave(pods: &Api<Pod>, (name, at_once): (&str, bool), lifeline: Option<&Lifeline>) -> Left {
     loop {
-        let deleting = tokio::time::timeout(GONE_WITHIN, delete(pods, name));
+        let deleting = tokio::time::timeout(GONE_WITHIN, delete(pods, name, at_once));
         let telling = async {
             match lifeline {
                 Some(lifeline) => lifeline.end(TOLD_WITHIN).await,
@@ -154,9 +163,10 @@ async fn patch_within(pods: &Api<Pod>, name: &str, patch: &Value) {
     }
 }
 
-/// With the time that its own specification gives it; false: there is none of that name.
-async fn delete(pods: &Api<Pod>, name: &str) -> kube::Result<bool> {
-    match pods.delete(name, &DeleteParams::default()).await {
+/// With the time that its own specification gives it, unless the object is to go `at_once`; false: there is none of that name.
+async fn delete(pods: &Api<Pod>, name: &str, at_once: bool) -> kube::Result<bool> {
+    let params = DeleteParams { grace_period_seconds: at_once.then_some(0), ..DeleteParams::default() };
+    match pods.delete(name, &params).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),
@@ -191,6 +201,18 @@ mod tests {
         told.sort();
         // What was not there yet is looked for once more.
         assert_eq!(told, ["DELETE /dropped", "DELETE /late", "DELETE /late", "DELETE /released"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_answers_the_object_goes_at_once() {
+        let (cluster, seen) = blinking(0);
+        Hold::new(cluster.pods(), "heard".to_owned()).release().await;
+        let mut hold = Hold::new(cluster.pods(), "unheard".to_owned());
+        hold.is_unheard();
+        hold.release().await;
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen[0].2.get("gracePeriodSeconds"), None, "its keeper ends it in order");
+        assert_eq!(seen[1].2["gracePeriodSeconds"], 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -61,6 +61,8 @@ pub(crate) trait Attached: Send {
 struct Pods {
     client: Client,
     place: Place,
+    /// One that is open already.
+    first: Option<(pump::To, pump::From)>,
     denials: Denials,
 }
 
@@ -68,6 +70,9 @@ impl Attach for Pods {
     type Attached = (pump::To, pump::From);
 
     async fn attach(&mut self) -> Result<Self::Attached, NotAttached> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
         let asked = Asked { verb: "get", resource: "pods/attach", namespace: &self.place.namespace };
         self.place.open(&self.client, What::Attach).await.map_err(|error| {
             let denied = self.denials.note(asked, &error);
@@ -105,10 +110,15 @@ pub(crate) struct Lifeline {
 }
 
 impl Lifeline {
-    /// Attaches, be it before the container is there. Whoever has seen another stream to this pod cut notifies `doubts`:
+    /// Attaches, be it before the container is there, and first by a stream that is open already, if there is one. Whoever has seen another stream to this pod cut notifies `doubts`:
     /// another one is opened here, too.
-    pub(crate) fn begin(client: Client, place: Place, doubts: Arc<Notify>) -> Self {
-        Self::by(Pods { client, place, denials: Denials::default() }, doubts)
+    pub(crate) fn begin(
+        client: Client,
+        place: Place,
+        first: Option<(pump::To, pump::From)>,
+        doubts: Arc<Notify>,
+    ) -> Self {
+        Self::by(Pods { client, place, first, denials: Denials::default() }, doubts)
     }
 
     pub(super) fn by(attach: impl Attach, doubts: Arc<Notify>) -> Self {

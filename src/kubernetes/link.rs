@@ -12,12 +12,13 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{Sink, Stream, StreamExt};
 use mcp_berth::dock::numbered::{FIRST, Numbered};
 use mcp_berth::dock::records::{self, Ending, Record};
 use mcp_berth::failure::Failure;
 use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::outgoing::Outgoing;
 use super::pause::Pause;
@@ -35,6 +36,8 @@ const BULK: usize = 32 << 10;
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// A stream that lasted so long is a good one: the next is opened without delay.
 const GOOD: Duration = Duration::from_secs(5);
+/// A last try that gets no answer has no more time than this.
+const LAST_TRY: Duration = Duration::from_secs(1);
 /// The longest reason of the keeper's that is shown (characters).
 const LONGEST_REASON: usize = 500;
 
@@ -74,6 +77,9 @@ pub(crate) trait Streams: Send {
     /// The stream of this epoch. [`FIRST`] starts a helper, and every later one is handed to it. Until a helper has said its
     /// hello nothing is said to it, and so another one may be started instead.
     fn open(&mut self, epoch: u64) -> impl Future<Output = Result<(Self::To, Self::From), NotOpened>> + Send;
+
+    /// Resolves when it is known that no stream can come any more, for the server has ended.
+    fn ended(&self) -> BoxFuture<'static, ()>;
 }
 
 /// How a link ended.
@@ -83,8 +89,10 @@ pub(crate) enum Over {
     Told,
     /// Nobody listens any more.
     Left,
-    /// There was no stream for too long, or nobody to go on with.
+    /// There is nobody to go on with.
     Lost(String),
+    /// There was no stream for too long.
+    Away(String),
     /// A right lacks.
     Denied(Failure),
 }
@@ -109,12 +117,14 @@ struct Line {
     /// A record that there was no room for yet.
     waiting: VecDeque<u8>,
     is_told: bool,
+    /// So many looks at the stream have found no byte.
+    silent: u32,
 }
 
 impl Line {
     fn new(start: &[u8]) -> Self {
-        let mut line =
-            Self { numbered: Numbered::new(), waiting: start.iter().copied().collect(), is_told: false };
+        let waiting = start.iter().copied().collect();
+        let mut line = Self { numbered: Numbered::new(), waiting, is_told: false, silent: 0 };
         line.say();
         line
     }
@@ -213,8 +223,11 @@ pub(crate) async fn run<S: Streams>(
     let mut pause = Pause::new();
     let mut epoch = FIRST;
     loop {
+        let ended = streams.ended();
+        let is_cut = epoch > FIRST;
         let opened = tokio::select! {
             opened = open(&mut streams, &mut epoch, until, &pause) => opened,
+            () = ended, if is_cut => return Over::Lost("the server's container has ended".to_owned()),
             () = output.closed() => return Over::Left,
         };
         let (to, from) = match opened {
@@ -223,7 +236,7 @@ pub(crate) async fn run<S: Streams>(
             Err(NotOpened::Denied(failure)) => return Over::Denied(failure),
             Err(NotOpened::Passing(why)) => {
                 let time = if epoch == FIRST { start_within } else { reconnect };
-                return Over::Lost(format!("no stream to the server for {} s: {why}", time.as_secs_f32()));
+                return Over::Away(format!("no stream to the server for {} s: {why}", time.as_secs_f32()));
             }
         };
         line.numbered.begin(epoch);
@@ -240,7 +253,8 @@ pub(crate) async fn run<S: Streams>(
         // Whoever was never met has heard nothing.
         if epoch > FIRST || line.numbered.is_met() {
             epoch += 1;
-            until = Instant::now() + reconnect;
+            // The keeper hears nobody since then, too.
+            until = Instant::now() + reconnect.saturating_sub(LOOK_EVERY * line.silent);
         }
         if began.elapsed() >= GOOD {
             pause = Pause::new();
@@ -258,7 +272,9 @@ async fn open<S: Streams>(
     pause: &Pause,
 ) -> Result<(S::To, S::From), NotOpened> {
     loop {
-        let opened = streams.open(*epoch).await;
+        let late = until.max(Instant::now()) + LAST_TRY;
+        let unanswered = |_| Err(NotOpened::Passing("nobody answers".to_owned()));
+        let opened = timeout_at(late, streams.open(*epoch)).await.unwrap_or_else(unanswered);
         if !matches!(opened, Err(NotOpened::Passing(_))) || Instant::now() >= until {
             return opened;
         }
@@ -282,7 +298,8 @@ where
     // What is taken apart, and waits for room.
     let mut said = None;
     let mut has_input = true;
-    let (mut silent, mut asked) = (0, None);
+    let mut asked = None;
+    line.silent = 0;
     let mut looks = interval(LOOK_EVERY);
     // A process that was stopped for a while has not listened, and nobody was silent.
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -301,7 +318,7 @@ where
         tokio::select! {
             sent = to.sent(), if !to.is_idle() => sent?,
             heard = from.next() => {
-                (silent, asked) = (0, None);
+                (line.silent, asked) = (0, None);
                 let bytes = heard.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
                 line.hear(&bytes)?;
             }
@@ -318,14 +335,14 @@ where
             },
             () = output.closed(), if said.is_none() => return Ok(Over::Left),
             _ = looks.tick() => {
-                silent += 1;
+                line.silent += 1;
                 let owes = !line.numbered.is_all_passed_on() || !line.numbered.is_met();
                 let asked_after = if owes { ASKED_AFTER } else { ASKED_IDLE_AFTER };
-                if asked.is_none() && silent >= asked_after {
+                if asked.is_none() && line.silent >= asked_after {
                     line.numbered.ask();
-                    asked = Some(silent);
+                    asked = Some(line.silent);
                 }
-                if asked.is_some_and(|since| silent > since + ANSWERED_WITHIN) {
+                if asked.is_some_and(|since| line.silent > since + ANSWERED_WITHIN) {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody answers").into());
                 }
             }

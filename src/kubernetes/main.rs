@@ -12,6 +12,7 @@ mod both;
 mod causes;
 mod claim;
 mod cluster;
+mod ended;
 #[cfg(test)]
 mod fake;
 mod ground;
@@ -21,6 +22,7 @@ mod lifeline;
 mod likeness;
 mod link;
 mod names;
+mod nodes;
 mod outgoing;
 mod pause;
 mod pod;

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::cluster::Cluster;
 use super::ground::proof;
 use super::names;
+use super::nodes::Nodes;
 use super::pod::Plan as Pod;
 use super::server;
 use super::start::{self, Request};
@@ -32,6 +33,8 @@ pub(crate) struct PodPlan {
     plan: Plan,
     kubernetes: Arc<Kubernetes>,
     template: Option<Arc<Template>>,
+    /// What one start knows of them counts for the next.
+    nodes: Nodes,
 }
 
 impl Backend for Pods {
@@ -40,7 +43,12 @@ impl Backend for Pods {
     fn ready(&self, plan: Plan, config: &Config, _: &Home) -> Result<PodPlan, Failure> {
         server::start(&plan.spec)?;
         let template = template(&config.kubernetes)?.map(Arc::new);
-        Ok(PodPlan { plan, kubernetes: Arc::new(config.kubernetes.clone()), template })
+        Ok(PodPlan {
+            plan,
+            kubernetes: Arc::new(config.kubernetes.clone()),
+            template,
+            nodes: Nodes::default(),
+        })
     }
 
     fn preview(&self, spec: Spec, env: &[EnvVar], config: &Config, _: &Home) -> Result<Value, Failure> {
@@ -92,7 +100,7 @@ impl Ready for PodPlan {
         said: oneshot::Receiver<Option<String>>,
         trace: Trace,
     ) -> Result<KubernetesUpstream, Failure> {
-        let Self { plan, kubernetes, template } = self;
+        let Self { plan, kubernetes, template, nodes } = self;
         let mut caller = Caller::new(&plan, said);
         let env = async {
             match &plan.secrets {
@@ -110,7 +118,7 @@ impl Ready for PodPlan {
         proof::admit(&cluster, &spec.server.settings).await?;
         let limit = plan.replenishing.limit;
         let Plan { is_first, progress, .. } = plan;
-        let request = Request { spec, cluster, is_first, limit, template, progress };
+        let request = Request { spec, cluster, is_first, limit, template, nodes, progress };
         Box::pin(start::start(request, trace)).await
     }
 }

@@ -27,7 +27,7 @@ use super::pod::{
     LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SERVER, LABEL_SPEC, LABEL_STATE, MANAGER, STANDBY,
 };
 use super::pump::{From, To, What};
-use super::sweep::{self, Among};
+use super::sweep::{self, Among, LOOKED_AT_WITHIN};
 
 /// What tells a session's pod in the daemon from one in the cluster: no container's id has it.
 const MARK: &str = "pod/";
@@ -38,9 +38,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const NOT_FOUND: u16 = 404;
 /// A keeper that is there hears within this time.
 const TOLD_WITHIN: Duration = Duration::from_secs(8);
-/// A server has its grace, and a session looks then: at once, or, where the end has cut its stream, after `reconnect`.
+/// A server has its grace, and a session looks then: at once, and where the end has cut its stream, too.
 const LEFT_WITHIN: Duration = Duration::from_secs(30);
-const LOOKED_WITHIN: Duration = Duration::from_secs(20);
+const LOOKED_WITHIN: Duration = LOOKED_AT_WITHIN;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What the daemon and the cluster have said, and the failure of the one that has not.

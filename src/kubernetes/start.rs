@@ -3,9 +3,13 @@
 //! Nothing waits for the cluster to say that the pod runs: the container is there half a second earlier, and the link finds it
 //! by trying. What keeps it from starting is looked for beside that (`causes.rs`).
 
+mod claimed;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use mcp_berth::dind::progress::Progress;
@@ -20,15 +24,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::causes::refused::{Asked, Refused};
 use super::causes::{self, Source, Waiting};
-use super::claim::{self, Claim};
 use super::cluster::Cluster;
 use super::hold::Hold;
 use super::housekeeping::{Housekeeping, Made};
 use super::lifeline::Lifeline;
 use super::link::{self, NotOpened, Over, Streams};
 use super::names;
+use super::nodes::{self, Nodes};
 use super::pause::Pause;
 use super::pod::Plan;
+use super::pump::{From, To};
 use super::server;
 use super::streams::Execs;
 use super::template::Template;
@@ -41,10 +46,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// An API server that is well says by then whether a pod stands by, and whose it is.
 const ASKED_WITHIN: Duration = Duration::from_secs(2);
-/// A pod that runs answers by then, or never.
-const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
 /// A right that lacks for the lifeline is known by then.
 const HEARD_WITHIN: Duration = Duration::from_secs(3);
+/// A kubelet says that it has a pod within milliseconds. Two looks have to find that it has not.
+const SEEN_WITHIN: Duration = Duration::from_secs(4);
 /// What keeps a pod from its start is known a moment after it was lost.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -59,16 +64,17 @@ pub(crate) struct Request {
     pub(crate) limit: Option<u32>,
     /// What each pod has beside berth's own.
     pub(crate) template: Option<Arc<Template>>,
+    pub(crate) nodes: Nodes,
     pub(crate) progress: Progress,
 }
 
 /// Starts the server in a pod of its own.
 pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
-    let Request { spec, cluster, is_first, limit, template, progress } = request;
+    let Request { spec, cluster, is_first, limit, template, nodes, progress } = request;
     let record = server::start(&spec)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
     let (began, spec, waiting) = (std::time::Instant::now(), Arc::new(spec), Waiting::new(progress));
-    let start = Start { began, spec, cluster, record, trace, limit, template, waiting };
+    let start = Start { began, spec, cluster, record, trace, limit, template, nodes, waiting };
     let (mut until, mut pause) = (None, FIRST_PAUSE);
     loop {
         let failure = match start.attempt().await {
@@ -94,6 +100,7 @@ struct Start {
     trace: Trace,
     limit: Option<u32>,
     template: Option<Arc<Template>>,
+    nodes: Nodes,
     waiting: Waiting,
 }
 
@@ -133,62 +140,11 @@ impl Start {
         self.cluster.settings.keeper_image()
     }
 
-    /// A pod that stood by; `None`: there is none, or none that still runs.
-    async fn claimed(&self) -> Option<KubernetesUpstream> {
-        if self.spec.server.settings.standby.is_none() {
-            return None;
-        }
-        let keeper_image = self.keeper_image();
-        let plan = self.plan(&keeper_image);
-        let began = std::time::Instant::now();
-        let found = self.in_time("list", claim::find(&self.cluster, &plan)).await?;
-        self.trace.step("look for a pod on standby", began, &format!("{} found", found.len()));
-        for name in found {
-            let began = std::time::Instant::now();
-            let owner = self.spec.owner();
-            match self.in_time("patch", claim::claim(&self.cluster, &name, &plan, &owner)).await? {
-                Claim::Won(announced) => {
-                    self.trace.step("claim a pod on standby", began, &name);
-                    let taken = self.take(&name).await;
-                    drop(announced);
-                    // Where one does not answer, its node may be gone, and the others with it.
-                    return taken;
-                }
-                Claim::Lost => self.trace.step("lose a pod on standby to another session", began, &name),
-            }
-        }
-        None
-    }
-
-    /// What a standby costs that cannot be had is little: a pod can always be made.
-    async fn in_time<T>(&self, verb: &str, asked: impl Future<Output = kube::Result<T>>) -> Option<T> {
-        let why = match tokio::time::timeout(ASKED_WITHIN, asked).await {
-            Ok(Ok(answer)) => return Some(answer),
-            Ok(Err(error)) => Failure::from(self.asked(verb, "pods").refused(&error)).to_string(),
-            Err(_) => format!("no answer to `{verb}` within {ASKED_WITHIN:?}"),
-        };
-        tracing::warn!("cannot use a pod on standby: {why}");
-        None
-    }
-
-    async fn take(&self, name: &str) -> Option<KubernetesUpstream> {
-        let began = std::time::Instant::now();
-        let mut hold = Hold::new(self.cluster.pods(), name.to_owned());
-        let (linked, opened) = self.link(name);
-        hold.keep_alive(self.lifeline(name, &linked));
-        if let Ok(Ok(())) = tokio::time::timeout(CLAIMED_WITHIN, opened).await {
-            self.trace.step("take over the pod", began, name);
-            return Some(self.up(hold, linked, Made::Before));
-        }
-        // It may have come to its end in this moment; there is still the other way.
-        tracing::warn!("cannot use the pod `{name}`, which stood by");
-        None
-    }
-
     /// A pod of its own, made now.
     async fn cold(&self) -> Result<KubernetesUpstream, Refused> {
         let began = std::time::Instant::now();
-        let (mut hold, pod) = self.create().await?;
+        let off = self.nodes.off();
+        let (mut hold, pod) = self.create(&off).await?;
         let name = hold.name().to_owned();
         self.trace.step("create the pod", began, &name);
         let began = std::time::Instant::now();
@@ -198,31 +154,47 @@ impl Start {
         let opened = tokio::select! {
             opened = opened => opened,
             failure = &mut watching => return Err(Refused::Lasting(failure)),
+            failure = self.nowhere_else(&off) => return Err(Refused::Passing(failure)),
+            node = unseen(&self.cluster, &name) => {
+                self.nodes.keep_off(&node);
+                hold.is_unheard();
+                return Err(Refused::Passing(self.lost(&name, &format!("the node `{node}` does not take it"))));
+            }
         };
         if opened.is_err() {
-            let over = (&mut linked.task).await;
-            if let Ok(Over::Denied(failure)) = over {
-                return Err(Refused::Lasting(failure));
-            }
+            let why = match (&mut linked.task).await {
+                Ok(Over::Denied(failure)) => return Err(Refused::Lasting(failure)),
+                Ok(Over::Lost(why) | Over::Away(why)) => why,
+                _ => "its stream has ended".to_owned(),
+            };
             // The pod itself knows better.
             return Err(match tokio::time::timeout(EXPLAINED_WITHIN, watching).await {
                 Ok(failure) => Refused::Lasting(failure),
-                Err(_) => Refused::Passing(self.lost(&name, over.ok())),
+                Err(_) => Refused::Passing(self.lost(&name, &why)),
             });
         }
         // Its helper has answered: the container is there.
-        let lifeline = self.lifeline(&name, &linked);
+        let lifeline = self.lifeline(&name, &linked, None);
         heard(&lifeline).await.map_err(Refused::Lasting)?;
         hold.keep_alive(lifeline);
         self.trace.step("start the pod and the server's helper", began, &name);
         Ok(self.up(hold, linked, Made::Now))
     }
 
-    fn lost(&self, name: &str, over: Option<Over>) -> Failure {
-        let why = match over {
-            Some(Over::Lost(why)) => why,
-            _ => "its stream has ended".to_owned(),
-        };
+    /// Resolves when only a node takes the pod that is kept off: it is as good as none then.
+    async fn nowhere_else(&self, off: &BTreeSet<String>) -> Failure {
+        loop {
+            tokio::time::sleep(FIRST_PAUSE).await;
+            if !off.is_empty()
+                && let Some(failure) = self.waiting.take_of(Source::Pod)
+            {
+                self.nodes.forget();
+                return failure;
+            }
+        }
+    }
+
+    fn lost(&self, name: &str, why: &str) -> Failure {
         let namespace = &self.cluster.namespace;
         Failure {
             code: Code::Unavailable,
@@ -232,14 +204,15 @@ impl Start {
     }
 
     /// Waits for room where a quota leaves none.
-    async fn create(&self) -> Result<(Hold, Pod), Refused> {
+    async fn create(&self, off: &BTreeSet<String>) -> Result<(Hold, Pod), Refused> {
         let keeper_image = self.keeper_image();
         let plan = self.plan(&keeper_image);
         let pods = self.cluster.pods();
         let mut pause = FIRST_PAUSE;
         loop {
             let name = names::pod(&self.spec.client, &new_session().map_err(Refused::Lasting)?);
-            let body = plan.active(&name).map_err(|error| Refused::Lasting(malformed(&error)))?;
+            let mut body = plan.active(&name).map_err(|error| Refused::Lasting(malformed(&error)))?;
+            nodes::steer(&mut body, off);
             let hold = Hold::new(pods.clone(), name);
             let error = match pods.create(&PostParams::default(), &body).await {
                 Ok(pod) => {
@@ -276,9 +249,9 @@ impl Start {
     }
 
     /// What has cut the link may have cut the lifeline.
-    fn lifeline(&self, name: &str, linked: &Linked) -> Lifeline {
+    fn lifeline(&self, name: &str, linked: &Linked, first: Option<(To, From)>) -> Lifeline {
         let Cluster { client, .. } = &self.cluster;
-        Lifeline::begin(client.clone(), self.cluster.place(name), Arc::clone(&linked.cuts))
+        Lifeline::begin(client.clone(), self.cluster.place(name), first, Arc::clone(&linked.cuts))
     }
 
     fn up(&self, hold: Hold, linked: Linked, made: Made) -> KubernetesUpstream {
@@ -297,7 +270,25 @@ impl Start {
             template: self.template.clone(),
             trace: self.trace.clone(),
         };
-        KubernetesUpstream::new(hold, linked, server.settings.memory, housekeeping.start())
+        let (memory, nodes) = (server.settings.memory, self.nodes.clone());
+        KubernetesUpstream::new(hold, linked, memory, nodes, housekeeping.start())
+    }
+}
+
+/// Resolves when a pod was given to a node that does not take it: with that node. Kubernetes itself knows much later.
+async fn unseen(cluster: &Cluster, name: &str) -> String {
+    let mut given = None;
+    loop {
+        tokio::time::sleep(SEEN_WITHIN).await;
+        let looked = tokio::time::timeout(ASKED_WITHIN, cluster.pods().get_opt(name)).await;
+        let Ok(Ok(Some(pod))) = looked else { continue };
+        if !nodes::is_unseen(&pod) {
+            given = None;
+        } else if given.as_deref() == Some(nodes::node_of(&pod)) {
+            return given.unwrap_or_default();
+        } else {
+            given = Some(nodes::node_of(&pod).to_owned());
+        }
     }
 }
 
@@ -346,12 +337,14 @@ impl<S: Streams> Streams for Telling<S> {
         }
         Ok(stream)
     }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        self.streams.ended()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use mcp_berth::config::Server;
-
     use super::*;
     use crate::fake;
 
@@ -364,25 +357,5 @@ mod tests {
         assert!([403, 409, 422].into_iter().all(|code| is_refusal(&error(code))));
         assert!(![500, 503, 504].into_iter().any(|code| is_refusal(&error(code))), "it may be there");
         assert!(!is_refusal(&kube::Error::LinesCodecMaxLineLengthExceeded), "nobody has answered");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_for_a_standby_waits_for_no_answer() {
-        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
-        let (cluster, _) = fake::cluster(|_| (200, fake::status(200, "")));
-        let start = Start {
-            began: std::time::Instant::now(),
-            spec: Arc::new(Spec::new(server, "a", "s")),
-            cluster,
-            record: Vec::new(),
-            trace: Trace::default(),
-            limit: None,
-            template: None,
-            waiting: Waiting::new(Progress::silent()),
-        };
-        assert_eq!(start.in_time("list", std::future::ready(Ok(1))).await, Some(1));
-        let began = Instant::now();
-        assert_eq!(start.in_time("list", std::future::pending::<kube::Result<()>>()).await, None);
-        assert_eq!(began.elapsed(), ASKED_WITHIN);
     }
 }

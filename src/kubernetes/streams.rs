@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{SinkExt, Stream, StreamExt, stream};
-use kube::Client;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
 use mcp_berth::dock::numbered::FIRST;
 use mcp_berth::dock::records::SECRET;
 use mcp_berth::dock::records::resume::{GONE, REFUSED};
@@ -16,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::causes::denied::Denials;
 use super::causes::refused::Asked;
+use super::ended;
 use super::link::{NotOpened, Streams};
 use super::pod::KEEPER;
 use super::pump::{Ended, Place, To, What};
@@ -31,6 +34,7 @@ const NOT_RUN: [i32; 2] = [126, 127];
 /// Opens the streams of one server.
 pub(crate) struct Execs {
     client: Client,
+    pods: Api<Pod>,
     place: Place,
     /// By which the helper knows us. It goes over the stream, for what an exec's command says stands in audit logs.
     secret: [u8; SECRET],
@@ -40,7 +44,8 @@ pub(crate) struct Execs {
 
 impl Execs {
     pub(crate) fn new(client: Client, place: Place) -> Self {
-        Self { client, place, secret: [0; SECRET], cuts: Arc::default(), denials: Denials::default() }
+        let pods = Api::namespaced(client.clone(), &place.namespace);
+        Self { client, pods, place, secret: [0; SECRET], cuts: Arc::default(), denials: Denials::default() }
     }
 
     /// Notified whenever a stream was cut: another one to the same pod may be so as well.
@@ -87,6 +92,10 @@ impl Streams for Execs {
         };
         let late = || NotOpened::Passing("the API server or the kubelet gave no answer".to_owned());
         tokio::time::timeout(OPENED_WITHIN, opened).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        Box::pin(ended::seen(self.pods.clone(), self.place.pod.clone()))
     }
 }
 

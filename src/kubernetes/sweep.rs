@@ -26,6 +26,8 @@ use super::pod::{ANNOTATION_PATIENCE, LABEL_MANAGED_BY, MANAGER, PROBER, end_of_
 const BEYOND_PATIENCE: Duration = Duration::from_mins(2);
 /// Of a pod that says nothing of its session's patience.
 const PATIENCE: Duration = Duration::from_mins(5);
+/// The kubelet of a node that lives has ended a pod so long after its grace. A keeper ends by itself before.
+const ENDED_WITHIN: Duration = Duration::from_mins(1);
 /// Its own session may be about to ask how it ended.
 pub(crate) const LOOKED_AT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,8 @@ enum Verdict {
     /// Its end is too new.
     Spared,
     Left,
+    /// It was deleted, and nobody ends it: its node is dead.
+    Stuck,
 }
 
 /// Deletes what is left. What somebody has changed meanwhile stays.
@@ -70,10 +74,12 @@ pub(crate) async fn sweep(cluster: &Cluster, among: Among) -> kube::Result<Swept
         match verdict(pod, now) {
             Verdict::Stays => {}
             Verdict::Spared => swept.has_spared = true,
-            Verdict::Left => {
+            verdict @ (Verdict::Left | Verdict::Stuck) => {
                 let preconditions =
                     Preconditions { uid: pod.uid(), resource_version: pod.resource_version() };
-                let params = DeleteParams::default().preconditions(preconditions);
+                let at_once = (verdict == Verdict::Stuck).then_some(0);
+                let params = DeleteParams { grace_period_seconds: at_once, ..DeleteParams::default() }
+                    .preconditions(preconditions);
                 match cluster.pods().delete(&pod.name_any(), &params).await {
                     Ok(_) => swept.gone.push(pod.name_any()),
                     Err(error) => tracing::debug!("`{}` is not deleted: {error}", pod.name_any()),
@@ -114,8 +120,8 @@ fn verdict(pod: &Pod, now: Timestamp) -> Verdict {
         _ => Verdict::Left,
     };
     let Some(status) = &pod.status else { return Verdict::Stays };
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Verdict::Stays;
+    if let Some(gone) = &pod.metadata.deletion_timestamp {
+        return if age(gone.0) >= ENDED_WITHIN { Verdict::Stuck } else { Verdict::Stays };
     }
     match status.phase.as_deref() {
         Some("Succeeded" | "Failed") => ended_at(ended(pod)),
@@ -179,8 +185,11 @@ mod tests {
             "it never had a container"
         );
         let mut going = finished("Failed", "2026-01-01T00:00:00Z");
-        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:59:00Z");
-        assert_eq!(verdict(going), Verdict::Stays, "it is on its way");
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:59:30Z");
+        assert_eq!(verdict(going.clone()), Verdict::Stays, "it is on its way");
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:58:30Z");
+        going["status"]["phase"] = json!("Running");
+        assert_eq!(verdict(going), Verdict::Stuck, "no kubelet is there to end it");
     }
 
     #[test]
@@ -217,7 +226,10 @@ mod tests {
         let starting = json!({
             "metadata": { "creationTimestamp": Timestamp::now().to_string() }, "status": { "phase": "Pending" },
         });
-        let items = pods(vec![("left", left.clone()), ("starting", starting), ("changed", left)]);
+        let mut stuck = left.clone();
+        stuck["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let items =
+            pods(vec![("left", left.clone()), ("starting", starting), ("changed", left), ("stuck", stuck)]);
         let now = Timestamp::now();
         let (cluster, seen) = fake::cluster_at(Some(now), move |(method, uri, _)| match method.as_str() {
             "GET" => (200, json!({ "metadata": {}, "items": items })),
@@ -225,12 +237,15 @@ mod tests {
             _ => (200, json!({ "kind": "Status", "status": "Success" })),
         });
         let swept = sweep(&cluster, Among::Still).await.unwrap();
-        assert_eq!((&swept.gone[..], swept.has_spared), (&["left".to_owned()][..], false));
-        assert_eq!(fake::told(&seen), ["GET ", "DELETE /left", "DELETE /changed"]);
+        assert_eq!((&swept.gone[..], swept.has_spared), (&["left", "stuck"].map(str::to_owned)[..], false));
+        assert_eq!(fake::told(&seen), ["GET ", "DELETE /left", "DELETE /changed", "DELETE /stuck"]);
         let seen = seen.lock().unwrap();
         assert!(seen[0].1.contains("status.phase%21%3DRunning"), "{}", seen[0].1);
         assert_eq!(seen[1].2["preconditions"], json!({ "resourceVersion": "7", "uid": "uid-left" }));
+        assert_eq!(seen[1].2.get("gracePeriodSeconds"), None);
+        assert_eq!(seen[3].2["gracePeriodSeconds"], 0, "nobody would end it");
     }
+
     #[tokio::test]
     async fn it_is_as_late_as_the_cluster_says() {
         // The clock of this machine is years ahead.

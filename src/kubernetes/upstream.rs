@@ -18,10 +18,12 @@ use tokio_util::sync::PollSender;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::causes::lost;
+use super::ended::{exit_of, is_killed};
 use super::hold::Hold;
 use super::housekeeping::Housekeeper;
 use super::link::{Over, Said, ToServer};
-use super::pod::{ANNOTATION_CLIENT_SESSION, ANNOTATION_ENDED, end_of_server};
+use super::nodes::{Nodes, node_of};
+use super::pod::ANNOTATION_CLIENT_SESSION;
 
 /// A cluster that gives no answer holds up no end.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
@@ -51,13 +53,29 @@ pub(crate) struct KubernetesUpstream {
     ended: Option<Exit>,
     /// In bytes.
     memory: u64,
+    nodes: Nodes,
     housekeeper: Housekeeper,
 }
 
 impl KubernetesUpstream {
-    pub(crate) fn new(hold: Hold, linked: Linked, memory: u64, housekeeper: Housekeeper) -> Self {
+    pub(crate) fn new(
+        hold: Hold,
+        linked: Linked,
+        memory: u64,
+        nodes: Nodes,
+        housekeeper: Housekeeper,
+    ) -> Self {
         let Linked { input, output, task, .. } = linked;
-        Self { hold, input: Some(Input::new(input)), output, link: task, ended: None, memory, housekeeper }
+        Self {
+            hold,
+            input: Some(Input::new(input)),
+            output,
+            link: task,
+            ended: None,
+            memory,
+            nodes,
+            housekeeper,
+        }
     }
 
     fn exit(&self, ending: Ending) -> Exit {
@@ -68,9 +86,34 @@ impl KubernetesUpstream {
         }
     }
 
-    async fn is_killed(&self) -> bool {
-        let looked = tokio::time::timeout(KNOWN_WITHIN, self.hold.look()).await;
-        matches!(looked, Ok(Ok(Some(pod))) if is_killed(&pod))
+    /// A server that ends in order may have been asked to: by `berth kill`, or by the cluster, which takes its pod away.
+    async fn ended_in_order(&self, code: i64) -> Exit {
+        match tokio::time::timeout(KNOWN_WITHIN, self.hold.look()).await {
+            Ok(Ok(Some(pod))) if is_killed(&pod) => Exit::Ended,
+            Ok(Ok(Some(pod))) if lost::is_taken(&pod) => self.taken(pod),
+            _ => Exit::Code(code),
+        }
+    }
+
+    /// The cluster ends its pod. Where it empties the node, a next one would not last there.
+    fn taken(&self, pod: Pod) -> Exit {
+        if lost::is_by_cluster(&pod) {
+            self.nodes.keep_off(node_of(&pod));
+        }
+        lost::exit(Some(&Ok(Some(pod))), (self.hold.name(), self.hold.namespace()), "")
+    }
+
+    /// No stream came for too long: if its node is dead, nobody there ends the pod, and no new one lasts there.
+    async fn away(&mut self, link: &str) -> Exit {
+        let looked = tokio::time::timeout(KNOWN_WITHIN, self.hold.look()).await.ok();
+        if let Some(Ok(Some(pod))) = &looked {
+            if let Some(exit @ (Exit::Ended | Exit::OutOfMemory(_))) = exit_of(pod, self.memory) {
+                return exit;
+            }
+            self.nodes.keep_off(node_of(pod));
+        }
+        self.hold.is_unheard();
+        lost::exit(looked.as_ref(), (self.hold.name(), self.hold.namespace()), link)
     }
 
     /// What the pod says of an end that its helper did not tell, or that may be somebody else's doing. `link` is what the link
@@ -90,34 +133,15 @@ impl KubernetesUpstream {
             }
         };
         let found = tokio::time::timeout(KNOWN_WITHIN, looking).await.unwrap_or(Exit::Lost);
-        match (found, told) {
-            (Exit::Lost, Some(told)) => told,
-            (Exit::Lost, None) => {
+        match (found, told, looked) {
+            (Exit::Lost, _, Some(Ok(Some(pod)))) if lost::is_taken(&pod) => self.taken(pod),
+            (Exit::Lost, Some(told), _) => told,
+            (Exit::Lost, None, looked) => {
                 lost::exit(looked.as_ref(), (self.hold.name(), self.hold.namespace()), link)
             }
-            (found, _) => found,
+            (found, ..) => found,
         }
     }
-}
-
-/// By `berth kill`.
-fn is_killed(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|said| said.contains_key(ANNOTATION_ENDED))
-}
-
-/// How a pod's server ended that nobody has told of: by the container's memory, by somebody outside, or lost. `None`: nothing
-/// is known yet.
-fn exit_of(pod: &Pod, memory: u64) -> Option<Exit> {
-    if is_killed(pod) {
-        return Some(Exit::Ended);
-    }
-    let status = pod.status.as_ref()?;
-    if let Some(ended) = end_of_server(pod) {
-        let is_oom = ended.reason.as_deref() == Some("OOMKilled");
-        return Some(if is_oom { Exit::OutOfMemory(memory) } else { Exit::Lost });
-    }
-    let is_over = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
-    (is_over || pod.metadata.deletion_timestamp.is_some()).then_some(Exit::Lost)
 }
 
 impl Upstream for KubernetesUpstream {
@@ -166,13 +190,7 @@ impl Upstream for KubernetesUpstream {
             // Nobody else's doing.
             Some(exit @ Exit::OutOfMemory(_)) => exit,
             // `berth kill` asks a server to end, and a good one does so in order.
-            Some(Exit::Code(code)) if code < BY_SIGNAL.into() => {
-                if self.is_killed().await {
-                    Exit::Ended
-                } else {
-                    Exit::Code(code)
-                }
-            }
+            Some(Exit::Code(code)) if code < BY_SIGNAL.into() => self.ended_in_order(code).await,
             Some(_) => self.look("").await,
             None => {
                 // The link tells why it has nothing more to give.
@@ -181,6 +199,7 @@ impl Upstream for KubernetesUpstream {
                         Exit::LostAs { why: failure.text, next: failure.next.unwrap_or_default() }
                     }
                     Ok(Ok(Over::Lost(why))) => self.look(&why).await,
+                    Ok(Ok(Over::Away(why))) => self.away(&why).await,
                     _ => self.look("the stream to the server has ended").await,
                 }
             }
@@ -257,6 +276,7 @@ mod tests {
     use super::*;
     use crate::fake;
     use crate::housekeeping::Housekeeping;
+    use crate::pod::ANNOTATION_ENDED;
 
     #[tokio::test(start_paused = true)]
     async fn a_link_without_room_makes_the_input_wait_and_its_end_comes_last() {
@@ -276,30 +296,6 @@ mod tests {
         ended.unwrap();
         drop(link);
         assert_eq!(input.write(b"z").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    }
-
-    fn exit(pod: &Value) -> Option<Exit> {
-        exit_of(&serde_json::from_value(pod.clone()).unwrap(), 7)
-    }
-
-    #[test]
-    fn a_pod_tells_of_an_end_that_nobody_has_told() {
-        let ended = |name: &str, reason: &str| {
-            let state = json!({ "terminated": { "exitCode": 137, "reason": reason } });
-            json!({ "metadata": {}, "status": { "phase": "Running", "containerStatuses": [{
-                "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state,
-            }] } })
-        };
-        assert_eq!(exit(&ended("server", "OOMKilled")), Some(Exit::OutOfMemory(7)));
-        assert_eq!(exit(&ended("server", "Error")), Some(Exit::Lost));
-        assert_eq!(exit(&ended("sidecar", "OOMKilled")), None, "the server goes on");
-        assert_eq!(exit(&json!({ "metadata": {}, "status": { "phase": "Running" } })), None);
-        assert_eq!(exit(&json!({ "metadata": {}, "status": { "phase": "Failed" } })), Some(Exit::Lost));
-        let going = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
-        assert_eq!(exit(&json!({ "metadata": going, "status": { "phase": "Running" } })), Some(Exit::Lost));
-        let mut killed = ended("server", "OOMKilled");
-        killed["metadata"] = json!({ "annotations": { ANNOTATION_ENDED: "true" } });
-        assert_eq!(exit(&killed), Some(Exit::Ended), "`berth kill` says so first");
     }
 
     /// A session whose server has told its end, or whose link has told why there is none.
@@ -323,7 +319,7 @@ mod tests {
         drop(say);
         let task = AbortOnDropHandle::new(tokio::spawn(async { over }));
         let linked = Linked { input, output, cuts: Arc::default(), task };
-        let mut upstream = KubernetesUpstream::new(hold, linked, 7, housekeeping.start());
+        let mut upstream = KubernetesUpstream::new(hold, linked, 7, Nodes::default(), housekeeping.start());
         assert!(upstream.next().await.is_none());
         upstream.post_mortem().await
     }
@@ -337,6 +333,41 @@ mod tests {
         assert_eq!(exit_with(pod(json!({})), exited(), Over::Told).await, Exit::Code(0));
         let away = (503, fake::status(503, "no"));
         assert_eq!(exit_with(away, exited(), Over::Told).await, Exit::Code(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_the_cluster_ends_is_lost_whatever_code_it_ends_with() {
+        let condition =
+            json!({ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI" });
+        let drained = || {
+            (
+                200,
+                json!({
+                    "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" },
+                    "spec": { "containers": [], "nodeName": "n1" },
+                    "status": { "phase": "Running", "conditions": [condition] },
+                }),
+            )
+        };
+        for ending in [Ending::Exited(0), Ending::Killed(15)] {
+            let exit = exit_with(drained(), Some(Said::Ended(ending)), Over::Told).await;
+            assert!(
+                matches!(&exit, Exit::LostAs { why, .. } if why.contains("EvictionByEvictionAPI")),
+                "{exit:?}"
+            );
+        }
+        // What only its server has done is its own.
+        let there = (200, json!({ "metadata": {}, "status": { "phase": "Running" } }));
+        let told = Some(Said::Ended(Ending::Killed(15)));
+        assert_eq!(exit_with(there, told, Over::Told).await, Exit::Code(143));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_silence_nobody_is_asked_for_long() {
+        let there = (200, json!({ "metadata": {}, "status": { "phase": "Running" } }));
+        let began = tokio::time::Instant::now();
+        let exit = exit_with(there, None, Over::Away("no stream".to_owned())).await;
+        assert!(exit.is_lost() && began.elapsed() < LOOK_EVERY, "{exit:?}");
     }
 
     #[tokio::test(start_paused = true)]

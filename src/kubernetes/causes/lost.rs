@@ -5,6 +5,7 @@ use mcp_berth::session::upstream::Exit;
 
 use super::refused::Asked;
 use super::stuck::node;
+use crate::nodes::is_disrupted;
 use crate::pod::end_of_server;
 
 /// A pod's name and its namespace.
@@ -30,6 +31,16 @@ pub(crate) fn exit(looked: Option<&kube::Result<Option<Pod>>>, named: Named<'_>,
         ),
     };
     Exit::LostAs { why, next }
+}
+
+/// Whether somebody but its server has ended a pod, or is about to.
+pub(crate) fn is_taken(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some() || is_by_cluster(pod)
+}
+
+/// Whether it was its node, or the cluster: by a drain, a taint, or for another pod.
+pub(crate) fn is_by_cluster(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.reason.is_some()) || is_disrupted(pod)
 }
 
 fn of_pod(pod: &Pod, (name, namespace): Named<'_>, link: &str) -> (String, String) {

@@ -214,7 +214,7 @@ async fn who_comes_to_nobody_for_too_long_is_told_why() {
         let over = session.over.await.unwrap();
         assert_eq!(
             over,
-            Over::Lost(format!("no stream to the server for {} s: the wire is cut", time.as_secs()))
+            Over::Away(format!("no stream to the server for {} s: the wire is cut", time.as_secs()))
         );
         assert!(
             began.elapsed() >= time && began.elapsed() < time + Duration::from_secs(2),
@@ -230,6 +230,45 @@ async fn who_comes_to_nobody_for_too_long_is_told_why() {
     let began = Instant::now();
     assert_eq!(session.over.await.unwrap(), Over::Lost("it is gone".to_owned()));
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_ended_is_waited_for_by_nobody() {
+    let world = World::new([Next::cut(300, 300, false)]);
+    world.change(|far| far.then = Some(NotOpened::Passing("no container".to_owned())));
+    let session = Session::begin(world.streams(), &Start::default());
+    session.say(&"x".repeat(300)).await;
+    sleep(Duration::from_secs(2)).await;
+    assert!(!session.over.is_finished(), "it may come back");
+    world.change(|far| far.has_ended = true);
+    let began = Instant::now();
+    assert_eq!(session.over.await.unwrap(), Over::Lost("the server's container has ended".to_owned()));
+    assert!(began.elapsed() <= Duration::from_millis(100), "{:?}", began.elapsed());
+    // While there is a stream, the helper says so itself.
+    let world = World::new([]);
+    world.change(|far| far.has_ended = true);
+    let mut session = Session::begin(world.streams(), &Start::default());
+    session.say("one\n").await;
+    assert_eq!(session.line(&mut Vec::new()).await, "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_counts_from_its_beginning() {
+    let world = World::new([]);
+    let mut session = Session::begin(world.streams(), &Start::default());
+    session.say("one\n").await;
+    session.line(&mut Vec::new()).await;
+    // It is owed something, and nobody answers any more, another stream neither.
+    world.silence();
+    world.change(|far| far.then = Some(NotOpened::Passing("no".to_owned())));
+    let began = Instant::now();
+    session.say("two\n").await;
+    assert!(matches!(session.over.await.unwrap(), Over::Away(_)));
+    let took = began.elapsed();
+    assert!(
+        took > RECONNECT - Duration::from_secs(2) && took < RECONNECT + Duration::from_secs(1),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::mpsc::{Receiver, Sender, channel};
+use futures::future::BoxFuture;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use mcp_berth::dock::numbered::{FIRST, Numbered};
 use mcp_berth::dock::records::{Ending, Record, decode, encode};
@@ -52,6 +53,8 @@ pub(super) struct Far {
     next: VecDeque<Next>,
     /// What becomes of every try behind those, if it is no stream.
     pub(super) then: Option<NotOpened>,
+    /// The cluster says that the server has ended.
+    pub(super) has_ended: bool,
     epochs: Vec<u64>,
     carried: (usize, usize),
     /// The stream that carries nothing any more.
@@ -219,5 +222,14 @@ impl Streams for World {
         let (output, from) = channel(0);
         tokio::spawn(self.clone().carry(next, input, output));
         Ok((Box::pin(to.sink_map_err(io::Error::other)), Box::pin(from)))
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        let far = Arc::clone(&self.far);
+        Box::pin(async move {
+            while !far.lock().unwrap().has_ended {
+                sleep(Duration::from_millis(100)).await;
+            }
+        })
     }
 }

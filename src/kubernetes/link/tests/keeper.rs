@@ -106,6 +106,10 @@ impl Streams for Execs {
             Box::pin(from.take_until(cut.cancelled_owned())),
         ))
     }
+
+    fn ended(&self) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 fn start(script: &str) -> Start {

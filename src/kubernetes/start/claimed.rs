@@ -1,0 +1,134 @@
+//! A start by a pod that stands by.
+
+use std::time::Duration;
+
+use mcp_berth::failure::Failure;
+
+use super::{ASKED_WITHIN, Start};
+use crate::claim::{self, Claim, Found};
+use crate::hold::Hold;
+use crate::housekeeping::Made;
+use crate::nodes;
+use crate::pump::{From, To};
+use crate::upstream::KubernetesUpstream;
+
+/// A pod that runs answers by then, or never.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
+
+/// What became of a pod that was claimed.
+enum Taken {
+    Up(Box<KubernetesUpstream>),
+    /// It came to its end in this moment.
+    Ended,
+    /// It gave no answer.
+    Silent,
+}
+
+impl Start {
+    /// A pod that stood by; `None`: there is none, or none that still runs.
+    pub(super) async fn claimed(&self) -> Option<KubernetesUpstream> {
+        if self.spec.server.settings.standby.is_none() {
+            return None;
+        }
+        let keeper_image = self.keeper_image();
+        let plan = self.plan(&keeper_image);
+        let began = std::time::Instant::now();
+        let found = self.in_time("list", claim::find(&self.cluster, &plan)).await?;
+        self.trace.step("look for a pod on standby", began, &format!("{} found", found.len()));
+        if found.is_empty() {
+            return None;
+        }
+        let cordoned = nodes::cordoned(&self.cluster.client).await;
+        for Found { name, node } in found {
+            // Where one does not answer, its node may be gone, and the others with it.
+            if cordoned.contains(&node) || self.nodes.off().contains(&node) {
+                self.trace.step("pass over a pod on standby, for its node", began, &name);
+                continue;
+            }
+            let began = std::time::Instant::now();
+            let owner = self.spec.owner();
+            match self.in_time("patch", claim::claim(&self.cluster, &name, &plan, &owner)).await? {
+                Claim::Won(announced) => {
+                    self.trace.step("claim a pod on standby", began, &name);
+                    match self.take(&name, announced).await {
+                        Taken::Up(upstream) => return Some(*upstream),
+                        Taken::Ended => {}
+                        Taken::Silent => self.nodes.keep_off(&node),
+                    }
+                }
+                Claim::Lost => self.trace.step("lose a pod on standby to another session", began, &name),
+            }
+        }
+        None
+    }
+
+    /// What a standby costs that cannot be had is little: a pod can always be made.
+    async fn in_time<T>(&self, verb: &str, asked: impl Future<Output = kube::Result<T>>) -> Option<T> {
+        let why = match tokio::time::timeout(ASKED_WITHIN, asked).await {
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(error)) => Failure::from(self.asked(verb, "pods").refused(&error)).to_string(),
+            Err(_) => format!("no answer to `{verb}` within {ASKED_WITHIN:?}"),
+        };
+        tracing::warn!("cannot use a pod on standby: {why}");
+        None
+    }
+
+    /// By the stream over which its keeper was told, too.
+    async fn take(&self, name: &str, announced: (To, From)) -> Taken {
+        let began = std::time::Instant::now();
+        let mut hold = Hold::new(self.cluster.pods(), name.to_owned());
+        let (linked, opened) = self.link(name);
+        hold.keep_alive(self.lifeline(name, &linked, Some(announced)));
+        let failed = match tokio::time::timeout(CLAIMED_WITHIN, opened).await {
+            Ok(Ok(())) => {
+                self.trace.step("take over the pod", began, name);
+                return Taken::Up(Box::new(self.up(hold, linked, Made::Before)));
+            }
+            // It came to its end in this moment.
+            Ok(Err(_)) => Taken::Ended,
+            Err(_) => {
+                hold.is_unheard();
+                Taken::Silent
+            }
+        };
+        tracing::warn!("cannot use the pod `{name}`, which stood by");
+        failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mcp_berth::config::Server;
+    use mcp_berth::dind::progress::Progress;
+    use mcp_berth::dock::spec::Spec;
+    use mcp_berth::observe::trace::Trace;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::causes::Waiting;
+    use crate::fake;
+    use crate::nodes::Nodes;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_a_standby_waits_for_no_answer() {
+        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        let (cluster, _) = fake::cluster(|_| (200, fake::status(200, "")));
+        let start = Start {
+            began: std::time::Instant::now(),
+            spec: Arc::new(Spec::new(server, "a", "s")),
+            cluster,
+            record: Vec::new(),
+            trace: Trace::default(),
+            limit: None,
+            template: None,
+            nodes: Nodes::default(),
+            waiting: Waiting::new(Progress::silent()),
+        };
+        assert_eq!(start.in_time("list", std::future::ready(Ok(1))).await, Some(1));
+        let began = Instant::now();
+        assert_eq!(start.in_time("list", std::future::pending::<kube::Result<()>>()).await, None);
+        assert_eq!(began.elapsed(), ASKED_WITHIN);
+    }
+}
