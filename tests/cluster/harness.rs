@@ -19,7 +19,8 @@ use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard
 use k8s_openapi::api::core::v1::Pod;
 use tempfile::TempDir;
 
-pub(crate) use machine::{Cluster, Fault};
+pub(crate) use api::{Cordon, is_ready};
+pub(crate) use machine::{Cluster, Fault, end_container, processes_of};
 pub(crate) use session::{Berth, Session};
 pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
 
@@ -75,8 +76,8 @@ impl Place {
         let home = tempfile::tempdir().expect("a folder");
         let config = include_str!("berth.toml")
             .replace("KUBECONFIG", &KUBECONFIG.display().to_string())
-            .replace("NAMESPACE", &namespace)
-            .replace("REGISTRY/", &std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/"));
+            .replace("NAMESPACE", &namespace);
+        let config = registered(&config);
         std::fs::write(home.path().join("berth.toml"), config).expect("the configuration");
         Self { namespace, home, _hold: hold }
     }
@@ -112,6 +113,27 @@ impl Place {
         api::pods(&self.namespace)
     }
 
+    /// Without those that [`Self::stuff`] has made.
+    pub(crate) fn sessions_pods(&self) -> Vec<Pod> {
+        api::sessions_pods(&self.namespace)
+    }
+
+    /// Fills the namespace with so many pods that no node gets.
+    pub(crate) fn stuff(&self, count: usize) {
+        api::stuff(&self.namespace, count);
+    }
+
+    /// As a drain does.
+    pub(crate) fn evict(&self, pod: &str) {
+        api::evict(&self.namespace, pod);
+    }
+
+    /// Where a pod runs.
+    pub(crate) fn node_of(&self, pod: &str) -> String {
+        let pod = self.pod(pod).unwrap_or_else(|| panic!("no pod {pod}"));
+        pod.spec.and_then(|spec| spec.node_name).expect("a node")
+    }
+
     pub(crate) fn pod(&self, name: &str) -> Option<Pod> {
         self.pods().into_iter().find(|pod| pod.metadata.name.as_deref() == Some(name))
     }
@@ -126,6 +148,12 @@ impl Drop for Place {
 /// The program without a state folder: it may be nobody's own.
 pub(crate) fn berth() -> Command {
     program::berth(Path::new("/nonexistent"))
+}
+
+/// A configuration with the images where the cluster finds them.
+pub(crate) fn registered(config: &str) -> String {
+    let registry = std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/");
+    config.replace("REGISTRY/", &registry)
 }
 
 /// Makes sure that the cluster has what sessions need.

@@ -1,4 +1,5 @@
 //! What needs the cluster of `fixtures/cluster.sh`: its parts are ended and cut off, and its files are read.
 
-mod cuts;
+pub(crate) mod cuts;
+pub(crate) mod nodes;
 mod traces;

@@ -87,6 +87,28 @@ impl Cluster {
     }
 }
 
+/// All processes of a pod, on whatever node: they are this machine's, too.
+pub(crate) fn processes_of(pod: &str) -> Vec<u32> {
+    let is_of = |process: &u32| {
+        let name = std::fs::read_to_string(format!("/proc/{process}/root/etc/hostname"));
+        name.is_ok_and(|name| name.trim() == pod)
+    };
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_of).collect()
+}
+
+/// Ends all processes of a pod's container in an instant, as the kernel does where memory is short.
+pub(crate) fn end_container(pod: &str) {
+    let is_keeper = |process: &&u32| {
+        let line = std::fs::read(format!("/proc/{process}/cmdline"));
+        line.is_ok_and(|line| memchr::memmem::find(&line, b"hold-pod").is_some())
+    };
+    let processes = processes_of(pod);
+    let keeper = processes.iter().find(is_keeper).unwrap_or_else(|| panic!("no keeper in {processes:?}"));
+    let ended = Command::new("kill").args(["-KILL", &keeper.to_string()]).status().expect("kill runs");
+    assert!(ended.success());
+}
+
 /// A part that does not work, until this is dropped.
 pub(crate) struct Fault {
     mend: Vec<String>,
@@ -101,6 +123,14 @@ impl Fault {
     /// Drops in silence what goes to and from a node, by its number, or this `machine`.
     pub(crate) fn cut(whom: &str) -> Self {
         Self::begin("cut", "mend", whom)
+    }
+
+    /// Cuts a node's power, by its number.
+    pub(crate) fn power(node: &str) -> Self {
+        let line = |word: &str| ["node", node, word].map(str::to_owned).to_vec();
+        let fault = Self { mend: line("start") };
+        script(&["node", node, "stop"]);
+        fault
     }
 
     fn begin(word: &str, mend: &str, whom: &str) -> Self {

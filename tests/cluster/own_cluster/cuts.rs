@@ -44,9 +44,9 @@ fn work(berth: Berth, answered: &AtomicUsize, stopped: &AtomicBool) {
 }
 
 /// What happens amid busy sessions costs none of them anything but time.
-fn expect_only_a_pause(name: &str, happens: impl FnOnce(&Place)) {
+pub(crate) fn expect_only_a_pause(name: &str, clients: usize, happens: impl FnOnce(&Place)) {
     let place = Place::alone(name);
-    let answered: Vec<AtomicUsize> = (0..CLIENTS).map(|_| AtomicUsize::new(0)).collect();
+    let answered: Vec<AtomicUsize> = (0..clients).map(|_| AtomicUsize::new(0)).collect();
     let stopped = AtomicBool::new(false);
     thread::scope(|scope| {
         let stop = Stop(&stopped);
@@ -77,7 +77,7 @@ fn expect_only_a_pause(name: &str, happens: impl FnOnce(&Place)) {
 #[ignore = "needs a cluster"]
 fn an_api_server_that_dies_and_comes_back_costs_no_call() {
     Cluster::of_this_machine();
-    expect_only_a_pause("apiserver", |_| {
+    expect_only_a_pause("apiserver", CLIENTS, |_| {
         let _dead = Fault::kill("apiserver");
         thread::sleep(Duration::from_secs(4));
     });
@@ -87,7 +87,7 @@ fn an_api_server_that_dies_and_comes_back_costs_no_call() {
 #[ignore = "needs a cluster"]
 fn a_kubelet_that_dies_and_comes_back_costs_no_call() {
     Cluster::of_this_machine();
-    expect_only_a_pause("kubelet", |place| {
+    expect_only_a_pause("kubelet", CLIENTS, |place| {
         let nodes = place.pods().into_iter().filter_map(|pod| pod.spec?.node_name);
         let busy = nodes.max().expect("a node with a session");
         let _dead = Fault::kill(&format!("kubelet {}", busy.trim_start_matches('n')));
@@ -99,7 +99,7 @@ fn a_kubelet_that_dies_and_comes_back_costs_no_call() {
 #[ignore = "needs a cluster"]
 fn a_network_that_drops_everything_for_ten_seconds_costs_no_call() {
     Cluster::of_this_machine();
-    expect_only_a_pause("cut", |_| {
+    expect_only_a_pause("cut", CLIENTS, |_| {
         let _cut = Fault::cut("machine");
         thread::sleep(Duration::from_secs(10));
     });
