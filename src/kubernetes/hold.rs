@@ -10,6 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use mcp_berth::failure::Failure;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
@@ -58,6 +59,18 @@ impl Hold {
 
     pub(crate) fn namespace(&self) -> &str {
         self.pods.namespace().unwrap_or_default()
+    }
+
+    pub(crate) fn is_kept_alive(&self) -> bool {
+        self.lifeline.is_some()
+    }
+
+    /// Resolves when its keeper hears, or never will.
+    pub(crate) async fn held(&self) -> Result<(), Failure> {
+        match &self.lifeline {
+            Some(lifeline) => lifeline.held().await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn keep_alive(&mut self, lifeline: Lifeline) {

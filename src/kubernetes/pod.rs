@@ -63,6 +63,8 @@ const REQUESTED_MEMORY: u64 = 8;
 const REQUESTED_CPU: i64 = 50;
 
 /// A session that was killed before it spoke to its keeper leaves it for no longer than one that was killed later.
+/// So its keeper waits for less than for one that has spoken: it begins when its container does.
+const STARTS_WITHIN: Duration = Duration::from_secs(3);
 const SHORTEST_CLAIM: Duration = Duration::from_secs(4);
 const LONGEST_CLAIM: Duration = Duration::from_secs(30);
 
@@ -78,7 +80,8 @@ pub(crate) struct Plan<'a> {
 impl Plan<'_> {
     /// The session's own.
     pub(crate) fn active(&self, name: &str) -> Result<Pod, serde_json::Error> {
-        let within = self.spec.server.settings.reconnect.clamp(SHORTEST_CLAIM, LONGEST_CLAIM);
+        let within = self.spec.server.settings.reconnect.saturating_sub(STARTS_WITHIN);
+        let within = within.clamp(SHORTEST_CLAIM, LONGEST_CLAIM);
         let mut annotations = self.annotations();
         annotations.extend(owner(&self.spec.owner()));
         self.object(name, (ACTIVE, annotations), within)
@@ -344,7 +347,7 @@ mod tests {
             let pod = active(&spec(|spec| spec.server.settings.reconnect = Duration::from_secs(reconnect)));
             pod["spec"]["containers"][0]["command"][3].clone()
         };
-        assert_eq!([1, 15, 3600].map(within), ["4000", "15000", "30000"]);
+        assert_eq!([1, 15, 3600].map(within), ["4000", "12000", "30000"]);
     }
 
     #[test]

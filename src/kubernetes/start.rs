@@ -44,8 +44,11 @@ const PIECES: usize = 4;
 /// Between two tries to make a pod.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// An API server that is well says by then whether a pod stands by, and whose it is.
-const ASKED_WITHIN: Duration = Duration::from_secs(2);
+/// An API server that is well says by then whether a pod stands by, and whose it is. One that has too much to do would only
+/// have more with a new pod.
+const ASKED_WITHIN: Duration = Duration::from_secs(10);
+/// A helper that answers by then needs no lifeline before: that saves tries.
+const SOON: Duration = Duration::from_secs(3);
 /// A right that lacks for the lifeline is known by then.
 const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// A kubelet says that it has a pod within milliseconds. Two looks have to find that it has not.
@@ -151,14 +154,22 @@ impl Start {
         let (mut linked, opened) = self.link(&name);
         let watching = causes::watch(&self.cluster, &pod, &self.waiting);
         tokio::pin!(watching);
-        let opened = tokio::select! {
-            opened = opened => opened,
-            failure = &mut watching => return Err(Refused::Lasting(failure)),
-            failure = self.nowhere_else(&off) => return Err(Refused::Passing(failure)),
-            node = unseen(&self.cluster, &name) => {
-                self.nodes.keep_off(&node);
-                hold.is_unheard();
-                return Err(Refused::Passing(self.lost(&name, &format!("the node `{node}` does not take it"))));
+        let (slow, untaken) = (tokio::time::sleep(SOON), unseen(&self.cluster, &name));
+        tokio::pin!(opened, slow, untaken);
+        let opened = loop {
+            tokio::select! {
+                opened = &mut opened => break opened,
+                failure = &mut watching => return Err(Refused::Lasting(failure)),
+                failure = self.nowhere_else(&off) => return Err(Refused::Passing(failure)),
+                node = &mut untaken => {
+                    self.nodes.keep_off(&node);
+                    hold.is_unheard();
+                    return Err(Refused::Passing(self.lost(&name, &format!("the node `{node}` does not take it"))));
+                }
+                // The keeper does not wait for as long as the helper may take.
+                () = &mut slow, if !hold.is_kept_alive() => {
+                    hold.keep_alive(self.lifeline(&name, &linked, None));
+                }
             }
         };
         if opened.is_err() {
@@ -174,9 +185,10 @@ impl Start {
             });
         }
         // Its helper has answered: the container is there.
-        let lifeline = self.lifeline(&name, &linked, None);
-        heard(&lifeline).await.map_err(Refused::Lasting)?;
-        hold.keep_alive(lifeline);
+        if !hold.is_kept_alive() {
+            hold.keep_alive(self.lifeline(&name, &linked, None));
+        }
+        heard(&hold).await.map_err(Refused::Lasting)?;
         self.trace.step("start the pod and the server's helper", began, &name);
         Ok(self.up(hold, linked, Made::Now))
     }
@@ -293,8 +305,8 @@ async fn unseen(cluster: &Cluster, name: &str) -> String {
 }
 
 /// A keeper that hears nobody ends its pod, so a right that lacks for it is told before. Whatever else holds it up may pass.
-async fn heard(lifeline: &Lifeline) -> Result<(), Failure> {
-    tokio::time::timeout(HEARD_WITHIN, lifeline.held()).await.unwrap_or(Ok(()))
+async fn heard(hold: &Hold) -> Result<(), Failure> {
+    tokio::time::timeout(HEARD_WITHIN, hold.held()).await.unwrap_or(Ok(()))
 }
 
 /// Whether there is no pod of that name, or somebody else's. An API server in trouble may have made it all the same.

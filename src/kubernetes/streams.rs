@@ -15,6 +15,7 @@ use mcp_berth::dock::records::SECRET;
 use mcp_berth::dock::records::resume::{GONE, REFUSED};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::causes::denied::Denials;
 use super::causes::refused::Asked;
@@ -40,12 +41,28 @@ pub(crate) struct Execs {
     secret: [u8; SECRET],
     cuts: Arc<Notify>,
     denials: Denials,
+    /// When the first stream was tried first.
+    since: Option<Instant>,
 }
 
 impl Execs {
     pub(crate) fn new(client: Client, place: Place) -> Self {
         let pods = Api::namespaced(client.clone(), &place.namespace);
-        Self { client, pods, place, secret: [0; SECRET], cuts: Arc::default(), denials: Denials::default() }
+        Self {
+            client,
+            pods,
+            place,
+            secret: [0; SECRET],
+            cuts: Arc::default(),
+            denials: Denials::default(),
+            since: None,
+        }
+    }
+
+    /// How long a try may take. Where all is slow, a start's has as much time as went into those before.
+    fn opened_within(&mut self, epoch: u64) -> Duration {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if epoch == FIRST { OPENED_WITHIN.max(since.elapsed()) } else { OPENED_WITHIN }
     }
 
     /// Notified whenever a stream was cut: another one to the same pod may be so as well.
@@ -71,6 +88,7 @@ impl Streams for Execs {
         } else {
             self.cuts.notify_one();
         }
+        let within = self.opened_within(epoch);
         let opened = async {
             let opened = self.place.open(&self.client, What::Exec(command)).await;
             let (mut to, mut from) = match opened {
@@ -91,7 +109,7 @@ impl Streams for Execs {
             }
         };
         let late = || NotOpened::Passing("the API server or the kubelet gave no answer".to_owned());
-        tokio::time::timeout(OPENED_WITHIN, opened).await.unwrap_or_else(|_| Err(late()))
+        tokio::time::timeout(within, opened).await.unwrap_or_else(|_| Err(late()))
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {
@@ -149,6 +167,16 @@ mod tests {
         for error in [ended(137), ended(71), ended(0), io::ErrorKind::ConnectionReset.into()] {
             assert!(matches!(cut(&error), NotOpened::Passing(_)), "{error}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_is_slow_a_start_has_more_time_for_each_try() {
+        let (cluster, _) = crate::fake::cluster(|_| (200, json!({})));
+        let mut execs = Execs::new(cluster.client.clone(), cluster.place("p"));
+        assert_eq!(execs.opened_within(FIRST), OPENED_WITHIN);
+        tokio::time::sleep(OPENED_WITHIN * 3).await;
+        assert_eq!(execs.opened_within(FIRST), OPENED_WITHIN * 3);
+        assert_eq!(execs.opened_within(FIRST + 1), OPENED_WITHIN, "a cut lasts no longer for that");
     }
 
     #[test]

@@ -12,8 +12,10 @@ use crate::nodes;
 use crate::pump::{From, To};
 use crate::upstream::KubernetesUpstream;
 
-/// A pod that runs answers by then, or never.
+/// A pod that runs answers by then, or never. Where all is slow, it has so many times as long as the claim took.
 const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
+const CLAIMED_LATEST: Duration = Duration::from_secs(20);
+const SLOWER: u32 = 10;
 
 /// What became of a pod that was claimed.
 enum Taken {
@@ -50,7 +52,8 @@ impl Start {
             match self.in_time("patch", claim::claim(&self.cluster, &name, &plan, &owner)).await? {
                 Claim::Won(announced) => {
                     self.trace.step("claim a pod on standby", began, &name);
-                    match self.take(&name, announced).await {
+                    let within = (began.elapsed() * SLOWER).clamp(CLAIMED_WITHIN, CLAIMED_LATEST);
+                    match self.take(&name, announced, within).await {
                         Taken::Up(upstream) => return Some(*upstream),
                         Taken::Ended => {}
                         Taken::Silent => self.nodes.keep_off(&node),
@@ -74,12 +77,12 @@ impl Start {
     }
 
     /// By the stream over which its keeper was told, too.
-    async fn take(&self, name: &str, announced: (To, From)) -> Taken {
+    async fn take(&self, name: &str, announced: (To, From), within: Duration) -> Taken {
         let began = std::time::Instant::now();
         let mut hold = Hold::new(self.cluster.pods(), name.to_owned());
         let (linked, opened) = self.link(name);
         hold.keep_alive(self.lifeline(name, &linked, Some(announced)));
-        let failed = match tokio::time::timeout(CLAIMED_WITHIN, opened).await {
+        let failed = match tokio::time::timeout(within, opened).await {
             Ok(Ok(())) => {
                 self.trace.step("take over the pod", began, name);
                 return Taken::Up(Box::new(self.up(hold, linked, Made::Before)));

@@ -9,7 +9,7 @@ use crate::harness::{Cluster, PATIENCE, Place, at_once, containers_of, eventuall
 
 const MOMENTS: u32 = 20;
 /// Between two of them: the last is well after a cold start.
-const STEP: Duration = Duration::from_millis(100);
+const STEP: Duration = Duration::from_millis(250);
 /// By default, and what an end may take besides.
 const RECONNECT: Duration = Duration::from_secs(15);
 const BEYOND: Duration = Duration::from_secs(1);

@@ -15,12 +15,13 @@ const READY: usize = 20;
 const RACERS: usize = 50;
 /// Of another kind each, so that one does not make what another claims.
 const MANY: usize = 10_000;
-const CLAIMS: usize = 60;
+const SLOW: Duration = Duration::from_mins(4);
+const CLAIMS: usize = 40;
 
 fn server(name: &str, standby: usize) -> String {
     registered(&format!(
         "\n[servers.{name}]\nimage = \"REGISTRY/berth-fixture\"\ncommand = [\"/berth-fixture\"]\nstandby = {standby}\n\
-         standby_ttl = \"30m\"\nstart_timeout = \"2m\"\nmemory = \"64m\"\n"
+         standby_ttl = \"30m\"\nstart_timeout = \"4m\"\nmemory = \"64m\"\n"
     ))
 }
 
@@ -47,7 +48,15 @@ fn fifty_processes_race_for_twenty_pods() {
     });
     // Whoever has a pod puts one on standby, and no more: while any of these is there, none.
     let sessions = at_once((0..RACERS).collect(), |_, _: usize| {
-        let mut session = place.run("raced").client("x-race").args(["--standby", "1"]).started();
+        let mut session = place.run("raced").client("x-race").args(["--standby", "1"]).start();
+        // Fifty starts at once keep a small machine busy for minutes.
+        session.send(&json!({
+            "jsonrpc": "2.0", "id": 1, "method": "initialize",
+            "params": { "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "x", "version": "1" } },
+        }));
+        let answer = session.line_within(SLOW);
+        assert!(answer.is_some(), "no answer; stderr: {}", session.stderr());
+        session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
         let pod = session.call_text("read", json!({ "path": "/etc/hostname" })).trim().to_owned();
         (session, pod)
     });
