@@ -79,7 +79,7 @@ impl Hold {
 
     /// Its node may be dead: a pod there stays for as long as nobody says that it has ended, so its object goes at once. Its
     /// keeper, if there is one, ends it by itself as it hears nobody, and a kubelet that is back what it still finds.
-    pub(crate) fn is_unheard(&mut self) {
+    pub(crate) fn mark_unheard(&mut self) {
         self.is_unheard = true;
     }
 
@@ -221,7 +221,7 @@ mod tests {
         let (cluster, seen) = blinking(0);
         Hold::new(cluster.pods(), "heard".to_owned()).release().await;
         let mut hold = Hold::new(cluster.pods(), "unheard".to_owned());
-        hold.is_unheard();
+        hold.mark_unheard();
         hold.release().await;
         let seen = seen.lock().unwrap();
         assert_eq!(seen[0].2.get("gracePeriodSeconds"), None, "its keeper ends it in order");

@@ -163,7 +163,7 @@ impl Start {
                 failure = self.nowhere_else(&off) => return Err(Refused::Passing(failure)),
                 node = &mut untaken => {
                     self.nodes.keep_off(&node);
-                    hold.is_unheard();
+                    hold.mark_unheard();
                     return Err(Refused::Passing(self.lost(&name, &format!("the node `{node}` does not take it"))));
                 }
                 // The keeper does not wait for as long as the helper may take.
@@ -357,8 +357,35 @@ impl<S: Streams> Streams for Telling<S> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::fake;
+
+    /// Which node is known not to take a pod after a minute, and when.
+    async fn untaken(spec: Value, status: Value) -> (Option<String>, Duration) {
+        let (cluster, _) =
+            fake::cluster(move |_| (200, json!({ "metadata": {}, "spec": spec, "status": status })));
+        let began = Instant::now();
+        let found = tokio::time::timeout(Duration::from_mins(1), unseen(&cluster, "p")).await;
+        (found.ok(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_does_not_take_a_pod_is_known_in_seconds() {
+        let given = || json!({ "containers": [], "nodeName": "n1" });
+        assert_eq!(
+            untaken(given(), json!({ "phase": "Pending" })).await,
+            (Some("n1".to_owned()), SEEN_WITHIN * 2)
+        );
+        let pulling = json!({ "phase": "Pending", "startTime": "2026-01-01T00:00:00Z" });
+        assert_eq!(untaken(given(), pulling).await.0, None, "it may pull for long");
+        assert_eq!(
+            untaken(json!({ "containers": [] }), json!({ "phase": "Pending" })).await.0,
+            None,
+            "no room"
+        );
+    }
 
     #[test]
     fn only_a_refusal_says_that_there_is_no_pod() {

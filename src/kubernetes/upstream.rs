@@ -112,7 +112,7 @@ impl KubernetesUpstream {
             }
             self.nodes.keep_off(node_of(pod));
         }
-        self.hold.is_unheard();
+        self.hold.mark_unheard();
         lost::exit(looked.as_ref(), (self.hold.name(), self.hold.namespace()), link)
     }
 

@@ -90,7 +90,7 @@ impl Start {
             // It came to its end in this moment.
             Ok(Err(_)) => Taken::Ended,
             Err(_) => {
-                hold.is_unheard();
+                hold.mark_unheard();
                 Taken::Silent
             }
         };

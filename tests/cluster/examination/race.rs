@@ -83,8 +83,8 @@ fn claim(place: &Place, number: usize, took: &mut Vec<Duration>) {
     });
     let folder = tempfile::tempdir().expect("a folder");
     let trace = folder.path().join("trace");
-    let path = trace.to_str().expect("UTF-8");
-    let mut session = place.run("many").client("x-many").args(["--trace", path]).started();
+    let traced = format!("--trace={}", trace.display());
+    let mut session = place.run("many").client("x-many").args([&traced]).started();
     session.close();
     session.wait();
     match claimed(&trace) {

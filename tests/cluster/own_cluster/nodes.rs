@@ -23,6 +23,8 @@ reconnect = "5s"
 "#;
 /// As `[servers.brief]` has it.
 const RECONNECT: Duration = Duration::from_secs(5);
+/// Who claims a pod waits so long for its answer.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
 /// Beside a machine's load: a cold start, and what it takes to look at the pod.
 const STARTED_WITHIN: Duration = Duration::from_secs(8);
 
@@ -133,4 +135,24 @@ fn a_pod_that_waits_on_a_cordoned_node_is_nobodys() {
     let mut second = place.run("ready").client("cordoned").started();
     let inside = second.call_text("read", serde_json::json!({ "path": "/etc/hostname" }));
     assert_ne!(place.node_of(inside.trim()), node);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_pod_that_waits_on_a_dead_node_costs_a_session_seconds() {
+    let place = place("waiting");
+    let first = place.run("ready").client("waiting").started();
+    let waiting = eventually("a pod on standby", PATIENCE, || ready_on_standby(&place.pods()).pop());
+    let node = place.node_of(&waiting);
+    let power = Fault::power(node.trim_start_matches('n'));
+    // Nobody knows it yet.
+    let began = Instant::now();
+    let mut second = place.run("ready").client("waiting").started();
+    let inside = second.call_text("read", serde_json::json!({ "path": "/etc/hostname" }));
+    let took = began.elapsed();
+    assert_ne!(place.node_of(inside.trim()), node);
+    assert!(took < CLAIMED_WITHIN + STARTED_WITHIN, "{took:?}; stderr: {}", second.stderr());
+    assert!(place.pod(&waiting).is_none(), "nobody there would ever end it");
+    drop((first, power));
+    eventually("the node's return", PATIENCE, || is_ready(&node).then_some(()));
 }
