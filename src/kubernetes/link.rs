@@ -37,7 +37,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// A stream that lasted so long is a good one: the next is opened without delay.
 const GOOD: Duration = Duration::from_secs(5);
 /// A last try that gets no answer has no more time than this.
-const LAST_TRY: Duration = Duration::from_secs(1);
+const LAST_TRY: Duration = Duration::from_millis(500);
 /// The longest reason of the keeper's that is shown (characters).
 const LONGEST_REASON: usize = 500;
 
@@ -117,14 +117,16 @@ struct Line {
     /// A record that there was no room for yet.
     waiting: VecDeque<u8>,
     is_told: bool,
-    /// So many looks at the stream have found no byte.
+    /// So many looks at the stream have found no byte since this time.
     silent: u32,
+    heard: Instant,
 }
 
 impl Line {
     fn new(start: &[u8]) -> Self {
         let waiting = start.iter().copied().collect();
-        let mut line = Self { numbered: Numbered::new(), waiting, is_told: false, silent: 0 };
+        let mut line =
+            Self { numbered: Numbered::new(), waiting, is_told: false, silent: 0, heard: Instant::now() };
         line.say();
         line
     }
@@ -182,6 +184,11 @@ impl Line {
             // The helper stays until it knows that its last word has come.
             self.numbered.tell_now();
         }
+    }
+
+    /// Not for as long as this process itself stood still.
+    fn silence(&self) -> Duration {
+        self.heard.elapsed().min(LOOK_EVERY * (self.silent + 1))
     }
 
     fn hear(&mut self, bytes: &[u8]) -> Result<(), Cut> {
@@ -254,7 +261,7 @@ pub(crate) async fn run<S: Streams>(
         if epoch > FIRST || line.numbered.is_met() {
             epoch += 1;
             // The keeper hears nobody since then, too.
-            until = Instant::now() + reconnect.saturating_sub(LOOK_EVERY * line.silent);
+            until = Instant::now() + reconnect.saturating_sub(line.silence());
         }
         if began.elapsed() >= GOOD {
             pause = Pause::new();
@@ -299,7 +306,7 @@ where
     let mut said = None;
     let mut has_input = true;
     let mut asked = None;
-    line.silent = 0;
+    (line.silent, line.heard) = (0, Instant::now());
     let mut looks = interval(LOOK_EVERY);
     // A process that was stopped for a while has not listened, and nobody was silent.
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -318,7 +325,7 @@ where
         tokio::select! {
             sent = to.sent(), if !to.is_idle() => sent?,
             heard = from.next() => {
-                (line.silent, asked) = (0, None);
+                (line.silent, line.heard, asked) = (0, Instant::now(), None);
                 let bytes = heard.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
                 line.hear(&bytes)?;
             }

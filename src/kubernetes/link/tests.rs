@@ -265,10 +265,7 @@ async fn a_silence_counts_from_its_beginning() {
     session.say("two\n").await;
     assert!(matches!(session.over.await.unwrap(), Over::Away(_)));
     let took = began.elapsed();
-    assert!(
-        took > RECONNECT - Duration::from_secs(2) && took < RECONNECT + Duration::from_secs(1),
-        "{took:?}"
-    );
+    assert!(took >= RECONNECT && took <= RECONNECT + LAST_TRY, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
