@@ -1,33 +1,39 @@
 //! The cluster that sessions run in: who berth is there, and in which namespace.
 //!
-//! It is found as kubectl finds it: a file that is named, the list in `KUBECONFIG`, the file in the person's home. In a pod
-//! without any of them the service account counts.
+//! It is found as kubectl finds it (`kubeconfig`), and asked by the same way, with the same credentials. In a pod without any
+//! kubeconfig the service account counts.
+
+mod credentials;
+mod kubeconfig;
+mod way;
 
 use std::env;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::Pod;
-use kube::client::{AuthError, ConfigExt};
-use kube::config::{ExecInteractiveMode, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::client::ConfigExt;
+use kube::config::{InClusterError, KubeConfigOptions};
 use kube::{Api, Client, Config};
+use mcp_berth::commands::variable;
 use mcp_berth::config::Kubernetes;
 use mcp_berth::failure::{Code, Failure, chain};
+use tower::util::MapRequestLayer;
 use tower::{BoxError, ServiceBuilder};
 
 use super::pod::CONTAINER;
 use super::pump::Place;
+pub(crate) use credentials::{LOG_IN, no_credentials};
+use credentials::{PlugIn, TokenFile};
+use kubeconfig::LOOK;
+use way::Way;
 
 /// Set in every pod.
 const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
 /// A plug-in for credentials may ask its cloud.
 const CREDENTIALS_WITHIN: Duration = Duration::from_secs(15);
-/// What a person does who has no credentials.
-pub(crate) const LOG_IN: &str = "try `kubectl auth whoami`, and log in to the cluster";
-const LOOK: &str = "look at it with `kubectl config view`, or set `kubeconfig` and `context` in [kubernetes]";
 
 /// A namespace of a cluster.
 #[derive(Clone)]
@@ -40,12 +46,14 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Reads who berth is there. Nothing is asked yet, but of a plug-in for credentials.
     pub(crate) async fn connect(settings: &Kubernetes) -> Result<Self, Failure> {
-        let config = match kubeconfig(settings.kubeconfig.as_deref())? {
-            Some(mut kubeconfig) => {
-                keep_input(&mut kubeconfig);
+        let mut proxy = None;
+        let config = match kubeconfig::read(settings.kubeconfig.as_deref())? {
+            Some(mut read) => {
+                credentials::keep_input(&mut read);
+                proxy = kubeconfig::proxy_of(&read, settings.context.as_deref());
                 let options = KubeConfigOptions { context: settings.context.clone(), ..Default::default() };
-                let read = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-                read.map_err(|error| unusable(&error))?
+                let config = Config::from_custom_kubeconfig(read, &options).await;
+                config.map_err(|error| kubeconfig::unusable(&error))?
             }
             None if env::var_os(IN_A_POD).is_some() => {
                 let config = Config::incluster_env().map_err(|error| no_account(&error))?;
@@ -68,7 +76,8 @@ impl Cluster {
             }
         };
         let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = client_within(CREDENTIALS_WITHIN, config).await?;
+        let proxy = way::proxy(proxy.as_deref(), &config.cluster_url, variable)?;
+        let client = client_within(CREDENTIALS_WITHIN, config, proxy).await?;
         Ok(Self { client, namespace, settings: settings.clone() })
     }
 
@@ -83,92 +92,50 @@ impl Cluster {
     }
 }
 
-/// What a plug-in for credentials would read is the client's.
-fn keep_input(kubeconfig: &mut Kubeconfig) {
-    let infos = kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut());
-    for exec in infos.filter_map(|info| info.exec.as_mut()) {
-        exec.interactive_mode = Some(ExecInteractiveMode::Never);
-    }
-}
-
 /// A plug-in for credentials runs meanwhile, and everything else goes on.
-async fn client_within(within: Duration, config: Config) -> Result<Client, Failure> {
+async fn client_within(
+    within: Duration,
+    config: Config,
+    proxy: Option<Intercept>,
+) -> Result<Client, Failure> {
     let address = config.cluster_url.to_string();
+    let plug_in = PlugIn::of(&config.auth_info);
     let unusable = |why: String, next: &str| Failure {
         code: Code::Configuration,
         text: format!("cannot use the cluster `{address}`: {why}"),
         next: Some(next.to_owned()),
     };
-    match tokio::time::timeout(within, tokio::task::spawn_blocking(|| client(config))).await {
+    let made = tokio::task::spawn_blocking(move || client(config, proxy.as_ref()));
+    match tokio::time::timeout(within, made).await {
         Ok(Ok(Ok(client))) => Ok(client),
-        Ok(Ok(Err(kube::Error::Auth(error)))) => Err(unusable(no_credentials(&error), LOG_IN)),
+        Ok(Ok(Err(kube::Error::Auth(error)))) => {
+            Err(unusable(plug_in.failed(&error), &plug_in.mended_by(&error)))
+        }
         Ok(Ok(Err(error))) => Err(unusable(chain(&error), LOOK)),
         Ok(Err(error)) => Err(unusable(chain(&error), LOOK)),
         Err(_) => Err(unusable(format!("there were no credentials within {within:?}"), LOG_IN)),
     }
 }
 
-/// A plug-in's command and its output hold secrets, so nobody is told of them.
-pub(crate) fn no_credentials(error: &AuthError) -> String {
-    match error {
-        AuthError::AuthExecRun { out, .. } => format!("the plug-in for credentials failed ({})", out.status),
-        AuthError::AuthExecParse(_) => "the plug-in for credentials gave none".to_owned(),
-        AuthError::AuthExec(_) => "the `auth-provider` gives no credentials; `exec` may".to_owned(),
-        error => chain(error),
+/// Like `kube`'s own, but for the way there, and for a file's token.
+fn client(mut config: Config, proxy: Option<&Intercept>) -> kube::Result<Client> {
+    let plug_in = PlugIn::of(&config.auth_info);
+    let file = TokenFile::take(&mut config.auth_info).map_err(kube::Error::Auth)?;
+    let auth = config.auth_layer()?;
+    if auth.is_some() {
+        // A plug-in that has given a token just now need not run again for a certificate.
+        config.auth_info.exec = None;
     }
-}
-
-/// Such an error among those of requests: credentials are asked for again when they are too old.
-fn discreet(error: BoxError) -> BoxError {
-    match error.downcast::<AuthError>() {
-        Ok(error) => no_credentials(&error).into(),
-        Err(error) => error,
-    }
-}
-
-/// Like `kube`'s own, but that nothing small waits: two frames in a row would take 40 ms, until the first is acknowledged.
-fn client(config: Config) -> kube::Result<Client> {
-    if config.proxy_url.is_some() {
-        return Client::try_from(config);
-    }
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(config.connect_timeout);
-    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let connector = config.rustls_https_connector_with_connector(Way::new(&config, proxy)?)?;
     let service = ServiceBuilder::new()
-        .map_err(discreet)
+        .map_err(move |error: BoxError| plug_in.discreet(error))
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
+        .option_layer(auth)
+        .option_layer(file.map(|file| MapRequestLayer::new(move |request| file.show(request))))
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(legacy::Client::builder(TokioExecutor::new()).build(connector));
     Ok(Client::new(service, config.default_namespace))
-}
-
-/// `None`: there is no file.
-fn kubeconfig(named: Option<&Path>) -> Result<Option<Kubeconfig>, Failure> {
-    if let Some(file) = named {
-        return Kubeconfig::read_from(file).map(Some).map_err(|error| unusable(&error));
-    }
-    let listed = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
-    let files: Vec<PathBuf> = match &listed {
-        Some(list) => env::split_paths(list).collect(),
-        None => env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect(),
-    };
-    merged(&files)
-}
-
-/// The first file to say something counts; one that is not there says nothing, as with kubectl.
-fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>, Failure> {
-    let there = files.iter().filter(|file| file.exists());
-    let merged = there.map(Kubeconfig::read_from).reduce(|first, next| first?.merge(next?));
-    merged.transpose().map_err(|error| unusable(&error))
-}
-
-fn unusable(error: &KubeconfigError) -> Failure {
-    let text = format!("cannot use the kubeconfig: {}", chain(error));
-    Failure { code: Code::Configuration, text, next: Some(LOOK.to_owned()) }
 }
 
 fn no_account(error: &InClusterError) -> Failure {
@@ -185,6 +152,9 @@ fn no_account(error: &InClusterError) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
+    use kube::config::Kubeconfig;
     use serde_json::json;
 
     use super::*;
@@ -204,12 +174,6 @@ mod tests {
     async fn a_file_context_and_namespace_are_found_as_kubectl_finds_them() {
         let folder = tempfile::tempdir().unwrap();
         let one = file(folder.path(), "one", "a", "http://127.0.0.1:1");
-        let two = file(folder.path(), "two", "b", "http://127.0.0.1:2");
-        let missing = folder.path().join("missing");
-        let merged = merged(&[missing.clone(), one.clone(), two.clone()]).unwrap().unwrap();
-        assert_eq!(merged.current_context.as_deref(), Some("a"), "the first one that says it");
-        assert_eq!(merged.contexts.len(), 2);
-        assert!(super::merged(&[missing]).unwrap().is_none());
         let mut settings = Kubernetes::default();
         settings.kubeconfig = Some(one);
         assert_eq!(Cluster::connect(&settings).await.unwrap().namespace, "of-a");
@@ -218,15 +182,6 @@ mod tests {
         settings.context = Some("nowhere".to_owned());
         let failure = Cluster::connect(&settings).await.err().unwrap();
         assert!(failure.text.contains("nowhere") && failure.next.is_some(), "{failure}");
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_named_must_be_there() {
-        let mut settings = Kubernetes::default();
-        settings.kubeconfig = Some("/nowhere/config".into());
-        let failure = Cluster::connect(&settings).await.err().unwrap();
-        assert_eq!(failure.code, Code::Configuration);
-        assert!(failure.text.contains("/nowhere/config"), "{failure}");
     }
 
     /// Of a file whose credentials a script gives.
@@ -242,15 +197,18 @@ mod tests {
             "current-context": "x",
         }))
         .unwrap();
-        keep_input(&mut kubeconfig);
+        credentials::keep_input(&mut kubeconfig);
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
     }
 
     #[tokio::test]
-    async fn a_plug_in_for_credentials_reads_nothing_of_the_clients() {
+    async fn a_plug_in_for_credentials_runs_once_and_reads_nothing_of_the_clients() {
+        let runs = tempfile::NamedTempFile::new().unwrap();
         let script = r#"case "$KUBERNETES_EXEC_INFO" in *'"interactive":false'*) ;; *) exit 4 ;; esac
-            [ -z "$(cat)" ] && echo '{ "kind": "ExecCredential", "status": { "token": "t" } }'"#;
-        client_within(CREDENTIALS_WITHIN, plugged_in(script).await).await.unwrap();
+            echo run >> RUNS; [ -z "$(cat)" ] && echo '{ "kind": "ExecCredential", "status": { "token": "t" } }'"#;
+        let script = script.replace("RUNS", runs.path().to_str().unwrap());
+        client_within(CREDENTIALS_WITHIN, plugged_in(&script).await, None).await.unwrap();
+        assert_eq!(std::fs::read_to_string(runs.path()).unwrap(), "run\n");
     }
 
     #[tokio::test]
@@ -259,8 +217,8 @@ mod tests {
             let config = plugged_in(script).await;
             let auth = config.auth_layer().err().unwrap();
             let kube::Error::Auth(error) = auth else { panic!("{auth}") };
-            let later = discreet(Box::new(error));
-            let failure = client_within(CREDENTIALS_WITHIN, config).await.err().unwrap();
+            let later = PlugIn::of(&config.auth_info).discreet(Box::new(error));
+            let failure = client_within(CREDENTIALS_WITHIN, config, None).await.err().unwrap();
             for text in [failure.to_string(), later.to_string(), format!("{later:?}")] {
                 assert!(text.contains("the plug-in for credentials") && !text.contains("hidden"), "{text}");
             }
@@ -274,7 +232,7 @@ mod tests {
         // Until the test is over.
         let script = format!("while [ -d {} ]; do sleep 0.05; done", folder.path().display());
         let within = Duration::from_millis(50);
-        let failure = client_within(within, plugged_in(&script).await).await.err().unwrap();
+        let failure = client_within(within, plugged_in(&script).await, None).await.err().unwrap();
         assert!(failure.text.ends_with("there were no credentials within 50ms"), "{failure}");
     }
 }

@@ -17,6 +17,7 @@ use std::process::Command;
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::config::Kubeconfig;
 use tempfile::TempDir;
 
 pub(crate) use api::{Cordon, is_ready};
@@ -90,6 +91,24 @@ impl Place {
         self
     }
 
+    /// With another server of an image of the tests.
+    pub(crate) fn with_server(self, name: &str, image: &str, lines: &str) -> Self {
+        let registry = std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/");
+        self.with(&format!("\n[servers.{name}]\nimage = \"{registry}{image}\"\n{lines}\n"))
+    }
+
+    /// With sessions that find the cluster by another file, or by the environment.
+    pub(crate) fn known_by(self, kubeconfig: Option<&Path>) -> Self {
+        let file = self.home.path().join("berth.toml");
+        let config = std::fs::read_to_string(&file).expect("the configuration");
+        let line = format!("kubeconfig = \"{}\"\n", KUBECONFIG.display());
+        let other =
+            kubeconfig.map_or_else(String::new, |other| format!("kubeconfig = \"{}\"\n", other.display()));
+        assert!(config.contains(&line), "{config}");
+        std::fs::write(file, config.replace(&line, &other)).expect("the configuration");
+        self
+    }
+
     /// With sessions in another namespace, which the test has not made.
     pub(crate) fn within(self, namespace: &str) -> Self {
         let file = self.home.path().join("berth.toml");
@@ -159,6 +178,11 @@ pub(crate) fn registered(config: &str) -> String {
 /// Makes sure that the cluster has what sessions need.
 pub(crate) fn daemon() {
     LazyLock::force(&READY);
+}
+
+/// The file that names the cluster.
+pub(crate) fn kubeconfig() -> Kubeconfig {
+    Kubeconfig::read_from(&*KUBECONFIG).expect("a kubeconfig")
 }
 
 /// Names of a client's pods, in whatever namespace.
