@@ -5,6 +5,7 @@ pub mod caller;
 pub mod ceiling;
 pub mod docker;
 pub mod plan;
+pub mod publish;
 
 use serde_json::Value;
 use tokio::sync::oneshot;

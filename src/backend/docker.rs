@@ -9,7 +9,6 @@ mod newest;
 pub mod peers;
 pub mod plan;
 mod protect;
-pub mod publish;
 mod reach;
 pub mod ready;
 mod refused;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, future};
+use tokio::io::AsyncWrite;
 
 use super::docker::{DockerError, Engine};
 use super::exec::{self, Chunk};
@@ -42,23 +43,60 @@ pub async fn join(
     (server, settings): (&str, &Settings),
     trace: &Trace,
 ) -> Result<Link, DockerError> {
-    let services = settings.service_ports();
-    let published: BTreeSet<u16> = settings.publish.iter().map(|port| port.container).collect();
-    let mut argv = vec![place.program(), "ports".to_owned()];
-    let flags = |flag: &str, ports: &BTreeSet<u16>| -> Vec<String> {
-        ports.iter().flat_map(|port| [flag.to_owned(), port.to_string()]).collect()
-    };
-    argv.extend(flags("--listen", &services));
-    argv.extend(flags("--connect", &published));
+    let mut argv = vec![place.program()];
+    argv.extend(words(settings));
     let wire = Wire::connect(engine.endpoint()).await?;
     let exec = exec::start_plain(wire, container, &argv, &[]).await?;
-    let services = services.into_iter().map(|port| (port, port)).collect();
+    let link = over((heard(exec.output), exec.input), (server, settings), trace).await;
+    link.map_err(|why| DockerError::broken(START, container, why.as_str()))
+}
+
+/// What the container's side is told, after its program.
+pub fn words(settings: &Settings) -> Vec<String> {
+    let published: BTreeSet<u16> = settings.publish.iter().map(|port| port.container).collect();
+    let flags = |flag: &'static str, ports: BTreeSet<u16>| {
+        ports.into_iter().flat_map(move |port| [flag.to_owned(), port.to_string()])
+    };
+    let listen = flags("--listen", settings.service_ports());
+    ["ports".to_owned()].into_iter().chain(listen).chain(flags("--connect", published)).collect()
+}
+
+/// Why there is no stream of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotJoined {
+    Ended,
+    Silent,
+}
+
+impl NotJoined {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "its forwarder of ports ended at once",
+            Self::Silent => "its forwarder of ports did not answer",
+        }
+    }
+}
+
+/// The same over a stream to a container's side that was begun already, with [`words`].
+///
+/// # Errors
+/// Where the container's side fails.
+pub async fn over<R, W>(
+    (from, to): (R, W),
+    (server, settings): (&str, &Settings),
+    trace: &Trace,
+) -> Result<Link, NotJoined>
+where
+    R: Stream<Item = std::io::Result<Bytes>> + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    let services = settings.service_ports().into_iter().map(|port| (port, port)).collect();
     let side = Side { server: server.to_owned(), services, trace: trace.clone() };
-    let (link, listens) = mux::begin(heard(exec.output), exec.input, side);
+    let (link, listens) = mux::begin(from, to, side);
     match tokio::time::timeout(LISTENS_WITHIN, listens).await {
         Ok(Ok(())) => Ok(link),
-        Ok(Err(_)) => Err(DockerError::broken(START, container, "its forwarder of ports ended at once")),
-        Err(_) => Err(DockerError::broken(START, container, "its forwarder of ports did not answer")),
+        Ok(Err(_)) => Err(NotJoined::Ended),
+        Err(_) => Err(NotJoined::Silent),
     }
 }
 

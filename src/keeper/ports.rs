@@ -11,6 +11,8 @@
 mod connection;
 #[path = "ports/dial.rs"]
 mod dial;
+#[path = "ports/instead.rs"]
+mod instead;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -39,6 +41,8 @@ pub(super) struct Ports {
     listen: Vec<u16>,
     /// Ports that berth may reach.
     connect: Vec<u16>,
+    /// It takes the place of another one like it, which a cut has left.
+    instead: bool,
 }
 
 impl Ports {
@@ -48,6 +52,10 @@ impl Ports {
             let list = match flag.to_str() {
                 Some("--listen") => &mut ports.listen,
                 Some("--connect") => &mut ports.connect,
+                Some("--instead") => {
+                    ports.instead = true;
+                    continue;
+                }
                 _ => return Err(Failure::usage(format_args!("unexpected `{}`", flag.display()))),
             };
             list.push(words.parsed("a port")?);
@@ -58,6 +66,9 @@ impl Ports {
     pub(super) fn execute(&self) -> Result<(), Failure> {
         // The server runs as the same user, and could put words into our mouth.
         sys::forbid_dumping()?;
+        if self.instead {
+            instead::end_others();
+        }
         let mut forwarder = Forwarder::new(&self.connect)?;
         for port in &self.listen {
             forwarder.listen(*port);

@@ -181,6 +181,14 @@ pub(super) fn signal_others(signal: c_int) -> bool {
     kill(-1, signal) == 0 || io::Error::last_os_error().raw_os_error() != Some(ESRCH)
 }
 
+/// Ends a process, if it is one of ours.
+pub(super) fn kill_at_once(pid: u32) {
+    // Zero and less would be others.
+    if let Some(pid) = c_int::try_from(pid).ok().filter(|pid| *pid > 1) {
+        kill(pid, SIGKILL);
+    }
+}
+
 /// Sends to all processes of a group, if there are any.
 pub(super) fn signal_group(group: c_int, signal: c_int) {
     if group > 1 {

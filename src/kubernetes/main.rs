@@ -1,7 +1,7 @@
 //! `berth-kubernetes`, which `berth` becomes where servers run in a cluster.
 //!
 //! ```text
-//!  commands::run (of the library) -> both -> ready -> start (claim | pod) -> lifeline, link -> upstream
+//!  commands::run (of the library) -> both -> ready -> start (claim | pod) -> lifeline, link, ports -> upstream
 //!                                                      causes: why there is none
 //! ```
 //!
@@ -21,11 +21,13 @@ mod housekeeping;
 mod lifeline;
 mod likeness;
 mod link;
+mod loopback;
 mod names;
 mod nodes;
 mod outgoing;
 mod pause;
 mod pod;
+mod ports;
 mod pump;
 mod ready;
 mod roster;
@@ -34,6 +36,7 @@ mod standby;
 mod start;
 mod streams;
 mod sweep;
+mod telling;
 mod template;
 mod upstream;
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::ground::network::{PolicyLabel, network_of};
+use super::loopback;
 use super::names;
 use super::template::Template;
 
@@ -231,6 +232,7 @@ impl Plan<'_> {
         if *isolation == Isolation::Gvisor {
             spec["runtimeClassName"] = "gvisor".into();
         }
+        loopback::prepare(&mut spec, settings);
         spec
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mcp_berth::backend::caller::Caller;
 use mcp_berth::backend::docker::peers::Peers;
 use mcp_berth::backend::plan::Plan;
+use mcp_berth::backend::publish::Published;
 use mcp_berth::backend::{Backend, Ready};
 use mcp_berth::config::{Config, EnvVar, Home, Kubernetes};
 use mcp_berth::dock::spec::Spec;
@@ -15,9 +16,11 @@ use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
 use super::ground::proof;
+use super::loopback;
 use super::names;
 use super::nodes::Nodes;
 use super::pod::Plan as Pod;
+use super::ports::Sessions;
 use super::server;
 use super::start::{self, Request};
 use super::template::Template;
@@ -35,6 +38,8 @@ pub(crate) struct PodPlan {
     template: Option<Arc<Template>>,
     /// What one start knows of them counts for the next.
     nodes: Nodes,
+    /// The session's, over all of its servers; `None`: it publishes no port.
+    published: Option<Arc<Published>>,
 }
 
 impl Backend for Pods {
@@ -43,11 +48,13 @@ impl Backend for Pods {
     fn ready(&self, plan: Plan, config: &Config, _: &Home) -> Result<PodPlan, Failure> {
         server::start(&plan.spec)?;
         let template = template(&config.kubernetes)?.map(Arc::new);
+        loopback::admit(&plan.spec.server, template.as_deref())?;
         Ok(PodPlan {
             plan,
             kubernetes: Arc::new(config.kubernetes.clone()),
             template,
             nodes: Nodes::default(),
+            published: None,
         })
     }
 
@@ -56,6 +63,7 @@ impl Backend for Pods {
         let Kubernetes { context, namespace, .. } = &config.kubernetes;
         let keeper_image = config.kubernetes.keeper_image();
         let template = template(&config.kubernetes)?;
+        loopback::admit(&spec.server, template.as_ref())?;
         let pod = Pod { spec: &spec, keeper_image: &keeper_image, template: template.as_ref() };
         let name = names::pod(&spec.client, "<n>");
         let pod = pod.active(&name).map_err(|error| Failure::new(Code::Internal, &error, "report it"))?;
@@ -85,7 +93,11 @@ impl Ready for PodPlan {
         &mut self.plan
     }
 
-    fn begin(&mut self, _: &Trace) {}
+    fn begin(&mut self, trace: &Trace) {
+        let Plan { spec, state, .. } = &self.plan;
+        let sessions = Arc::new(Sessions(Arc::clone(&self.kubernetes)));
+        self.published = Published::of(spec, sessions, state.clone(), trace.clone()).map(Arc::new);
+    }
 
     fn share(&mut self, _: &Peers) -> Result<(), Failure> {
         Err(Failure {
@@ -100,7 +112,7 @@ impl Ready for PodPlan {
         said: oneshot::Receiver<Option<String>>,
         trace: Trace,
     ) -> Result<KubernetesUpstream, Failure> {
-        let Self { plan, kubernetes, template, nodes } = self;
+        let Self { plan, kubernetes, template, nodes, published } = self;
         let mut caller = Caller::new(&plan, said);
         let env = async {
             match &plan.secrets {
@@ -118,7 +130,7 @@ impl Ready for PodPlan {
         proof::admit(&cluster, &spec.server.settings).await?;
         let limit = plan.replenishing.limit;
         let Plan { is_first, progress, .. } = plan;
-        let request = Request { spec, cluster, is_first, limit, template, nodes, progress };
+        let request = Request { spec, cluster, is_first, limit, template, nodes, progress, published };
         Box::pin(start::start(request, trace)).await
     }
 }

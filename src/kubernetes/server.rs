@@ -8,6 +8,7 @@ use mcp_berth::failure::{Code, Failure};
 use mcp_berth::runner::Runner;
 
 use super::ground::network::network_of;
+use super::loopback;
 use super::pod::numbers;
 
 /// Where a baked image has its programs.
@@ -89,6 +90,7 @@ fn fits(server: &Server) -> Result<(), Failure> {
     ];
     let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else {
         settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user))?;
+        loopback::misnamed(settings).map_or(Ok(()), |service| misnamed(server, service))?;
         return network_of(settings).map(drop);
     };
     Err(Failure {
@@ -113,6 +115,18 @@ fn numbered(server: &Server, user: &str) -> Result<(), Failure> {
             "set `user` in [servers.{name}] to numbers; `docker run --rm --entrypoint id {} {user}` shows them",
             server.image
         )),
+    })
+}
+
+fn misnamed(server: &Server, service: &str) -> Result<(), Failure> {
+    let name = &server.name;
+    Err(Failure {
+        code: Code::Configuration,
+        text: format!(
+            "the server `{name}` cannot have the name `{service}` in `host_services` in a pod: a cluster takes letters, digits \
+             and hyphens, and none at the end"
+        ),
+        next: Some(format!("write another in [servers.{name}], or the port alone")),
     })
 }
 
@@ -167,8 +181,8 @@ mod tests {
         };
         key(|settings| settings.prestart = true, "prestart");
         key(|settings| settings.verify = Some(Policy::CosignKey("/k".into())), "verify");
-        let published: fn(&mut Settings) = |settings| settings.publish = vec!["8080".parse().unwrap()];
-        assert!(refused(published).unwrap_err().text.contains("`publish` cannot be had"));
+        let service: fn(&mut Settings) = |settings| settings.host_services = vec!["a_b:1".parse().unwrap()];
+        assert!(refused(service).unwrap_err().text.contains("the name `a_b` in `host_services`"));
         for user in ["node", "1000:staff", "node:1000", "", "1000:"] {
             let mut spec = spec(Some(&["p"]));
             spec.server.settings.user = Some(user.to_owned());

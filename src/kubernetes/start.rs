@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
+use mcp_berth::backend::publish::Published;
 use mcp_berth::dind::progress::Progress;
 use mcp_berth::dock::owner::new_session;
 use mcp_berth::dock::spec::Spec;
@@ -28,14 +28,15 @@ use super::cluster::Cluster;
 use super::hold::Hold;
 use super::housekeeping::{Housekeeping, Made};
 use super::lifeline::Lifeline;
-use super::link::{self, NotOpened, Over, Streams};
+use super::link::{self, Over};
 use super::names;
 use super::nodes::{self, Nodes};
-use super::pause::Pause;
 use super::pod::Plan;
+use super::ports::Joining;
 use super::pump::{From, To};
 use super::server;
 use super::streams::Execs;
+use super::telling::Telling;
 use super::template::Template;
 use super::upstream::{KubernetesUpstream, Linked};
 
@@ -69,15 +70,17 @@ pub(crate) struct Request {
     pub(crate) template: Option<Arc<Template>>,
     pub(crate) nodes: Nodes,
     pub(crate) progress: Progress,
+    /// The session's ports on this machine.
+    pub(crate) published: Option<Arc<Published>>,
 }
 
 /// Starts the server in a pod of its own.
 pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
-    let Request { spec, cluster, is_first, limit, template, nodes, progress } = request;
+    let Request { spec, cluster, is_first, limit, template, nodes, progress, published } = request;
     let record = server::start(&spec)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
     let (began, spec, waiting) = (std::time::Instant::now(), Arc::new(spec), Waiting::new(progress));
-    let start = Start { began, spec, cluster, record, trace, limit, template, nodes, waiting };
+    let start = Start { began, spec, cluster, record, trace, limit, template, nodes, waiting, published };
     let (mut until, mut pause) = (None, FIRST_PAUSE);
     loop {
         let failure = match start.attempt().await {
@@ -105,6 +108,7 @@ struct Start {
     template: Option<Arc<Template>>,
     nodes: Nodes,
     waiting: Waiting,
+    published: Option<Arc<Published>>,
 }
 
 impl Start {
@@ -251,13 +255,22 @@ impl Start {
         let settings = &self.spec.server.settings;
         let (tell, opened) = oneshot::channel();
         let execs = Execs::new(self.cluster.client.clone(), self.cluster.place(name));
-        let cuts = execs.cuts();
-        let streams = Telling { streams: execs, tell: Some(tell) };
+        let [cuts, doubts] = execs.cuts();
+        let joining = Joining {
+            client: self.cluster.client.clone(),
+            place: self.cluster.place(name),
+            spec: Arc::clone(&self.spec),
+            published: self.published.clone(),
+            doubts,
+            trace: self.trace.clone(),
+        };
+        let (ports, gate) = joining.begin().unzip();
+        let streams = Telling::new(execs, tell, gate);
         let (input, given) = mpsc::channel(PIECES);
         let (say, output) = mpsc::channel(PIECES);
         let (record, times) = (self.record.clone(), (settings.start_timeout, settings.reconnect));
         let task = async move { link::run(streams, &record, given, say, times).await };
-        (Linked { input, output, cuts, task: AbortOnDropHandle::new(tokio::spawn(task)) }, opened)
+        (Linked { input, output, cuts, ports, task: AbortOnDropHandle::new(tokio::spawn(task)) }, opened)
     }
 
     /// What has cut the link may have cut the lifeline.
@@ -316,43 +329,6 @@ fn is_refusal(error: &kube::Error) -> bool {
 
 fn malformed(error: &serde_json::Error) -> Failure {
     Failure::new(Code::Internal, error, "report this, with the server's settings")
-}
-
-/// Has the first stream tried for, and tells when it is there.
-struct Telling<S> {
-    streams: S,
-    tell: Option<oneshot::Sender<()>>,
-}
-
-impl<S: Streams> Streams for Telling<S> {
-    type To = S::To;
-    type From = S::From;
-
-    async fn open(&mut self, epoch: u64) -> Result<(S::To, S::From), NotOpened> {
-        if self.tell.is_none() {
-            return self.streams.open(epoch).await;
-        }
-        let pause = Pause::new();
-        let stream = loop {
-            match self.streams.open(epoch).await {
-                Ok(stream) => break stream,
-                // Seldom enough for the API server, and soon enough beside what the start has taken already.
-                Err(NotOpened::Passing(why)) => {
-                    tracing::debug!("not yet: {why}");
-                    pause.wait().await;
-                }
-                Err(gone) => return Err(gone),
-            }
-        };
-        if let Some(tell) = self.tell.take() {
-            let _ = tell.send(());
-        }
-        Ok(stream)
-    }
-
-    fn ended(&self) -> BoxFuture<'static, ()> {
-        self.streams.ended()
-    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(crate) struct Execs {
     place: Place,
     /// By which the helper knows us. It goes over the stream, for what an exec's command says stands in audit logs.
     secret: [u8; SECRET],
-    cuts: Arc<Notify>,
+    cuts: [Arc<Notify>; 2],
     denials: Denials,
     /// When the first stream was tried first.
     since: Option<Instant>,
@@ -53,7 +53,7 @@ impl Execs {
             pods,
             place,
             secret: [0; SECRET],
-            cuts: Arc::default(),
+            cuts: [Arc::default(), Arc::default()],
             denials: Denials::default(),
             since: None,
         }
@@ -65,9 +65,9 @@ impl Execs {
         if epoch == FIRST { OPENED_WITHIN.max(since.elapsed()) } else { OPENED_WITHIN }
     }
 
-    /// Notified whenever a stream was cut: another one to the same pod may be so as well.
-    pub(crate) fn cuts(&self) -> Arc<Notify> {
-        Arc::clone(&self.cuts)
+    /// Notified whenever a stream was cut: others to the same pod may be so as well, each of which has its own.
+    pub(crate) fn cuts(&self) -> [Arc<Notify>; 2] {
+        self.cuts.clone()
     }
 }
 
@@ -86,7 +86,7 @@ impl Streams for Execs {
             let random = SystemRandom::new().fill(&mut self.secret);
             random.map_err(|_| NotOpened::Gone("the system gives no random numbers".to_owned()))?;
         } else {
-            self.cuts.notify_one();
+            self.cuts.iter().for_each(|cut| cut.notify_one());
         }
         let within = self.opened_within(epoch);
         let opened = async {

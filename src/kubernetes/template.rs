@@ -66,6 +66,11 @@ impl Template {
         merged(self.0[part].clone(), own)
     }
 
+    /// Whether a pod's loopback is its node's.
+    pub(crate) fn is_on_the_nodes_network(&self) -> bool {
+        self.0["spec"]["hostNetwork"] == true
+    }
+
     /// Whether a pod goes on when its server's container has ended.
     pub(crate) fn has_sidecars(&self) -> bool {
         self.0["spec"]["containers"]
@@ -152,6 +157,7 @@ spec:
         let plain = Template::parse("spec: { hostNetwork: true, containers: [{ name: server }] }").unwrap();
         assert_eq!(plain.under("metadata", json!({ "a": 1 })), json!({ "a": 1 }));
         assert_eq!((template.has_sidecars(), plain.has_sidecars()), (true, false));
+        assert_eq!([&template, &plain].map(Template::is_on_the_nodes_network), [false, true]);
     }
 
     #[test]

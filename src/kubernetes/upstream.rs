@@ -24,6 +24,7 @@ use super::housekeeping::Housekeeper;
 use super::link::{Over, Said, ToServer};
 use super::nodes::{Nodes, node_of};
 use super::pod::ANNOTATION_CLIENT_SESSION;
+use super::ports::Ports;
 
 /// A cluster that gives no answer holds up no end.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
@@ -40,6 +41,8 @@ pub(crate) struct Linked {
     pub(crate) output: Receiver<Said>,
     /// Notified whenever its stream was cut.
     pub(crate) cuts: Arc<Notify>,
+    /// Of `host_services` and `publish`.
+    pub(crate) ports: Option<Ports>,
     pub(crate) task: AbortOnDropHandle<Over>,
 }
 
@@ -49,6 +52,7 @@ pub(crate) struct KubernetesUpstream {
     input: Option<Input>,
     output: Receiver<Said>,
     link: AbortOnDropHandle<Over>,
+    ports: Option<Ports>,
     /// How the server ended, as its helper has told.
     ended: Option<Exit>,
     /// In bytes.
@@ -65,12 +69,13 @@ impl KubernetesUpstream {
         nodes: Nodes,
         housekeeper: Housekeeper,
     ) -> Self {
-        let Linked { input, output, task, .. } = linked;
+        let Linked { input, output, task, ports, .. } = linked;
         Self {
             hold,
             input: Some(Input::new(input)),
             output,
             link: task,
+            ports,
             ended: None,
             memory,
             nodes,
@@ -207,8 +212,8 @@ impl Upstream for KubernetesUpstream {
     }
 
     async fn release(self) {
-        let Self { hold, housekeeper, link, .. } = self;
-        drop(link);
+        let Self { hold, housekeeper, link, ports, .. } = self;
+        drop((link, ports));
         tokio::join!(hold.release(), housekeeper.finish());
     }
 }
@@ -318,7 +323,7 @@ mod tests {
         }
         drop(say);
         let task = AbortOnDropHandle::new(tokio::spawn(async { over }));
-        let linked = Linked { input, output, cuts: Arc::default(), task };
+        let linked = Linked { input, output, cuts: Arc::default(), ports: None, task };
         let mut upstream = KubernetesUpstream::new(hold, linked, 7, Nodes::default(), housekeeping.start());
         assert!(upstream.next().await.is_none());
         upstream.post_mortem().await

@@ -36,3 +36,19 @@ fn a_namespace_that_is_not_there_is_told_to_the_client() {
     let place = Place::new("absent").within("t-absent-for-ever");
     expect_error(&place, "fixture", &["namespace `t-absent-for-ever` is not there", "berth kubernetes up"]);
 }
+
+#[test]
+#[ignore = "needs a cluster"]
+fn servers_in_pods_share_no_network_and_the_client_is_told_so() {
+    let place =
+        Place::new("peers").with("\n[profiles.p]\nservers = [\"fixture\", \"hasty\"]\npeers = true\n");
+    let mut session = place.several(&["--profile", "p"]).client("peers").start();
+    let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
+    let error = session.request("initialize", params)["error"].to_string();
+    for said in ["cannot share a network in a cluster", "remove `peers` from the profile"] {
+        assert!(error.contains(said), "no {said:?} in {error}");
+    }
+    session.close();
+    session.wait();
+    assert!(place.pods().is_empty(), "{:?}", place.pods());
+}

@@ -1,12 +1,18 @@
 //! A real cluster, and what a test has in it: a namespace, and a state folder whose sessions run there.
 
 mod api;
+#[path = "../common/daemon.rs"]
+#[allow(dead_code, reason = "the tests of a daemon use what these do not")]
+mod docker;
 mod machine;
 #[path = "../common/program.rs"]
 mod program;
 #[path = "../common/session.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 mod session;
+#[path = "../common/sockets.rs"]
+#[allow(dead_code, reason = "the tests of a daemon use what these do not")]
+pub(crate) mod sockets;
 #[path = "../common/waits.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 mod waits;
@@ -18,6 +24,7 @@ use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::config::Kubeconfig;
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use api::{Cordon, is_ready};
@@ -122,6 +129,33 @@ impl Place {
         Berth::run(server).env("BERTH_HOME", self.home.path().to_str().expect("UTF-8"))
     }
 
+    /// With the tests' daemon beside the cluster.
+    pub(crate) fn beside_daemon(self) -> Self {
+        docker::daemon();
+        let config = std::fs::read_to_string(docker::home().join("berth.toml")).expect("its configuration");
+        let table = config.lines().skip_while(|line| *line != "[dind]").take_while(|line| !line.is_empty());
+        let table: Vec<&str> = table.collect();
+        self.with(&format!("\n{}\n", table.join("\n")))
+    }
+
+    /// `berth run` with several servers, of which some may run in that daemon: its certificates are in its own state folder.
+    pub(crate) fn several(&self, servers: &[&str]) -> Berth {
+        let home = docker::home().to_str().expect("UTF-8");
+        Berth::several(servers).env("BERTH_HOME", home).args(["--config", &self.config()])
+    }
+
+    /// What `berth ps` shows then.
+    pub(crate) fn sessions_of_both(&self) -> Vec<Value> {
+        let mut command = program::berth(docker::home());
+        let (code, out, err) = program::says(command.args(["ps", "--json", "--config", &self.config()]));
+        assert_eq!(code, Some(0), "{err}");
+        serde_json::from_str(&out).expect("JSON")
+    }
+
+    fn config(&self) -> String {
+        self.home.path().join("berth.toml").to_str().expect("UTF-8").to_owned()
+    }
+
     /// What another `berth` command says: exit code, standard output, standard error.
     pub(crate) fn says(&self, args: &[&str]) -> (Option<i32>, String, String) {
         program::says(program::berth(self.home.path()).args(args))
@@ -151,6 +185,11 @@ impl Place {
     pub(crate) fn node_of(&self, pod: &str) -> String {
         let pod = self.pod(pod).unwrap_or_else(|| panic!("no pod {pod}"));
         pod.spec.and_then(|spec| spec.node_name).expect("a node")
+    }
+
+    /// Deletes a pod, as anybody may who runs a cluster.
+    pub(crate) fn delete_pod(&self, name: &str) {
+        api::delete_pod(&self.namespace, name);
     }
 
     pub(crate) fn pod(&self, name: &str) -> Option<Pod> {

@@ -2,4 +2,5 @@
 
 pub(crate) mod cuts;
 pub(crate) mod nodes;
+mod ports;
 mod traces;

@@ -1,68 +1,14 @@
 //! `host_services` and `publish`: exactly the named ports of this machine's loopback, for exactly one session.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::thread;
+use std::net::TcpListener;
 
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::harness::sockets::{ECHO, EXCHANGE, SERVER, echoes, exchange, python, reach, service};
 use crate::harness::{Berth, PATIENCE, Session, at_once, docker_says, eventually, expect_gone, home};
 use crate::standby::Tidy;
-
-/// A server that runs what it is told to.
-const SERVER: &str = r#"
-import contextlib, io, json, sys
-known = {}
-for line in sys.stdin:
-    message = json.loads(line)
-    if "id" not in message:
-        continue
-    result = {}
-    if message["method"] == "initialize":
-        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
-    elif message["method"] == "tools/call":
-        out = io.StringIO()
-        try:
-            with contextlib.redirect_stdout(out):
-                exec(message["params"]["arguments"]["code"], known)
-        except BaseException as error:
-            out.write(type(error).__name__)
-        result = {"content": [{"type": "text", "text": out.getvalue().strip()}]}
-    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
-"#;
-
-/// Says 20 MB to an echo and hears them, with an end of its own in each direction.
-const EXCHANGE: &str = r#"
-import hashlib, os, socket, threading
-def exchange(host, port, length):
-    said = os.urandom(length)
-    with socket.create_connection((host, port), 20) as peer:
-        def say():
-            peer.sendall(said)
-            peer.shutdown(socket.SHUT_WR)
-        threading.Thread(target=say).start()
-        heard = bytearray()
-        while part := peer.recv(1 << 16):
-            heard += part
-    print("same" if bytes(heard) == said else f"{len(heard)} of {length}")
-"#;
-
-/// An echo in the container, at an address of its.
-const ECHO: &str = r#"
-import socket, threading
-def echo(listener):
-    def one(peer):
-        while part := peer.recv(1 << 16):
-            peer.sendall(part)
-        peer.close()
-    while True:
-        threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
-def begin(host, port):
-    threading.Thread(target=echo, args=(socket.create_server((host, port)),), daemon=True).start()
-    print("listens")
-"#;
 
 /// The tests' configuration with servers of this kind: each a name, and lines of its own.
 fn configured(servers: &[(&str, &str)]) -> (TempDir, String) {
@@ -81,43 +27,6 @@ fn configured(servers: &[(&str, &str)]) -> (TempDir, String) {
 
 fn started(server: &str, client: &str, config: &str) -> Session {
     Berth::run(server).client(client).args(["--config", config]).started()
-}
-
-fn python(session: &mut Session, code: &str) -> String {
-    session.call_text("python", json!({ "code": code }))
-}
-
-fn exchange(session: &mut Session, host: &str, port: u16, length: usize) -> String {
-    python(session, &format!("{EXCHANGE}\nexchange({host:?}, {port}, {length})"))
-}
-
-/// An echo on this machine's loopback, for as long as the tests run; its port.
-fn service() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for peer in listener.incoming().flatten() {
-            thread::spawn(move || {
-                let mut writer = peer.try_clone().unwrap();
-                let _ = std::io::copy(&mut &peer, &mut writer);
-                let _ = peer.shutdown(Shutdown::Write);
-            });
-        }
-    });
-    port
-}
-
-/// Whether an echo behind a port of this machine's says what it is told.
-fn echoes(port: u16) -> bool {
-    let exchange = || {
-        let mut peer = TcpStream::connect(("127.0.0.1", port))?;
-        peer.set_read_timeout(Some(PATIENCE))?;
-        peer.write_all(b"on")?;
-        let mut heard = [0; 2];
-        peer.read_exact(&mut heard)?;
-        std::io::Result::Ok(heard == *b"on")
-    };
-    exchange().unwrap_or(false)
 }
 
 #[test]
@@ -145,18 +54,6 @@ fn a_service_of_this_machine_is_reached_by_the_server_that_names_it_and_by_no_ot
     assert_eq!(exchange(&mut reaching, "127.0.0.1", unnamed, 1), "ConnectionRefusedError");
 }
 
-/// Whether something can be connected to, and if so what it says back to `on`.
-const REACH: &str = r#"
-import socket
-def reach(host, port):
-    try:
-        with socket.create_connection((host, port), 2) as peer:
-            peer.sendall(b"on")
-            print(peer.recv(2).decode())
-    except OSError as error:
-        print(type(error).__name__)
-"#;
-
 #[test]
 fn a_services_port_is_at_its_containers_loopback_and_no_other_session_reaches_that_container() {
     let port = service();
@@ -170,9 +67,6 @@ fn a_services_port_is_at_its_containers_loopback_and_no_other_session_reaches_th
     assert_eq!(python(&mut reaching, &format!("{ECHO}\nbegin(\"0.0.0.0\", 8080)")), "listens");
     let mut other = started("networked", "it-ports-other", &config);
     assert!(python(&mut other, route).parse::<std::net::Ipv4Addr>().is_ok(), "it has a network, too");
-    let reach = |session: &mut Session, host: &str, port: u16| {
-        python(session, &format!("{REACH}\nreach({host:?}, {port})"))
-    };
     for (host, port) in [("127.0.0.1", port), (&address, 8080)] {
         assert_eq!(reach(&mut reaching, host, port), "on", "{host}:{port} of its own");
     }

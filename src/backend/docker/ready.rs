@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::peers::Peers;
 use super::plan::{self, DockerPlan};
-use super::publish::Published;
 use super::start::start;
 use super::upstream::DockerUpstream;
 use crate::backend::plan::Plan;
+use crate::backend::publish::{Published, Roster};
 use crate::backend::{Backend, Ready};
 use crate::config::{Config, EnvVar, Home, Server};
 use crate::dind;
 use crate::dock::docker::Engine;
 use crate::dock::peers::NetworkOf;
+use crate::dock::roster;
 use crate::dock::spec::Spec;
 use crate::failure::{Code, Failure};
 use crate::observe::trace::Trace;
@@ -68,8 +70,8 @@ impl Ready for DockerPlan {
     }
 
     fn begin(&mut self, trace: &Trace) {
-        let (engine, state) = (Engine::new(self.endpoint.clone()), self.state.clone());
-        self.published = Published::of(&self.spec, engine, state, trace.clone()).map(Arc::new);
+        let daemon = Arc::new(Daemon(Engine::new(self.endpoint.clone())));
+        self.published = Published::of(&self.spec, daemon, self.state.clone(), trace.clone()).map(Arc::new);
     }
 
     fn share(&mut self, peers: &Peers) -> Result<(), Failure> {
@@ -84,6 +86,20 @@ impl Ready for DockerPlan {
         trace: Trace,
     ) -> Result<DockerUpstream, Failure> {
         Box::pin(start(self, said, trace)).await
+    }
+}
+
+/// Knows the sessions of its containers.
+#[derive(Debug)]
+struct Daemon(Engine);
+
+impl Roster for Daemon {
+    fn session(&self, id: String) -> BoxFuture<'_, Option<(String, String)>> {
+        Box::pin(async move {
+            let entries = roster::list_with_owners(&self.0).await.ok()?;
+            let entry = entries.into_iter().find(|entry| entry.owner.session == id)?;
+            Some((entry.name, entry.server))
+        })
     }
 }
 

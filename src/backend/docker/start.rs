@@ -16,7 +16,6 @@ use super::newest::Newest;
 use super::peers::{Joined, Peers};
 use super::plan::{DockerPlan, in_time};
 use super::protect::protect;
-use super::publish::Published;
 use super::reach::connect;
 use super::turn::Starting;
 
@@ -25,6 +24,7 @@ use super::housekeeping::{Housekeeping, Made};
 use super::upstream::{DockerUpstream, Limits};
 use crate::backend::caller::Caller;
 use crate::backend::plan::Replenishing;
+use crate::backend::publish::Published;
 use crate::config::{Server, Settings};
 use crate::dock::LeaseError;
 use crate::dock::docker::Engine;

@@ -1,5 +1,10 @@
 //! What `keeper ports` is told, and what it and berth say to each other.
 
+use std::io::Read;
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
 use proptest::prelude::*;
 
 use crate::Subcommand;
@@ -12,10 +17,36 @@ fn parse(line: &str) -> Result<Subcommand, u8> {
 #[test]
 fn it_is_told_its_ports_and_nothing_else() {
     let parsed = parse("ports --listen 5432 --connect 8085 --listen 6379").unwrap();
-    assert_eq!(format!("{parsed:?}"), "Ports(Ports { listen: [5432, 6379], connect: [8085] })");
+    assert_eq!(
+        format!("{parsed:?}"),
+        "Ports(Ports { listen: [5432, 6379], connect: [8085], instead: false })"
+    );
     for line in ["ports 5432", "ports --listen", "ports --listen x", "ports --listen 65536"] {
         assert_eq!(parse(line).unwrap_err(), 64, "{line}");
     }
+}
+
+/// Says that it listens, and does.
+fn listening(options: &[&str]) -> Child {
+    let mut command = Command::new(super::KEEPER);
+    command.args(["ports", "--listen", "22461"]).args(options);
+    let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = Vec::new();
+    encode(&mut ready, 0, &Frame::Ready);
+    let mut said = vec![0; ready.len()];
+    keeper.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(said, ready, "{options:?}");
+    TcpStream::connect(("127.0.0.1", 22461)).unwrap();
+    keeper
+}
+
+#[test]
+fn one_that_a_cut_has_left_gives_its_place_to_the_next() {
+    let mut left = listening(&["--instead"]);
+    let mut next = listening(&["--instead"]);
+    assert_eq!(left.wait().unwrap().signal(), Some(9));
+    drop(next.stdin.take());
+    assert!(next.wait().unwrap().success());
 }
 
 fn frame() -> impl Strategy<Value = (u32, u8, Vec<u8>, u32)> {

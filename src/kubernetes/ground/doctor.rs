@@ -193,9 +193,9 @@ mod tests {
     #[test]
     fn a_network_that_no_cluster_has_is_told_for_servers_that_run_there() {
         let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
-        let text = "[servers.a]\nimage = \"i\"\nbackend = \"kubernetes\"\npublish = [\"8085\"]\n\
-                    [servers.b]\nimage = \"i\"\nbackend = \"kubernetes\"\n\
-                    [servers.c]\nimage = \"i\"\npublish = [\"8085\"]\n\
+        let text = "[servers.a]\nimage = \"i\"\nbackend = \"kubernetes\"\nnetwork = { allow = [\"a.org\"] }\n\
+                    [servers.b]\nimage = \"i\"\nbackend = \"kubernetes\"\npublish = [\"8085\"]\n\
+                    [servers.c]\nimage = \"i\"\nnetwork = { allow = [\"a.org\"] }\n\
                     [profiles.p]\nservers = [\"b\"]\npeers = true\n";
         let lines = servers(&Config::parse(text, Path::new("b.toml"), &home).unwrap());
         let told: Vec<_> = lines.iter().map(|line| (line.name, line.object.as_deref().unwrap())).collect();

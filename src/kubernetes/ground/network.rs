@@ -71,12 +71,6 @@ pub(crate) fn network_of(settings: &Settings) -> Result<PolicyLabel, Failure> {
         text: format!("{what} cannot be had in a cluster yet"),
         next: Some(format!("{next}, or set `backend = \"docker\"` for this server")),
     };
-    if !settings.host_services.is_empty() {
-        return Err(refused("`host_services`", "remove it"));
-    }
-    if !settings.publish.is_empty() {
-        return Err(refused("`publish`", "remove it"));
-    }
     match settings.network {
         Network::None => Ok(PolicyLabel::None),
         Network::Egress => Ok(PolicyLabel::Egress),
@@ -202,15 +196,10 @@ mod tests {
             assert_eq!(network(&format!("network = \"{}\"", label.as_str())), Ok(label));
         }
         assert_eq!(network(""), Ok(PolicyLabel::Egress), "the default");
-        for (keys, named) in [
-            ("network = { allow = [\"a.org\"] }", "`network = { allow"),
-            ("host_services = [\"5432\"]", "`host_services`"),
-            ("network = \"none\"\npublish = [\"8085\"]", "`publish`"),
-        ] {
-            let failure = network(keys).unwrap_err();
-            assert_eq!(failure.code, Code::Configuration);
-            assert!(failure.text.contains(named) && failure.next.is_some(), "{failure}");
-        }
+        assert_eq!(network("host_services = [\"5432\"]\npublish = [\"8085\"]"), Ok(PolicyLabel::Egress));
+        let failure = network("network = { allow = [\"a.org\"] }").unwrap_err();
+        assert_eq!(failure.code, Code::Configuration);
+        assert!(failure.text.contains("`network = { allow") && failure.next.is_some(), "{failure}");
         let servers = "[servers.x]\nimage = \"i\"\n[profiles.p]\nservers = [\"x\"]\n";
         assert_eq!(allows(&config(servers).profiles["p"]), Ok(()));
         let failure = allows(&config(&format!("{servers}peers = true")).profiles["p"]).unwrap_err();

@@ -128,6 +128,7 @@ mod tests {
             template: None,
             nodes: Nodes::default(),
             waiting: Waiting::new(Progress::silent()),
+            published: None,
         };
         assert_eq!(start.in_time("list", std::future::ready(Ok(1))).await, Some(1));
         let began = Instant::now();

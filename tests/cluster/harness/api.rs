@@ -97,6 +97,12 @@ pub(super) fn stuff(namespace: &str, count: usize) {
     }
 }
 
+pub(super) fn delete_pod(namespace: &str, name: &str) {
+    let params = DeleteParams::default();
+    ask(async |client| Api::<Pod>::namespaced(client, namespace).delete(name, &params).await.map(drop))
+        .expect("a pod that goes");
+}
+
 pub(super) fn pods_of(client: &str) -> Vec<Pod> {
     let selected = ListParams::default().labels(&format!("mcp-berth.io/client={client}"));
     ask(async |client| Api::all(client).list(&selected).await).expect("pods").items

@@ -101,11 +101,11 @@ async fn a_proxy_is_told_the_clusters_name_and_who_asks() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let said = Arc::new(std::sync::Mutex::new(String::new()));
-    let heard = Arc::clone(&said);
+    let told = Arc::clone(&said);
     tokio::spawn(async move {
         let (mut peer, _) = listener.accept().await.unwrap();
-        let head = until(&mut peer, b"\r\n\r\n").await;
-        heard.lock().unwrap().push_str(&String::from_utf8(head).unwrap());
+        let lines = until(&mut peer, b"\r\n\r\n").await;
+        told.lock().unwrap().push_str(&String::from_utf8(lines).unwrap());
         peer.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
         let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
         let _ = tokio::io::copy_bidirectional(&mut peer, &mut server).await;

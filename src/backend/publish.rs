@@ -1,10 +1,11 @@
-//! `publish`: ports of a session's container on this machine's loopback, from its first server to its end.
+//! `publish`: ports of a session's server on this machine's loopback, from its first one to its end.
 //!
 //! The listeners outlive a lost server: what is accepted while another takes its place waits for that. Nobody but this
 //! machine's own processes reaches them, and nothing of them is left when berth ends, however it does.
 
 mod holder;
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -12,13 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::dock::docker::Engine;
 use crate::dock::ports::{CONNECTIONS, Caller, Link};
-use crate::dock::roster;
 use crate::dock::spec::Spec;
 use crate::observe::Trace;
 use crate::values::PublishedPort;
@@ -30,15 +30,21 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
 /// Where the system has no more files for a connection.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The daemon is asked who has the port; the person is told without it, too.
+/// The backend is asked who has the port; the person is told without it, too.
 const KNOWN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Who knows the sessions of a backend.
+pub trait Roster: fmt::Debug + Send + Sync {
+    /// A session's name and its server, by berth's own id of it; `None`: it is nobody's whom this one knows.
+    fn session(&self, id: String) -> BoxFuture<'_, Option<(String, String)>>;
+}
 
 /// A session's published ports.
 #[derive(Debug)]
 pub struct Published {
     server: String,
     ports: Vec<PublishedPort>,
-    engine: Engine,
+    roster: Arc<dyn Roster>,
     /// The folder of berth's state.
     state: PathBuf,
     trace: Trace,
@@ -57,12 +63,12 @@ impl Drop for Published {
 
 impl Published {
     /// Of a session whose settings have some.
-    pub fn of(spec: &Spec, engine: Engine, state: PathBuf, trace: Trace) -> Option<Self> {
+    pub fn of(spec: &Spec, roster: Arc<dyn Roster>, state: PathBuf, trace: Trace) -> Option<Self> {
         let ports = spec.server.settings.publish.clone();
         (!ports.is_empty()).then(|| Self {
             server: spec.server.name.clone(),
             ports,
-            engine,
+            roster,
             state,
             trace,
             caller: watch::Sender::default(),
@@ -73,7 +79,7 @@ impl Published {
     }
 
     /// From now on, connections lead to this container. The first one begins to listen.
-    pub(super) fn lead_to(&self, link: &Link) {
+    pub fn lead_to(&self, link: &Link) {
         self.caller.send_replace(Some(link.caller()));
         if self.begun.swap(true, Ordering::Relaxed) {
             return;
@@ -82,7 +88,7 @@ impl Published {
             let publication = Publication {
                 server: self.server.clone(),
                 port: *port,
-                engine: self.engine.clone(),
+                roster: Arc::clone(&self.roster),
                 state: self.state.clone(),
                 trace: self.trace.clone(),
                 caller: self.caller.subscribe(),
@@ -103,7 +109,7 @@ impl Published {
 struct Publication {
     server: String,
     port: PublishedPort,
-    engine: Engine,
+    roster: Arc<dyn Roster>,
     state: PathBuf,
     trace: Trace,
     caller: watch::Receiver<Option<Caller>>,
@@ -195,12 +201,9 @@ impl Publication {
             return "another program of this machine".to_owned();
         };
         let Some(session) = session else { return format!("`{program}` (pid {pid})") };
-        let listed = tokio::time::timeout(KNOWN_WITHIN, roster::list_with_owners(&self.engine)).await;
-        let entries = listed.ok().and_then(Result::ok).unwrap_or_default();
-        match entries.into_iter().find(|entry| entry.owner.session == session) {
-            Some(entry) => {
-                format!("berth's session `{}` of server `{}` (pid {pid})", entry.name, entry.server)
-            }
+        let known = tokio::time::timeout(KNOWN_WITHIN, self.roster.session(session.clone())).await;
+        match known.ok().flatten() {
+            Some((name, server)) => format!("berth's session `{name}` of server `{server}` (pid {pid})"),
             None => format!("berth's session {session} (pid {pid})"),
         }
     }
@@ -234,12 +237,21 @@ mod tests {
     use super::*;
     use crate::observe::stderr::tests::Caught;
 
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Roster for Nobody {
+        fn session(&self, _: String) -> BoxFuture<'_, Option<(String, String)>> {
+            Box::pin(std::future::ready(None))
+        }
+    }
+
     fn publication(port: u16) -> (Publication, watch::Sender<Option<Caller>>) {
         let (sender, caller) = watch::channel(None);
         let publication = Publication {
             server: "s".to_owned(),
             port: format!("{port}:80").parse().unwrap(),
-            engine: Engine::new(crate::dock::dial::Endpoint::parse("unix:///nowhere", None).unwrap()),
+            roster: Arc::new(Nobody),
             state: PathBuf::from("/nowhere"),
             trace: Trace::off(),
             caller,

@@ -1,0 +1,87 @@
+//! What a pod needs for ports at its own loopback (`ports.rs`): names that lead there, and the right to listen.
+
+use std::collections::BTreeSet;
+
+use mcp_berth::config::{Server, Settings};
+use mcp_berth::dock::peers::service_names;
+use mcp_berth::failure::{Code, Failure};
+use serde_json::{Value, json};
+
+use super::template::Template;
+
+const LOOPBACK: &str = "127.0.0.1";
+/// Ports below are root's alone, unless the pod's own kernel setting says another.
+const FIRST_FREE: u16 = 1024;
+/// Any of them, for any user: one of the settings that the profile `restricted` lets a pod have.
+const UNPRIVILEGED: &str = "net.ipv4.ip_unprivileged_port_start";
+
+/// What a pod's object needs for them.
+pub(super) fn prepare(pod: &mut Value, settings: &Settings) {
+    let names: BTreeSet<String> = service_names(settings).collect();
+    if !names.is_empty() {
+        pod["hostAliases"] = json!([{ "ip": LOOPBACK, "hostnames": names }]);
+    }
+    if settings.host_services.iter().any(|service| service.port < FIRST_FREE) {
+        pod["securityContext"] = json!({ "sysctls": [{ "name": UNPRIVILEGED, "value": "0" }] });
+    }
+}
+
+/// Everybody on the node would reach what is one session's.
+pub(super) fn admit(server: &Server, template: Option<&Template>) -> Result<(), Failure> {
+    if !server.settings.has_ports() || !template.is_some_and(Template::is_on_the_nodes_network) {
+        return Ok(());
+    }
+    Err(Failure {
+        code: Code::Configuration,
+        text: format!(
+            "the server `{}` cannot have `host_services` and `publish` with the `pod_template`: its pod is on the node's own \
+             network",
+            server.name
+        ),
+        next: Some("remove `hostNetwork` from the template, or the ports from the server".to_owned()),
+    })
+}
+
+/// A name that a pod cannot have.
+pub(super) fn misnamed(settings: &Settings) -> Option<&str> {
+    let part = |part: &str| !part.contains('_') && !part.ends_with('-');
+    let mut names = settings.host_services.iter().filter_map(|service| service.name.as_deref());
+    names.find(|name| !name.split('.').all(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+
+    fn settings(services: &[&str]) -> Settings {
+        let mut settings = fake::settings();
+        settings.host_services = services.iter().map(|service| service.parse().unwrap()).collect();
+        settings
+    }
+
+    #[test]
+    fn a_pod_knows_its_services_by_name_and_may_have_their_ports() {
+        let prepared = |services: &[&str]| {
+            let mut pod = json!({});
+            prepare(&mut pod, &settings(services));
+            pod
+        };
+        assert_eq!(prepared(&[]), json!({}));
+        let names = json!(["host.docker.internal", "redis"]);
+        let aliases = json!({ "hostAliases": [{ "ip": "127.0.0.1", "hostnames": names }] });
+        assert_eq!(prepared(&["redis:6379", "redis:6380"]), aliases);
+        let server =
+            |services: &[&str]| Server::from_image("i".parse().unwrap(), Vec::new(), &settings(services));
+        let [own, nodes] =
+            ["{}", "{ hostNetwork: true }"].map(|spec| Template::parse(&format!("spec: {spec}")).unwrap());
+        let admit = |services, template| admit(&server(services), Some(template)).is_ok();
+        assert!(admit(&["5432"], &own) && admit(&[], &nodes) && !admit(&["5432"], &nodes));
+        let low = prepared(&["80"]);
+        assert_eq!(low["securityContext"]["sysctls"][0]["name"], "net.ipv4.ip_unprivileged_port_start");
+        for name in ["my_db", "a.b-.c"] {
+            assert_eq!(misnamed(&settings(&["ok:1", &format!("{name}:5432")])), Some(name));
+        }
+        assert_eq!(misnamed(&settings(&["5432", "my-db.example:5432"])), None);
+    }
+}
