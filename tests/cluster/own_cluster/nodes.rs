@@ -14,6 +14,7 @@ const SERVERS: &str = r#"
 image = "REGISTRY/berth-fixture"
 command = ["/berth-fixture"]
 on_failure = "restart"
+recover_within = "2m"
 
 [servers.brief]
 image = "REGISTRY/berth-fixture"
