@@ -87,6 +87,8 @@ mod sys;
 mod tests;
 #[path = "keeper/within.rs"]
 mod within;
+#[path = "keeper/words.rs"]
+mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -94,10 +96,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, fmt, fs};
+use std::{env, fs};
 
 use needs::Needs;
 use runtime::Real;
+use words::{Failure, Words};
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
@@ -116,37 +119,6 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "berth: {}", failure.message);
             ExitCode::from(failure.code)
         }
-    }
-}
-
-/// One line for a person, and the exit code, as in sysexits where the shell has no own meaning for it.
-#[derive(Debug, PartialEq, Eq)]
-struct Failure {
-    code: u8,
-    message: String,
-}
-
-impl Failure {
-    const FAILED: u8 = 1;
-    const USAGE: u8 = 64;
-    const SOFTWARE: u8 = 70;
-    const SYSTEM: u8 = 71;
-    const CONFIGURATION: u8 = 78;
-    const CANNOT_EXECUTE: u8 = 126;
-    const NOT_FOUND: u8 = 127;
-
-    fn new(code: u8, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
-    }
-
-    fn usage(message: impl fmt::Display) -> Self {
-        Self::new(Self::USAGE, format_args!("keeper: {message}"))
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::new(Self::SYSTEM, format_args!("keeper: {error}"))
     }
 }
 
@@ -308,40 +280,4 @@ fn range(words: &mut Words<impl Iterator<Item = OsString>>) -> Result<ids::Range
     const WHAT: &str = "a range such as `100000:65536`";
     let word = words.text(WHAT)?;
     ids::Range::parse(&word).ok_or_else(|| Failure::usage(format_args!("`{word}` is not {WHAT}")))
-}
-
-/// The command line, word by word; what is missing or malformed is named.
-struct Words<I>(I);
-
-impl<I: Iterator<Item = OsString>> Words<I> {
-    fn next(&mut self, what: &str) -> Result<OsString, Failure> {
-        self.0.next().ok_or_else(|| Failure::usage(format_args!("{what} is missing")))
-    }
-
-    fn text(&mut self, what: &str) -> Result<String, Failure> {
-        self.next(what)?
-            .into_string()
-            .map_err(|word| Failure::usage(format_args!("`{}` is not {what}", word.display())))
-    }
-
-    fn parsed<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Failure> {
-        let word = self.text(what)?;
-        word.parse().map_err(|_| Failure::usage(format_args!("`{word}` is not {what}")))
-    }
-
-    /// 32 bits of milliseconds are 49 days, and no sum of such times and the clock overflows.
-    fn milliseconds(&mut self, flag: &str) -> Result<Duration, Failure> {
-        let milliseconds: u32 = self.parsed(&format!("a time in milliseconds for `{flag}`"))?;
-        Ok(Duration::from_millis(milliseconds.into()))
-    }
-
-    fn exactly(&mut self, expected: &str) -> Result<(), Failure> {
-        match self.0.next() {
-            Some(word) if word == expected => Ok(()),
-            Some(word) => {
-                Err(Failure::usage(format_args!("expected `{expected}`, found `{}`", word.display())))
-            }
-            None => Err(Failure::usage(format_args!("`{expected}` is missing"))),
-        }
-    }
 }

@@ -13,9 +13,9 @@ pub struct KubernetesArgs {
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum KubernetesCommand {
-    /// Make what sessions need in the namespace of `[kubernetes]`: roles, limits and network policies.
+    /// Make what sessions need in the namespace of `[kubernetes]`: roles, limits, network policies and the keeper.
     Up {
-        /// Only print it, for `kubectl apply -f -`; needs no cluster.
+        /// Only print it, for `kubectl apply --server-side -f -`; needs no cluster.
         #[arg(long)]
         print: bool,
 
@@ -29,7 +29,7 @@ pub enum KubernetesCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Examine the cluster: rights, the keeper's image, and whether network policies hold.
+    /// Examine the cluster: rights, the keeper, and whether network policies hold.
     Doctor {
         /// Print one JSON object.
         #[arg(long)]

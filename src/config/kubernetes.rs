@@ -22,7 +22,8 @@ pub struct Kubernetes {
     pub kubeconfig: Option<PathBuf>,
     /// Where images are that berth has made, such as `registry.example/mcp`.
     pub registry: Option<String>,
-    keeper_image: Option<String>,
+    /// What brings the keeper in place of a config map.
+    pub keeper_image: Option<String>,
     /// What each pod has beside berth's own.
     pub pod_template: Option<PathBuf>,
 }
@@ -43,8 +44,8 @@ pub const KEYS: [Key; 6] = [
     ),
     Key::new(
         "keeper_image",
-        DefaultValue::Words("`berth-keeper:VERSION`, in `registry` where there is one"),
-        "the image that brings berth's keeper into each pod",
+        DefaultValue::Words("none: a config map that `berth kubernetes up` makes"),
+        "the image that brings berth's keeper into each pod (`berth kubernetes image`)",
     ),
     Key::new(
         "pod_template",
@@ -68,7 +69,7 @@ impl Kubernetes {
         Ok(kubernetes)
     }
 
-    /// The reference of the image that brings the keeper.
+    /// What the image that brings the keeper is called, where one does.
     pub fn keeper_image(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         match (&self.keeper_image, &self.registry) {

@@ -19,10 +19,12 @@ pub const WINDOW: usize = 1 << 20;
 pub const FIRST: u64 = 1;
 /// The longest text of a frame with data (bytes).
 const LONGEST: usize = 64 << 10;
-/// As much is put into frames at once (bytes).
-const AT_ONCE: usize = 64 << 10;
+/// As much is put into frames at once, heads and all (bytes): a whole number of a kubelet's messages, which have 32 KiB.
+pub const AT_ONCE: usize = 64 << 10;
+/// Before each text (bytes).
+pub const HEAD: usize = 5;
 /// After so much an acknowledgement has a write of its own (bytes). It must be less than a window: else both could wait.
-const TELL_AFTER: u64 = 256 << 10;
+const TELL_AFTER: u64 = 512 << 10;
 /// After so much it rides behind data that goes anyhow (bytes).
 const RIDES_AFTER: u64 = 4 << 10;
 /// Another one changes whenever the frames or the records do.
@@ -140,16 +142,7 @@ impl Numbered {
             }
             self.is_told();
         }
-        let mut has_data = false;
-        while self.hellos.theirs && self.next < self.end() && out.len() < AT_ONCE {
-            let data = &self.kept.bytes()[index(self.next - self.first_kept)..];
-            let data = &data[..data.len().min(LONGEST)];
-            head(out, DATA, data.len());
-            out.extend_from_slice(data);
-            self.next += count(data);
-            self.furthest = self.furthest.max(self.next);
-            has_data = true;
-        }
+        let has_data = self.hellos.theirs && self.next < self.end();
         let untold = self.passed_on - self.told;
         if self.tell_now || untold >= TELL_AFTER || (has_data && untold >= RIDES_AFTER) {
             head(out, PASSED_ON, PASSED_ON_TEXT);
@@ -159,6 +152,15 @@ impl Numbered {
         if self.ask && self.hellos.theirs {
             self.ask = false;
             head(out, ASK, 0);
+        }
+        let room = AT_ONCE.saturating_sub(out.len() + HEAD);
+        if has_data && room > 0 {
+            let data = &self.kept.bytes()[index(self.next - self.first_kept)..];
+            let data = &data[..data.len().min(room)];
+            head(out, DATA, data.len());
+            out.extend_from_slice(data);
+            self.next += count(data);
+            self.furthest = self.furthest.max(self.next);
         }
     }
 

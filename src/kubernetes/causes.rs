@@ -24,7 +24,7 @@ use super::cluster::Cluster;
 use stuck::Stuck;
 
 /// Most pods have started by then, and cost no watch.
-const LOOKS_AFTER: Duration = Duration::from_millis(500);
+const LOOKS_AFTER: Duration = Duration::from_secs(1);
 /// A watch that breaks off is begun again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 

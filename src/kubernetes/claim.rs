@@ -25,6 +25,7 @@ use super::pod::{
     self, ACTIVE, LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY,
 };
 use super::pump::{From, To, What};
+use super::standby;
 
 /// Any byte that is no command.
 const ALIVE: &[u8] = b".";
@@ -46,20 +47,31 @@ pub(crate) struct Found {
     pub(crate) node: String,
 }
 
+/// What stands by for a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The pods that can be claimed.
+    pub(crate) ready: Vec<Found>,
+    /// How many there are with those that start.
+    pub(crate) count: usize,
+}
+
 /// The pods that stand by for a session; each session has an order of its own, so that not all want the same one. From the API
 /// server's cache.
-pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Vec<Found>> {
+pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Standing> {
     let client = names::label(&plan.spec.client);
     let hash = plan.hash();
     let labels = format!(
         "{LABEL_MANAGED_BY}={MANAGER},{LABEL_STATE}={STANDBY},{LABEL_CLIENT}={client},{LABEL_SPEC}={hash}"
     );
     let pods = cluster.pods().list(&ListParams::default().labels(&labels).match_any()).await?;
-    let ready = pods.items.iter().filter(|pod| is_ready(pod) && is_as_asked(pod, plan));
-    let mut found: Vec<Found> =
+    let all: Vec<&Pod> =
+        pods.items.iter().filter(|pod| standby::is_to_come(pod) && is_as_asked(pod, plan)).collect();
+    let ready = all.iter().filter(|pod| is_ready(pod));
+    let mut ready: Vec<Found> =
         ready.map(|pod| Found { name: pod.name_any(), node: nodes::node_of(pod).to_owned() }).collect();
-    found.sort_by_cached_key(|pod| hex(&Sha256::digest(format!("{}{}", plan.spec.session, pod.name))));
-    Ok(found)
+    ready.sort_by_cached_key(|pod| hex(&Sha256::digest(format!("{}{}", plan.spec.session, pod.name))));
+    Ok(Standing { ready, count: all.len() })
 }
 
 /// Whether a pod runs, its server's container too, and is to go on.
@@ -70,7 +82,7 @@ fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Whether a pod is what berth would make: whoever may make pods may give them any label.
-fn is_as_asked(pod: &Pod, plan: &Plan<'_>) -> bool {
+pub(crate) fn is_as_asked(pod: &Pod, plan: &Plan<'_>) -> bool {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let spec = |pod: &Pod| serde_json::to_value(&pod.spec);
     let difference = plan
@@ -155,6 +167,7 @@ mod tests {
 
     use super::*;
     use crate::fake;
+    use crate::keeper::Keeper;
 
     fn spec(session: &str) -> Spec {
         let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
@@ -163,7 +176,7 @@ mod tests {
 
     fn pod(name: &str, phase: &str) -> Value {
         let spec = spec("s");
-        let pod = Plan { spec: &spec, keeper_image: "k", template: None }.standby(name).unwrap();
+        let pod = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None }.standby(name).unwrap();
         let mut pod = serde_json::to_value(pod).unwrap();
         pod["status"] = json!({ "phase": phase });
         pod
@@ -194,9 +207,12 @@ mod tests {
         let mut orders = std::collections::BTreeSet::new();
         for session in ["a", "b", "c"] {
             let spec = spec(session);
-            let found =
-                find(&cluster, &Plan { spec: &spec, keeper_image: "k", template: None }).await.unwrap();
-            let found: Vec<String> = found.into_iter().map(|found| found.name).collect();
+            let found = find(&cluster, &Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None })
+                .await
+                .unwrap();
+            // One is about to be ready; others are drained, or silent.
+            assert_eq!(found.count, names.len() + 3);
+            let found: Vec<String> = found.ready.into_iter().map(|found| found.name).collect();
             let mut sorted = found.clone();
             sorted.sort();
             assert_eq!(sorted, names);
@@ -206,7 +222,7 @@ mod tests {
         let requests = seen.lock().unwrap();
         let (method, uri, _) = &requests[0];
         assert_eq!((requests.len(), method.as_str()), (3, "GET"));
-        let hash = Plan { spec: &spec("a"), keeper_image: "k", template: None }.hash();
+        let hash = Plan { spec: &spec("a"), keeper: &Keeper::ConfigMap, template: None }.hash();
         for part in ["resourceVersion=0", "mcp-berth.io%2Fstate%3Dstandby", "client%3Dclaude-code", &hash] {
             assert!(uri.contains(part), "{part} in {uri}");
         }
@@ -251,7 +267,8 @@ mod tests {
         namespaces.create(&PostParams::default(), &namespace).await.unwrap();
         for round in 0..5 {
             let (name, spec) = (format!("p{round}"), spec("s"));
-            let mut pod = Plan { spec: &spec, keeper_image: "k", template: None }.standby(&name).unwrap();
+            let mut pod =
+                Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None }.standby(&name).unwrap();
             // It need not run.
             pod.spec.as_mut().unwrap().scheduling_gates =
                 Some(vec![serde_json::from_value(json!({ "name": "test.example/never" })).unwrap()]);

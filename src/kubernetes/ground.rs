@@ -87,7 +87,10 @@ fn print(config: &Config) -> anyhow::Result<()> {
 fn text(config: &Config, name: &str) -> Result<String, serde_saphyr::ser::Error> {
     let (itself, profile) = objects::namespace(config, name);
     let mut text = String::new();
-    let all = std::iter::once(itself).chain(objects::own(name)).chain(objects::limits(config, name));
+    // The keeper is a megabyte: whoever reads the rest need not pass it.
+    let last = objects::keeper(config, name);
+    let all =
+        std::iter::once(itself).chain(objects::own(name)).chain(objects::limits(config, name)).chain(last);
     for Wanted { why, object } in all {
         text.push_str("---\n");
         let refused = (object["kind"] == "Namespace").then_some(&profile.refused).into_iter().flatten();

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Pod;
 use mcp_berth::dock::spec::Spec;
 use mcp_berth::observe::trace::Trace;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
+use super::keeper::Keeper;
 use super::pod::Plan;
-use super::standby;
-use super::sweep::{self, Among, LOOKED_AT_WITHIN};
+use super::standby::{self, Most};
+use super::sweep::{self, Among, LOOKED_AT_WITHIN, Looked};
 use super::template::Template;
 
 /// A session that ends at once starts the next one's pod all the same, but takes no longer than this for it.
@@ -22,7 +24,10 @@ const REPLENISHED_WITHIN: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
     Now,
-    Before,
+    /// It stood by, beside so many others of its kind.
+    Before {
+        left: usize,
+    },
 }
 
 /// All that it needs.
@@ -31,6 +36,7 @@ pub(crate) struct Housekeeping {
     pub(crate) spec: Arc<Spec>,
     /// How many pods are to stand by for the next sessions like this one.
     pub(crate) wanted: u32,
+    pub(crate) made: Made,
     /// How many may stand by in the namespace, where the configuration says it.
     pub(crate) limit: Option<u32>,
     pub(crate) template: Option<Arc<Template>>,
@@ -50,48 +56,87 @@ impl Housekeeping {
         let (answer, done) = (answered.clone(), replenished.clone());
         let work = async move {
             answer.cancelled().await;
-            self.replenish().await;
+            let replaced = self.replace().await;
+            let mut made = if replaced { standby::Made::default() } else { self.make().await };
+            let looked = self.look(!made.names.is_empty()).await;
+            if let Some(looked) = &looked {
+                self.level(&mut made, &looked.pods).await;
+            }
             done.cancel();
+            let Some(looked) = looked else { return };
             // What has ended a moment ago is its own session's to look at; no later session might come.
-            if self.sweep().await {
+            if self.sweep(&looked).await {
                 tokio::time::sleep(LOOKED_AT_WITHIN).await;
-                self.sweep().await;
+                if let Some(looked) = self.look(false).await {
+                    self.sweep(&looked).await;
+                }
             }
         };
         Housekeeper { answered, replenished, work: tokio::spawn(work) }
     }
 
-    async fn replenish(&self) {
-        let wanted = self.wanted;
-        if wanted == 0 {
+    fn most(&self) -> Most {
+        Most { wanted: self.wanted, limit: self.limit }
+    }
+
+    /// Whether nothing is missing on standby but what this session has taken, which is made anew.
+    async fn replace(&self) -> bool {
+        let Made::Before { left } = self.made else { return false };
+        if left.saturating_add(1) != self.wanted as usize {
+            return false;
+        }
+        let began = Instant::now();
+        let keeper = Keeper::of(&self.cluster.settings);
+        let plan = Plan { spec: &self.spec, keeper: &keeper, template: self.template.as_deref() };
+        match standby::add(&self.cluster, &plan).await {
+            Ok(name) => self.trace.step("put on standby", began, &name),
+            Err(failure) => tracing::warn!("cannot put a pod on standby: {failure}"),
+        }
+        true
+    }
+
+    /// What is missing on standby.
+    async fn make(&self) -> standby::Made {
+        if self.wanted == 0 {
+            return standby::Made::default();
+        }
+        let keeper = Keeper::of(&self.cluster.settings);
+        let plan = Plan { spec: &self.spec, keeper: &keeper, template: self.template.as_deref() };
+        standby::make(&self.cluster, &plan, self.most()).await.unwrap_or_else(|failure| {
+            tracing::warn!("cannot put a pod on standby: {failure}");
+            standby::Made::default()
+        })
+    }
+
+    /// Others may have made the same.
+    async fn level(&self, made: &mut standby::Made, seen: &[Pod]) {
+        if made.names.is_empty() {
             return;
         }
         let began = Instant::now();
-        let keeper_image = self.cluster.settings.keeper_image();
-        let plan = Plan { spec: &self.spec, keeper_image: &keeper_image, template: self.template.as_deref() };
-        match standby::replenish(&self.cluster, &plan, wanted, self.limit).await {
-            Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
-            Err(failure) => tracing::warn!("cannot put a pod on standby: {failure}"),
-        }
+        let keeper = Keeper::of(&self.cluster.settings);
+        let plan = Plan { spec: &self.spec, keeper: &keeper, template: self.template.as_deref() };
+        standby::level(&self.cluster, &plan, self.most(), made, seen).await;
+        made.names.iter().for_each(|name| self.trace.step("put on standby", began, name));
+    }
+
+    async fn look(&self, fresh: bool) -> Option<Looked> {
+        let has_sidecars = self.template.as_deref().is_some_and(Template::has_sidecars);
+        let among = if has_sidecars { Among::All } else { Among::Still };
+        let looked = sweep::look(&self.cluster, among, fresh).await;
+        looked
+            .inspect_err(|error| tracing::debug!("cannot delete what ended sessions have left: {error}"))
+            .ok()
     }
 
     /// Whether something was spared.
-    async fn sweep(&self) -> bool {
-        let has_sidecars = self.template.as_deref().is_some_and(Template::has_sidecars);
-        let among = if has_sidecars { Among::All } else { Among::Still };
-        match sweep::sweep(&self.cluster, among).await {
-            Ok(swept) => {
-                for name in swept.gone {
-                    self.trace.note(None, "leftover removed", &name, 0);
-                    tracing::warn!("deleted the pod `{name}`, which a session had left");
-                }
-                swept.has_spared
-            }
-            Err(error) => {
-                tracing::debug!("cannot delete what ended sessions have left: {error}");
-                false
-            }
+    async fn sweep(&self, looked: &Looked) -> bool {
+        let swept = sweep::delete(&self.cluster, looked).await;
+        for name in swept.gone {
+            self.trace.note(None, "leftover removed", &name, 0);
+            tracing::warn!("deleted the pod `{name}`, which a session had left");
         }
+        swept.has_spared
     }
 }
 
@@ -131,7 +176,9 @@ mod tests {
             let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
             let spec = Arc::new(Spec::new(server, "a", "s"));
             let trace = Trace::default();
-            let housekeeping = Housekeeping { cluster, spec, wanted: 0, limit: None, template: None, trace };
+            let made = Made::Now;
+            let housekeeping =
+                Housekeeping { cluster, spec, wanted: 0, made, limit: None, template: None, trace };
             let keeper = housekeeping.start();
             keeper.answered();
             keeper.work.await.unwrap();
@@ -139,5 +186,31 @@ mod tests {
         };
         assert_eq!(looks("2026-01-01T00:00:08Z").await, ["GET ", "GET "]);
         assert_eq!(looks("2026-01-01T00:00:01Z").await, ["GET ", "DELETE /p"]);
+    }
+    /// All that a session asks for beside its start and its end: at most three requests.
+    #[tokio::test(start_paused = true)]
+    async fn one_list_serves_the_sweep_and_the_look_at_what_others_have_made() {
+        let asks = async |wanted, made| {
+            let (cluster, seen) = fake::cluster(|(method, _, body)| match method.as_str() {
+                "POST" => (201, body.clone()),
+                _ => (200, json!({ "metadata": {}, "items": [] })),
+            });
+            let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+            let spec = Arc::new(Spec::new(server, "a", "s"));
+            let trace = Trace::default();
+            let housekeeping =
+                Housekeeping { cluster, spec, wanted, made, limit: None, template: None, trace };
+            let keeper = housekeeping.start();
+            keeper.answered();
+            keeper.work.await.unwrap();
+            let fresh = !seen.lock().unwrap().last().unwrap().1.contains("resourceVersion=0");
+            (fake::told(&seen), fresh)
+        };
+        let told = |told: &[&str]| told.iter().map(|told| (*told).to_owned()).collect::<Vec<_>>();
+        assert_eq!(asks(0, Made::Now).await, (told(&["GET "]), false));
+        assert_eq!(asks(1, Made::Now).await, (told(&["GET ", "POST ", "GET "]), true));
+        let taken = |left| Made::Before { left };
+        assert_eq!(asks(2, taken(1)).await, (told(&["POST ", "GET "]), false), "who takes one makes one");
+        assert_eq!(asks(2, taken(0)).await.0, told(&["GET ", "POST ", "POST ", "GET "]), "others lack, too");
     }
 }

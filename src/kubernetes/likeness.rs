@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 /// Where whatever is beyond the asked could read what the server reads, or run beside it.
-const STRICT: [&str; 6] =
-    ["spec", "containers", "initContainers", "securityContext", "volumes", "volumeMounts"];
+const STRICT: [&str; 7] =
+    ["spec", "containers", "initContainers", "securityContext", "volumes", "volumeMounts", "configMap"];
 /// What an API server and its admission write there by themselves.
 const DEFAULTS: [&str; 22] = [
     "affinity",
@@ -113,15 +113,17 @@ mod tests {
 
     use super::*;
     use crate::fake;
+    use crate::keeper::Keeper;
     use crate::pod::Plan;
 
     fn asked() -> Value {
+        asked_by(&Keeper::Image("k".to_owned()))
+    }
+
+    fn asked_by(keeper: &Keeper) -> Value {
         let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
         let spec = Spec::new(server, "a", "s");
-        serde_json::to_value(
-            Plan { spec: &spec, keeper_image: "k", template: None }.standby("p").unwrap().spec,
-        )
-        .unwrap()
+        serde_json::to_value(Plan { spec: &spec, keeper, template: None }.standby("p").unwrap().spec).unwrap()
     }
 
     /// As Kubernetes 1.34 has answered.
@@ -156,6 +158,25 @@ mod tests {
     fn what_a_cluster_adds_by_itself_is_no_difference() {
         assert_eq!(with(|_| ()), None);
         assert_eq!(difference(&asked(), &asked()), None);
+    }
+
+    #[test]
+    fn another_keeper_is_one() {
+        let asked = asked_by(&Keeper::ConfigMap);
+        let differs = |change: fn(&mut Value)| {
+            let mut pod = asked.clone();
+            change(&mut pod);
+            difference(&asked, &pod)
+        };
+        assert_eq!(differs(|_| ()), None);
+        let other = differs(|pod| pod["volumes"][0]["configMap"]["name"] = json!("berth-keeper-x"));
+        assert_eq!(other.as_deref(), Some("spec.volumes[0].configMap.name"));
+        let items = differs(|pod| {
+            pod["volumes"][0]["configMap"]["items"] = json!([{ "key": "x", "path": "keeper" }]);
+        });
+        assert_eq!(items.as_deref(), Some("spec.volumes[0].configMap.items"));
+        let writable = differs(|pod| pod["containers"][0]["volumeMounts"][0]["readOnly"] = json!(false));
+        assert_eq!(writable.as_deref(), Some("spec.containers[0].volumeMounts[0].readOnly"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod fake;
 mod ground;
 mod hold;
 mod housekeeping;
+mod keeper;
 mod lifeline;
 mod likeness;
 mod link;

@@ -16,18 +16,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::ground::network::{PolicyLabel, network_of};
+use super::keeper::{KEEPER, Keeper};
 use super::loopback;
 use super::names;
 use super::template::Template;
 
 /// The container that the server runs in. Streams always name it: a pod may have others.
 pub(crate) const CONTAINER: &str = "server";
-/// The one that brings the keeper, before that.
+/// The one that brings the keeper before that, where an image has it.
 pub(crate) const KEEPER_CONTAINER: &str = "keeper";
-/// Where the keeper is, for all of the pod's processes to read and none to change.
-const FOLDER: &str = "/.berth";
-/// The keeper's program there.
-pub(crate) const KEEPER: &str = "/.berth/keeper";
 
 pub(crate) const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const LABEL_CLIENT: &str = "mcp-berth.io/client";
@@ -73,7 +70,7 @@ const LONGEST_CLAIM: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
-    pub(crate) keeper_image: &'a str,
+    pub(crate) keeper: &'a Keeper,
     /// What a pod has beside this.
     pub(crate) template: Option<&'a Template>,
 }
@@ -179,24 +176,6 @@ impl Plan<'_> {
                 "labelSelector": { "matchLabels": { LABEL_MANAGED_BY: MANAGER } },
             }],
             "terminationGracePeriodSeconds": (*stop_grace + BEYOND_GRACE).as_secs().max(1),
-            "volumes": [{ "name": "berth", "emptyDir": { "sizeLimit": "16Mi" } }],
-            "initContainers": [{
-                "name": KEEPER_CONTAINER,
-                "image": self.keeper_image,
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["/keeper", "install", KEEPER],
-                "volumeMounts": [{ "name": "berth", "mountPath": FOLDER }],
-                "securityContext": {
-                    "allowPrivilegeEscalation": false,
-                    "capabilities": { "drop": ["ALL"] },
-                    "readOnlyRootFilesystem": true,
-                    "runAsNonRoot": true,
-                    "runAsUser": 65_534,
-                    "seccompProfile": { "type": "RuntimeDefault" },
-                },
-                // The same: a pod needs what its hungriest container needs, and less would only slow it down.
-                "resources": resources,
-            }],
             "containers": [{
                 "name": CONTAINER,
                 "image": self.spec.server.image,
@@ -210,11 +189,11 @@ impl Plan<'_> {
                 "stdin": true,
                 // A cut of the lifeline is no end: the keeper knows by its silence.
                 "stdinOnce": false,
-                "volumeMounts": [{ "name": "berth", "mountPath": FOLDER, "readOnly": true }],
                 "securityContext": confined,
                 "resources": resources,
             }],
         });
+        self.keeper.bring(&mut spec);
         if let Some((user, group)) = settings.user.as_deref().and_then(numbers) {
             let context = &mut spec["containers"][0]["securityContext"];
             context["runAsUser"] = user.into();
@@ -283,11 +262,12 @@ mod tests {
     }
 
     fn active(spec: &Spec) -> Value {
-        serde_json::to_value(Plan { spec, keeper_image: "k", template: None }.active("p").unwrap()).unwrap()
+        let keeper = Keeper::Image("k".to_owned());
+        serde_json::to_value(Plan { spec, keeper: &keeper, template: None }.active("p").unwrap()).unwrap()
     }
 
     fn hash(change: impl FnOnce(&mut Spec)) -> String {
-        Plan { spec: &spec(change), keeper_image: "k", template: None }.hash()
+        Plan { spec: &spec(change), keeper: &Keeper::ConfigMap, template: None }.hash()
     }
 
     #[test]
@@ -364,8 +344,8 @@ mod tests {
             hash(|spec| spec.server.name = "other".to_owned()),
             hash(|spec| spec.server.settings.memory += 1),
             hash(|spec| spec.server.settings.network = Network::Lan),
-            Plan { spec: &spec(|_| ()), keeper_image: "l", template: None }.hash(),
-            Plan { spec: &spec(|_| ()), keeper_image: "k", template: Some(&labelled) }.hash(),
+            Plan { spec: &spec(|_| ()), keeper: &Keeper::Image("l".to_owned()), template: None }.hash(),
+            Plan { spec: &spec(|_| ()), keeper: &Keeper::ConfigMap, template: Some(&labelled) }.hash(),
         ];
         let different: std::collections::BTreeSet<_> = others.iter().chain([&plain]).collect();
         assert_eq!(different.len(), others.len() + 1, "{others:?}");
@@ -374,7 +354,7 @@ mod tests {
     #[test]
     fn a_pod_on_standby_is_nobodys_and_waits_longer() {
         let spec = spec(|spec| spec.server.settings.standby_ttl = Duration::from_mins(5));
-        let pod = Plan { spec: &spec, keeper_image: "k", template: None }.standby("p").unwrap();
+        let pod = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None }.standby("p").unwrap();
         let pod = serde_json::to_value(pod).unwrap();
         assert_eq!(pod["metadata"]["labels"][LABEL_STATE], STANDBY);
         assert_eq!(pod["metadata"]["annotations"].get(ANNOTATION_SESSION), None);

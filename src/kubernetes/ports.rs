@@ -23,7 +23,8 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cluster::Cluster;
-use super::pod::{ANNOTATION_SESSION, KEEPER, LABEL_MANAGED_BY, LABEL_SERVER, MANAGER};
+use super::keeper::KEEPER;
+use super::pod::{ANNOTATION_SESSION, LABEL_MANAGED_BY, LABEL_SERVER, MANAGER};
 use super::pump::{Place, What};
 use stream::Carrier;
 

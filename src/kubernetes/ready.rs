@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
 use super::ground::proof;
+use super::keeper::Keeper;
 use super::loopback;
 use super::names;
 use super::nodes::Nodes;
@@ -61,10 +62,10 @@ impl Backend for Pods {
     fn preview(&self, spec: Spec, env: &[EnvVar], config: &Config, _: &Home) -> Result<Value, Failure> {
         server::start(&spec)?;
         let Kubernetes { context, namespace, .. } = &config.kubernetes;
-        let keeper_image = config.kubernetes.keeper_image();
+        let keeper = Keeper::of(&config.kubernetes);
         let template = template(&config.kubernetes)?;
         loopback::admit(&spec.server, template.as_ref())?;
-        let pod = Pod { spec: &spec, keeper_image: &keeper_image, template: template.as_ref() };
+        let pod = Pod { spec: &spec, keeper: &keeper, template: template.as_ref() };
         let name = names::pod(&spec.client, "<n>");
         let pod = pod.active(&name).map_err(|error| Failure::new(Code::Internal, &error, "report it"))?;
         Ok(json!({

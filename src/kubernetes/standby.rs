@@ -1,7 +1,8 @@
 //! How many pods stand by for the next sessions of a kind: what is missing is made, and what is too many goes.
 //!
 //! Several sessions may replenish at the same moment, and no lock keeps them apart. So each looks again when its own pods are
-//! there: the last one sees all. By the order of their creation all agree which ones are too many.
+//! there: the last one sees all. By the order of their creation all agree which ones are too many. That look is the sweep's,
+//! which sees all pods that do not run yet; those that ran before were known.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
@@ -17,47 +18,69 @@ use super::pod::{
     LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, STANDBY_AT_MOST, end_of_server,
 };
 
-/// Makes as many pods as are missing to `wanted`; gives their names. The namespace has no more than `limit` on standby.
-pub(crate) async fn replenish(
-    cluster: &Cluster,
-    plan: &Plan<'_>,
-    wanted: u32,
-    limit: Option<u32>,
-) -> Result<Vec<String>, Failure> {
-    let refused = |verb| {
-        move |error: kube::Error| {
-            let asked = Asked { verb, resource: "pods", namespace: &cluster.namespace };
-            Failure::from(asked.refused(&error))
-        }
-    };
-    let pods = cluster.pods();
-    let (wanted, limit) = (wanted as usize, limit.unwrap_or(STANDBY_AT_MOST) as usize);
-    let hash = plan.hash();
-    let all = on_standby(&pods, true).await.map_err(refused("list"))?;
-    let missing = missing(&all, &hash, wanted, limit);
-    let mut made = Vec::new();
+/// How many are to stand by: of a kind, and in all of the namespace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) wanted: u32,
+    pub(crate) limit: Option<u32>,
+}
+
+impl Most {
+    fn numbers(self) -> (usize, usize) {
+        (self.wanted as usize, self.limit.unwrap_or(STANDBY_AT_MOST) as usize)
+    }
+}
+
+/// What was made.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) names: Vec<String>,
+    /// What stood by before.
+    known: Vec<Pod>,
+}
+
+/// Makes one more; gives its name. Whoever has just taken one leaves the namespace with no more than before.
+pub(crate) async fn add(cluster: &Cluster, plan: &Plan<'_>) -> Result<String, Failure> {
+    let name = names::pod(&plan.spec.client, &new_session()?);
+    let body = plan
+        .standby(&name)
+        .map_err(|error| Failure::new(Code::Internal, &error, "report this, with the server's settings"))?;
+    cluster.pods().create(&PostParams::default(), &body).await.map_err(|error| {
+        let asked = Asked { verb: "create", resource: "pods", namespace: &cluster.namespace };
+        Failure::from(asked.refused(&error))
+    })?;
+    Ok(name)
+}
+
+/// Makes as many pods as are missing.
+pub(crate) async fn make(cluster: &Cluster, plan: &Plan<'_>, most: Most) -> Result<Made, Failure> {
+    let known = on_standby(&cluster.pods()).await.map_err(|error| {
+        let asked = Asked { verb: "list", resource: "pods", namespace: &cluster.namespace };
+        Failure::from(asked.refused(&error))
+    })?;
+    let missing = missing(of_kind(&known, plan).len(), known.len(), most);
+    let mut names = Vec::new();
     for _ in 0..missing {
-        let name = names::pod(&plan.spec.client, &new_session()?);
-        let body = plan.standby(&name).map_err(|error| {
-            Failure::new(Code::Internal, &error, "report this, with the server's settings")
-        })?;
-        pods.create(&PostParams::default(), &body).await.map_err(refused("create"))?;
-        made.push(name);
+        names.push(add(cluster, plan).await?);
     }
-    if made.is_empty() {
-        return Ok(made);
-    }
-    // Not from a cache: what others have just made counts.
-    let all = on_standby(&pods, false).await.map_err(refused("list"))?;
-    for pod in surplus(&all, &hash, wanted, limit) {
+    Ok(Made { names, known })
+}
+
+/// Takes back what is too many, now that there is what was made and what others have made: `seen` are the pods that do not
+/// run yet, or all, not from a cache.
+pub(crate) async fn level(cluster: &Cluster, plan: &Plan<'_>, most: Most, made: &mut Made, seen: &[Pod]) {
+    let known = made.known.iter().filter(|pod| !seen.iter().any(|seen| seen.name_any() == pod.name_any()));
+    let stands_by = |pod: &&Pod| pod.labels().get(LABEL_STATE).is_some_and(|state| state == STANDBY);
+    let mut all: Vec<Pod> = known.chain(seen.iter().filter(stands_by)).cloned().collect();
+    put_in_order(&mut all);
+    for pod in surplus(&of_kind(&all, plan), all.len(), most) {
         let name = pod.name_any();
         match take_back(cluster, pod).await {
-            Ok(true) => made.retain(|made| *made != name),
+            Ok(true) => made.names.retain(|made| *made != name),
             Ok(false) => tracing::debug!("`{name}` has its session by now"),
             Err(error) => tracing::debug!("`{name}` stays on standby: {error}"),
         }
     }
-    Ok(made)
 }
 
 /// Deletes a pod, unless somebody has claimed it. A new pod changes with each step of its start, so its version says nothing:
@@ -72,73 +95,109 @@ async fn take_back(cluster: &Cluster, pod: &Pod) -> kube::Result<bool> {
     Ok(true)
 }
 
-/// Those that somebody may claim, or soon.
-async fn on_standby(pods: &Api<Pod>, may_be_old: bool) -> kube::Result<Vec<Pod>> {
+/// Those that somebody may claim, or soon, as the API server's cache has them.
+async fn on_standby(pods: &Api<Pod>) -> kube::Result<Vec<Pod>> {
     let params =
         ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER},{LABEL_STATE}={STANDBY}"));
-    let params = if may_be_old { params.match_any() } else { params };
-    let mut found = pods.list(&params).await?.items;
-    found.retain(is_to_come);
-    found.sort_by_cached_key(|pod| (pod.creation_timestamp(), pod.name_any()));
+    let mut found = pods.list(&params.match_any()).await?.items;
+    put_in_order(&mut found);
     Ok(found)
 }
 
-fn is_to_come(pod: &Pod) -> bool {
+/// Those that may be claimed, the oldest first.
+fn put_in_order(pods: &mut Vec<Pod>) {
+    pods.retain(is_to_come);
+    pods.sort_by_cached_key(|pod| (pod.creation_timestamp(), pod.name_any()));
+}
+
+pub(crate) fn is_to_come(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let has_ended = matches!(phase, Some("Succeeded" | "Failed")) || end_of_server(pod).is_some();
     pod.metadata.deletion_timestamp.is_none() && !has_ended
 }
 
-fn is_of(pod: &Pod, hash: &str) -> bool {
-    pod.labels().get(LABEL_SPEC).is_some_and(|spec| spec == hash)
+/// Those that a session like this one may claim. What has only their labels is nobody's to count on.
+fn of_kind<'a>(all: &'a [Pod], plan: &Plan<'_>) -> Vec<&'a Pod> {
+    let hash = plan.hash();
+    let is_labelled = |pod: &&Pod| pod.labels().get(LABEL_SPEC).is_some_and(|spec| *spec == hash);
+    all.iter().filter(is_labelled).filter(|pod| claim::is_as_asked(pod, plan)).collect()
 }
 
 /// How many of a kind are to be made.
-fn missing(all: &[Pod], hash: &str, wanted: usize, limit: usize) -> usize {
-    let there = all.iter().filter(|pod| is_of(pod, hash)).count();
-    wanted.saturating_sub(there).min(limit.saturating_sub(all.len()))
+fn missing(of_kind: usize, all: usize, most: Most) -> usize {
+    let (wanted, limit) = most.numbers();
+    wanted.saturating_sub(of_kind).min(limit.saturating_sub(all))
 }
 
 /// The newest of a kind that are too many, for the kind or for the namespace.
-fn surplus<'a>(all: &'a [Pod], hash: &str, wanted: usize, limit: usize) -> Vec<&'a Pod> {
-    let of_kind: Vec<&Pod> = all.iter().filter(|pod| is_of(pod, hash)).collect();
-    let too_many = of_kind.len().saturating_sub(wanted).max(all.len().saturating_sub(limit));
-    of_kind.into_iter().rev().take(too_many).collect()
+fn surplus<'a>(of_kind: &[&'a Pod], all: usize, most: Most) -> Vec<&'a Pod> {
+    let (wanted, limit) = most.numbers();
+    let too_many = of_kind.len().saturating_sub(wanted).max(all.saturating_sub(limit));
+    of_kind.iter().rev().take(too_many).copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use mcp_berth::config::Server;
+    use mcp_berth::dock::spec::Spec;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::fake;
+    use crate::keeper::Keeper;
 
-    fn pods(of: &[(&str, &str, u32)]) -> Vec<Pod> {
-        let pod = |(name, hash, second): &(&str, &str, u32)| -> Value {
-            json!({ "metadata": {
-                "name": name, "labels": { LABEL_SPEC: hash },
-                "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
-            } })
-        };
-        of.iter().map(|of| serde_json::from_value(pod(of)).unwrap()).collect()
+    fn spec() -> Spec {
+        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        Spec::new(server, "a", "s")
+    }
+
+    fn most(wanted: u32, limit: Option<u32>) -> Most {
+        Most { wanted, limit }
+    }
+
+    /// As berth makes it.
+    fn pod(plan: &Plan<'_>, name: &str, second: u32) -> Pod {
+        let mut pod = plan.standby(name).unwrap();
+        pod.metadata.uid = Some(format!("uid-{name}"));
+        let made = format!("2026-01-01T00:00:{second:02}Z");
+        pod.metadata.creation_timestamp = Some(serde_json::from_value(made.into()).unwrap());
+        pod
     }
 
     #[test]
     fn what_is_missing_is_made_and_what_is_too_many_goes_the_newest_first() {
-        let all = pods(&[("a", "x", 1), ("b", "y", 2), ("c", "x", 3), ("d", "x", 4)]);
-        assert_eq!([2, 3, 5].map(|wanted| missing(&all, "x", wanted, 64)), [0, 0, 2]);
-        assert_eq!([0, 4, 5, 6].map(|limit| missing(&all, "y", 4, limit)), [0, 0, 1, 2]);
+        let missing = |wanted, limit| super::missing(3, 4, most(wanted, limit));
+        assert_eq!([2, 3, 5].map(|wanted| missing(wanted, None)), [0, 0, 2]);
+        assert_eq!([0, 4, 5, 6].map(|limit| missing(7, Some(limit))), [0, 0, 1, 2]);
+        let spec = spec();
+        let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
+        let all = [("a", 1), ("c", 3), ("d", 4)].map(|(name, second)| pod(&plan, name, second));
         let gone = |wanted, limit| -> Vec<String> {
-            surplus(&all, "x", wanted, limit).into_iter().map(ResourceExt::name_any).collect()
+            let gone = surplus(&of_kind(&all, &plan), 4, most(wanted, limit));
+            gone.into_iter().map(ResourceExt::name_any).collect()
         };
-        assert!(gone(3, 64).is_empty());
-        assert_eq!(gone(1, 64), ["d", "c"]);
-        assert_eq!(gone(3, 3), ["d"], "another kind's are not ours to end");
+        assert!(gone(3, None).is_empty());
+        assert_eq!(gone(1, None), ["d", "c"]);
+        assert_eq!(gone(3, Some(3)), ["d"], "another kind's are not ours to end");
+    }
+
+    #[test]
+    fn who_has_only_the_labels_does_not_count() {
+        let spec = spec();
+        let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
+        let mut foreign = pod(&plan, "foreign", 1);
+        foreign.spec.as_mut().unwrap().share_process_namespace = Some(true);
+        let mut other = pod(&plan, "other", 1);
+        other.labels_mut().insert(LABEL_SPEC.to_owned(), "another".to_owned());
+        let all = [foreign, other, pod(&plan, "ours", 1)];
+        let names: Vec<String> = of_kind(&all, &plan).into_iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, ["ours"]);
     }
 
     #[test]
     fn who_has_ended_or_is_about_to_is_none() {
-        let mut pod = pods(&[("a", "x", 1)]).remove(0);
+        let spec = spec();
+        let mut pod = pod(&Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None }, "a", 1);
         assert!(is_to_come(&pod));
         pod.status = serde_json::from_value(json!({ "phase": "Failed" })).unwrap();
         assert!(!is_to_come(&pod));
@@ -156,57 +215,39 @@ mod tests {
 
     #[tokio::test]
     async fn each_looks_again_and_takes_back_what_is_too_many() {
-        let server =
-            mcp_berth::config::Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
-        let spec = mcp_berth::dock::spec::Spec::new(server, "a", "s");
-        let plan = Plan { spec: &spec, keeper_image: "k", template: None };
-        let hash = plan.hash();
-        let listed = {
-            let hash = hash.clone();
-            move |names: &[String]| -> Value {
-                let of = |name: &String| {
-                    json!({ "metadata": {
-                        "name": name, "labels": { LABEL_SPEC: hash }, "uid": format!("uid-{name}"),
-                        "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z",
-                    } })
-                };
-                json!({ "metadata": {}, "items": names.iter().map(of).collect::<Vec<_>>() })
-            }
-        };
-        let made = std::sync::Mutex::new(Vec::<String>::new());
-        let (cluster, seen) = fake::cluster(move |(method, _, body)| {
-            let mut made = made.lock().unwrap();
-            match method.as_str() {
-                "POST" => {
-                    made.push(body["metadata"]["name"].as_str().unwrap().to_owned());
-                    (201, body.clone())
-                }
-                "DELETE" => (200, json!({ "kind": "Status", "status": "Success" })),
-                "PATCH" => (200, json!({ "metadata": {} })),
-                _ if made.is_empty() => (200, listed(&[])),
-                // Another session has done the same.
-                _ => (200, listed(&[&made[..], &["mcp-0".to_owned(), "mcp-zz".to_owned()]].concat())),
-            }
+        let spec = spec();
+        let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
+        // It runs, and the second look does not see it.
+        let before = serde_json::to_value(pod(&plan, "mcp-0", 1)).unwrap();
+        let (cluster, seen) = fake::cluster(move |(method, _, body)| match method.as_str() {
+            "POST" => (201, body.clone()),
+            "DELETE" => (200, json!({ "kind": "Status", "status": "Success" })),
+            "PATCH" => (200, json!({ "metadata": {} })),
+            _ => (200, json!({ "metadata": {}, "items": [before] })),
         });
-        let made = replenish(&cluster, &plan, 2, None).await.unwrap();
-        assert_eq!(made.len(), 1, "the other one's first is older than both of ours by its name");
+        let mut made = make(&cluster, &plan, most(2, None)).await.unwrap();
+        assert_eq!((fake::told(&seen), made.names.len()), (vec!["GET ".to_owned(), "POST ".to_owned()], 1));
+        // Another session has done the same at that moment.
+        let ours = pod(&plan, &made.names[0], 5);
+        let theirs = pod(&plan, "mcp-zz", 5);
+        level(&cluster, &plan, most(2, None), &mut made, &[theirs, ours]).await;
         let told = fake::told(&seen);
-        assert_eq!(&told[..4], ["GET ", "POST ", "POST ", "GET "]);
-        let gone = ["PATCH /mcp-zz", "DELETE /mcp-zz"];
-        assert_eq!(&told[4..6], gone, "anybody's goes, the newest first");
+        assert_eq!(&told[2..], ["PATCH /mcp-zz", "DELETE /mcp-zz"], "anybody's goes, the newest first");
+        assert_eq!(made.names.len(), 1);
         let seen = seen.lock().unwrap();
-        assert!(seen[0].1.contains("resourceVersion=0") && !seen[3].1.contains("resourceVersion=0"));
-        assert_eq!(seen[4].2[0]["op"], "test", "unless it was claimed");
-        let this_one = json!({ "uid": "uid-mcp-zz" });
-        assert_eq!(seen[5].2["preconditions"], this_one, "its version changes as it starts");
-        assert_eq!(seen[1].2["metadata"]["labels"]["mcp-berth.io/state"], "standby");
-        assert_eq!((seen.len(), hash.len()), (8, 12));
+        assert!(seen[0].1.contains("resourceVersion=0"), "{}", seen[0].1);
+        assert_eq!(seen[1].2["metadata"]["labels"][LABEL_STATE], STANDBY);
+        assert_eq!(seen[2].2[0]["op"], "test", "unless it was claimed");
+        let this_one: Value = json!({ "uid": "uid-mcp-zz" });
+        assert_eq!(seen[3].2["preconditions"], this_one, "its version changes as it starts");
     }
 
     #[tokio::test]
     async fn what_was_claimed_meanwhile_stays() {
         let (cluster, seen) = fake::cluster(|_| (422, fake::status(422, "the test failed")));
-        assert!(!take_back(&cluster, &pods(&[("a", "x", 1)])[0]).await.unwrap());
+        let spec = spec();
+        let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
+        assert!(!take_back(&cluster, &pod(&plan, "a", 1)).await.unwrap());
         assert_eq!(fake::told(&seen), ["PATCH /a"]);
     }
 }

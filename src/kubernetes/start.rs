@@ -27,6 +27,7 @@ use super::causes::{self, Source, Waiting};
 use super::cluster::Cluster;
 use super::hold::Hold;
 use super::housekeeping::{Housekeeping, Made};
+use super::keeper::Keeper;
 use super::lifeline::Lifeline;
 use super::link::{self, Over};
 use super::names;
@@ -139,12 +140,12 @@ impl Start {
         Asked { verb, resource, namespace: &self.cluster.namespace }
     }
 
-    fn plan<'a>(&'a self, keeper_image: &'a str) -> Plan<'a> {
-        Plan { spec: &self.spec, keeper_image, template: self.template.as_deref() }
+    fn plan<'a>(&'a self, keeper: &'a Keeper) -> Plan<'a> {
+        Plan { spec: &self.spec, keeper, template: self.template.as_deref() }
     }
 
-    fn keeper_image(&self) -> String {
-        self.cluster.settings.keeper_image()
+    fn keeper(&self) -> Keeper {
+        Keeper::of(&self.cluster.settings)
     }
 
     /// A pod of its own, made now.
@@ -221,8 +222,8 @@ impl Start {
 
     /// Waits for room where a quota leaves none.
     async fn create(&self, off: &BTreeSet<String>) -> Result<(Hold, Pod), Refused> {
-        let keeper_image = self.keeper_image();
-        let plan = self.plan(&keeper_image);
+        let keeper = self.keeper();
+        let plan = self.plan(&keeper);
         let pods = self.cluster.pods();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -283,7 +284,7 @@ impl Start {
         let Spec { server, client, attempt, .. } = &*self.spec;
         let how = match made {
             Made::Now => "cold",
-            Made::Before => "standby",
+            Made::Before { .. } => "standby",
         };
         let container = hold.name();
         self.trace.up(self.began, &Up { how, server: &server.name, client, container, lost: *attempt });
@@ -291,6 +292,7 @@ impl Start {
             cluster: self.cluster.clone(),
             spec: self.spec.clone(),
             wanted: server.settings.standby.unchosen(),
+            made,
             limit: self.limit,
             template: self.template.clone(),
             trace: self.trace.clone(),

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::causes::denied::Denials;
 use super::causes::refused::Asked;
 use super::ended;
+use super::keeper::KEEPER;
 use super::link::{NotOpened, Streams};
-use super::pod::KEEPER;
 use super::pump::{Ended, Place, To, What};
 
 /// With the helper's first bytes.

@@ -60,18 +60,34 @@ enum Verdict {
     Stuck,
 }
 
-/// Deletes what is left. What somebody has changed meanwhile stays.
-pub(crate) async fn sweep(cluster: &Cluster, among: Among) -> kube::Result<Swept> {
-    let ours =
-        ListParams::default().labels(&format!("{LABEL_MANAGED_BY} in ({MANAGER},{PROBER})")).match_any();
+/// Pods, and what time it was for the API server then.
+pub(crate) struct Looked {
+    pub(crate) pods: Vec<Pod>,
+    now: Timestamp,
+}
+
+/// Looks at what may be left. It may be a little old, unless somebody needs it `fresh`.
+pub(crate) async fn look(cluster: &Cluster, among: Among, fresh: bool) -> kube::Result<Looked> {
+    let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY} in ({MANAGER},{PROBER})"));
+    let ours = if fresh { ours } else { ours.match_any() };
     let ours = match among {
         Among::Still => ours.fields("status.phase!=Running"),
         Among::All => ours,
     };
-    let (listed, now) = list(cluster, &ours).await?;
+    let (pods, now) = list(cluster, &ours).await?;
+    Ok(Looked { pods, now })
+}
+
+/// Looks, and deletes what is left.
+pub(crate) async fn sweep(cluster: &Cluster, among: Among) -> kube::Result<Swept> {
+    Ok(delete(cluster, &look(cluster, among, false).await?).await)
+}
+
+/// Deletes what is left. What somebody has changed meanwhile stays.
+pub(crate) async fn delete(cluster: &Cluster, Looked { pods, now }: &Looked) -> Swept {
     let mut swept = Swept::default();
-    for pod in &listed {
-        match verdict(pod, now) {
+    for pod in pods {
+        match verdict(pod, *now) {
             Verdict::Stays => {}
             Verdict::Spared => swept.has_spared = true,
             verdict @ (Verdict::Left | Verdict::Stuck) => {
@@ -87,7 +103,7 @@ pub(crate) async fn sweep(cluster: &Cluster, among: Among) -> kube::Result<Swept
             }
         }
     }
-    Ok(swept)
+    swept
 }
 
 /// The pods, and what time it is for the API server, which has dated them. A clock of this machine that is ahead would take

@@ -59,6 +59,8 @@ pub(crate) struct KubernetesUpstream {
     memory: u64,
     nodes: Nodes,
     housekeeper: Housekeeper,
+    /// The client has, so that an end in order needs no other cause.
+    has_left: bool,
 }
 
 impl KubernetesUpstream {
@@ -70,17 +72,8 @@ impl KubernetesUpstream {
         housekeeper: Housekeeper,
     ) -> Self {
         let Linked { input, output, task, ports, .. } = linked;
-        Self {
-            hold,
-            input: Some(Input::new(input)),
-            output,
-            link: task,
-            ports,
-            ended: None,
-            memory,
-            nodes,
-            housekeeper,
-        }
+        let (input, ended, has_left) = (Some(Input::new(input)), None, false);
+        Self { hold, input, output, link: task, ports, ended, memory, nodes, housekeeper, has_left }
     }
 
     fn exit(&self, ending: Ending) -> Exit {
@@ -177,6 +170,7 @@ impl Upstream for KubernetesUpstream {
     }
 
     async fn client_left(&mut self) {
+        self.has_left = true;
         self.hold.client_left();
     }
 
@@ -194,6 +188,7 @@ impl Upstream for KubernetesUpstream {
         match self.ended.clone() {
             // Nobody else's doing.
             Some(exit @ Exit::OutOfMemory(_)) => exit,
+            Some(exit @ Exit::Code(code)) if self.has_left && code < BY_SIGNAL.into() => exit,
             // `berth kill` asks a server to end, and a good one does so in order.
             Some(Exit::Code(code)) if code < BY_SIGNAL.into() => self.ended_in_order(code).await,
             Some(_) => self.look("").await,
@@ -280,7 +275,7 @@ mod tests {
 
     use super::*;
     use crate::fake;
-    use crate::housekeeping::Housekeeping;
+    use crate::housekeeping::{Housekeeping, Made};
     use crate::pod::ANNOTATION_ENDED;
 
     #[tokio::test(start_paused = true)]
@@ -305,12 +300,21 @@ mod tests {
 
     /// A session whose server has told its end, or whose link has told why there is none.
     async fn exit_with(answer: (u16, Value), said: Option<Said>, over: Over) -> Exit {
-        let (cluster, _) = fake::cluster(move |_| answer.clone());
+        upstream_with(answer, said, over).await.0.post_mortem().await
+    }
+
+    async fn upstream_with(
+        answer: (u16, Value),
+        said: Option<Said>,
+        over: Over,
+    ) -> (KubernetesUpstream, fake::Seen) {
+        let (cluster, seen) = fake::cluster(move |_| answer.clone());
         let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
         let housekeeping = Housekeeping {
             cluster: cluster.clone(),
             spec: Arc::new(Spec::new(server, "c", "s")),
             wanted: 0,
+            made: Made::Now,
             limit: None,
             template: None,
             trace: Trace::off(),
@@ -326,7 +330,17 @@ mod tests {
         let linked = Linked { input, output, cuts: Arc::default(), ports: None, task };
         let mut upstream = KubernetesUpstream::new(hold, linked, 7, Nodes::default(), housekeeping.start());
         assert!(upstream.next().await.is_none());
-        upstream.post_mortem().await
+        (upstream, seen)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_an_end_that_its_client_wanted_nobody_is_asked() {
+        let exited = Some(Said::Ended(Ending::Exited(0)));
+        let (mut upstream, seen) = upstream_with((200, json!({ "metadata": {} })), exited, Over::Told).await;
+        upstream.client_left().await;
+        assert_eq!(upstream.post_mortem().await, Exit::Code(0));
+        upstream.release().await;
+        assert_eq!(fake::told(&seen), ["DELETE /p"]);
     }
 
     #[tokio::test(start_paused = true)]

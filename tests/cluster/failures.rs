@@ -1,8 +1,13 @@
 //! What a client is told where its server can't start: the cause, its object, and what mends it.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::harness::{Place, expect_gone};
+
+/// Three seconds from when Kubernetes knows, and what a busy machine takes for the session itself.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the first request of a session is answered, and that the session leaves nothing.
 fn expect_error(place: &Place, server: &str, said: &[&str]) {
@@ -28,6 +33,15 @@ fn an_image_that_is_not_there_is_told_to_the_client() {
 #[ignore = "needs a cluster"]
 fn a_policy_that_refuses_the_pod_is_told_with_its_rule() {
     expect_error(&Place::new("rooted"), "rooted", &["restricted", "runAsNonRoot"]);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_namespace_without_the_keeper_is_told_to_the_client_at_once() {
+    let place = Place::new("keeperless").without_keeper();
+    let began = Instant::now();
+    expect_error(&place, "fixture", &["the keeper of this berth is not in", "type `berth kubernetes up`"]);
+    assert!(began.elapsed() < TOLD_WITHIN, "{:?}", began.elapsed());
 }
 
 #[test]

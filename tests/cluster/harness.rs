@@ -42,8 +42,8 @@ static KUBECONFIG: LazyLock<PathBuf> = LazyLock::new(|| {
     PathBuf::from(path)
 });
 
-/// The nodes have the keeper of this very build.
-static READY: LazyLock<()> = LazyLock::new(|| {
+/// The nodes have the image of this very build's keeper.
+static HAS_IMAGE: LazyLock<()> = LazyLock::new(|| {
     if std::env::var_os(REGISTRY).is_none() {
         machine::give_keeper();
     }
@@ -78,9 +78,9 @@ impl Place {
     }
 
     fn held(name: &str, hold: Hold) -> Self {
-        daemon();
         let namespace = format!("t-{name}-{}", std::process::id());
         api::make_namespace(&namespace);
+        api::give_keeper(&namespace);
         let home = tempfile::tempdir().expect("a folder");
         let config = include_str!("berth.toml")
             .replace("KUBECONFIG", &KUBECONFIG.display().to_string())
@@ -116,12 +116,36 @@ impl Place {
         self
     }
 
-    /// With sessions in another namespace, which the test has not made.
-    pub(crate) fn within(self, namespace: &str) -> Self {
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Without what `berth kubernetes up` gives pods.
+    pub(crate) fn without_keeper(self) -> Self {
+        api::take_keeper(&self.namespace);
+        self
+    }
+
+    /// With pods whose keeper comes by an image.
+    pub(crate) fn by_image(self) -> Self {
+        LazyLock::force(&HAS_IMAGE);
+        let namespace = format!("namespace = \"{}\"\n", self.namespace);
+        let image = format!("{namespace}keeper_image = \"{}\"\n", in_registry(machine::KEEPER_IMAGE));
+        self.changed(&namespace, &image)
+    }
+
+    fn changed(self, from: &str, to: &str) -> Self {
         let file = self.home.path().join("berth.toml");
         let config = std::fs::read_to_string(&file).expect("the configuration");
-        std::fs::write(file, config.replace(&self.namespace, namespace)).expect("the configuration");
+        assert!(config.contains(from), "{from}");
+        std::fs::write(file, config.replace(from, to)).expect("the configuration");
         self
+    }
+
+    /// With sessions in another namespace, which the test has not made.
+    pub(crate) fn within(self, namespace: &str) -> Self {
+        let own = self.namespace.clone();
+        self.changed(&own, namespace)
     }
 
     /// `berth run SERVER`
@@ -197,6 +221,11 @@ impl Place {
     }
 }
 
+/// An image's name as the cluster knows it.
+fn in_registry(name: &str) -> String {
+    std::env::var(REGISTRY).map_or_else(|_| name.to_owned(), |registry| format!("{registry}/{name}"))
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         api::remove_namespace(&self.namespace);
@@ -210,14 +239,11 @@ pub(crate) fn berth() -> Command {
 
 /// A configuration with the images where the cluster finds them.
 pub(crate) fn registered(config: &str) -> String {
-    let registry = std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/");
-    config.replace("REGISTRY/", &registry)
+    config.replace("REGISTRY/", &in_registry(""))
 }
 
-/// Makes sure that the cluster has what sessions need.
-pub(crate) fn daemon() {
-    LazyLock::force(&READY);
-}
+/// Each place makes what its sessions need.
+pub(crate) fn daemon() {}
 
 /// The file that names the cluster.
 pub(crate) fn kubeconfig() -> Kubeconfig {

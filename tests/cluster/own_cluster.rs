@@ -3,4 +3,5 @@
 pub(crate) mod cuts;
 pub(crate) mod nodes;
 mod ports;
+mod requests;
 mod traces;

@@ -51,6 +51,16 @@ fn a_session_answers_and_leaves_no_pod() {
 
 #[test]
 #[ignore = "needs a cluster"]
+fn an_image_may_bring_the_keeper() {
+    let place = Place::new("image").without_keeper().by_image();
+    let mut session = started(place.run("fixture"), "image");
+    let pod = place.pod(&session.container()).expect("its pod");
+    assert_eq!(pod.spec.expect("a spec").init_containers.expect("the keeper's").len(), 1);
+    assert_eq!(session.call_text("echo", json!({ "text": "ahoy" })), "ahoy");
+}
+
+#[test]
+#[ignore = "needs a cluster"]
 fn four_clients_work_at_once_each_in_a_pod_of_its_own() {
     let place = Place::new("four");
     let clients: Vec<String> = (1..=4).map(|n| format!("four-{n}")).collect();

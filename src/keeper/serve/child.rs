@@ -10,13 +10,14 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::needs::Needs;
-use crate::numbered::Numbered;
+use crate::numbered::{self, Numbered};
 use crate::records::{self, Ending, HEAD, Record, Start};
-use crate::sys::descriptors::never_wait;
+use crate::sys::descriptors::{never_wait, widen};
 use crate::{Failure, Words, exec, filter, server, sys};
 
-/// What is read of a pipe at once (bytes); less is worth no record while the window is nearly full.
-const AT_ONCE: usize = 32 << 10;
+/// What is read of a pipe at once (bytes): with both heads as much as goes at once. Less is worth no record while the window
+/// is nearly full.
+const AT_ONCE: usize = numbered::AT_ONCE - numbered::HEAD - HEAD;
 const AT_LEAST: usize = 4 << 10;
 /// As much as a pipe ever holds without privileges: more is not its server's, which has ended.
 const LEFT_BEHIND: usize = 1 << 20;
@@ -219,7 +220,10 @@ pub(super) fn say(line: &mut Numbered, said: &Record<'_>) {
 
 fn ready<T: Into<OwnedFd>>(pipe: Option<T>) -> io::Result<Option<File>> {
     let pipe = pipe.map(|pipe| File::from(pipe.into()));
-    pipe.as_ref().map_or(Ok(()), |pipe| never_wait(pipe.as_fd()))?;
+    if let Some(pipe) = &pipe {
+        never_wait(pipe.as_fd())?;
+        widen(pipe.as_fd());
+    }
     Ok(pipe)
 }
 

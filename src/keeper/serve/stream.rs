@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::numbered::Numbered;
-use crate::sys::descriptors::{never_wait, put};
+use crate::sys::descriptors::{never_wait, put, widen};
 
 /// What is read of it at once (bytes).
 const AT_ONCE: usize = 64 << 10;
@@ -38,6 +38,7 @@ impl Stream {
     pub(super) fn new(input: OwnedFd, output: OwnedFd, resume: Option<UnixStream>) -> io::Result<Self> {
         never_wait(input.as_fd())?;
         never_wait(output.as_fd())?;
+        widen(output.as_fd());
         Ok(Self {
             input: input.into(),
             output: output.into(),

@@ -17,6 +17,9 @@ const MSG_DONTWAIT: c_int = 0x40;
 const MSG_CMSG_CLOEXEC: c_int = 0x4000_0000;
 const F_GETFL: c_int = 3;
 const F_SETFL: c_int = 4;
+const F_SETPIPE_SZ: c_int = 1031;
+/// What a pipe may hold without privileges is four times as much (bytes).
+const PIPE_SIZE: c_int = 256 << 10;
 const O_NONBLOCK: c_int = 0o4000;
 /// What lies before the descriptors in `Rights`.
 const BEFORE_FILES: usize = size_of::<usize>() + 2 * size_of::<c_int>();
@@ -154,6 +157,12 @@ pub(in super::super) fn never_wait(file: BorrowedFd<'_>) -> io::Result<()> {
         let flags = checked(fcntl(file.as_raw_fd(), F_GETFL))?;
         checked(fcntl(file.as_raw_fd(), F_SETFL, flags | O_NONBLOCK)).map(drop)
     }
+}
+
+/// Has a pipe hold more, so that who writes and who reads take turns less often. What is none, or is refused, stays as it is.
+pub(in super::super) fn widen(file: BorrowedFd<'_>) {
+    // SAFETY: the command follows no pointer.
+    let _ = unsafe { fcntl(file.as_raw_fd(), F_SETPIPE_SZ, PIPE_SIZE) };
 }
 
 /// Has `number`, one of the three files that all processes have, be another file from now on.

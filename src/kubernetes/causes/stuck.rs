@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 use mcp_berth::failure::{Code, Failure};
 
+use crate::keeper::CONFIG_MAP;
 use crate::pod::CONTAINER;
 
 /// A pod that does not start.
@@ -201,6 +202,11 @@ pub(crate) fn of_event(event: &Event, pod: &str) -> Option<Stuck> {
             format!("the node has no runtime for `isolation`: {why}"),
             "set `isolation = \"container\"`, or install the runtime on the nodes".to_owned(),
         ))),
+        "FailedMount" if why.contains(&format!("\"{CONFIG_MAP}\" not found")) => {
+            let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
+            let text = format!("the keeper of this berth is not in the namespace `{namespace}`: {why}");
+            Some(Stuck::Lasting(configuration(text, "type `berth kubernetes up`".to_owned())))
+        }
         reason @ ("FailedCreatePodSandBox" | "FailedMount" | "FailedAttachVolume" | "NetworkNotReady") => {
             Some(Stuck::Waiting(unavailable(
                 format!("the pod `{pod}` does not start yet: {reason}: {why}"),

@@ -72,6 +72,7 @@ pub(super) async fn up(cluster: &Cluster, config: &Config, force: bool) -> Resul
     let (itself, profile) = objects::namespace(config, name);
     let mut done = Done { namespace: name.clone(), changes: Vec::new(), notes: Vec::new() };
     let mut wanted = objects::own(name);
+    wanted.extend(objects::keeper(config, name));
     let whose = namespace(cluster, &itself, &params).await?;
     match whose {
         Whose::Berths(change) => {
@@ -194,7 +195,8 @@ fn is_ours(object: &DynamicObject) -> bool {
 /// Removes what a former configuration wanted.
 async fn prune(cluster: &Cluster, wanted: &[Wanted]) -> Result<Vec<(Change, String)>, Failure> {
     let mut removed = Vec::new();
-    for resource in kind::all() {
+    // Others may have another version of berth, and sessions whose pods wait for its keeper.
+    for resource in kind::all().filter(|resource| resource.kind != kind::CONFIG_MAP) {
         let kind = &resource.kind;
         for name in ours(cluster, &resource).await? {
             if wanted.iter().any(|wanted| wanted.kind() == kind && wanted.name() == name) {

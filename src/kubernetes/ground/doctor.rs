@@ -24,6 +24,7 @@ use super::network::{allows, network_of};
 use super::proof::Enforcement;
 use super::refused::{code, failure};
 use super::{Cluster, apply, kind, objects, proof};
+use probes::Prober;
 
 const UP: &str = "berth kubernetes up";
 
@@ -68,27 +69,34 @@ async fn all(config: &Config, cluster: &Cluster, options: &Options) -> Vec<Line>
     let (namespace, is_there) = namespace(cluster).await;
     lines.push(namespace);
     lines.push(rights::line(cluster).await);
-    lines.push(laid(cluster).await);
+    let (laid, has_keeper) = laid(cluster, config).await;
+    lines.push(laid);
     lines.extend(servers(config));
-    let image = config.kubernetes.keeper_image();
+    let prober = Prober::of(config);
     let seen = if !is_there {
         Seen::NotApplicable("there is no namespace for a pod".to_owned())
+    } else if !has_keeper {
+        Seen::NotApplicable("the keeper is not there".to_owned())
+    } else if prober.image.is_empty() {
+        Seen::NotApplicable(
+            "no server's image is there for a pod: no server has `backend = \"kubernetes\"`".to_owned(),
+        )
     } else if options.quick {
         Seen::NotApplicable("no pod was made".to_owned())
     } else {
         let generation = proof::generation(cluster).await;
-        let seen = Box::pin(probes::probe(cluster, &image, options.world)).await;
+        let seen = Box::pin(probes::probe(cluster, &prober, options.world)).await;
         if let (Seen::Found(probes), Ok(Some(generation))) = (&seen, generation) {
             lines.extend(record(cluster, generation, verdict::holds(&probes.nodes)).await);
         }
         seen
     };
-    let judged = verdict::judge(&seen, &image);
+    let judged = verdict::judge(&seen, &prober.image);
     lines.extend(judged);
     if !matches!(seen, Seen::Found(_)) {
         lines.push(recorded(cluster).await);
     }
-    lines.extend(features::lines(cluster, &image, is_there).await);
+    lines.extend(features::lines(cluster, &prober, is_there).await);
     lines
 }
 
@@ -135,29 +143,35 @@ fn servers(config: &Config) -> Vec<Line> {
     of_servers.chain(of_profiles).map(line).collect()
 }
 
-/// Whether all that `up` makes is there.
-async fn laid(cluster: &Cluster) -> Line {
+/// Whether all that `up` makes is there, and whether nothing is known against the keeper.
+async fn laid(cluster: &Cluster, config: &Config) -> (Line, bool) {
     const NAME: &str = "ground";
     let mut there = Vec::new();
     for resource in kind::all() {
         match apply::ours(cluster, &resource).await {
             Ok(names) => there.extend(names.into_iter().map(|name| (resource.kind.clone(), name))),
-            Err(_) => return Line::not_applicable(NAME, format!("you may not list {}", resource.plural)),
+            Err(_) => {
+                return (Line::not_applicable(NAME, format!("you may not list {}", resource.plural)), true);
+            }
         }
     }
-    let wanted = objects::own(&cluster.namespace);
+    let mut wanted = objects::own(&cluster.namespace);
+    let keeper = objects::keeper(config, &cluster.namespace);
+    wanted.extend(keeper.clone());
     let is_there = |wanted: &&objects::Wanted| {
         there.iter().any(|(kind, name)| kind == wanted.kind() && name == wanted.name())
     };
+    let has_keeper = keeper.as_ref().is_none_or(|keeper| is_there(&keeper));
     let missing: Vec<String> = wanted
         .iter()
         .filter(|wanted| !is_there(wanted))
         .map(|wanted| format!("{} `{}`", wanted.kind(), wanted.name()))
         .collect();
     if missing.is_empty() {
-        return Line::ok(NAME, format!("all {} roles, accounts and policies are there", wanted.len()));
+        let said = format!("all {} roles, accounts, policies and keepers are there", wanted.len());
+        return (Line::ok(NAME, said), true);
     }
-    Line::warning(NAME, format!("missing: {}", missing.join(", ")), UP)
+    (Line::warning(NAME, format!("missing: {}", missing.join(", ")), UP), has_keeper)
 }
 
 /// Writes what was found to where sessions read it; a line only where that failed.

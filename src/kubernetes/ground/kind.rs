@@ -5,15 +5,19 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 
 use super::Cluster;
 
+/// What has a keeper. Each version of berth has one of its own, and another one's stays until `down`.
+pub(super) const CONFIG_MAP: &str = "ConfigMap";
+
 /// Group, version, kind and plural, in the order in which `down` removes them: whoever loses the role can start nothing, and
 /// the policies hold until the last.
-const KINDS: [(&str, &str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str, &str); 7] = [
     ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
     ("rbac.authorization.k8s.io", "v1", "Role", "roles"),
     ("", "v1", "ServiceAccount", "serviceaccounts"),
     ("", "v1", "ResourceQuota", "resourcequotas"),
     ("", "v1", "LimitRange", "limitranges"),
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    ("", "v1", CONFIG_MAP, "configmaps"),
 ];
 
 fn resource((group, version, kind, plural): (&str, &str, &str, &str)) -> ApiResource {

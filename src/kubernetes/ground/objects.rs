@@ -1,9 +1,13 @@
 //! What a namespace of sessions has: pure, from the configuration to the objects.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mcp_berth::config::{Config, Settings};
 use mcp_berth::values::Backend;
 use serde_json::{Value, json};
 
+use super::super::keeper::{self, Keeper};
+use super::kind::CONFIG_MAP;
 use super::security::Profile;
 use super::{LABEL_MANAGED_BY, MANAGER, STANDBY_AT_MOST, network, roles, security};
 
@@ -100,6 +104,15 @@ pub(super) fn own(namespace: &str) -> Vec<Wanted> {
         Wanted::new(kind, (namespace, name), why, json!({ "spec": spec }))
     }));
     all
+}
+
+/// The keeper, where a config map brings it.
+pub(super) fn keeper(config: &Config, namespace: &str) -> Option<Wanted> {
+    let why =
+        "The program that holds a session's pod: of this version of berth, which looks for it by its name.";
+    let rest = json!({ "immutable": true, "binaryData": { keeper::FILE: STANDARD.encode(keeper::PROGRAM) } });
+    let made = || Wanted::new(("v1", CONFIG_MAP), (namespace, keeper::CONFIG_MAP), why, rest);
+    (Keeper::of(&config.kubernetes) == Keeper::ConfigMap).then(made)
 }
 
 /// What holds for all pods of the namespace: quota and limits.

@@ -21,7 +21,7 @@ pub(super) fn failure(what: &str, error: &kube::Error) -> Failure {
             },
             403 => configuration(
                 format!("you may not {what}: {}", status.message),
-                "have whoever may do it type: berth kubernetes up --print | kubectl apply -f -",
+                "have whoever may do it type: berth kubernetes up --print | kubectl apply --server-side -f -",
             ),
             409 if status.message.contains("conflict") => configuration(
                 format!("cannot {what}: somebody else has changed it: {}", status.message.replace('\n', " ")),

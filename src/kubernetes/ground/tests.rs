@@ -13,6 +13,7 @@ use mcp_berth::config::Home;
 use mcp_berth::dock::spec::Spec;
 use serde_json::{Value, json};
 
+use super::super::keeper::Keeper;
 use super::super::pod::Plan;
 use super::*;
 
@@ -191,7 +192,7 @@ async fn a_second_run_changes_nothing_and_says_so() {
         said.contains("made     Namespace n\n") && said.contains("made     ResourceQuota berth\n"),
         "{said}"
     );
-    assert!(said.ends_with("is ready: 11 changes, 0 as before\n"), "{said}");
+    assert!(said.ends_with("is ready: 12 changes, 0 as before\n"), "{said}");
     let created = std::mem::take(&mut store.lock().unwrap().created);
     let [namespace] = created.as_slice() else { panic!("{created:?}") };
     let metadata = json!({ "name": "n", "annotations": { apply::ANNOTATION_MADE: "true" } });
@@ -209,9 +210,28 @@ async fn what_the_configuration_wants_no_more_is_removed() {
     let said = apply::up(&cluster, &config(""), false).await.unwrap().to_string();
     assert_eq!(
         said,
-        "removed  ResourceQuota berth\nremoved  ResourceQuota berth-probes\nthe namespace `n` is ready: 2 changes, 9 as before\n"
+        "removed  ResourceQuota berth\nremoved  ResourceQuota berth-probes\nthe namespace `n` is ready: 2 changes, 10 as before\n"
     );
     assert!(!store.lock().unwrap().objects.keys().any(|path| path.contains("resourcequotas")));
+}
+
+#[tokio::test]
+async fn the_keeper_of_another_version_stays_until_all_goes() {
+    let (cluster, store) = server();
+    let path = "/api/v1/namespaces/n/configmaps/berth-keeper-0123456789ab";
+    let labels = json!({ LABEL_MANAGED_BY: MANAGER });
+    let other = json!({ "metadata": { "name": "berth-keeper-0123456789ab", "labels": labels } });
+    store.lock().unwrap().objects.insert(path.to_owned(), other);
+    apply::up(&cluster, &config(""), false).await.unwrap();
+    let maps = |store: &Shared| {
+        let store = store.lock().unwrap();
+        store.objects.keys().filter(|path| path.contains("/configmaps/berth-keeper-")).count()
+    };
+    assert_eq!(maps(&store), 2);
+    apply::up(&cluster, &config("[kubernetes]\nkeeper_image = \"k\""), false).await.unwrap();
+    assert_eq!(maps(&store), 2, "somebody else may have sessions with it");
+    takedown::down(&cluster, false).await.unwrap();
+    assert_eq!(maps(&store), 0);
 }
 
 #[tokio::test]
@@ -241,7 +261,7 @@ async fn who_may_not_lay_it_is_told_who_may() {
     let failure = apply::up(&cluster, &config(""), false).await.unwrap_err();
     assert_eq!(failure.code, Code::Configuration);
     assert!(failure.text.starts_with("you may not apply the Role `berth-agent`"), "{failure}");
-    assert!(failure.next.unwrap().contains("berth kubernetes up --print | kubectl apply -f -"));
+    assert!(failure.next.unwrap().contains("berth kubernetes up --print | kubectl apply --server-side -f -"));
 }
 
 #[tokio::test]
@@ -249,7 +269,7 @@ async fn who_may_not_see_namespaces_lays_what_is_in_one() {
     let (cluster, store) = server();
     store.lock().unwrap().forbidden = vec!["GET /api/v1/namespaces/n".to_owned()];
     let said = apply::up(&cluster, &config(""), false).await.unwrap().to_string();
-    assert!(said.contains("note: you may not see namespaces") && said.contains("7 changes"), "{said}");
+    assert!(said.contains("note: you may not see namespaces") && said.contains("8 changes"), "{said}");
 }
 
 #[tokio::test]
@@ -332,6 +352,7 @@ fn what_is_printed_is_yaml_that_says_why_each_object_is_there() {
     let expected: Vec<serde_json::Value> = std::iter::once(objects::namespace(&config, "n").0)
         .chain(objects::own("n"))
         .chain(objects::limits(&config, "n"))
+        .chain(objects::keeper(&config, "n"))
         .map(|wanted| wanted.object)
         .collect();
     assert_eq!(documents, expected);
@@ -373,7 +394,7 @@ fn a_pods_network_is_a_label_and_a_part_of_what_pods_are_told_apart_by() {
     let of = |network: &str| {
         let config = config(&format!("[servers.x]\nimage = \"i\"\nnetwork = \"{network}\""));
         let spec = Spec::new(config.servers["x"].clone(), "claude-code", "0");
-        let plan = Plan { spec: &spec, keeper_image: "k", template: None };
+        let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
         (plan.standby("p").unwrap().metadata.labels.unwrap()["mcp-berth.io/network"].clone(), plan.hash())
     };
     let [(none, first), (egress, second)] = [of("none"), of("egress")];

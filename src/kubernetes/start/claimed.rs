@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcp_berth::failure::Failure;
 
 use super::{ASKED_WITHIN, Start};
-use crate::claim::{self, Claim, Found};
+use crate::claim::{self, Claim, Found, Standing};
 use crate::hold::Hold;
 use crate::housekeeping::Made;
 use crate::nodes;
@@ -32,16 +32,16 @@ impl Start {
         if self.spec.server.settings.standby.is_none() {
             return None;
         }
-        let keeper_image = self.keeper_image();
-        let plan = self.plan(&keeper_image);
+        let keeper = self.keeper();
+        let plan = self.plan(&keeper);
         let began = std::time::Instant::now();
-        let found = self.in_time("list", claim::find(&self.cluster, &plan)).await?;
-        self.trace.step("look for a pod on standby", began, &format!("{} found", found.len()));
-        if found.is_empty() {
+        let Standing { ready, count } = self.in_time("list", claim::find(&self.cluster, &plan)).await?;
+        self.trace.step("look for a pod on standby", began, &format!("{} found", ready.len()));
+        if ready.is_empty() {
             return None;
         }
         let cordoned = nodes::cordoned(&self.cluster.client).await;
-        for Found { name, node } in found {
+        for Found { name, node } in ready {
             // Where one does not answer, its node may be gone, and the others with it.
             if cordoned.contains(&node) || self.nodes.off().contains(&node) {
                 self.trace.step("pass over a pod on standby, for its node", began, &name);
@@ -53,7 +53,8 @@ impl Start {
                 Claim::Won(announced) => {
                     self.trace.step("claim a pod on standby", began, &name);
                     let within = (began.elapsed() * SLOWER).clamp(CLAIMED_WITHIN, CLAIMED_LATEST);
-                    match self.take(&name, announced, within).await {
+                    let made = Made::Before { left: count - 1 };
+                    match self.take(&name, announced, made, within).await {
                         Taken::Up(upstream) => return Some(*upstream),
                         Taken::Ended => {}
                         Taken::Silent => self.nodes.keep_off(&node),
@@ -77,7 +78,7 @@ impl Start {
     }
 
     /// By the stream over which its keeper was told, too.
-    async fn take(&self, name: &str, announced: (To, From), within: Duration) -> Taken {
+    async fn take(&self, name: &str, announced: (To, From), made: Made, within: Duration) -> Taken {
         let began = std::time::Instant::now();
         let mut hold = Hold::new(self.cluster.pods(), name.to_owned());
         let (linked, opened) = self.link(name);
@@ -85,7 +86,7 @@ impl Start {
         let failed = match tokio::time::timeout(within, opened).await {
             Ok(Ok(())) => {
                 self.trace.step("take over the pod", began, name);
-                return Taken::Up(Box::new(self.up(hold, linked, Made::Before)));
+                return Taken::Up(Box::new(self.up(hold, linked, made)));
             }
             // It came to its end in this moment.
             Ok(Err(_)) => Taken::Ended,

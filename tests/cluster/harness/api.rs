@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -13,6 +14,10 @@ use super::{KUBECONFIG, eventually};
 
 /// A new namespace gets its service account by and by: controllers that have lost the API server come back late.
 const READY_WITHIN: Duration = Duration::from_secs(90);
+
+/// The keeper of this build, and its config map, as the sessions' `berth` looks for it.
+const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pod-keeper"));
+const KEEPER_MAP: &str = concat!("berth-keeper-", env!("BERTH_POD_KEEPER_HASH"));
 
 /// For an answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -45,6 +50,24 @@ pub(super) fn make_namespace(name: &str) {
             async |client| Api::<ServiceAccount>::namespaced(client, name).get_opt("default").await;
         ask(accounts).expect("an answer")
     });
+}
+
+/// As `berth kubernetes up` does.
+pub(super) fn give_keeper(namespace: &str) {
+    let mut map = ConfigMap { immutable: Some(true), ..ConfigMap::default() };
+    map.metadata.name = Some(KEEPER_MAP.to_owned());
+    map.binary_data = Some([("keeper".to_owned(), ByteString(KEEPER.to_vec()))].into());
+    ask(async |client| Api::namespaced(client, namespace).create(&PostParams::default(), &map).await)
+        .expect("a config map");
+}
+
+/// As if nobody had done so.
+pub(super) fn take_keeper(namespace: &str) {
+    let maps = async |client| {
+        let maps = Api::<ConfigMap>::namespaced(client, namespace);
+        maps.delete(KEEPER_MAP, &DeleteParams::default()).await.map(drop)
+    };
+    ask(maps).expect("a config map");
 }
 
 pub(super) fn remove_namespace(name: &str) {

@@ -9,7 +9,7 @@ use super::KUBECONFIG;
 
 /// The keeper of this build, as the sessions' `berth` has it.
 const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
-const KEEPER_IMAGE: &str = "berth-keeper:test";
+pub(super) const KEEPER_IMAGE: &str = "berth-keeper:test";
 
 /// A program that is ended, with all that it has started, when it takes longer than any of these should.
 fn bounded(program: &str) -> Command {

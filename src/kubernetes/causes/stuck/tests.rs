@@ -134,5 +134,10 @@ fn what_only_events_tell() {
     assert!(runtime.contains("isolation"), "{runtime}");
     let network = waiting(event("FailedCreatePodSandBox", "plugin type=x failed"));
     assert!(network.contains("plugin type=x failed"), "{network}");
+    let keeper =
+        format!("MountVolume.SetUp failed for volume \"berth\" : configmap \"{CONFIG_MAP}\" not found");
+    let keeper = lasting(event("FailedMount", &keeper));
+    assert!(keeper.starts_with("the keeper of this berth is not in the namespace"), "{keeper}");
+    assert!(keeper.ends_with("; type `berth kubernetes up`"), "{keeper}");
     assert!(waiting(event("FailedMount", "secret \"s\" not found")).contains("FailedMount: secret"));
 }

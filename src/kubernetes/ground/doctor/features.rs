@@ -10,17 +10,17 @@ use mcp_berth::doctor::line::Line;
 use serde_json::{Value, json};
 
 use super::super::Cluster;
-use super::probes::pod;
+use super::probes::{Prober, pod};
 
-pub(super) async fn lines(cluster: &Cluster, image: &str, is_there: bool) -> [Line; 2] {
+pub(super) async fn lines(cluster: &Cluster, prober: &Prober, is_there: bool) -> [Line; 2] {
     const USERS: &str = "user namespaces";
     const VOLUMES: &str = "image volumes";
     if !is_there {
         return [USERS, VOLUMES].map(|name| Line::not_applicable(name, "there is no namespace for a pod"));
     }
     let users = json!({ "hostUsers": false });
-    let volumes = json!({ "volumes": [{ "name": "image", "image": { "reference": image } }] });
-    let (users, volumes) = tokio::join!(tried(cluster, image, users), tried(cluster, image, volumes));
+    let volumes = json!({ "volumes": [{ "name": "image", "image": { "reference": prober.image } }] });
+    let (users, volumes) = tokio::join!(tried(cluster, prober, users), tried(cluster, prober, volumes));
     let has_users = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.host_users == Some(false));
     let has_volumes = |pod: &Pod| {
         let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
@@ -41,10 +41,15 @@ fn judge(name: &'static str, taken: Result<bool, String>) -> Line {
     }
 }
 
-async fn tried(cluster: &Cluster, image: &str, with: Value) -> Result<Pod, String> {
-    let mut object = pod("berth-probe-tried", image, "tried", None, None);
+async fn tried(cluster: &Cluster, prober: &Prober, with: Value) -> Result<Pod, String> {
+    let mut object = pod("berth-probe-tried", prober, "tried", None, None);
     if let (Value::Object(spec), Value::Object(with)) = (&mut object["spec"], with) {
-        spec.extend(with);
+        for (key, value) in with {
+            match (spec.get_mut(&key), value) {
+                (Some(Value::Array(own)), Value::Array(more)) => own.extend(more),
+                (_, value) => _ = spec.insert(key, value),
+            }
+        }
     }
     let object: Pod = serde_json::from_value(object).map_err(|error| error.to_string())?;
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);

@@ -12,10 +12,13 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
+use mcp_berth::config::Config;
 use mcp_berth::doctor::line::Seen;
+use mcp_berth::values::Backend;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::super::super::keeper::Keeper;
 use super::super::network::{LABEL_PROBE, PolicyLabel};
 use super::super::objects::{PROBE_MEMORY, PROBED_NODES};
 use super::super::refused::failure;
@@ -62,10 +65,44 @@ pub(super) struct Probes {
     pub(super) world: SocketAddr,
 }
 
+/// What the probe pods run.
+#[derive(Debug, Clone)]
+pub(super) struct Prober {
+    pub(super) image: String,
+    keeper: Keeper,
+}
+
+impl Prober {
+    /// Without an image of the keeper's, that of a server has to do, whose program does not run then.
+    pub(super) fn of(config: &Config) -> Self {
+        let keeper = Keeper::of(&config.kubernetes);
+        let mut servers = config.servers.values();
+        let image = match &keeper {
+            Keeper::Image(image) => image.clone(),
+            Keeper::ConfigMap => servers
+                .find(|server| server.settings.backend == Backend::Kubernetes)
+                .map(|server| server.image.to_string())
+                .unwrap_or_default(),
+        };
+        Self { image, keeper }
+    }
+
+    /// Where a node does not get the image.
+    fn next(&self) -> &'static str {
+        match self.keeper {
+            Keeper::Image(_) => {
+                "put it where the nodes find it: berth kubernetes image | docker load, then docker push; or kind load \
+                 image-archive, minikube image load, ctr -n k8s.io images import"
+            }
+            Keeper::ConfigMap => "push it to a registry that the nodes reach, or change the server's `image`",
+        }
+    }
+}
+
 /// A probe pod, which passes Pod Security's strictest profile.
 pub(super) fn pod(
     name: &str,
-    image: &str,
+    prober: &Prober,
     probe: &str,
     label: Option<PolicyLabel>,
     node: Option<&str>,
@@ -80,7 +117,7 @@ pub(super) fn pod(
         json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [term] } } })
     });
     let resources = json!({ "memory": PROBE_MEMORY.to_string(), "cpu": "50m" });
-    json!({
+    let mut pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": { "name": name, "labels": labels },
@@ -98,24 +135,26 @@ pub(super) fn pod(
             },
             "containers": [{
                 "name": "probe",
-                "image": image,
+                "image": prober.image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["/keeper", "probe", "listen", PORT.to_string(), "--for", LIVE_FOR.as_millis().to_string()],
                 "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
                 "resources": { "requests": resources, "limits": resources },
             }],
         },
-    })
+    });
+    prober.keeper.bring_as_file(&mut pod["spec"]);
+    pod
 }
 
-pub(super) async fn probe(cluster: &Cluster, image: &str, world: SocketAddr) -> Seen<Probes> {
+pub(super) async fn probe(cluster: &Cluster, prober: &Prober, world: SocketAddr) -> Seen<Probes> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     remove(&pods, LABEL_PROBE, true).await;
     let Ok(probe) = mcp_berth::dock::owner::new_session() else {
         return Seen::NotApplicable("this machine gives no random number".to_owned());
     };
     let (nodes, others) = nodes(cluster).await;
-    let seen = Box::pin(look(cluster, &pods, image, &probe, &nodes)).await;
+    let seen = Box::pin(look(cluster, &pods, prober, &probe, &nodes)).await;
     let seen = match seen {
         Ok(addresses) => {
             let api = api_server(cluster).await;
@@ -165,7 +204,7 @@ fn name(probe: &str, which: &str) -> String {
 async fn look(
     cluster: &Cluster,
     pods: &Api<Pod>,
-    image: &str,
+    prober: &Prober,
     probe: &str,
     nodes: &[Option<String>],
 ) -> Result<BTreeMap<String, IpAddr>, (String, String)> {
@@ -178,7 +217,7 @@ async fn look(
     }
     for (name, label, node) in &made {
         let what = || format!("make a probe pod in the namespace `{}`", cluster.namespace);
-        let object = serde_json::from_value(pod(name, image, probe, *label, *node));
+        let object = serde_json::from_value(pod(name, prober, probe, *label, *node));
         let object: Pod =
             object.map_err(|error| (format!("a probe pod is malformed: {error}"), String::new()))?;
         if let Err(error) = pods.create(&PostParams::default(), &object).await {
@@ -198,9 +237,7 @@ async fn look(
             return Ok(running);
         }
         if let Some(why) = listed.items.iter().find_map(stuck) {
-            let next = "put it where the nodes find it: berth kubernetes image | docker load, then docker push; or \
-                        kind load image-archive, minikube image load, ctr -n k8s.io images import";
-            return Err((why, next.to_owned()));
+            return Err((why, prober.next().to_owned()));
         }
         if Instant::now() > until {
             let waiting = listed.items.iter().find(|pod| address(pod).is_none());

@@ -7,7 +7,7 @@ use mcp_berth::doctor::line::{Line, Seen};
 use super::probes::{OnNode, Probes};
 use super::reach::Tried;
 
-const IMAGE: &str = "keeper's image";
+const IMAGE: &str = "keeper";
 const NETWORK: &str = "network";
 const PLUGIN: &str = "install a network plug-in that enforces policies, such as Calico, Cilium or kube-router; until \
                       then every session reaches all of this";

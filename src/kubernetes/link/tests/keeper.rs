@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Sink, SinkExt, Stream, StreamExt, stream};
-use mcp_berth::dock::keeper::KEEPER;
 use mcp_berth::dock::numbered::FIRST;
 use mcp_berth::dock::records::resume::GONE;
 use mcp_berth::dock::records::{Ending, SECRET, Start};
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{NotOpened, Over, Said, Streams, ToServer};
 use super::Session;
+use crate::keeper::PROGRAM;
 
 /// What must happen at once has this long on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -40,7 +40,7 @@ impl Execs {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("keeper");
-        std::fs::write(&program, KEEPER).unwrap();
+        std::fs::write(&program, PROGRAM).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o555)).unwrap();
         let mut secret = [0; SECRET];
         secret[..16].copy_from_slice(&rand());
