@@ -1,15 +1,16 @@
-//! `berth kubernetes up|down|doctor|image`: what sessions need in a namespace, made, taken back and proved.
+//! `berth kubernetes up|down|doctor|image|install`: what sessions need in a namespace, made, taken back and proved.
 //!
 //! ```text
 //! berth.toml -> objects (pure; roles, network, security) -> print, or apply        up
 //!                                                           takedown               down
 //! questions, probe pods -> facts -> verdict (pure) -> the lines of a report       doctor
-//! the keeper -> image                                                             image
+//! the keeper, or this program (agent) -> image                                    image, install
 //! ```
 //!
 //! Nothing of anybody else's is ever changed or deleted: what is berth's has its label. A session needs none of this module
 //! but `network` (the label of its pods) and `proof` (whether the policies were shown to hold).
 
+mod agent;
 mod apply;
 mod doctor;
 mod image;
@@ -41,7 +42,9 @@ const RESERVED: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node
 /// Runs a command.
 pub(crate) async fn run(command: &KubernetesCommand, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
-        KubernetesCommand::Image { output } => image::write(config, output.as_deref())?,
+        KubernetesCommand::Image { agent: false, output } => image::write_keeper(config, output.as_deref())?,
+        KubernetesCommand::Image { agent: true, output } => agent::write_image(config, output.as_deref())?,
+        KubernetesCommand::Install { folder } => agent::install(folder)?,
         KubernetesCommand::Up { print: true, .. } => print(config)?,
         KubernetesCommand::Up { force, .. } => {
             let cluster = Cluster::connect(&config.kubernetes).await?;

@@ -229,6 +229,7 @@ impl Start {
             let name = names::pod(&self.spec.client, &new_session().map_err(Refused::Lasting)?);
             let mut body = plan.active(&name).map_err(|error| Refused::Lasting(malformed(&error)))?;
             nodes::steer(&mut body, off);
+            body.metadata.owner_references = self.cluster.parent.clone().map(|parent| vec![parent]);
             let hold = Hold::new(pods.clone(), name);
             let error = match pods.create(&PostParams::default(), &body).await {
                 Ok(pod) => {

@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this crate is tests, their helpers too")]
 #![allow(clippy::needless_pass_by_value, reason = "a test hands over a `json!(…)` that it has just written")]
 
+mod agents;
 mod both;
 mod connection;
 mod examination;

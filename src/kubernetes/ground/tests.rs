@@ -165,7 +165,7 @@ fn server() -> (Cluster, Shared) {
         }
     });
     let settings = config("").kubernetes;
-    (Cluster { client: Client::new(service, "n"), namespace: "n".to_owned(), settings }, store)
+    (Cluster { client: Client::new(service, "n"), namespace: "n".to_owned(), settings, parent: None }, store)
 }
 
 fn config(text: &str) -> Config {
