@@ -58,4 +58,10 @@ pub enum KubernetesCommand {
         /// The folder, such as a volume that the agent's container mounts.
         folder: PathBuf,
     },
+    /// Write which pod may reach which names, for the forwarder that `up` makes.
+    #[command(hide = true)]
+    Lists {
+        /// A folder with nothing else in it.
+        folder: PathBuf,
+    },
 }

@@ -18,6 +18,7 @@ use mcp_berth::human::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::allowed::{self, ANNOTATION_ALLOW};
 use super::cluster::Cluster;
 use super::likeness;
 use super::names;
@@ -78,6 +79,9 @@ fn is_as_asked(pod: &Pod, plan: &Plan<'_>) -> bool {
         .standby(name)
         .and_then(|asked| Ok(likeness::difference(&spec(&asked)?, &spec(pod)?)))
         .unwrap_or_else(|error| Some(error.to_string()));
+    let list = |pod: &Pod| pod.metadata.annotations.as_ref()?.get(ANNOTATION_ALLOW).cloned();
+    let asked = allowed::annotation(&plan.spec.server.settings).map(|(_, list)| list);
+    let difference = difference.or_else(|| (list(pod) != asked).then(|| ANNOTATION_ALLOW.to_owned()));
     let Some(difference) = difference else { return true };
     tracing::warn!(
         "the pod `{name}` stands by and is not as berth makes it (`{difference}`): it is not used; \

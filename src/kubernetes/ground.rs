@@ -13,6 +13,7 @@
 mod agent;
 mod apply;
 mod doctor;
+mod forwarder;
 mod image;
 mod kind;
 pub(crate) mod network;
@@ -24,6 +25,7 @@ mod security;
 mod takedown;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -33,8 +35,9 @@ use mcp_berth::config::Config;
 use mcp_berth::failure::{Code, Failure};
 
 use super::cluster::Cluster;
+use super::lists;
 use super::pod::{LABEL_MANAGED_BY, MANAGER, PROBER, STANDBY_AT_MOST};
-use objects::Wanted;
+use wanted::Wanted;
 
 /// Namespaces that others live in: sessions' limits are not for them.
 const RESERVED: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -45,6 +48,10 @@ pub(crate) async fn run(command: &KubernetesCommand, config: &Config) -> anyhow:
         KubernetesCommand::Image { agent: false, output } => image::write_keeper(config, output.as_deref())?,
         KubernetesCommand::Image { agent: true, output } => agent::write_image(config, output.as_deref())?,
         KubernetesCommand::Install { folder } => agent::install(folder)?,
+        KubernetesCommand::Lists { folder } => {
+            let cluster = Cluster::connect(&config.kubernetes).await?;
+            match lists::keep(&cluster, folder).await? {}
+        }
         KubernetesCommand::Up { print: true, .. } => print(config)?,
         KubernetesCommand::Up { force, .. } => {
             let cluster = Cluster::connect(&config.kubernetes).await?;
@@ -90,7 +97,8 @@ fn print(config: &Config) -> anyhow::Result<()> {
 fn text(config: &Config, name: &str) -> Result<String, serde_saphyr::ser::Error> {
     let (itself, profile) = objects::namespace(config, name);
     let mut text = String::new();
-    let all = std::iter::once(itself).chain(objects::own(name)).chain(objects::limits(config, name));
+    let own = objects::own(name).into_iter().chain(forwarder::objects(config, name));
+    let all = std::iter::once(itself).chain(own).chain(objects::limits(config, name));
     for Wanted { why, object } in all {
         text.push_str("---\n");
         let refused = (object["kind"] == "Namespace").then_some(&profile.refused).into_iter().flatten();

@@ -8,6 +8,7 @@
 //! It takes the same command line as `berth` itself, and knows containers as well: a session may have both.
 #![forbid(unsafe_code)]
 
+mod allowed;
 mod both;
 mod causes;
 mod claim;
@@ -21,6 +22,7 @@ mod housekeeping;
 mod lifeline;
 mod likeness;
 mod link;
+mod lists;
 mod loopback;
 mod names;
 mod nodes;

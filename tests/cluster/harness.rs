@@ -28,7 +28,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use api::{Agent, Cordon, is_ready};
-pub(crate) use machine::{Cluster, Fault, end_container, processes_of};
+pub(crate) use machine::{Cluster, Fault, end_container, lead_here, processes_of};
 pub(crate) use session::{Berth, Session};
 pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
 
@@ -177,6 +177,12 @@ impl Place {
     /// The image with the keeper of this build.
     pub(crate) fn keeper_image() -> String {
         std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth-keeper:test"
+    }
+
+    /// The nodes have this image from now on.
+    pub(crate) fn give_image(name: &str) -> String {
+        machine::give_image(name);
+        std::env::var(REGISTRY).map_or_else(|_| String::new(), |registry| registry + "/") + name
     }
 
     /// The fixture's image.

@@ -13,6 +13,7 @@ mod connection;
 mod examination;
 mod failures;
 mod harness;
+mod lists;
 mod own_cluster;
 mod pods;
 mod ports;

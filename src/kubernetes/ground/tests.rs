@@ -107,6 +107,8 @@ impl Store {
             "resourcequotas",
             "limitranges",
             "networkpolicies",
+            "deployments",
+            "services",
         ]
         .iter()
         .any(|plural| path.ends_with(&format!("/{plural}")))

@@ -93,6 +93,31 @@ fn import(archive: &[u8], image: &str) {
     script(&["images", image]);
 }
 
+/// Has the nodes find an image of this machine's engine.
+pub(super) fn give_image(name: &str) {
+    if is_of_this_machine() {
+        script(&["images", name]);
+    }
+}
+
+/// Has all nodes reach addresses of this machine, as if they were far away.
+pub(crate) fn lead_here(network: &str) {
+    let status = said_by_script(&["status"]).0;
+    for line in status.lines() {
+        let Some((node, address)) =
+            line.split_once(": ready (").and_then(|(node, rest)| Some((node, rest.split_once(',')?.0)))
+        else {
+            continue;
+        };
+        let (start, _) = address.rsplit_once('.').expect("an address");
+        let name = std::env::var("BERTH_CLUSTER_NAME").unwrap_or_else(|_| "berth".to_owned());
+        let space = format!("k8s-{name}-{node}");
+        let mut route = bounded("ip");
+        route.args(["-n", &space, "route", "replace", network, "via", &format!("{start}.254")]);
+        assert!(route.status().expect("ip runs").success(), "a route in {space}");
+    }
+}
+
 /// That of the cluster, which stands beside its configuration; or a person's own.
 pub(super) fn kubectl(kubeconfig: &Path) -> Command {
     let own = kubeconfig.with_file_name("kube");
