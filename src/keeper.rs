@@ -144,6 +144,8 @@ enum Subcommand {
     Content(content::Content),
     HoldPod(pod::Pod),
     Egress(egress::Forwarder),
+    Far(egress::far::Far),
+    Near(egress::near::Near),
     Exec { needs: Needs, door: bool, program: OsString, arguments: Vec<OsString> },
     Guard(guard::Options),
     Ids(ids::Range),
@@ -205,6 +207,8 @@ impl Subcommand {
             protocol::content::NAME => Self::Content(content::Content::parse(&mut words)?),
             "hold-pod" => Self::HoldPod(pod::Pod::parse(&mut words)?),
             "egress" => Self::Egress(egress::Forwarder::parse(&mut words)?),
+            egress::far::NAME => Self::Far(egress::far::Far::parse(&mut words)?),
+            egress::near::NAME => Self::Near(egress::near::Near::parse(&mut words)?),
             "exec" => {
                 // The id is there to be read by whoever inspects the exec; nothing in here needs it.
                 words.exactly("--session")?;
@@ -253,6 +257,8 @@ impl Subcommand {
             Self::Content(content) => content.execute().map(|()| 0),
             Self::HoldPod(pod) => Ok(pod.hold()),
             Self::Egress(forwarder) => forwarder.execute().map(|()| 0),
+            Self::Far(forwarder) => forwarder.execute().map(|()| 0),
+            Self::Near(forwarder) => forwarder.execute().map(|()| 0),
             Self::Exec { needs, door, program, arguments } => {
                 Err(exec::exec(&needs, door, &program, &arguments))
             }

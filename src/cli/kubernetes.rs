@@ -45,8 +45,23 @@ pub enum KubernetesCommand {
     },
     /// Write the keeper's image, for `docker load`, `ctr images import` or `kind load image-archive`.
     Image {
+        /// The image of this very program instead, for agents that run in the cluster. It must be static.
+        #[arg(long)]
+        agent: bool,
+
         /// The file to write, instead of standard output.
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Copy berth's programs into a folder: what the init container of an agent's pod does.
+    Install {
+        /// The folder, such as a volume that the agent's container mounts.
+        folder: PathBuf,
+    },
+    /// Write which pod may reach which names, for the forwarder that `up` makes.
+    #[command(hide = true)]
+    Lists {
+        /// A folder with nothing else in it.
+        folder: PathBuf,
     },
 }

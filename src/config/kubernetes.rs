@@ -8,8 +8,9 @@ use super::key::Key;
 use super::reader::Section;
 use super::settings::definition::DefaultValue;
 
-/// The keeper's image, where nobody names another.
+/// The images, where nobody names others.
 const KEEPER: &str = "berth-keeper";
+const AGENT: &str = "berth";
 
 /// The `[kubernetes]` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,12 +25,13 @@ pub struct Kubernetes {
     pub registry: Option<String>,
     /// What brings the keeper in place of a config map.
     pub keeper_image: Option<String>,
+    agent_image: Option<String>,
     /// What each pod has beside berth's own.
     pub pod_template: Option<PathBuf>,
 }
 
 /// The keys of the table.
-pub const KEYS: [Key; 6] = [
+pub const KEYS: [Key; 7] = [
     Key::new("context", DefaultValue::Words("the current one"), "the context of the kubeconfig"),
     Key::new("namespace", DefaultValue::Words("the context's"), "the namespace of the sessions' pods"),
     Key::new(
@@ -48,6 +50,11 @@ pub const KEYS: [Key; 6] = [
         "the image that brings berth's keeper into each pod (`berth kubernetes image`)",
     ),
     Key::new(
+        "agent_image",
+        DefaultValue::Words("`berth:VERSION`, in `registry` where there is one"),
+        "the image with berth itself, for agents that run in the cluster",
+    ),
+    Key::new(
         "pod_template",
         DefaultValue::Words("none"),
         "a file with what each pod has beside berth's own: tolerations, node selectors, labels, sidecars",
@@ -63,6 +70,7 @@ impl Kubernetes {
             kubeconfig: section.take("kubeconfig")?.map(path),
             registry: section.take("registry")?,
             keeper_image: section.take("keeper_image")?,
+            agent_image: section.take("agent_image")?,
             pod_template: section.take("pod_template")?.map(path),
         };
         section.finish()?;
@@ -71,11 +79,20 @@ impl Kubernetes {
 
     /// What the image that brings the keeper is called, where one does.
     pub fn keeper_image(&self) -> String {
+        self.image(self.keeper_image.as_deref(), KEEPER)
+    }
+
+    /// The reference of the image with berth itself.
+    pub fn agent_image(&self) -> String {
+        self.image(self.agent_image.as_deref(), AGENT)
+    }
+
+    fn image(&self, named: Option<&str>, own: &str) -> String {
         let version = env!("CARGO_PKG_VERSION");
-        match (&self.keeper_image, &self.registry) {
-            (Some(image), _) => image.clone(),
-            (None, Some(registry)) => format!("{}/{KEEPER}:{version}", registry.trim_end_matches('/')),
-            (None, None) => format!("{KEEPER}:{version}"),
+        match (named, &self.registry) {
+            (Some(image), _) => image.to_owned(),
+            (None, Some(registry)) => format!("{}/{own}:{version}", registry.trim_end_matches('/')),
+            (None, None) => format!("{own}:{version}"),
         }
     }
 }
@@ -100,6 +117,11 @@ mod tests {
         assert_eq!(given.keeper_image(), format!("berth-keeper:{version}"));
         assert_eq!(read("registry = \"r/x/\"").keeper_image(), format!("r/x/berth-keeper:{version}"));
         assert_eq!(read("registry = \"r\"\nkeeper_image = \"k:1\"").keeper_image(), "k:1");
+        assert_eq!(
+            read("registry = \"r\"\nkeeper_image = \"k:1\"").agent_image(),
+            format!("r/berth:{version}")
+        );
+        assert_eq!(read("agent_image = \"a:1\"").agent_image(), "a:1");
         let server = |backend: &str| format!("[servers.{backend}]\nimage = \"i\"\nbackend = \"{backend}\"\n");
         let config = parse(&(server("kubernetes") + "[servers.here]\nimage = \"j\"\n")).unwrap();
         assert_eq!(

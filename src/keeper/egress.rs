@@ -7,6 +7,8 @@
 //!
 //! Every byte of a session's is hostile: the forwarder is nobody, and all that it holds is bounded.
 
+#[path = "egress/far.rs"]
+pub(super) mod far;
 #[path = "egress/forward.rs"]
 pub(super) mod forward;
 #[path = "egress/http.rs"]
@@ -17,6 +19,8 @@ pub(super) mod list;
 pub(super) mod lookup;
 #[path = "egress/names.rs"]
 pub(super) mod names;
+#[path = "egress/near.rs"]
+pub(super) mod near;
 #[path = "egress/netlink.rs"]
 pub(super) mod netlink;
 #[path = "egress/pump.rs"]
@@ -25,6 +29,8 @@ mod pump;
 pub(super) mod reach;
 #[path = "egress/rules.rs"]
 pub(super) mod rules;
+#[path = "egress/serve.rs"]
+mod serve;
 #[path = "egress/tls.rs"]
 pub(super) mod tls;
 #[path = "egress/told.rs"]
@@ -33,7 +39,7 @@ pub(super) mod told;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -48,7 +54,7 @@ use super::resolve::slots::Slots;
 use super::{Failure, Words, sys};
 use list::Allowed;
 use lookup::Missing;
-use names::{Names, Refused};
+use names::Names;
 use netlink::Route;
 use told::Told;
 
@@ -59,8 +65,6 @@ const CONNECTIONS: usize = 128;
 /// Names that are looked up at once, and how long one waits for that.
 const LOOKUPS: usize = 2;
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
-/// No question of a session's is longer.
-const LONGEST_QUESTION: usize = 1024;
 /// How often what was refused is written down.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
 /// While there is no room for another connection.
@@ -195,9 +199,21 @@ struct Session {
     allowed: Allowed,
     names: Names,
     told: Told,
-    lookups: Arc<Slots>,
-    /// Whom the resolver takes it for: a loopback address of its own.
-    asker: Ipv4Addr,
+    way: Way,
+}
+
+/// How a connection gets out.
+#[derive(Debug)]
+enum Way {
+    Direct {
+        lookups: Arc<Slots>,
+        /// For whom they are counted.
+        whose: IpAddr,
+        /// Whom the resolver takes it for: a loopback address of its own.
+        asker: Option<Ipv4Addr>,
+    },
+    /// By another forwarder, which has the last word.
+    Through(SocketAddr),
 }
 
 /// Of the session whose first process that is: 127.64.0.0/10 has room for all process ids.
@@ -207,16 +223,21 @@ fn asker(pid: u32) -> Ipv4Addr {
 
 impl Session {
     /// Where a name leads to. The nameservers are asked for a few names of a session's at once.
-    fn addresses(&self, name: &str, port: u16) -> Result<Vec<IpAddr>, Missing> {
+    fn addresses(
+        &self,
+        (lookups, whose): (&Arc<Slots>, IpAddr),
+        asker: Option<Ipv4Addr>,
+        (name, port): (&str, u16),
+    ) -> Result<Vec<IpAddr>, Missing> {
         let until = Instant::now() + ASKED_WITHIN;
         let _slot = loop {
-            match self.lookups.take(Ipv4Addr::LOCALHOST.into()) {
+            match lookups.take(whose) {
                 Some(slot) => break slot,
                 None if Instant::now() < until => thread::sleep(PAUSE),
                 None => return Err(Missing::Busy),
             }
         };
-        lookup::choose(&lookup::ask_all(name, self.asker), &self.allowed, port)
+        lookup::choose(&lookup::ask_all(name, asker), &self.allowed, port)
     }
 }
 
@@ -225,13 +246,7 @@ impl Forwarder {
         let pid = words.parsed("a process id")?;
         let folder = words.next("the folder in which is told what was refused")?;
         let told = Some(PathBuf::from(folder)).filter(|folder| folder != Path::new("-"));
-        let mut entries = Vec::new();
-        for word in words.0.by_ref() {
-            let word = word.to_string_lossy();
-            let entry = Entry::parse(&word);
-            entries.push(entry.ok_or_else(|| Failure::usage(format_args!("`{word}` cannot be allowed")))?);
-        }
-        Ok(Self { pid, told, allowed: Allowed(entries) })
+        Ok(Self { pid, told, allowed: entries(words)? })
     }
 
     /// Ends with the container.
@@ -256,14 +271,17 @@ impl Forwarder {
             new.map_err(|error| io::Error::new(error.kind(), format!("cannot write in its folder: {error}")))
         });
         let statistics = File::open(format!("/proc/{pid}/net/snmp"))?;
-        let mut ports: Vec<u16> = allowed.ports();
-        ports.extend(WEB.into_iter().chain([forward::PROXY]).filter(|port| !allowed.ports().contains(port)));
+        let ports = ports(&allowed);
         let local = [Network { address: IpAddr::V4(names::OWN), bits: 16 }];
         let local: Vec<Network> = local.into_iter().chain(allowed.networks()).collect();
         let (questions, listeners) = netlink::inside(namespace, move || open(&local, &ports))?;
-        let (names, told) = (Names::new(allowed.clone()), Told::new(told.transpose()?));
-        let session =
-            Session { names, allowed, told, lookups: Slots::new(LOOKUPS, LOOKUPS), asker: asker(pid) };
+        let (names, told) = (Names::new(allowed.clone(), names::OWN), Told::new(told.transpose()?));
+        let way = Way::Direct {
+            lookups: Slots::new(LOOKUPS, LOOKUPS),
+            whose: Ipv4Addr::LOCALHOST.into(),
+            asker: Some(asker(pid)),
+        };
+        let session = Session { allowed, names, told, way };
         // Where memory is short it goes before the daemon does.
         let _ = fs::write("/proc/self/oom_score_adj", "500");
         // Whatever a session has it do, the daemon is first.
@@ -272,16 +290,8 @@ impl Forwarder {
         sys::net::become_nobody()?;
         sys::forbid_dumping()?;
         let session = Arc::new(session);
-        let slots = Slots::new(CONNECTIONS, CONNECTIONS);
-        let answering = Arc::clone(&session);
-        let spawn =
-            |work: Box<dyn FnOnce() + Send>| thread::Builder::new().stack_size(STACK).spawn(work).map(drop);
-        spawn(Box::new(move || answer(&questions, &answering)))?;
-        for listener in listeners {
-            let (session, slots) = (Arc::clone(&session), Arc::clone(&slots));
-            spawn(Box::new(move || accept(&listener, &session, &slots)))?;
-        }
-        spawn(Box::new(move || {
+        serve::serve(&session, questions, listeners)?;
+        serve::spawn(Box::new(move || {
             loop {
                 session.told.unrouted(unrouted(&statistics));
                 session.told.write();
@@ -290,6 +300,22 @@ impl Forwarder {
         }))?;
         Ok(process)
     }
+}
+
+/// The list, which is the rest of the words.
+fn entries(words: &mut Words<impl Iterator<Item = OsString>>) -> Result<Allowed, Failure> {
+    let entry = |word: OsString| {
+        let word = word.to_string_lossy();
+        Entry::parse(&word).ok_or_else(|| Failure::usage(format_args!("`{word}` cannot be allowed")))
+    };
+    words.0.by_ref().map(entry).collect::<Result<_, _>>().map(Allowed)
+}
+
+/// Where a list's forwarder listens.
+fn ports(allowed: &Allowed) -> Vec<u16> {
+    let mut ports = allowed.ports();
+    ports.extend(WEB.into_iter().chain([forward::PROXY]).filter(|port| !allowed.ports().contains(port)));
+    ports
 }
 
 /// In the session's namespace: the addresses of names, and sockets at them.
@@ -307,54 +333,6 @@ fn masked(network: Network) -> Network {
     let IpAddr::V4(address) = network.address else { return network };
     let mask = u32::MAX.checked_shl(32 - u32::from(network.bits)).unwrap_or(0);
     Network { address: Ipv4Addr::from(u32::from(address) & mask).into(), ..network }
-}
-
-fn answer(socket: &UdpSocket, session: &Session) {
-    let mut buffer = [0; LONGEST_QUESTION];
-    loop {
-        let Ok((length, client)) = socket.recv_from(&mut buffer) else {
-            thread::sleep(PAUSE);
-            continue;
-        };
-        if let Some((answer, refused)) = session.names.answer(&buffer[..length]) {
-            let _ = socket.send_to(&answer, client);
-            if let Some(Refused { name, is_attempt }) = refused {
-                let is_known = session.allowed.knows(&name);
-                let why = if is_known { "too many names" } else { "not in `allow`" };
-                let entry = Some(name.as_str()).filter(|_| !is_known);
-                session.told.count(
-                    u64::from(is_attempt),
-                    &name,
-                    why,
-                    entry.filter(|name| Entry::parse(name).is_some()),
-                );
-            }
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, session: &Arc<Session>, slots: &Arc<Slots>) {
-    loop {
-        let Ok((connection, _)) = listener.accept() else {
-            // All file descriptors are in use, or the client has left already.
-            thread::sleep(PAUSE);
-            continue;
-        };
-        // All are this session's, whatever address they have.
-        let Some(slot) = slots.take(Ipv4Addr::LOCALHOST.into()) else {
-            let to = connection.local_addr().map(|to| (to.ip().to_canonical(), to.port()));
-            let Ok((IpAddr::V4(to), port)) = to else { continue };
-            let name = session.names.name_at(to).unwrap_or_else(|| to.to_string());
-            session.told.tell(&format!("{name}:{port}"), "too many connections at once", None);
-            continue;
-        };
-        let session = Arc::clone(session);
-        let serving = thread::Builder::new().stack_size(STACK).spawn(move || {
-            let _slot = slot;
-            forward::serve(connection, &session);
-        });
-        drop(serving);
-    }
 }
 
 /// How many packets met no route: `OutNoRoutes` in `/proc/net/snmp`.

@@ -10,6 +10,7 @@
 use bytes::Bytes;
 use futures::SinkExt;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use mcp_berth::dock::owner::Owner;
@@ -17,6 +18,7 @@ use mcp_berth::human::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::allowed::{self, ANNOTATION_ALLOW};
 use super::cluster::Cluster;
 use super::likeness;
 use super::names;
@@ -89,6 +91,9 @@ pub(crate) fn is_as_asked(pod: &Pod, plan: &Plan<'_>) -> bool {
         .standby(name)
         .and_then(|asked| Ok(likeness::difference(&spec(&asked)?, &spec(pod)?)))
         .unwrap_or_else(|error| Some(error.to_string()));
+    let list = |pod: &Pod| pod.metadata.annotations.as_ref()?.get(ANNOTATION_ALLOW).cloned();
+    let asked = allowed::annotation(&plan.spec.server.settings).map(|(_, list)| list);
+    let difference = difference.or_else(|| (list(pod) != asked).then(|| ANNOTATION_ALLOW.to_owned()));
     let Some(difference) = difference else { return true };
     tracing::warn!(
         "the pod `{name}` stands by and is not as berth makes it (`{difference}`): it is not used; \
@@ -113,7 +118,7 @@ pub(crate) async fn claim(
     if to.send(Bytes::from_static(ALIVE)).await.is_err() {
         return Ok(Claim::Lost);
     }
-    let changed = change(cluster, name, &patch(Some(owner))).await?;
+    let changed = change(cluster, name, &patch(Some(owner), cluster.parent.as_ref())).await?;
     // Somebody may have deleted it meanwhile, or have made another one of that name.
     let is_ours = changed.is_some_and(|pod| is_ready(&pod) && is_as_asked(&pod, plan));
     Ok(if is_ours { Claim::Won((to, from)) } else { Claim::Lost })
@@ -121,7 +126,7 @@ pub(crate) async fn claim(
 
 /// Takes a pod that nobody needs from those that stand by; `false`: it is somebody's, or gone.
 pub(crate) async fn withdraw(cluster: &Cluster, name: &str) -> kube::Result<bool> {
-    Ok(change(cluster, name, &patch(None)).await?.is_some())
+    Ok(change(cluster, name, &patch(None, None)).await?.is_some())
 }
 
 /// The pod that is ours now; `None`: it is somebody else's, or gone.
@@ -138,7 +143,7 @@ async fn change(cluster: &Cluster, name: &str, patch: &Value) -> kube::Result<Op
     }
 }
 
-fn patch(owner: Option<&Owner>) -> Value {
+fn patch(owner: Option<&Owner>, parent: Option<&OwnerReference>) -> Value {
     let state = format!("/metadata/labels/{}", escaped(LABEL_STATE));
     let mut patch = vec![
         json!({ "op": "test", "path": state, "value": STANDBY }),
@@ -147,6 +152,10 @@ fn patch(owner: Option<&Owner>) -> Value {
     patch.extend(owner.into_iter().flat_map(pod::owner).map(|(key, value)| {
         json!({ "op": "add", "path": format!("/metadata/annotations/{}", escaped(key)), "value": value })
     }));
+    // A pod on standby has no owner yet.
+    patch.extend(
+        parent.map(|parent| json!({ "op": "add", "path": "/metadata/ownerReferences", "value": [parent] })),
+    );
     patch.into()
 }
 
@@ -232,7 +241,7 @@ mod tests {
     async fn a_claim_is_one_patch_that_tests_the_state() {
         let owner = spec("s").owner();
         let (cluster, seen) = fake::cluster(|_| (200, pod("p", "Running")));
-        assert!(change(&cluster, "p", &patch(Some(&owner))).await.unwrap().is_some());
+        assert!(change(&cluster, "p", &patch(Some(&owner), None)).await.unwrap().is_some());
         let (method, uri, body) = seen.lock().unwrap()[0].clone();
         assert_eq!((method.as_str(), uri.as_str()), ("PATCH", "/api/v1/namespaces/n/pods/p"));
         let state = "/metadata/labels/mcp-berth.io~1state";
@@ -247,7 +256,7 @@ mod tests {
         for (code, is_lost) in [(422, true), (404, true), (403, false)] {
             let (cluster, _) = fake::cluster(move |_| (code, fake::status(code, "no")));
             assert_eq!(
-                change(&cluster, "p", &patch(Some(&owner))).await.is_ok_and(|pod| pod.is_none()),
+                change(&cluster, "p", &patch(Some(&owner), None)).await.is_ok_and(|pod| pod.is_none()),
                 is_lost,
                 "{code}"
             );
@@ -255,6 +264,23 @@ mod tests {
     }
 
     /// The API server's own word, for nothing else decides.
+    #[test]
+    fn a_claim_gives_a_pod_the_owner_that_its_session_has() {
+        let parent = OwnerReference { name: "ci-7".to_owned(), uid: "u".to_owned(), ..Default::default() };
+        let owner = Owner::new("s", None, None);
+        let paths = |parent| {
+            let patch = patch(Some(&owner), parent);
+            patch
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|op| op["path"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert!(paths(Some(&parent)).contains(&"/metadata/ownerReferences".to_owned()));
+        assert!(!paths(None).contains(&"/metadata/ownerReferences".to_owned()));
+    }
+
     #[tokio::test]
     #[ignore = "needs a cluster"]
     async fn of_24_who_claim_a_pod_at_once_one_gets_it() {
@@ -276,7 +302,7 @@ mod tests {
             let claims = (0..24).map(|number| {
                 let (cluster, name) = (cluster.clone(), name.clone());
                 let owner = Owner::new(&format!("s{number}"), None, None);
-                tokio::spawn(async move { change(&cluster, &name, &patch(Some(&owner))).await })
+                tokio::spawn(async move { change(&cluster, &name, &patch(Some(&owner), None)).await })
             });
             let claims: Vec<_> =
                 join_all(claims).await.into_iter().map(|claim| claim.unwrap().unwrap()).collect();

@@ -14,6 +14,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::client::ConfigExt;
 use kube::config::{InClusterError, KubeConfigOptions};
 use kube::{Api, Client, Config};
@@ -23,6 +24,7 @@ use mcp_berth::failure::{Code, Failure, chain};
 use tower::util::MapRequestLayer;
 use tower::{BoxError, ServiceBuilder};
 
+use super::parent;
 use super::pod::CONTAINER;
 use super::pump::Place;
 pub(crate) use credentials::{LOG_IN, no_credentials};
@@ -41,12 +43,14 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) settings: Kubernetes,
+    /// The pod that berth runs in itself, where it owns its sessions' pods.
+    pub(crate) parent: Option<OwnerReference>,
 }
 
 impl Cluster {
     /// Reads who berth is there. Nothing is asked yet, but of a plug-in for credentials.
     pub(crate) async fn connect(settings: &Kubernetes) -> Result<Self, Failure> {
-        let mut proxy = None;
+        let (mut proxy, mut parent) = (None, None);
         let config = match kubeconfig::read(settings.kubeconfig.as_deref())? {
             Some(mut read) => {
                 credentials::keep_input(&mut read);
@@ -64,6 +68,7 @@ impl Cluster {
                         next: Some("remove `context` from [kubernetes], or set `kubeconfig`".to_owned()),
                     });
                 }
+                parent = parent::from_env(|name| env::var(name).ok());
                 config
             }
             None => {
@@ -77,8 +82,10 @@ impl Cluster {
         };
         let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let proxy = way::proxy(proxy.as_deref(), &config.cluster_url, variable)?;
+        // An owner is in the same namespace; elsewhere the name would be nobody's.
+        let parent = parent.filter(|_| namespace == config.default_namespace);
         let client = client_within(CREDENTIALS_WITHIN, config, proxy).await?;
-        Ok(Self { client, namespace, settings: settings.clone() })
+        Ok(Self { client, namespace, settings: settings.clone(), parent })
     }
 
     pub(crate) fn pods(&self) -> Api<Pod> {

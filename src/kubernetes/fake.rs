@@ -70,7 +70,7 @@ pub(crate) fn cluster_at(
     let seen = Seen::default();
     let server = Server { answer: Arc::new(answer), seen: seen.clone(), now };
     let client = Client::new(server, "n");
-    (Cluster { client, namespace: "n".to_owned(), settings: Kubernetes::default() }, seen)
+    (Cluster { client, namespace: "n".to_owned(), settings: Kubernetes::default(), parent: None }, seen)
 }
 
 /// What the API server says where it refuses.

@@ -1,17 +1,19 @@
-//! `berth kubernetes up|down|doctor|image`: what sessions need in a namespace, made, taken back and proved.
+//! `berth kubernetes up|down|doctor|image|install`: what sessions need in a namespace, made, taken back and proved.
 //!
 //! ```text
 //! berth.toml -> objects (pure; roles, network, security) -> print, or apply        up
 //!                                                           takedown               down
 //! questions, probe pods -> facts -> verdict (pure) -> the lines of a report       doctor
-//! the keeper -> image                                                             image
+//! the keeper, or this program (agent) -> image                                    image, install
 //! ```
 //!
 //! Nothing of anybody else's is ever changed or deleted: what is berth's has its label. A session needs none of this module
 //! but `network` (the label of its pods) and `proof` (whether the policies were shown to hold).
 
+mod agent;
 mod apply;
 mod doctor;
+mod forwarder;
 mod image;
 mod kind;
 pub(crate) mod network;
@@ -23,6 +25,7 @@ mod security;
 mod takedown;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -32,8 +35,9 @@ use mcp_berth::config::Config;
 use mcp_berth::failure::{Code, Failure};
 
 use super::cluster::Cluster;
+use super::lists;
 use super::pod::{LABEL_MANAGED_BY, MANAGER, PROBER, STANDBY_AT_MOST};
-use objects::Wanted;
+use wanted::Wanted;
 
 /// Namespaces that others live in: sessions' limits are not for them.
 const RESERVED: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -41,7 +45,13 @@ const RESERVED: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node
 /// Runs a command.
 pub(crate) async fn run(command: &KubernetesCommand, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
-        KubernetesCommand::Image { output } => image::write(config, output.as_deref())?,
+        KubernetesCommand::Image { agent: false, output } => image::write_keeper(config, output.as_deref())?,
+        KubernetesCommand::Image { agent: true, output } => agent::write_image(config, output.as_deref())?,
+        KubernetesCommand::Install { folder } => agent::install(folder)?,
+        KubernetesCommand::Lists { folder } => {
+            let cluster = Cluster::connect(&config.kubernetes).await?;
+            match lists::keep(&cluster, folder).await? {}
+        }
         KubernetesCommand::Up { print: true, .. } => print(config)?,
         KubernetesCommand::Up { force, .. } => {
             let cluster = Cluster::connect(&config.kubernetes).await?;
@@ -87,10 +97,10 @@ fn print(config: &Config) -> anyhow::Result<()> {
 fn text(config: &Config, name: &str) -> Result<String, serde_saphyr::ser::Error> {
     let (itself, profile) = objects::namespace(config, name);
     let mut text = String::new();
+    let own = objects::own(name).into_iter().chain(forwarder::objects(config, name));
     // The keeper is a megabyte: whoever reads the rest need not pass it.
     let last = objects::keeper(config, name);
-    let all =
-        std::iter::once(itself).chain(objects::own(name)).chain(objects::limits(config, name)).chain(last);
+    let all = std::iter::once(itself).chain(own).chain(objects::limits(config, name)).chain(last);
     for Wanted { why, object } in all {
         text.push_str("---\n");
         let refused = (object["kind"] == "Namespace").then_some(&profile.refused).into_iter().flatten();

@@ -8,6 +8,7 @@
 //! It takes the same command line as `berth` itself, and knows containers as well: a session may have both.
 #![forbid(unsafe_code)]
 
+mod allowed;
 mod both;
 mod causes;
 mod claim;
@@ -22,15 +23,18 @@ mod keeper;
 mod lifeline;
 mod likeness;
 mod link;
+mod lists;
 mod loopback;
 mod names;
 mod nodes;
 mod outgoing;
+mod parent;
 mod pause;
 mod pod;
 mod ports;
 mod pump;
 mod ready;
+mod resolver;
 mod roster;
 mod server;
 mod standby;

@@ -15,6 +15,7 @@ use mcp_berth::values::Isolation;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::allowed;
 use super::ground::network::{PolicyLabel, network_of};
 use super::keeper::{KEEPER, Keeper};
 use super::loopback;
@@ -94,7 +95,13 @@ impl Plan<'_> {
     pub(crate) fn hash(&self) -> String {
         let body = self.over_template("spec", self.body(self.spec.server.settings.standby_ttl));
         let beside = self.over_template("metadata", json!({}));
-        let like = json!([body, beside, self.spec.server.name, self.network()]);
+        let like = json!([
+            body,
+            beside,
+            self.spec.server.name,
+            self.network(),
+            allowed::annotation(&self.spec.server.settings)
+        ]);
         hex(&Sha256::digest(like.to_string())[..6])
     }
 
@@ -131,19 +138,18 @@ impl Plan<'_> {
         ])
     }
 
-    /// What the policies know it by. A network that cannot be had was refused before; no pod has more than it was given.
+    /// What the policies know it by.
     fn network(&self) -> &'static str {
-        network_of(&self.spec.server.settings).unwrap_or(PolicyLabel::None).as_str()
+        network_of(&self.spec.server.settings).as_str()
     }
 
     /// There is always one, so that a claim can add to them.
     fn annotations(&self) -> BTreeMap<&'static str, String> {
         // What waits for a node longer than this has no session any more.
         let patience = self.spec.server.settings.start_timeout.as_secs().to_string();
-        BTreeMap::from([
-            (ANNOTATION_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
-            (ANNOTATION_PATIENCE, patience),
-        ])
+        let own =
+            [(ANNOTATION_VERSION, env!("CARGO_PKG_VERSION").to_owned()), (ANNOTATION_PATIENCE, patience)];
+        own.into_iter().chain(allowed::annotation(&self.spec.server.settings)).collect()
     }
 
     fn body(&self, claim_within: Duration) -> Value {
@@ -212,6 +218,7 @@ impl Plan<'_> {
             spec["runtimeClassName"] = "gvisor".into();
         }
         loopback::prepare(&mut spec, settings);
+        allowed::complete(&mut spec, settings);
         spec
     }
 }

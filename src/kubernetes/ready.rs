@@ -47,7 +47,7 @@ impl Backend for Pods {
     type Ready = PodPlan;
 
     fn ready(&self, plan: Plan, config: &Config, _: &Home) -> Result<PodPlan, Failure> {
-        server::start(&plan.spec)?;
+        server::start(&plan.spec, None)?;
         let template = template(&config.kubernetes)?.map(Arc::new);
         loopback::admit(&plan.spec.server, template.as_deref())?;
         Ok(PodPlan {
@@ -60,7 +60,7 @@ impl Backend for Pods {
     }
 
     fn preview(&self, spec: Spec, env: &[EnvVar], config: &Config, _: &Home) -> Result<Value, Failure> {
-        server::start(&spec)?;
+        server::start(&spec, None)?;
         let Kubernetes { context, namespace, .. } = &config.kubernetes;
         let keeper = Keeper::of(&config.kubernetes);
         let template = template(&config.kubernetes)?;
@@ -128,10 +128,11 @@ impl Ready for PodPlan {
         };
         let (cluster, env, client) = tokio::try_join!(Cluster::connect(&kubernetes), env, client)?;
         let spec = Spec { env, ..plan.spec_of(&client) };
-        proof::admit(&cluster, &spec.server.settings).await?;
+        let forwarder = proof::admit(&cluster, &spec.server.settings).await?;
         let limit = plan.replenishing.limit;
         let Plan { is_first, progress, .. } = plan;
-        let request = Request { spec, cluster, is_first, limit, template, nodes, progress, published };
+        let request =
+            Request { spec, cluster, is_first, limit, forwarder, template, nodes, progress, published };
         Box::pin(start::start(request, trace)).await
     }
 }

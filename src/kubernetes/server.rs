@@ -1,13 +1,15 @@
 //! What runs in a pod: the server's command line and environment, as its helper gets them. What a pod cannot give is
 //! refused here, before anything is made.
 
+use std::net::SocketAddr;
+
 use mcp_berth::config::Server;
 use mcp_berth::dock::records::{self, Record, Start};
 use mcp_berth::dock::spec::Spec;
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::runner::Runner;
 
-use super::ground::network::network_of;
+use super::allowed;
 use super::loopback;
 use super::pod::numbers;
 
@@ -15,8 +17,8 @@ use super::pod::numbers;
 const NPM_PROGRAMS: &str = "/opt/berth/node_modules/.bin";
 const PYTHON_PROGRAMS: &str = "/opt/berth/bin";
 
-/// The first record of a link.
-pub(crate) fn start(spec: &Spec) -> Result<Vec<u8>, Failure> {
+/// The first record of a link. `forwarder`: of a list of names, where it is known.
+pub(crate) fn start(spec: &Spec, forwarder: Option<SocketAddr>) -> Result<Vec<u8>, Failure> {
     fits(&spec.server)?;
     let settings = &spec.server.settings;
     let words = |words: Vec<String>| words.into_iter().map(String::into_bytes).collect();
@@ -24,7 +26,7 @@ pub(crate) fn start(spec: &Spec) -> Result<Vec<u8>, Failure> {
         reconnect: settings.reconnect,
         grace: settings.stop_grace,
         folder: settings.workdir.clone().unwrap_or_default().into_bytes(),
-        options: words(spec.keeper_options()),
+        options: words([spec.keeper_options(), allowed::options(settings, forwarder)].concat()),
         argv: words(command(&spec.server)?),
         env: words(spec.env.clone()),
     };
@@ -91,7 +93,7 @@ fn fits(server: &Server) -> Result<(), Failure> {
     let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else {
         settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user))?;
         loopback::misnamed(settings).map_or(Ok(()), |service| misnamed(server, service))?;
-        return network_of(settings).map(drop);
+        return Ok(());
     };
     Err(Failure {
         code: Code::Configuration,
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_first_record_says_what_runs_and_with_what() {
-        let record = start(&spec(Some(&["/p", "b"]))).unwrap();
+        let record = start(&spec(Some(&["/p", "b"])), None).unwrap();
         let Ok(Some((length, Record::Start(start)))) = records::decode(&record) else { panic!() };
         assert_eq!(length, record.len());
         assert_eq!(
@@ -157,12 +159,12 @@ mod tests {
 
     #[test]
     fn what_a_cluster_does_not_tell_has_to_be_said() {
-        let failure = start(&spec(None)).unwrap_err();
+        let failure = start(&spec(None), None).unwrap_err();
         assert!(failure.text.contains("has no `command`") && failure.text.contains("`i:1`"), "{failure}");
         assert!(failure.next.unwrap().contains("docker image inspect i:1"));
         let long =
             Spec { env: vec!["A=".to_owned() + &"x".repeat(records::LONGEST_START)], ..spec(Some(&["p"])) };
-        assert!(start(&long).unwrap_err().text.contains("longer than a pod's keeper takes"));
+        assert!(start(&long, None).unwrap_err().text.contains("longer than a pod's keeper takes"));
     }
 
     #[test]
@@ -170,7 +172,7 @@ mod tests {
         let refused = |change: fn(&mut Settings)| {
             let mut spec = spec(Some(&["p"]));
             change(&mut spec.server.settings);
-            start(&spec)
+            start(&spec, None)
         };
         assert!(refused(|_| ()).is_ok());
         let key = |change, key: &str| {
@@ -186,7 +188,7 @@ mod tests {
         for user in ["node", "1000:staff", "node:1000", "", "1000:"] {
             let mut spec = spec(Some(&["p"]));
             spec.server.settings.user = Some(user.to_owned());
-            let failure = start(&spec).unwrap_err();
+            let failure = start(&spec, None).unwrap_err();
             assert!(failure.text.contains(&format!("`user = \"{user}\"`")), "{failure}");
         }
         assert!(refused(|settings| settings.user = Some("1000:1000".to_owned())).is_ok());

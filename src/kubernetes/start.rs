@@ -6,6 +6,7 @@
 mod claimed;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub(crate) struct Request {
     pub(crate) is_first: bool,
     /// How many pods may stand by in the namespace (`[limits] standby`).
     pub(crate) limit: Option<u32>,
+    /// Where the forwarder of a list of names is.
+    pub(crate) forwarder: Option<SocketAddr>,
     /// What each pod has beside berth's own.
     pub(crate) template: Option<Arc<Template>>,
     pub(crate) nodes: Nodes,
@@ -77,8 +80,8 @@ pub(crate) struct Request {
 
 /// Starts the server in a pod of its own.
 pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
-    let Request { spec, cluster, is_first, limit, template, nodes, progress, published } = request;
-    let record = server::start(&spec)?;
+    let Request { spec, cluster, is_first, limit, forwarder, template, nodes, progress, published } = request;
+    let record = server::start(&spec, forwarder)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
     let (began, spec, waiting) = (std::time::Instant::now(), Arc::new(spec), Waiting::new(progress));
     let start = Start { began, spec, cluster, record, trace, limit, template, nodes, waiting, published };
@@ -230,6 +233,7 @@ impl Start {
             let name = names::pod(&self.spec.client, &new_session().map_err(Refused::Lasting)?);
             let mut body = plan.active(&name).map_err(|error| Refused::Lasting(malformed(&error)))?;
             nodes::steer(&mut body, off);
+            body.metadata.owner_references = self.cluster.parent.clone().map(|parent| vec![parent]);
             let hold = Hold::new(pods.clone(), name);
             let error = match pods.create(&PostParams::default(), &body).await {
                 Ok(pod) => {

@@ -19,7 +19,7 @@ mod waits;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use k8s_openapi::api::core::v1::Pod;
@@ -27,8 +27,8 @@ use kube::config::Kubeconfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) use api::{Cordon, is_ready};
-pub(crate) use machine::{Cluster, Fault, end_container, processes_of};
+pub(crate) use api::{Agent, Cordon, is_ready};
+pub(crate) use machine::{Cluster, Fault, end_container, lead_here, processes_of};
 pub(crate) use session::{Berth, Session};
 pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
 
@@ -46,6 +46,13 @@ static KUBECONFIG: LazyLock<PathBuf> = LazyLock::new(|| {
 static HAS_IMAGE: LazyLock<()> = LazyLock::new(|| {
     if std::env::var_os(REGISTRY).is_none() {
         machine::give_keeper();
+    }
+});
+
+/// The nodes have berth itself.
+static AGENT_READY: LazyLock<()> = LazyLock::new(|| {
+    if std::env::var_os(REGISTRY).is_none() {
+        machine::give_berth();
     }
 });
 
@@ -183,6 +190,52 @@ impl Place {
     /// What another `berth` command says: exit code, standard output, standard error.
     pub(crate) fn says(&self, args: &[&str]) -> (Option<i32>, String, String) {
         program::says(program::berth(self.home.path()).args(args))
+    }
+
+    /// The image with berth itself, which the nodes have from now on.
+    pub(crate) fn agent_image() -> String {
+        LazyLock::force(&AGENT_READY);
+        std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth:test"
+    }
+
+    /// The image with the keeper of this build.
+    pub(crate) fn keeper_image() -> String {
+        std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth-keeper:test"
+    }
+
+    /// The nodes have this image from now on.
+    pub(crate) fn give_image(name: &str) -> String {
+        machine::give_image(name);
+        std::env::var(REGISTRY).map_or_else(|_| String::new(), |registry| registry + "/") + name
+    }
+
+    /// The fixture's image.
+    pub(crate) fn fixture_image() -> String {
+        std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth-fixture"
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// `kubectl` in the test's namespace.
+    pub(crate) fn kubectl(&self, args: &[&str]) -> Command {
+        let mut command = machine::kubectl(&KUBECONFIG);
+        command.args(["-n", &self.namespace]).args(args);
+        command
+    }
+
+    /// Gives `kubectl apply` this text.
+    pub(crate) fn apply(&self, manifest: &str) {
+        let mut apply = self.kubectl(&["apply", "-f", "-"]);
+        let mut apply = apply.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("kubectl runs");
+        apply.stdin.take().expect("piped").write_all(manifest.as_bytes()).expect("it reads");
+        assert!(apply.wait().expect("a child").success(), "kubectl apply: {manifest}");
+    }
+
+    /// Who has the rights of the namespace's service account `berth-agent`, and no others.
+    pub(crate) fn agent(&self) -> Agent {
+        Agent::of(&self.namespace)
     }
 
     /// All pods of the namespace, those that have ended too.

@@ -7,11 +7,13 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "all of this crate is tests, their helpers too")]
 #![allow(clippy::needless_pass_by_value, reason = "a test hands over a `json!(…)` that it has just written")]
 
+mod agents;
 mod both;
 mod connection;
 mod examination;
 mod failures;
 mod harness;
+mod lists;
 mod own_cluster;
 mod pods;
 mod ports;

@@ -9,7 +9,7 @@ use super::http::{self, Opening};
 use super::lookup::Missing;
 use super::pump::Pump;
 use super::tls::{self, Hello};
-use super::{Session, names, reach};
+use super::{Session, Way, near, reach};
 use crate::allow::WEB;
 
 /// Where the forwarder is an HTTP proxy, at its own address.
@@ -26,7 +26,7 @@ const TRIED: usize = 4;
 
 /// Whom a connection is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
+pub(super) enum Host {
     Name(String),
     Address(IpAddr),
 }
@@ -42,19 +42,19 @@ impl fmt::Display for Host {
 
 /// Why a connection is not made.
 #[derive(Debug)]
-struct Refused {
-    why: String,
+pub(super) struct Refused {
+    pub(super) why: String,
     /// What would allow it.
-    entry: Option<String>,
+    pub(super) entry: Option<String>,
 }
 
 impl Refused {
-    fn because(why: impl fmt::Display) -> Self {
+    pub(super) fn because(why: impl fmt::Display) -> Self {
         Self { why: why.to_string(), entry: None }
     }
 }
 
-enum Trouble {
+pub(super) enum Trouble {
     Refused(Refused),
     /// Nothing to be told: somebody has left, or is not there.
     Over,
@@ -75,7 +75,7 @@ impl From<io::Error> for Trouble {
 /// Serves one connection to its end.
 pub(super) fn serve(mut client: TcpStream, session: &Session) {
     let Ok(SocketAddr::V4(to)) = client.local_addr().map(canonical) else { return };
-    if *to.ip() == names::OWN && to.port() == PROXY {
+    if *to.ip() == session.names.own && to.port() == PROXY {
         return proxy(client, session);
     }
     let host = match session.names.name_at(*to.ip()) {
@@ -89,7 +89,7 @@ pub(super) fn serve(mut client: TcpStream, session: &Session) {
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
@@ -97,7 +97,7 @@ fn tell(session: &Session, host: &Host, port: u16, refused: &Refused) {
     session.told.tell(&format!("{host}:{port}"), &refused.why, refused.entry.as_deref());
 }
 
-fn check(host: &Host, port: u16, session: &Session) -> Result<(), Refused> {
+pub(super) fn check(host: &Host, port: u16, session: &Session) -> Result<(), Refused> {
     let (is_known, is_allowed) = match host {
         Host::Name(name) => (session.allowed.knows(name), session.allowed.has(name, port)),
         Host::Address(address) => {
@@ -122,14 +122,14 @@ fn entry(host: &Host, port: u16, is_web: bool) -> String {
 }
 
 /// What is left of the time until then; none at all would mean no limit.
-fn left(until: Instant) -> io::Result<Duration> {
+pub(super) fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// What a client says first, as far as it has come.
 #[derive(Debug, Default)]
-struct Said {
+pub(super) struct Said {
     bytes: Vec<u8>,
     pieces: usize,
 }
@@ -167,7 +167,7 @@ fn more(client: &mut TcpStream, said: &mut Said, until: Option<Instant>) -> io::
 }
 
 /// What a connection begins with.
-enum Begun {
+pub(super) enum Begun {
     /// All of it may pass.
     Stream,
     Request(Box<http::Request>),
@@ -220,17 +220,39 @@ fn connection(
     check(host, port, session)?;
     let mut said = Said::from(said);
     // On the web's ports the client speaks first, and nobody is asked before it has said whom it wants.
+    let begun = first_words(client, &mut said, host, port)?;
+    let server = connect(host, port, session)?;
+    carry(client, server, (begun, said), host, port)
+}
+
+/// What a client of the web says first; `None`: on this port the server may speak first.
+pub(super) fn first_words(
+    client: &mut TcpStream,
+    said: &mut Said,
+    host: &Host,
+    port: u16,
+) -> Result<Option<Begun>, Trouble> {
     let mut begun = None;
     if WEB.contains(&port) {
         let until = Instant::now() + OPENED_WITHIN;
         while begun.is_none() {
             begun = judge(&said.bytes, host, port)?;
-            if begun.is_none() && !more(client, &mut said, Some(until))? {
+            if begun.is_none() && !more(client, said, Some(until))? {
                 return Err(Trouble::Over);
             }
         }
     }
-    let server = connect(host, port, session)?;
+    Ok(begun)
+}
+
+/// Both directions, to their end.
+pub(super) fn carry(
+    client: &TcpStream,
+    server: TcpStream,
+    (begun, mut said): (Option<Begun>, Said),
+    host: &Host,
+    port: u16,
+) -> Result<(), Trouble> {
     let mut pump = Pump::new(client.try_clone()?, server)?;
     let answering = pump.start()?;
     let begun = match begun.map_or_else(|| listen(pump.client(), &mut said, host, port), Ok) {
@@ -272,17 +294,23 @@ fn listen(client: &mut TcpStream, said: &mut Said, host: &Host, port: u16) -> Re
 }
 
 /// To the first address that answers, of those that were looked at.
-fn connect(host: &Host, port: u16, session: &Session) -> Result<TcpStream, Trouble> {
+pub(super) fn connect(host: &Host, port: u16, session: &Session) -> Result<TcpStream, Trouble> {
+    let (lookups, asker) = match &session.way {
+        Way::Direct { lookups, whose, asker } => ((lookups, *whose), *asker),
+        Way::Through(forwarder) => return near::through(*forwarder, host, port),
+    };
     let addresses = match host {
-        Host::Name(name) => session.addresses(name, port).map_err(|missing| match missing {
-            Missing::Unknown => Refused::because("no nameserver knows its address").into(),
-            Missing::Busy => Refused::because("too many names are looked up at once").into(),
-            Missing::Closed(address, kind) => Trouble::Refused(Refused {
-                why: format!("its address {address} is {kind}"),
-                entry: (kind != "berth's own" && !reach::is_closed(address))
-                    .then(|| entry(&Host::Address(address), port, WEB.contains(&port))),
-            }),
-        })?,
+        Host::Name(name) => {
+            session.addresses(lookups, asker, (name, port)).map_err(|missing| match missing {
+                Missing::Unknown => Refused::because("no nameserver knows its address").into(),
+                Missing::Busy => Refused::because("too many names are looked up at once").into(),
+                Missing::Closed(address, kind) => Trouble::Refused(Refused {
+                    why: format!("its address {address} is {kind}"),
+                    entry: (kind != "berth's own" && !reach::is_closed(address))
+                        .then(|| entry(&Host::Address(address), port, WEB.contains(&port))),
+                }),
+            })?
+        }
         Host::Address(address) if reach::is_closed(*address) => {
             return Err(Refused::because("it is berth's own").into());
         }
@@ -294,42 +322,54 @@ fn connect(host: &Host, port: u16, session: &Session) -> Result<TcpStream, Troub
     connections.next().ok_or_else(|| Refused::because("it does not answer").into())
 }
 
-/// A client that asks the forwarder itself, by HTTP's CONNECT.
-fn proxy(mut client: TcpStream, session: &Session) {
-    let answer = |client: &mut TcpStream, status: &str, text: &str| {
-        let body = format!("berth: {text}\n");
-        let head = "Content-Type: text/plain\r\nConnection: close";
-        let _ = write!(client, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    };
+/// What a proxy says that has done what it was asked for.
+pub(super) const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+
+/// What a proxy says otherwise.
+pub(super) fn answer(client: &mut TcpStream, status: &str, text: &str) {
+    let body = format!("berth: {text}\n");
+    let head = "Content-Type: text/plain\r\nConnection: close";
+    let _ = write!(client, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+}
+
+/// Whom a client of a proxy asks for, and what it has said behind that. `None`: it was told that this is not how to ask.
+pub(super) fn asked_for(client: &mut TcpStream) -> Option<(Host, u16, Vec<u8>)> {
     let until = Instant::now() + OPENED_WITHIN;
     let mut said = Said::default();
     let request = loop {
         match http::opening(&said.bytes) {
             Opening::Request(request) => break request,
-            Opening::Unfinished if matches!(more(&mut client, &mut said, Some(until)), Ok(true)) => {}
-            Opening::Unfinished => return,
+            Opening::Unfinished if matches!(more(client, &mut said, Some(until)), Ok(true)) => {}
+            Opening::Unfinished => return None,
             Opening::Broken(_) | Opening::Other => {
-                return answer(&mut client, "400 Bad Request", "the request is malformed");
+                answer(client, "400 Bad Request", "the request is malformed");
+                return None;
             }
         }
     };
     let target = (request.method == "CONNECT").then(|| http::authority(&request.target)).flatten();
     let Some((name, Some(port))) = target else {
-        return answer(&mut client, "405 Method Not Allowed", "this proxy knows CONNECT alone");
+        answer(client, "405 Method Not Allowed", "this proxy knows CONNECT alone");
+        return None;
     };
     let host = match name.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(address) => Host::Address(address.to_canonical()),
         Err(_) => Host::Name(name),
     };
+    Some((host, port, said.bytes.split_off(request.head)))
+}
+
+/// A client that asks the forwarder itself, by HTTP's CONNECT.
+fn proxy(mut client: TcpStream, session: &Session) {
+    let Some((host, port, said)) = asked_for(&mut client) else { return };
     if let Err(refused) = check(&host, port, session) {
         tell(session, &host, port, &refused);
         let text = format!("`{host}:{port}` is {}", refused.why);
         return answer(&mut client, "403 Forbidden", &text);
     }
-    if client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").is_err() {
+    if client.write_all(ESTABLISHED).is_err() {
         return;
     }
-    let said = said.bytes.split_off(request.head);
     if let Err(Trouble::Refused(refused)) = connection(&mut client, &host, port, said, session) {
         tell(session, &host, port, &refused);
     }

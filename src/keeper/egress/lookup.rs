@@ -31,9 +31,9 @@ pub(in super::super) enum Missing {
 
 /// The addresses that the nameservers know for a name, both kinds in turn: where one leads nowhere, the other may.
 ///
-/// They are asked from `own`: the resolver answers so many questions of each address at once, and one session's shall not be in
+/// They are asked from `own`, where it is given: the resolver answers so many questions of each address at once, and one session's shall not be in
 /// another's way.
-pub(super) fn ask_all(name: &str, own: Ipv4Addr) -> Vec<IpAddr> {
+pub(super) fn ask_all(name: &str, own: Option<Ipv4Addr>) -> Vec<IpAddr> {
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let servers = Resolver::parse(&text).nameservers.into_iter().take(NAMESERVERS);
     let upstreams = Upstreams::new(servers.map(|server| SocketAddr::new(server, PORT)).collect());
@@ -79,9 +79,9 @@ pub(in super::super) fn choose(
     if open.is_empty() { Err(closed) } else { Ok(open) }
 }
 
-fn ask(name: &str, kind: u16, upstreams: &Upstreams, own: Ipv4Addr) -> Vec<IpAddr> {
+fn ask(name: &str, kind: u16, upstreams: &Upstreams, own: Option<Ipv4Addr>) -> Vec<IpAddr> {
     let Some(question) = question(name, kind) else { return Vec::new() };
-    let mut answer = udp::ask_from(Some(own), &question, upstreams);
+    let mut answer = udp::ask_from(own, &question, upstreams);
     // Cut off: all of it comes by the other way.
     if answer.as_ref().is_some_and(|answer| answer.get(2).is_some_and(|byte| byte & 2 != 0)) {
         answer = tcp::ask(&question, upstreams);

@@ -11,8 +11,10 @@ use super::list::Allowed;
 
 /// The forwarder's own address, in every session: names are asked of it, and it is an HTTP proxy.
 pub(in super::super) const OWN: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-/// The first name's.
-const FIRST: u32 = u32::from_be_bytes([198, 18, 1, 0]);
+/// The same in a pod, where nobody may set routes: all of the loopback is there.
+pub(in super::super) const OWN_IN_POD: Ipv4Addr = Ipv4Addr::new(127, 18, 0, 1);
+/// From there to the first name's.
+const BEFORE_NAMES: u32 = 0xff;
 /// So many names one session may ask for.
 const MOST: usize = 1024;
 /// The addresses stay as they are.
@@ -30,6 +32,7 @@ const FAILED: u8 = 2;
 /// The addresses that have been told.
 #[derive(Debug)]
 pub(in super::super) struct Names {
+    pub(in super::super) own: Ipv4Addr,
     allowed: Allowed,
     told: Mutex<Told>,
 }
@@ -53,24 +56,28 @@ impl Told {
 }
 
 impl Names {
-    pub(in super::super) fn new(allowed: Allowed) -> Self {
+    pub(in super::super) fn new(allowed: Allowed, own: Ipv4Addr) -> Self {
         let mut told = Told::default();
         // First, so that no flood of names below another can take their places.
         for name in allowed.names() {
             told.number(name);
         }
-        Self { allowed, told: Mutex::new(told) }
+        Self { own, allowed, told: Mutex::new(told) }
     }
 
     /// Where a name that is allowed is to be found; `None` where there were too many.
     fn address(&self, name: &str) -> Option<Ipv4Addr> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.number(name).map(|number| Ipv4Addr::from(FIRST + number))
+        told.number(name).map(|number| Ipv4Addr::from(self.first() + number))
+    }
+
+    fn first(&self) -> u32 {
+        u32::from(self.own) + BEFORE_NAMES
     }
 
     /// Whose address it is.
     pub(in super::super) fn name_at(&self, address: Ipv4Addr) -> Option<String> {
-        let number = usize::try_from(u32::from(address).checked_sub(FIRST)?).ok()?;
+        let number = usize::try_from(u32::from(address).checked_sub(self.first())?).ok()?;
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.names.get(number).cloned()
     }

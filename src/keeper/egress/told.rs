@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
@@ -16,6 +17,8 @@ const LENGTH: usize = 300;
 #[derive(Debug)]
 pub(in super::super) struct Told {
     file: Option<File>,
+    /// The list, where each kind of refusal is said on standard error the first time.
+    aloud: Option<Vec<String>>,
     lines: Mutex<Lines>,
 }
 
@@ -39,7 +42,12 @@ struct Line {
 
 impl Told {
     pub(in super::super) fn new(file: Option<File>) -> Self {
-        Self { file, lines: Mutex::default() }
+        Self { file, aloud: None, lines: Mutex::default() }
+    }
+
+    /// In a pod nobody reads a file of the container's: the server's standard error is read.
+    pub(in super::super) fn aloud(list: Vec<String>) -> Self {
+        Self { file: None, aloud: Some(list), lines: Mutex::default() }
     }
 
     pub(in super::super) fn tell(&self, what: &str, why: &str, entry: Option<&str>) {
@@ -54,8 +62,12 @@ impl Told {
         if let Some(line) = book.known.iter_mut().find(|line| line.what == what && line.why == why) {
             line.count += times;
         } else if book.known.len() < LINES {
+            let said = self.aloud.as_ref().map(|list| line(list, &what, &why, entry));
             book.known.push(Line { count: times, what, why, entry: entry.map(shown) });
             drop(book);
+            if let Some(said) = said {
+                let _ = writeln!(io::stderr(), "{said}");
+            }
             // At once, for the session may end with it; there are not many of these.
             self.write();
         } else {
@@ -100,6 +112,14 @@ impl Told {
             let _ = file.set_len(text.len() as u64);
         }
     }
+}
+
+/// In words for a person, with the line that allows it.
+pub(in super::super) fn line(list: &[String], what: &str, why: &str, entry: Option<&str>) -> String {
+    let line = format!("berth: refused: {what} ({why})");
+    let Some(entry) = entry.map(shown) else { return line };
+    let all: Vec<String> = list.iter().chain([&entry]).map(|entry| format!("\"{entry}\"")).collect();
+    format!("{line}; to allow it: network = {{ allow = [{}] }}", all.join(", "))
 }
 
 fn shown(text: &str) -> String {

@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use crate::egress::near::Wanted;
 use crate::needs::Needs;
 use crate::numbered::{self, Numbered};
 use crate::records::{self, Ending, HEAD, Record, Start};
@@ -55,7 +56,7 @@ impl Child {
     /// Starts it in a group of its own, so that what it has started itself can be ended with it. Signals must not be blocked
     /// yet: it would inherit that.
     pub(super) fn start(start: &Start) -> Result<Self, Failure> {
-        let needs = needs(&start.options)?;
+        let (needs, names) = wanted(&start.options)?;
         needs.check()?;
         let word = |bytes: &Vec<u8>| OsString::from_vec(bytes.clone());
         let (program, arguments) =
@@ -81,17 +82,22 @@ impl Child {
             command.envs(needs.home());
         }
         filter::apply_to(&mut command, needs.plain_modes());
+        let (errors, into_errors) = io::pipe()?;
+        // Before the server, which may ask for a name at once.
+        names.start(&into_errors)?;
         let mut child = command
             .args(arguments.iter().map(word))
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(into_errors)
             .spawn()
             .map_err(|error| exec::failure(&program, &error))?;
+        // It has the other end of the pipe.
+        drop(command);
         let input = ready(child.stdin.take())?;
         let pipe = |file| Pipe { file, left: usize::MAX };
-        let pipes = [pipe(ready(child.stdout.take())?), pipe(ready(child.stderr.take())?)];
+        let pipes = [pipe(ready(child.stdout.take())?), pipe(ready(Some(errors))?)];
         // A pid is positive and fits.
         Ok(Self { pid: child.id().cast_signed(), input, pipes, status: None, bytes: vec![0; AT_ONCE].into() })
     }
@@ -227,15 +233,16 @@ fn ready<T: Into<OwnedFd>>(pipe: Option<T>) -> io::Result<Option<File>> {
     Ok(pipe)
 }
 
-fn needs(options: &[Vec<u8>]) -> Result<Needs, Failure> {
+fn wanted(options: &[Vec<u8>]) -> Result<(Needs, Wanted), Failure> {
     let mut words = Words(options.iter().map(|word| OsString::from_vec(word.clone())));
-    let mut needs = Needs::default();
+    let (mut needs, mut names) = (Needs::default(), Wanted::default());
     while let Some(flag) = words.0.next() {
-        if !needs.takes(&flag.to_string_lossy(), &mut words)? {
-            return Err(Failure::usage(format_args!("unexpected `{}`", flag.display())));
+        let flag = flag.to_string_lossy();
+        if !needs.takes(&flag, &mut words)? && !names.takes(&flag, &mut words)? {
+            return Err(Failure::usage(format_args!("unexpected `{flag}`")));
         }
     }
-    Ok(needs)
+    Ok((needs, names))
 }
 
 fn cannot_enter(folder: &OsStr, error: &io::Error) -> Failure {

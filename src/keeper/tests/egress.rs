@@ -4,6 +4,8 @@
 mod http_requests;
 #[path = "egress/list.rs"]
 mod lists;
+#[path = "egress/pods.rs"]
+mod pods;
 #[path = "egress/tls.rs"]
 mod tls_hellos;
 
@@ -51,7 +53,7 @@ fn asked(names: &Names, name: &str, kind: u8) -> (u8, Option<Ipv4Addr>, Option<S
 
 #[test]
 fn names_that_are_allowed_have_an_address_each_and_others_do_not_exist() {
-    let names = Names::new(allowed(&["a.org", "*.b.org:8443"]));
+    let names = Names::new(allowed(&["a.org", "*.b.org:8443"]), OWN);
     let first = asked(&names, "a.org", 1).1.unwrap();
     assert_eq!(asked(&names, "A.oRG", 1), (0, Some(first), None));
     assert_eq!(names.name_at(first).as_deref(), Some("a.org"));
@@ -74,7 +76,7 @@ fn names_that_are_allowed_have_an_address_each_and_others_do_not_exist() {
 
 #[test]
 fn a_session_may_ask_for_so_many_names_and_those_that_are_written_out_stay() {
-    let names = Names::new(allowed(&["*.b.org", "a.org"]));
+    let names = Names::new(allowed(&["*.b.org", "a.org"]), OWN);
     let codes = (0..1100).map(|n| asked(&names, &format!("x{n}.b.org"), 1).0);
     assert_eq!(codes.filter(|code| *code == 0).count(), 1023);
     assert_eq!(asked(&names, "a.org", 1).0, 0);
@@ -84,7 +86,7 @@ fn a_session_may_ask_for_so_many_names_and_those_that_are_written_out_stay() {
 
 #[test]
 fn what_is_no_question_gets_no_name() {
-    let names = Names::new(allowed(&["a.org"]));
+    let names = Names::new(allowed(&["a.org"]), OWN);
     let plain = question("a.org", 1);
     let changed = |at: usize, byte: u8| {
         let mut question = plain.clone();
@@ -293,7 +295,7 @@ proptest! {
         text in "(GET|CONNECT|\\PC| |\r\n|HTTP/1.1|Host:|:|/|\\[|a){0,30}",
         cut in 0..60_usize,
     ) {
-        let names = Names::new(allowed(&["a.org", "*.b.org:1"]));
+        let names = Names::new(allowed(&["a.org", "*.b.org:1"]), OWN);
         let question = question("a.org", 1);
         for bytes in [&bytes[..], &[&[22, 3, 1, 0, 200, 1, 0, 0, 100, 3, 3], &bytes[..]].concat(), text.as_bytes()] {
             let _ = (tls::hello(bytes), http::opening(bytes), names.answer(bytes));

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
@@ -21,6 +20,7 @@ use tokio::net::TcpStream;
 use tower::BoxError;
 use tower_service::Service;
 
+use super::super::resolver::{self, Connector};
 use super::kubeconfig::LOOK;
 
 /// As kubectl has them.
@@ -94,9 +94,9 @@ pub(super) struct Way {
 
 #[derive(Clone)]
 enum How {
-    Straight(HttpConnector),
-    Tunnel(Box<Tunnel<HttpsConnector<HttpConnector>>>),
-    Socks(Box<SocksV5<HttpConnector>>),
+    Straight(Connector),
+    Tunnel(Box<Tunnel<HttpsConnector<Connector>>>),
+    Socks(Box<SocksV5<Connector>>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +108,7 @@ struct NoWay {
 
 impl Way {
     pub(super) fn new(config: &Config, proxy: Option<&Intercept>) -> kube::Result<Self> {
-        let mut straight = HttpConnector::new();
+        let mut straight = resolver::connector();
         straight.enforce_http(false);
         // Two frames in a row would take 40 ms, until the first is acknowledged.
         straight.set_nodelay(true);

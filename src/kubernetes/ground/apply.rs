@@ -9,9 +9,9 @@ use mcp_berth::config::Config;
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::count;
 
-use super::objects::Wanted;
 use super::refused::{code, failure};
-use super::{Cluster, LABEL_MANAGED_BY, MANAGER, kind, objects};
+use super::wanted::Wanted;
+use super::{Cluster, LABEL_MANAGED_BY, MANAGER, forwarder, kind, objects};
 
 /// On a namespace that `up` has made: `down` may delete it.
 pub(super) const ANNOTATION_MADE: &str = "mcp-berth.io/made-by-up";
@@ -73,6 +73,7 @@ pub(super) async fn up(cluster: &Cluster, config: &Config, force: bool) -> Resul
     let mut done = Done { namespace: name.clone(), changes: Vec::new(), notes: Vec::new() };
     let mut wanted = objects::own(name);
     wanted.extend(objects::keeper(config, name));
+    wanted.extend(forwarder::objects(config, name));
     let whose = namespace(cluster, &itself, &params).await?;
     match whose {
         Whose::Berths(change) => {

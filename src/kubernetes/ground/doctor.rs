@@ -20,7 +20,7 @@ use mcp_berth::doctor::report::{Look, Report};
 use mcp_berth::failure::Failure;
 use mcp_berth::values::Backend;
 
-use super::network::{allows, network_of};
+use super::network::allows;
 use super::proof::Enforcement;
 use super::refused::{code, failure};
 use super::{Cluster, apply, kind, objects, proof};
@@ -71,7 +71,7 @@ async fn all(config: &Config, cluster: &Cluster, options: &Options) -> Vec<Line>
     lines.push(rights::line(cluster).await);
     let (laid, has_keeper) = laid(cluster, config).await;
     lines.push(laid);
-    lines.extend(servers(config));
+    lines.extend(profiles(config));
     let prober = Prober::of(config);
     let seen = if !is_there {
         Seen::NotApplicable("there is no namespace for a pod".to_owned())
@@ -127,20 +127,18 @@ async fn namespace(cluster: &Cluster) -> (Line, bool) {
     (line.of(&cluster.namespace), true)
 }
 
-/// Servers and profiles whose network no cluster can have.
-fn servers(config: &Config) -> Vec<Line> {
+/// Profiles whose network no cluster can have.
+fn profiles(config: &Config) -> Vec<Line> {
     let is_pod = |server: &&Server| server.settings.backend == Backend::Kubernetes;
     let pods: Vec<&Server> = config.servers.values().filter(is_pod).collect();
     let profiles = config.profiles.values();
     let profiles =
         profiles.filter(|profile| pods.iter().any(|server| profile.servers.contains(&server.name)));
     let of_profiles = profiles.filter_map(|profile| Some(("profile", &profile.name, allows(profile).err()?)));
-    let of_servers =
-        pods.iter().filter_map(|server| Some(("server", &server.name, network_of(&server.settings).err()?)));
     let line = |(what, name, failure): (&'static str, &String, Failure)| {
         Line::failed(what, failure.text, failure.next.unwrap_or_default()).of(name)
     };
-    of_servers.chain(of_profiles).map(line).collect()
+    of_profiles.map(line).collect()
 }
 
 /// Whether all that `up` makes is there, and whether nothing is known against the keeper.
@@ -158,7 +156,7 @@ async fn laid(cluster: &Cluster, config: &Config) -> (Line, bool) {
     let mut wanted = objects::own(&cluster.namespace);
     let keeper = objects::keeper(config, &cluster.namespace);
     wanted.extend(keeper.clone());
-    let is_there = |wanted: &&objects::Wanted| {
+    let is_there = |wanted: &&super::wanted::Wanted| {
         there.iter().any(|(kind, name)| kind == wanted.kind() && name == wanted.name())
     };
     let has_keeper = keeper.as_ref().is_none_or(|keeper| is_there(&keeper));
@@ -188,7 +186,7 @@ async fn recorded(cluster: &Cluster) -> Line {
     const NAME: &str = "record";
     match proof::read(cluster).await {
         Ok(Enforcement::Proved(at)) => Line::ok(NAME, format!("policies were enforced at {at:.0}")),
-        Ok(enforcement) => match proof::require(&enforcement, &cluster.namespace) {
+        Ok(enforcement) => match proof::require(&enforcement, proof::NONE, &cluster.namespace) {
             Ok(()) => Line::ok(NAME, "policies were enforced"),
             Err(failure) => Line::warning(NAME, failure.text, failure.next.unwrap_or_default()),
         },
@@ -205,14 +203,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_that_no_cluster_has_is_told_for_servers_that_run_there() {
+    fn a_network_that_no_cluster_has_is_told_for_profiles_that_run_there() {
         let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
         let text = "[servers.a]\nimage = \"i\"\nbackend = \"kubernetes\"\nnetwork = { allow = [\"a.org\"] }\n\
                     [servers.b]\nimage = \"i\"\nbackend = \"kubernetes\"\npublish = [\"8085\"]\n\
-                    [servers.c]\nimage = \"i\"\nnetwork = { allow = [\"a.org\"] }\n\
-                    [profiles.p]\nservers = [\"b\"]\npeers = true\n";
-        let lines = servers(&Config::parse(text, Path::new("b.toml"), &home).unwrap());
+                    [servers.c]\nimage = \"i\"\n\
+                    [profiles.p]\nservers = [\"b\"]\npeers = true\n\
+                    [profiles.q]\nservers = [\"c\"]\npeers = true\n";
+        let lines = profiles(&Config::parse(text, Path::new("b.toml"), &home).unwrap());
         let told: Vec<_> = lines.iter().map(|line| (line.name, line.object.as_deref().unwrap())).collect();
-        assert_eq!(told, [("server", "a"), ("profile", "p")]);
+        assert_eq!(told, [("profile", "p")], "a list of names can be had");
     }
 }

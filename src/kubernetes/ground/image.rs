@@ -1,4 +1,4 @@
-//! The keeper's image: one file in one layer, as `docker save` writes it. The same program makes the same bytes.
+//! The images that berth makes: files in one layer, as `docker save` writes them. The same programs make the same bytes.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -11,22 +11,47 @@ use mcp_berth::human::hex;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// Nobody in particular: it only copies itself.
+/// Nobody in particular.
 const USER: &str = "65534:65534";
 
-pub(super) fn write(config: &Config, output: Option<&Path>) -> anyhow::Result<()> {
-    let reference = config.kubernetes.keeper_image();
+/// What an image is made of.
+#[derive(Debug)]
+pub(super) struct Image<'a> {
+    /// The setting that names it, and the name.
+    pub(super) setting: &'static str,
+    pub(super) reference: String,
+    pub(super) title: &'static str,
+    pub(super) description: &'static str,
+    /// Names and bytes; the first is what it runs.
+    pub(super) programs: &'a [(&'a str, &'a [u8])],
+}
+
+/// Writes the keeper's image.
+pub(super) fn write_keeper(config: &Config, output: Option<&Path>) -> anyhow::Result<()> {
+    let image = Image {
+        setting: "keeper_image",
+        reference: config.kubernetes.keeper_image(),
+        title: "berth-keeper",
+        description: "holds the pods of berth's sessions",
+        programs: &[("keeper", KEEPER)],
+    };
+    write(&image, "berth kubernetes image", output)
+}
+
+/// `command`: what a person types for it.
+pub(super) fn write(image: &Image<'_>, command: &str, output: Option<&Path>) -> anyhow::Result<()> {
+    let Image { setting, reference, .. } = image;
     if reference.contains('@') {
         return Err(Failure {
             code: Code::Configuration,
             text: format!(
-                "`keeper_image = \"{reference}\"` names an image that is there already, by its digest"
+                "`{setting} = \"{reference}\"` names an image that is there already, by its digest"
             ),
-            next: Some("name it by a tag, or remove `keeper_image` from [kubernetes]".to_owned()),
+            next: Some(format!("name it by a tag, or remove `{setting}` from [kubernetes]")),
         }
         .into());
     }
-    let archive = archive(&reference, KEEPER)?;
+    let archive = archive(image)?;
     match output {
         Some(file) => {
             let written = File::create(file).and_then(|mut out| out.write_all(&archive));
@@ -41,7 +66,7 @@ pub(super) fn write(config: &Config, output: Option<&Path>) -> anyhow::Result<()
             return Err(Failure {
                 code: Code::Usage,
                 text: "an image is not for terminals".to_owned(),
-                next: Some("type: berth kubernetes image | docker load".to_owned()),
+                next: Some(format!("type: {command} | docker load")),
             }
             .into());
         }
@@ -63,21 +88,25 @@ fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn archive(reference: &str, keeper: &[u8]) -> io::Result<Vec<u8>> {
-    let layer = tar(&[("keeper", keeper, 0o755)])?;
+fn archive(image: &Image<'_>) -> io::Result<Vec<u8>> {
+    let Image { reference, title, description, programs, .. } = image;
+    let files: Vec<(&str, &[u8], u32)> =
+        programs.iter().map(|(name, bytes)| (*name, *bytes, 0o755)).collect();
+    let layer = tar(&files)?;
+    let (entrypoint, first) = programs.first().copied().unwrap_or_default();
     let config = json!({
         "architecture": architecture(),
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": {
-            "Entrypoint": ["/keeper"],
+            "Entrypoint": [format!("/{entrypoint}")],
             "User": USER,
             "Labels": {
-                "org.opencontainers.image.title": "berth-keeper",
-                "org.opencontainers.image.description": "holds the pods of berth's sessions",
+                "org.opencontainers.image.title": title,
+                "org.opencontainers.image.description": description,
                 "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
                 "org.opencontainers.image.licenses": "MIT OR Apache-2.0",
-                "io.mcp-berth.keeper": digest(keeper),
+                format!("io.mcp-berth.{entrypoint}"): digest(first),
             },
         },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", digest(&layer))] },
@@ -135,8 +164,15 @@ mod tests {
 
     #[test]
     fn an_image_has_the_keeper_and_each_part_by_its_digest() {
-        let made = archive("r/berth-keeper:1", b"program").unwrap();
-        assert_eq!(made, archive("r/berth-keeper:1", b"program").unwrap(), "the same bytes each time");
+        let image = Image {
+            setting: "keeper_image",
+            reference: "r/berth-keeper:1".to_owned(),
+            title: "t",
+            description: "d",
+            programs: &[("keeper", b"program")],
+        };
+        let made = archive(&image).unwrap();
+        assert_eq!(made, archive(&image).unwrap(), "the same bytes each time");
         let files = files(&made);
         let manifest: Value = serde_json::from_slice(&files["manifest.json"].0).unwrap();
         assert_eq!(manifest[0]["RepoTags"], json!(["r/berth-keeper:1"]));
@@ -157,7 +193,10 @@ mod tests {
         let text = "[kubernetes]\nkeeper_image = \"r/k@sha256:00\"";
         let config = Config::parse(text, Path::new("b.toml"), &home).unwrap();
         assert!(
-            write(&config, Some(Path::new("/nowhere/x"))).unwrap_err().to_string().contains("by its digest")
+            write_keeper(&config, Some(Path::new("/nowhere/x")))
+                .unwrap_err()
+                .to_string()
+                .contains("by its digest")
         );
     }
 }

@@ -10,10 +10,12 @@ pub(super) const CONFIG_MAP: &str = "ConfigMap";
 
 /// Group, version, kind and plural, in the order in which `down` removes them: whoever loses the role can start nothing, and
 /// the policies hold until the last.
-const KINDS: [(&str, &str, &str, &str); 7] = [
+const KINDS: [(&str, &str, &str, &str); 9] = [
     ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
     ("rbac.authorization.k8s.io", "v1", "Role", "roles"),
     ("", "v1", "ServiceAccount", "serviceaccounts"),
+    ("apps", "v1", "Deployment", "deployments"),
+    ("", "v1", "Service", "services"),
     ("", "v1", "ResourceQuota", "resourcequotas"),
     ("", "v1", "LimitRange", "limitranges"),
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::{LABEL_MANAGED_BY, MANAGER};
 
+/// What the forwarder of lists of names is called, and all of its objects.
+pub(super) const FORWARDER: &str = "berth-forwarder";
 /// The policy that closes everything.
 pub(super) const DENY: &str = "berth-deny";
 /// The pods of the cluster's DNS, in nearly all clusters.
@@ -46,6 +48,8 @@ pub(crate) enum PolicyLabel {
     None,
     Egress,
     Lan,
+    /// A list of names.
+    Allow,
 }
 
 impl PolicyLabel {
@@ -57,28 +61,18 @@ impl PolicyLabel {
             Self::None => "none",
             Self::Egress => "egress",
             Self::Lan => "lan",
+            Self::Allow => "allow",
         }
     }
 }
 
 /// The label of a server's pods.
-///
-/// # Errors
-/// Where a cluster cannot have such a network.
-pub(crate) fn network_of(settings: &Settings) -> Result<PolicyLabel, Failure> {
-    let refused = |what: &str, next: &str| Failure {
-        code: Code::Configuration,
-        text: format!("{what} cannot be had in a cluster yet"),
-        next: Some(format!("{next}, or set `backend = \"docker\"` for this server")),
-    };
+pub(crate) const fn network_of(settings: &Settings) -> PolicyLabel {
     match settings.network {
-        Network::None => Ok(PolicyLabel::None),
-        Network::Egress => Ok(PolicyLabel::Egress),
-        Network::Lan => Ok(PolicyLabel::Lan),
-        Network::Allow(_) => Err(refused(
-            "a list of names (`network = { allow = […] }`)",
-            "set `network` to \"egress\" or \"none\"",
-        )),
+        Network::None => PolicyLabel::None,
+        Network::Egress => PolicyLabel::Egress,
+        Network::Lan => PolicyLabel::Lan,
+        Network::Allow(_) => PolicyLabel::Allow,
     }
 }
 
@@ -97,7 +91,7 @@ pub(super) fn allows(profile: &Profile) -> Result<(), Failure> {
     })
 }
 
-fn selector(network: Option<PolicyLabel>) -> Value {
+pub(super) fn selector(network: Option<PolicyLabel>) -> Value {
     let mut labels = json!({ LABEL_MANAGED_BY: MANAGER });
     if let Some(network) = network {
         labels[PolicyLabel::KEY] = network.as_str().into();
@@ -105,7 +99,7 @@ fn selector(network: Option<PolicyLabel>) -> Value {
     json!({ "matchLabels": labels })
 }
 
-fn dns() -> Value {
+pub(super) fn dns() -> Value {
     json!({
         "to": [
             {
@@ -127,6 +121,11 @@ fn translated(network: &str) -> Option<[String; 2]> {
     let nat64 = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low);
     let six_to_four = Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 0);
     Some([format!("{nat64}/{}", 96 + bits), format!("{six_to_four}/{}", 16 + bits)])
+}
+
+/// All but the cloud's metadata.
+pub(super) fn all_but_metadata() -> Value {
+    out(&METADATA, &METADATA_V6)
 }
 
 /// All but these networks, whatever way they are written.
@@ -166,7 +165,7 @@ pub(super) fn policies() -> [(&'static str, Value, &'static str); 3] {
             json!({
                 "podSelector": selector(Some(PolicyLabel::Lan)),
                 "policyTypes": ["Egress"],
-                "egress": [dns(), out(&METADATA, &METADATA_V6)],
+                "egress": [dns(), all_but_metadata()],
             }),
             "`network = \"lan\"`: all but other sessions and the cloud's metadata.",
         ),
@@ -186,20 +185,18 @@ mod tests {
         Config::parse(text, Path::new("b.toml"), &home).unwrap()
     }
 
-    fn network(keys: &str) -> Result<PolicyLabel, Failure> {
+    fn network(keys: &str) -> PolicyLabel {
         network_of(&config(&format!("[servers.x]\nimage = \"i\"\n{keys}")).servers["x"].settings)
     }
 
     #[test]
-    fn a_network_is_a_label_or_refused_by_its_name() {
+    fn a_network_is_a_label() {
         for label in [PolicyLabel::None, PolicyLabel::Egress, PolicyLabel::Lan] {
-            assert_eq!(network(&format!("network = \"{}\"", label.as_str())), Ok(label));
+            assert_eq!(network(&format!("network = \"{}\"", label.as_str())), label);
         }
-        assert_eq!(network(""), Ok(PolicyLabel::Egress), "the default");
-        assert_eq!(network("host_services = [\"5432\"]\npublish = [\"8085\"]"), Ok(PolicyLabel::Egress));
-        let failure = network("network = { allow = [\"a.org\"] }").unwrap_err();
-        assert_eq!(failure.code, Code::Configuration);
-        assert!(failure.text.contains("`network = { allow") && failure.next.is_some(), "{failure}");
+        assert_eq!(network(""), PolicyLabel::Egress, "the default");
+        assert_eq!(network("host_services = [\"5432\"]\npublish = [\"8085\"]"), PolicyLabel::Egress);
+        assert_eq!(network("network = { allow = [\"a.org\"] }"), PolicyLabel::Allow);
         let servers = "[servers.x]\nimage = \"i\"\n[profiles.p]\nservers = [\"x\"]\n";
         assert_eq!(allows(&config(servers).profiles["p"]), Ok(()));
         let failure = allows(&config(&format!("{servers}peers = true")).profiles["p"]).unwrap_err();

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::super::keeper::{self, Keeper};
 use super::kind::CONFIG_MAP;
 use super::security::Profile;
-use super::{LABEL_MANAGED_BY, MANAGER, STANDBY_AT_MOST, network, roles, security};
+use super::wanted::Wanted;
+use super::{LABEL_MANAGED_BY, MANAGER, STANDBY_AT_MOST, forwarder, network, roles, security};
 
 /// The role of agents that run in the cluster, and their service account.
 pub(crate) const AGENT: &str = "berth-agent";
@@ -23,35 +24,6 @@ const PROBES: &str = "berth-probes";
 pub(crate) const PROBED_NODES: usize = 8;
 /// What each of them may have, in bytes.
 pub(crate) const PROBE_MEMORY: u64 = 32 << 20;
-
-/// An object, and why it is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(super) why: Vec<String>,
-    pub(super) object: Value,
-}
-
-impl Wanted {
-    fn new(kind: (&str, &str), (namespace, name): (&str, &str), why: &str, rest: Value) -> Self {
-        let mut object = json!({
-            "apiVersion": kind.0,
-            "kind": kind.1,
-            "metadata": { "name": name, "namespace": namespace, "labels": { LABEL_MANAGED_BY: MANAGER } },
-        });
-        if let (Value::Object(object), Value::Object(rest)) = (&mut object, rest) {
-            object.extend(rest);
-        }
-        Self { why: vec![why.to_owned()], object }
-    }
-
-    pub(super) fn kind(&self) -> &str {
-        self.object["kind"].as_str().unwrap_or_default()
-    }
-
-    pub(super) fn name(&self) -> &str {
-        self.object["metadata"]["name"].as_str().unwrap_or_default()
-    }
-}
 
 /// The namespace itself.
 pub(super) fn namespace(config: &Config, name: &str) -> (Wanted, Profile) {
@@ -151,12 +123,15 @@ fn quota(config: &Config) -> Option<Value> {
     if let Some(sessions) = config.limits.all.sessions {
         let of = |names: &[String]| servers().filter(|server| names.contains(&server.name)).count();
         let most = config.profiles.values().map(|profile| of(&profile.servers)).max().unwrap_or(1).max(1);
+        let beside = if forwarder::is_wanted(config) { forwarder::PODS } else { 0 };
         let pods = u64::from(sessions).saturating_mul(most as u64).saturating_add(standby.into());
+        let pods = pods.saturating_add(beside);
         hard["pods"] = pods.to_string().into();
     }
     if let Some(memory) = config.limits.all.memory {
         let largest = waiting().map(|server| server.settings.memory).max().unwrap_or(0);
-        let all = memory.saturating_add(largest.saturating_mul(standby.into()));
+        let beside = if forwarder::is_wanted(config) { forwarder::PODS * forwarder::MEMORY } else { 0 };
+        let all = memory.saturating_add(largest.saturating_mul(standby.into())).saturating_add(beside);
         hard["limits.memory"] = bytes(all).into();
     }
     hard.as_object().is_some_and(|hard| !hard.is_empty()).then_some(hard)

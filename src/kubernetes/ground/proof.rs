@@ -3,6 +3,8 @@
 //! An API server takes a policy where nobody enforces any. So the record stands on the policy itself: without the policy
 //! there is none, and after a change of the policy it says nothing any more. Sessions may read it, and cannot write it.
 
+use std::net::SocketAddr;
+
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
@@ -14,12 +16,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Cluster;
+use super::forwarder;
 use super::network::DENY;
 use super::refused::failure;
 
 const ANNOTATION: &str = "mcp-berth.io/enforced";
 /// Another name than `up` has, which then leaves the record alone.
 const WRITER: &str = "mcp-berth-doctor";
+/// What may not reach anything at all.
+pub(super) const NONE: &str = "`network = \"none\"`";
 const NEXT: &str = "type `berth kubernetes doctor`";
 
 /// As it stands there.
@@ -64,22 +69,31 @@ fn said(policy: &NetworkPolicy) -> Enforcement {
     }
 }
 
-/// Whether a server may start: `network = "none"` has to be proved. All others cost no request.
+/// Whether a server may start: `network = "none"` has to be proved, and so has a list of names. All others cost no request.
+/// Gives where the forwarder of a list is.
 ///
 /// # Errors
 /// Unless it was.
-pub(crate) async fn admit(cluster: &Cluster, settings: &Settings) -> Result<(), Failure> {
-    if settings.network != Network::None {
-        return Ok(());
+pub(crate) async fn admit(cluster: &Cluster, settings: &Settings) -> Result<Option<SocketAddr>, Failure> {
+    let what = match settings.network {
+        Network::Egress | Network::Lan => return Ok(None),
+        Network::None => NONE,
+        Network::Allow(_) => "a list of names",
+    };
+    if what == NONE {
+        require(&read(cluster).await?, what, &cluster.namespace)?;
+        return Ok(None);
     }
-    require(&read(cluster).await?, &cluster.namespace)
+    let (enforcement, address) = tokio::try_join!(read(cluster), forwarder::address(cluster))?;
+    require(&enforcement, what, &cluster.namespace)?;
+    Ok(Some(address))
 }
 
-/// What is said to a session whose `network` is "none".
+/// What is said to a session whose `network` is this.
 ///
 /// # Errors
 /// Unless the policies were shown to hold.
-pub(super) fn require(enforcement: &Enforcement, namespace: &str) -> Result<(), Failure> {
+pub(super) fn require(enforcement: &Enforcement, network: &str, namespace: &str) -> Result<(), Failure> {
     let (why, next) = match enforcement {
         Enforcement::Proved(_) => return Ok(()),
         Enforcement::Refuted(at) => (
@@ -91,7 +105,7 @@ pub(super) fn require(enforcement: &Enforcement, namespace: &str) -> Result<(), 
     };
     Err(Failure {
         code: Code::Configuration,
-        text: format!("`network = \"none\"` cannot be had in the namespace `{namespace}`: {why}"),
+        text: format!("{network} cannot be had in the namespace `{namespace}`: {why}"),
         next: Some(next.to_owned()),
     })
 }
@@ -136,13 +150,13 @@ mod tests {
     #[test]
     fn only_a_proof_lets_a_session_have_no_network() {
         let at: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
-        require(&Enforcement::Proved(at), "n").unwrap();
+        require(&Enforcement::Proved(at), NONE, "n").unwrap();
         for (enforcement, said) in [
             (Enforcement::Refuted(at), "2026-11-28T12:00:00Z"),
             (Enforcement::Unknown, "nobody has shown"),
             (Enforcement::NoPolicy, "there is no policy"),
         ] {
-            let failure = require(&enforcement, "n").unwrap_err();
+            let failure = require(&enforcement, NONE, "n").unwrap_err();
             assert_eq!(failure.code, Code::Configuration);
             assert!(failure.text.contains(said) && failure.next.is_some(), "{failure}");
         }

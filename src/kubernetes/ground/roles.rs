@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::network::DENY;
+use super::network::{DENY, FORWARDER};
 
 /// One line of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) struct Rule {
 }
 
 /// Nothing else of a namespace is any session's.
-pub(crate) const RULES: [Rule; 5] = [
+pub(crate) const RULES: [Rule; 7] = [
     Rule {
         group: "",
         resource: "pods",
@@ -58,7 +58,19 @@ pub(crate) const RULES: [Rule; 5] = [
         group: "networking.k8s.io",
         resource: "networkpolicies",
         name: Some(DENY),
-        verbs: &[("get", "whether `network = \"none\"` was proved to hold")],
+        verbs: &[("get", "whether `network = \"none\"`, or a list of names, was proved to hold")],
+    },
+    Rule {
+        group: "",
+        resource: "services",
+        name: Some(FORWARDER),
+        verbs: &[("get", "where the forwarder of a list of names is")],
+    },
+    Rule {
+        group: "apps",
+        resource: "deployments",
+        name: Some(FORWARDER),
+        verbs: &[("get", "whether the forwarder of a list of names is ready")],
     },
 ];
 
@@ -108,9 +120,17 @@ mod tests {
                 "apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["get"],
                 "resourceNames": ["berth-deny"],
             },
+            {
+                "apiGroups": [""], "resources": ["services"], "verbs": ["get"],
+                "resourceNames": ["berth-forwarder"],
+            },
+            {
+                "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"],
+                "resourceNames": ["berth-forwarder"],
+            },
         ]);
         assert_eq!(json!(rules()), expected);
-        assert_eq!(reasons().len(), 13);
+        assert_eq!(reasons().len(), 15);
         assert_eq!(RULES[1].line("get"), r#"{"apiGroups":[""],"resources":["pods/attach"],"verbs":["get"]}"#);
     }
 }

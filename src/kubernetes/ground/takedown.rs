@@ -12,7 +12,7 @@ use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::count;
 use tokio::time::Instant;
 
-use super::network::LABEL_PROBE;
+use super::network::{FORWARDER, LABEL_PROBE};
 use super::refused::{code, failure};
 use super::{Cluster, LABEL_MANAGED_BY, MANAGER, PROBER, apply, kind};
 
@@ -79,9 +79,11 @@ pub(super) async fn down(cluster: &Cluster, force: bool) -> Result<Done, Failure
             }
         }
     }
+    // What Kubernetes has made of a deployment and a service goes a moment later.
+    let leaves = done.removed.iter().any(|what| *what == format!("Deployment {FORWARDER}"));
     done.fate = match made {
         Err(why) => Fate::Stays(why),
-        Ok(namespace) => match content(cluster).await {
+        Ok(namespace) => match content_after(cluster, leaves).await {
             Some(content) => Fate::Stays(content),
             None => delete(&namespaces, &namespace).await?,
         },
@@ -145,6 +147,18 @@ fn lives(pod: &Pod) -> bool {
     }
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// What else is in the namespace, once what goes by itself has had its time.
+async fn content_after(cluster: &Cluster, leaves: bool) -> Option<String> {
+    let until = Instant::now() + GONE_WITHIN;
+    loop {
+        let content = content(cluster).await;
+        if content.is_none() || !leaves || Instant::now() > until {
+            return content;
+        }
+        tokio::time::sleep(LOOKS_EVERY).await;
+    }
 }
 
 /// What else is in the namespace; `None`: nothing at all. Where that cannot be told, there may be something.

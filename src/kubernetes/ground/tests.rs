@@ -108,6 +108,8 @@ impl Store {
             "resourcequotas",
             "limitranges",
             "networkpolicies",
+            "deployments",
+            "services",
         ]
         .iter()
         .any(|plural| path.ends_with(&format!("/{plural}")))
@@ -166,7 +168,7 @@ fn server() -> (Cluster, Shared) {
         }
     });
     let settings = config("").kubernetes;
-    (Cluster { client: Client::new(service, "n"), namespace: "n".to_owned(), settings }, store)
+    (Cluster { client: Client::new(service, "n"), namespace: "n".to_owned(), settings, parent: None }, store)
 }
 
 fn config(text: &str) -> Config {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::ByteString;
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::json;
 
@@ -35,6 +36,47 @@ fn ask<T>(question: impl AsyncFnOnce(Client) -> kube::Result<T>) -> kube::Result
         let answer = tokio::time::timeout(ANSWERS_WITHIN, question(client)).await;
         answer.unwrap_or_else(|late| Err(kube::Error::Service(late.into())))
     })
+}
+
+/// A service account's own connection: nothing is left of an administrator's.
+pub(crate) struct Agent {
+    namespace: String,
+    token: String,
+}
+
+impl Agent {
+    pub(super) fn of(namespace: &str) -> Self {
+        let body: TokenRequest =
+            serde_json::from_value(json!({ "spec": { "audiences": [], "expirationSeconds": 600 } }))
+                .expect("a request");
+        let made = ask(async |client| {
+            let accounts = Api::<ServiceAccount>::namespaced(client, namespace);
+            accounts.create_token_request("berth-agent", &PostParams::default(), &body).await
+        });
+        let token = made.expect("a token").status.expect("a token").token;
+        Self { namespace: namespace.to_owned(), token }
+    }
+
+    /// What a list of these is answered.
+    pub(crate) fn may_list(&self, plural: &str) -> Result<(), u16> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let answer = runtime.block_on(async {
+            let mut file = Kubeconfig::read_from(&*KUBECONFIG).expect("a kubeconfig");
+            for user in &mut file.auth_infos {
+                let token = Some(self.token.clone().into());
+                user.auth_info = Some(AuthInfo { token, ..AuthInfo::default() });
+            }
+            let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+            let client = Client::try_from(config.expect("a context"))?;
+            let uri = format!("/api/v1/namespaces/{}/{plural}", self.namespace);
+            client.request_text(http::Request::get(uri).body(Vec::new()).expect("a request")).await
+        });
+        match answer {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => Err(status.code),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Its pods have to pass the strictest profile.

@@ -1,5 +1,6 @@
 //! The cluster of `fixtures/cluster.sh`, whose parts can be ended and cut off, and whose files are on this machine.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +11,7 @@ use super::KUBECONFIG;
 /// The keeper of this build, as the sessions' `berth` has it.
 const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
 pub(super) const KEEPER_IMAGE: &str = "berth-keeper:test";
+const BERTH_IMAGE: &str = "berth:test";
 
 /// A program that is ended, with all that it has started, when it takes longer than any of these should.
 fn bounded(program: &str) -> Command {
@@ -53,13 +55,78 @@ pub(super) fn give_keeper() {
     header.set_mode(0o755);
     header.set_size(KEEPER.len() as u64);
     archive.append_data(&mut header, "keeper", KEEPER).expect("an archive");
-    let archive = archive.into_inner().expect("an archive");
+    import(&archive.into_inner().expect("an archive"), KEEPER_IMAGE);
+}
+
+/// An image with the programs of this build. They are not static, as nothing would be left of the ordinary build for that: the
+/// libraries that they name are in it, too. That `berth kubernetes image --agent` takes static ones alone has tests of its own.
+pub(super) fn give_berth() {
+    if !is_of_this_machine() {
+        return;
+    }
+    let berth = Path::new(env!("CARGO_BIN_EXE_berth"));
+    let programs = [berth.to_owned(), berth.with_file_name("berth-kubernetes")];
+    let mut archive = tar::Builder::new(Vec::new());
+    // The engine takes no file with holes.
+    archive.sparse(false);
+    let mut libraries = BTreeSet::new();
+    for program in &programs {
+        archive.append_path_with_name(program, program.file_name().expect("a name")).expect("an archive");
+        let said = bounded("ldd").arg(program).output().expect("ldd runs").stdout;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        libraries.extend(said.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned));
+    }
+    for library in &libraries {
+        let file = std::fs::canonicalize(library).expect("a library");
+        archive.append_path_with_name(file, library.trim_start_matches('/')).expect("an archive");
+    }
+    import(&archive.into_inner().expect("an archive"), BERTH_IMAGE);
+}
+
+/// Has all nodes know this archive by a name.
+fn import(archive: &[u8], image: &str) {
     let mut import = bounded("docker");
-    import.args(["import", "-", KEEPER_IMAGE]).stdin(Stdio::piped()).stdout(Stdio::null());
+    import.args(["import", "-", image]).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut import = import.spawn().expect("the docker CLI runs");
-    import.stdin.take().expect("piped").write_all(&archive).expect("it reads");
-    assert!(import.wait().expect("a child").success(), "docker import {KEEPER_IMAGE}");
-    script(&["images", KEEPER_IMAGE]);
+    import.stdin.take().expect("piped").write_all(archive).expect("it reads");
+    assert!(import.wait().expect("a child").success(), "docker import {image}");
+    script(&["images", image]);
+}
+
+/// Has the nodes find an image of this machine's engine.
+pub(super) fn give_image(name: &str) {
+    if is_of_this_machine() {
+        script(&["images", name]);
+    }
+}
+
+/// Has all nodes reach addresses of this machine, as if they were far away.
+pub(crate) fn lead_here(network: &str) {
+    let status = said_by_script(&["status"]).0;
+    for line in status.lines() {
+        let Some((node, address)) =
+            line.split_once(": ready (").and_then(|(node, rest)| Some((node, rest.split_once(',')?.0)))
+        else {
+            continue;
+        };
+        let (start, _) = address.rsplit_once('.').expect("an address");
+        let name = std::env::var("BERTH_CLUSTER_NAME").unwrap_or_else(|_| "berth".to_owned());
+        let space = format!("k8s-{name}-{node}");
+        let mut route = bounded("ip");
+        route.args(["-n", &space, "route", "replace", network, "via", &format!("{start}.254")]);
+        assert!(route.status().expect("ip runs").success(), "a route in {space}");
+    }
+}
+
+/// That of the cluster, which stands beside its configuration; or a person's own.
+pub(super) fn kubectl(kubeconfig: &Path) -> Command {
+    let own = kubeconfig.with_file_name("kube");
+    let mut command = Command::new(if own.exists() { own.as_os_str() } else { "kubectl".as_ref() });
+    if own.exists() {
+        command.arg("kubectl");
+    }
+    command.arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null());
+    command
 }
 
 /// The cluster whose parts a test may break, and whose files it may read.

@@ -10,7 +10,7 @@ use std::thread;
 /// Of a range that stands in examples only (RFC 5737): the world's, to whoever looks at addresses.
 pub(crate) const ALLOWED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 20);
-const NAMES: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
+pub(crate) const NAMES: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
 
 /// The ports where somebody listens, TLS or not.
 const PORTS: [(u16, bool); 5] = [(80, false), (443, true), (22, false), (8080, false), (8443, true)];
