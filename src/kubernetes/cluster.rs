@@ -15,7 +15,7 @@ use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::Pod;
 use kube::client::ConfigExt;
-use kube::config::{InClusterError, KubeConfigOptions};
+use kube::config::{AuthInfo, InClusterError, KubeConfigOptions};
 use kube::{Api, Client, Config};
 use mcp_berth::commands::variable;
 use mcp_berth::config::Kubernetes;
@@ -46,6 +46,22 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Reads who berth is there. Nothing is asked yet, but of a plug-in for credentials.
     pub(crate) async fn connect(settings: &Kubernetes) -> Result<Self, Failure> {
+        let (config, proxy) = Self::config(settings).await?;
+        let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = client_within(CREDENTIALS_WITHIN, config, proxy).await?;
+        Ok(Self { client, namespace, settings: settings.clone() })
+    }
+
+    /// The API server's address, and a client that says to nobody who it is.
+    pub(crate) async fn stranger(settings: &Kubernetes) -> Result<(String, Client), Failure> {
+        let (mut config, proxy) = Self::config(settings).await?;
+        config.auth_info = AuthInfo::default();
+        let address = config.cluster_url.to_string();
+        Ok((address, client_within(CREDENTIALS_WITHIN, config, proxy).await?))
+    }
+
+    /// Who berth is there, and the way to it.
+    async fn config(settings: &Kubernetes) -> Result<(Config, Option<Intercept>), Failure> {
         let mut proxy = None;
         let config = match kubeconfig::read(settings.kubeconfig.as_deref())? {
             Some(mut read) => {
@@ -75,10 +91,8 @@ impl Cluster {
                 });
             }
         };
-        let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let proxy = way::proxy(proxy.as_deref(), &config.cluster_url, variable)?;
-        let client = client_within(CREDENTIALS_WITHIN, config, proxy).await?;
-        Ok(Self { client, namespace, settings: settings.clone() })
+        Ok((config, proxy))
     }
 
     pub(crate) fn pods(&self) -> Api<Pod> {

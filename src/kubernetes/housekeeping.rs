@@ -1,10 +1,13 @@
 //! What a session does in the cluster besides serving: it starts the next standby and deletes what others have left. None of
 //! it begins before the server's first answer, when the client has what it waits for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mcp_berth::backend::docker::targets;
 use mcp_berth::dock::spec::Spec;
+use mcp_berth::observe::journal::Choice;
 use mcp_berth::observe::trace::Trace;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +21,9 @@ use super::template::Template;
 /// A session that ends at once starts the next one's pod all the same, but takes no longer than this for it.
 const REPLENISHED_WITHIN: Duration = Duration::from_millis(500);
 
+/// What a pod holds whose server does not run yet (bytes).
+const KEEPER_NEEDS: u64 = 8 << 20;
+
 /// When the session's pod was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
@@ -29,12 +35,18 @@ pub(crate) enum Made {
 pub(crate) struct Housekeeping {
     pub(crate) cluster: Cluster,
     pub(crate) spec: Arc<Spec>,
-    /// How many pods are to stand by for the next sessions like this one.
-    pub(crate) wanted: u32,
-    /// How many may stand by in the namespace, where the configuration says it.
-    pub(crate) limit: Option<u32>,
+    pub(crate) bounds: Bounds,
     pub(crate) template: Option<Arc<Template>>,
     pub(crate) trace: Trace,
+}
+
+/// Who says how many pods stand by, beside the server's settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bounds {
+    /// How many may stand by in the namespace (`[limits] standby`).
+    pub(crate) limit: Option<u32>,
+    /// The folder of berth's state, where a manager says what it wants.
+    pub(crate) state: PathBuf,
 }
 
 /// The work under way.
@@ -62,16 +74,28 @@ impl Housekeeping {
     }
 
     async fn replenish(&self) {
-        let wanted = self.wanted;
-        if wanted == 0 {
-            return;
-        }
         let began = Instant::now();
         let keeper_image = self.cluster.settings.keeper_image();
         let plan = Plan { spec: &self.spec, keeper_image: &keeper_image, template: self.template.as_deref() };
-        match standby::replenish(&self.cluster, &plan, wanted, self.limit).await {
+        let (kind, standby) = (plan.kind(), self.spec.server.settings.standby);
+        self.publish(&kind);
+        let target = targets::read(&self.bounds.state).of(&kind);
+        let wanted = target.map_or(standby.unchosen(), |target| target.within(standby));
+        if wanted == 0 {
+            return;
+        }
+        match standby::replenish(&self.cluster, &plan, wanted, self.bounds.limit).await {
             Ok(names) => names.iter().for_each(|name| self.trace.step("put on standby", began, name)),
             Err(failure) => tracing::warn!("cannot put a pod on standby: {failure}"),
+        }
+    }
+
+    /// Says what a manager needs to know to choose, or a person to choose in the configuration's place.
+    fn publish(&self, kind: &str) {
+        let standby = self.spec.server.settings.standby;
+        if let Some(journal) = self.trace.journal() {
+            let (least, most) = (standby.least(), standby.most());
+            journal.standby(&Choice { kind, least, most, memory: KEEPER_NEEDS });
         }
     }
 
@@ -112,11 +136,43 @@ impl Housekeeper {
 
 #[cfg(test)]
 mod tests {
+    use mcp_berth::backend::docker::targets::Targets;
     use mcp_berth::config::Server;
+    use mcp_berth::values::Standby;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::fake;
+
+    fn spec(standby: Standby) -> Arc<Spec> {
+        let mut server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        server.settings.standby = standby;
+        Arc::new(Spec::new(server, "a", "s"))
+    }
+
+    #[tokio::test]
+    async fn a_manager_says_how_many_stand_by_where_there_is_something_to_choose() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = async |standby: Standby| {
+            let (cluster, seen) = fake::cluster(|(method, _, body)| match method.as_str() {
+                "POST" => (201, body.clone()),
+                _ => (200, json!({ "metadata": {}, "items": [] })),
+            });
+            let spec = spec(standby);
+            let image = cluster.settings.keeper_image();
+            let kind = Plan { spec: &spec, keeper_image: &image, template: None }.kind();
+            let expires = "9999-01-01T00:00:00Z".parse().unwrap();
+            let targets = Targets::new([(kind, 3)].into(), [].into(), expires);
+            targets.write(folder.path()).unwrap();
+            let bounds = Bounds { limit: None, state: folder.path().to_owned() };
+            let trace = Trace::default();
+            Housekeeping { cluster, spec, bounds, template: None, trace }.replenish().await;
+            fake::told(&seen).into_iter().filter(|told| told.starts_with("POST")).count()
+        };
+        assert_eq!(made(Standby::between(0, 4).unwrap()).await, 3);
+        assert_eq!(made(Standby::between(0, 2).unwrap()).await, 2);
+        assert_eq!(made(Standby::fixed(1)).await, 1, "the configuration leaves nothing to choose");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_spared_is_looked_at_once_more() {
@@ -128,10 +184,10 @@ mod tests {
                 "GET" => (200, json!({ "metadata": {}, "items": [pod] })),
                 _ => (200, json!({ "kind": "Status", "status": "Success" })),
             });
-            let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
-            let spec = Arc::new(Spec::new(server, "a", "s"));
+            let spec = spec(Standby::NONE);
             let trace = Trace::default();
-            let housekeeping = Housekeeping { cluster, spec, wanted: 0, limit: None, template: None, trace };
+            let bounds = Bounds::default();
+            let housekeeping = Housekeeping { cluster, spec, bounds, template: None, trace };
             let keeper = housekeeping.start();
             keeper.answered();
             keeper.work.await.unwrap();

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
 use super::ground::proof;
+use super::housekeeping::Bounds;
 use super::loopback;
 use super::names;
 use super::nodes::Nodes;
@@ -128,9 +129,9 @@ impl Ready for PodPlan {
         let (cluster, env, client) = tokio::try_join!(Cluster::connect(&kubernetes), env, client)?;
         let spec = Spec { env, ..plan.spec_of(&client) };
         proof::admit(&cluster, &spec.server.settings).await?;
-        let limit = plan.replenishing.limit;
-        let Plan { is_first, progress, .. } = plan;
-        let request = Request { spec, cluster, is_first, limit, template, nodes, progress, published };
+        let Plan { is_first, progress, state, replenishing, .. } = plan;
+        let bounds = Bounds { limit: replenishing.limit, state };
+        let request = Request { spec, cluster, is_first, bounds, template, nodes, progress, published };
         Box::pin(start::start(request, trace)).await
     }
 }

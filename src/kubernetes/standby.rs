@@ -3,9 +3,12 @@
 //! Several sessions may replenish at the same moment, and no lock keeps them apart. So each looks again when its own pods are
 //! there: the last one sees all. By the order of their creation all agree which ones are too many.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
+use mcp_berth::backend::docker::targets;
 use mcp_berth::dock::owner::new_session;
 use mcp_berth::failure::{Code, Failure};
 
@@ -14,8 +17,16 @@ use super::claim;
 use super::cluster::Cluster;
 use super::names;
 use super::pod::{
-    LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, STANDBY_AT_MOST, end_of_server,
+    LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, STANDBY_AT_MOST,
+    end_of_server,
 };
+
+impl Plan<'_> {
+    /// What pods have that may stand by for the same sessions.
+    pub(crate) fn kind(&self) -> String {
+        targets::kind(&names::label(&self.spec.client), &self.hash())
+    }
+}
 
 /// Makes as many pods as are missing to `wanted`; gives their names. The namespace has no more than `limit` on standby.
 pub(crate) async fn replenish(
@@ -32,9 +43,9 @@ pub(crate) async fn replenish(
     };
     let pods = cluster.pods();
     let (wanted, limit) = (wanted as usize, limit.unwrap_or(STANDBY_AT_MOST) as usize);
-    let hash = plan.hash();
+    let kind = plan.kind();
     let all = on_standby(&pods, true).await.map_err(refused("list"))?;
-    let missing = missing(&all, &hash, wanted, limit);
+    let missing = missing(&all, &kind, wanted, limit);
     let mut made = Vec::new();
     for _ in 0..missing {
         let name = names::pod(&plan.spec.client, &new_session()?);
@@ -49,15 +60,34 @@ pub(crate) async fn replenish(
     }
     // Not from a cache: what others have just made counts.
     let all = on_standby(&pods, false).await.map_err(refused("list"))?;
-    for pod in surplus(&all, &hash, wanted, limit) {
+    for name in give_back(cluster, surplus(&all, &kind, wanted, limit)).await {
+        made.retain(|made| *made != name);
+    }
+    Ok(made)
+}
+
+/// Has those give way that are beyond what is wanted of each kind; gives their names.
+pub(crate) async fn trim(cluster: &Cluster, targets: &BTreeMap<String, u32>) -> kube::Result<Vec<String>> {
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = on_standby(&cluster.pods(), true).await?;
+    let beyond = |(kind, wanted): (&String, &u32)| surplus(&all, kind, *wanted as usize, usize::MAX);
+    Ok(give_back(cluster, targets.iter().flat_map(beyond).collect()).await)
+}
+
+/// Those that nobody has claimed meanwhile.
+async fn give_back(cluster: &Cluster, pods: Vec<&Pod>) -> Vec<String> {
+    let mut gone = Vec::new();
+    for pod in pods {
         let name = pod.name_any();
         match take_back(cluster, pod).await {
-            Ok(true) => made.retain(|made| *made != name),
+            Ok(true) => gone.push(name),
             Ok(false) => tracing::debug!("`{name}` has its session by now"),
             Err(error) => tracing::debug!("`{name}` stays on standby: {error}"),
         }
     }
-    Ok(made)
+    gone
 }
 
 /// Deletes a pod, unless somebody has claimed it. A new pod changes with each step of its start, so its version says nothing:
@@ -89,19 +119,20 @@ fn is_to_come(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && !has_ended
 }
 
-fn is_of(pod: &Pod, hash: &str) -> bool {
-    pod.labels().get(LABEL_SPEC).is_some_and(|spec| spec == hash)
+fn is_of(pod: &Pod, kind: &str) -> bool {
+    let label = |name| pod.labels().get(name).map_or("", String::as_str);
+    targets::kind(label(LABEL_CLIENT), label(LABEL_SPEC)) == kind
 }
 
 /// How many of a kind are to be made.
-fn missing(all: &[Pod], hash: &str, wanted: usize, limit: usize) -> usize {
-    let there = all.iter().filter(|pod| is_of(pod, hash)).count();
+fn missing(all: &[Pod], kind: &str, wanted: usize, limit: usize) -> usize {
+    let there = all.iter().filter(|pod| is_of(pod, kind)).count();
     wanted.saturating_sub(there).min(limit.saturating_sub(all.len()))
 }
 
 /// The newest of a kind that are too many, for the kind or for the namespace.
-fn surplus<'a>(all: &'a [Pod], hash: &str, wanted: usize, limit: usize) -> Vec<&'a Pod> {
-    let of_kind: Vec<&Pod> = all.iter().filter(|pod| is_of(pod, hash)).collect();
+fn surplus<'a>(all: &'a [Pod], kind: &str, wanted: usize, limit: usize) -> Vec<&'a Pod> {
+    let of_kind: Vec<&Pod> = all.iter().filter(|pod| is_of(pod, kind)).collect();
     let too_many = of_kind.len().saturating_sub(wanted).max(all.len().saturating_sub(limit));
     of_kind.into_iter().rev().take(too_many).collect()
 }
@@ -116,7 +147,7 @@ mod tests {
     fn pods(of: &[(&str, &str, u32)]) -> Vec<Pod> {
         let pod = |(name, hash, second): &(&str, &str, u32)| -> Value {
             json!({ "metadata": {
-                "name": name, "labels": { LABEL_SPEC: hash },
+                "name": name, "labels": { LABEL_CLIENT: "c", LABEL_SPEC: hash },
                 "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
             } })
         };
@@ -126,14 +157,15 @@ mod tests {
     #[test]
     fn what_is_missing_is_made_and_what_is_too_many_goes_the_newest_first() {
         let all = pods(&[("a", "x", 1), ("b", "y", 2), ("c", "x", 3), ("d", "x", 4)]);
-        assert_eq!([2, 3, 5].map(|wanted| missing(&all, "x", wanted, 64)), [0, 0, 2]);
-        assert_eq!([0, 4, 5, 6].map(|limit| missing(&all, "y", 4, limit)), [0, 0, 1, 2]);
+        assert_eq!([2, 3, 5].map(|wanted| missing(&all, "c-x", wanted, 64)), [0, 0, 2]);
+        assert_eq!([0, 4, 5, 6].map(|limit| missing(&all, "c-y", 4, limit)), [0, 0, 1, 2]);
         let gone = |wanted, limit| -> Vec<String> {
-            surplus(&all, "x", wanted, limit).into_iter().map(ResourceExt::name_any).collect()
+            surplus(&all, "c-x", wanted, limit).into_iter().map(ResourceExt::name_any).collect()
         };
         assert!(gone(3, 64).is_empty());
         assert_eq!(gone(1, 64), ["d", "c"]);
         assert_eq!(gone(3, 3), ["d"], "another kind's are not ours to end");
+        assert_eq!(missing(&all, "b-x", 1, 64), 1, "a session claims none of another client's");
     }
 
     #[test]
@@ -166,7 +198,7 @@ mod tests {
             move |names: &[String]| -> Value {
                 let of = |name: &String| {
                     json!({ "metadata": {
-                        "name": name, "labels": { LABEL_SPEC: hash }, "uid": format!("uid-{name}"),
+                        "name": name, "labels": { LABEL_CLIENT: "a", LABEL_SPEC: hash }, "uid": format!("uid-{name}"),
                         "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z",
                     } })
                 };
@@ -201,6 +233,26 @@ mod tests {
         assert_eq!(seen[5].2["preconditions"], this_one, "its version changes as it starts");
         assert_eq!(seen[1].2["metadata"]["labels"]["mcp-berth.io/state"], "standby");
         assert_eq!((seen.len(), hash.len()), (8, 12));
+    }
+
+    #[tokio::test]
+    async fn what_is_beyond_a_managers_wish_gives_way() {
+        let all = pods(&[("a", "x", 1), ("b", "x", 2), ("c", "y", 3)]);
+        let list = json!({ "metadata": {}, "items": all });
+        let (cluster, seen) = fake::cluster(move |(method, ..)| match method.as_str() {
+            "GET" => (200, list.clone()),
+            "PATCH" => (200, json!({ "metadata": {} })),
+            _ => (200, json!({ "kind": "Status", "status": "Success" })),
+        });
+        let targets = BTreeMap::from([("c-x".to_owned(), 1), ("d-y".to_owned(), 0)]);
+        assert_eq!(
+            trim(&cluster, &targets).await.unwrap(),
+            ["b"],
+            "nothing was said of the third one's kind"
+        );
+        assert_eq!(fake::told(&seen), ["GET ", "PATCH /b", "DELETE /b"]);
+        assert!(trim(&cluster, &BTreeMap::new()).await.unwrap().is_empty());
+        assert_eq!(seen.lock().unwrap().len(), 3, "nothing was asked for");
     }
 
     #[tokio::test]

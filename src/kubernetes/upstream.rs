@@ -274,13 +274,14 @@ mod tests {
     use mcp_berth::dock::spec::Spec;
     use mcp_berth::failure::{Code, Failure};
     use mcp_berth::observe::trace::Trace;
+    use mcp_berth::values::Standby;
     use serde_json::{Value, json};
     use tokio::io::AsyncWriteExt;
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::fake;
-    use crate::housekeeping::Housekeeping;
+    use crate::housekeeping::{Bounds, Housekeeping};
     use crate::pod::ANNOTATION_ENDED;
 
     #[tokio::test(start_paused = true)]
@@ -306,12 +307,12 @@ mod tests {
     /// A session whose server has told its end, or whose link has told why there is none.
     async fn exit_with(answer: (u16, Value), said: Option<Said>, over: Over) -> Exit {
         let (cluster, _) = fake::cluster(move |_| answer.clone());
-        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        let mut server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        server.settings.standby = Standby::NONE;
         let housekeeping = Housekeeping {
             cluster: cluster.clone(),
             spec: Arc::new(Spec::new(server, "c", "s")),
-            wanted: 0,
-            limit: None,
+            bounds: Bounds::default(),
             template: None,
             trace: Trace::off(),
         };

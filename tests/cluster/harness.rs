@@ -27,7 +27,7 @@ use kube::config::Kubeconfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) use api::{Cordon, is_ready};
+pub(crate) use api::{Cordon, create, is_ready, remove};
 pub(crate) use machine::{Cluster, Fault, end_container, processes_of};
 pub(crate) use session::{Berth, Session};
 pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
@@ -118,10 +118,47 @@ impl Place {
 
     /// With sessions in another namespace, which the test has not made.
     pub(crate) fn within(self, namespace: &str) -> Self {
+        let own = self.namespace.clone();
+        self.replace(&own, namespace)
+    }
+
+    /// With a kubeconfig of somebody who may do nothing yet.
+    pub(crate) fn as_user(self, name: &str) -> Self {
+        let kubeconfig = std::fs::read_to_string(&*KUBECONFIG).expect("the kubeconfig");
+        let mut kubeconfig: serde_json::Value = api::parsed(&kubeconfig);
+        for user in kubeconfig["users"].as_array_mut().into_iter().flatten() {
+            user["user"]["as"] = name.into();
+        }
+        let file = self.home.path().join("kubeconfig");
+        std::fs::write(&file, kubeconfig.to_string()).expect("a kubeconfig");
+        self.replace(&KUBECONFIG.display().to_string(), &file.display().to_string())
+    }
+
+    /// With another program for the keeper, in an image of this name.
+    pub(crate) fn with_keeper(self, image: &str, program: &[u8]) -> Self {
+        machine::give(image, program);
+        self.replace("berth-keeper:test", image)
+    }
+
+    fn replace(self, from: &str, to: &str) -> Self {
         let file = self.home.path().join("berth.toml");
         let config = std::fs::read_to_string(&file).expect("the configuration");
-        std::fs::write(file, config.replace(&self.namespace, namespace)).expect("the configuration");
+        std::fs::write(file, config.replace(from, to)).expect("the configuration");
         self
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Waits until the cluster refuses a pod in these words.
+    pub(crate) fn expect_refused(&self, said: &str) {
+        eventually("a refusal", PATIENCE, || api::refusal(&self.namespace)?.contains(said).then_some(()));
+    }
+
+    /// `berth`, for an own way to run it.
+    pub(crate) fn berth(&self) -> Command {
+        program::berth(self.home.path())
     }
 
     /// `berth run SERVER`

@@ -8,12 +8,15 @@
 #![allow(clippy::needless_pass_by_value, reason = "a test hands over a `json!(…)` that it has just written")]
 
 mod both;
+mod causes;
 mod connection;
 mod examination;
 mod failures;
 mod harness;
+mod manager;
 mod own_cluster;
 mod pods;
 mod ports;
 mod roster;
 mod sessions;
+mod validate;

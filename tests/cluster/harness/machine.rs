@@ -45,21 +45,25 @@ fn is_of_this_machine() -> bool {
 
 /// An image with the one program, in all nodes of such a cluster; who has another one has put it there.
 pub(super) fn give_keeper() {
-    if !is_of_this_machine() {
-        return;
+    if is_of_this_machine() {
+        give(KEEPER_IMAGE, KEEPER);
     }
+}
+
+/// The same of any program and name.
+pub(super) fn give(image: &str, program: &[u8]) {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o755);
-    header.set_size(KEEPER.len() as u64);
-    archive.append_data(&mut header, "keeper", KEEPER).expect("an archive");
+    header.set_size(program.len() as u64);
+    archive.append_data(&mut header, "keeper", program).expect("an archive");
     let archive = archive.into_inner().expect("an archive");
     let mut import = bounded("docker");
-    import.args(["import", "-", KEEPER_IMAGE]).stdin(Stdio::piped()).stdout(Stdio::null());
+    import.args(["import", "-", image]).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut import = import.spawn().expect("the docker CLI runs");
     import.stdin.take().expect("piped").write_all(&archive).expect("it reads");
-    assert!(import.wait().expect("a child").success(), "docker import {KEEPER_IMAGE}");
-    script(&["images", KEEPER_IMAGE]);
+    assert!(import.wait().expect("a child").success(), "docker import {image}");
+    script(&["images", image]);
 }
 
 /// The cluster whose parts a test may break, and whose files it may read.
