@@ -91,6 +91,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         Subcommands::Ps(_) | Subcommands::Kill(_) => true,
         Subcommands::Gc(args) => !args.images && !args.after_session,
         Subcommands::Validate(args) => is_elsewhere(args.server.as_deref(), &config),
+        Subcommands::Chaos(args) => chaos::is_elsewhere(args, &config),
         _ => false,
     };
     if is_of_both && config.uses(Backend::Kubernetes) {

@@ -10,6 +10,7 @@
 
 mod both;
 mod causes;
+mod chaos;
 mod claim;
 mod cluster;
 mod ended;
@@ -81,6 +82,7 @@ async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<Ex
         Subcommands::Validate(args) => {
             Box::pin(exam::validate(&args, &config, arguments.config.as_deref())).await
         }
+        Subcommands::Chaos(args) => Box::pin(chaos::run(&args, &config)).await,
         Subcommands::Kubernetes(args) => Box::pin(ground::run(&args.command, &config)).await,
         Subcommands::Gc(args) => Box::pin(roster::gc(&args, &config, &home)).await,
         _ => Err(anyhow::anyhow!("`berth` does this itself")),
