@@ -11,21 +11,25 @@
 //! The seed fixes the faults, their order, targets and pauses, and each slot's calls. It cannot fix how far a session
 //! has come when a fault hits it. So neither the number of calls nor the failing ones are fixed.
 //!
+//! In a cluster the same is done to pods of the person's own namespace ([`run_on`]); `berth-kubernetes` is the ground there.
+//!
 //! Nothing here judges by time alone, with one exception: within minutes a call must be answered and a session must go
 //! on.
 
 mod abandoned;
 mod aftermath;
 mod answer;
+mod daemon;
 mod faults;
-mod left;
+pub mod ground;
+pub mod left;
 mod live;
 pub mod plan;
 mod port;
 mod relay;
 pub mod report;
 mod session;
-mod site;
+pub mod site;
 mod slot;
 pub mod tally;
 
@@ -34,27 +38,36 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use futures::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::dind::progress::Progress;
 use crate::dind::{DindError, down};
+use crate::exam::process::Scratch;
 use crate::human::count;
 use crate::values::{Lookup, Way};
+use ground::{Ground, Missed};
+use left::Left;
 use plan::{Fault, Kind, schedule};
 use report::{Report, Tried, seconds};
 use site::{Own, Site};
+
+/// What sessions call themselves, with a number behind.
+pub const CLIENT: &str = "chaos-";
 
 /// The server's name in the sessions' configuration.
 const SERVER: &str = LANES[0];
 
 /// The servers of a session that has several; the last one gives its container back when it is idle.
 const LANES: [&str; 3] = ["fixture", "second", "idle"];
-const STANDBY_TTL: Duration = Duration::from_secs(10);
+/// What stands by ends by itself after this time.
+pub const STANDBY_TTL: Duration = Duration::from_secs(10);
 
 /// A session goes on after a fault, or its successor does, sooner than this.
 const WELL_WITHIN: Duration = Duration::from_mins(2);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A fault that finds nothing to hit is tried for so long.
 const HIT_WITHIN: Duration = Duration::from_secs(10);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -96,7 +109,7 @@ pub async fn run(
     let mut own = Own::new(options, config, lookup)?;
     remove_abandoned(&own, lookup, progress).await;
     let ran = tokio::select! {
-        ran = break_things(options, config, &mut own, lookup, progress) => ran.map(Some),
+        ran = in_daemon(options, config, &mut own, lookup, progress) => ran.map(Some),
         stopped = stopped => stopped.map(|()| None),
     };
     let mut down = take_down(&own, lookup, progress).await;
@@ -111,16 +124,56 @@ pub async fn run(
     if let Err(error) = down {
         return Err(crate::failure::Failure::from(error).into());
     }
-    if let Some(report) = &mut report
+    if report.as_ref().is_some_and(|report| !report.passed) {
+        drop(abandoned::keep(own.scratch.path()));
+    }
+    keep(&mut report, own.scratch)?;
+    Ok(report)
+}
+
+/// The same where somebody else's servers run, who takes nothing down but what the sessions have left.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    ground: Box<dyn Ground>,
+    options: &Options,
+    progress: &Progress,
+    stopped: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<Option<Report>> {
+    let scratch = Scratch::new("chaos").context("cannot make a folder for the run's files")?;
+    let ran = tokio::select! {
+        ran = async { break_things(options, Site::new(scratch.path(), ground, options.sessions)?, progress).await } => {
+            ran.map(Some)
+        }
+        stopped = stopped => stopped.map(|()| None),
+    };
+    let mut report = ran?;
+    keep(&mut report, scratch)?;
+    Ok(report)
+}
+
+/// What was found stands beside the traces that explain it.
+fn keep(report: &mut Option<Report>, scratch: Scratch) -> anyhow::Result<()> {
+    if let Some(report) = report
         && !report.passed
     {
-        drop(abandoned::keep(own.scratch.path()));
-        // What was found stands beside the traces that explain it.
         let found = serde_json::to_vec_pretty(report)?;
-        std::fs::write(own.scratch.path().join("report.json"), found)?;
-        report.kept = Some(own.scratch.keep());
+        std::fs::write(scratch.path().join("report.json"), found)?;
+        report.kept = Some(scratch.keep());
     }
-    Ok(report)
+    Ok(())
+}
+
+async fn in_daemon(
+    options: &Options,
+    config: &Config,
+    own: &mut Own,
+    lookup: Lookup<'_>,
+    progress: &Progress,
+) -> anyhow::Result<Report> {
+    let site = own.up(options, &config.dind, lookup, progress).await?;
+    break_things(options, site, progress).await
 }
 
 async fn take_down(own: &Own, lookup: Lookup<'_>, progress: &Progress) -> Result<(), DindError> {
@@ -138,18 +191,12 @@ async fn remove_abandoned(own: &Own, lookup: Lookup<'_>, progress: &Progress) {
     }
 }
 
-async fn break_things(
-    options: &Options,
-    config: &Config,
-    own: &mut Own,
-    lookup: Lookup<'_>,
-    progress: &Progress,
-) -> anyhow::Result<Report> {
-    let site = Arc::new(own.up(options, &config.dind, lookup, progress).await?);
-    let before = left::look(&site).await?;
+async fn break_things(options: &Options, site: Site, progress: &Progress) -> anyhow::Result<Report> {
+    let site = Arc::new(site);
+    let before = site.ground.look().await?;
     site.try_out(progress).await?;
     let began = Instant::now();
-    let plan = schedule(options.seed, options.faults, options.sessions);
+    let plan = schedule(options.seed, options.faults, options.sessions, &site.ground.kinds());
     let task =
         progress.task(&format!("{} on {}", count(plan.len(), "fault"), count(options.sessions, "session")));
     let (ends, tried) = tokio::join!(
@@ -160,7 +207,7 @@ async fn break_things(
     drop(task);
     let took = began.elapsed();
     let task = progress.task("looking for leftovers");
-    let left = left::left(&site, &before).await;
+    let left = left_beyond(&*site.ground, &before).await;
     drop(task);
     let mut report = Report {
         seed: options.seed,
@@ -173,13 +220,26 @@ async fn break_things(
         sessions: site.ended(),
         calls: site.tally().totals(),
         errors: site.errors(),
-        left_unknown: left.as_ref().err().map(ToString::to_string),
+        left_unknown: left.as_ref().err().map(|error| format!("{error:#}")),
         left: left.unwrap_or_default(),
         kept: None,
         passed: false,
     };
     report.judge();
     Ok(report)
+}
+
+/// What is there beyond `before`, once the last of it has had its time to go.
+async fn left_beyond(ground: &dyn Ground, before: &Left) -> anyhow::Result<Left> {
+    let deadline = Instant::now() + ground.gone_within();
+    loop {
+        ground.tidy().await;
+        let left = ground.look().await.map(|now| now.beyond(before));
+        if Instant::now() > deadline || matches!(&left, Ok(left) if left.count() == 0) {
+            return left;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// One fault after another; then the sessions are told to end.
@@ -239,7 +299,7 @@ async fn break_one_by_one(
     tried
 }
 
-async fn try_for_a_while(site: &Site, fault: &Fault) -> Result<(), faults::Missed> {
+async fn try_for_a_while(site: &Site, fault: &Fault) -> Result<(), Missed> {
     let began = Instant::now();
     loop {
         match faults::inject(site, fault).await {

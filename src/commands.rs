@@ -44,6 +44,7 @@ use crate::config::{Config, ConfigError, Home};
 use crate::dock::docker::Engine;
 use crate::failure::{Code, Explain, Failure};
 use crate::observe::stderr::StderrSink;
+use crate::validate::plan::is_elsewhere;
 use crate::values::Backend;
 
 pub use program::program;
@@ -68,7 +69,12 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
     }
     // These are of use with a broken configuration, too.
     match &arguments.command {
-        Subcommands::Doctor(args) => return Box::pin(doctor::run(args, loaded)).await,
+        Subcommands::Doctor(args) => {
+            if loaded.as_ref().is_ok_and(|(config, _)| config.uses(Backend::Kubernetes)) {
+                return kubernetes::run();
+            }
+            return Box::pin(doctor::run(args, loaded, async |_| Vec::new())).await;
+        }
         Subcommands::Completions(args) => {
             return completions::run(args, loaded.ok().as_ref().map(|(config, _)| config));
         }
@@ -84,6 +90,8 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
     let is_of_both = match &arguments.command {
         Subcommands::Ps(_) | Subcommands::Kill(_) => true,
         Subcommands::Gc(args) => !args.images && !args.after_session,
+        Subcommands::Validate(args) => is_elsewhere(args.server.as_deref(), &config),
+        Subcommands::Chaos(args) => chaos::is_elsewhere(args, &config),
         _ => false,
     };
     if is_of_both && config.uses(Backend::Kubernetes) {

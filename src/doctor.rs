@@ -33,7 +33,7 @@ use std::time::Instant;
 use crate::config::{Config, ConfigError, Home};
 use crate::dind::progress::Progress;
 use crate::human::count;
-use crate::values::Lookup;
+use crate::values::{Backend, Lookup};
 use line::{Line, Seen};
 use report::Report;
 
@@ -74,18 +74,28 @@ pub struct Facts {
     pub streams: Seen<streams::Streams>,
 }
 
-/// Looks at everything; the report has a line for each.
+/// Looks at everything, and at what `beside` sees; the report has a line for each.
 pub async fn examine(
     config: &Config,
     home: &Home,
     lookup: Lookup<'_>,
     options: &Options,
     progress: &Progress,
+    beside: impl Future<Output = Vec<Line>>,
 ) -> Report {
     let began = Instant::now();
-    let facts = Box::pin(gather::gather(config, home, lookup, options, progress)).await;
     let mut lines = vec![configuration(config)];
-    lines.extend(judge(&facts));
+    if config.uses(Backend::Docker) {
+        let facts = Box::pin(gather::gather(config, home, lookup, options, progress)).await;
+        lines.extend(judge(&facts));
+    } else {
+        let (state, servers, clients) = Box::pin(gather::at_home(config, home, lookup, options)).await;
+        lines.push(Line::not_applicable("daemon", "no server runs in one"));
+        lines.push(disk::folder(&state));
+        lines.extend(servers::judge(&servers, &clients, &[]));
+        lines.extend(clients::judge(&clients));
+    }
+    lines.extend(beside.await);
     Report::new(lines, began.elapsed())
 }
 

@@ -4,12 +4,13 @@
 //! plan -> gather (sessions, probes) -> observations -> checks (pure) -> report
 //! ```
 //!
-//! `gather` judges nothing, and checks speak to no daemon. So a test can make each check fail. The sessions are `berth
+//! `gather` judges nothing, and checks speak to no daemon. A `Place` is what it asks: a Docker daemon, or another's cluster. So a test can make each check fail. The sessions are `berth
 //! run` as child processes, half of them started as Claude Code does and half as Codex does.
 
 pub mod checks;
 pub mod figures;
 pub(crate) mod gather;
+pub mod place;
 pub mod plan;
 pub mod report;
 pub mod session;

@@ -24,9 +24,12 @@ pub enum Kind {
     DaemonStopped,
     DaemonRestarted,
     DaemonKilled,
+    PodDeleted,
+    Commanded,
 }
 
 impl Kind {
+    /// Those of a daemon's sessions.
     pub const ALL: [Self; 16] = [
         Self::ProxyKilled,
         Self::ProxyStopped,
@@ -44,6 +47,18 @@ impl Kind {
         Self::DaemonStopped,
         Self::DaemonRestarted,
         Self::DaemonKilled,
+    ];
+
+    /// Those of a cluster's.
+    pub const IN_A_CLUSTER: [Self; 8] = [
+        Self::ProxyKilled,
+        Self::ProxyStopped,
+        Self::ClientLeft,
+        Self::ClientDied,
+        Self::ServerCrashed,
+        Self::ServerBrokeOff,
+        Self::PodDeleted,
+        Self::Commanded,
     ];
 
     /// For people.
@@ -65,17 +80,23 @@ impl Kind {
             Self::DaemonStopped => "daemon: SIGSTOP, SIGCONT",
             Self::DaemonRestarted => "daemon: docker restart",
             Self::DaemonKilled => "daemon: docker kill, start",
+            Self::PodDeleted => "pod: deleted",
+            Self::Commanded => "cluster: a command of `--fault`",
         }
     }
 
-    /// Whether it is done to the daemon, and so to all sessions.
+    /// Whether it is done to the daemon or the cluster, and so to all sessions.
     pub fn is_of_daemon(self) -> bool {
-        matches!(self, Self::DaemonStopped | Self::DaemonRestarted | Self::DaemonKilled)
+        matches!(self, Self::DaemonStopped | Self::DaemonRestarted | Self::DaemonKilled | Self::Commanded)
     }
 
     /// How often it stands in a deck. What takes all sessions down takes seconds, too.
     fn share(self) -> usize {
-        if matches!(self, Self::DaemonRestarted | Self::DaemonKilled) { 1 } else { 4 }
+        match self {
+            Self::DaemonRestarted | Self::DaemonKilled => 1,
+            Self::Commanded => 2,
+            _ => 4,
+        }
     }
 }
 
@@ -93,15 +114,15 @@ pub struct Fault {
     pub patient: bool,
 }
 
-/// The faults: each kind once, then from decks in which each has its share.
-pub fn schedule(seed: u64, faults: usize, slots: usize) -> Vec<Fault> {
+/// The faults: each of `kinds` once, then from decks in which each has its share.
+pub fn schedule(seed: u64, faults: usize, slots: usize, kinds: &[Kind]) -> Vec<Fault> {
     let mut random = Random::new(seed, u64::MAX);
     let mut plan = Vec::with_capacity(faults);
-    let mut deck = Kind::ALL.to_vec();
+    let mut deck = kinds.to_vec();
     random.shuffle(&mut deck);
     while plan.len() < faults {
         let kind = deck.pop().unwrap_or_else(|| {
-            deck = Kind::ALL.iter().flat_map(|kind| std::iter::repeat_n(*kind, kind.share())).collect();
+            deck = kinds.iter().flat_map(|kind| std::iter::repeat_n(*kind, kind.share())).collect();
             random.shuffle(&mut deck);
             // A deck holds each kind.
             deck.pop().unwrap_or(Kind::ProxyKilled)
@@ -199,9 +220,13 @@ mod tests {
 
     #[test]
     fn the_same_seed_is_the_same_plan() {
-        assert_eq!(schedule(7, 200, 6), schedule(7, 200, 6));
-        assert_eq!(schedule(7, 200, 6)[..50], schedule(7, 50, 6), "a longer run begins like a shorter one");
-        assert_ne!(schedule(7, 200, 6), schedule(8, 200, 6));
+        assert_eq!(schedule(7, 200, 6, &Kind::ALL), schedule(7, 200, 6, &Kind::ALL));
+        assert_eq!(
+            schedule(7, 200, 6, &Kind::ALL)[..50],
+            schedule(7, 50, 6, &Kind::ALL),
+            "a longer run begins like a shorter one"
+        );
+        assert_ne!(schedule(7, 200, 6, &Kind::ALL), schedule(8, 200, 6, &Kind::ALL));
         let calls = |seed, slot| Calls::new(seed, slot).take(100).collect::<Vec<_>>();
         assert_eq!(calls(7, 0), calls(7, 0));
         assert_ne!(calls(7, 0), calls(7, 1), "slots differ");
@@ -212,15 +237,23 @@ mod tests {
     fn each_kind_occurs_as_soon_as_there_is_room_for_all() {
         for seed in 0..50 {
             let mut kinds: Vec<Kind> =
-                schedule(seed, Kind::ALL.len(), 4).iter().map(|fault| fault.kind).collect();
+                schedule(seed, Kind::ALL.len(), 4, &Kind::ALL).iter().map(|fault| fault.kind).collect();
             kinds.sort_unstable();
             assert_eq!(kinds, Kind::ALL, "seed {seed}");
         }
     }
 
     #[test]
+    fn a_cluster_has_faults_of_its_own() {
+        let plan = schedule(42, 250, 8, &Kind::IN_A_CLUSTER);
+        assert!(plan.iter().all(|fault| Kind::IN_A_CLUSTER.contains(&fault.kind)));
+        let commands = plan.iter().filter(|fault| fault.kind == Kind::Commanded).count();
+        assert!((10..30).contains(&commands), "{commands}");
+    }
+
+    #[test]
     fn a_long_run_hits_every_slot_and_rarely_the_whole_daemon() {
-        let plan = schedule(1, 500, 6);
+        let plan = schedule(1, 500, 6, &Kind::ALL);
         assert!((0..6).all(|slot| plan.iter().filter(|fault| fault.slot == slot).count() > 50));
         let restarts = plan.iter().filter(|fault| fault.kind.share() == 1).count();
         assert!((10..40).contains(&restarts), "{restarts}");

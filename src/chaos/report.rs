@@ -75,7 +75,8 @@ impl Report {
             count(*planned, "fault"),
         )?;
         let mut lines = vec![["faults", "done", "well again (median)", "(slowest)"].map(str::to_owned)];
-        lines.extend(Kind::ALL.iter().filter_map(|kind| {
+        let of_a_cluster = Kind::IN_A_CLUSTER.iter().filter(|kind| !Kind::ALL.contains(kind));
+        lines.extend(Kind::ALL.iter().chain(of_a_cluster).filter_map(|kind| {
             let tried = self.faults.get(kind.name())?;
             let (median, slowest) = middle_and_last(&tried.well_after);
             let missed =

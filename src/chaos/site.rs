@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use toml::{Table, toml};
 
+use super::daemon::Daemon;
+use super::ground::Ground;
 use super::live::End;
 use super::port::Ports;
 use super::relay::Relay;
@@ -88,28 +90,20 @@ impl Own {
         let daemon = crate::dind::daemon(&self.config, &self.home);
         let host = self.host(lookup)?;
         let address = daemon.address.trim_start_matches("tcp://").to_owned();
-        let mut slots = Vec::new();
+        let mut ways = Vec::new();
         for number in 0..options.sessions {
             let relay = Relay::listen(address.clone()).await.context("cannot listen on a port")?;
-            let file = self.scratch.path().join(format!("slot-{number}.toml"));
             let table = slot_config(number, &relay, &self.config.dind, options);
-            std::fs::write(&file, table.to_string()).context("cannot write a configuration")?;
-            slots.push(Slot::new(number, file, relay));
+            ways.push((relay, table));
         }
-        Ok(Site {
-            folder: self.scratch.path().to_owned(),
+        let daemon = Daemon {
             doors: Doors::known(&self.home.state, &self.config.dind.name),
-            program: std::env::current_exe().context("cannot find this program")?,
             container: self.config.dind.name.clone(),
             host,
-            daemon: Engine::new(crate::dind::endpoint(&self.config, &self.home)?),
-            slots,
-            stop: CancellationToken::new(),
-            tally: Mutex::default(),
-            errors: Mutex::default(),
-            ended: Mutex::default(),
-            by_pipes: AtomicUsize::default(),
-        })
+            engine: Engine::new(crate::dind::endpoint(&self.config, &self.home)?),
+            ways,
+        };
+        Site::new(self.scratch.path(), Box::new(daemon), options.sessions)
     }
 }
 
@@ -149,7 +143,8 @@ fn server(options: &Options) -> Table {
     server
 }
 
-fn servers(server: &Table) -> toml::Value {
+/// The servers of a run's sessions, made of one.
+pub fn servers(server: &Table) -> toml::Value {
     let of_lane = |name: &str| {
         let mut server = server.clone();
         if name == LANES[2] {
@@ -183,14 +178,8 @@ fn slot_config(number: usize, relay: &Relay, daemon: &Dind, options: &Options) -
 pub(super) struct Site {
     /// Of the sessions' files.
     pub(super) folder: PathBuf,
-    pub(super) doors: Option<Doors>,
     pub(super) program: PathBuf,
-    /// The daemon's.
-    pub(super) container: String,
-    /// The engine that holds the daemon.
-    pub(super) host: Engine,
-    /// Past the relays.
-    pub(super) daemon: Engine,
+    pub(super) ground: Box<dyn Ground>,
     pub(super) slots: Vec<Slot>,
     /// Cancelled when there are no more faults.
     pub(super) stop: CancellationToken,
@@ -201,6 +190,27 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// `folder` gets the configuration of each slot.
+    pub(super) fn new(folder: &Path, ground: Box<dyn Ground>, sessions: usize) -> anyhow::Result<Self> {
+        let slot = |number: usize| {
+            let file = folder.join(format!("slot-{number}.toml"));
+            std::fs::write(&file, ground.config(number).to_string())
+                .context("cannot write a configuration")?;
+            Ok(Slot::new(number, file))
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            program: std::env::current_exe().context("cannot find this program")?,
+            slots: (0..sessions).map(slot).collect::<anyhow::Result<_>>()?,
+            ground,
+            stop: CancellationToken::new(),
+            tally: Mutex::default(),
+            errors: Mutex::default(),
+            ended: Mutex::default(),
+            by_pipes: AtomicUsize::default(),
+        })
+    }
+
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
         lock(&self.tally)
     }

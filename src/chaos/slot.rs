@@ -5,9 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::LANES;
 use super::live::Live;
-use super::relay::Relay;
+use super::{CLIENT, LANES};
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -19,21 +18,24 @@ pub(super) struct Slot {
     pub(super) is_modern: bool,
     /// Its sessions have several servers, which start at their first calls.
     pub(super) has_lanes: bool,
-    pub(super) relay: Relay,
     live: Mutex<Option<Live>>,
     /// The place in the run's order of the last call that had a result.
     well: watch::Sender<u64>,
 }
 
+/// What a slot's sessions call themselves.
+pub(super) fn client(number: usize) -> String {
+    format!("{CLIENT}{number}")
+}
+
 impl Slot {
-    pub(super) fn new(number: usize, config: PathBuf, relay: Relay) -> Self {
+    pub(super) fn new(number: usize, config: PathBuf) -> Self {
         Self {
             number,
-            client: format!("chaos-{number}"),
+            client: client(number),
             config,
             is_modern: number % 3 == 1,
             has_lanes: number % 3 == 2,
-            relay,
             live: Mutex::default(),
             well: watch::Sender::new(0),
         }

@@ -66,6 +66,10 @@ pub struct ChaosArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub faults: Option<u32>,
 
+    /// In a cluster: a line of shell that breaks a part of it and mends it again; of several, one after another is run.
+    #[arg(long, value_name = "COMMAND")]
+    pub fault: Vec<String>,
+
     /// Sessions at once.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub sessions: u16,

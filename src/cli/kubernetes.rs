@@ -43,6 +43,9 @@ pub enum KubernetesCommand {
         #[arg(long, value_name = "ADDRESS:PORT", default_value = "1.1.1.1:443")]
         world: SocketAddr,
     },
+    /// Tend the pods for a manager, until the end of standard input.
+    #[command(hide = true)]
+    Tend,
     /// Write the keeper's image, for `docker load`, `ctr images import` or `kind load image-archive`.
     Image {
         /// The image of this very program instead, for agents that run in the cluster. It must be static.

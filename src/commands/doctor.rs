@@ -6,12 +6,17 @@ use std::process::ExitCode;
 use crate::cli::DoctorArgs;
 use crate::config::{Config, ConfigError, Home};
 use crate::dind::progress::Progress;
+use crate::doctor::line::Line;
 use crate::doctor::report::{Look, Report};
 use crate::doctor::{self, Options};
 use crate::failure::Code;
 
-/// `loaded` may be an error: it is a line of the report then.
-pub async fn run(args: &DoctorArgs, loaded: Result<(Config, Home), ConfigError>) -> anyhow::Result<ExitCode> {
+/// `loaded` may be an error: it is a line of the report then. `beside` sees what this program does not know.
+pub async fn run(
+    args: &DoctorArgs,
+    loaded: Result<(Config, Home), ConfigError>,
+    beside: impl AsyncFnOnce(&Config) -> Vec<Line>,
+) -> anyhow::Result<ExitCode> {
     let (config, home) = match &loaded {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -22,7 +27,8 @@ pub async fn run(args: &DoctorArgs, loaded: Result<(Config, Home), ConfigError>)
     let folder = std::env::current_dir().unwrap_or_default();
     let options = Options { quick: args.quick, patience: args.patience, folder };
     let progress = if std::io::stderr().is_terminal() { Progress::stderr() } else { Progress::silent() };
-    let report = Box::pin(doctor::examine(config, home, &super::variable, &options, &progress)).await;
+    let examined = doctor::examine(config, home, &super::variable, &options, &progress, beside(config));
+    let report = Box::pin(examined).await;
     write(args, &report)?;
     Ok(if report.healthy { ExitCode::SUCCESS } else { ExitCode::from(Code::Unavailable.exit_code()) })
 }

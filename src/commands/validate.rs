@@ -11,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::ValidateArgs;
 use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
-use crate::failure::Code;
+use crate::failure::{Code, Failure};
+use crate::validate::place::Place;
+use crate::validate::place::daemon::Daemon;
 use crate::validate::plan::Plan;
 use crate::validate::report::{Report, markdown, terminal};
 
@@ -24,17 +26,35 @@ pub async fn run(
     home: &Home,
     config_file: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
+    let plan = plan(args, config, config_file)?;
+    let daemon = Daemon::new(&plan, config, home, &super::variable)?;
+    Box::pin(examine(args, &plan, &daemon)).await
+}
+
+/// What the arguments ask for.
+///
+/// # Errors
+/// There is no such server.
+pub fn plan(args: &ValidateArgs, config: &Config, config_file: Option<&Path>) -> Result<Plan, Failure> {
     let (clients, calls) = (args.clients.into(), args.calls.into());
     let server = args.server.as_deref();
-    let mut plan = Plan::new(clients, calls, server, config, home, config_file, &super::variable)?;
+    let mut plan = Plan::new(clients, calls, server, config, config_file, &super::variable)?;
     plan.patience = args.patience;
+    Ok(plan)
+}
+
+/// Examines what is there, and reports.
+///
+/// # Errors
+/// The report cannot be written.
+pub async fn examine(args: &ValidateArgs, plan: &Plan, place: &dyn Place) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &args.report {
         // Found out before the work, not after it.
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     }
     let progress = Progress::stderr();
-    let examination = Box::pin(crate::validate::gather(&plan, config, home, &super::variable, &progress));
+    let examination = Box::pin(crate::validate::gather(plan, place, &progress));
     let examined = tokio::select! {
         examined = examination => {
             examined.context("cannot make a folder for the sessions' files")?
@@ -47,7 +67,7 @@ pub async fn run(
         }
     };
     let (seen, took) = examined;
-    let report = Report::new(&plan, &seen, took, Timestamp::now());
+    let report = Report::new(plan, &seen, took, Timestamp::now());
     let json = serde_json::to_string_pretty(&report)?;
     if let Some(folder) = &args.report {
         write(&folder.join("validation.json"), &format!("{json}\n"))?;
@@ -62,7 +82,7 @@ pub async fn run(
     }
     Ok(if report.passed {
         ExitCode::SUCCESS
-    } else if seen.orchestrator.engine.is_err() {
+    } else if seen.version().is_err() {
         ExitCode::from(Code::Unavailable.exit_code())
     } else {
         ExitCode::FAILURE

@@ -28,10 +28,12 @@ pub struct Kubernetes {
     agent_image: Option<String>,
     /// What each pod has beside berth's own.
     pub pod_template: Option<PathBuf>,
+    /// A server without a network may start where nothing keeps it from having one.
+    pub accept_unenforced: bool,
 }
 
 /// The keys of the table.
-pub const KEYS: [Key; 7] = [
+pub const KEYS: [Key; 8] = [
     Key::new("context", DefaultValue::Words("the current one"), "the context of the kubeconfig"),
     Key::new("namespace", DefaultValue::Words("the context's"), "the namespace of the sessions' pods"),
     Key::new(
@@ -59,6 +61,12 @@ pub const KEYS: [Key; 7] = [
         DefaultValue::Words("none"),
         "a file with what each pod has beside berth's own: tolerations, node selectors, labels, sidecars",
     ),
+    Key::new(
+        "accept_unenforced",
+        DefaultValue::Words("`false`"),
+        "start servers with `network = \"none\"` though nobody has shown that the cluster enforces its network \
+         policies; such a server may reach everything",
+    ),
 ];
 
 impl Kubernetes {
@@ -72,6 +80,7 @@ impl Kubernetes {
             keeper_image: section.take("keeper_image")?,
             agent_image: section.take("agent_image")?,
             pod_template: section.take("pod_template")?.map(path),
+            accept_unenforced: section.take("accept_unenforced")?.unwrap_or_default(),
         };
         section.finish()?;
         Ok(kubernetes)
@@ -122,6 +131,7 @@ mod tests {
             format!("r/berth:{version}")
         );
         assert_eq!(read("agent_image = \"a:1\"").agent_image(), "a:1");
+        assert!(!given.accept_unenforced && read("accept_unenforced = true").accept_unenforced);
         let server = |backend: &str| format!("[servers.{backend}]\nimage = \"i\"\nbackend = \"{backend}\"\n");
         let config = parse(&(server("kubernetes") + "[servers.here]\nimage = \"j\"\n")).unwrap();
         assert_eq!(

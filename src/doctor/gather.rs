@@ -17,7 +17,10 @@ mod streams;
 
 use std::time::Duration;
 
+use super::clients::File;
+use super::disk::Folder;
 use super::line::Seen;
+use super::servers::Server;
 use super::{Facts, Options, SILENT};
 use crate::config::{Config, Home};
 use crate::dind::diagnosis::Trouble;
@@ -103,6 +106,19 @@ pub(super) async fn gather(
         kernel,
         streams,
     }
+}
+
+/// What there is to see where no server needs a daemon.
+pub(super) async fn at_home(
+    config: &Config,
+    home: &Home,
+    lookup: Lookup<'_>,
+    options: &Options,
+) -> (Seen<Folder>, Vec<Server>, Seen<Vec<File>>) {
+    let patience = options.patience;
+    let asked = Asked { config, home, lookup, host: None, daemon: None, trouble: None, patience };
+    let clients = within(WITHIN * patience, clients::look(&asked, options)).await;
+    (disk::folder(home), servers::look(&asked), clients)
 }
 
 impl Asked<'_> {

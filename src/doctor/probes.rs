@@ -144,6 +144,7 @@ mod tests {
             image: "time".into(),
             limits: Resources {
                 own_kernel: false,
+                pids_of_node: false,
                 wanted: wanted.clone(),
                 seen: Ok(wanted),
                 memory: proof("killed on the way to 96 MiB"),

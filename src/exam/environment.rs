@@ -15,7 +15,7 @@ pub const CODEX_LEAVES: [&str; 10] =
     ["HOME", "LOGNAME", "PATH", "SHELL", "USER", "LANG", "LC_ALL", "TERM", "TMPDIR", "TZ"];
 
 /// Where berth's own files are: the examined sessions have to find ours, whatever their client clears.
-const OURS: [&str; 3] = ["BERTH_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
+const OURS: [&str; 4] = ["BERTH_HOME", "KUBECONFIG", "XDG_CONFIG_HOME", "XDG_DATA_HOME"];
 
 /// The program to start sessions with, as this one was started.
 #[derive(Debug, Clone)]

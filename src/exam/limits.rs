@@ -9,6 +9,8 @@ use crate::exam::check::{Check, Question, Seen, UNEXAMINED};
 pub struct Resources {
     /// Whether the container has a kernel of its own, which does not know the limits of the daemon's.
     pub own_kernel: bool,
+    /// Whether a node gives all of its containers one limit of processes.
+    pub pids_of_node: bool,
     pub wanted: Limits,
     pub seen: Seen<Limits>,
     pub memory: Proof,
@@ -50,6 +52,7 @@ impl Default for Resources {
         let proof = || Proof { under: nothing(), over: nothing() };
         Self {
             own_kernel: false,
+            pids_of_node: false,
             wanted: Limits::default(),
             seen: Err(UNEXAMINED.to_owned()),
             memory: proof(),
@@ -115,8 +118,13 @@ pub(crate) fn judge(seen: &Resources) -> Vec<Check> {
         ROOT.not_applicable("`read_only` is off in the configuration")
     };
     let memory_holds = proven(MEMORY_HOLDS, &seen.memory);
-    let pids_hold = proven(PIDS_HOLD, &seen.pids);
-    let (memory, pids, cpus) = (unseen(MEMORY, memory), unseen(PIDS, pids), unseen(CPUS, cpus));
+    let of_node = "the kubelet's `podPidsLimit` is the limit in a pod";
+    let (memory, mut pids, cpus) = (unseen(MEMORY, memory), unseen(PIDS, pids), unseen(CPUS, cpus));
+    let mut pids_hold = proven(PIDS_HOLD, &seen.pids);
+    if seen.pids_of_node {
+        pids = PIDS.not_applicable(of_node);
+        pids_hold = PIDS_HOLD.not_applicable(of_node);
+    }
     vec![memory, pids, cpus, memory_holds, pids_hold, capabilities, privileges, root]
 }
 

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::client::ConfigExt;
-use kube::config::{InClusterError, KubeConfigOptions};
+use kube::config::{AuthInfo, InClusterError, KubeConfigOptions};
 use kube::{Api, Client, Config};
 use mcp_berth::commands::variable;
 use mcp_berth::config::Kubernetes;
@@ -50,6 +50,26 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Reads who berth is there. Nothing is asked yet, but of a plug-in for credentials.
     pub(crate) async fn connect(settings: &Kubernetes) -> Result<Self, Failure> {
+        let (config, proxy, parent) = Self::config(settings).await?;
+        let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        // An owner is in the same namespace; elsewhere the name would be nobody's.
+        let parent = parent.filter(|_| namespace == config.default_namespace);
+        let client = client_within(CREDENTIALS_WITHIN, config, proxy).await?;
+        Ok(Self { client, namespace, settings: settings.clone(), parent })
+    }
+
+    /// The API server's address, and a client that says to nobody who it is.
+    pub(crate) async fn stranger(settings: &Kubernetes) -> Result<(String, Client), Failure> {
+        let (mut config, proxy, _) = Self::config(settings).await?;
+        config.auth_info = AuthInfo::default();
+        let address = config.cluster_url.to_string();
+        Ok((address, client_within(CREDENTIALS_WITHIN, config, proxy).await?))
+    }
+
+    /// Who berth is there, the way to it, and the pod that berth itself is in.
+    async fn config(
+        settings: &Kubernetes,
+    ) -> Result<(Config, Option<Intercept>, Option<OwnerReference>), Failure> {
         let (mut proxy, mut parent) = (None, None);
         let config = match kubeconfig::read(settings.kubeconfig.as_deref())? {
             Some(mut read) => {
@@ -80,12 +100,8 @@ impl Cluster {
                 });
             }
         };
-        let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let proxy = way::proxy(proxy.as_deref(), &config.cluster_url, variable)?;
-        // An owner is in the same namespace; elsewhere the name would be nobody's.
-        let parent = parent.filter(|_| namespace == config.default_namespace);
-        let client = client_within(CREDENTIALS_WITHIN, config, proxy).await?;
-        Ok(Self { client, namespace, settings: settings.clone(), parent })
+        Ok((config, proxy, parent))
     }
 
     pub(crate) fn pods(&self) -> Api<Pod> {

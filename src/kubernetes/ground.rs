@@ -27,11 +27,14 @@ mod takedown;
 mod tests;
 mod wanted;
 
+pub(crate) use doctor::api_server;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use mcp_berth::cli::KubernetesCommand;
 use mcp_berth::config::Config;
+use mcp_berth::doctor::line::{Line, State};
 use mcp_berth::failure::{Code, Failure};
 
 use super::cluster::Cluster;
@@ -52,6 +55,8 @@ pub(crate) async fn run(command: &KubernetesCommand, config: &Config) -> anyhow:
             let cluster = Cluster::connect(&config.kubernetes).await?;
             match lists::keep(&cluster, folder).await? {}
         }
+        // It reads the configuration again and again (`tend.rs`).
+        KubernetesCommand::Tend => {}
         KubernetesCommand::Up { print: true, .. } => print(config)?,
         KubernetesCommand::Up { force, .. } => {
             let cluster = Cluster::connect(&config.kubernetes).await?;
@@ -80,6 +85,19 @@ pub(crate) async fn run(command: &KubernetesCommand, config: &Config) -> anyhow:
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Its lines in the report of `berth doctor`: what can be told without a pod.
+pub(crate) async fn seen(config: &Config) -> Vec<Line> {
+    let cluster = Cluster::connect(&config.kubernetes).await;
+    Box::pin(doctor::examine(config, cluster, &doctor::Options::QUICK)).await.lines
+}
+
+/// What of it is wrong, as a look without a pod tells it.
+pub(crate) async fn problems(config: &Config, cluster: Cluster) -> Vec<String> {
+    let report = Box::pin(doctor::examine(config, Ok(cluster), &doctor::Options::QUICK)).await;
+    let failed = report.lines.into_iter().filter(|line| line.state == State::Failed);
+    failed.map(|line| format!("{} {}: {}", line.name, line.object.unwrap_or_default(), line.fact)).collect()
 }
 
 /// All objects, the namespace first: the same text for the same configuration.

@@ -1,11 +1,14 @@
 //! What a session does in the cluster besides serving: it starts the next standby and deletes what others have left. None of
 //! it begins before the server's first answer, when the client has what it waits for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
+use mcp_berth::backend::docker::targets;
 use mcp_berth::dock::spec::Spec;
+use mcp_berth::observe::journal::Choice;
 use mcp_berth::observe::trace::Trace;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +22,9 @@ use super::template::Template;
 
 /// A session that ends at once starts the next one's pod all the same, but takes no longer than this for it.
 const REPLENISHED_WITHIN: Duration = Duration::from_millis(500);
+
+/// What a pod holds whose server does not run yet (bytes).
+const KEEPER_NEEDS: u64 = 8 << 20;
 
 /// When the session's pod was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +40,19 @@ pub(crate) enum Made {
 pub(crate) struct Housekeeping {
     pub(crate) cluster: Cluster,
     pub(crate) spec: Arc<Spec>,
-    /// How many pods are to stand by for the next sessions like this one.
-    pub(crate) wanted: u32,
     pub(crate) made: Made,
-    /// How many may stand by in the namespace, where the configuration says it.
-    pub(crate) limit: Option<u32>,
+    pub(crate) bounds: Bounds,
     pub(crate) template: Option<Arc<Template>>,
     pub(crate) trace: Trace,
+}
+
+/// Who says how many pods stand by, beside the server's settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bounds {
+    /// How many may stand by in the namespace (`[limits] standby`).
+    pub(crate) limit: Option<u32>,
+    /// The folder of berth's state, where a manager says what it wants.
+    pub(crate) state: PathBuf,
 }
 
 /// The work under way.
@@ -56,12 +68,7 @@ impl Housekeeping {
         let (answer, done) = (answered.clone(), replenished.clone());
         let work = async move {
             answer.cancelled().await;
-            let replaced = self.replace().await;
-            let mut made = if replaced { standby::Made::default() } else { self.make().await };
-            let looked = self.look(!made.names.is_empty()).await;
-            if let Some(looked) = &looked {
-                self.level(&mut made, &looked.pods).await;
-            }
+            let looked = self.replenish().await;
             done.cancel();
             let Some(looked) = looked else { return };
             // What has ended a moment ago is its own session's to look at; no later session might come.
@@ -75,20 +82,38 @@ impl Housekeeping {
         Housekeeper { answered, replenished, work: tokio::spawn(work) }
     }
 
-    fn most(&self) -> Most {
-        Most { wanted: self.wanted, limit: self.limit }
+    /// Makes what is missing on standby. One look serves that and the sweep.
+    async fn replenish(&self) -> Option<Looked> {
+        let keeper = Keeper::of(&self.cluster.settings);
+        let plan = Plan { spec: &self.spec, keeper: &keeper, template: self.template.as_deref() };
+        let kind = plan.kind();
+        self.publish(&kind);
+        let most = self.most(&kind);
+        let replaced = self.replace(&plan, most).await;
+        let mut made = if replaced { standby::Made::default() } else { self.make(&plan, most).await };
+        let looked = self.look(!made.names.is_empty()).await;
+        if let Some(looked) = &looked {
+            self.level(&plan, most, &mut made, &looked.pods).await;
+        }
+        looked
+    }
+
+    /// How many pods are to stand by for the next sessions like this one, and in all. A manager may have said another number.
+    fn most(&self, kind: &str) -> Most {
+        let standby = self.spec.server.settings.standby;
+        let target = targets::read(&self.bounds.state).of(kind);
+        let wanted = target.map_or(standby.unchosen(), |target| target.within(standby));
+        Most { wanted, limit: self.bounds.limit }
     }
 
     /// Whether nothing is missing on standby but what this session has taken, which is made anew.
-    async fn replace(&self) -> bool {
+    async fn replace(&self, plan: &Plan<'_>, most: Most) -> bool {
         let Made::Before { left } = self.made else { return false };
-        if left.saturating_add(1) != self.wanted as usize {
+        if left.saturating_add(1) != most.wanted as usize {
             return false;
         }
         let began = Instant::now();
-        let keeper = Keeper::of(&self.cluster.settings);
-        let plan = Plan { spec: &self.spec, keeper: &keeper, template: self.template.as_deref() };
-        match standby::add(&self.cluster, &plan).await {
+        match standby::add(&self.cluster, plan).await {
             Ok(name) => self.trace.step("put on standby", began, &name),
             Err(failure) => tracing::warn!("cannot put a pod on standby: {failure}"),
         }
@@ -96,27 +121,23 @@ impl Housekeeping {
     }
 
     /// What is missing on standby.
-    async fn make(&self) -> standby::Made {
-        if self.wanted == 0 {
+    async fn make(&self, plan: &Plan<'_>, most: Most) -> standby::Made {
+        if most.wanted == 0 {
             return standby::Made::default();
         }
-        let keeper = Keeper::of(&self.cluster.settings);
-        let plan = Plan { spec: &self.spec, keeper: &keeper, template: self.template.as_deref() };
-        standby::make(&self.cluster, &plan, self.most()).await.unwrap_or_else(|failure| {
+        standby::make(&self.cluster, plan, most).await.unwrap_or_else(|failure| {
             tracing::warn!("cannot put a pod on standby: {failure}");
             standby::Made::default()
         })
     }
 
     /// Others may have made the same.
-    async fn level(&self, made: &mut standby::Made, seen: &[Pod]) {
+    async fn level(&self, plan: &Plan<'_>, most: Most, made: &mut standby::Made, seen: &[Pod]) {
         if made.names.is_empty() {
             return;
         }
         let began = Instant::now();
-        let keeper = Keeper::of(&self.cluster.settings);
-        let plan = Plan { spec: &self.spec, keeper: &keeper, template: self.template.as_deref() };
-        standby::level(&self.cluster, &plan, self.most(), made, seen).await;
+        standby::level(&self.cluster, plan, most, made, seen).await;
         made.names.iter().for_each(|name| self.trace.step("put on standby", began, name));
     }
 
@@ -127,6 +148,15 @@ impl Housekeeping {
         looked
             .inspect_err(|error| tracing::debug!("cannot delete what ended sessions have left: {error}"))
             .ok()
+    }
+
+    /// Says what a manager needs to know to choose, or a person to choose in the configuration's place.
+    fn publish(&self, kind: &str) {
+        let standby = self.spec.server.settings.standby;
+        if let Some(journal) = self.trace.journal() {
+            let (least, most) = (standby.least(), standby.most());
+            journal.standby(&Choice { kind, least, most, memory: KEEPER_NEEDS });
+        }
     }
 
     /// Whether something was spared.
@@ -157,11 +187,43 @@ impl Housekeeper {
 
 #[cfg(test)]
 mod tests {
+    use mcp_berth::backend::docker::targets::Targets;
     use mcp_berth::config::Server;
+    use mcp_berth::values::Standby;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::fake;
+
+    fn spec(standby: Standby) -> Arc<Spec> {
+        let mut server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        server.settings.standby = standby;
+        Arc::new(Spec::new(server, "a", "s"))
+    }
+
+    #[tokio::test]
+    async fn a_manager_says_how_many_stand_by_where_there_is_something_to_choose() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = async |standby: Standby| {
+            let (cluster, seen) = fake::cluster(|(method, _, body)| match method.as_str() {
+                "POST" => (201, body.clone()),
+                _ => (200, json!({ "metadata": {}, "items": [] })),
+            });
+            let spec = spec(standby);
+            let keeper = Keeper::of(&cluster.settings);
+            let kind = Plan { spec: &spec, keeper: &keeper, template: None }.kind();
+            let expires = "9999-01-01T00:00:00Z".parse().unwrap();
+            let targets = Targets::new([(kind, 3)].into(), [].into(), expires);
+            targets.write(folder.path()).unwrap();
+            let bounds = Bounds { limit: None, state: folder.path().to_owned() };
+            let (made, trace) = (Made::Now, Trace::default());
+            Housekeeping { cluster, spec, made, bounds, template: None, trace }.replenish().await;
+            fake::told(&seen).into_iter().filter(|told| told.starts_with("POST")).count()
+        };
+        assert_eq!(made(Standby::between(0, 4).unwrap()).await, 3);
+        assert_eq!(made(Standby::between(0, 2).unwrap()).await, 2);
+        assert_eq!(made(Standby::fixed(1)).await, 1, "the configuration leaves nothing to choose");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_spared_is_looked_at_once_more() {
@@ -173,12 +235,10 @@ mod tests {
                 "GET" => (200, json!({ "metadata": {}, "items": [pod] })),
                 _ => (200, json!({ "kind": "Status", "status": "Success" })),
             });
-            let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
-            let spec = Arc::new(Spec::new(server, "a", "s"));
+            let spec = spec(Standby::NONE);
             let trace = Trace::default();
-            let made = Made::Now;
-            let housekeeping =
-                Housekeeping { cluster, spec, wanted: 0, made, limit: None, template: None, trace };
+            let (made, bounds) = (Made::Now, Bounds::default());
+            let housekeeping = Housekeeping { cluster, spec, made, bounds, template: None, trace };
             let keeper = housekeeping.start();
             keeper.answered();
             keeper.work.await.unwrap();
@@ -187,6 +247,7 @@ mod tests {
         assert_eq!(looks("2026-01-01T00:00:08Z").await, ["GET ", "GET "]);
         assert_eq!(looks("2026-01-01T00:00:01Z").await, ["GET ", "DELETE /p"]);
     }
+
     /// All that a session asks for beside its start and its end: at most three requests.
     #[tokio::test(start_paused = true)]
     async fn one_list_serves_the_sweep_and_the_look_at_what_others_have_made() {
@@ -195,11 +256,9 @@ mod tests {
                 "POST" => (201, body.clone()),
                 _ => (200, json!({ "metadata": {}, "items": [] })),
             });
-            let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
-            let spec = Arc::new(Spec::new(server, "a", "s"));
-            let trace = Trace::default();
-            let housekeeping =
-                Housekeeping { cluster, spec, wanted, made, limit: None, template: None, trace };
+            let (spec, trace) = (spec(Standby::fixed(wanted)), Trace::default());
+            let bounds = Bounds::default();
+            let housekeeping = Housekeeping { cluster, spec, made, bounds, template: None, trace };
             let keeper = housekeeping.start();
             keeper.answered();
             keeper.work.await.unwrap();

@@ -11,9 +11,11 @@
 mod allowed;
 mod both;
 mod causes;
+mod chaos;
 mod claim;
 mod cluster;
 mod ended;
+mod exam;
 #[cfg(test)]
 mod fake;
 mod ground;
@@ -43,12 +45,13 @@ mod streams;
 mod sweep;
 mod telling;
 mod template;
+mod tend;
 mod upstream;
 
 use std::process::ExitCode;
 
 use mcp_berth::backend::docker::ready::Docker;
-use mcp_berth::cli::{Arguments, Subcommands, help};
+use mcp_berth::cli::{Arguments, KubernetesArgs, KubernetesCommand, Subcommands, help};
 use mcp_berth::commands::{self, program, variable};
 use mcp_berth::observe::stderr::StderrSink;
 
@@ -70,10 +73,21 @@ async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<Ex
         hold::settled().await;
         return ran;
     }
+    if let Subcommands::Doctor(args) = &arguments.command {
+        return Box::pin(commands::doctor::run(args, loaded, ground::seen)).await;
+    }
+    if let Subcommands::Kubernetes(KubernetesArgs { command: KubernetesCommand::Tend }) = &arguments.command {
+        tend::tend(|| commands::loaded(&arguments)).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (config, home) = loaded?;
     match arguments.command {
         Subcommands::Ps(args) => Box::pin(roster::ps(&args, &config, &home)).await,
         Subcommands::Kill(args) => Box::pin(roster::kill(&args, &config, &home)).await,
+        Subcommands::Validate(args) => {
+            Box::pin(exam::validate(&args, &config, arguments.config.as_deref())).await
+        }
+        Subcommands::Chaos(args) => Box::pin(chaos::run(&args, &config)).await,
         Subcommands::Kubernetes(args) => Box::pin(ground::run(&args.command, &config)).await,
         Subcommands::Gc(args) => Box::pin(roster::gc(&args, &config, &home)).await,
         _ => Err(anyhow::anyhow!("`berth` does this itself")),

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
 use super::ground::proof;
+use super::housekeeping::Bounds;
 use super::keeper::Keeper;
 use super::loopback;
 use super::names;
@@ -129,10 +130,10 @@ impl Ready for PodPlan {
         let (cluster, env, client) = tokio::try_join!(Cluster::connect(&kubernetes), env, client)?;
         let spec = Spec { env, ..plan.spec_of(&client) };
         let forwarder = proof::admit(&cluster, &spec.server.settings).await?;
-        let limit = plan.replenishing.limit;
-        let Plan { is_first, progress, .. } = plan;
+        let Plan { is_first, progress, state, replenishing, .. } = plan;
+        let bounds = Bounds { limit: replenishing.limit, state };
         let request =
-            Request { spec, cluster, is_first, limit, forwarder, template, nodes, progress, published };
+            Request { spec, cluster, is_first, bounds, forwarder, template, nodes, progress, published };
         Box::pin(start::start(request, trace)).await
     }
 }

@@ -30,7 +30,7 @@ use super::pump::{From, To, What};
 use super::sweep::{self, Among, LOOKED_AT_WITHIN};
 
 /// What tells a session's pod in the daemon from one in the cluster: no container's id has it.
-const MARK: &str = "pod/";
+pub(crate) const MARK: &str = "pod/";
 
 /// Who gives no answer within this time gives none.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -199,11 +199,11 @@ async fn left(cluster: &Cluster, name: &str) {
     }
 }
 
-fn refused(cluster: &Cluster, verb: &str, error: &kube::Error) -> Failure {
+pub(crate) fn refused(cluster: &Cluster, verb: &str, error: &kube::Error) -> Failure {
     Asked { verb, resource: "pods", namespace: &cluster.namespace }.refused(error).into()
 }
 
-async fn entries(cluster: &Cluster) -> Result<Vec<Entry>, Failure> {
+pub(crate) async fn entries(cluster: &Cluster) -> Result<Vec<Entry>, Failure> {
     let ours = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGER}"));
     let pods = cluster.pods().list(&ours).await;
     let pods = pods.map_err(|error| refused(cluster, "list", &error))?;

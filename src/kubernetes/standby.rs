@@ -4,9 +4,12 @@
 //! there: the last one sees all. By the order of their creation all agree which ones are too many. That look is the sweep's,
 //! which sees all pods that do not run yet; those that ran before were known.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
+use mcp_berth::backend::docker::targets;
 use mcp_berth::dock::owner::new_session;
 use mcp_berth::failure::{Code, Failure};
 
@@ -15,8 +18,16 @@ use super::claim;
 use super::cluster::Cluster;
 use super::names;
 use super::pod::{
-    LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, STANDBY_AT_MOST, end_of_server,
+    LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, STANDBY_AT_MOST,
+    end_of_server,
 };
+
+impl Plan<'_> {
+    /// What pods have that may stand by for the same sessions.
+    pub(crate) fn kind(&self) -> String {
+        targets::kind(&names::label(&self.spec.client), &self.hash())
+    }
+}
 
 /// How many are to stand by: of a kind, and in all of the namespace.
 #[derive(Debug, Clone, Copy)]
@@ -73,14 +84,36 @@ pub(crate) async fn level(cluster: &Cluster, plan: &Plan<'_>, most: Most, made: 
     let stands_by = |pod: &&Pod| pod.labels().get(LABEL_STATE).is_some_and(|state| state == STANDBY);
     let mut all: Vec<Pod> = known.chain(seen.iter().filter(stands_by)).cloned().collect();
     put_in_order(&mut all);
-    for pod in surplus(&of_kind(&all, plan), all.len(), most) {
+    for name in give_back(cluster, surplus(&of_kind(&all, plan), all.len(), most)).await {
+        made.names.retain(|made| *made != name);
+    }
+}
+
+/// Has those give way that are beyond what is wanted of each kind; gives their names.
+pub(crate) async fn trim(cluster: &Cluster, targets: &BTreeMap<String, u32>) -> kube::Result<Vec<String>> {
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = on_standby(&cluster.pods()).await?;
+    let beyond = |(kind, wanted): (&String, &u32)| {
+        let of_kind: Vec<&Pod> = all.iter().filter(|pod| is_of(pod, kind)).collect();
+        surplus(&of_kind, all.len(), Most { wanted: *wanted, limit: Some(u32::MAX) })
+    };
+    Ok(give_back(cluster, targets.iter().flat_map(beyond).collect()).await)
+}
+
+/// Those that nobody has claimed meanwhile.
+async fn give_back(cluster: &Cluster, pods: Vec<&Pod>) -> Vec<String> {
+    let mut gone = Vec::new();
+    for pod in pods {
         let name = pod.name_any();
         match take_back(cluster, pod).await {
-            Ok(true) => made.names.retain(|made| *made != name),
+            Ok(true) => gone.push(name),
             Ok(false) => tracing::debug!("`{name}` has its session by now"),
             Err(error) => tracing::debug!("`{name}` stays on standby: {error}"),
         }
     }
+    gone
 }
 
 /// Deletes a pod, unless somebody has claimed it. A new pod changes with each step of its start, so its version says nothing:
@@ -118,9 +151,13 @@ pub(crate) fn is_to_come(pod: &Pod) -> bool {
 
 /// Those that a session like this one may claim. What has only their labels is nobody's to count on.
 fn of_kind<'a>(all: &'a [Pod], plan: &Plan<'_>) -> Vec<&'a Pod> {
-    let hash = plan.hash();
-    let is_labelled = |pod: &&Pod| pod.labels().get(LABEL_SPEC).is_some_and(|spec| *spec == hash);
-    all.iter().filter(is_labelled).filter(|pod| claim::is_as_asked(pod, plan)).collect()
+    let kind = plan.kind();
+    all.iter().filter(|pod| is_of(pod, &kind)).filter(|pod| claim::is_as_asked(pod, plan)).collect()
+}
+
+fn is_of(pod: &Pod, kind: &str) -> bool {
+    let label = |name| pod.labels().get(name).map_or("", String::as_str);
+    targets::kind(label(LABEL_CLIENT), label(LABEL_SPEC)) == kind
 }
 
 /// How many of a kind are to be made.
@@ -164,6 +201,16 @@ mod tests {
         pod
     }
 
+    fn pods(of: &[(&str, &str, u32)]) -> Vec<Pod> {
+        let pod = |(name, hash, second): &(&str, &str, u32)| -> Value {
+            json!({ "metadata": {
+                "name": name, "labels": { LABEL_CLIENT: "c", LABEL_SPEC: hash },
+                "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+            } })
+        };
+        of.iter().map(|of| serde_json::from_value(pod(of)).unwrap()).collect()
+    }
+
     #[test]
     fn what_is_missing_is_made_and_what_is_too_many_goes_the_newest_first() {
         let missing = |wanted, limit| super::missing(3, 4, most(wanted, limit));
@@ -189,7 +236,9 @@ mod tests {
         foreign.spec.as_mut().unwrap().share_process_namespace = Some(true);
         let mut other = pod(&plan, "other", 1);
         other.labels_mut().insert(LABEL_SPEC.to_owned(), "another".to_owned());
-        let all = [foreign, other, pod(&plan, "ours", 1)];
+        let mut anothers = pod(&plan, "another's", 1);
+        anothers.labels_mut().insert(LABEL_CLIENT.to_owned(), "another".to_owned());
+        let all = [foreign, other, anothers, pod(&plan, "ours", 1)];
         let names: Vec<String> = of_kind(&all, &plan).into_iter().map(ResourceExt::name_any).collect();
         assert_eq!(names, ["ours"]);
     }
@@ -240,6 +289,26 @@ mod tests {
         assert_eq!(seen[2].2[0]["op"], "test", "unless it was claimed");
         let this_one: Value = json!({ "uid": "uid-mcp-zz" });
         assert_eq!(seen[3].2["preconditions"], this_one, "its version changes as it starts");
+    }
+
+    #[tokio::test]
+    async fn what_is_beyond_a_managers_wish_gives_way() {
+        let all = pods(&[("a", "x", 1), ("b", "x", 2), ("c", "y", 3)]);
+        let list = json!({ "metadata": {}, "items": all });
+        let (cluster, seen) = fake::cluster(move |(method, ..)| match method.as_str() {
+            "GET" => (200, list.clone()),
+            "PATCH" => (200, json!({ "metadata": {} })),
+            _ => (200, json!({ "kind": "Status", "status": "Success" })),
+        });
+        let targets = BTreeMap::from([("c-x".to_owned(), 1), ("d-y".to_owned(), 0)]);
+        assert_eq!(
+            trim(&cluster, &targets).await.unwrap(),
+            ["b"],
+            "nothing was said of the third one's kind"
+        );
+        assert_eq!(fake::told(&seen), ["GET ", "PATCH /b", "DELETE /b"]);
+        assert!(trim(&cluster, &BTreeMap::new()).await.unwrap().is_empty());
+        assert_eq!(seen.lock().unwrap().len(), 3, "nothing was asked for");
     }
 
     #[tokio::test]

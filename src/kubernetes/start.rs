@@ -27,7 +27,7 @@ use super::causes::refused::{Asked, Refused};
 use super::causes::{self, Source, Waiting};
 use super::cluster::Cluster;
 use super::hold::Hold;
-use super::housekeeping::{Housekeeping, Made};
+use super::housekeeping::{Bounds, Housekeeping, Made};
 use super::keeper::Keeper;
 use super::lifeline::Lifeline;
 use super::link::{self, Over};
@@ -66,8 +66,7 @@ pub(crate) struct Request {
     pub(crate) cluster: Cluster,
     /// It is the session's beginning: no server has been there yet.
     pub(crate) is_first: bool,
-    /// How many pods may stand by in the namespace (`[limits] standby`).
-    pub(crate) limit: Option<u32>,
+    pub(crate) bounds: Bounds,
     /// Where the forwarder of a list of names is.
     pub(crate) forwarder: Option<SocketAddr>,
     /// What each pod has beside berth's own.
@@ -80,11 +79,11 @@ pub(crate) struct Request {
 
 /// Starts the server in a pod of its own.
 pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
-    let Request { spec, cluster, is_first, limit, forwarder, template, nodes, progress, published } = request;
+    let Request { spec, cluster, is_first, bounds, forwarder, template, nodes, progress, published } = request;
     let record = server::start(&spec, forwarder)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
     let (began, spec, waiting) = (std::time::Instant::now(), Arc::new(spec), Waiting::new(progress));
-    let start = Start { began, spec, cluster, record, trace, limit, template, nodes, waiting, published };
+    let start = Start { began, spec, cluster, record, trace, bounds, template, nodes, waiting, published };
     let (mut until, mut pause) = (None, FIRST_PAUSE);
     loop {
         let failure = match start.attempt().await {
@@ -108,7 +107,7 @@ struct Start {
     /// The link's first one.
     record: Vec<u8>,
     trace: Trace,
-    limit: Option<u32>,
+    bounds: Bounds,
     template: Option<Arc<Template>>,
     nodes: Nodes,
     waiting: Waiting,
@@ -295,9 +294,8 @@ impl Start {
         let housekeeping = Housekeeping {
             cluster: self.cluster.clone(),
             spec: self.spec.clone(),
-            wanted: server.settings.standby.unchosen(),
             made,
-            limit: self.limit,
+            bounds: self.bounds.clone(),
             template: self.template.clone(),
             trace: self.trace.clone(),
         };

@@ -269,13 +269,14 @@ mod tests {
     use mcp_berth::dock::spec::Spec;
     use mcp_berth::failure::{Code, Failure};
     use mcp_berth::observe::trace::Trace;
+    use mcp_berth::values::Standby;
     use serde_json::{Value, json};
     use tokio::io::AsyncWriteExt;
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::fake;
-    use crate::housekeeping::{Housekeeping, Made};
+    use crate::housekeeping::{Bounds, Housekeeping, Made};
     use crate::pod::ANNOTATION_ENDED;
 
     #[tokio::test(start_paused = true)]
@@ -309,13 +310,13 @@ mod tests {
         over: Over,
     ) -> (KubernetesUpstream, fake::Seen) {
         let (cluster, seen) = fake::cluster(move |_| answer.clone());
-        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        let mut server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
+        server.settings.standby = Standby::NONE;
         let housekeeping = Housekeeping {
             cluster: cluster.clone(),
             spec: Arc::new(Spec::new(server, "c", "s")),
-            wanted: 0,
             made: Made::Now,
-            limit: None,
+            bounds: Bounds::default(),
             template: None,
             trace: Trace::off(),
         };

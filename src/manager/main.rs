@@ -25,6 +25,7 @@ mod monitor;
 mod open;
 mod otlp;
 mod page;
+mod pods;
 mod run;
 mod scale;
 mod settings;

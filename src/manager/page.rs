@@ -19,6 +19,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use mcp_berth::dind::containers::{self, Row};
+use mcp_berth::values::Backend;
 
 use crate::shared::Shared;
 use crate::web::problem::Problem;
@@ -60,11 +61,19 @@ fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
 /// What the daemon has, or why that is not known.
 async fn held(shared: &Shared) -> Result<Vec<Row>, String> {
     let config = shared.config_of_daemon().await.map_err(|problem| problem.detail)?;
+    let pods = shared.pods.all(&config).map_err(|problem| problem.detail)?.into_iter();
+    let mut pods: Vec<Row> = pods.map(|pod| containers::known(pod, &shared.home.state)).collect();
+    if !config.uses(Backend::Docker) {
+        return Ok(pods);
+    }
     let engine = shared.engine(&config).map_err(|problem| problem.detail)?;
     let host = config.dind.engine(&|name| std::env::var(name).ok()).ok();
     let seen = containers::see(&engine, &config, &shared.home.state, None, false, host.as_ref());
     match tokio::time::timeout(ANSWERS_WITHIN, seen).await {
-        Ok(Ok(seen)) => Ok(seen.rows),
+        Ok(Ok(mut seen)) => {
+            seen.rows.append(&mut pods);
+            Ok(seen.rows)
+        }
         Ok(Err(error)) => Err(mcp_berth::failure::Failure::from(error).to_string()),
         Err(_) => Err("the DinD daemon gives no answer; look at it with `berth status`".to_owned()),
     }

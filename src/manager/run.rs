@@ -23,6 +23,7 @@ use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::monitor;
 use crate::otlp::Otlp;
+use crate::pods::{self, Pods};
 use crate::scale::{self, Watch};
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -61,9 +62,9 @@ pub(crate) async fn run(
     let keeper = index.keeper(&home.state, config.manager.retention)?;
     let configured = Arc::new(Configured::new(home.clone(), config_file.map(Path::to_owned)));
     let settings = Settings::open(&home.state, instance.folder(), &configured)?;
-    let logins = Arc::<Logins>::default();
+    let (logins, pods) = (Arc::<Logins>::default(), Pods::default());
     let shared =
-        Arc::new(Shared { configured, home, token, audit, index, logins, watch, stop: stop.clone() });
+        Arc::new(Shared { configured, home, token, audit, index, logins, watch, pods, stop: stop.clone() });
     let read = CancellationToken::new();
     let reading = read_journals(follower, sinks, keeper, &stop, &read)?;
     instance.sign(Some(addresses.0), Some(addresses.1)).context("cannot say where it listens")?;
@@ -93,7 +94,8 @@ pub(crate) async fn run(
             otlp.work(&metrics, &read, &stop).await;
         }
     };
-    tokio::join!(served, asked, scale::work(&shared), settings.watch(&stop), exported);
+    let tended = pods::work(&shared);
+    tokio::join!(served, asked, scale::work(&shared), settings.watch(&stop), exported, tended);
     tokio::task::spawn_blocking(move || reading.join())
         .await?
         .map_err(|_| anyhow::anyhow!("a thread failed"))?;

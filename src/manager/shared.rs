@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::configured::{Configured, Read};
 use crate::index::Index;
 use crate::logins::Logins;
+use crate::pods::Pods;
 use crate::scale::Watch;
 use crate::token::Token;
 use crate::web::guard::Guard;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) index: Index,
     pub(crate) logins: Arc<Logins>,
     pub(crate) watch: Watch,
+    pub(crate) pods: Pods,
     /// The manager ends.
     pub(crate) stop: CancellationToken,
 }
@@ -82,6 +84,7 @@ impl Shared {
             index: Index::open(folder).unwrap(),
             logins: Arc::default(),
             watch: Watch::open(folder).unwrap(),
+            pods: Pods::default(),
             stop: CancellationToken::new(),
             home,
         })

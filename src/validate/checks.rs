@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod cleanup;
+pub mod cluster;
 pub mod deployment;
 pub mod isolation;
 pub mod orchestrator;
@@ -16,6 +17,7 @@ use crate::exam::limits;
 use crate::exam::limits::Resources;
 use access::Access;
 use cleanup::Cleanup;
+use cluster::Cluster;
 use deployment::Deployment;
 use isolation::Isolation;
 use orchestrator::Orchestrator;
@@ -25,6 +27,8 @@ use tls::Tls;
 #[derive(Debug, Clone, Default)]
 pub struct Observations {
     pub orchestrator: Orchestrator,
+    /// Instead of the orchestrator, and of its TLS, where sessions run in a cluster.
+    pub cluster: Option<Cluster>,
     pub deployment: Deployment,
     /// Sessions beside the examined ones that did not start, and why.
     pub missing_spares: Vec<(String, String)>,
@@ -33,6 +37,42 @@ pub struct Observations {
     pub resources: Resources,
     pub tls: Tls,
     pub cleanup: Cleanup,
+}
+
+/// Where the examined sessions have their servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    Daemon,
+    Cluster,
+}
+
+impl Where {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Daemon => "Docker",
+            Self::Cluster => "Kubernetes",
+        }
+    }
+}
+
+impl Observations {
+    pub fn place(&self) -> Where {
+        if self.cluster.is_some() { Where::Cluster } else { Where::Daemon }
+    }
+
+    /// Of whoever runs the sessions.
+    pub fn address(&self) -> &str {
+        self.cluster.as_ref().map_or(&self.orchestrator.address, |cluster| &cluster.address)
+    }
+
+    /// The version of whoever runs the sessions, or why there was no answer.
+    pub fn version(&self) -> Result<&str, &str> {
+        let version = match &self.cluster {
+            Some(cluster) => &cluster.version,
+            None => &self.orchestrator.engine,
+        };
+        version.as_ref().map(|(version, _)| version.as_str()).map_err(String::as_str)
+    }
 }
 
 /// A part of the examination.
@@ -48,18 +88,26 @@ impl Section {
     }
 }
 
-/// All sections, in the order in which they are told; only the first where there was no daemon to examine.
+/// All sections, in the order in which they are told; only the first where nobody answered who runs sessions.
 pub fn judge(seen: &Observations) -> Vec<Section> {
+    let place = seen.place();
+    let (first, tls) = match &seen.cluster {
+        None => (
+            Section { name: "orchestrator", checks: orchestrator::judge(&seen.orchestrator) },
+            Some(Section { name: "TLS", checks: tls::judge(&seen.tls) }),
+        ),
+        Some(cluster) => (Section { name: "cluster", checks: cluster::judge(cluster) }, None),
+    };
     let mut sections = vec![
-        Section { name: "orchestrator", checks: orchestrator::judge(&seen.orchestrator) },
-        Section { name: "deployment", checks: deployment::judge(&seen.deployment) },
+        first,
+        Section { name: "deployment", checks: deployment::judge(&seen.deployment, place) },
         Section { name: "concurrent access", checks: access::judge(&seen.access) },
-        Section { name: "isolation", checks: isolation::judge(&seen.isolation) },
+        Section { name: "isolation", checks: isolation::judge(&seen.isolation, place) },
         Section { name: "resources", checks: limits::judge(&seen.resources) },
-        Section { name: "TLS", checks: tls::judge(&seen.tls) },
-        Section { name: "clean-up", checks: cleanup::judge(&seen.cleanup) },
     ];
-    if seen.orchestrator.engine.is_err() {
+    sections.extend(tls);
+    sections.push(Section { name: "clean-up", checks: cleanup::judge(&seen.cleanup, place) });
+    if seen.version().is_err() {
         sections.truncate(1);
     }
     unexamined::explain(&mut sections, seen);

@@ -4,9 +4,7 @@ mod access;
 mod cleanup;
 mod deployment;
 mod isolation;
-mod orchestrator;
 pub(crate) mod resources;
-mod tls;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,16 +14,15 @@ use futures::future::join_all;
 use super::checks::Observations;
 use super::checks::cleanup::By;
 use super::checks::isolation::Egress;
+use super::place::Place;
 use super::plan::Plan;
 use super::session::Session;
-use crate::config::{Config, Home};
 use crate::dind::progress::Progress;
-use crate::dock::docker::Engine;
 use crate::exam::client::Kind;
 use crate::exam::inside::Inside;
 use crate::exam::process::Scratch;
 use crate::human::count;
-use crate::values::{Lookup, Network};
+use crate::values::Network;
 
 /// A session whose server has answered, and its container.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ struct Spares {
 /// What the whole examination needs.
 struct Bench<'a> {
     plan: &'a Plan,
-    engine: Engine,
+    place: &'a dyn Place,
     scratch: Scratch,
     /// Nobody else's: it stands in what is written and looked for.
     nonce: String,
@@ -56,7 +53,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// The way into a container.
     fn inside(&self, container: &str) -> Inside {
-        Inside::new(&self.engine, container).with_patience(self.plan.patience)
+        self.place.inside(container).with_patience(self.plan.patience)
     }
 }
 
@@ -66,24 +63,21 @@ impl Bench<'_> {
 /// Only where there is no place for the sessions' files. All else is an observation.
 pub async fn gather(
     plan: &Plan,
-    config: &Config,
-    home: &Home,
-    lookup: Lookup<'_>,
+    place: &dyn Place,
     progress: &Progress,
 ) -> io::Result<(Observations, Duration)> {
     let began = Instant::now();
     let mut seen = Observations::default();
     seen.deployment.server.clone_from(&plan.server.name);
-    let engine = Engine::new(plan.endpoint.clone());
     {
-        let _task = progress.task("looking at the daemon");
-        seen.orchestrator = orchestrator::look(plan, &engine, config, home, lookup).await;
+        let _task = progress.task("looking at what runs the sessions");
+        place.look(&mut seen).await;
     }
-    if seen.orchestrator.engine.is_err() {
+    if seen.version().is_err() {
         return Ok((seen, began.elapsed()));
     }
     let nonce = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
-    let bench = Bench { plan, engine, scratch: Scratch::new("validate")?, nonce };
+    let bench = Bench { plan, place, scratch: Scratch::new("validate")?, nonce };
 
     let task = progress.task(&format!("starting {} at once", count(plan.clients, "session")));
     let (deployment, mut sessions) = deployment::deploy(&bench).await;
@@ -99,15 +93,10 @@ pub async fn gather(
     drop(task);
 
     let task = progress.task("trying to see, reach and write into other sessions");
-    let engine_address = orchestrator::container_address(config, lookup);
-    let (spares, isolation, (tls, daemon_address)) =
-        tokio::join!(start_spares(&bench), isolation::try_out(&bench, &sessions), async {
-            let address = engine_address.await;
-            (tls::knock(plan, address.as_deref()).await, address)
-        });
+    let (spares, isolation, ()) =
+        tokio::join!(start_spares(&bench), isolation::try_out(&bench, &sessions), place.knock(&mut seen));
     seen.isolation = isolation;
     seen.missing_spares.clone_from(&spares.missing);
-    seen.tls = tls;
     drop(task);
 
     let task = progress.task("overstepping limits");
@@ -121,7 +110,7 @@ pub async fn gather(
     seen.isolation.egress = egress;
     let from_network = networked.first();
     let (doors, resources) = tokio::join!(
-        isolation::knock_on_daemon(&bench, from_network, daemon_address.as_deref()),
+        isolation::knock_on_daemon(&bench, from_network),
         resources::overstep(&bench, sessions.first(), spares.resources.as_ref()),
     );
     seen.isolation.daemon = doors;

@@ -1,13 +1,12 @@
 //! What to examine, and with what: fixed before anything starts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::config::{Config, Home, Server};
-use crate::dock::dial::Endpoint;
+use crate::config::{Config, Server};
 use crate::exam::client::Kind;
 use crate::exam::environment::Berth;
 use crate::failure::{Code, Failure};
-use crate::values::Lookup;
+use crate::values::{Backend, Lookup};
 
 /// The examination's subject.
 #[derive(Debug, Clone)]
@@ -18,44 +17,34 @@ pub struct Plan {
     pub server: Server,
     /// How many times as long everything may take as on an ordinary machine.
     pub patience: u32,
-    pub endpoint: Endpoint,
-    /// The daemon's address and the folder of the certificates for it.
-    pub address: String,
-    pub certs: Option<PathBuf>,
     pub berth: Berth,
 }
 
 impl Plan {
     /// # Errors
-    /// Where there is no such server, or no way to the daemon.
+    /// Where there is no such server.
     pub fn new(
         clients: usize,
         calls: usize,
         server: Option<&str>,
         config: &Config,
-        home: &Home,
         config_file: Option<&Path>,
         lookup: Lookup<'_>,
     ) -> Result<Self, Failure> {
         let server = choose(server, config)?;
         let berth = Berth::new(config_file, &server, lookup)?;
-        let daemon = crate::dind::daemon(config, home);
-        Ok(Self {
-            clients,
-            calls,
-            patience: 1,
-            endpoint: crate::dind::endpoint(config, home)?.with_timeout(server.settings.connect_timeout),
-            server,
-            address: daemon.address,
-            certs: daemon.certs,
-            berth,
-        })
+        Ok(Self { clients, calls, patience: 1, server, berth })
     }
 
     /// The clients: claude-code and codex in turns.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
         [Kind::ClaudeCode, Kind::Codex].into_iter().cycle().take(self.clients)
     }
+}
+
+/// Whether the server that would be examined runs elsewhere than in a Docker daemon.
+pub fn is_elsewhere(server: Option<&str>, config: &Config) -> bool {
+    choose(server, config).is_ok_and(|server| server.settings.backend != Backend::Docker)
 }
 
 /// The named one, or `everything`, or the first.
@@ -75,15 +64,16 @@ fn choose(name: Option<&str>, config: &Config) -> Result<Server, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Home;
 
-    fn config(text: &str) -> (Config, Home) {
+    fn config(text: &str) -> Config {
         let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
-        (Config::parse(text, Path::new("/b/berth.toml"), &home).unwrap(), home)
+        Config::parse(text, Path::new("/b/berth.toml"), &home).unwrap()
     }
 
     fn plan(text: &str, server: Option<&str>) -> Result<Plan, Failure> {
-        let (config, home) = config(&format!("[dind]\nhost = \"unix:///s\"\n{text}"));
-        Plan::new(4, 5, server, &config, &home, None, &|name| (name == "TOKEN").then(|| "t0".to_owned()))
+        let config = config(text);
+        Plan::new(4, 5, server, &config, None, &|name| (name == "TOKEN").then(|| "t0".to_owned()))
     }
 
     #[test]
@@ -95,6 +85,15 @@ mod tests {
         assert_eq!(chosen("[servers.b]\nimage = \"b\"\n[servers.a]\nimage = \"a\"", None), "a");
         assert_eq!(plan("", None).unwrap_err().code, Code::Configuration);
         assert_eq!(plan(both, Some("c")).unwrap_err().code, Code::Configuration);
+    }
+
+    #[test]
+    fn the_server_says_where_it_is_examined() {
+        let config =
+            config("[servers.here]\nimage = \"a\"\n[servers.there]\nimage = \"a\"\nbackend = \"kubernetes\"");
+        assert!(is_elsewhere(Some("there"), &config));
+        assert!(!is_elsewhere(Some("here"), &config) && !is_elsewhere(None, &config));
+        assert!(!is_elsewhere(Some("nowhere"), &config));
     }
 
     #[test]

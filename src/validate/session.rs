@@ -125,10 +125,14 @@ impl Session {
     }
 }
 
-/// The step of the start that names the container, in a trace as `--trace=FILE` writes it.
+/// The steps of a start that name the container: in a daemon, and in a cluster.
+const NAMING: [&str; 2] = ["create, start and attach", "create the pod"];
+
+/// That step's word, in a trace as `--trace=FILE` writes it.
 fn container_in(trace: &str) -> Option<String> {
-    let records = trace.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let step = records.into_iter().find(|record| record["name"] == "create, start and attach")?;
+    let records = trace.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let names = |record: &Value| record["name"].as_str().is_some_and(|name| NAMING.contains(&name));
+    let step = records.into_iter().find(names)?;
     Some(step["detail"].as_str()?.to_owned())
 }
 
@@ -146,5 +150,7 @@ mod tests {
         );
         assert_eq!(container_in(trace).as_deref(), Some("d0e5"));
         assert_eq!(container_in(&trace[..60]), None);
+        let pod = r#"{"time":"t","kind":"step","name":"create the pod","detail":"mcp-codex-d0"}"#;
+        assert_eq!(container_in(pod).as_deref(), Some("mcp-codex-d0"));
     }
 }

@@ -27,7 +27,7 @@ use kube::config::Kubeconfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) use api::{Agent, Cordon, is_ready};
+pub(crate) use api::{Agent, Cordon, create, is_ready, remove};
 pub(crate) use machine::{Cluster, Fault, end_container, lead_here, processes_of};
 pub(crate) use session::{Berth, Session};
 pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
@@ -123,10 +123,6 @@ impl Place {
         self
     }
 
-    pub(crate) fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
     /// Without what `berth kubernetes up` gives pods.
     pub(crate) fn without_keeper(self) -> Self {
         api::take_keeper(&self.namespace);
@@ -136,9 +132,37 @@ impl Place {
     /// With pods whose keeper comes by an image.
     pub(crate) fn by_image(self) -> Self {
         LazyLock::force(&HAS_IMAGE);
+        self.with_keeper_image(machine::KEEPER_IMAGE)
+    }
+
+    /// With another program for the keeper, in an image of this name.
+    pub(crate) fn with_keeper(self, image: &str, program: &[u8]) -> Self {
+        machine::give(image, program);
+        self.with_keeper_image(image)
+    }
+
+    fn with_keeper_image(self, image: &str) -> Self {
         let namespace = format!("namespace = \"{}\"\n", self.namespace);
-        let image = format!("{namespace}keeper_image = \"{}\"\n", in_registry(machine::KEEPER_IMAGE));
+        let image = format!("{namespace}keeper_image = \"{}\"\n", in_registry(image));
         self.changed(&namespace, &image)
+    }
+
+    /// With sessions in another namespace, which the test has not made.
+    pub(crate) fn within(self, namespace: &str) -> Self {
+        let own = self.namespace.clone();
+        self.changed(&own, namespace)
+    }
+
+    /// With a kubeconfig of somebody who may do nothing yet.
+    pub(crate) fn as_user(self, name: &str) -> Self {
+        let kubeconfig = std::fs::read_to_string(&*KUBECONFIG).expect("the kubeconfig");
+        let mut kubeconfig: serde_json::Value = api::parsed(&kubeconfig);
+        for user in kubeconfig["users"].as_array_mut().into_iter().flatten() {
+            user["user"]["as"] = name.into();
+        }
+        let file = self.home.path().join("kubeconfig");
+        std::fs::write(&file, kubeconfig.to_string()).expect("a kubeconfig");
+        self.changed(&KUBECONFIG.display().to_string(), &file.display().to_string())
     }
 
     fn changed(self, from: &str, to: &str) -> Self {
@@ -149,10 +173,18 @@ impl Place {
         self
     }
 
-    /// With sessions in another namespace, which the test has not made.
-    pub(crate) fn within(self, namespace: &str) -> Self {
-        let own = self.namespace.clone();
-        self.changed(&own, namespace)
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Waits until the cluster refuses a pod in these words.
+    pub(crate) fn expect_refused(&self, said: &str) {
+        eventually("a refusal", PATIENCE, || api::refusal(&self.namespace)?.contains(said).then_some(()));
+    }
+
+    /// `berth`, for an own way to run it.
+    pub(crate) fn berth(&self) -> Command {
+        program::berth(self.home.path())
     }
 
     /// `berth run SERVER`

@@ -9,13 +9,16 @@
 
 mod agents;
 mod both;
+mod causes;
 mod connection;
 mod examination;
 mod failures;
 mod harness;
 mod lists;
+mod manager;
 mod own_cluster;
 mod pods;
 mod ports;
 mod roster;
 mod sessions;
+mod validate;

@@ -34,7 +34,7 @@ pub struct Targets {
 
 /// How many of one kind are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Target {
+pub struct Target {
     count: u32,
     /// By a person, whatever the configuration says.
     pub(super) by_hand: bool,
@@ -42,7 +42,7 @@ pub(super) struct Target {
 
 impl Target {
     /// How many, where the configuration says `standby`.
-    pub(super) fn within(self, standby: Standby) -> u32 {
+    pub fn within(self, standby: Standby) -> u32 {
         if self.by_hand { self.count.min(Standby::MOST) } else { standby.chosen(self.count) }
     }
 }
@@ -58,7 +58,7 @@ pub fn parts(kind: &str) -> (&str, &str) {
 }
 
 /// What a manager wants now; nothing of any kind where there is none.
-pub(super) fn read(state: &Path) -> Targets {
+pub fn read(state: &Path) -> Targets {
     let nothing = || Targets::new(BTreeMap::new(), BTreeSet::new(), Timestamp::MIN);
     Targets::read(state, Timestamp::now()).unwrap_or_else(nothing)
 }
@@ -69,9 +69,14 @@ impl Targets {
     }
 
     /// What is wanted of this kind, if anything was said of it. It stays the same, so that whoever asks twice acts on one answer.
-    pub(super) fn of(&self, kind: &str) -> Option<Target> {
+    pub fn of(&self, kind: &str) -> Option<Target> {
         let count = *self.kinds.get(kind)?;
         Some(Target { count, by_hand: self.by_hand.contains(kind) })
+    }
+
+    /// Each kind of which something was said, and how many are wanted.
+    pub fn all(&self) -> &BTreeMap<String, u32> {
+        &self.kinds
     }
 
     /// The file's, if it holds at `now`.

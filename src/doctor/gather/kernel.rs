@@ -7,7 +7,7 @@ use crate::dock::wire::Wire;
 use crate::doctor::images::{Image, Presence};
 use crate::doctor::kernel::Kernel;
 use crate::doctor::line::Seen;
-use crate::exam::inside::Inside;
+use crate::exam::inside::container::InContainer;
 use crate::values::{Isolation, Network};
 
 pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Kernel> {
@@ -40,7 +40,7 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Kernel> {
         Ok(lease) => lease,
         Err(error) => return failed(error),
     };
-    let inside = Inside::new(daemon, lease.container()).with_patience(asked.patience);
+    let inside = InContainer::new(daemon, lease.container()).inside().with_patience(asked.patience);
     let said = inside.ask(&["kernel"]).await;
     drop(lease);
     let daemons = soon(daemon, daemon.version()).await.map(|version| version.kernel).unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::doctor::images::{Image, Presence};
 use crate::doctor::line::Seen;
 use crate::doctor::probes::{Eof, GONE_WITHIN, Probes};
 use crate::doctor::streams::Handed;
-use crate::exam::inside::Inside;
+use crate::exam::inside::container::InContainer;
 use crate::exam::limits::prove::prove;
 use crate::failure::Failure;
 use crate::values::{Image as ImageName, Isolation, Network};
@@ -59,8 +59,9 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
         Ok(lease) => lease,
         Err(error) => return failed(error),
     };
-    let inside = Inside::new(daemon, lease.container()).with_patience(asked.patience);
-    let eof = match inside.drain(SENT, PAUSE).await {
+    let container = InContainer::new(daemon, lease.container());
+    let inside = container.inside().with_patience(asked.patience);
+    let eof = match container.drain(SENT, PAUSE, asked.patience).await {
         Ok((received, heard_after)) => Seen::Found(Eof {
             mutual_tls: daemon.endpoint().is_tls(),
             sent: SENT.len() as u64,
@@ -73,7 +74,7 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     // It goes with the container.
     let door = lease.take_door();
     let streams = match &door {
-        Some(door) => by_pipes(&inside, door).await,
+        Some(door) => by_pipes(&container, door, asked.patience).await,
         None if has_doors => Seen::failed("the container has no door", TRACED),
         None => Seen::NotApplicable("the daemon has no folder of doors".to_owned()),
     };
@@ -85,8 +86,8 @@ pub(super) async fn look(asked: &Asked<'_>, images: &[Image]) -> Seen<Probes> {
     Seen::Found(Probes { image: image.name.clone(), limits, users, eof, names, streams, gone_after })
 }
 
-async fn by_pipes(inside: &Inside, door: &Door) -> Seen<Handed> {
-    match inside.drain_directly(door, SENT).await {
+async fn by_pipes(container: &InContainer, door: &Door, patience: u32) -> Seen<Handed> {
+    match container.drain_directly(door, SENT, patience).await {
         Ok((received, after)) => Seen::Found(Handed { sent: SENT.len() as u64, received, after }),
         Err(why) => Seen::failed(why, TRACED),
     }

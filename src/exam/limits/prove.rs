@@ -6,7 +6,7 @@ use super::{Limits, Proof, Resources, Went};
 use crate::config::Settings;
 use crate::exam::check::Seen;
 use crate::exam::inside::Inside;
-use crate::values::Isolation;
+use crate::values::{Backend, Isolation};
 
 /// Higher limits than these are not overstepped: that would take the machine's memory, or minutes. The session for
 /// it gets these instead.
@@ -79,14 +79,19 @@ pub(crate) async fn prove(
     spare: Option<&Inside>,
 ) -> Resources {
     let own_kernel = settings.isolation == Isolation::Gvisor;
-    let mut resources = Resources { own_kernel, wanted: wanted(settings), ..Resources::default() };
+    let pids_of_node = settings.backend == Backend::Kubernetes;
+    let mut resources =
+        Resources { own_kernel, pids_of_node, wanted: wanted(settings), ..Resources::default() };
     if let Some(inside) = examined {
         resources.seen = inside.ask(&["limits"]).await.map(|answer| read(&answer));
     }
     if let Some(inside) = spare {
         let (memory, pids) = overstepped(settings);
         // The processes first: running out of memory may end the session.
-        resources.pids = Proof { under: fork(inside, 2).await, over: fork(inside, pids + MORE_PIDS).await };
+        if !pids_of_node {
+            resources.pids =
+                Proof { under: fork(inside, 2).await, over: fork(inside, pids + MORE_PIDS).await };
+        }
         resources.memory = Proof {
             under: allocate(inside, memory / 8, own_kernel).await,
             over: allocate(inside, memory + MORE_MEMORY, own_kernel).await,

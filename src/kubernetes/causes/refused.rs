@@ -69,6 +69,8 @@ impl Asked<'_> {
                 text: format!("the namespace `{namespace}` is full: {over}"),
                 next: Some(format!("type `kubectl describe quota -n {namespace}`, or end other sessions")),
             }),
+            // A new quota counts what there is first.
+            403 if message.contains("status unknown for quota") => self.passing(status),
             403 if message.contains("cannot ") && message.contains(" resource ") => self.right(message),
             403 if let Some(rules) = message.split_once("violates PodSecurity ") => lasting(
                 format!("the policy of the namespace `{namespace}` refuses the pod: PodSecurity {}", rules.1),
@@ -252,6 +254,8 @@ mod tests {
             failure.text,
             "the namespace `team` is full: quota `small` (requested: pods=1, used: pods=9, limited: pods=9)"
         );
+        let new = r#"pods "p" is forbidden: status unknown for quota: small, resources: pods"#;
+        assert!(matches!(refused(403, new), Refused::Passing(_)), "its controller counts the pods");
         for code in [409, 429, 500, 503] {
             assert!(matches!(refused(code, "no"), Refused::Passing(_)), "{code}");
         }

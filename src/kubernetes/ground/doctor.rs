@@ -9,7 +9,9 @@ mod reach;
 mod rights;
 mod verdict;
 
-use std::net::SocketAddr;
+pub(crate) use probes::api_server;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -34,6 +36,12 @@ pub(super) struct Options {
     pub(super) quick: bool,
     /// An address far away.
     pub(super) world: SocketAddr,
+}
+
+impl Options {
+    /// What can be told without a pod.
+    pub(super) const QUICK: Self =
+        Self { quick: true, world: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0) };
 }
 
 /// How a report is shown, as `berth doctor` has it.

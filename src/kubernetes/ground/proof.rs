@@ -69,8 +69,8 @@ fn said(policy: &NetworkPolicy) -> Enforcement {
     }
 }
 
-/// Whether a server may start: `network = "none"` has to be proved, and so has a list of names. All others cost no request.
-/// Gives where the forwarder of a list is.
+/// Whether a server may start: `network = "none"` has to be proved, and so has a list of names, or what may be instead
+/// accepted. All others cost no request. Gives where the forwarder of a list is.
 ///
 /// # Errors
 /// Unless it was.
@@ -80,13 +80,26 @@ pub(crate) async fn admit(cluster: &Cluster, settings: &Settings) -> Result<Opti
         Network::None => NONE,
         Network::Allow(_) => "a list of names",
     };
+    let is_accepted = cluster.settings.accept_unenforced;
     if what == NONE {
-        require(&read(cluster).await?, what, &cluster.namespace)?;
+        let known = async { require(&read(cluster).await?, what, &cluster.namespace) };
+        accepted(known.await, is_accepted)?;
         return Ok(None);
     }
     let (enforcement, address) = tokio::try_join!(read(cluster), forwarder::address(cluster))?;
-    require(&enforcement, what, &cluster.namespace)?;
+    accepted(require(&enforcement, what, &cluster.namespace), is_accepted)?;
     Ok(Some(address))
+}
+
+/// What a person has accepted is no more than said.
+fn accepted(known: Result<(), Failure>, is_accepted: bool) -> Result<(), Failure> {
+    match known {
+        Err(failure) if is_accepted => {
+            tracing::warn!("{}; `accept_unenforced` in [kubernetes] lets the server start", failure.text);
+            Ok(())
+        }
+        known => known,
+    }
 }
 
 /// What is said to a session whose `network` is this.
@@ -98,7 +111,8 @@ pub(super) fn require(enforcement: &Enforcement, network: &str, namespace: &str)
         Enforcement::Proved(_) => return Ok(()),
         Enforcement::Refuted(at) => (
             format!("`berth kubernetes doctor` found at {at:.0} that the cluster enforces no network policy"),
-            "install a network plug-in that does, and then type `berth kubernetes doctor`",
+            "install a network plug-in that does, and then type `berth kubernetes doctor`; or accept what such a server may \
+             reach with `accept_unenforced = true` in [kubernetes]",
         ),
         Enforcement::Unknown => (format!("nobody has shown that the policy `{DENY}` is enforced"), NEXT),
         Enforcement::NoPolicy => (format!("there is no policy `{DENY}`"), "type `berth kubernetes up`"),
@@ -129,6 +143,7 @@ pub(super) async fn generation(cluster: &Cluster) -> Result<Option<i64>, kube::E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake;
 
     fn policy(generation: i64, record: Option<&str>) -> NetworkPolicy {
         let annotations = record.map(|record| json!({ ANNOTATION: record }));
@@ -159,6 +174,18 @@ mod tests {
             let failure = require(&enforcement, NONE, "n").unwrap_err();
             assert_eq!(failure.code, Code::Configuration);
             assert!(failure.text.contains(said) && failure.next.is_some(), "{failure}");
+            assert!(accepted(Err(failure.clone()), false).is_err());
+            assert!(accepted(Err(failure), true).is_ok(), "a person has said so");
         }
+    }
+
+    #[tokio::test]
+    async fn who_accepts_it_starts_without_a_proof() {
+        let (mut cluster, _) = fake::cluster(|_| (404, fake::status(404, "there is none")));
+        let mut settings = fake::settings();
+        settings.network = Network::None;
+        assert!(admit(&cluster, &settings).await.is_err());
+        cluster.settings.accept_unenforced = true;
+        admit(&cluster, &settings).await.unwrap();
     }
 }

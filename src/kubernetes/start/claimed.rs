@@ -113,6 +113,7 @@ mod tests {
     use super::*;
     use crate::causes::Waiting;
     use crate::fake;
+    use crate::housekeeping::Bounds;
     use crate::nodes::Nodes;
 
     #[tokio::test(start_paused = true)]
@@ -125,7 +126,7 @@ mod tests {
             cluster,
             record: Vec::new(),
             trace: Trace::default(),
-            limit: None,
+            bounds: Bounds::default(),
             template: None,
             nodes: Nodes::default(),
             waiting: Waiting::new(Progress::silent()),

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use futures::future::join_all;
+use mcp_berth::config::Config;
 use mcp_berth::dind::containers::{self, Row};
 use mcp_berth::dock::docker::Engine;
 use mcp_berth::dock::refused;
 use mcp_berth::dock::roster::{self, Asked, Entry};
+use mcp_berth::values::Backend;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answered;
+use crate::pods;
 use crate::shared::Shared;
 use crate::web::problem::Problem;
 
@@ -129,11 +132,32 @@ pub(super) struct EndedContainer {
     responses((status = OK, body = Containers, description = "by name")))]
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Containers>, Problem> {
     let config = shared.config_of_daemon().await?;
-    let engine = shared.engine(&config)?;
-    let host = config.dind.engine(&|name| std::env::var(name).ok()).ok();
-    let seen =
-        answered(containers::see(&engine, &config, &shared.home.state, None, false, host.as_ref())).await?;
-    Ok(Json(Containers { containers: seen.rows.into_iter().map(Container::from).collect() }))
+    let mut all = Vec::new();
+    if config.uses(Backend::Docker) {
+        let engine = shared.engine(&config)?;
+        let host = config.dind.engine(&|name| std::env::var(name).ok()).ok();
+        let seen = containers::see(&engine, &config, &shared.home.state, None, false, host.as_ref());
+        all.extend(answered(seen).await?.rows.into_iter().map(Container::from));
+    }
+    let pods = shared.pods.all(&config)?.into_iter();
+    all.extend(pods.map(|pod| Container::from(containers::known(pod, &shared.home.state))));
+    Ok(Json(Containers { containers: all }))
+}
+
+/// Ends those pods that are meant; `None`: none is.
+async fn end_pods(
+    shared: &Shared,
+    config: &Config,
+    is_meant: impl Fn(&Entry) -> bool,
+) -> Result<Option<Ended>, Problem> {
+    // Who cannot be asked for pods may have no part in this.
+    let pods = shared.pods.all(config).unwrap_or_default();
+    let mut ended = Vec::new();
+    for pod in pods.into_iter().filter(is_meant) {
+        pods::end(shared, &pod.name).await?;
+        ended.push(EndedContainer { name: pod.name, server: pod.server, session: pod.owner.session });
+    }
+    Ok((!ended.is_empty()).then_some(Ended { ended }))
 }
 
 /// Ends a container, and its session with it.
@@ -148,6 +172,9 @@ pub(super) async fn end(
     Path(name): Path<String>,
 ) -> Result<Json<Ended>, Problem> {
     let config = shared.config_of_daemon().await?;
+    if let Some(ended) = end_pods(&shared, &config, |pod| pod.name == name).await? {
+        return Ok(Json(ended));
+    }
     let engine = shared.engine(&config)?;
     let mut entries = answered(roster::list_with_owners(&engine)).await?;
     entries.retain(|entry| entry.name == name);
@@ -176,6 +203,10 @@ pub(super) async fn end_session(
 /// Ends the one session that is meant; `event` stands in the audit.
 pub(crate) async fn end_one(shared: &Shared, word: &str, event: &'static str) -> Result<Ended, Problem> {
     let config = shared.config_of_daemon().await?;
+    let is_its = |pod: &Entry| pod.name == word || (!word.is_empty() && pod.owner.session == word);
+    if let Some(ended) = end_pods(shared, &config, is_its).await? {
+        return Ok(ended);
+    }
     let engine = shared.engine(&config)?;
     let entries = answered(roster::list_with_owners(&engine)).await?;
     let entries = chosen(word, entries)?;

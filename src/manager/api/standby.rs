@@ -11,11 +11,12 @@ use mcp_berth::backend::docker::targets;
 use mcp_berth::dock::roster::{self, Entry, State as Life};
 use mcp_berth::dock::standby;
 use mcp_berth::observe::audit;
-use mcp_berth::values::Standby as Bounds;
+use mcp_berth::values::{Backend, Standby as Bounds};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answered;
+use crate::pods;
 use crate::scale::{Known, SetError};
 use crate::shared::Shared;
 use crate::web::input::{Body, Path, whole};
@@ -26,7 +27,7 @@ use crate::web::problem::Problem;
 pub(super) struct Standby {
     /// How many there are.
     waiting: usize,
-    /// How many the daemon may have.
+    /// How many the daemon may have, and the cluster's namespace.
     cap: usize,
     kinds: Vec<StandbyKind>,
 }
@@ -103,10 +104,17 @@ pub(super) struct Holds {
     responses((status = OK, body = Standby, description = "by server, client and hash")))]
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Standby>, Problem> {
     let config = shared.config_now().await?;
-    let engine = shared.engine(&config)?;
-    let asked =
-        async { tokio::try_join!(roster::list(&engine), standby::cap(&engine, config.limits.standby)) };
-    let (entries, cap) = answered(asked).await?;
+    let (mut entries, mut cap) = (Vec::new(), 0);
+    if config.uses(Backend::Docker) {
+        let engine = shared.engine(&config)?;
+        let asked =
+            async { tokio::try_join!(roster::list(&engine), standby::cap(&engine, config.limits.standby)) };
+        (entries, cap) = answered(asked).await?;
+    }
+    if config.uses(Backend::Kubernetes) {
+        entries.extend(shared.pods.all(&config)?);
+        cap += pods::cap(&config);
+    }
     let kinds = kinds(&entries, shared.watch.known());
     let waiting = kinds.iter().map(|kind| kind.containers.len()).sum();
     Ok(Json(Standby { waiting, cap, kinds }))
@@ -179,7 +187,10 @@ async fn server_of(shared: &Shared, kind: &str) -> Result<String, Problem> {
         return Ok(known.server);
     }
     let config = shared.config_of_daemon().await?;
-    let entries = answered(roster::list(&shared.engine(&config)?)).await?;
+    let mut entries = shared.pods.all(&config).unwrap_or_default();
+    if config.uses(Backend::Docker) {
+        entries.extend(answered(roster::list(&shared.engine(&config)?)).await?);
+    }
     let entry = entries.into_iter().find(|entry| targets::kind(&entry.client, &entry.spec) == kind);
     entry.map(|entry| entry.server).ok_or_else(|| {
         Problem::not_found(format!("no session or container of a kind `{kind}`; see `/v1/standby`"))

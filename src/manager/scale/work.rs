@@ -8,12 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 use mcp_berth::backend::docker::targets::Targets;
 use mcp_berth::config::Config;
 use mcp_berth::dock::standby;
+use mcp_berth::values::Backend;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::watch::{Decided, Decision, Room};
 use crate::index::event::Kind;
 use crate::index::{Noted, micros};
+use crate::pods;
 use crate::shared::Shared;
 
 const DECIDE_EVERY: Duration = Duration::from_secs(2);
@@ -103,7 +105,16 @@ async fn room(shared: &Shared, known: &mut Option<Cap>) -> Room {
     let Ok(config) = shared.config_now().await else {
         return Room { containers: known.map_or(0, |cap| cap.containers), memory: memory(None) };
     };
-    Room { containers: most(shared, &config, known).await, memory: memory(config.dind.host.as_deref()) }
+    let memory = memory(config.dind.host.as_deref());
+    let in_cluster = u32::try_from(pods::cap(&config)).unwrap_or(u32::MAX);
+    match [Backend::Docker, Backend::Kubernetes].map(|backend| config.uses(backend)) {
+        [_, false] => Room { containers: most(shared, &config, known).await, memory },
+        // A cluster's memory is its quota's to watch.
+        [false, true] => Room { containers: in_cluster, memory: u64::MAX },
+        [true, true] => {
+            Room { containers: most(shared, &config, known).await.saturating_add(in_cluster), memory }
+        }
+    }
 }
 
 async fn most(shared: &Shared, config: &Config, known: &mut Option<Cap>) -> u32 {

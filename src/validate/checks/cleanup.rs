@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Where;
 use crate::exam::check::{Check, Question, Seen, UNEXAMINED};
 use crate::human;
 
@@ -9,15 +10,22 @@ use crate::human;
 #[derive(Debug, Clone)]
 pub struct Cleanup {
     pub ends: Vec<End>,
-    /// Containers that were created and don't run.
+    /// Containers that were created and don't run; in a cluster, what is left of sessions' pods.
     pub leftovers: Seen<Vec<String>>,
     /// By when a container must be gone.
     pub within: Duration,
+    /// The same where its session was killed, which it may wait for.
+    pub killed_within: Duration,
 }
 
 impl Default for Cleanup {
     fn default() -> Self {
-        Self { ends: Vec::new(), leftovers: Err(UNEXAMINED.to_owned()), within: WITHIN }
+        Self {
+            ends: Vec::new(),
+            leftovers: Err(UNEXAMINED.to_owned()),
+            within: WITHIN,
+            killed_within: WITHIN,
+        }
     }
 }
 
@@ -50,15 +58,22 @@ const EXIT: Question =
     Question::new("ended sessions exit with 0", "berth run --trace SERVER, and end its input");
 const LEFTOVERS: Question = Question::new("no container was created and never started", "berth gc");
 
-pub(super) fn judge(seen: &Cleanup) -> Vec<Check> {
+const PODS: Question = Question::new("no pod is left once a berth has looked", "berth gc");
+
+pub(super) fn judge(seen: &Cleanup, place: Where) -> Vec<Check> {
+    let left = match place {
+        Where::Daemon => LEFTOVERS,
+        Where::Cluster => PODS,
+    };
     let gone = |question: Question, by: By| {
         let ends = seen.ends.iter().filter(|end| end.by == by);
         let slowest =
             ends.clone().filter_map(|end| end.gone_after.as_ref().ok()).max().copied().unwrap_or_default();
         let count = ends.clone().count();
+        let within = if by == By::Sigkill { seen.killed_within } else { seen.within };
         let fine = format!("the slowest of {count} was gone after {:.2} s", slowest.as_secs_f64());
         question.each(ends, fine, |end| match &end.gone_after {
-            Ok(after) if *after <= seen.within => None,
+            Ok(after) if *after <= within => None,
             Ok(after) => Some(format!("{} took {:.1} s", end.title, after.as_secs_f64())),
             Err(why) => Some(format!("{}: {why}", end.title)),
         })
@@ -72,8 +87,8 @@ pub(super) fn judge(seen: &Cleanup) -> Vec<Check> {
             Err(why) => Some(format!("{}: {why}", end.title)),
         });
     let leftovers = match &seen.leftovers {
-        Ok(names) => LEFTOVERS.each([()], "none", |()| (!names.is_empty()).then(|| names.join(", "))),
-        Err(why) => LEFTOVERS.failed(why.as_str()),
+        Ok(names) => left.each([()], "none", |()| (!names.is_empty()).then(|| names.join(", "))),
+        Err(why) => left.failed(why.as_str()),
     };
     vec![gone(EOF, By::Eof), gone(SIGTERM, By::Sigterm), gone(SIGKILL, By::Sigkill), exit, leftovers]
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Where;
 use crate::exam::check::{Check, Question, Seen, repeated, unexamined};
 use crate::human::count;
 
@@ -61,9 +62,10 @@ const IN_TIME: Question = Question::new(
 );
 const CONTAINERS: Question = Question::new("every session has a running container", "berth ps");
 const NAMES: Question = Question::new("containers are named mcp-CLIENT-N", "berth ps");
+const PODS: Question = Question::new("pods are named mcp-CLIENT-ID", "berth ps");
 const LABELS: Question = Question::new("labels say client, server and session", "berth ps");
 
-pub(super) fn judge(seen: &Deployment) -> Vec<Check> {
+pub(super) fn judge(seen: &Deployment, place: Where) -> Vec<Check> {
     let sessions = &seen.sessions;
     let ready = |deployed: &Deployed| deployed.ready.as_ref().ok().copied();
     let slowest = sessions.iter().filter_map(ready).max().unwrap_or_default();
@@ -96,13 +98,17 @@ pub(super) fn judge(seen: &Deployment) -> Vec<Check> {
     let more = all_names.len().saturating_sub(NAMED);
     all_names.truncate(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let names = NAMES.each(&containers, format!("{}{more}", all_names.join(", ")), |(deployed, found)| {
+    let (naming, is_last): (_, fn(&str) -> bool) = match place {
+        Where::Daemon => (NAMES, |last| last.parse::<u32>().is_ok_and(|number| number > 0)),
+        Where::Cluster => (PODS, is_id),
+    };
+    let names = naming.each(&containers, format!("{}{more}", all_names.join(", ")), |(deployed, found)| {
         let is_right = found
             .name
             .strip_prefix("mcp-")
             .and_then(|rest| rest.strip_prefix(deployed.client))
             .and_then(|rest| rest.strip_prefix('-'))
-            .is_some_and(|number| number.parse::<u32>().is_ok_and(|number| number > 0));
+            .is_some_and(is_last);
         (!is_right).then(|| format!("{} has {}", deployed.title, found.name))
     });
     let sessions_ids = containers.iter().map(|(_, found)| found.session.as_str());
@@ -113,6 +119,11 @@ pub(super) fn judge(seen: &Deployment) -> Vec<Check> {
         |(deployed, found)| label_problem(deployed, found, &seen.server, &shared_ids),
     );
     vec![answered, in_time, present, names, labels]
+}
+
+/// As a session has it.
+fn is_id(text: &str) -> bool {
+    text.len() == 12 && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 fn label_problem(deployed: &Deployed, found: &Found, server: &str, shared_ids: &[&str]) -> Option<String> {

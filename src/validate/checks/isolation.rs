@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::Where;
 use crate::exam::check::{Check, Question, Seen, repeated, unexamined};
 use crate::human::count;
 
@@ -15,7 +16,7 @@ pub struct Isolation {
     pub reaches: Vec<Reach>,
     /// The same between two sessions that have a network, where the examined server's have none.
     pub egress: Egress,
-    pub daemon: Vec<Door>,
+    pub daemon: Doors,
     pub volumes: Vec<Volume>,
     pub files: Vec<Files>,
     pub sockets: Vec<Socket>,
@@ -56,6 +57,20 @@ impl Default for Egress {
     }
 }
 
+/// The doors of whoever rules the containers.
+#[derive(Debug, Clone)]
+pub enum Doors {
+    Tried(Vec<Door>),
+    /// The configuration leaves them open, and how.
+    Open(String),
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self::Tried(Vec::new())
+    }
+}
+
 /// An attempt to connect to the daemon from inside of a session.
 #[derive(Debug, Clone)]
 pub struct Door {
@@ -85,7 +100,7 @@ pub struct Files {
     pub seen: Seen<bool>,
 }
 
-/// A Docker socket inside of a session.
+/// A socket or a token inside of a session that no session may have.
 #[derive(Debug, Clone)]
 pub struct Socket {
     pub title: String,
@@ -111,7 +126,28 @@ const VOLUME: Question = Question::new("the shared volume is read-only", "berth 
 const FILES: Question = Question::new("each session has its own files", "berth run --dry-run SERVER");
 const SOCKET: Question = Question::new("no Docker socket inside", "take it out of the image");
 
-pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
+/// The same in a cluster.
+const POD_REACH: Question =
+    Question::new("other sessions are out of reach", "berth kubernetes up, then berth kubernetes doctor");
+const POD_EGRESS: Question = Question::new(
+    "sessions with a network are out of reach",
+    "berth kubernetes up, then berth kubernetes doctor",
+);
+const API_SERVER: Question = Question::new(
+    "the API server is out of reach from inside",
+    "berth kubernetes up, then berth kubernetes doctor",
+);
+const FOLDER: Question =
+    Question::new("the keeper's folder is read-only", "berth run --dry-run SERVER, and see `pod_template`");
+const TOKEN: Question =
+    Question::new("no token and no socket of the node inside", "see `pod_template` in [kubernetes]");
+
+pub(super) fn judge(seen: &Isolation, place: Where) -> Vec<Check> {
+    let [reach_question, egress_question, door_question, volume_question, socket_question] = match place {
+        Where::Daemon => [REACH, EGRESS, DOOR, VOLUME, SOCKET],
+        Where::Cluster => [POD_REACH, POD_EGRESS, API_SERVER, FOLDER, TOKEN],
+    };
+
     let twice = repeated(seen.containers.iter().map(String::as_str));
     let shared = SHARED.each(
         &seen.containers,
@@ -135,19 +171,24 @@ pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
             }
         },
     );
-    let reach = REACH.each(&seen.reaches, attempts(&seen.reaches), unreached);
+    let reach = reach_question.each(&seen.reaches, attempts(&seen.reaches), unreached);
     let egress = match &seen.egress {
-        Egress::TheSame => EGRESS.not_applicable("the examined sessions have a network, see above"),
-        Egress::Pair(reaches) => EGRESS.each(reaches, attempts(reaches), unreached),
+        Egress::TheSame => egress_question.not_applicable("the examined sessions have a network, see above"),
+        Egress::Pair(reaches) => egress_question.each(reaches, attempts(reaches), unreached),
     };
-    let addresses: Vec<String> = seen.daemon.iter().map(|door| door.address.to_string()).collect();
-    let door =
-        DOOR.each(&seen.daemon, format!("tried {}", addresses.join(", ")), |door| match &door.connected {
-            Ok(false) => None,
-            Ok(true) => Some(format!("{} connects to {}", door.from, door.address)),
-            Err(why) => Some(unexamined(&door.address.to_string(), why)),
-        });
-    let volume = VOLUME.each(&seen.volumes, "no session could write", |volume| {
+    let door = match &seen.daemon {
+        Doors::Open(why) => door_question.not_applicable(why),
+        Doors::Tried(doors) => {
+            let addresses: Vec<String> = doors.iter().map(|door| door.address.to_string()).collect();
+            let tried = format!("tried {}", addresses.join(", "));
+            door_question.each(doors, tried, |door| match &door.connected {
+                Ok(false) => None,
+                Ok(true) => Some(format!("{} connects to {}", door.from, door.address)),
+                Err(why) => Some(unexamined(&door.address.to_string(), why)),
+            })
+        }
+    };
+    let volume = volume_question.each(&seen.volumes, "no session could write", |volume| {
         match (&volume.writable, &volume.mounts) {
             (Ok(true), _) => Some(format!("{} can write to it", volume.title)),
             (_, Ok(mounts)) if !mounts.is_empty() => {
@@ -163,11 +204,12 @@ pub(super) fn judge(seen: &Isolation) -> Vec<Check> {
     } else {
         FILES.each(&seen.files, "no session sees a file of another", found)
     };
-    let socket = SOCKET.each(&seen.sockets, "no usual place has a socket", |socket| match &socket.there {
-        Ok(false) => None,
-        Ok(true) => Some(format!("{} has {}", socket.title, socket.path)),
-        Err(why) => Some(unexamined(&socket.title, why)),
-    });
+    let socket =
+        socket_question.each(&seen.sockets, "none in the usual places", |socket| match &socket.there {
+            Ok(false) => None,
+            Ok(true) => Some(format!("{} has {}", socket.title, socket.path)),
+            Err(why) => Some(unexamined(&socket.title, why)),
+        });
     vec![shared, sight, reach, egress, door, volume, files, socket]
 }
 

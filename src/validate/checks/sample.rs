@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::Observations;
 use super::access::{Access, Call, CallOutcome, ClientCalls, Later};
 use super::cleanup::{By, Cleanup, End};
+use super::cluster::Cluster;
 use super::deployment::{Deployed, Deployment, Found};
-use super::isolation::{Door, Egress, Files, Isolation, Reach, Sight, Socket, Volume};
+use super::isolation::{Door, Doors, Egress, Files, Isolation, Reach, Sight, Socket, Volume};
 use super::orchestrator::{Connection, Container, Orchestrator};
-use super::tls::{Attempt, ContainerPorts, Doors, Tls};
+use super::tls::{Attempt, ContainerPorts, Doors as Ports, Tls};
 use crate::exam::check::Seen;
 use crate::exam::limits::{Limits, Proof, Resources, Went};
 
@@ -22,6 +23,7 @@ const TITLES: [(&str, &str); 4] = [
 pub(in crate::validate) fn good() -> Observations {
     Observations {
         orchestrator: orchestrator(),
+        cluster: None,
         deployment: deployment(),
         missing_spares: Vec::new(),
         access: access(),
@@ -30,6 +32,26 @@ pub(in crate::validate) fn good() -> Observations {
         tls: tls(),
         cleanup: cleanup(),
     }
+}
+
+/// The same of a cluster.
+pub(in crate::validate) fn good_cluster() -> Observations {
+    let mut seen = good();
+    seen.cluster = Some(Cluster {
+        address: "https://10.0.0.1:6443/".to_owned(),
+        namespace: "berth".to_owned(),
+        version: Ok(("v1.34.4".to_owned(), ms(4))),
+        stranger: Attempt::Answered(401),
+        problems: Vec::new(),
+    });
+    for (at, deployed) in seen.deployment.sessions.iter_mut().enumerate() {
+        if let Ok(found) = &mut deployed.container {
+            found.name = format!("mcp-{}-0123456789a{at}", deployed.client);
+        }
+    }
+    seen.resources.pids_of_node = true;
+    seen.cleanup.killed_within += Duration::from_secs(15);
+    seen
 }
 
 pub(in crate::validate) fn ms(milliseconds: u64) -> Duration {
@@ -98,11 +120,11 @@ fn isolation() -> Isolation {
         sights: titles().map(sight).collect(),
         reaches: vec![reach("claude-code 1", "codex 1")],
         egress: Egress::Pair(vec![reach("spare 1", "spare 2")]),
-        daemon: vec![Door {
+        daemon: Doors::Tried(vec![Door {
             from: "spare 1".to_owned(),
             address: "172.18.0.1:2376".parse().unwrap(),
             connected: Ok(false),
-        }],
+        }]),
         volumes: titles()
             .map(|title| Volume { title, writable: Ok(false), mounts: Ok(Vec::new()) })
             .collect(),
@@ -136,6 +158,7 @@ fn resources() -> Resources {
     let proof = Proof { under, over: Ok(Went::Stopped("killed".to_owned())) };
     Resources {
         own_kernel: false,
+        pids_of_node: false,
         wanted: limits.clone(),
         seen: Ok(limits),
         memory: proof.clone(),
@@ -145,7 +168,7 @@ fn resources() -> Resources {
 
 fn tls() -> Tls {
     let container = ContainerPorts { address: "172.17.0.2".to_owned(), tls_port: true, plain_port: false };
-    Tls::Tcp(Box::new(Doors {
+    Tls::Tcp(Box::new(Ports {
         ours: Attempt::Answered(200),
         no_certificate: Attempt::Refused("certificate required".to_owned()),
         foreign_certificate: Attempt::Refused("unknown CA".to_owned()),

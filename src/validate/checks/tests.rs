@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::access::CallOutcome;
 use super::cleanup::{By, End};
 use super::deployment::Found;
-use super::isolation::{Egress, Reach};
+use super::isolation::{Door, Doors as Ways, Egress, Reach};
 use super::orchestrator::{Connection, Container};
-use super::sample::{good, ms, reach};
+use super::sample::{good, good_cluster, ms, reach};
 use super::tls::{Attempt, Doors};
 use super::*;
 use crate::exam::check::{Seen, UNEXAMINED};
@@ -96,6 +96,13 @@ fn reached(seen: &mut Observations) -> &mut Reach {
     &mut seen.isolation.reaches[0]
 }
 
+fn door(seen: &mut Observations) -> &mut Door {
+    match &mut seen.isolation.daemon {
+        Ways::Tried(doors) => &mut doors[0],
+        other => panic!("{other:?}"),
+    }
+}
+
 const ISOLATION: &[Case] = &[
     ("no container serves two sessions", |seen| seen.isolation.containers[3] = "id0".to_owned()),
     ("other sessions' processes are invisible", |seen| {
@@ -112,9 +119,11 @@ const ISOLATION: &[Case] = &[
         seen.isolation.egress = Egress::Pair(vec![reach]);
     }),
     ("sessions with a network are out of reach", |seen| seen.isolation.egress = Egress::Pair(Vec::new())),
-    ("the daemon is out of reach from inside", |seen| seen.isolation.daemon[0].connected = Ok(true)),
-    ("the daemon is out of reach from inside", |seen| seen.isolation.daemon[0].connected = no()),
-    ("the daemon is out of reach from inside", |seen| seen.isolation.daemon.clear()),
+    ("the daemon is out of reach from inside", |seen| door(seen).connected = Ok(true)),
+    ("the daemon is out of reach from inside", |seen| door(seen).connected = no()),
+    ("the daemon is out of reach from inside", |seen| {
+        seen.isolation.daemon = Ways::default();
+    }),
     ("the shared volume is read-only", |seen| seen.isolation.volumes[1].writable = Ok(true)),
     ("the shared volume is read-only", |seen| {
         seen.isolation.volumes[1].mounts = Ok(vec!["/.berth".to_owned()]);
@@ -221,6 +230,57 @@ fn each_fault_fails_its_check_and_no_other() {
     }
 }
 
+fn cluster(seen: &mut Observations) -> &mut Cluster {
+    seen.cluster.as_mut().unwrap()
+}
+
+/// What only a cluster has.
+const OF_A_CLUSTER: &[Case] = &[
+    ("the API server answers", |seen| cluster(seen).version = no()),
+    ("it is asked over TLS", |seen| cluster(seen).address = "http://10.0.0.1:8080/".to_owned()),
+    ("a client without credentials is refused", |seen| cluster(seen).stranger = Attempt::Answered(200)),
+    ("a client without credentials is refused", |seen| {
+        cluster(seen).stranger = Attempt::Unknown("no answer".to_owned());
+    }),
+    ("`berth kubernetes doctor` finds nothing wrong", |seen| {
+        cluster(seen).problems = vec!["no namespace".to_owned()];
+    }),
+    ("pods are named mcp-CLIENT-ID", |seen| found(seen).name = "mcp-codex-1".to_owned()),
+    ("pods are named mcp-CLIENT-ID", |seen| found(seen).name = "mcp-claude-code-0123456789ab".to_owned()),
+    ("other sessions are out of reach", |seen| reached(seen).connected = Ok(true)),
+    ("sessions with a network are out of reach", |seen| seen.isolation.egress = Egress::Pair(Vec::new())),
+    ("the API server is out of reach from inside", |seen| door(seen).connected = Ok(true)),
+    ("the keeper's folder is read-only", |seen| seen.isolation.volumes[1].writable = Ok(true)),
+    ("no token and no socket of the node inside", |seen| seen.isolation.sockets[1].there = Ok(true)),
+    ("nothing is left after SIGKILL", |seen| end_of(seen, By::Sigkill).gone_after = Ok(ms(20_001))),
+    ("nothing is left after SIGTERM", |seen| end_of(seen, By::Sigterm).gone_after = Ok(ms(5001))),
+    ("no pod is left once a berth has looked", |seen| {
+        seen.cleanup.leftovers = Ok(vec!["mcp-codex-0123456789ab".to_owned()]);
+    }),
+];
+
+#[test]
+fn a_cluster_is_examined_in_the_same_way() {
+    let mut good = good_cluster();
+    end_of(&mut good, By::Sigkill).gone_after = Ok(ms(19_000));
+    let sections = judge(&good);
+    assert_eq!(named(&sections, Outcome::Failed), [""; 0]);
+    let of_node = ["the process limit is as configured", "processes beyond the limit are refused"];
+    assert_eq!(named(&sections, Outcome::NotApplicable), of_node);
+    good.isolation.daemon = Ways::Open("`network = \"lan\"` lets a session reach it".to_owned());
+    assert!(
+        named(&judge(&good), Outcome::NotApplicable).contains(&"the API server is out of reach from inside")
+    );
+    for (at, (name, doctor)) in OF_A_CLUSTER.iter().enumerate() {
+        let mut seen = good_cluster();
+        doctor(&mut seen);
+        assert_eq!(named(&judge(&seen), Outcome::Failed), [*name], "case {at}");
+    }
+    let all: BTreeSet<&str> = named(&judge(&good_cluster()), Outcome::Passed).into_iter().collect();
+    let tried: BTreeSet<&str> = CASES.concat().iter().chain(OF_A_CLUSTER).map(|(name, _)| *name).collect();
+    assert!(all.is_subset(&tried), "{:?}", all.difference(&tried));
+}
+
 #[test]
 fn no_check_is_without_a_failing_case() {
     let sections = judge(&good());
@@ -312,6 +372,6 @@ fn where_everything_may_take_longer_so_may_clients_and_containers() {
     };
     assert_eq!(failed(&slow), 2);
     slow.deployment.patience = super::deployment::PATIENCE * 2;
-    slow.cleanup.within = super::cleanup::WITHIN * 2;
+    slow.cleanup.killed_within = super::cleanup::WITHIN * 2;
     assert_eq!(failed(&slow), 0);
 }

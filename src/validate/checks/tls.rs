@@ -47,7 +47,7 @@ pub struct ContainerPorts {
 }
 
 impl Attempt {
-    fn is_refusal(&self) -> bool {
+    pub(super) fn is_refusal(&self) -> bool {
         match self {
             // Go's server answers plain HTTP on a TLS port with a 400 of its own.
             Self::Answered(status) => *status >= 400,

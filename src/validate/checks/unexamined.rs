@@ -35,6 +35,7 @@ mod tests {
     use super::super::sample::good;
     use super::*;
     use crate::exam::check::Check;
+    use crate::validate::checks::isolation::Doors;
 
     fn unexamined(seen: &Observations) -> Vec<Check> {
         let checks = judge(seen).into_iter().flat_map(|section| section.checks);
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn a_spare_that_does_not_start_is_the_reason_for_what_is_tried_with_it() {
         let mut seen = good();
-        seen.isolation.daemon.clear();
+        seen.isolation.daemon = Doors::default();
         seen.missing_spares = vec![("spare 1".to_owned(), "no network".to_owned())];
         all_say(&seen, "the session «spare 1» did not start: no network");
         let mut seen = good();

@@ -5,26 +5,24 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use super::{Bench, Live};
-use crate::dock::docker::Engine;
-use crate::dock::roster::{self, Entry};
 use crate::exam::check::Seen;
 use crate::validate::checks::cleanup::{By, Cleanup, End, WITHIN};
+use crate::validate::place::Place;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Watched so many times longer than allowed, so that a failure has a figure.
 const WATCH: u32 = 3;
-/// A container that is created in this moment by somebody else runs by then.
-const SECOND_LOOK_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) async fn end(bench: &Bench<'_>, sessions: Vec<(Live, By)>) -> Cleanup {
     let known: Vec<(String, By, String)> =
         sessions.iter().map(|(live, by)| (live.session.title.clone(), *by, live.container.clone())).collect();
-    let containers: Vec<&str> = known.iter().map(|(.., container)| container.as_str()).collect();
+    let containers: Vec<String> = known.iter().map(|(.., container)| container.clone()).collect();
     let within = WITHIN * bench.plan.patience;
+    let killed_within = within + bench.place.waits_for_the_killed();
     let began = Instant::now();
     let (exits, gone) = tokio::join!(
         join_all(sessions.into_iter().map(|(live, by)| live.session.end(by))),
-        watch(&bench.engine, &containers, began, within * WATCH),
+        watch(bench.place, &containers, began, killed_within + within * (WATCH - 1)),
     );
     let ends = known.iter().zip(exits).zip(gone);
     let ends = ends.map(|(((title, by, _), exit), gone_after)| End {
@@ -33,19 +31,25 @@ pub(super) async fn end(bench: &Bench<'_>, sessions: Vec<(Live, By)>) -> Cleanup
         gone_after,
         exit,
     });
-    Cleanup { ends: ends.collect(), leftovers: leftovers(&bench.engine, within).await, within }
+    let leftovers = bench.place.leftovers(&containers, within).await;
+    Cleanup { ends: ends.collect(), leftovers, within, killed_within }
 }
 
 /// For each of `containers` when it was gone. A daemon that is merely slow is asked again.
-async fn watch(engine: &Engine, containers: &[&str], began: Instant, limit: Duration) -> Vec<Seen<Duration>> {
+async fn watch(
+    place: &dyn Place,
+    containers: &[String],
+    began: Instant,
+    limit: Duration,
+) -> Vec<Seen<Duration>> {
     let mut gone: Vec<Option<Duration>> = vec![None; containers.len()];
     let mut why = String::new();
     while gone.iter().any(Option::is_none) && began.elapsed() < limit {
-        match look(engine, limit).await {
+        match place.list().await {
             Ok(listed) => {
                 let after = began.elapsed();
                 for (gone, id) in gone.iter_mut().zip(containers) {
-                    if listed.iter().all(|entry| entry.id != **id) {
+                    if listed.iter().all(|entry| entry.id != *id) {
                         gone.get_or_insert(after);
                     }
                 }
@@ -56,25 +60,4 @@ async fn watch(engine: &Engine, containers: &[&str], began: Instant, limit: Dura
         tokio::time::sleep(LOOK_EVERY).await;
     }
     gone.into_iter().map(|gone| gone.ok_or_else(|| why.clone())).collect()
-}
-
-/// Containers that don't run, and still don't a moment later.
-async fn leftovers(engine: &Engine, within: Duration) -> Seen<Vec<String>> {
-    let idle = |listed: Vec<Entry>| listed.into_iter().filter(|entry| !entry.running);
-    let first: Vec<String> = idle(look(engine, within).await?).map(|entry| entry.id).collect();
-    if first.is_empty() {
-        return Ok(Vec::new());
-    }
-    tokio::time::sleep(SECOND_LOOK_AFTER).await;
-    Ok(idle(look(engine, within).await?)
-        .filter(|entry| first.contains(&entry.id))
-        .map(|entry| entry.name)
-        .collect())
-}
-
-async fn look(engine: &Engine, within: Duration) -> Seen<Vec<Entry>> {
-    match tokio::time::timeout(within, roster::list(engine)).await {
-        Ok(listed) => listed.map_err(|error| error.to_string()),
-        Err(_) => Err("the daemon does not answer".to_owned()),
-    }
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use super::{Bench, Live};
-use crate::dock::docker::Engine;
-use crate::dock::roster::{self, State};
+use crate::dock::roster::State;
 use crate::exam::check::Seen;
 use crate::exam::client::Kind;
 use crate::validate::checks::deployment::{Deployed, Deployment, Found, PATIENCE};
+use crate::validate::place::Place;
 use crate::validate::session::Session;
 
 /// A container gets its number while its server starts.
@@ -59,15 +59,14 @@ pub(super) async fn deploy(bench: &Bench<'_>) -> (Deployment, Vec<Live>) {
         claims.push((kind, title, ready, session, claim));
     }
     let ids: Vec<&str> = claims.iter().filter_map(|claim| claim.4.as_deref().ok()).collect();
-    let listed = containers(&bench.engine, &ids, NAMED_WITHIN * bench.plan.patience).await;
+    let listed = containers(bench.place, &ids, NAMED_WITHIN * bench.plan.patience).await;
 
     let (mut sessions, mut lives) = (Vec::new(), Vec::new());
     for (kind, title, ready, session, claim) in claims {
         let container = match (&claim, &listed) {
-            (Ok(id), Ok(listed)) => listed
-                .get(id)
-                .cloned()
-                .ok_or_else(|| format!("the daemon does not list its container {id:.12}")),
+            (Ok(id), Ok(listed)) => {
+                listed.get(id).cloned().ok_or_else(|| format!("its container {id:.12} is not listed"))
+            }
             (Err(why), _) | (_, Err(why)) => Err(why.clone()),
         };
         sessions.push(Deployed { title, client: kind.name(), ready, container });
@@ -80,12 +79,10 @@ pub(super) async fn deploy(bench: &Bench<'_>) -> (Deployment, Vec<Live>) {
 }
 
 /// Those of `ids` that the daemon has, by id; waits a little for their names.
-async fn containers(engine: &Engine, ids: &[&str], within: Duration) -> Seen<HashMap<String, Found>> {
+async fn containers(place: &dyn Place, ids: &[&str], within: Duration) -> Seen<HashMap<String, Found>> {
     let deadline = Instant::now() + within;
     loop {
-        let look = tokio::time::timeout(within, roster::list(engine)).await;
-        let look = look.map_err(|_| "the daemon does not answer".to_owned())?;
-        let listed = look.map_err(|error| error.to_string())?;
+        let listed = place.list().await?;
         let ours: Vec<_> = listed.into_iter().filter(|entry| ids.contains(&entry.id.as_str())).collect();
         let named = ours.iter().filter(|entry| entry.state == State::Active).count() >= ids.len();
         if named || Instant::now() > deadline {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
@@ -10,7 +10,9 @@ use super::{Bench, Live};
 use crate::config::Settings;
 use crate::exam::check::Seen;
 use crate::exam::inside::{Inside, Listener, Surroundings};
-use crate::validate::checks::isolation::{Door, Egress, Files, Isolation, Reach, Sight, Socket, Volume};
+use crate::validate::checks::isolation::{
+    Door, Doors, Egress, Files, Isolation, Reach, Sight, Socket, Volume,
+};
 
 /// Where the listeners in the sessions listen, from the first on; each session has its own number.
 const PORT: u16 = 21_000;
@@ -23,10 +25,8 @@ const LISTEN: Duration = Duration::from_mins(2);
 /// them in a second.
 const TRIED: usize = 8;
 
-/// The ports of a Docker daemon: with TLS and without.
-const DAEMON_PORTS: [u16; 2] = [2376, 2375];
-
-const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
+/// Between two tries to reach what was in reach a moment ago.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// A session with a way in, and its listener.
 struct Room<'a> {
@@ -40,12 +40,13 @@ struct Room<'a> {
 /// What the examined sessions can do to one another.
 pub(super) async fn try_out(bench: &Bench<'_>, sessions: &[Live]) -> Isolation {
     let rooms = enter(bench, &sessions[..sessions.len().min(TRIED)], PORT).await;
+    let sockets = bench.place.forbidden();
     let (sights, reaches, volumes, files, sockets) = tokio::join!(
         join_all(rooms.iter().map(|room| look_around(room, &rooms))),
-        reach(&rooms),
+        reach(bench, &rooms),
         join_all(rooms.iter().map(|room| look_at_volume(bench, room))),
         join_all(neighbours(&rooms).map(|(from, to)| carry_file(bench, from, to))),
-        join_all(rooms.iter().flat_map(|room| SOCKETS.map(|path| look_for_socket(room, path)))),
+        join_all(rooms.iter().flat_map(|room| sockets.iter().map(|path| look_for_socket(room, path)))),
     );
     leave(rooms).await;
     Isolation {
@@ -53,7 +54,7 @@ pub(super) async fn try_out(bench: &Bench<'_>, sessions: &[Live]) -> Isolation {
         sights,
         reaches,
         egress: Egress::default(),
-        daemon: Vec::new(),
+        daemon: Doors::default(),
         volumes,
         files,
         sockets,
@@ -63,7 +64,7 @@ pub(super) async fn try_out(bench: &Bench<'_>, sessions: &[Live]) -> Isolation {
 /// Each session's attempt to reach the next one.
 pub(super) async fn reach_around(bench: &Bench<'_>, sessions: &[Live], port: u16) -> Vec<Reach> {
     let rooms = enter(bench, sessions, port).await;
-    let reaches = reach(&rooms).await;
+    let reaches = reach(bench, &rooms).await;
     leave(rooms).await;
     reaches
 }
@@ -112,48 +113,56 @@ async fn look_around(room: &Room<'_>, all: &[Room<'_>]) -> Sight {
     Sight { title, processes: Ok(listed.len()), sees_own: sees(room), sees_others }
 }
 
-async fn reach(rooms: &[Room<'_>]) -> Vec<Reach> {
+async fn reach(bench: &Bench<'_>, rooms: &[Room<'_>]) -> Vec<Reach> {
     join_all(neighbours(rooms).flat_map(|(from, to)| {
         let addresses = match &to.around {
             Ok(around) if !around.addresses.is_empty() => around.addresses.clone(),
             // Without a network of its own there is the loopback, which two sessions must not share either.
             _ => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         };
-        addresses.into_iter().map(move |address| try_reach(from, to, SocketAddr::new(address, to.port)))
+        addresses
+            .into_iter()
+            .map(move |address| try_reach(bench, from, to, SocketAddr::new(address, to.port)))
     }))
     .await
 }
 
-async fn try_reach(from: &Room<'_>, to: &Room<'_>, address: SocketAddr) -> Reach {
-    let (itself, connected) = tokio::join!(to.inside.connects(address), from.inside.connects(address));
+async fn try_reach(bench: &Bench<'_>, from: &Room<'_>, to: &Room<'_>, address: SocketAddr) -> Reach {
+    let connected = kept_out(bench, &from.inside, address);
+    let (itself, connected) = tokio::join!(to.inside.connects(address), connected);
     let known = to.listener.as_ref().map(drop).and(to.around.as_ref().map(drop)).map_err(Clone::clone);
     let itself = known.and(itself);
     Reach { from: from.title.to_owned(), to: to.title.to_owned(), address, itself, connected }
 }
 
-/// The daemon, from inside of a session that has a network.
-pub(super) async fn knock_on_daemon(
-    bench: &Bench<'_>,
-    from: Option<&Live>,
-    daemon: Option<&str>,
-) -> Vec<Door> {
-    let Some(from) = from else { return Vec::new() };
+/// Whoever rules the containers, from inside of a session that has a network.
+pub(super) async fn knock_on_daemon(bench: &Bench<'_>, from: Option<&Live>) -> Doors {
+    let Some(from) = from else { return Doors::default() };
     let inside = bench.inside(&from.container);
-    let gateways = inside.surroundings().await.map(|around| around.gateways).unwrap_or_default();
-    let configured =
-        bench.plan.address.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse().ok());
-    let mut ports = DAEMON_PORTS.to_vec();
-    ports.extend(configured.filter(|port| !DAEMON_PORTS.contains(port)));
-    let own = daemon.and_then(|address| address.parse().ok()).filter(|_| !gateways.is_empty());
-    let doors = gateways
-        .into_iter()
-        .chain(own)
-        .flat_map(|host| ports.iter().map(move |port| SocketAddr::new(host, *port)));
-    join_all(doors.map(|address| {
+    let doors = match bench.place.doors(&inside).await {
+        Ok(doors) => doors,
+        Err(why) => return Doors::Open(why),
+    };
+    let tried = doors.into_iter().map(|address| {
         let (inside, title) = (&inside, &from.session.title);
-        async move { Door { from: title.clone(), address, connected: inside.connects(address).await } }
-    }))
-    .await
+        async move {
+            let connected = kept_out(bench, inside, address).await;
+            Door { from: title.clone(), address, connected }
+        }
+    });
+    Doors::Tried(join_all(tried).await)
+}
+
+/// Whether there is a connection, once the rules hold that may be made a moment after a container's start.
+async fn kept_out(bench: &Bench<'_>, inside: &Inside, address: SocketAddr) -> Seen<bool> {
+    let until = Instant::now() + bench.place.settles_within();
+    loop {
+        let connected = inside.connects(address).await;
+        if connected != Ok(true) || Instant::now() >= until {
+            return connected;
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
 }
 
 async fn look_at_volume(bench: &Bench<'_>, room: &Room<'_>) -> Volume {

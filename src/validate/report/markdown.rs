@@ -20,11 +20,7 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "# Multi-client validation: {verdict}\n")?;
     let Report { clients, calls, server, image, .. } = report;
     let Some(engine) = &report.engine else {
-        writeln!(
-            out,
-            "The daemon at `{}` does not answer; without it nothing else can be examined.",
-            report.daemon
-        )?;
+        writeln!(out, "Nobody answers at `{}`; without that nothing else can be examined.", report.daemon)?;
         return report.sections.iter().try_for_each(|section| write_section(out, section));
     };
     let half = clients.div_ceil(2);
@@ -40,7 +36,7 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     let facts = [
         ("date", report.date.clone()),
         ("berth", report.berth.to_owned()),
-        ("daemon", format!("`{}`, Docker {engine}", report.daemon)),
+        ("daemon", format!("`{}`, {} {engine}", report.daemon, report.runs_in)),
         ("server", format!("`{server}`, image `{image}`")),
         ("operation", format!("`{}`", report.operation)),
     ];

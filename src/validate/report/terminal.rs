@@ -36,7 +36,7 @@ pub fn write(out: &mut impl Write, report: &Report, colours: bool) -> io::Result
         }
     }
     if report.engine.is_none() {
-        return writeln!(out, "\n{}", paint(RED, "not passed: nothing can be examined without the daemon"));
+        return writeln!(out, "\n{}", paint(RED, "not passed: nothing can be examined without an answer"));
     }
     if !report.sessions.is_empty() {
         writeln!(out)?;

@@ -11,9 +11,9 @@ use crate::validate::checks::sample::good;
 
 fn plan() -> Plan {
     let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
-    let text = "[dind]\nhost = \"unix:///s\"\n[servers.everything]\nimage = \"berth-everything\"";
+    let text = "[servers.everything]\nimage = \"berth-everything\"";
     let config = Config::parse(text, Path::new("/b/berth.toml"), &home).unwrap();
-    Plan::new(4, 2, None, &config, &home, None, &|_| None).unwrap()
+    Plan::new(4, 2, None, &config, None, &|_| None).unwrap()
 }
 
 fn report(doctor: impl FnOnce(&mut Observations)) -> Report {
@@ -92,6 +92,6 @@ fn a_system_without_a_daemon_has_a_report_too() {
     let report = report(|seen| *seen = Observations::default());
     assert_eq!((report.passed, report.counts()[0]), (false, 0));
     assert!(on_terminal(&report, false).contains("✗ the daemon answers"));
-    assert!(on_terminal(&report, false).ends_with("nothing can be examined without the daemon\n"));
+    assert!(on_terminal(&report, false).ends_with("nothing can be examined without an answer\n"));
     assert!(markdown::render(&report).contains("- ✗ **The daemon answers**: nothing could be examined"));
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{KUBECONFIG, eventually};
 
@@ -209,4 +209,42 @@ pub(crate) fn is_ready(node: &str) -> bool {
     let found = ask(async |client| Api::<Node>::all(client).get(node).await).expect("the node");
     let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
     conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True")
+}
+
+/// Makes an object where the API server has such.
+pub(crate) fn create(path: &str, object: &Value) {
+    let request = http::Request::post(path).header("content-type", "application/json");
+    let request = request.body(object.to_string().into_bytes()).expect("a request");
+    ask(async |client| client.request::<Value>(request).await).expect("a new object");
+}
+
+pub(crate) fn remove(path: &str) {
+    let request = http::Request::delete(path).body(Vec::new()).expect("a request");
+    let _ = ask(async |client| client.request::<Value>(request).await);
+}
+
+/// Why the API server would take no pod; `None`: it would.
+pub(super) fn refusal(namespace: &str) -> Option<String> {
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": { "name": "asked" },
+        "spec": {
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": 1, "seccompProfile": { "type": "RuntimeDefault" },
+            },
+            "containers": [{
+                "name": "c", "image": "i",
+                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+            }],
+        },
+    }))
+    .expect("a pod");
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let asked = ask(async |client| Api::namespaced(client, namespace).create(&dry, &pod).await);
+    asked.err().map(|error| error.to_string())
+}
+
+/// A kubeconfig's text.
+pub(super) fn parsed(kubeconfig: &str) -> Value {
+    let read: Kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig");
+    serde_json::to_value(read).expect("JSON")
 }

@@ -47,15 +47,19 @@ fn is_of_this_machine() -> bool {
 
 /// An image with the one program, in all nodes of such a cluster; who has another one has put it there.
 pub(super) fn give_keeper() {
-    if !is_of_this_machine() {
-        return;
+    if is_of_this_machine() {
+        give(KEEPER_IMAGE, KEEPER);
     }
+}
+
+/// The same of any program and name.
+pub(super) fn give(image: &str, program: &[u8]) {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o755);
-    header.set_size(KEEPER.len() as u64);
-    archive.append_data(&mut header, "keeper", KEEPER).expect("an archive");
-    import(&archive.into_inner().expect("an archive"), KEEPER_IMAGE);
+    header.set_size(program.len() as u64);
+    archive.append_data(&mut header, "keeper", program).expect("an archive");
+    import(&archive.into_inner().expect("an archive"), image);
 }
 
 /// An image with the programs of this build. They are not static, as nothing would be left of the ordinary build for that: the

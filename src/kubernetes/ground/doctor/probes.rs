@@ -280,7 +280,7 @@ fn unscheduled(pod: &Pod) -> Option<String> {
 }
 
 /// The API server's addresses, as pods know it: a service, and who stands behind it.
-async fn api_server(cluster: &Cluster) -> Vec<SocketAddr> {
+pub(crate) async fn api_server(cluster: &Cluster) -> Vec<SocketAddr> {
     let services: Api<Service> = Api::namespaced(cluster.client.clone(), "default");
     let slices: Api<EndpointSlice> = Api::namespaced(cluster.client.clone(), "default");
     let mut found = Vec::new();

@@ -14,7 +14,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::validate::checks::tls::{Attempt, ContainerPorts, Doors, Tls};
-use crate::validate::plan::Plan;
 
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -23,13 +22,13 @@ const PLAIN_PORT: u16 = 2375;
 
 const REQUEST: &[u8] = b"GET /_ping HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n";
 
-/// `container` is the DinD container's own address, where it is known.
-pub(super) async fn knock(plan: &Plan, container: Option<&str>) -> Tls {
-    let Some(address) = plan.address.strip_prefix("tcp://") else { return Tls::Unix };
+/// `certs` is the folder of those for it; `container` is the DinD container's own address, where it is known.
+pub(super) async fn knock(address: &str, certs: Option<&Path>, container: Option<&str>) -> Tls {
+    let Some(address) = address.strip_prefix("tcp://") else { return Tls::Unix };
     let Some((host, port)) = address.trim_end_matches('/').rsplit_once(':') else { return Tls::Unexamined };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let Ok(port) = port.parse::<u16>() else { return Tls::Unexamined };
-    let configs = plan.certs.as_deref().map(Configs::read);
+    let configs = certs.map(Configs::read);
     let with = |pick: fn(&Configs) -> &Arc<ClientConfig>| {
         let config = match &configs {
             None => Err("there are no certificates for it".to_owned()),
