@@ -49,9 +49,9 @@ pub(crate) async fn run(command: &KubernetesCommand, config: &Config) -> anyhow:
             let done = apply::up(&cluster, config, *force).await?;
             write!(std::io::stdout().lock(), "{done}")?;
         }
-        KubernetesCommand::Down { force } => {
+        KubernetesCommand::Down { force, volumes } => {
             let cluster = Cluster::connect(&config.kubernetes).await?;
-            let done = takedown::down(&cluster, *force).await?;
+            let done = takedown::down(&cluster, *force, *volumes).await?;
             write!(std::io::stdout().lock(), "{done}")?;
         }
         KubernetesCommand::Doctor { json, quick, world } => {
@@ -87,7 +87,7 @@ fn print(config: &Config) -> anyhow::Result<()> {
 fn text(config: &Config, name: &str) -> Result<String, serde_saphyr::ser::Error> {
     let (itself, profile) = objects::namespace(config, name);
     let mut text = String::new();
-    let all = std::iter::once(itself).chain(objects::own(name)).chain(objects::limits(config, name));
+    let all = std::iter::once(itself).chain(objects::own(config, name)).chain(objects::limits(config, name));
     for Wanted { why, object } in all {
         text.push_str("---\n");
         let refused = (object["kind"] == "Namespace").then_some(&profile.refused).into_iter().flatten();

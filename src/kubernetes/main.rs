@@ -18,10 +18,12 @@ mod fake;
 mod ground;
 mod hold;
 mod housekeeping;
+mod image;
 mod lifeline;
 mod likeness;
 mod link;
 mod loopback;
+mod mounted;
 mod names;
 mod nodes;
 mod outgoing;
@@ -39,6 +41,7 @@ mod sweep;
 mod telling;
 mod template;
 mod upstream;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -67,6 +70,9 @@ async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<Ex
     }
     let (config, home) = loaded?;
     match arguments.command {
+        Subcommands::Bake(args) => {
+            Box::pin(image::push::run(&args, &config, &home, arguments.config.as_deref())).await
+        }
         Subcommands::Ps(args) => Box::pin(roster::ps(&args, &config, &home)).await,
         Subcommands::Kill(args) => Box::pin(roster::kill(&args, &config, &home)).await,
         Subcommands::Kubernetes(args) => Box::pin(ground::run(&args.command, &config)).await,

@@ -1,5 +1,5 @@
 //! What runs in a pod: the server's command line and environment, as its helper gets them. What a pod cannot give is
-//! refused here, before anything is made.
+//! refused here, before anything is made. What its image runs by itself is known by then (`image.rs`).
 
 use mcp_berth::config::Server;
 use mcp_berth::dock::records::{self, Record, Start};
@@ -17,7 +17,6 @@ const PYTHON_PROGRAMS: &str = "/opt/berth/bin";
 
 /// The first record of a link.
 pub(crate) fn start(spec: &Spec) -> Result<Vec<u8>, Failure> {
-    fits(&spec.server)?;
     let settings = &spec.server.settings;
     let words = |words: Vec<String>| words.into_iter().map(String::into_bytes).collect();
     let start = Start {
@@ -40,8 +39,8 @@ pub(crate) fn start(spec: &Spec) -> Result<Vec<u8>, Failure> {
     Ok(record)
 }
 
-/// What the server is told to run. What an image runs by itself no cluster tells.
-fn command(server: &Server) -> Result<Vec<String>, Failure> {
+/// What the server is told to run.
+pub(super) fn command(server: &Server) -> Result<Vec<String>, Failure> {
     let args = server.args.as_deref().unwrap_or_default();
     if let Some(command) = &server.command {
         return Ok([command.as_slice(), args].concat());
@@ -51,19 +50,13 @@ fn command(server: &Server) -> Result<Vec<String>, Failure> {
     }
     Err(Failure {
         code: Code::Configuration,
-        text: format!(
-            "the server `{}` has no `command`, and a cluster does not tell what the image `{}` runs",
-            server.name, server.image
-        ),
-        next: Some(format!(
-            "set `command` in [servers.{}] to the image's ENTRYPOINT and CMD; `docker image inspect {}` shows them",
-            server.name, server.image
-        )),
+        text: format!("nobody has told what the image `{}` of `{}` runs", server.image, server.name),
+        next: Some(format!("set `command` in [servers.{}]", server.name)),
     })
 }
 
 /// The program of a package, where it was named.
-fn baked_program(server: &Server) -> Option<String> {
+pub(super) fn baked_program(server: &Server) -> Option<String> {
     let package = &server.recipe.as_ref()?.package;
     let folder = match package.runner {
         Runner::Npx => NPM_PROGRAMS,
@@ -75,23 +68,11 @@ fn baked_program(server: &Server) -> Option<String> {
 }
 
 /// What only a daemon of this machine can give.
-fn fits(server: &Server) -> Result<(), Failure> {
-    let settings = &server.settings;
-    let lacking = [
-        (
-            settings.mounted().next().is_some(),
-            "mounts",
-            "folders of this machine are not on the cluster's nodes",
-        ),
-        (!settings.volumes.is_empty(), "volumes", "berth does not keep any there yet"),
-        (settings.prestart, "prestart", "a server starts with its session there"),
-        // A node pulls the image, and whoever pushes to the registry meanwhile would be believed.
-        (server.verify().is_some(), "verify", "its node asks for no signature"),
-    ];
-    let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else {
-        settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user))?;
-        loopback::misnamed(settings).map_or(Ok(()), |service| misnamed(server, service))?;
-        return network_of(settings).map(drop);
+pub(crate) fn fits(server: &Server) -> Result<(), Failure> {
+    let Some((key, why)) = server.lacking_in_pod() else {
+        server.settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user))?;
+        loopback::misnamed(&server.settings).map_or(Ok(()), |service| misnamed(server, service))?;
+        return network_of(&server.settings).map(drop);
     };
     Err(Failure {
         code: Code::Configuration,
@@ -157,9 +138,7 @@ mod tests {
 
     #[test]
     fn what_a_cluster_does_not_tell_has_to_be_said() {
-        let failure = start(&spec(None)).unwrap_err();
-        assert!(failure.text.contains("has no `command`") && failure.text.contains("`i:1`"), "{failure}");
-        assert!(failure.next.unwrap().contains("docker image inspect i:1"));
+        assert!(start(&spec(None)).unwrap_err().text.contains("the image `i:1`"));
         let long =
             Spec { env: vec!["A=".to_owned() + &"x".repeat(records::LONGEST_START)], ..spec(Some(&["p"])) };
         assert!(start(&long).unwrap_err().text.contains("longer than a pod's keeper takes"));
@@ -170,7 +149,7 @@ mod tests {
         let refused = |change: fn(&mut Settings)| {
             let mut spec = spec(Some(&["p"]));
             change(&mut spec.server.settings);
-            start(&spec)
+            fits(&spec.server)
         };
         assert!(refused(|_| ()).is_ok());
         let key = |change, key: &str| {
@@ -186,7 +165,7 @@ mod tests {
         for user in ["node", "1000:staff", "node:1000", "", "1000:"] {
             let mut spec = spec(Some(&["p"]));
             spec.server.settings.user = Some(user.to_owned());
-            let failure = start(&spec).unwrap_err();
+            let failure = fits(&spec.server).unwrap_err();
             assert!(failure.text.contains(&format!("`user = \"{user}\"`")), "{failure}");
         }
         assert!(refused(|settings| settings.user = Some("1000:1000".to_owned())).is_ok());

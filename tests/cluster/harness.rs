@@ -7,12 +7,14 @@ mod docker;
 mod machine;
 #[path = "../common/program.rs"]
 mod program;
+mod registry;
 #[path = "../common/session.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 mod session;
 #[path = "../common/sockets.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 pub(crate) mod sockets;
+mod volume;
 #[path = "../common/waits.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 mod waits;
@@ -29,7 +31,9 @@ use tempfile::TempDir;
 
 pub(crate) use api::{Cordon, is_ready};
 pub(crate) use machine::{Cluster, Fault, end_container, processes_of};
+pub(crate) use registry::{Local, Registry};
 pub(crate) use session::{Berth, Session};
+pub(crate) use volume::LocalVolume;
 pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
 
 /// Where the tests' images are that the cluster can pull; without it, they are in its nodes.
@@ -116,6 +120,29 @@ impl Place {
         self
     }
 
+    /// Without a line of the configuration that all tests share.
+    pub(crate) fn without(self, line: &str) -> Self {
+        let file = self.home.path().join("berth.toml");
+        let config = std::fs::read_to_string(&file).expect("the configuration");
+        assert!(config.contains(line), "no {line} in {config}");
+        std::fs::write(file, config.replace(line, "")).expect("the configuration");
+        self
+    }
+
+    /// With a line in `[kubernetes]`.
+    pub(crate) fn setting(self, line: &str) -> Self {
+        let file = self.home.path().join("berth.toml");
+        let config = std::fs::read_to_string(&file).expect("the configuration");
+        std::fs::write(file, config.replace("[kubernetes]", &format!("[kubernetes]\n{line}")))
+            .expect("the configuration");
+        self
+    }
+
+    /// With baked images in a registry.
+    pub(crate) fn registry(self, registry: &Registry) -> Self {
+        self.setting(&format!("registry = \"{}\"", registry.address()))
+    }
+
     /// With sessions in another namespace, which the test has not made.
     pub(crate) fn within(self, namespace: &str) -> Self {
         let file = self.home.path().join("berth.toml");
@@ -190,6 +217,11 @@ impl Place {
     /// Deletes a pod, as anybody may who runs a cluster.
     pub(crate) fn delete_pod(&self, name: &str) {
         api::delete_pod(&self.namespace, name);
+    }
+
+    /// The names of its claims.
+    pub(crate) fn claims(&self) -> Vec<String> {
+        api::claims(&self.namespace)
     }
 
     pub(crate) fn pod(&self, name: &str) -> Option<Pod> {

@@ -67,8 +67,8 @@ async fn all(config: &Config, cluster: &Cluster, options: &Options) -> Vec<Line>
     }
     let (namespace, is_there) = namespace(cluster).await;
     lines.push(namespace);
-    lines.push(rights::line(cluster).await);
-    lines.push(laid(cluster).await);
+    lines.push(rights::line(config, cluster).await);
+    lines.push(laid(config, cluster).await);
     lines.extend(servers(config));
     let image = config.kubernetes.keeper_image();
     let seen = if !is_there {
@@ -136,7 +136,7 @@ fn servers(config: &Config) -> Vec<Line> {
 }
 
 /// Whether all that `up` makes is there.
-async fn laid(cluster: &Cluster) -> Line {
+async fn laid(config: &Config, cluster: &Cluster) -> Line {
     const NAME: &str = "ground";
     let mut there = Vec::new();
     for resource in kind::all() {
@@ -145,7 +145,7 @@ async fn laid(cluster: &Cluster) -> Line {
             Err(_) => return Line::not_applicable(NAME, format!("you may not list {}", resource.plural)),
         }
     }
-    let wanted = objects::own(&cluster.namespace);
+    let wanted = objects::own(config, &cluster.namespace);
     let is_there = |wanted: &&objects::Wanted| {
         there.iter().any(|(kind, name)| kind == wanted.kind() && name == wanted.name())
     };
