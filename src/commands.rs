@@ -110,6 +110,7 @@ pub async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Resul
         | Subcommands::Backup(_)
         | Subcommands::Restore(_)
         | Subcommands::Secret(_) => Ok(ExitCode::from(INTERNAL)),
+        Subcommands::Bake(args) if args.push => kubernetes::run(),
         Subcommands::Bake(args) => {
             Box::pin(bake::run(&args, &config, &home, arguments.config.as_deref())).await
         }

@@ -15,6 +15,7 @@ mod env;
 mod env_file;
 mod error;
 mod home;
+mod in_pod;
 mod kept;
 mod key;
 pub mod kubernetes;

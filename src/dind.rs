@@ -207,7 +207,10 @@ pub fn warning(config: &Config, home: &Home) -> Option<String> {
 }
 
 /// The engine that holds the daemon, if it answers.
-pub(crate) async fn engine(daemon: &Daemon) -> Result<Engine, DindError> {
+///
+/// # Errors
+/// It does not, or it is none that berth can use.
+pub async fn engine(daemon: &Daemon) -> Result<Engine, DindError> {
     let unusable = |source| DindError::Engine { engine: Box::new(daemon.clone()), source };
     let endpoint =
         Endpoint::parse(&daemon.address, daemon.certs.as_deref()).map_err(|e| unusable(e.into()))?;

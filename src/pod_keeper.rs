@@ -5,10 +5,14 @@
 #![no_main]
 #![allow(dead_code, reason = "the modules are those of the other keeper, too")]
 
+#[path = "keeper/allow.rs"]
+mod allow;
 #[path = "keeper/bare.rs"]
 mod bare;
 #[path = "keeper/door.rs"]
 mod door;
+#[path = "keeper/egress.rs"]
+mod egress;
 #[path = "keeper/exec.rs"]
 mod exec;
 #[path = "keeper/filter.rs"]
@@ -72,6 +76,8 @@ fn run(words: impl Iterator<Item = OsString>) -> u8 {
 
 fn execute<I: Iterator<Item = OsString>>(words: &mut Words<I>) -> Result<u8, Failure> {
     let done = match words.text("a subcommand")?.as_str() {
+        egress::far::NAME => egress::far::Far::parse(words)?.execute().map(|()| 0)?,
+        egress::near::NAME => egress::near::Near::parse(words)?.execute().map(|()| 0)?,
         "hold-pod" => pod::Pod::parse(words)?.hold(),
         "ports" => ports::Ports::parse(words)?.execute().map(|()| 0)?,
         "probe" => probe::Probe::parse(words)?.execute().map(|()| 0)?,

@@ -48,6 +48,10 @@ pub struct BakeArgs {
     #[arg(long, conflicts_with = "line")]
     pub pin: bool,
 
+    /// Put the images into the `registry` of [kubernetes], where the nodes of a cluster pull them.
+    #[arg(long)]
+    pub push: bool,
+
     /// A line such as `npx PACKAGE` instead of a configured server.
     #[arg(last = true, value_name = "COMMAND")]
     pub line: Vec<String>,

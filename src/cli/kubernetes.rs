@@ -28,6 +28,10 @@ pub enum KubernetesCommand {
         /// End active sessions.
         #[arg(long)]
         force: bool,
+
+        /// Remove the claims of `volumes` too, and what they hold.
+        #[arg(long)]
+        volumes: bool,
     },
     /// Examine the cluster: rights, the keeper, and whether network policies hold.
     Doctor {

@@ -323,6 +323,10 @@ impl Takeover<'_> {
         let (name, text) = fit.ok_or("berth.toml has no name left for it")?;
         let config = Config::parse(&text, path, home).map_err(|error| error.to_string())?;
         let server = config.server(&name).map_err(|error| error.to_string())?.clone();
+        if let Some((key, why)) = server.is_in_pod().then(|| server.lacking_in_pod()).flatten() {
+            let notes = translated.notes;
+            return Err(Stays { why: format!("it cannot have `{key}` in a pod: {why}"), notes });
+        }
         let tried = match self.check {
             Check::Made(trials) => trials.get(which),
             Check::DryRun | Check::LeftOut => None,
@@ -337,7 +341,11 @@ impl Takeover<'_> {
         }
         if tried.is_none() {
             translated.notes.extend(notes);
-            if server.recipe.is_none() {
+            if server.is_in_pod() {
+                if server.recipe.is_some() {
+                    translated.notes.push(format!("type `berth bake --push {name}` before it starts"));
+                }
+            } else if server.recipe.is_none() {
                 let note =
                     format!("type `berth up` before it starts: that loads its image `{}`", server.image);
                 translated.notes.push(note);

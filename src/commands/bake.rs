@@ -101,6 +101,14 @@ async fn make_room(oven: &Oven<'_>, shelf: &Shelf, image: &str) {
     }
 }
 
+/// The servers that the arguments have baked, with their recipes.
+///
+/// # Errors
+/// There is nothing to bake.
+pub fn packages(args: &BakeArgs, config: &Config) -> anyhow::Result<Vec<(Server, Arc<Recipe>)>> {
+    Ok(chosen(args, config)?.0)
+}
+
 /// The servers that are to be baked, with their recipes, and those whose images are to be pinned.
 type Chosen = (Vec<(Server, Arc<Recipe>)>, Vec<Server>);
 

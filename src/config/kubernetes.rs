@@ -7,10 +7,13 @@ use super::home::Home;
 use super::key::Key;
 use super::reader::Section;
 use super::settings::definition::DefaultValue;
+use crate::values::ByteSize;
 
 /// The images, where nobody names others.
 const KEEPER: &str = "berth-keeper";
 const AGENT: &str = "berth";
+/// What a volume asks for, where nobody says it (bytes).
+const STORAGE: u64 = 1 << 30;
 
 /// The `[kubernetes]` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +29,9 @@ pub struct Kubernetes {
     /// What brings the keeper in place of a config map.
     pub keeper_image: Option<String>,
     agent_image: Option<String>,
+    /// Of the claims that `volumes` become; `None`: the cluster's own.
+    pub storage_class: Option<String>,
+    storage_size: Option<u64>,
     /// What each pod has beside berth's own.
     pub pod_template: Option<PathBuf>,
     /// A server without a network may start where nothing keeps it from having one.
@@ -33,7 +39,7 @@ pub struct Kubernetes {
 }
 
 /// The keys of the table.
-pub const KEYS: [Key; 8] = [
+pub const KEYS: [Key; 10] = [
     Key::new("context", DefaultValue::Words("the current one"), "the context of the kubeconfig"),
     Key::new("namespace", DefaultValue::Words("the context's"), "the namespace of the sessions' pods"),
     Key::new(
@@ -57,6 +63,12 @@ pub const KEYS: [Key; 8] = [
         "the image with berth itself, for agents that run in the cluster",
     ),
     Key::new(
+        "storage_class",
+        DefaultValue::Words("the cluster's own"),
+        "the storage class of the claims that `volumes` become",
+    ),
+    Key::new("storage_size", DefaultValue::Value("\"1g\""), "what each of these claims asks for"),
+    Key::new(
         "pod_template",
         DefaultValue::Words("none"),
         "a file with what each pod has beside berth's own: tolerations, node selectors, labels, sidecars",
@@ -79,11 +91,18 @@ impl Kubernetes {
             registry: section.take("registry")?,
             keeper_image: section.take("keeper_image")?,
             agent_image: section.take("agent_image")?,
+            storage_class: section.take("storage_class")?,
+            storage_size: section.take::<ByteSize>("storage_size")?.map(ByteSize::bytes),
             pod_template: section.take("pod_template")?.map(path),
             accept_unenforced: section.take("accept_unenforced")?.unwrap_or_default(),
         };
         section.finish()?;
         Ok(kubernetes)
+    }
+
+    /// What a new volume has room for (bytes).
+    pub fn storage_size(&self) -> u64 {
+        self.storage_size.unwrap_or(STORAGE)
     }
 
     /// What the image that brings the keeper is called, where one does.
@@ -122,6 +141,9 @@ mod tests {
         assert_eq!((given.context.as_deref(), given.namespace.as_deref()), (Some("c"), Some("n")));
         assert_eq!(given.kubeconfig, Some("/c/k".into()), "beside the configuration");
         assert_eq!(given.pod_template, Some("/t".into()));
+        assert_eq!((given.storage_size(), &given.storage_class), (1 << 30, &None));
+        let stored = read("storage_class = \"fast\"\nstorage_size = \"5g\"");
+        assert_eq!((stored.storage_size(), stored.storage_class.as_deref()), (5 << 30, Some("fast")));
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(given.keeper_image(), format!("berth-keeper:{version}"));
         assert_eq!(read("registry = \"r/x/\"").keeper_image(), format!("r/x/berth-keeper:{version}"));

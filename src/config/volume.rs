@@ -10,6 +10,7 @@ from_str!(Volume);
 
 /// A volume of a server's. As a flag the same text: `NAME:TARGET[:OPTION,…]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own behind the volume")]
 pub struct Volume {
     /// As the person calls it; what the daemon calls it, `dock::volume` says.
     pub name: String,
@@ -19,11 +20,13 @@ pub struct Volume {
     pub shared: bool,
     /// Several sessions may write at once.
     pub concurrent: bool,
+    /// Of a cluster: the claim of this name, which somebody else has made.
+    pub claim: bool,
     pub(super) place: Option<Place>,
 }
 
 impl Value for Volume {
-    const EXPECTED: &'static str = "a volume such as \"memory:/data\", with \":ro\", \":shared\", \":concurrent\" or several of these behind it";
+    const EXPECTED: &'static str = "a volume such as \"memory:/data\", with \":ro\", \":shared\", \":concurrent\", \":claim\" or several of these behind it";
 
     fn from_text(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
@@ -37,6 +40,7 @@ impl Value for Volume {
             writable: true,
             shared: false,
             concurrent: false,
+            claim: false,
             place: None,
         };
         for option in options.into_iter().flat_map(|options| options.split(',')) {
@@ -45,6 +49,7 @@ impl Value for Volume {
                 "rw" => volume.writable = true,
                 "shared" => volume.shared = true,
                 "concurrent" => volume.concurrent = true,
+                "claim" => volume.claim = true,
                 _ => return None,
             }
         }
@@ -95,7 +100,8 @@ mod tests {
         assert_eq!(read("memory:/data:shared"), expected(true, true));
         assert_eq!(read("memory:/data:shared,ro"), expected(false, true));
         let many: Volume = "memory:/data:shared,concurrent".parse().unwrap();
-        assert!(many.writable && many.shared && many.concurrent);
+        assert!(many.writable && many.shared && many.concurrent && !many.claim);
+        assert!("work:/work:claim".parse::<Volume>().unwrap().claim);
         for wrong in [
             "",
             "memory",

@@ -4,6 +4,7 @@
 //! `stuck.rs`, and what became of one in `lost.rs`. All of them are pure. Here is who
 //! looks: a watch of the one pod and of its events, beside the start. A start that goes well is over before it begins.
 
+mod claims;
 pub(crate) mod denied;
 pub(crate) mod lost;
 pub(crate) mod refused;
@@ -13,7 +14,8 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
@@ -31,6 +33,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Who says what a start waits for; whoever comes first knows it best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
+    Claim,
     Pod,
     Event,
     Quota,
@@ -40,7 +43,7 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     progress: Progress,
-    noted: Mutex<[Option<Failure>; 3]>,
+    noted: Mutex<[Option<Failure>; 4]>,
 }
 
 impl Waiting {
@@ -88,10 +91,18 @@ pub(crate) async fn watch(cluster: &Cluster, pod: &Pod, waiting: &Waiting) -> Fa
     let pods =
         follow(cluster.pods(), format!("metadata.name={name}"), version, about, (waiting, Source::Pod));
     let said = format!("involvedObject.kind=Pod,involvedObject.name={name}");
+    let of_claims = claims::of(pod).map(|claim| {
+        let said = format!("involvedObject.kind=PersistentVolumeClaim,involvedObject.name={claim}");
+        let about = move |event: &Event| claims::of_event(event, &claim);
+        let events = events.clone();
+        async move { follow(events, said, String::new(), about, (waiting, Source::Claim)).await }
+    });
+    let of_claims: FuturesUnordered<_> = of_claims.collect();
     let events = follow(events, said, String::new(), of_event, (waiting, Source::Event));
     tokio::select! {
         failure = pods => failure,
         failure = events => failure,
+        Some(failure) = of_claims.into_future().map(|(first, _)| first) => failure,
     }
 }
 

@@ -112,7 +112,7 @@ fn kubernetes(settings: &Kubernetes, namespace: &str) -> Table {
     set("context", settings.context.clone());
     set("namespace", Some(namespace.to_owned()));
     set("kubeconfig", settings.kubeconfig.as_ref().map(path));
-    set("keeper_image", Some(settings.keeper_image()));
+    set("keeper_image", settings.keeper_image.clone());
     set("pod_template", settings.pod_template.as_ref().map(path));
     table
 }

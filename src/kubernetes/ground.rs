@@ -64,9 +64,9 @@ pub(crate) async fn run(command: &KubernetesCommand, config: &Config) -> anyhow:
             let done = apply::up(&cluster, config, *force).await?;
             write!(std::io::stdout().lock(), "{done}")?;
         }
-        KubernetesCommand::Down { force } => {
+        KubernetesCommand::Down { force, volumes } => {
             let cluster = Cluster::connect(&config.kubernetes).await?;
-            let done = takedown::down(&cluster, *force).await?;
+            let done = takedown::down(&cluster, *force, *volumes).await?;
             write!(std::io::stdout().lock(), "{done}")?;
         }
         KubernetesCommand::Doctor { json, quick, world } => {
@@ -115,7 +115,7 @@ fn print(config: &Config) -> anyhow::Result<()> {
 fn text(config: &Config, name: &str) -> Result<String, serde_saphyr::ser::Error> {
     let (itself, profile) = objects::namespace(config, name);
     let mut text = String::new();
-    let own = objects::own(name).into_iter().chain(forwarder::objects(config, name));
+    let own = objects::own(config, name).into_iter().chain(forwarder::objects(config, name));
     // The keeper is a megabyte: whoever reads the rest need not pass it.
     let last = objects::keeper(config, name);
     let all = std::iter::once(itself).chain(own).chain(objects::limits(config, name)).chain(last);

@@ -21,12 +21,14 @@ mod fake;
 mod ground;
 mod hold;
 mod housekeeping;
+mod image;
 mod keeper;
 mod lifeline;
 mod likeness;
 mod link;
 mod lists;
 mod loopback;
+mod mounted;
 mod names;
 mod nodes;
 mod outgoing;
@@ -47,6 +49,7 @@ mod telling;
 mod template;
 mod tend;
 mod upstream;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -82,6 +85,9 @@ async fn execute(arguments: Arguments, stderr: &StderrSink) -> anyhow::Result<Ex
     }
     let (config, home) = loaded?;
     match arguments.command {
+        Subcommands::Bake(args) => {
+            Box::pin(image::push::run(&args, &config, &home, arguments.config.as_deref())).await
+        }
         Subcommands::Ps(args) => Box::pin(roster::ps(&args, &config, &home)).await,
         Subcommands::Kill(args) => Box::pin(roster::kill(&args, &config, &home)).await,
         Subcommands::Validate(args) => {

@@ -19,6 +19,7 @@ use super::allowed;
 use super::ground::network::{PolicyLabel, network_of};
 use super::keeper::{KEEPER, Keeper};
 use super::loopback;
+use super::mounted;
 use super::names;
 use super::template::Template;
 
@@ -214,6 +215,7 @@ impl Plan<'_> {
             append(&mut spec["volumes"], json!({ "name": name, "emptyDir": folder }));
             append(&mut spec["containers"][0]["volumeMounts"], json!({ "name": name, "mountPath": path }));
         }
+        mounted::mount(self.spec, settings.user.as_deref().and_then(numbers), &mut spec);
         if *isolation == Isolation::Gvisor {
             spec["runtimeClassName"] = "gvisor".into();
         }

@@ -7,6 +7,7 @@ use mcp_berth::backend::docker::peers::Peers;
 use mcp_berth::backend::plan::Plan;
 use mcp_berth::backend::publish::Published;
 use mcp_berth::backend::{Backend, Ready};
+use mcp_berth::commands::variable;
 use mcp_berth::config::{Config, EnvVar, Home, Kubernetes};
 use mcp_berth::dock::spec::Spec;
 use mcp_berth::failure::{Code, Failure};
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 use super::cluster::Cluster;
 use super::ground::proof;
 use super::housekeeping::Bounds;
+use super::image::{self, Images};
 use super::keeper::Keeper;
 use super::loopback;
 use super::names;
@@ -42,26 +44,44 @@ pub(crate) struct PodPlan {
     nodes: Nodes,
     /// The session's, over all of its servers; `None`: it publishes no port.
     published: Option<Arc<Published>>,
+    images: Images,
 }
 
 impl Backend for Pods {
     type Ready = PodPlan;
 
-    fn ready(&self, plan: Plan, config: &Config, _: &Home) -> Result<PodPlan, Failure> {
-        server::start(&plan.spec, None)?;
+    fn ready(&self, mut plan: Plan, config: &Config, home: &Home) -> Result<PodPlan, Failure> {
+        server::fits(&plan.spec.server)?;
+        plan.spec.server.image = image::reference(&plan.spec.server, &config.kubernetes);
         let template = template(&config.kubernetes)?.map(Arc::new);
         loopback::admit(&plan.spec.server, template.as_deref())?;
+        let images = Images::of(config, home, &variable);
         Ok(PodPlan {
             plan,
             kubernetes: Arc::new(config.kubernetes.clone()),
             template,
             nodes: Nodes::default(),
             published: None,
+            images,
         })
     }
 
-    fn preview(&self, spec: Spec, env: &[EnvVar], config: &Config, _: &Home) -> Result<Value, Failure> {
-        server::start(&spec, None)?;
+    fn preview(
+        &self,
+        mut spec: Spec,
+        env: &[EnvVar],
+        config: &Config,
+        home: &Home,
+    ) -> Result<Value, Failure> {
+        server::fits(&spec.server)?;
+        spec.server.image = image::reference(&spec.server, &config.kubernetes);
+        if let Some(known) = Images::of(config, home, &variable).known(&spec.server) {
+            known.complete(&mut spec.server)?;
+        }
+        let command = match server::command(&spec.server) {
+            Ok(command) => json!(command),
+            Err(_) => json!(["the image's ENTRYPOINT", spec.server.args]),
+        };
         let Kubernetes { context, namespace, .. } = &config.kubernetes;
         let keeper = Keeper::of(&config.kubernetes);
         let template = template(&config.kubernetes)?;
@@ -73,7 +93,7 @@ impl Backend for Pods {
             "cluster": { "context": context, "namespace": namespace },
             "pod": pod,
             "exec": {
-                "command": spec.server.command.iter().chain(&spec.server.args).flatten().collect::<Vec<_>>(),
+                "command": command,
                 "env": env.iter().map(ToString::to_string).collect::<Vec<_>>(),
             },
         }))
@@ -114,7 +134,7 @@ impl Ready for PodPlan {
         said: oneshot::Receiver<Option<String>>,
         trace: Trace,
     ) -> Result<KubernetesUpstream, Failure> {
-        let Self { plan, kubernetes, template, nodes, published } = self;
+        let Self { plan, kubernetes, template, nodes, published, images } = self;
         let mut caller = Caller::new(&plan, said);
         let env = async {
             match &plan.secrets {
@@ -127,8 +147,12 @@ impl Ready for PodPlan {
             plan.admit(&client).await.inspect_err(|failure| trace.audit("over a ceiling", &failure.text))?;
             Ok(client)
         };
-        let (cluster, env, client) = tokio::try_join!(Cluster::connect(&kubernetes), env, client)?;
-        let spec = Spec { env, ..plan.spec_of(&client) };
+        let (cluster, image, env, client) =
+            tokio::try_join!(Cluster::connect(&kubernetes), images.find(&plan.spec.server), env, client)?;
+        let mut spec = Spec { env, ..plan.spec_of(&client) };
+        if let Some(image) = image {
+            image.complete(&mut spec.server)?;
+        }
         let forwarder = proof::admit(&cluster, &spec.server.settings).await?;
         let Plan { is_first, progress, state, replenishing, .. } = plan;
         let bounds = Bounds { limit: replenishing.limit, state };

@@ -1,5 +1,5 @@
 //! What runs in a pod: the server's command line and environment, as its helper gets them. What a pod cannot give is
-//! refused here, before anything is made.
+//! refused here, before anything is made. What its image runs by itself is known by then (`image.rs`).
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,6 @@ const PYTHON_PROGRAMS: &str = "/opt/berth/bin";
 
 /// The first record of a link. `forwarder`: of a list of names, where it is known.
 pub(crate) fn start(spec: &Spec, forwarder: Option<SocketAddr>) -> Result<Vec<u8>, Failure> {
-    fits(&spec.server)?;
     let settings = &spec.server.settings;
     let words = |words: Vec<String>| words.into_iter().map(String::into_bytes).collect();
     let start = Start {
@@ -42,8 +41,8 @@ pub(crate) fn start(spec: &Spec, forwarder: Option<SocketAddr>) -> Result<Vec<u8
     Ok(record)
 }
 
-/// What the server is told to run. What an image runs by itself no cluster tells.
-fn command(server: &Server) -> Result<Vec<String>, Failure> {
+/// What the server is told to run.
+pub(super) fn command(server: &Server) -> Result<Vec<String>, Failure> {
     let args = server.args.as_deref().unwrap_or_default();
     if let Some(command) = &server.command {
         return Ok([command.as_slice(), args].concat());
@@ -53,19 +52,13 @@ fn command(server: &Server) -> Result<Vec<String>, Failure> {
     }
     Err(Failure {
         code: Code::Configuration,
-        text: format!(
-            "the server `{}` has no `command`, and a cluster does not tell what the image `{}` runs",
-            server.name, server.image
-        ),
-        next: Some(format!(
-            "set `command` in [servers.{}] to the image's ENTRYPOINT and CMD; `docker image inspect {}` shows them",
-            server.name, server.image
-        )),
+        text: format!("nobody has told what the image `{}` of `{}` runs", server.image, server.name),
+        next: Some(format!("set `command` in [servers.{}]", server.name)),
     })
 }
 
 /// The program of a package, where it was named.
-fn baked_program(server: &Server) -> Option<String> {
+pub(super) fn baked_program(server: &Server) -> Option<String> {
     let package = &server.recipe.as_ref()?.package;
     let folder = match package.runner {
         Runner::Npx => NPM_PROGRAMS,
@@ -77,23 +70,10 @@ fn baked_program(server: &Server) -> Option<String> {
 }
 
 /// What only a daemon of this machine can give.
-fn fits(server: &Server) -> Result<(), Failure> {
-    let settings = &server.settings;
-    let lacking = [
-        (
-            settings.mounted().next().is_some(),
-            "mounts",
-            "folders of this machine are not on the cluster's nodes",
-        ),
-        (!settings.volumes.is_empty(), "volumes", "berth does not keep any there yet"),
-        (settings.prestart, "prestart", "a server starts with its session there"),
-        // A node pulls the image, and whoever pushes to the registry meanwhile would be believed.
-        (server.verify().is_some(), "verify", "its node asks for no signature"),
-    ];
-    let Some((_, key, why)) = lacking.into_iter().find(|(is_wanted, ..)| *is_wanted) else {
-        settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user))?;
-        loopback::misnamed(settings).map_or(Ok(()), |service| misnamed(server, service))?;
-        return Ok(());
+pub(crate) fn fits(server: &Server) -> Result<(), Failure> {
+    let Some((key, why)) = server.lacking_in_pod() else {
+        server.settings.user.as_deref().map_or(Ok(()), |user| numbered(server, user))?;
+        return loopback::misnamed(&server.settings).map_or(Ok(()), |service| misnamed(server, service));
     };
     Err(Failure {
         code: Code::Configuration,
@@ -159,9 +139,7 @@ mod tests {
 
     #[test]
     fn what_a_cluster_does_not_tell_has_to_be_said() {
-        let failure = start(&spec(None), None).unwrap_err();
-        assert!(failure.text.contains("has no `command`") && failure.text.contains("`i:1`"), "{failure}");
-        assert!(failure.next.unwrap().contains("docker image inspect i:1"));
+        assert!(start(&spec(None), None).unwrap_err().text.contains("the image `i:1`"));
         let long =
             Spec { env: vec!["A=".to_owned() + &"x".repeat(records::LONGEST_START)], ..spec(Some(&["p"])) };
         assert!(start(&long, None).unwrap_err().text.contains("longer than a pod's keeper takes"));
@@ -172,7 +150,7 @@ mod tests {
         let refused = |change: fn(&mut Settings)| {
             let mut spec = spec(Some(&["p"]));
             change(&mut spec.server.settings);
-            start(&spec, None)
+            fits(&spec.server)
         };
         assert!(refused(|_| ()).is_ok());
         let key = |change, key: &str| {
@@ -188,7 +166,7 @@ mod tests {
         for user in ["node", "1000:staff", "node:1000", "", "1000:"] {
             let mut spec = spec(Some(&["p"]));
             spec.server.settings.user = Some(user.to_owned());
-            let failure = start(&spec, None).unwrap_err();
+            let failure = fits(&spec.server).unwrap_err();
             assert!(failure.text.contains(&format!("`user = \"{user}\"`")), "{failure}");
         }
         assert!(refused(|settings| settings.user = Some("1000:1000".to_owned())).is_ok());

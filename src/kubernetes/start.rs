@@ -41,6 +41,7 @@ use super::streams::Execs;
 use super::telling::Telling;
 use super::template::Template;
 use super::upstream::{KubernetesUpstream, Linked};
+use super::volumes;
 
 /// Pieces of a server's bytes that wait for the link, and behind it; each is bounded itself.
 const PIECES: usize = 4;
@@ -79,7 +80,8 @@ pub(crate) struct Request {
 
 /// Starts the server in a pod of its own.
 pub(crate) async fn start(request: Request, trace: Trace) -> Result<KubernetesUpstream, Failure> {
-    let Request { spec, cluster, is_first, bounds, forwarder, template, nodes, progress, published } = request;
+    let Request { spec, cluster, is_first, bounds, forwarder, template, nodes, progress, published } =
+        request;
     let record = server::start(&spec, forwarder)?;
     let patience = if is_first { spec.server.settings.connect_timeout } else { Duration::ZERO };
     let (began, spec, waiting) = (std::time::Instant::now(), Arc::new(spec), Waiting::new(progress));
@@ -153,14 +155,19 @@ impl Start {
     /// A pod of its own, made now.
     async fn cold(&self) -> Result<KubernetesUpstream, Refused> {
         let began = std::time::Instant::now();
+        volumes::ensure(&self.cluster, &self.spec).await?;
         let off = self.nodes.off();
         let (mut hold, pod) = self.create(&off).await?;
         let name = hold.name().to_owned();
         self.trace.step("create the pod", began, &name);
         let began = std::time::Instant::now();
-        let (mut linked, opened) = self.link(&name);
         let watching = causes::watch(&self.cluster, &pod, &self.waiting);
         tokio::pin!(watching);
+        tokio::select! {
+            entered = volumes::enter(&self.cluster, &self.spec, &name) => entered.map_err(Refused::Lasting)?,
+            failure = &mut watching => return Err(Refused::Lasting(failure)),
+        }
+        let (mut linked, opened) = self.link(&name);
         let (slow, untaken) = (tokio::time::sleep(SOON), unseen(&self.cluster, &name));
         tokio::pin!(opened, slow, untaken);
         let opened = loop {

@@ -7,12 +7,14 @@ mod docker;
 mod machine;
 #[path = "../common/program.rs"]
 mod program;
+mod registry;
 #[path = "../common/session.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 mod session;
 #[path = "../common/sockets.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 pub(crate) mod sockets;
+mod volume;
 #[path = "../common/waits.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 mod waits;
@@ -29,7 +31,9 @@ use tempfile::TempDir;
 
 pub(crate) use api::{Agent, Cordon, create, is_ready, remove};
 pub(crate) use machine::{Cluster, Fault, end_container, lead_here, processes_of};
+pub(crate) use registry::{Local, Registry};
 pub(crate) use session::{Berth, Session};
+pub(crate) use volume::LocalVolume;
 pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
 
 /// Where the tests' images are that the cluster can pull; without it, they are in its nodes.
@@ -142,9 +146,22 @@ impl Place {
     }
 
     fn with_keeper_image(self, image: &str) -> Self {
-        let namespace = format!("namespace = \"{}\"\n", self.namespace);
-        let image = format!("{namespace}keeper_image = \"{}\"\n", in_registry(image));
-        self.changed(&namespace, &image)
+        self.setting(&format!("keeper_image = \"{}\"", in_registry(image)))
+    }
+
+    /// Without a line of the configuration that all tests share.
+    pub(crate) fn without(self, line: &str) -> Self {
+        self.changed(line, "")
+    }
+
+    /// With a line in `[kubernetes]`.
+    pub(crate) fn setting(self, line: &str) -> Self {
+        self.changed("[kubernetes]", &format!("[kubernetes]\n{line}"))
+    }
+
+    /// With baked images in a registry.
+    pub(crate) fn registry(self, registry: &Registry) -> Self {
+        self.setting(&format!("registry = \"{}\"", registry.address()))
     }
 
     /// With sessions in another namespace, which the test has not made.
@@ -246,10 +263,6 @@ impl Place {
         std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth-fixture"
     }
 
-    pub(crate) fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
     /// `kubectl` in the test's namespace.
     pub(crate) fn kubectl(&self, args: &[&str]) -> Command {
         let mut command = machine::kubectl(&KUBECONFIG);
@@ -299,6 +312,11 @@ impl Place {
     /// Deletes a pod, as anybody may who runs a cluster.
     pub(crate) fn delete_pod(&self, name: &str) {
         api::delete_pod(&self.namespace, name);
+    }
+
+    /// The names of its claims.
+    pub(crate) fn claims(&self) -> Vec<String> {
+        api::claims(&self.namespace)
     }
 
     pub(crate) fn pod(&self, name: &str) -> Option<Pod> {

@@ -114,6 +114,19 @@ pub fn in_daemon(mut spec: Spec, config: &Config, home: &Home) -> Result<Spec, F
             next: Some("remove `host` and type `berth up`, or set `isolation = \"container\"`".to_owned()),
         });
     }
+    if let Some(volume) = settings.volumes.iter().find(|volume| volume.claim) {
+        return Err(Failure {
+            code: Code::Configuration,
+            text: format!(
+                "server `{name}` cannot have the claim `{}` in a container: a claim is a cluster's",
+                volume.name
+            ),
+            next: Some(format!(
+                "remove `claim` behind `{}`, or set `backend = \"kubernetes\"`",
+                volume.target
+            )),
+        });
+    }
     spec.looked_at = config.dind.host.is_none();
     spec.doors = doors(config, home).filter(|_| may_come_directly(&spec.server.settings));
     Ok(spec)

@@ -148,3 +148,21 @@ fn what_berth_would_obey_is_gone_from_the_entry_and_a_trial_gets_the_rest() {
     assert_eq!(handed, [("LEVEL".to_owned(), "high".to_owned())]);
     assert!(Path::new(person.entries()["a"]["command"].as_str().unwrap()).is_absolute());
 }
+
+#[test]
+fn what_no_pod_has_is_told_with_its_reason_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let docker =
+        |more: &str| format!(r#"{{ "command": "docker", "args": ["run", "-i", "--rm"{more}, "i"] }}"#);
+    let bound = docker(&format!(r#", "-v", "{}:/docs""#, folder.path().display()));
+    let kept = docker(r#", "-v", "mem:/data""#);
+    let person = Person::with(&format!(
+        r#""bound": {bound}, "kept": {kept}, "package": {{ "command": "npx", "args": ["-y", "a"] }}"#
+    ));
+    std::fs::write(person.path("berth.toml"), "[defaults]\nbackend = \"kubernetes\"\n").unwrap();
+    let said = person.planned(None).said.join("\n");
+    let why = "`bound` stays as it is: it cannot have `mounts` in a pod: folders of this machine are not on the cluster's nodes";
+    assert!(said.contains(why), "{said}");
+    assert!(said.contains("`kept` is taken over") && !said.contains("`berth up`"), "{said}");
+    assert!(said.contains("type `berth bake --push package` before it starts"), "{said}");
+}

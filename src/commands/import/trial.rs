@@ -55,8 +55,13 @@ pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<
         let report = report.map_err(|error| super::super::up::failure(&error, progress))?;
         report.changes.deferred.iter().for_each(|deferred| progress.say(deferred));
     }
-    let daemon = dind_engine(config, home).map_err(untried)?;
-    daemon.version().await.map_err(|error| untried(Failure::from(error)))?;
+    let daemon = if import.taken.iter().all(|taken| taken.server.is_in_pod()) {
+        None
+    } else {
+        let daemon = dind_engine(config, home).map_err(untried)?;
+        daemon.version().await.map_err(|error| untried(Failure::from(error)))?;
+        Some(daemon)
+    };
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -70,7 +75,8 @@ pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<
     let scratch = Scratch::new("import").context("cannot make a folder for the sessions' files")?;
     let host = config.dind.engine(&variable).ok();
     let cli = DockerCli::from_env(&variable);
-    let oven = Oven { daemon: &daemon, host: host.as_ref(), cli: &cli, progress, state: &home.state };
+    let oven = |daemon| Oven { daemon, host: host.as_ref(), cli: &cli, progress, state: &home.state };
+    let oven = daemon.as_ref().map(oven);
     progress.say(&format!(
         "trying {} before anything is changed; a package's first start can take minutes",
         if import.taken.len() == 1 {
@@ -82,7 +88,7 @@ pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<
     let tried = async |number: usize, taken: &Taken| {
         let name = &taken.which.1;
         let task = progress.task(&format!("trying `{name}`"));
-        let tried = one(taken, ground, &oven, (scratch.path(), file.path(), &planned), number).await;
+        let tried = one(taken, ground, oven.as_ref(), (scratch.path(), file.path(), &planned), number).await;
         task.done(&match &tried {
             Ok(_) => format!("`{name}` answers"),
             Err(_) => format!("`{name}` does not start"),
@@ -106,7 +112,7 @@ pub(super) async fn all(import: &Import, ground: &Ground<'_>) -> anyhow::Result<
 async fn one(
     taken: &Taken,
     ground: &Ground<'_>,
-    oven: &Oven<'_>,
+    oven: Option<&Oven<'_>>,
     (scratch, config, planned): (&Path, &Path, &Config),
     number: usize,
 ) -> Result<Vec<String>, String> {
@@ -120,12 +126,14 @@ async fn one(
     if let Some(unshared) = unshared(planned, server, &lookup) {
         return Err(unshared);
     }
-    match &server.recipe {
+    match (oven.filter(|_| !server.is_in_pod()), &server.recipe) {
+        // Its nodes pull it.
+        (None, _) => Ok(()),
         // First: Claude Code asks by two protocols in turn where the first answer takes more than seconds, and a server may
         // take the one that comes too late.
-        Some(recipe) => oven.bake(recipe, false).await.map(drop).map_err(Failure::from),
+        (Some(oven), Some(recipe)) => oven.bake(recipe, false).await.map(drop).map_err(Failure::from),
         // As `berth up` would from then on.
-        None => oven.fetch(&server.image).await.map_err(Failure::from),
+        (Some(oven), None) => oven.fetch(&server.image).await.map_err(Failure::from),
     }
     .map_err(|failure| failure.to_string())?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -158,6 +166,8 @@ async fn one(
                 "{why}; its first answer takes longer than Claude Code waits for it (3 s): start it directly to compare, or give it \
                  more `cpus`"
             )
+        } else if server.is_in_pod() && server.recipe.is_some() {
+            format!("{why}; import it with `--no-check` before that")
         } else if server.settings.publish.is_empty() {
             why
         } else {

@@ -54,6 +54,7 @@ fn image(id: &str, repo_digests: &[&str], created: &str) -> Image {
         repo_digests: repo_digests.iter().map(|digest| (*digest).to_owned()).collect(),
         entrypoint: Vec::new(),
         cmd: Vec::new(),
+        user: String::new(),
         layers: vec!["sha256:layer".to_owned()],
         created: created.to_owned(),
         bytes: 1,

@@ -17,6 +17,7 @@ pub struct Image {
     pub repo_digests: Vec<String>,
     pub entrypoint: Vec<String>,
     pub cmd: Vec<String>,
+    pub user: String,
     /// Digests of the layers' contents: the same in each daemon that has the image.
     pub layers: Vec<String>,
     pub created: String,
@@ -160,6 +161,7 @@ pub(super) fn image(image: models::ImageInspect) -> Image {
         repo_digests: image.repo_digests.unwrap_or_default(),
         entrypoint: config.entrypoint.unwrap_or_default(),
         cmd: config.cmd.unwrap_or_default(),
+        user: config.user.unwrap_or_default(),
         layers: image.root_fs.and_then(|fs| fs.layers).unwrap_or_default(),
         created: image.created.unwrap_or_default(),
         bytes: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),

@@ -91,6 +91,9 @@ fn no_node_next(why: &str, namespace: &str) -> String {
             "end other sessions (`kubectl get pods -n {namespace}`), set less `memory` or `cpus`, or add a node"
         );
     }
+    if why.contains("olume") {
+        return format!("look at `kubectl get pvc,pv -n {namespace}`: a volume may be bound to its node");
+    }
     "look at `kubectl describe nodes`; tolerations and selectors belong into `pod_template`".to_owned()
 }
 
@@ -170,6 +173,10 @@ fn image(container: &ContainerStatus, reason: &str, why: &str) -> Stuck {
             format!("the registry gives the image `{image}` to nobody without credentials: {why}"),
             format!("put `imagePullSecrets` into `pod_template`, or change {set}"),
         )),
+        _ if has(&NOT_FOUND) && is_baked(image) => Stuck::Lasting(configuration(
+            format!("the baked image `{image}` is not there: {why}"),
+            "type `berth bake --push`".to_owned(),
+        )),
         _ if has(&NOT_FOUND) => Stuck::Lasting(configuration(
             format!("the image `{image}` is not there: {why}"),
             format!("push it to a registry that the nodes reach, or change {set}"),
@@ -180,6 +187,11 @@ fn image(container: &ContainerStatus, reason: &str, why: &str) -> Stuck {
             format!("look whether the nodes reach its registry, or change {set}"),
         )),
     }
+}
+
+/// Whether it is of a package, by its name.
+fn is_baked(image: &str) -> bool {
+    image.split('/').any(|part| ["berth-npx", "berth-uvx"].contains(&part))
 }
 
 /// Without the steps on the way there.

@@ -71,7 +71,7 @@ pub(super) async fn up(cluster: &Cluster, config: &Config, force: bool) -> Resul
     let name = &cluster.namespace;
     let (itself, profile) = objects::namespace(config, name);
     let mut done = Done { namespace: name.clone(), changes: Vec::new(), notes: Vec::new() };
-    let mut wanted = objects::own(name);
+    let mut wanted = objects::own(config, name);
     wanted.extend(objects::keeper(config, name));
     wanted.extend(forwarder::objects(config, name));
     let whose = namespace(cluster, &itself, &params).await?;

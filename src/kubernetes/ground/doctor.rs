@@ -76,7 +76,7 @@ async fn all(config: &Config, cluster: &Cluster, options: &Options) -> Vec<Line>
     }
     let (namespace, is_there) = namespace(cluster).await;
     lines.push(namespace);
-    lines.push(rights::line(cluster).await);
+    lines.push(rights::line(config, cluster).await);
     let (laid, has_keeper) = laid(cluster, config).await;
     lines.push(laid);
     lines.extend(profiles(config));
@@ -161,7 +161,7 @@ async fn laid(cluster: &Cluster, config: &Config) -> (Line, bool) {
             }
         }
     }
-    let mut wanted = objects::own(&cluster.namespace);
+    let mut wanted = objects::own(config, &cluster.namespace);
     let keeper = objects::keeper(config, &cluster.namespace);
     wanted.extend(keeper.clone());
     let is_there = |wanted: &&super::wanted::Wanted| {

@@ -31,6 +31,11 @@ pub(super) fn all() -> impl Iterator<Item = ApiResource> {
     KINDS.into_iter().map(resource)
 }
 
+/// What holds sessions' volumes; only who says so loses them.
+pub(super) fn claims() -> ApiResource {
+    resource(("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"))
+}
+
 pub(super) fn of(kind: &str) -> Option<ApiResource> {
     KINDS.into_iter().find(|known| known.2 == kind).map(resource)
 }

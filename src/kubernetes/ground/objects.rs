@@ -48,12 +48,12 @@ pub(super) fn namespace(config: &Config, name: &str) -> (Wanted, Profile) {
 }
 
 /// What concerns berth's own pods alone: roles and policies.
-pub(super) fn own(namespace: &str) -> Vec<Wanted> {
+pub(super) fn own(config: &Config, namespace: &str) -> Vec<Wanted> {
     let rbac = "rbac.authorization.k8s.io/v1";
     let role = |name: &str, why: &str| {
-        let rules = json!({ "rules": roles::rules() });
+        let rules = json!({ "rules": roles::rules(config) });
         let mut role = Wanted::new((rbac, "Role"), (namespace, name), why, rules);
-        role.why.extend(roles::reasons());
+        role.why.extend(roles::reasons(config));
         role
     };
     let binding = json!({
@@ -200,7 +200,7 @@ mod tests {
         let (itself, profile) = namespace(&config, "n");
         assert_eq!(profile.name, "restricted");
         assert_eq!(itself.object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
-        let all: Vec<Wanted> = own("n").into_iter().chain(limits(&config, "n")).collect();
+        let all: Vec<Wanted> = own(&config, "n").into_iter().chain(limits(&config, "n")).collect();
         let names: Vec<String> = all.iter().map(|it| format!("{} {}", it.kind(), it.name())).collect();
         assert_eq!(
             names,

@@ -1,5 +1,7 @@
 //! The rights that a session needs, each with its reason. `up` makes roles of them, and `doctor` asks for each.
 
+use mcp_berth::config::{Config, Server};
+use mcp_berth::values::Backend;
 use serde_json::{Value, json};
 
 use super::network::{DENY, FORWARDER};
@@ -74,6 +76,27 @@ pub(crate) const RULES: [Rule; 7] = [
     },
 ];
 
+/// Where a server of the configuration has volumes.
+const CLAIMS: Rule = Rule {
+    group: "",
+    resource: "persistentvolumeclaims",
+    name: None,
+    verbs: &[
+        ("get", "which session has a volume"),
+        ("create", "a volume's first use"),
+        ("patch", "the hold of a volume by one session"),
+    ],
+};
+
+/// What the sessions of a configuration need.
+pub(super) fn needed(config: &Config) -> impl Iterator<Item = &'static Rule> {
+    let has_volumes = |server: &Server| {
+        let settings = &server.settings;
+        settings.backend == Backend::Kubernetes && settings.volumes.iter().any(|volume| !volume.claim)
+    };
+    RULES.iter().chain(config.servers.values().any(has_volumes).then_some(&CLAIMS))
+}
+
 impl Rule {
     /// As a role has it, with one of its verbs or all.
     fn object(&self, verbs: &[&str]) -> Value {
@@ -91,23 +114,47 @@ impl Rule {
 }
 
 /// The rules of a role.
-pub(super) fn rules() -> Vec<Value> {
+pub(super) fn rules(config: &Config) -> Vec<Value> {
     let all = |rule: &Rule| rule.object(&rule.verbs.iter().map(|(verb, _)| *verb).collect::<Vec<_>>());
-    RULES.iter().map(all).collect()
+    needed(config).map(all).collect()
 }
 
 /// Why a role has what it has, line by line.
-pub(super) fn reasons() -> Vec<String> {
+pub(super) fn reasons(config: &Config) -> Vec<String> {
     let of = |rule: &Rule| {
         let resource = rule.resource;
         rule.verbs.iter().map(move |(verb, why)| format!("{resource}: {verb}: {why}"))
     };
-    RULES.iter().flat_map(of).collect()
+    needed(config).flat_map(of).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use mcp_berth::config::Home;
+
     use super::*;
+
+    fn config(text: &str) -> Config {
+        let home = Home::from_env(&|name| (name == "BERTH_HOME").then(|| "/b".to_owned())).unwrap();
+        Config::parse(text, Path::new("b.toml"), &home).unwrap()
+    }
+
+    #[test]
+    fn claims_are_for_those_who_have_volumes_there() {
+        let claims = |backend: &str, volume: &str| {
+            let text =
+                format!("[servers.a]\nimage = \"i\"\nbackend = \"{backend}\"\nvolumes = [\"{volume}\"]\n");
+            rules(&config(&text))
+                .into_iter()
+                .find(|rule| rule["resources"] == json!(["persistentvolumeclaims"]))
+        };
+        let found = claims("kubernetes", "memory:/data").unwrap();
+        assert_eq!(found["verbs"], json!(["get", "create", "patch"]));
+        assert_eq!(claims("docker", "memory:/data"), None);
+        assert_eq!(claims("kubernetes", "work:/data:claim"), None, "it is mounted as it is");
+    }
 
     #[test]
     fn a_role_has_what_a_session_needs_and_no_verb_beside() {
@@ -129,8 +176,8 @@ mod tests {
                 "resourceNames": ["berth-forwarder"],
             },
         ]);
-        assert_eq!(json!(rules()), expected);
-        assert_eq!(reasons().len(), 15);
+        assert_eq!(json!(rules(&config(""))), expected);
+        assert_eq!(reasons(&config("")).len(), 15);
         assert_eq!(RULES[1].line("get"), r#"{"apiGroups":[""],"resources":["pods/attach"],"verbs":["get"]}"#);
     }
 }

@@ -58,7 +58,7 @@ impl fmt::Display for Done {
     }
 }
 
-pub(super) async fn down(cluster: &Cluster, force: bool) -> Result<Done, Failure> {
+pub(super) async fn down(cluster: &Cluster, force: bool, volumes: bool) -> Result<Done, Failure> {
     let name = cluster.namespace.clone();
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let mut done = Done { namespace: name.clone(), removed: Vec::new(), fate: Fate::NotThere };
@@ -72,7 +72,7 @@ pub(super) async fn down(cluster: &Cluster, force: bool) -> Result<Done, Failure
         Err(error) => return Err(failure(&format!("look at the namespace `{name}`"), &error)),
     };
     done.removed = pods(cluster, force).await?;
-    for resource in kind::all() {
+    for resource in kind::all().chain(volumes.then(kind::claims)) {
         for object in apply::ours(cluster, &resource).await? {
             if apply::remove(cluster, &resource, &object).await? {
                 done.removed.push(format!("{} {object}", resource.kind));

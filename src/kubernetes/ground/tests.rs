@@ -249,7 +249,7 @@ async fn somebody_elses_namespace_gets_no_limits_and_stays() {
         "{paths:?}"
     );
     assert_eq!(store.lock().unwrap().objects["/api/v1/namespaces/n"], theirs);
-    let said = takedown::down(&cluster, false).await.unwrap().to_string();
+    let said = takedown::down(&cluster, false, false).await.unwrap().to_string();
     assert!(said.ends_with("stays: `berth kubernetes up` did not make it\n"), "{said}");
     let store = store.lock().unwrap();
     assert_eq!(store.objects.keys().collect::<Vec<_>>(), ["/api/v1/namespaces/n"]);
@@ -282,7 +282,7 @@ async fn an_object_of_the_same_name_that_is_not_berths_is_left_alone() {
     store.lock().unwrap().objects.insert(path.to_owned(), theirs.clone());
     let failure = apply::up(&cluster, &config(""), true).await.unwrap_err();
     assert!(failure.text.contains("`berth-deny`") && failure.text.contains("is not berth's"), "{failure}");
-    takedown::down(&cluster, true).await.unwrap();
+    takedown::down(&cluster, true, false).await.unwrap();
     assert_eq!(store.lock().unwrap().objects[path], theirs);
 }
 
@@ -292,10 +292,10 @@ async fn living_pods_refuse_to_be_taken_down_and_force_ends_them_first() {
     apply::up(&cluster, &config(""), false).await.unwrap();
     store.lock().unwrap().objects.insert(POD.to_owned(), pod("Running"));
     store.lock().unwrap().changes.clear();
-    let failure = takedown::down(&cluster, false).await.unwrap_err();
+    let failure = takedown::down(&cluster, false, false).await.unwrap_err();
     assert!(failure.text.starts_with("1 pod ") && failure.next.unwrap().contains("--force"));
     assert_eq!(store.lock().unwrap().changes, [""; 0]);
-    let said = takedown::down(&cluster, true).await.unwrap().to_string();
+    let said = takedown::down(&cluster, true, false).await.unwrap().to_string();
     assert!(said.ends_with("the namespace `n` is deleted\n"), "{said}");
     let store = store.lock().unwrap();
     assert_eq!(store.changes[0], format!("DELETE {POD}"), "while the policies still hold");
@@ -313,7 +313,7 @@ async fn probe_pods_of_a_killed_doctor_go_without_force() {
         let probe = json!({ "metadata": { "name": name, "labels": labels }, "status": { "phase": phase } });
         store.lock().unwrap().objects.insert(format!("/api/v1/namespaces/n/pods/{name}"), probe);
     }
-    let said = takedown::down(&cluster, false).await.unwrap().to_string();
+    let said = takedown::down(&cluster, false, false).await.unwrap().to_string();
     assert!(
         said.contains("removed  Pod far\n") && said.ends_with("the namespace `n` is deleted\n"),
         "{said}"
@@ -328,13 +328,13 @@ async fn a_namespace_with_anything_else_in_it_stays() {
         let path = format!("/api/v1/namespaces/n/configmaps/{name}");
         store.lock().unwrap().objects.insert(path, json!({ "metadata": { "name": name } }));
     }
-    let said = takedown::down(&cluster, false).await.unwrap().to_string();
+    let said = takedown::down(&cluster, false, false).await.unwrap().to_string();
     assert!(said.ends_with("the namespace `n` stays: the ConfigMap `theirs` is in it\n"), "{said}");
     store.lock().unwrap().objects.remove("/api/v1/namespaces/n/configmaps/theirs");
-    let said = takedown::down(&cluster, false).await.unwrap().to_string();
+    let said = takedown::down(&cluster, false, false).await.unwrap().to_string();
     assert_eq!(said, "the namespace `n` is deleted\n");
     assert_eq!(
-        takedown::down(&cluster, false).await.unwrap().to_string(),
+        takedown::down(&cluster, false, false).await.unwrap().to_string(),
         "the namespace `n` is not there\n"
     );
 }
@@ -352,7 +352,7 @@ fn what_is_printed_is_yaml_that_says_why_each_object_is_there() {
     assert!(text.contains("# pods: create: a session has a pod of its own\n"), "{text}");
     let documents = serde_saphyr::from_multiple::<serde_json::Value>(&text).unwrap();
     let expected: Vec<serde_json::Value> = std::iter::once(objects::namespace(&config, "n").0)
-        .chain(objects::own("n"))
+        .chain(objects::own(&config, "n"))
         .chain(objects::limits(&config, "n"))
         .chain(objects::keeper(&config, "n"))
         .map(|wanted| wanted.object)

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount,
+};
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -117,6 +119,35 @@ pub(super) fn remove_namespace(name: &str) {
     let _ = ask(async |client| {
         Api::<Namespace>::all(client).delete(name, &DeleteParams::default()).await.map(drop)
     });
+}
+
+/// A volume that a node has in a folder; claims of its class may have it.
+pub(super) fn make_volume(name: &str, node: &str, folder: &str) {
+    let body = json!({
+        "metadata": { "name": name },
+        "spec": {
+            "capacity": { "storage": "10Gi" }, "accessModes": ["ReadWriteOnce"], "storageClassName": name,
+            "persistentVolumeReclaimPolicy": "Retain", "local": { "path": folder },
+            "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [
+                { "key": "kubernetes.io/hostname", "operator": "In", "values": [node] },
+            ] }] } },
+        },
+    });
+    let volume: PersistentVolume = serde_json::from_value(body).expect("a volume");
+    ask(async |client| Api::all(client).create(&PostParams::default(), &volume).await).expect("a new volume");
+}
+
+pub(super) fn remove_volume(name: &str) {
+    let _ = ask(async |client| {
+        Api::<PersistentVolume>::all(client).delete(name, &DeleteParams::default()).await.map(drop)
+    });
+}
+
+pub(super) fn claims(namespace: &str) -> Vec<String> {
+    let list = async |client| {
+        Api::<PersistentVolumeClaim>::namespaced(client, namespace).list(&ListParams::default()).await
+    };
+    ask(list).expect("claims").items.into_iter().filter_map(|claim| claim.metadata.name).collect()
 }
 
 pub(super) fn pods(namespace: &str) -> Vec<Pod> {

@@ -14,7 +14,7 @@ pub(super) const KEEPER_IMAGE: &str = "berth-keeper:test";
 const BERTH_IMAGE: &str = "berth:test";
 
 /// A program that is ended, with all that it has started, when it takes longer than any of these should.
-fn bounded(program: &str) -> Command {
+pub(super) fn bounded(program: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=10", "120", program]);
     command
@@ -36,7 +36,7 @@ fn attempt(args: &[&str]) -> Result<String, String> {
 }
 
 /// What the script says. It is to succeed.
-fn script(args: &[&str]) -> String {
+pub(super) fn script(args: &[&str]) -> String {
     attempt(args).unwrap_or_else(|error| panic!("{error}"))
 }
 

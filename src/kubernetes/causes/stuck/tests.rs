@@ -78,6 +78,7 @@ fn an_image_says_whether_it_is_missing_or_closed_or_out_of_reach() {
         lasting(waits("server", "ErrImagePull", message)),
         "the image `i:1` is not there: r/i:1: not found; push it to a registry that the nodes reach, or change `image`"
     );
+    assert!(is_baked("r/x/berth-npx/i:1") && is_baked("berth-uvx/i:1") && !is_baked("berth-npx-other/i"));
     let keeper = lasting(waits("keeper", "ImagePullBackOff", message));
     assert!(keeper.ends_with("or change `keeper_image` in [kubernetes]"), "{keeper}");
     let denied = r#"failed to resolve reference "r/i:1": pull access denied, repository does not exist or may require authorization"#;

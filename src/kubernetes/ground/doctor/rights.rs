@@ -7,17 +7,18 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Api;
 use kube::api::PostParams;
+use mcp_berth::config::Config;
 use mcp_berth::doctor::line::Line;
 
 use super::super::Cluster;
 use super::super::objects::USER;
 use super::super::refused::failure;
-use super::super::roles::{RULES, Rule};
+use super::super::roles::{Rule, needed};
 
 const NAME: &str = "rights";
 
-pub(super) async fn line(cluster: &Cluster) -> Line {
-    let asked = RULES.iter().flat_map(|rule| rule.verbs.iter().map(move |(verb, _)| (rule, *verb)));
+pub(super) async fn line(config: &Config, cluster: &Cluster) -> Line {
+    let asked = needed(config).flat_map(|rule| rule.verbs.iter().map(move |(verb, _)| (rule, *verb)));
     let answers =
         join_all(asked.map(|(rule, verb)| async move { (rule, verb, may(cluster, rule, verb).await) })).await;
     let mut missing = Vec::new();
@@ -91,6 +92,7 @@ async fn who(cluster: &Cluster) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::roles::RULES;
     use mcp_berth::doctor::line::State;
 
     use super::*;
