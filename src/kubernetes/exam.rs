@@ -27,7 +27,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::io::{CopyToBytes, SinkWriter};
 
 use super::cluster::Cluster;
-use super::pod::{CONTAINER, KEEPER, LABEL_MANAGED_BY, MANAGER};
+use super::keeper::KEEPER;
+use super::pod::{CONTAINER, LABEL_MANAGED_BY, MANAGER};
 use super::pump::{Ended, What};
 use super::sweep::{Among, LOOKED_AT_WITHIN, sweep};
 use super::{ground, names, roster};

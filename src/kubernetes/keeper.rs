@@ -7,7 +7,7 @@
 use mcp_berth::config::Kubernetes;
 use serde_json::{Value, json};
 
-use super::pod::{CONTAINER, KEEPER_CONTAINER};
+use super::pod::{CONTAINER, KEEPER_CONTAINER, append};
 
 /// The program.
 pub(crate) const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pod-keeper"));
@@ -75,13 +75,14 @@ impl Keeper {
         }
     }
 
-    /// Gives the keeper to the one container of a pod's `spec` as `/keeper`, where an image of its own has it.
-    pub(crate) fn bring_as_file(&self, spec: &mut Value) {
+    /// Gives the keeper to a container of a pod's `spec` as `/keeper`, where an image of its own has it.
+    pub(crate) fn bring_as_file(&self, spec: &mut Value, container: usize) {
         if *self == Self::ConfigMap {
-            spec["volumes"] = json!([volume()]);
-            spec["containers"][0]["volumeMounts"] = json!([
-                { "name": VOLUME, "mountPath": format!("/{FILE}"), "subPath": FILE, "readOnly": true },
-            ]);
+            append(&mut spec["volumes"], volume());
+            append(
+                &mut spec["containers"][container]["volumeMounts"],
+                json!({ "name": VOLUME, "mountPath": format!("/{FILE}"), "subPath": FILE, "readOnly": true }),
+            );
         }
     }
 }
@@ -116,10 +117,12 @@ mod tests {
 
     #[test]
     fn an_image_that_is_named_brings_it() {
-        let settings = Kubernetes { keeper_image: Some("r/k:1".to_owned()), ..Kubernetes::default() };
+        let mut settings = Kubernetes::default();
+        settings.keeper_image = Some("r/k:1".to_owned());
         assert_eq!(Keeper::of(&settings), Keeper::Image("r/k:1".to_owned()));
         // A registry is for other images, too.
-        let settings = Kubernetes { registry: Some("r".to_owned()), ..Kubernetes::default() };
+        let mut settings = Kubernetes::default();
+        settings.registry = Some("r".to_owned());
         assert_eq!(Keeper::of(&settings), Keeper::ConfigMap);
     }
 }

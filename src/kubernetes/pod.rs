@@ -241,9 +241,10 @@ pub(crate) fn end_of_server(pod: &Pod) -> Option<&ContainerStateTerminated> {
     containers.find(|container| container.name == CONTAINER)?.state.as_ref()?.terminated.as_ref()
 }
 
-fn append(list: &mut Value, item: Value) {
-    if let Some(list) = list.as_array_mut() {
-        list.push(item);
+pub(crate) fn append(list: &mut Value, item: Value) {
+    match list.as_array_mut() {
+        Some(list) => list.push(item),
+        None => *list = json!([item]),
     }
 }
 

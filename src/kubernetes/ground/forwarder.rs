@@ -14,6 +14,7 @@ use mcp_berth::failure::{Code, Failure};
 use mcp_berth::values::{Backend, Network};
 use serde_json::{Value, json};
 
+use super::super::keeper::Keeper;
 use super::Cluster;
 use super::network::{self, FORWARDER as NAME, PolicyLabel};
 use super::refused::failure;
@@ -119,7 +120,13 @@ fn pod(config: &Config) -> Value {
         })
     };
     let account = "/var/run/secrets/kubernetes.io/serviceaccount";
-    json!({
+    let keeper = Keeper::of(&config.kubernetes);
+    // Any image is one for a program that the keeper's config map brings.
+    let keeper_image = match &keeper {
+        Keeper::ConfigMap => config.kubernetes.agent_image(),
+        Keeper::Image(image) => image.clone(),
+    };
+    let mut pod = json!({
         "serviceAccountName": NAME,
         // One container has it, and the other one does not.
         "automountServiceAccountToken": false,
@@ -160,7 +167,7 @@ fn pod(config: &Config) -> Value {
             },
             {
                 "name": "forward",
-                "image": config.kubernetes.keeper_image(),
+                "image": keeper_image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["/keeper", "forward", LISTS],
                 "ports": [{ "name": "proxy", "protocol": "TCP", "containerPort": PORT }],
@@ -170,7 +177,9 @@ fn pod(config: &Config) -> Value {
                 "resources": resources("256Mi", "2"),
             },
         ],
-    })
+    });
+    keeper.bring_as_file(&mut pod, 1);
+    pod
 }
 
 /// Where the forwarder is, for a server with a list. Two requests at once.

@@ -232,7 +232,7 @@ async fn the_keeper_of_another_version_stays_until_all_goes() {
     assert_eq!(maps(&store), 2);
     apply::up(&cluster, &config("[kubernetes]\nkeeper_image = \"k\""), false).await.unwrap();
     assert_eq!(maps(&store), 2, "somebody else may have sessions with it");
-    takedown::down(&cluster, false).await.unwrap();
+    takedown::down(&cluster, false, false).await.unwrap();
     assert_eq!(maps(&store), 0);
 }
 

@@ -143,7 +143,7 @@ pub(super) fn pod(
             }],
         },
     });
-    prober.keeper.bring_as_file(&mut pod["spec"]);
+    prober.keeper.bring_as_file(&mut pod["spec"], 0);
     pod
 }
 
