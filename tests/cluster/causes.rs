@@ -90,7 +90,7 @@ fn a_policy_of_the_cluster_is_told_with_its_rule() {
 #[test]
 #[ignore = "needs a cluster"]
 fn a_right_that_lacks_is_told_with_the_line_that_gives_it() {
-    let place = Place::new("rights").as_user("jane");
+    let place = Place::new("rights").of_user("jane");
     let told = ["`jane` may not create pods in the namespace `t-rights", "--role=berth-user --user=jane"];
     expect_error(&place, "fixture", &told);
 }

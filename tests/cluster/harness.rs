@@ -171,7 +171,7 @@ impl Place {
     }
 
     /// With a kubeconfig of somebody who may do nothing yet.
-    pub(crate) fn as_user(self, name: &str) -> Self {
+    pub(crate) fn of_user(self, name: &str) -> Self {
         let kubeconfig = std::fs::read_to_string(&*KUBECONFIG).expect("the kubeconfig");
         let mut kubeconfig: serde_json::Value = api::parsed(&kubeconfig);
         for user in kubeconfig["users"].as_array_mut().into_iter().flatten() {

@@ -99,7 +99,7 @@ fn reached(seen: &mut Observations) -> &mut Reach {
 fn door(seen: &mut Observations) -> &mut Door {
     match &mut seen.isolation.daemon {
         Ways::Tried(doors) => &mut doors[0],
-        other => panic!("{other:?}"),
+        other @ Ways::Open(_) => panic!("{other:?}"),
     }
 }
 
