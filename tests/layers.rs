@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 13] = [
 ];
 
 /// Programs of their own, and the list of the modules.
-const APART: [&str; 5] = ["build", "keeper", "keyring", "lib", "verifier"];
+const APART: [&str; 6] = ["build", "keeper", "keyring", "lib", "pod_keeper", "verifier"];
 
 /// A place where one file names another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -27,7 +27,6 @@ use super::pod::{
     self, ACTIVE, LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY,
 };
 use super::pump::{From, To, What};
-use super::standby;
 
 /// Any byte that is no command.
 const ALIVE: &[u8] = b".";
@@ -67,8 +66,7 @@ pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Sta
         "{LABEL_MANAGED_BY}={MANAGER},{LABEL_STATE}={STANDBY},{LABEL_CLIENT}={client},{LABEL_SPEC}={hash}"
     );
     let pods = cluster.pods().list(&ListParams::default().labels(&labels).match_any()).await?;
-    let all: Vec<&Pod> =
-        pods.items.iter().filter(|pod| standby::is_to_come(pod) && is_as_asked(pod, plan)).collect();
+    let all: Vec<&Pod> = pods.items.iter().filter(|pod| is_to_come(pod) && is_as_asked(pod, plan)).collect();
     let ready = all.iter().filter(|pod| is_ready(pod));
     let mut ready: Vec<Found> =
         ready.map(|pod| Found { name: pod.name_any(), node: nodes::node_of(pod).to_owned() }).collect();
@@ -81,6 +79,13 @@ fn is_ready(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let has_ended = pod.metadata.deletion_timestamp.is_some() || pod::end_of_server(pod).is_some();
     phase == Some("Running") && !has_ended && !nodes::is_disrupted(pod) && !nodes::is_unheard(pod)
+}
+
+/// Whether a pod stands by, or will in a moment.
+pub(crate) fn is_to_come(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let has_ended = matches!(phase, Some("Succeeded" | "Failed")) || pod::end_of_server(pod).is_some();
+    pod.metadata.deletion_timestamp.is_none() && !has_ended
 }
 
 /// Whether a pod is what berth would make: whoever may make pods may give them any label.

@@ -7,8 +7,10 @@
 use mcp_berth::config::Kubernetes;
 use serde_json::{Value, json};
 
-use super::pod::{CONTAINER, KEEPER_CONTAINER, append};
-
+/// The container that the server runs in. Streams always name it: a pod may have others.
+pub(crate) const CONTAINER: &str = "server";
+/// The one that brings the keeper before that, where an image has it.
+pub(crate) const KEEPER_CONTAINER: &str = "keeper";
 /// The program.
 pub(crate) const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pod-keeper"));
 /// The config map that holds this very program. Another one has another, so nothing is ever replaced.
@@ -89,6 +91,13 @@ impl Keeper {
 
 fn volume() -> Value {
     json!({ "name": VOLUME, "configMap": { "name": CONFIG_MAP, "defaultMode": MODE } })
+}
+
+pub(crate) fn append(list: &mut Value, item: Value) {
+    match list.as_array_mut() {
+        Some(list) => list.push(item),
+        None => *list = json!([item]),
+    }
 }
 
 #[cfg(test)]

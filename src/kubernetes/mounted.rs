@@ -86,14 +86,8 @@ mod tests {
             ("memory:/d:shared", "codex"),
             ("codex_memory:/d:shared", "x"),
             ("codex-memory:/d:shared", "x"),
-            (
-                "a_very.long-name-that-is-cut-somewhere-in-its-middle-for-a-cluster:/d",
-                "claude-code-in-a-container",
-            ),
-            (
-                "a_very.long-name-that-is-cut-somewhere-in-its-middle-for-b-cluster:/d",
-                "claude-code-in-a-container",
-            ),
+            ("a_very.long-name-that-is-cut-somewhere-in-it-for-a-cluster:/d", "claude-code-in-a-container"),
+            ("a_very.long-name-that-is-cut-somewhere-in-it-for-b-cluster:/d", "claude-code-in-a-container"),
         ]
         .map(|(text, client)| claim(&volume(text), client));
         let different: BTreeSet<_> = names.iter().collect();

@@ -17,16 +17,12 @@ use sha2::{Digest, Sha256};
 
 use super::allowed;
 use super::ground::network::{PolicyLabel, network_of};
-use super::keeper::{KEEPER, Keeper};
+pub(crate) use super::keeper::CONTAINER;
+use super::keeper::{KEEPER, Keeper, append};
 use super::loopback;
 use super::mounted;
 use super::names;
 use super::template::Template;
-
-/// The container that the server runs in. Streams always name it: a pod may have others.
-pub(crate) const CONTAINER: &str = "server";
-/// The one that brings the keeper before that, where an image has it.
-pub(crate) const KEEPER_CONTAINER: &str = "keeper";
 
 pub(crate) const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const LABEL_CLIENT: &str = "mcp-berth.io/client";
@@ -239,13 +235,6 @@ pub(crate) fn owner(owner: &Owner) -> impl Iterator<Item = (&'static str, String
 pub(crate) fn end_of_server(pod: &Pod) -> Option<&ContainerStateTerminated> {
     let mut containers = pod.status.as_ref()?.container_statuses.iter().flatten();
     containers.find(|container| container.name == CONTAINER)?.state.as_ref()?.terminated.as_ref()
-}
-
-pub(crate) fn append(list: &mut Value, item: Value) {
-    match list.as_array_mut() {
-        Some(list) => list.push(item),
-        None => *list = json!([item]),
-    }
 }
 
 /// A user and a group as numbers; names are the image's to resolve, which Kubernetes cannot.

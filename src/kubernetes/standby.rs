@@ -19,7 +19,6 @@ use super::cluster::Cluster;
 use super::names;
 use super::pod::{
     LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SPEC, LABEL_STATE, MANAGER, Plan, STANDBY, STANDBY_AT_MOST,
-    end_of_server,
 };
 
 impl Plan<'_> {
@@ -139,14 +138,8 @@ async fn on_standby(pods: &Api<Pod>) -> kube::Result<Vec<Pod>> {
 
 /// Those that may be claimed, the oldest first.
 fn put_in_order(pods: &mut Vec<Pod>) {
-    pods.retain(is_to_come);
+    pods.retain(claim::is_to_come);
     pods.sort_by_cached_key(|pod| (pod.creation_timestamp(), pod.name_any()));
-}
-
-pub(crate) fn is_to_come(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let has_ended = matches!(phase, Some("Succeeded" | "Failed")) || end_of_server(pod).is_some();
-    pod.metadata.deletion_timestamp.is_none() && !has_ended
 }
 
 /// Those that a session like this one may claim. What has only their labels is nobody's to count on.
@@ -247,19 +240,19 @@ mod tests {
     fn who_has_ended_or_is_about_to_is_none() {
         let spec = spec();
         let mut pod = pod(&Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None }, "a", 1);
-        assert!(is_to_come(&pod));
+        assert!(claim::is_to_come(&pod));
         pod.status = serde_json::from_value(json!({ "phase": "Failed" })).unwrap();
-        assert!(!is_to_come(&pod));
+        assert!(!claim::is_to_come(&pod));
         let mut beside = json!({ "phase": "Running" });
         beside["containerStatuses"] = fake::ended("sidecar", "2026-01-01T00:00:00Z");
         pod.status = serde_json::from_value(beside.clone()).unwrap();
-        assert!(is_to_come(&pod));
+        assert!(claim::is_to_come(&pod));
         beside["containerStatuses"] = fake::ended("server", "2026-01-01T00:00:00Z");
         pod.status = serde_json::from_value(beside).unwrap();
-        assert!(!is_to_come(&pod), "a sidecar goes on without it");
+        assert!(!claim::is_to_come(&pod), "a sidecar goes on without it");
         pod.status = None;
         pod.metadata.deletion_timestamp = pod.metadata.creation_timestamp.clone();
-        assert!(!is_to_come(&pod));
+        assert!(!claim::is_to_come(&pod));
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ mod run;
 mod scale;
 mod settings;
 mod shared;
+mod tend;
 mod token;
 mod unit;
 mod web;

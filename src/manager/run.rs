@@ -23,10 +23,11 @@ use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::monitor;
 use crate::otlp::Otlp;
-use crate::pods::{self, Pods};
+use crate::pods::Pods;
 use crate::scale::{self, Watch};
 use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::tend;
 use crate::token;
 use crate::web::guard;
 use crate::web::serve;
@@ -94,7 +95,7 @@ pub(crate) async fn run(
             otlp.work(&metrics, &read, &stop).await;
         }
     };
-    let tended = pods::work(&shared);
+    let tended = tend::work(&shared);
     tokio::join!(served, asked, scale::work(&shared), settings.watch(&stop), exported, tended);
     tokio::task::spawn_blocking(move || reading.join())
         .await?

@@ -18,7 +18,8 @@ const README: Document = Document { path: "README.md", text: include_str!("../..
 const README_LINES: usize = 180;
 
 /// Options of other programs that the manual speaks of.
-const FOREIGN: [(&str, &[&str]); 4] = [
+const FOREIGN: [(&str, &[&str]); 5] = [
+    ("kubectl", &["--server-side"]),
     ("uv", &["--directory", "--from", "--with", "--node-options"]),
     (
         "docker run",

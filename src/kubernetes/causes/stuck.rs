@@ -127,7 +127,7 @@ fn of_container(container: &ContainerStatus, pod: &str, namespace: &str) -> Opti
         };
     }
     let ended = terminated.as_ref()?;
-    let is_ours = container.name == CONTAINER || container.name == crate::pod::KEEPER_CONTAINER;
+    let is_ours = container.name == CONTAINER || container.name == crate::keeper::KEEPER_CONTAINER;
     if !is_ours || (container.name != CONTAINER && ended.exit_code == 0) {
         return None;
     }
@@ -159,7 +159,7 @@ fn image(container: &ContainerStatus, reason: &str, why: &str) -> Stuck {
     let image = &container.image;
     let (says, why) = (why.to_lowercase(), pulled(why));
     let has = |words: &[&str]| words.iter().any(|word| says.contains(word));
-    let is_keeper = container.name == crate::pod::KEEPER_CONTAINER;
+    let is_keeper = container.name == crate::keeper::KEEPER_CONTAINER;
     let set = if is_keeper { "`keeper_image` in [kubernetes]" } else { "`image`" };
     match reason {
         "InvalidImageName" => {

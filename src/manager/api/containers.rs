@@ -16,8 +16,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answered;
-use crate::pods;
 use crate::shared::Shared;
+use crate::tend;
 use crate::web::problem::Problem;
 
 const TAG: &str = "containers";
@@ -154,7 +154,7 @@ async fn end_pods(
     let pods = shared.pods.all(config).unwrap_or_default();
     let mut ended = Vec::new();
     for pod in pods.into_iter().filter(is_meant) {
-        pods::end(shared, &pod.name).await?;
+        tend::end(shared, &pod.name).await?;
         ended.push(EndedContainer { name: pod.name, server: pod.server, session: pod.owner.session });
     }
     Ok((!ended.is_empty()).then_some(Ended { ended }))

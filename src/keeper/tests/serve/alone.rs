@@ -76,7 +76,7 @@ fn a_question_is_answered_whatever_the_server_does() {
     session.line.ask();
     session.write();
     assert!(session.hear());
-    assert!(kept(&session) > 8 * (60 << 10) - (128 << 10) && kept(&session) < before, "{}", kept(&session));
+    assert!(kept(&session) > 8 * (60 << 10) - (320 << 10) && kept(&session) < before, "{}", kept(&session));
     session.line.ask();
     session.write();
     assert!(session.hear(), "the same again");
