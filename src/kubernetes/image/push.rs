@@ -172,7 +172,7 @@ impl Archive {
         let mut part = |name: &str| part(&mut reader, place(name)?);
         let config = part(&listed.config)?;
         let layers = listed.layers.iter().map(|name| part(name)).collect::<io::Result<_>>()?;
-        Ok(Self { config, layers, file })
+        Ok(Self { file, config, layers })
     }
 
     async fn send(&self, registry: &Registry) -> Result<String, Trouble> {

@@ -100,6 +100,8 @@ pub(super) fn make_namespace(name: &str) {
 pub(super) fn give_keeper(namespace: &str) {
     let mut map = ConfigMap { immutable: Some(true), ..ConfigMap::default() };
     map.metadata.name = Some(KEEPER_MAP.to_owned());
+    let made_by = ("app.kubernetes.io/managed-by".to_owned(), "mcp-berth".to_owned());
+    map.metadata.labels = Some([made_by].into());
     map.binary_data = Some([("keeper".to_owned(), ByteString(KEEPER.to_vec()))].into());
     ask(async |client| Api::namespaced(client, namespace).create(&PostParams::default(), &map).await)
         .expect("a config map");

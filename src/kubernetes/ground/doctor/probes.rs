@@ -81,7 +81,7 @@ impl Prober {
             Keeper::Image(image) => image.clone(),
             Keeper::ConfigMap => servers
                 .find(|server| server.settings.backend == Backend::Kubernetes)
-                .map(|server| server.image.to_string())
+                .map(|server| server.image.clone())
                 .unwrap_or_default(),
         };
         Self { image, keeper }
