@@ -48,7 +48,7 @@ pub struct BakeArgs {
     #[arg(long, conflicts_with = "line")]
     pub pin: bool,
 
-    /// Put the images into the `registry` of [kubernetes], where the nodes of a cluster pull them.
+    /// Put the images into `registry` of `[kubernetes]`, where the nodes of a cluster pull them.
     #[arg(long)]
     pub push: bool,
 
