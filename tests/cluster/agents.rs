@@ -19,7 +19,8 @@ fn manifest(place: &Place) -> String {
         ("namespace: berth}", format!("namespace: {}}}", place.namespace())),
         ("registry.example/mcp/berth:0.1.0", Place::agent_image()),
         ("registry.example/ci-agent:1", Place::agent_image()),
-        ("registry = \"registry.example/mcp\"", format!("keeper_image = \"{}\"", Place::keeper_image())),
+        // The keeper comes by the config map, and the images are in the nodes.
+        ("registry = \"registry.example/mcp\"", String::new()),
         (
             "image = \"mcp/everything\"",
             format!("image = \"{}\"\n    command = [\"/berth-fixture\"]", Place::fixture_image()),

@@ -247,11 +247,6 @@ impl Place {
         std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth:test"
     }
 
-    /// The image with the keeper of this build.
-    pub(crate) fn keeper_image() -> String {
-        std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth-keeper:test"
-    }
-
     /// The nodes have this image from now on.
     pub(crate) fn give_image(name: &str) -> String {
         machine::give_image(name);
