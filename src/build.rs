@@ -5,6 +5,9 @@
 //! never gets compiler flags that are meant for berth. So the same source and toolchain give the same program; its hash
 //! names the volume, or the config map, that carries it.
 
+#[path = "kubernetes/ground/elf.rs"]
+mod elf;
+
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -43,12 +46,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let of_pods = folder.join("pod-keeper");
     compile_small(&target, packed, folder, &of_pods)?;
     let mut cargo = io::stdout();
-    for path in [SOURCE, SOURCE_OF_PODS, MODULES, "src/build.rs"] {
+    for path in [SOURCE, SOURCE_OF_PODS, MODULES, "src/build.rs", "src/kubernetes/ground/elf.rs"] {
         writeln!(cargo, "cargo::rerun-if-changed={path}")?;
     }
     for (program, variable) in [(keeper, "BERTH_KEEPER_HASH"), (of_pods, "BERTH_POD_KEEPER_HASH")] {
         let bytes = fs::read(&program)?;
-        if !is_static(&bytes) {
+        if !elf::is_static(&bytes) {
             return Err(format!("`{}` is not a static 64-bit program", program.display()).into());
         }
         writeln!(cargo, "cargo::rustc-env={variable}={:012x}", fnv1a(&bytes) >> 16)?;
@@ -100,21 +103,6 @@ fn compile(target: &str, source: &str, program: &Path, more: &[OsString]) -> Res
     } else {
         Err(format!("rustc could not compile `{source}`: {status}").into())
     }
-}
-
-/// Whether a 64-bit little-endian ELF file needs no loader: `PT_INTERP` is not among its program headers.
-fn is_static(elf: &[u8]) -> bool {
-    const PT_INTERP: usize = 3;
-    let number = |at: usize, size: usize| -> Option<usize> {
-        let bytes = elf.get(at..at.checked_add(size)?)?;
-        usize::try_from(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))).ok()
-    };
-    let headers = || -> Option<bool> {
-        let (start, size, count) = (number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?);
-        let mut kinds = (0..count).map(|index| number(start + index * size, 4));
-        Some(kinds.all(|kind| kind.is_some_and(|kind| kind != PT_INTERP)))
-    };
-    elf.starts_with(b"\x7fELF\x02\x01") && headers().unwrap_or(false)
 }
 
 /// FNV-1a, 64 bits: it names a build, and proves nothing about it.

@@ -13,6 +13,7 @@
 mod agent;
 mod apply;
 mod doctor;
+mod elf;
 mod forwarder;
 mod image;
 mod kind;

@@ -2,27 +2,12 @@
 
 use serde_json::json;
 
-use crate::harness::{Place, create, expect_gone, remove};
-
-/// What the first request of a session is answered, and that the session leaves nothing.
-fn expect_error(place: &Place, server: &str, said: &[&str]) {
-    let client = format!("cause-{server}");
-    let mut session = place.run(server).client(&client).start();
-    let answer =
-        session.request("initialize", json!({ "protocolVersion": "2025-06-18", "capabilities": {} }));
-    let error = answer["error"].to_string();
-    for said in said {
-        assert!(error.contains(said), "no {said:?} in {answer}; stderr: {}", session.stderr());
-    }
-    session.close();
-    session.wait();
-    expect_gone(&client);
-}
+use crate::harness::{Place, create, remove};
 
 /// A server of the fixture, with more settings.
 fn server(name: &str, more: &str) -> String {
-    let image = std::env::var("BERTH_TEST_REGISTRY").map_or_else(|_| String::new(), |name| name + "/");
-    format!("\n[servers.{name}]\nimage = \"{image}berth-fixture\"\ncommand = [\"/berth-fixture\"]\n{more}\n")
+    let image = Place::fixture_image();
+    format!("\n[servers.{name}]\nimage = \"{image}\"\ncommand = [\"/berth-fixture\"]\n{more}\n")
 }
 
 #[test]
@@ -30,7 +15,7 @@ fn server(name: &str, more: &str) -> String {
 fn a_cluster_without_room_is_told_with_what_is_short() {
     let more = server("huge", "memory = \"30000g\"\nstart_timeout = \"3s\"\nconnect_timeout = \"1s\"");
     let place = Place::new("huge").with(&more);
-    expect_error(&place, "huge", &["no node has room for the pod: memory is short", "add a node"]);
+    place.expect_error("huge", &["no node has room for the pod: memory is short", "add a node"]);
 }
 
 #[test]
@@ -42,7 +27,7 @@ fn a_full_namespace_is_waited_for_within_the_clients_patience() {
     create(&format!("/api/v1/namespaces/{}/resourcequotas", place.namespace()), &quota);
     let mut first = place.run("fixture").client("full-first").started();
     let told = ["the namespace `t-full", "is full: quota `one`", "kubectl describe quota"];
-    expect_error(&place, "hurried", &told);
+    place.expect_error("hurried", &told);
     let mut second = place.run("fixture").client("full-second").start();
     second.expect_stderr("the start waits: the namespace");
     first.close();
@@ -81,7 +66,7 @@ fn a_policy_of_the_cluster_is_told_with_its_rule() {
     // It holds once the API server has read it.
     place.expect_refused("registry.example");
     let outcome =
-        std::panic::catch_unwind(|| expect_error(&place, "fixture", &["ValidatingAdmissionPolicy", rule]));
+        std::panic::catch_unwind(|| place.expect_error("fixture", &["ValidatingAdmissionPolicy", rule]));
     remove(&format!("{bindings}/{name}"));
     remove(&format!("{policies}/{name}"));
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -92,7 +77,7 @@ fn a_policy_of_the_cluster_is_told_with_its_rule() {
 fn a_right_that_lacks_is_told_with_the_line_that_gives_it() {
     let place = Place::new("rights").of_user("jane");
     let told = ["`jane` may not create pods in the namespace `t-rights", "--role=berth-user --user=jane"];
-    expect_error(&place, "fixture", &told);
+    place.expect_error("fixture", &told);
 }
 
 /// Ends with code 3 at once: a program of 133 bytes.
@@ -136,5 +121,5 @@ fn a_keeper_that_crashes_is_told_with_its_code() {
         return;
     }
     let place = Place::new("crash").with_keeper("berth-quitter:test", &QUITTER);
-    expect_error(&place, "fixture", &["berth's keeper ended in the pod", "code 3", "`keeper_image`"]);
+    place.expect_error("fixture", &["berth's keeper ended in the pod", "code 3", "`keeper_image`"]);
 }

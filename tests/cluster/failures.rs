@@ -4,35 +4,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Place, expect_gone};
+use crate::harness::Place;
 
 /// Three seconds from when Kubernetes knows, and what a busy machine takes for the session itself.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the first request of a session is answered, and that the session leaves nothing.
-fn expect_error(place: &Place, server: &str, said: &[&str]) {
-    let mut session = place.run(server).client(server).start();
-    let answer =
-        session.request("initialize", json!({ "protocolVersion": "2025-06-18", "capabilities": {} }));
-    let error = answer["error"].to_string();
-    for said in said {
-        assert!(error.contains(said), "no {said:?} in {answer}; stderr: {}", session.stderr());
-    }
-    session.close();
-    session.wait();
-    expect_gone(server);
-}
-
 #[test]
 #[ignore = "needs a cluster"]
 fn an_image_that_is_not_there_is_told_to_the_client() {
-    expect_error(&Place::new("nowhere"), "nowhere", &["image `berth-nowhere:1`"]);
+    Place::new("nowhere").expect_error("nowhere", &["image `berth-nowhere:1`"]);
 }
 
 #[test]
 #[ignore = "needs a cluster"]
 fn a_policy_that_refuses_the_pod_is_told_with_its_rule() {
-    expect_error(&Place::new("rooted"), "rooted", &["restricted", "runAsNonRoot"]);
+    Place::new("rooted").expect_error("rooted", &["restricted", "runAsNonRoot"]);
 }
 
 #[test]
@@ -40,7 +26,7 @@ fn a_policy_that_refuses_the_pod_is_told_with_its_rule() {
 fn a_namespace_without_the_keeper_is_told_to_the_client_at_once() {
     let place = Place::new("keeperless").without_keeper();
     let began = Instant::now();
-    expect_error(&place, "fixture", &["the keeper of this berth is not in", "type `berth kubernetes up`"]);
+    place.expect_error("fixture", &["the keeper of this berth is not in", "type `berth kubernetes up`"]);
     assert!(began.elapsed() < TOLD_WITHIN, "{:?}", began.elapsed());
 }
 
@@ -48,7 +34,7 @@ fn a_namespace_without_the_keeper_is_told_to_the_client_at_once() {
 #[ignore = "needs a cluster"]
 fn a_namespace_that_is_not_there_is_told_to_the_client() {
     let place = Place::new("absent").within("t-absent-for-ever");
-    expect_error(&place, "fixture", &["namespace `t-absent-for-ever` is not there", "berth kubernetes up"]);
+    place.expect_error("fixture", &["namespace `t-absent-for-ever` is not there", "berth kubernetes up"]);
 }
 
 #[test]

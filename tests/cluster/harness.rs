@@ -26,7 +26,7 @@ use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::config::Kubeconfig;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) use api::{Agent, Cordon, create, is_ready, remove};
@@ -111,8 +111,8 @@ impl Place {
 
     /// With another server of an image of the tests.
     pub(crate) fn with_server(self, name: &str, image: &str, lines: &str) -> Self {
-        let registry = std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/");
-        self.with(&format!("\n[servers.{name}]\nimage = \"{registry}{image}\"\n{lines}\n"))
+        let image = in_registry(image);
+        self.with(&format!("\n[servers.{name}]\nimage = \"{image}\"\n{lines}\n"))
     }
 
     /// With sessions that find the cluster by another file, or by the environment.
@@ -209,6 +209,21 @@ impl Place {
         Berth::run(server).env("BERTH_HOME", self.home.path().to_str().expect("UTF-8"))
     }
 
+    /// What the first request of a session is answered, and that the session leaves nothing.
+    pub(crate) fn expect_error(&self, server: &str, said: &[&str]) {
+        let client = format!("cause-{}", self.namespace);
+        let mut session = self.run(server).client(&client).start();
+        let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
+        let answer = session.request("initialize", params);
+        let error = answer["error"].to_string();
+        for said in said {
+            assert!(error.contains(said), "no {said:?} in {answer}; stderr: {}", session.stderr());
+        }
+        session.close();
+        session.wait();
+        expect_gone(&client);
+    }
+
     /// With the tests' daemon beside the cluster.
     pub(crate) fn beside_daemon(self) -> Self {
         docker::daemon();
@@ -244,18 +259,18 @@ impl Place {
     /// The image with berth itself, which the nodes have from now on.
     pub(crate) fn agent_image() -> String {
         LazyLock::force(&AGENT_READY);
-        std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth:test"
+        in_registry("berth:test")
     }
 
     /// The nodes have this image from now on.
     pub(crate) fn give_image(name: &str) -> String {
         machine::give_image(name);
-        std::env::var(REGISTRY).map_or_else(|_| String::new(), |registry| registry + "/") + name
+        in_registry(name)
     }
 
     /// The fixture's image.
     pub(crate) fn fixture_image() -> String {
-        std::env::var(REGISTRY).map_or_else(|_| String::new(), |name| name + "/") + "berth-fixture"
+        in_registry("berth-fixture")
     }
 
     /// `kubectl` in the test's namespace.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use mcp_berth::config::Config;
 use mcp_berth::failure::{Code, Failure};
 
+use super::elf::is_static;
 use super::image::{self, Image};
 
 /// What a session in a cluster takes: a person's berth becomes the second one.
@@ -72,21 +73,6 @@ fn missing(path: &Path, error: &io::Error) -> Failure {
         text: format!("cannot read `{}`: {error}", path.display()),
         next: Some("install berth whole: `cargo install` gives all its programs".to_owned()),
     }
-}
-
-/// Whether a 64-bit little-endian program asks for no loader (`PT_INTERP`), and so for no library.
-fn is_static(elf: &[u8]) -> bool {
-    const PT_INTERP: usize = 3;
-    let number = |at: usize, size: usize| -> Option<usize> {
-        let bytes = elf.get(at..at.checked_add(size)?)?;
-        usize::try_from(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))).ok()
-    };
-    let headers = || -> Option<bool> {
-        let (start, size, count) = (number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?);
-        let mut kinds = (0..count).map(|index| number(start.checked_add(index.checked_mul(size)?)?, 4));
-        Some(kinds.all(|kind| kind.is_some_and(|kind| kind != PT_INTERP)))
-    };
-    elf.starts_with(b"\x7fELF\x02\x01") && headers().unwrap_or(false)
 }
 
 #[cfg(test)]
