@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::ClientEnd;
 
+/// A line whose time is over when it comes has this long all the same: a client that reads gets it.
+const LATE_LINE: Duration = Duration::from_millis(500);
+
 /// Why one stretch of the loop is over.
 pub(in crate::session) enum Turn<T> {
     Came(T),
@@ -102,8 +105,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 }
                 out.flush().await
             });
+            let late = Instant::now() + LATE_LINE;
             loop {
-                let deadline = self.deadline;
+                let deadline = self.deadline.map(|deadline| deadline.max(late));
                 tokio::select! {
                     written = &mut write => break written,
                     end = &mut self.pump, if self.end.is_none() => self.ended(end),

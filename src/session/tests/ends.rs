@@ -86,6 +86,22 @@ async fn a_server_that_cannot_be_ended_does_not_keep_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_reads_gets_its_answers_though_the_time_for_them_is_over() {
+    let mut stage = stage(Exit::Lost);
+    for id in 0..20 {
+        stage.client_sends(&request(&id.to_string())).await;
+        stage.server_gets().await;
+    }
+    stage.client_closes().await;
+    // It stays beyond the grace, and nobody knows what has become of it.
+    let _held = stage.server_out.clone();
+    for _ in 0..20 {
+        assert!(stage.client_gets().await["error"]["message"].is_string());
+    }
+    assert_eq!(stage.ends().await, Over::Client);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_signal_ends_a_session_whose_client_does_not_read() {
     let mut stage = stage(Exit::Lost);
     for _ in 0..10 {
