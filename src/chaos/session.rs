@@ -24,6 +24,7 @@ use super::slot::Slot;
 use super::{Site, aftermath};
 use crate::exam::process::{Launch, Process};
 use crate::rpc::FrameCodec;
+use crate::session::mux::ANSWERED_WITHIN;
 
 /// Calls that a client has in flight.
 const IN_FLIGHT: usize = 4;
@@ -31,7 +32,8 @@ const IN_FLIGHT: usize = 4;
 const LEDGER_EVERY: u64 = 20;
 /// Longer than all that berth tries together: a replacement, and its first answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(150);
-/// A session that was told to end has done so by then, whatever became of its daemon.
+/// A session that was told to end has done so by then, whatever became of its daemon. One of several servers answers first
+/// what its client still waits for.
 const END_WITHIN: Duration = Duration::from_secs(20);
 /// Before a session is tried again that was refused.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -191,7 +193,7 @@ impl<'a> Session<'a> {
     fn is_in_time(&mut self) -> bool {
         let now = Instant::now();
         if self.ends_by.is_some_and(|by| now > by) {
-            self.broke(&format!("it still runs {} s after it was told to end", END_WITHIN.as_secs()));
+            self.broke(&format!("it still runs {} s after it was told to end", self.ends_within().as_secs()));
             return false;
         }
         let late = |waiting: &Waiting| now.duration_since(waiting.since) > ANSWER_WITHIN;
@@ -205,10 +207,15 @@ impl<'a> Session<'a> {
         false
     }
 
+    /// After it was told to.
+    fn ends_within(&self) -> Duration {
+        if self.slot.has_lanes { END_WITHIN + ANSWERED_WITHIN } else { END_WITHIN }
+    }
+
     /// Ends in order: half of the sessions by the end of their input, half by a signal.
     fn end(&mut self) {
         self.told = true;
-        self.ends_by = Some(Instant::now() + END_WITHIN);
+        self.ends_by = Some(Instant::now() + self.ends_within());
         let input = self.input.take();
         if self.slot.number.is_multiple_of(2) {
             drop(input);
@@ -232,7 +239,7 @@ impl<'a> Session<'a> {
             Order::Leave | Order::Die => {
                 self.call(&call(500), None).await;
                 self.told = true;
-                self.ends_by = Some(Instant::now() + END_WITHIN);
+                self.ends_by = Some(Instant::now() + self.ends_within());
                 self.input = None;
                 if order == Order::Die {
                     self.lines = None;

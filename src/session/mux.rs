@@ -97,7 +97,7 @@ impl fmt::Debug for Group {
 /// After the end of its client, a session ends by then whatever happens.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 /// So long the client is waited for that has left with open questions to several servers.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(25);
+pub const ANSWERED_WITHIN: Duration = Duration::from_secs(25);
 
 /// Runs a session of several servers to its end. `start` runs a lane.
 pub async fn run<R, W, F>(
