@@ -36,6 +36,12 @@ use way::Way;
 const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
 /// A plug-in for credentials may ask its cloud.
 const CREDENTIALS_WITHIN: Duration = Duration::from_secs(15);
+/// The kernel sends the first packet again after 1, 3, 7, 15 s: who begins anew finds a network sooner that is back.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+/// A webhook may take 30 s. Who waits longer may wait for a connection that was cut.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(35);
+/// A connection that was idle for longer may have been cut, and nothing tells.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// A namespace of a cluster.
 #[derive(Clone)]
@@ -149,15 +155,18 @@ fn client(mut config: Config, proxy: Option<&Intercept>) -> kube::Result<Client>
         // A plug-in that has given a token just now need not run again for a certificate.
         config.auth_info.exec = None;
     }
+    config.connect_timeout = Some(CONNECTED_WITHIN);
     let connector = config.rustls_https_connector_with_connector(Way::new(&config, proxy)?)?;
+    let connections = legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
     let service = ServiceBuilder::new()
         .map_err(move |error: BoxError| plug_in.discreet(error))
         .layer(config.base_uri_layer())
         .option_layer(auth)
         .option_layer(file.map(|file| MapRequestLayer::new(move |request| file.show(request))))
         .layer(config.extra_headers_layer()?)
+        .timeout(ANSWERED_WITHIN)
         .map_err(BoxError::from)
-        .service(legacy::Client::builder(TokioExecutor::new()).build(connector));
+        .service(connections);
     Ok(Client::new(service, config.default_namespace))
 }
 
