@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{percentile, tell};
-use crate::harness::{Fault, PATIENCE, Place, Session, at_once, eventually, is_ready};
+use crate::harness::{Berth, Fault, PATIENCE, Place, Session, at_once, eventually, is_ready};
 use crate::own_cluster::nodes::{next_process, place};
 use crate::sessions::tally;
 
@@ -40,20 +40,60 @@ fn worker(place: &Place, client: &str) -> Worker {
     Worker { session, process, pod, node }
 }
 
-/// When each answer came, and after how long.
+/// When each answer was asked for, and how long it took.
 type Answers = Mutex<Vec<(Instant, Duration)>>;
 
-fn measure(worker: &mut Worker, stopped: &AtomicBool, answers: &Answers) {
+fn measure(session: &mut Session, stopped: &AtomicBool, answers: &Answers) {
     while !stopped.load(Ordering::Relaxed) {
         let asked = Instant::now();
-        worker.session.call_text("echo", json!({ "text": "still there" }));
+        session.call_text("echo", json!({ "text": "still there" }));
         answers.lock().expect("no panic").push((asked, asked.elapsed()));
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Gives how long the slowest recovery took, beyond a cold start, and the p99 of the others before and after.
-fn round(number: usize) -> (Duration, Duration, f64, f64) {
+/// The p99 (ms) before a node's death, while nobody knows of it, and while its sessions start elsewhere.
+#[derive(Clone, Copy)]
+struct Slowest {
+    before: f64,
+    unheard: f64,
+    moving: f64,
+    after: f64,
+}
+
+impl Slowest {
+    fn of(answers: Answers, died: Instant) -> Self {
+        let answers = answers.into_inner().expect("no panic");
+        let within = |from: Instant, until: Instant| {
+            let those = answers.iter().filter(|(at, _)| (from..until).contains(at));
+            percentile(&mut those.map(|(_, took)| *took).collect::<Vec<_>>(), 0.99)
+        };
+        let (known, end) = (died + RECONNECT.saturating_sub(BEYOND), died + WINDOW);
+        Self {
+            before: within(died - WINDOW, died),
+            unheard: within(died, known),
+            moving: within(known, end),
+            after: within(died, end),
+        }
+    }
+
+    fn told(&self) -> String {
+        let Self { before, unheard, moving, .. } = self;
+        format!("p99 {before:.2} ms before, {unheard:.2} while nobody knew, {moving:.2} while they moved")
+    }
+}
+
+/// What a round has found.
+struct Round {
+    /// How long the slowest recovery took, and a cold start.
+    slowest: Duration,
+    cold: Duration,
+    others: Slowest,
+    /// The same way without berth: `kubectl exec -i` into a pod that stays.
+    kubectl: Slowest,
+}
+
+fn round(number: usize) -> Round {
     let place = place(&format!("x-node-{number}"));
     let began = Instant::now();
     drop(worker(&place, &format!("x-node-{number}-cold")));
@@ -65,11 +105,15 @@ fn round(number: usize) -> (Duration, Duration, f64, f64) {
         workers.into_iter().partition(|worker| worker.node == dying);
     assert!(!others.is_empty(), "they are spread");
     let node = dying[0].node.clone();
-    let (stopped, answers) = (AtomicBool::new(false), Answers::default());
+    let exec = place.kubectl(&["exec", "-i", &others[0].pod, "-c", "server", "--", "/berth-fixture"]);
+    let mut control = Berth::instead(exec).start_without_daemon();
+    control.initialize();
+    let (stopped, answers, of_control) = (AtomicBool::new(false), Answers::default(), Answers::default());
     let (died, slowest, power) = thread::scope(|scope| {
         for other in &mut others {
-            scope.spawn(|| measure(other, &stopped, &answers));
+            scope.spawn(|| measure(&mut other.session, &stopped, &answers));
         }
+        scope.spawn(|| measure(&mut control, &stopped, &of_control));
         thread::sleep(WINDOW);
         let died = Instant::now();
         let power = Fault::power(node.trim_start_matches('n'));
@@ -81,6 +125,8 @@ fn round(number: usize) -> (Duration, Duration, f64, f64) {
         stopped.store(true, Ordering::Relaxed);
         (died, took.into_iter().max().expect("sessions"), power)
     });
+    control.close();
+    control.wait();
     for worker in &dying {
         assert!(place.pod(&worker.pod).is_none(), "{} would stay", worker.pod);
     }
@@ -89,36 +135,46 @@ fn round(number: usize) -> (Duration, Duration, f64, f64) {
     }
     drop(power);
     eventually("the node's return", PATIENCE, || is_ready(&node).then_some(()));
-    let answers = answers.into_inner().expect("no panic");
-    let of = |is_wanted: &dyn Fn(Instant) -> bool| -> f64 {
-        let mut those: Vec<Duration> =
-            answers.iter().filter(|(at, _)| is_wanted(*at)).map(|(_, took)| *took).collect();
-        percentile(&mut those, 0.99)
-    };
-    let before = of(&|at| at < died);
-    let after = of(&|at| at >= died && at < died + WINDOW);
+    let (others, kubectl) = (Slowest::of(answers, died), Slowest::of(of_control, died));
     tell(&format!(
-        "node dead, round {number}: {} of {} sessions were there, the slowest answered after {slowest:?} (cold start \
-         {cold:?}); the others' p99 {before:.2} ms before, {after:.2} ms after",
+        "node dead, round {number}: {} of {SESSIONS} sessions were there, the slowest answered after {slowest:?} (cold start \
+         {cold:?}); the others: {}; kubectl exec: {}",
         dying.len(),
-        SESSIONS
+        others.told(),
+        kubectl.told(),
     ));
-    (slowest, cold, before, after)
+    Round { slowest, cold, others, kubectl }
+}
+
+/// The median of ratios and the upper end of its interval of 90 %.
+fn tell_ratios(what: &str, mut ratios: Vec<f64>) {
+    ratios.sort_by(f64::total_cmp);
+    // Of 11 the interval ends with the ninth.
+    let upper = ratios[(ratios.len() * 9).div_ceil(11).clamp(1, ratios.len()) - 1];
+    let median = ratios[ratios.len() / 2];
+    tell(&format!(
+        "{what}: median {median:.3}, upper end of its 90 % interval {upper:.3} (wanted: {BOUND}), all {ratios:.3?}"
+    ));
 }
 
 #[test]
 #[ignore = "needs a cluster"]
 fn a_node_dies_and_its_sessions_go_on_elsewhere() {
     let all: Vec<_> = (0..rounds()).map(round).collect();
-    let mut ratios: Vec<f64> = all.iter().map(|(.., before, after)| after / before).collect();
-    ratios.sort_by(f64::total_cmp);
-    // Of 11 the interval of 90 % around the median ends with the ninth.
-    let upper = ratios[(ratios.len() * 9).div_ceil(11).clamp(1, ratios.len()) - 1];
-    tell(&format!(
-        "others' p99, after/before: median {:.3}, upper end of its 90 % interval {upper:.3} (wanted: {BOUND}), all {ratios:.3?}",
-        ratios[ratios.len() / 2]
-    ));
-    for (slowest, cold, ..) in all {
+    let spans: [(&str, fn(&Slowest) -> f64); 3] = [
+        ("while nobody knew", |slowest| slowest.unheard / slowest.before),
+        ("while they moved", |slowest| slowest.moving / slowest.before),
+        ("in all", |slowest| slowest.after / slowest.before),
+    ];
+    for (when, ratio) in spans {
+        let [others, kubectl] = [|it: &Round| it.others, |it: &Round| it.kubectl]
+            .map(|side| all.iter().map(|round| ratio(&side(round))).collect::<Vec<f64>>());
+        let beside = others.iter().zip(&kubectl).map(|(others, kubectl)| others / kubectl).collect();
+        tell_ratios(&format!("p99 of kubectl exec {when}, to before"), kubectl);
+        tell_ratios(&format!("the others' p99 {when}, to before"), others);
+        tell_ratios(&format!("the others' {when}, beside kubectl exec"), beside);
+    }
+    for Round { slowest, cold, .. } in all {
         assert!(
             slowest <= RECONNECT + cold + BEYOND,
             "{slowest:?} is more than {RECONNECT:?} + {cold:?} + {BEYOND:?}"
