@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mcp_berth::dock::numbered::WINDOW;
 use mcp_berth::dock::records::{Ending, Record, Start, encode};
+use mcp_berth::failure::Code;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -230,6 +231,28 @@ async fn who_comes_to_nobody_for_too_long_is_told_why() {
     let began = Instant::now();
     assert_eq!(session.over.await.unwrap(), Over::Lost("it is gone".to_owned()));
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_go_on_is_refused_when_the_time_for_a_cut_is_over() {
+    let failure = Failure { code: Code::Configuration, text: "no right".to_owned(), next: None };
+    let denied = || Next::Fails(NotOpened::Denied(failure.clone()));
+    // An API server that was away has not read its rules yet.
+    let (.., epochs) = converse([Next::cut(60, 60, false), denied(), denied(), denied()]).await;
+    assert_eq!(epochs, [1, 2, 3, 4, 5]);
+    for (first, time) in [(vec![], Duration::ZERO), (vec![Next::cut(300, 300, false)], RECONNECT)] {
+        let world = World::new(first);
+        world.change(|far| far.then = Some(NotOpened::Denied(failure.clone())));
+        let session = Session::begin(world.streams(), &Start::default());
+        session.say(&"x".repeat(300)).await;
+        let began = Instant::now();
+        assert_eq!(session.over.await.unwrap(), Over::Denied(failure.clone()));
+        assert!(
+            began.elapsed() >= time && began.elapsed() < time + Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
