@@ -31,6 +31,8 @@ use super::sweep::{Among, LOOKED_AT_WITHIN, sweep};
 
 /// How long a pod waits for its session in a run; less than a person's own sessions may have.
 const RECONNECT: Duration = Duration::from_secs(15);
+/// Kubernetes' own scheduler was seen to give no pod to a node for 90 s after an API server was killed twice in two minutes.
+const RECOVER_WITHIN: Duration = Duration::from_mins(2);
 /// A command that is not done by then is ended.
 const COMMAND_WITHIN: Duration = Duration::from_mins(1);
 /// An API server that was broken and mended has come back by then.
@@ -87,6 +89,7 @@ fn table(server: &Server) -> Table {
     set("image", server.image.clone().into());
     set("memory", "128m".into());
     set("reconnect", format!("{}s", RECONNECT.as_secs()).into());
+    set("recover_within", format!("{}s", RECOVER_WITHIN.as_secs()).into());
     set("standby_ttl", format!("{}s", STANDBY_TTL.as_secs()).into());
     set("on_failure", "restart".into());
     if let Some(user) = &server.settings.user {
