@@ -26,12 +26,18 @@ pub(super) async fn lines(cluster: &Cluster, prober: &Prober, is_there: bool) ->
         let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
         volumes.is_some_and(|volumes| volumes.iter().any(|volume| volume.image.is_some()))
     };
-    [judge(USERS, users.map(|pod| has_users(&pod))), judge(VOLUMES, volumes.map(|pod| has_volumes(&pod)))]
+    // A node whose runtime has none starts no such pod, so a person chooses.
+    let users_by = "the API server takes them; `hostUsers: false` in `pod_template` gives each pod its own";
+    let volumes_by = "the API server takes them; berth does not need them";
+    [
+        judge(USERS, users_by, users.map(|pod| has_users(&pod))),
+        judge(VOLUMES, volumes_by, volumes.map(|pod| has_volumes(&pod))),
+    ]
 }
 
-fn judge(name: &'static str, taken: Result<bool, String>) -> Line {
+fn judge(name: &'static str, how: &str, taken: Result<bool, String>) -> Line {
     match taken {
-        Ok(true) => Line::ok(name, "the API server takes them; berth does not use them yet"),
+        Ok(true) => Line::ok(name, how),
         Ok(false) => {
             Line::not_applicable(name, "this cluster has them switched off; berth does not need them")
         }
