@@ -13,8 +13,8 @@ const COLLECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The manual's own manifest, for this namespace and these images.
 fn manifest(place: &Place) -> String {
     const MANUAL: &str = include_str!("../../src/help/kubernetes.md");
-    let example =
-        MANUAL.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let mut examples = MANUAL.split("```yaml\n").filter_map(|rest| rest.split("```").next());
+    let example = examples.find(|example| example.contains("name: ci-agent")).expect("an example");
     let changed = [
         ("namespace: berth}", format!("namespace: {}}}", place.namespace())),
         ("registry.example/mcp/berth:0.1.0", Place::agent_image()),

@@ -3,6 +3,8 @@
 mod cuts;
 mod dead_node;
 mod ends;
+#[path = "../../fixtures/bench/src/interval.rs"]
+mod interval;
 mod many;
 mod race;
 

@@ -23,6 +23,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::config::Kubeconfig;
@@ -35,6 +36,12 @@ pub(crate) use registry::{Local, Registry};
 pub(crate) use session::{Berth, Session};
 pub(crate) use volume::LocalVolume;
 pub(crate) use waits::{PATIENCE, at_once, eventually, expect_gone};
+
+/// A client is told the cause within three seconds of when the cluster knows it; the rest is what a busy machine takes for
+/// the session itself.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// The same where a node has to try the pod before, or the client's patience has to end.
+pub(crate) const LATER: Duration = Duration::from_secs(20);
 
 /// Where the tests' images are that the cluster can pull; without it, they are in its nodes.
 const REGISTRY: &str = "BERTH_TEST_REGISTRY";
@@ -209,8 +216,9 @@ impl Place {
         Berth::run(server).env("BERTH_HOME", self.home.path().to_str().expect("UTF-8"))
     }
 
-    /// What the first request of a session is answered, and that the session leaves nothing.
-    pub(crate) fn expect_error(&self, server: &str, said: &[&str]) {
+    /// What the first request of a session is answered within this time, and that the session leaves nothing.
+    pub(crate) fn expect_error(&self, server: &str, within: Duration, said: &[&str]) {
+        let began = Instant::now();
         let client = format!("cause-{}", self.namespace);
         let mut session = self.run(server).client(&client).start();
         let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
@@ -219,6 +227,8 @@ impl Place {
         for said in said {
             assert!(error.contains(said), "no {said:?} in {answer}; stderr: {}", session.stderr());
         }
+        let took = began.elapsed();
+        assert!(took < within, "{server} is told after {took:?}");
         session.close();
         session.wait();
         expect_gone(&client);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::tell;
 use crate::harness::{Cluster, Fault, PATIENCE, at_once, eventually, processes_of};
 use crate::own_cluster::cuts::expect_only_a_pause;
-use crate::own_cluster::nodes::{next_process, place};
+use crate::own_cluster::nodes::{another_process, place};
 use crate::sessions::tally;
 
 const SESSIONS: usize = 20;
@@ -63,7 +63,7 @@ fn a_network_that_is_away_for_a_minute() {
     drop(cut);
     let mended = Instant::now();
     let took = at_once(sessions.iter_mut().collect(), |_, (session, before, _)| {
-        while next_process(session, PATIENCE) == *before {}
+        another_process(session, before, PATIENCE);
         mended.elapsed()
     });
     let latest = took.iter().max().expect("sessions");

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::interval::interval;
 use super::{percentile, tell};
 use crate::harness::{Berth, Fault, PATIENCE, Place, Session, at_once, eventually, is_ready};
-use crate::own_cluster::nodes::{next_process, place};
+use crate::own_cluster::nodes::{another_process, place};
 use crate::sessions::tally;
 
 const SESSIONS: usize = 10;
@@ -118,7 +119,7 @@ fn round(number: usize) -> Round {
         let died = Instant::now();
         let power = Fault::power(node.trim_start_matches('n'));
         let took = at_once(dying.iter_mut().collect(), |_, worker: &mut Worker| {
-            while next_process(&mut worker.session, PATIENCE) == worker.process {}
+            another_process(&mut worker.session, &worker.process, PATIENCE);
             died.elapsed()
         });
         thread::sleep(WINDOW.saturating_sub(died.elapsed()));
@@ -149,8 +150,7 @@ fn round(number: usize) -> Round {
 /// The median of ratios and the upper end of its interval of 90 %.
 fn tell_ratios(what: &str, mut ratios: Vec<f64>) {
     ratios.sort_by(f64::total_cmp);
-    // Of 11 the interval ends with the ninth.
-    let upper = ratios[(ratios.len() * 9).div_ceil(11).clamp(1, ratios.len()) - 1];
+    let upper = ratios[interval(ratios.len()).1];
     let median = ratios[ratios.len() / 2];
     tell(&format!(
         "{what}: median {median:.3}, upper end of its 90 % interval {upper:.3} (wanted: {BOUND}), all {ratios:.3?}"

@@ -108,6 +108,7 @@ fn a_claim_among_ten_thousand_pods() {
         claim(&full, number, &mut among);
         thread::sleep(Duration::from_millis(200));
     }
+    assert_eq!([alone.len(), among.len()], [CLAIMS; 2], "each session claimed a pod");
     let figures = |took: &mut Vec<Duration>| (percentile(took, 0.5), percentile(took, 0.99), took.len());
     let (alone, among) = (figures(&mut alone), figures(&mut among));
     tell(&format!(

@@ -35,7 +35,7 @@ pub(crate) fn place(name: &str) -> Place {
 }
 
 /// The next call that is answered, and by whom. A call may be lost with its server, and says so.
-pub(crate) fn next_process(session: &mut Session, within: Duration) -> Value {
+fn next_process(session: &mut Session, within: Duration) -> Value {
     let began = Instant::now();
     loop {
         let params = serde_json::json!({ "name": "tally", "arguments": { "token": "next", "ms": 1 } });
@@ -47,6 +47,18 @@ pub(crate) fn next_process(session: &mut Session, within: Duration) -> Value {
         }
         assert!(began.elapsed() < within, "{answer}; stderr: {}", session.stderr());
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The next one of another process than before. The old one may still be at its end.
+pub(crate) fn another_process(session: &mut Session, before: &Value, within: Duration) -> Value {
+    let began = Instant::now();
+    loop {
+        let process = next_process(session, within);
+        if process != *before {
+            return process;
+        }
+        assert!(began.elapsed() < within, "nothing has happened");
     }
 }
 
@@ -62,12 +74,7 @@ fn expect_recovery(
     let pod = session.container();
     happens(&pod);
     let began = Instant::now();
-    let mut process = next_process(&mut session, within);
-    // It may still be at its end.
-    while process == before {
-        assert!(began.elapsed() < within, "nothing has happened");
-        process = next_process(&mut session, within);
-    }
+    another_process(&mut session, &before, within);
     let took = began.elapsed();
     assert!(took < within, "it took {took:?}; stderr: {}", session.stderr());
     let new =

@@ -1,7 +1,7 @@
 //! A server with a list of names reaches these and nothing else: its pod's only way out is the forwarder, which knows whose
 //! list applies.
 
-#[path = "../it/egress/world.rs"]
+#[path = "../../it/egress/world.rs"]
 #[allow(dead_code, reason = "the tests of a daemon use what these do not")]
 mod world;
 
@@ -16,7 +16,7 @@ use world::{ALLOWED, NAMES, World};
 const SOON: Duration = Duration::from_secs(40);
 
 /// A server that does what it is told.
-const SERVER: &str = include_str!("../common/shell.py");
+const SERVER: &str = include_str!("../../common/shell.py");
 
 /// Each is no way out.
 const WAYS: [(&str, &str); 6] = [
