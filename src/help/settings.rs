@@ -65,7 +65,8 @@ mod tests {
         let text = Topic::find("config").unwrap().text();
         let settings = every_setting().iter().map(|setting| setting.key);
         let others = dind::KEYS.iter().chain(&bake::KEYS).chain(&limits::KEYS).chain(&program::KEYS);
-        let others = others.chain(&profile::KEYS).map(|key| key.key);
+        let others = others.chain(&profile::KEYS).chain(&kubernetes::KEYS).chain(&manager::KEYS);
+        let others = others.map(|key| key.key);
         for key in settings.chain(others) {
             assert!(text.contains(&format!("\n| `{key}` | ")), "{key}");
         }

@@ -5,8 +5,8 @@
 //! `start_timeout`, which it says itself; `activeDeadlineSeconds` would not help, as it counts from a node's first look
 //! and would bound good sessions, too. So it goes by its age, which the API server's clock tells.
 //!
-//! No pod has an owner in the cluster. An agent's own pod as its owner would have Kubernetes delete sessions' pods with it,
-//! but only agents in the cluster have one; and a Job around each pod costs 50 to 200 ms of each start.
+//! Only an agent's pod can be an owner (`parent.rs`); all others are swept. A Job around each pod costs 50 to 200 ms of each
+//! start.
 
 use std::time::Duration;
 
