@@ -66,7 +66,7 @@ fn a_policy_of_the_cluster_is_told_with_its_rule() {
     // It holds once the API server has read it.
     place.expect_refused("registry.example");
     let outcome = std::panic::catch_unwind(|| {
-        place.expect_error("fixture", SOON, &["ValidatingAdmissionPolicy", rule])
+        place.expect_error("fixture", SOON, &["ValidatingAdmissionPolicy", rule]);
     });
     remove(&format!("{bindings}/{name}"));
     remove(&format!("{policies}/{name}"));

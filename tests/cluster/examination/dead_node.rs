@@ -71,7 +71,7 @@ impl Slowest {
         };
         let (known, end) = (died + RECONNECT.saturating_sub(BEYOND), died + WINDOW);
         Self {
-            before: within(died - WINDOW, died),
+            before: within(died.checked_sub(WINDOW).expect("it was measured for so long"), died),
             unheard: within(died, known),
             moving: within(known, end),
             after: within(died, end),
@@ -83,6 +83,9 @@ impl Slowest {
         format!("p99 {before:.2} ms before, {unheard:.2} while nobody knew, {moving:.2} while they moved")
     }
 }
+
+/// Of the slowest of a time to that before.
+type Ratio = fn(&Slowest) -> f64;
 
 /// What a round has found.
 struct Round {
@@ -161,7 +164,7 @@ fn tell_ratios(what: &str, mut ratios: Vec<f64>) {
 #[ignore = "needs a cluster"]
 fn a_node_dies_and_its_sessions_go_on_elsewhere() {
     let all: Vec<_> = (0..rounds()).map(round).collect();
-    let spans: [(&str, fn(&Slowest) -> f64); 3] = [
+    let spans: [(&str, Ratio); 3] = [
         ("while nobody knew", |slowest| slowest.unheard / slowest.before),
         ("while they moved", |slowest| slowest.moving / slowest.before),
         ("in all", |slowest| slowest.after / slowest.before),
