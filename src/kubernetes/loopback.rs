@@ -22,7 +22,7 @@ pub(super) fn prepare(pod: &mut Value, settings: &Settings) {
         pod["hostAliases"] = json!([{ "ip": LOOPBACK, "hostnames": names }]);
     }
     if settings.host_services.iter().any(|service| service.port < FIRST_FREE) {
-        pod["securityContext"] = json!({ "sysctls": [{ "name": UNPRIVILEGED, "value": "0" }] });
+        pod["securityContext"]["sysctls"] = json!([{ "name": UNPRIVILEGED, "value": "0" }]);
     }
 }
 
@@ -79,6 +79,10 @@ mod tests {
         assert!(admit(&["5432"], &own) && admit(&[], &nodes) && !admit(&["5432"], &nodes));
         let low = prepared(&["80"]);
         assert_eq!(low["securityContext"]["sysctls"][0]["name"], "net.ipv4.ip_unprivileged_port_start");
+        let mut with_volume = json!({ "securityContext": { "fsGroup": 1000 } });
+        prepare(&mut with_volume, &settings(&["80"]));
+        let both = json!({ "fsGroup": 1000, "sysctls": low["securityContext"]["sysctls"] });
+        assert_eq!(with_volume["securityContext"], both, "its volumes have their group");
         for name in ["my_db", "a.b-.c"] {
             assert_eq!(misnamed(&settings(&["ok:1", &format!("{name}:5432")])), Some(name));
         }
