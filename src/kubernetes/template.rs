@@ -2,7 +2,8 @@
 //!
 //! berth's own goes over it, so that no template takes a session's confinement away from the server's container. Objects are
 //! merged key by key, and lists of things that have names by those names. Of other lists of objects a pod has both, and of
-//! lists of words berth's.
+//! lists of words berth's. How pods are spread over nodes a template says alone, if it says it: two rules for one topology
+//! are refused.
 
 use std::path::Path;
 
@@ -16,6 +17,9 @@ use super::likeness;
 const CONTAINER: &str = "server";
 /// By one of these the items of a list are told apart; mounts have a name that others may have, too.
 const NAMES: [&str; 2] = ["mountPath", "name"];
+
+/// A template's own takes the place of berth's.
+const SPREAD: &str = "topologySpreadConstraints";
 
 /// A pod's object without what is berth's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +66,14 @@ impl Template {
     }
 
     /// berth's own over what everybody has; `part`: `spec`, or what else a pod's object has.
-    pub(crate) fn under(&self, part: &str, own: Value) -> Value {
-        merged(self.0[part].clone(), own)
+    pub(crate) fn under(&self, part: &str, mut own: Value) -> Value {
+        let under = self.0[part].clone();
+        if let Some(own) = own.as_object_mut()
+            && under[SPREAD].is_array()
+        {
+            own.remove(SPREAD);
+        }
+        merged(under, own)
     }
 
     /// Whether a pod's loopback is its node's.
@@ -117,7 +127,7 @@ metadata:
 spec:
   nodeSelector: { disk: ssd }
   tolerations: [{ key: mcp, operator: Exists }]
-  topologySpreadConstraints: [{ maxSkew: 2, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway }]
+  topologySpreadConstraints: [{ maxSkew: 2, topologyKey: host, whenUnsatisfiable: ScheduleAnyway }]
   volumes: [{ name: data, emptyDir: {} }]
   containers:
     - name: server
@@ -131,7 +141,7 @@ spec:
     fn berths_own_goes_over_a_template() {
         let template = Template::parse(TEMPLATE).unwrap();
         let own = json!({
-            "topologySpreadConstraints": [{ "topologyKey": "host" }],
+            "topologySpreadConstraints": [{ "maxSkew": 1, "topologyKey": "host", "whenUnsatisfiable": "ScheduleAnyway" }],
             "volumes": [{ "name": "berth" }],
             "containers": [{
                 "name": "server", "command": ["ours"], "volumeMounts": [{ "name": "berth", "mountPath": "/.berth" }],
@@ -143,7 +153,8 @@ spec:
         assert_eq!(spec["tolerations"][0]["key"], "mcp");
         let lengths = ["topologySpreadConstraints", "volumes", "containers"]
             .map(|key| spec[key].as_array().unwrap().len());
-        assert_eq!(lengths, [2, 2, 2]);
+        assert_eq!(lengths, [1, 2, 2]);
+        assert_eq!(spec[SPREAD][0]["maxSkew"], 2, "two rules for one topology are refused");
         let server = &spec["containers"][0];
         assert_eq!((&server["name"], &server["command"]), (&json!("server"), &json!(["ours"])));
         assert_eq!(server["volumeMounts"].as_array().unwrap().len(), 3);
@@ -156,6 +167,7 @@ spec:
         assert_eq!(labels["labels"], json!({ "team": "a", "mine": "ours" }));
         let plain = Template::parse("spec: { hostNetwork: true, containers: [{ name: server }] }").unwrap();
         assert_eq!(plain.under("metadata", json!({ "a": 1 })), json!({ "a": 1 }));
+        assert_eq!(plain.under("spec", json!({ SPREAD: [1] }))[SPREAD], json!([1]), "berth's own");
         assert_eq!((template.has_sidecars(), plain.has_sidecars()), (true, false));
         assert_eq!([&template, &plain].map(Template::is_on_the_nodes_network), [false, true]);
     }
