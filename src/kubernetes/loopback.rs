@@ -2,12 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use mcp_berth::config::{Server, Settings};
+use mcp_berth::config::Settings;
 use mcp_berth::dock::peers::service_names;
-use mcp_berth::failure::{Code, Failure};
 use serde_json::{Value, json};
-
-use super::template::Template;
 
 const LOOPBACK: &str = "127.0.0.1";
 /// Ports below are root's alone, unless the pod's own kernel setting says another.
@@ -24,22 +21,6 @@ pub(super) fn prepare(pod: &mut Value, settings: &Settings) {
     if settings.host_services.iter().any(|service| service.port < FIRST_FREE) {
         pod["securityContext"]["sysctls"] = json!([{ "name": UNPRIVILEGED, "value": "0" }]);
     }
-}
-
-/// Everybody on the node would reach what is one session's.
-pub(super) fn admit(server: &Server, template: Option<&Template>) -> Result<(), Failure> {
-    if !server.settings.has_ports() || !template.is_some_and(Template::is_on_the_nodes_network) {
-        return Ok(());
-    }
-    Err(Failure {
-        code: Code::Configuration,
-        text: format!(
-            "the server `{}` cannot have `host_services` and `publish` with the `pod_template`: its pod is on the node's own \
-             network",
-            server.name
-        ),
-        next: Some("remove `hostNetwork` from the template, or the ports from the server".to_owned()),
-    })
 }
 
 /// A name that a pod cannot have.
@@ -71,12 +52,6 @@ mod tests {
         let names = json!(["host.docker.internal", "redis"]);
         let aliases = json!({ "hostAliases": [{ "ip": "127.0.0.1", "hostnames": names }] });
         assert_eq!(prepared(&["redis:6379", "redis:6380"]), aliases);
-        let server =
-            |services: &[&str]| Server::from_image("i".parse().unwrap(), Vec::new(), &settings(services));
-        let [own, nodes] =
-            ["{}", "{ hostNetwork: true }"].map(|spec| Template::parse(&format!("spec: {spec}")).unwrap());
-        let admit = |services, template| admit(&server(services), Some(template)).is_ok();
-        assert!(admit(&["5432"], &own) && admit(&[], &nodes) && !admit(&["5432"], &nodes));
         let low = prepared(&["80"]);
         assert_eq!(low["securityContext"]["sysctls"][0]["name"], "net.ipv4.ip_unprivileged_port_start");
         let mut with_volume = json!({ "securityContext": { "fsGroup": 1000 } });

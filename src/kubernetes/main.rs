@@ -20,6 +20,7 @@ mod exam;
 mod fake;
 mod ground;
 mod hold;
+mod host_network;
 mod housekeeping;
 mod image;
 mod keeper;

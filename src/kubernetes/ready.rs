@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
 use super::ground::proof;
+use super::host_network;
 use super::housekeeping::Bounds;
 use super::image::{self, Images};
 use super::keeper::Keeper;
-use super::loopback;
 use super::names;
 use super::nodes::Nodes;
 use super::pod::Plan as Pod;
@@ -54,7 +54,7 @@ impl Backend for Pods {
         server::fits(&plan.spec.server)?;
         plan.spec.server.image = image::reference(&plan.spec.server, &config.kubernetes);
         let template = template(&config.kubernetes)?.map(Arc::new);
-        loopback::admit(&plan.spec.server, template.as_deref())?;
+        host_network::admit(&plan.spec.server, template.as_deref())?;
         let images = Images::of(config, home, &variable);
         Ok(PodPlan {
             plan,
@@ -85,7 +85,7 @@ impl Backend for Pods {
         let Kubernetes { context, namespace, .. } = &config.kubernetes;
         let keeper = Keeper::of(&config.kubernetes);
         let template = template(&config.kubernetes)?;
-        loopback::admit(&spec.server, template.as_ref())?;
+        host_network::admit(&spec.server, template.as_ref())?;
         let pod = Pod { spec: &spec, keeper: &keeper, template: template.as_ref() };
         let name = names::pod(&spec.client, "<n>");
         let pod = pod.active(&name).map_err(|error| Failure::new(Code::Internal, &error, "report it"))?;
