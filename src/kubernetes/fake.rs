@@ -73,6 +73,13 @@ pub(crate) fn cluster_at(
     (Cluster { client, namespace: "n".to_owned(), settings: Kubernetes::default(), parent: None }, seen)
 }
 
+/// One whose API server takes what it is asked, and never answers.
+pub(crate) fn silent() -> Cluster {
+    let never = |_: http::Request<Body>| std::future::pending::<Result<http::Response<Body>, Infallible>>();
+    let client = Client::new(tower::service_fn(never), "n");
+    Cluster { client, namespace: "n".to_owned(), settings: Kubernetes::default(), parent: None }
+}
+
 /// What the API server says where it refuses.
 pub(crate) fn status(code: u16, message: &str) -> Value {
     json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code })

@@ -73,13 +73,24 @@ fn said(policy: &NetworkPolicy) -> Enforcement {
 /// accepted. All others cost no request. Gives where the forwarder of a list is.
 ///
 /// # Errors
-/// Unless it was.
+/// Unless it was. Nobody waits longer for it than for the start itself.
 pub(crate) async fn admit(cluster: &Cluster, settings: &Settings) -> Result<Option<SocketAddr>, Failure> {
     let what = match settings.network {
         Network::Egress | Network::Lan => return Ok(None),
         Network::None => NONE,
         Network::Allow(_) => "a list of names",
     };
+    let within = settings.start_timeout;
+    tokio::time::timeout(within, ask(cluster, what)).await.unwrap_or_else(|_| {
+        Err(Failure {
+            code: Code::Unavailable,
+            text: format!("{what} needs a look at the cluster's policies, and it gave no answer within {within:?}"),
+            next: Some("look at it with `berth kubernetes doctor`, or raise `start_timeout`".to_owned()),
+        })
+    })
+}
+
+async fn ask(cluster: &Cluster, what: &str) -> Result<Option<SocketAddr>, Failure> {
     let is_accepted = cluster.settings.accept_unenforced;
     if what == NONE {
         let known = async { require(&read(cluster).await?, what, &cluster.namespace) };
@@ -187,5 +198,17 @@ mod tests {
         assert!(admit(&cluster, &settings).await.is_err());
         cluster.settings.accept_unenforced = true;
         admit(&cluster, &settings).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_does_not_answer_holds_up_a_start_no_longer_than_it_may() {
+        let mut settings = fake::settings();
+        for network in ["none", "allow=a.org"] {
+            settings.network = network.parse().unwrap();
+            let began = tokio::time::Instant::now();
+            let failure = admit(&fake::silent(), &settings).await.unwrap_err();
+            assert_eq!((failure.code, began.elapsed()), (Code::Unavailable, settings.start_timeout));
+            assert!(failure.text.contains("no answer within"), "{failure}");
+        }
     }
 }
