@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod};
 use mcp_berth::config::Settings;
 use mcp_berth::dock::owner::Owner;
 use mcp_berth::dock::spec::Spec;
@@ -231,10 +231,15 @@ pub(crate) fn owner(owner: &Owner) -> impl Iterator<Item = (&'static str, String
     said.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
+/// What its kubelet says of the server's container.
+pub(crate) fn state_of_server(pod: &Pod) -> Option<&ContainerState> {
+    let mut containers = pod.status.as_ref()?.container_statuses.iter().flatten();
+    containers.find(|container| container.name == CONTAINER)?.state.as_ref()
+}
+
 /// How the server's container ended. A pod with others goes on without it.
 pub(crate) fn end_of_server(pod: &Pod) -> Option<&ContainerStateTerminated> {
-    let mut containers = pod.status.as_ref()?.container_statuses.iter().flatten();
-    containers.find(|container| container.name == CONTAINER)?.state.as_ref()?.terminated.as_ref()
+    state_of_server(pod)?.terminated.as_ref()
 }
 
 /// A user and a group as numbers; names are the image's to resolve, which Kubernetes cannot.

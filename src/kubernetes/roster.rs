@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::causes::refused::Asked;
 use super::cluster::Cluster;
+use super::nodes::node_of;
 use super::pod::{
     self, ACTIVE, ANNOTATION_CLIENT_SESSION, ANNOTATION_ENDED, ANNOTATION_PROJECT, ANNOTATION_SESSION,
     LABEL_CLIENT, LABEL_MANAGED_BY, LABEL_SERVER, LABEL_SPEC, LABEL_STATE, MANAGER, STANDBY,
@@ -42,6 +43,10 @@ const TOLD_WITHIN: Duration = Duration::from_secs(8);
 const LEFT_WITHIN: Duration = Duration::from_secs(30);
 const LOOKED_WITHIN: Duration = LOOKED_AT_WITHIN;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A kubelet says by then that a container runs.
+const SAID_WITHIN: Duration = Duration::from_secs(3);
+/// What a container waits for that may run in this moment.
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// What the daemon and the cluster have said, and the failure of the one that has not.
 struct Sides<D, P> {
@@ -160,15 +165,28 @@ async fn end(cluster: &Cluster, name: &str) -> Result<(), Failure> {
     let ended = json!({ "metadata": { "annotations": { ANNOTATION_ENDED: "true" } } });
     let pods = cluster.pods();
     let failed = |verb| move |error: kube::Error| refused(cluster, verb, &error);
-    pods.patch(name, &PatchParams::default(), &Patch::Merge(ended)).await.map_err(failed("patch"))?;
+    let (params, patch) = (PatchParams::default(), Patch::Merge(ended));
+    let patching = async { pods.patch(name, &params, &patch).await.map_err(failed("patch")) };
+    let pod = in_time("the cluster", patching).await?;
     // What it was told by is open until then: nothing of it is cut off on its way.
-    if let Some(_stream) = terminate(cluster, name).await {
+    if may_hear(&pod)
+        && let Some(_stream) = terminate(cluster, name).await
+    {
         let _ = tokio::time::timeout(LEFT_WITHIN, left(cluster, name)).await;
     }
-    match pods.delete(name, &DeleteParams::default()).await {
-        Err(kube::Error::Api(status)) if status.code == NOT_FOUND => Ok(()),
-        deleted => deleted.map(drop).map_err(failed("delete")),
-    }
+    let deleting = async {
+        match pods.delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == NOT_FOUND => Ok(()),
+            deleted => deleted.map(drop).map_err(failed("delete")),
+        }
+    };
+    in_time("the cluster", deleting).await
+}
+
+/// Whether its keeper may be there: a node has the pod, and is not known to wait for something else.
+fn may_hear(pod: &Pod) -> bool {
+    let waiting = pod::state_of_server(pod).and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+    !node_of(pod).is_empty() && waiting.is_none_or(|reason| STARTING.contains(&reason))
 }
 
 /// Tells the keeper; `None`: it does not hear.
@@ -186,13 +204,20 @@ async fn terminate(cluster: &Cluster, name: &str) -> Option<(To, From)> {
     tokio::time::timeout(TOLD_WITHIN, told).await.ok()
 }
 
-/// Waits until a session has deleted its pod, or has had the time for it since the server's end.
+/// Waits until a session has deleted its pod, or has had the time for it since the server's end. An API server takes a
+/// stream to a container that is not there, too.
 async fn left(cluster: &Cluster, name: &str) {
+    let began = Instant::now();
     let mut ended = None;
     while let Ok(Some(pod)) = cluster.pods().get_opt(name).await {
-        if pod::end_of_server(&pod).is_some()
-            && ended.get_or_insert_with(Instant::now).elapsed() >= LOOKED_WITHIN
-        {
+        let is_over = match pod::state_of_server(&pod) {
+            Some(state) if state.terminated.is_some() => {
+                ended.get_or_insert_with(Instant::now).elapsed() >= LOOKED_WITHIN
+            }
+            Some(state) if state.running.is_some() => false,
+            _ => began.elapsed() >= SAID_WITHIN,
+        };
+        if is_over {
             return;
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -247,7 +272,63 @@ fn entry(pod: &Pod) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::fake;
+
+    /// What was asked for by then, and when its end was known.
+    async fn end_of(node: &str, state: Value) -> (Vec<String>, Duration) {
+        let pod = server_in(node, &state);
+        let (cluster, seen) = fake::cluster(move |_| (200, pod.clone()));
+        let began = Instant::now();
+        end(&cluster, "p").await.unwrap();
+        (fake::told(&seen), began.elapsed())
+    }
+
+    fn server_in(node: &str, state: &Value) -> Value {
+        let mut statuses = fake::ended("server", "2026-01-01T00:00:00Z");
+        statuses[0]["state"] = state.clone();
+        json!({
+            "metadata": { "name": "p" }, "spec": { "containers": [], "nodeName": node },
+            "status": { "phase": "Pending", "containerStatuses": statuses },
+        })
+    }
+
+    fn waiting(reason: &str) -> Value {
+        json!({ "waiting": { "reason": reason } })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_never_started_is_ended_at_once() {
+        for (node, state) in [("n1", waiting("ImagePullBackOff")), ("", json!(null))] {
+            assert_eq!(
+                end_of(node, state).await,
+                (["PATCH /p", "DELETE /p"].map(str::to_owned).to_vec(), Duration::ZERO)
+            );
+        }
+        for state in [waiting("ContainerCreating"), json!(null), json!({ "running": {} })] {
+            let (told, _) = end_of("n1", state).await;
+            assert_eq!(told[1], "GET /p/attach", "its keeper may be there");
+        }
+        let failure = end(&fake::silent(), "p").await.unwrap_err();
+        assert!(failure.text.starts_with("the cluster gave no answer within"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_the_session_of_a_container_that_does_not_run() {
+        let waited = async |state: Value| {
+            let pod = server_in("n1", &state);
+            let (cluster, _) = fake::cluster(move |_| (200, pod.clone()));
+            let began = Instant::now();
+            let waited = tokio::time::timeout(LEFT_WITHIN, left(&cluster, "p")).await;
+            waited.map(|()| began.elapsed()).ok()
+        };
+        let ended = json!({ "terminated": { "exitCode": 0 } });
+        assert_eq!(waited(waiting("ContainerCreating")).await, Some(SAID_WITHIN));
+        assert_eq!(waited(ended).await, Some(LOOKED_WITHIN), "its session may ask how");
+        assert_eq!(waited(json!({ "running": {} })).await, None);
+    }
 
     fn pod(phase: &str, labels: &serde_json::Value) -> Option<Entry> {
         let pod = json!({
