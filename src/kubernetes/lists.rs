@@ -1,7 +1,9 @@
 //! `berth kubernetes lists FOLDER`: which pod may reach which names, for the forwarder beside it (`keeper/egress/far.rs`).
 //!
-//! A file for each address of a session's pod has its list. Where two pods say the same address, the newer one has it: the
-//! other has ended, and the cluster does not say so yet. `.fresh` is written anew for as long as the API server answers.
+//! A file for each address of a session's pod has its list. A pod has its address until its server's container has ended,
+//! be it about to go or not. Where two pods with unlike lists say the same address, neither has a file: one of them has
+//! ended, the cluster does not say so yet, and the newer one need not be the one that goes on. `.fresh` is written anew for
+//! as long as the API server answers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -20,7 +22,7 @@ use mcp_berth::failure::{Code, Failure, chain};
 use super::allowed::ANNOTATION_ALLOW;
 use super::cluster::Cluster;
 use super::ground::network::PolicyLabel;
-use super::pod::{LABEL_MANAGED_BY, MANAGER};
+use super::pod::{LABEL_MANAGED_BY, MANAGER, end_of_server};
 
 /// Written again and again.
 const FRESH: &str = ".fresh";
@@ -99,7 +101,6 @@ struct Book(HashMap<String, Known>);
 
 #[derive(Debug)]
 struct Known {
-    made: Option<i64>,
     addresses: Vec<String>,
     list: String,
 }
@@ -108,12 +109,12 @@ impl Book {
     fn note(&mut self, pod: &Pod) {
         let status = pod.status.as_ref();
         let phase = status.and_then(|status| status.phase.as_deref());
-        if matches!(phase, Some("Succeeded" | "Failed")) {
+        // What goes on beside the server has no list.
+        if matches!(phase, Some("Succeeded" | "Failed")) || end_of_server(pod).is_some() {
             return self.forget(pod);
         }
         let all = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
         let known = Known {
-            made: pod.creation_timestamp().map(|at| at.0.as_second()),
             addresses: all.iter().map(|address| address.ip.clone()).collect(),
             list: pod.annotations().get(ANNOTATION_ALLOW).cloned().unwrap_or_default(),
         };
@@ -125,9 +126,16 @@ impl Book {
     }
 
     fn lists(&self) -> BTreeMap<&str, &str> {
-        let mut pods: Vec<&Known> = self.0.values().collect();
-        pods.sort_by_key(|pod| pod.made);
-        pods.iter().flat_map(|pod| pod.addresses.iter().map(|address| (&**address, &*pod.list))).collect()
+        let mut lists = BTreeMap::new();
+        for Known { addresses, list } in self.0.values() {
+            for address in addresses {
+                let said = lists.entry(&**address).or_insert(Some(&**list));
+                if *said != Some(&**list) {
+                    *said = None;
+                }
+            }
+        }
+        lists.into_iter().filter_map(|(address, list)| Some((address, list?))).collect()
     }
 }
 
@@ -178,41 +186,62 @@ impl<'a> Files<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::fake;
 
-    fn pod(uid: &str, made: u8, address: &str, phase: &str, list: &str) -> Pod {
-        serde_json::from_value(json!({
-            "metadata": {
-                "uid": uid, "creationTimestamp": format!("2026-01-01T00:00:{made:02}Z"),
-                "annotations": { ANNOTATION_ALLOW: list },
-            },
-            "status": { "phase": phase, "podIPs": [{ "ip": address }] },
-        }))
-        .unwrap()
+    fn pod(uid: &str, address: &str, phase: &str, list: &str) -> Pod {
+        pod_with(uid, address, &json!({ "phase": phase }), list)
+    }
+
+    fn pod_with(uid: &str, address: &str, status: &Value, list: &str) -> Pod {
+        let mut pod = json!({ "metadata": { "uid": uid, "annotations": { ANNOTATION_ALLOW: list } }, "status": status });
+        pod["status"]["podIPs"] = json!([{ "ip": address }]);
+        serde_json::from_value(pod).unwrap()
     }
 
     #[test]
-    fn each_address_has_the_list_of_the_newest_pod_that_lives() {
+    fn each_address_has_the_list_of_the_one_pod_that_lives_there() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("10.0.0.9"), "left").unwrap();
         let read = |address: &str| fs::read_to_string(folder.path().join(address)).ok();
         let mut files = Files::open(folder.path()).unwrap();
         assert_eq!(read("10.0.0.9"), None);
         let mut book = Book::default();
-        book.note(&pod("a", 1, "10.0.0.1", "Running", "a.org"));
-        book.note(&pod("b", 2, "10.0.0.2", "Running", "b.org\nc.org"));
+        book.note(&pod("a", "10.0.0.1", "Running", "a.org"));
+        book.note(&pod("b", "10.0.0.2", "Running", "b.org\nc.org"));
         files.write(&book).unwrap();
         assert_eq!((read("10.0.0.1"), read("10.0.0.2")), (Some("a.org".into()), Some("b.org\nc.org".into())));
-        // The address is another's before the cluster says that the first one has ended.
-        book.note(&pod("c", 3, "10.0.0.1", "Pending", "d.org"));
+        // The address is another's before the cluster says which one has ended.
+        book.note(&pod("c", "10.0.0.1", "Pending", "d.org"));
         files.write(&book).unwrap();
-        assert_eq!(read("10.0.0.1"), Some("d.org".into()));
-        book.note(&pod("a", 1, "10.0.0.1", "Succeeded", "a.org"));
-        book.forget(&pod("b", 2, "10.0.0.2", "Running", ""));
+        assert_eq!(read("10.0.0.1"), None, "it may be either's");
+        book.note(&pod("a", "10.0.0.1", "Succeeded", "a.org"));
+        book.forget(&pod("b", "10.0.0.2", "Running", ""));
         files.write(&book).unwrap();
         assert_eq!((read("10.0.0.1"), read("10.0.0.2")), (Some("d.org".into()), None));
+        book.note(&pod("e", "10.0.0.1", "Running", "d.org"));
+        files.write(&book).unwrap();
+        assert_eq!(read("10.0.0.1"), Some("d.org".into()), "both have this list");
         assert!(read(FRESH).is_some());
+    }
+
+    #[test]
+    fn a_pod_has_its_address_until_its_server_has_ended() {
+        let list = |pod: &Pod| {
+            let mut book = Book::default();
+            book.note(pod);
+            book.lists().get("10.0.0.1").map(|list| (*list).to_owned())
+        };
+        let mut going = pod("a", "10.0.0.1", "Running", "a.org");
+        going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        assert_eq!(list(&going), Some("a.org".to_owned()), "its server may have its last word");
+        let ended = |container: &str| {
+            let statuses = fake::ended(container, "2026-01-01T00:00:00Z");
+            let status = json!({ "phase": "Running", "containerStatuses": statuses });
+            list(&pod_with("a", "10.0.0.1", &status, "a.org"))
+        };
+        assert_eq!((ended("server"), ended("sidecar")), (None, Some("a.org".to_owned())));
     }
 }
