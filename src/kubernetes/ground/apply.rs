@@ -11,7 +11,7 @@ use mcp_berth::human::count;
 
 use super::refused::{code, failure};
 use super::wanted::Wanted;
-use super::{Cluster, LABEL_MANAGED_BY, MANAGER, forwarder, kind, objects};
+use super::{Cluster, LABEL_MANAGED_BY, MANAGER, forwarder, kind, objects, takedown};
 
 /// On a namespace that `up` has made: `down` may delete it.
 pub(super) const ANNOTATION_MADE: &str = "mcp-berth.io/made-by-up";
@@ -96,7 +96,7 @@ pub(super) async fn up(cluster: &Cluster, config: &Config, force: bool) -> Resul
         done.changes.push((change, format!("{} {}", wanted.kind(), wanted.name())));
     }
     if matches!(whose, Whose::Berths(_)) {
-        done.changes.extend(prune(cluster, &wanted).await?);
+        prune(cluster, &wanted, &mut done).await?;
     }
     Ok(done)
 }
@@ -193,9 +193,9 @@ fn is_ours(object: &DynamicObject) -> bool {
     label.is_some_and(|label| label == MANAGER)
 }
 
-/// Removes what a former configuration wanted.
-async fn prune(cluster: &Cluster, wanted: &[Wanted]) -> Result<Vec<(Change, String)>, Failure> {
-    let mut removed = Vec::new();
+/// Removes what a former configuration wanted. Another person's may want it still: what living pods need stays.
+async fn prune(cluster: &Cluster, wanted: &[Wanted], done: &mut Done) -> Result<(), Failure> {
+    let mut needing = None;
     // Others may have another version of berth, and sessions whose pods wait for its keeper.
     for resource in kind::all().filter(|resource| resource.kind != kind::CONFIG_MAP) {
         let kind = &resource.kind;
@@ -203,11 +203,29 @@ async fn prune(cluster: &Cluster, wanted: &[Wanted]) -> Result<Vec<(Change, Stri
             if wanted.iter().any(|wanted| wanted.kind() == kind && wanted.name() == name) {
                 continue;
             }
+            if forwarder::is_its(&name) {
+                let pods = match needing {
+                    Some(pods) => pods,
+                    None => *needing.insert(takedown::with_list(cluster).await?),
+                };
+                if pods > 0 {
+                    continue;
+                }
+            }
             remove(cluster, &resource, &name).await?;
-            removed.push((Change::Removed, format!("{kind} {name}")));
+            done.changes.push((Change::Removed, format!("{kind} {name}")));
         }
     }
-    Ok(removed)
+    if let Some(pods @ 1..) = needing {
+        done.notes.push(format!(
+            "the forwarder stays, as {} in the namespace `{}` still {} a list of names: type `berth kubernetes up` again when \
+             no such pod is left",
+            count(pods, "pod"),
+            cluster.namespace,
+            if pods == 1 { "has" } else { "have" }
+        ));
+    }
+    Ok(())
 }
 
 /// The names of berth's objects of a kind.

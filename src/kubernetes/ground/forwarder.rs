@@ -41,6 +41,11 @@ pub(super) fn is_wanted(config: &Config) -> bool {
     has_list(&config.defaults) || config.servers.values().any(|server| has_list(&server.settings))
 }
 
+/// Whether an object of berth's of this name is one of [`objects`].
+pub(super) fn is_its(name: &str) -> bool {
+    [NAME, POLICY_OF_LISTS].contains(&name)
+}
+
 /// All that it needs; nothing where no server has a list.
 pub(super) fn objects(config: &Config, namespace: &str) -> Vec<Wanted> {
     if !is_wanted(config) {
@@ -249,6 +254,7 @@ mod tests {
                 "NetworkPolicy berth-allow",
             ]
         );
+        assert!(made.iter().all(|it| is_its(it.name())), "`up` knows them again");
         assert!(made.iter().all(|it| super::super::kind::of(it.kind()).is_some()), "`down` knows all kinds");
     }
 

@@ -12,7 +12,7 @@ use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::count;
 use tokio::time::Instant;
 
-use super::network::{FORWARDER, LABEL_PROBE};
+use super::network::{FORWARDER, LABEL_PROBE, PolicyLabel};
 use super::refused::{code, failure};
 use super::{Cluster, LABEL_MANAGED_BY, MANAGER, PROBER, apply, kind};
 
@@ -130,6 +130,16 @@ async fn pods(cluster: &Cluster, force: bool) -> Result<Vec<String>, Failure> {
         tokio::time::sleep(LOOKS_EVERY).await;
     }
     Ok(names.into_iter().map(|name| format!("Pod {name}")).collect())
+}
+
+/// How many living pods have a list of names, on standby or not.
+pub(super) async fn with_list(cluster: &Cluster) -> Result<usize, Failure> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{}={}", PolicyLabel::KEY, PolicyLabel::Allow.as_str());
+    let what = || format!("list pods in the namespace `{}`", cluster.namespace);
+    let listed = api.list(&ListParams::default().labels(&labels)).await;
+    let listed = listed.map_err(|error| failure(&what(), &error))?;
+    Ok(listed.items.iter().filter(|pod| lives(pod)).count())
 }
 
 fn late(what: &str, namespace: &str) -> Failure {

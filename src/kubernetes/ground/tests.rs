@@ -60,6 +60,31 @@ async fn what_the_configuration_wants_no_more_is_removed() {
 }
 
 #[tokio::test]
+async fn the_forwarder_stays_while_pods_need_it_whoever_types_up() {
+    let (cluster, store) = server();
+    let list = "[servers.x]\nimage = \"i\"\nbackend = \"kubernetes\"\nnetwork = { allow = [\"a.org\"] }";
+    apply::up(&cluster, &config(list), false).await.unwrap();
+    let put = |network: &str, phase: &str| {
+        let mut pod = pod(phase);
+        pod["metadata"]["labels"][network::PolicyLabel::KEY] = network.into();
+        store.lock().unwrap().objects.insert(POD.to_owned(), pod);
+        store.lock().unwrap().changes.clear();
+    };
+    put("allow", "Running");
+    let said = apply::up(&cluster, &config(""), false).await.unwrap().to_string();
+    assert!(said.contains("note: the forwarder stays, as 1 pod in the namespace `n` still has a list"), "{said}");
+    let changes = std::mem::take(&mut store.lock().unwrap().changes);
+    assert!(!changes.iter().any(|change| change.starts_with("DELETE")), "{changes:?}");
+    for (network, phase) in [("allow", "Succeeded"), ("egress", "Running")] {
+        put(network, phase);
+        let said = apply::up(&cluster, &config(""), false).await.unwrap().to_string();
+        assert!(said.contains("removed  Deployment berth-forwarder\n") && !said.contains("stays"), "{said}");
+        assert!(said.contains("removed  NetworkPolicy berth-allow\n"), "{said}");
+        apply::up(&cluster, &config(list), false).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_keeper_of_another_version_stays_until_all_goes() {
     let (cluster, store) = server();
     let path = "/api/v1/namespaces/n/configmaps/berth-keeper-0123456789ab";

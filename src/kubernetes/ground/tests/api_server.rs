@@ -10,6 +10,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use super::super::network::PolicyLabel;
 use super::super::{Cluster, LABEL_MANAGED_BY, MANAGER, PROBER};
 use super::config;
 
@@ -125,10 +126,12 @@ impl Store {
     }
 }
 
-/// By the label of who made it: the selector names one value of it, or both.
+/// By the label of who made it: the selector names one value of it, or both. And by that of a list of names, if it has it.
 fn is_selected(object: &Value, query: &str) -> bool {
-    let by = &object["metadata"]["labels"][LABEL_MANAGED_BY];
-    by == MANAGER || (by == PROBER && query.contains(PROBER))
+    let labels = &object["metadata"]["labels"];
+    let by = &labels[LABEL_MANAGED_BY];
+    let is_wanted = !query.contains("network%3Dallow") || labels[PolicyLabel::KEY] == "allow";
+    is_wanted && (by == MANAGER || (by == PROBER && query.contains(PROBER)))
 }
 
 /// Pods and configuration maps are all that this API server has beside what berth makes.
