@@ -61,8 +61,7 @@ mod tests {
     fn what_the_nodes_network_would_void_is_refused_and_the_rest_is_told() {
         let network =
             |spec: &str, network: &str| judged(spec, |it| it.settings.network = network.parse().unwrap());
-        let ports =
-            |spec: &str| judged(spec, |it| it.settings.host_services = vec!["5432".parse().unwrap()]);
+        let ports = |spec: &str| judged(spec, |it| it.settings.host_services = vec!["5432".parse().unwrap()]);
         let nodes = "{ hostNetwork: true }";
         let cases = [
             (network(nodes, "none"), "cannot have `network = \"none\"` with the `pod_template`"),

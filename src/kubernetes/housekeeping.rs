@@ -29,11 +29,18 @@ const KEEPER_NEEDS: u64 = 8 << 20;
 /// When the session's pod was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
-    Now,
+    /// `has_others`: beside its server's container, be they a template's or a webhook's.
+    Now { has_others: bool },
     /// It stood by, beside so many others of its kind.
-    Before {
-        left: usize,
-    },
+    Before { left: usize },
+}
+
+impl Made {
+    /// As the API server has made it.
+    pub(crate) fn now(pod: &Pod) -> Self {
+        let containers = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+        Self::Now { has_others: containers > 1 }
+    }
 }
 
 /// All that it needs.
@@ -142,8 +149,12 @@ impl Housekeeping {
     }
 
     async fn look(&self, fresh: bool) -> Option<Looked> {
-        let has_sidecars = self.template.as_deref().is_some_and(Template::has_sidecars);
-        let among = if has_sidecars { Among::All } else { Among::Still };
+        // A pod that stood by has no others but the template's, or it is not used.
+        let has_others = match self.made {
+            Made::Now { has_others } => has_others,
+            Made::Before { .. } => self.template.as_deref().is_some_and(Template::has_sidecars),
+        };
+        let among = if has_others { Among::All } else { Among::Still };
         let looked = sweep::look(&self.cluster, among, fresh).await;
         looked
             .inspect_err(|error| tracing::debug!("cannot delete what ended sessions have left: {error}"))
@@ -195,6 +206,8 @@ mod tests {
     use super::*;
     use crate::fake;
 
+    const ALONE: Made = Made::Now { has_others: false };
+
     fn spec(standby: Standby) -> Arc<Spec> {
         let mut server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
         server.settings.standby = standby;
@@ -216,7 +229,7 @@ mod tests {
             let targets = Targets::new([(kind, 3)].into(), [].into(), expires);
             targets.write(folder.path()).unwrap();
             let bounds = Bounds { limit: None, state: folder.path().to_owned() };
-            let (made, trace) = (Made::Now, Trace::default());
+            let (made, trace) = (ALONE, Trace::default());
             Housekeeping { cluster, spec, made, bounds, template: None, trace }.replenish().await;
             fake::told(&seen).into_iter().filter(|told| told.starts_with("POST")).count()
         };
@@ -237,7 +250,7 @@ mod tests {
             });
             let spec = spec(Standby::NONE);
             let trace = Trace::default();
-            let (made, bounds) = (Made::Now, Bounds::default());
+            let (made, bounds) = (ALONE, Bounds::default());
             let housekeeping = Housekeeping { cluster, spec, made, bounds, template: None, trace };
             let keeper = housekeeping.start();
             keeper.answered();
@@ -246,6 +259,26 @@ mod tests {
         };
         assert_eq!(looks("2026-01-01T00:00:08Z").await, ["GET ", "GET "]);
         assert_eq!(looks("2026-01-01T00:00:01Z").await, ["GET ", "DELETE /p"]);
+    }
+
+    #[tokio::test]
+    async fn where_something_goes_on_beside_a_server_pods_that_run_are_looked_at_too() {
+        let all = async |made, template: Option<&str>| {
+            let (cluster, seen) = fake::cluster(|_| (200, json!({ "metadata": {}, "items": [] })));
+            let template = template.map(|text| Arc::new(Template::parse(text).unwrap()));
+            let (spec, bounds, trace) = (spec(Standby::NONE), Bounds::default(), Trace::default());
+            Housekeeping { cluster, spec, made, bounds, template, trace }.look(false).await.unwrap();
+            !seen.lock().unwrap()[0].1.contains("fieldSelector")
+        };
+        let of = |names: &[&str]| {
+            let containers: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+            let pod = json!({ "metadata": {}, "spec": { "containers": containers } });
+            Made::now(&serde_json::from_value(pod).unwrap())
+        };
+        let sidecar = Some("spec: { containers: [{ name: sidecar, image: s }] }");
+        assert!(!all(of(&["server"]), None).await);
+        assert!(all(of(&["server", "a-webhooks"]), None).await);
+        assert!(!all(Made::Before { left: 0 }, None).await && all(Made::Before { left: 0 }, sidecar).await);
     }
 
     /// All that a session asks for beside its start and its end: at most three requests.
@@ -266,8 +299,8 @@ mod tests {
             (fake::told(&seen), fresh)
         };
         let told = |told: &[&str]| told.iter().map(|told| (*told).to_owned()).collect::<Vec<_>>();
-        assert_eq!(asks(0, Made::Now).await, (told(&["GET "]), false));
-        assert_eq!(asks(1, Made::Now).await, (told(&["GET ", "POST ", "GET "]), true));
+        assert_eq!(asks(0, ALONE).await, (told(&["GET "]), false));
+        assert_eq!(asks(1, ALONE).await, (told(&["GET ", "POST ", "GET "]), true));
         let taken = |left| Made::Before { left };
         assert_eq!(asks(2, taken(1)).await, (told(&["POST ", "GET "]), false), "who takes one makes one");
         assert_eq!(asks(2, taken(0)).await.0, told(&["GET ", "POST ", "POST ", "GET "]), "others lack, too");

@@ -204,7 +204,7 @@ impl Start {
         }
         heard(&hold).await.map_err(Refused::Lasting)?;
         self.trace.step("start the pod and the server's helper", began, &name);
-        Ok(self.up(hold, linked, Made::Now))
+        Ok(self.up(hold, linked, Made::now(&pod)))
     }
 
     /// Resolves when only a node takes the pod that is kept off: it is as good as none then.
@@ -293,7 +293,7 @@ impl Start {
     fn up(&self, hold: Hold, linked: Linked, made: Made) -> KubernetesUpstream {
         let Spec { server, client, attempt, .. } = &*self.spec;
         let how = match made {
-            Made::Now => "cold",
+            Made::Now { .. } => "cold",
             Made::Before { .. } => "standby",
         };
         let container = hold.name();

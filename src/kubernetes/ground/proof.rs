@@ -84,7 +84,9 @@ pub(crate) async fn admit(cluster: &Cluster, settings: &Settings) -> Result<Opti
     tokio::time::timeout(within, ask(cluster, what)).await.unwrap_or_else(|_| {
         Err(Failure {
             code: Code::Unavailable,
-            text: format!("{what} needs a look at the cluster's policies, and it gave no answer within {within:?}"),
+            text: format!(
+                "{what} needs a look at the cluster's policies, and it gave no answer within {within:?}"
+            ),
             next: Some("look at it with `berth kubernetes doctor`, or raise `start_timeout`".to_owned()),
         })
     })

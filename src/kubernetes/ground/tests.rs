@@ -72,7 +72,10 @@ async fn the_forwarder_stays_while_pods_need_it_whoever_types_up() {
     };
     put("allow", "Running");
     let said = apply::up(&cluster, &config(""), false).await.unwrap().to_string();
-    assert!(said.contains("note: the forwarder stays, as 1 pod in the namespace `n` still has a list"), "{said}");
+    assert!(
+        said.contains("note: the forwarder stays, as 1 pod in the namespace `n` still has a list"),
+        "{said}"
+    );
     let changes = std::mem::take(&mut store.lock().unwrap().changes);
     assert!(!changes.iter().any(|change| change.starts_with("DELETE")), "{changes:?}");
     for (network, phase) in [("allow", "Succeeded"), ("egress", "Running")] {

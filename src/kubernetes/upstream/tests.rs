@@ -48,7 +48,7 @@ async fn upstream_with(
     let housekeeping = Housekeeping {
         cluster: cluster.clone(),
         spec: Arc::new(Spec::new(server, "c", "s")),
-        made: Made::Now,
+        made: Made::Now { has_others: false },
         bounds: Bounds::default(),
         template: None,
         trace: Trace::off(),
