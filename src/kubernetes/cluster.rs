@@ -134,7 +134,7 @@ async fn client_within(
         text: format!("cannot use the cluster `{address}`: {why}"),
         next: Some(next.to_owned()),
     };
-    let made = tokio::task::spawn_blocking(move || client(config, proxy.as_ref()));
+    let made = tokio::task::spawn_blocking(move || client(config, proxy.as_ref(), ANSWERED_WITHIN));
     match tokio::time::timeout(within, made).await {
         Ok(Ok(Ok(client))) => Ok(client),
         Ok(Ok(Err(kube::Error::Auth(error)))) => {
@@ -147,7 +147,7 @@ async fn client_within(
 }
 
 /// Like `kube`'s own, but for the way there, and for a file's token.
-fn client(mut config: Config, proxy: Option<&Intercept>) -> kube::Result<Client> {
+fn client(mut config: Config, proxy: Option<&Intercept>, answered_within: Duration) -> kube::Result<Client> {
     let plug_in = PlugIn::of(&config.auth_info);
     let file = TokenFile::take(&mut config.auth_info).map_err(kube::Error::Auth)?;
     let auth = config.auth_layer()?;
@@ -161,10 +161,11 @@ fn client(mut config: Config, proxy: Option<&Intercept>) -> kube::Result<Client>
     let service = ServiceBuilder::new()
         .map_err(move |error: BoxError| plug_in.discreet(error))
         .layer(config.base_uri_layer())
+        // A plug-in for credentials may be asked once more before.
+        .timeout(answered_within)
         .option_layer(auth)
         .option_layer(file.map(|file| MapRequestLayer::new(move |request| file.show(request))))
         .layer(config.extra_headers_layer()?)
-        .timeout(ANSWERED_WITHIN)
         .map_err(BoxError::from)
         .service(connections);
     Ok(Client::new(service, config.default_namespace))
@@ -256,6 +257,22 @@ mod tests {
             }
             assert_eq!(failure.next.as_deref(), Some(LOG_IN));
         }
+    }
+
+    #[tokio::test]
+    async fn a_plug_in_that_does_not_end_when_its_token_is_old_holds_up_no_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let ran = tempfile::NamedTempFile::new().unwrap();
+        let script = r#"while [ -s RAN ] && [ -d FOLDER ]; do sleep 0.05; done; echo ran > RAN
+            echo '{ "kind": "ExecCredential", "status": { "token": "t", "expirationTimestamp": "2020-01-01T00:00:00Z" } }'"#;
+        let script = script.replace("RAN", ran.path().to_str().unwrap());
+        let script = script.replace("FOLDER", folder.path().to_str().unwrap());
+        let config = plugged_in(&script).await;
+        let made = tokio::task::spawn_blocking(|| client(config, None, Duration::from_millis(50)));
+        let client = made.await.unwrap().unwrap();
+        let asked = tokio::time::timeout(Duration::from_secs(10), client.apiserver_version());
+        let error = asked.await.unwrap().unwrap_err();
+        assert!(chain(&error).contains("timed out"), "{error}");
     }
 
     #[tokio::test]

@@ -88,7 +88,7 @@ fn through(named: &str) -> Client {
     let proxy = proxy(Some(named), &cluster, |_| None).unwrap();
     let mut config = Config::new(cluster);
     config.connect_timeout = Some(Duration::from_millis(300));
-    client(config, proxy.as_ref()).unwrap()
+    client(config, proxy.as_ref(), Duration::from_secs(35)).unwrap()
 }
 
 async fn asked(client: &Client) -> kube::Result<String> {
