@@ -44,13 +44,21 @@ pub(crate) struct Hold {
     lifeline: Option<Lifeline>,
     /// Nobody answers there.
     is_unheard: bool,
+    /// Others wait for its end.
+    keeps_others_off: bool,
     is_released: bool,
 }
 
 impl Hold {
     /// Of a pod that is about to be made, or claimed.
     pub(crate) fn new(pods: Api<Pod>, name: String) -> Self {
-        Self { pods, name, lifeline: None, is_unheard: false, is_released: false }
+        Self { pods, name, lifeline: None, is_unheard: false, keeps_others_off: false, is_released: false }
+    }
+
+    /// Whether its server has what no other may write. Others take an object that is gone for a server that has ended, so it
+    /// stays until the pod's node says that.
+    pub(crate) fn keep_others_off(&mut self, does: bool) {
+        self.keeps_others_off = does;
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -81,6 +89,11 @@ impl Hold {
     /// keeper, if there is one, ends it by itself as it hears nobody, and a kubelet that is back what it still finds.
     pub(crate) fn mark_unheard(&mut self) {
         self.is_unheard = true;
+    }
+
+    /// Whether the object goes before its node says that the pod has ended.
+    fn at_once(&self) -> bool {
+        self.is_unheard && !self.keeps_others_off
     }
 
     /// It is not ours after all.
@@ -114,7 +127,7 @@ impl Hold {
 
     /// Resolves when the cluster knows that it is to go, or after a moment.
     pub(crate) async fn release(mut self) {
-        let left = leave(&self.pods, (&self.name, self.is_unheard), self.lifeline.as_ref());
+        let left = leave(&self.pods, (&self.name, self.at_once()), self.lifeline.as_ref());
         if tokio::time::timeout(SETTLED_WITHIN, left).await.is_err() {
             tracing::debug!("the pod `{}` is left for the next session to delete", self.name);
         }
@@ -128,12 +141,12 @@ impl Drop for Hold {
             return;
         }
         let (pods, name, lifeline) = (self.pods.clone(), self.name.clone(), self.lifeline.take());
-        let is_unheard = self.is_unheard;
+        let at_once = self.at_once();
         LEAVING.spawn(async move {
             let left = async {
-                if leave(&pods, (&name, is_unheard), lifeline.as_ref()).await == Left::Nothing {
+                if leave(&pods, (&name, at_once), lifeline.as_ref()).await == Left::Nothing {
                     tokio::time::sleep(MADE_WITHIN).await;
-                    leave(&pods, (&name, is_unheard), None).await;
+                    leave(&pods, (&name, at_once), None).await;
                 }
             };
             let _ = tokio::time::timeout(SETTLED_WITHIN, left).await;
@@ -223,9 +236,14 @@ mod tests {
         let mut hold = Hold::new(cluster.pods(), "unheard".to_owned());
         hold.mark_unheard();
         hold.release().await;
+        let mut alone = Hold::new(cluster.pods(), "alone".to_owned());
+        alone.keep_others_off(true);
+        alone.mark_unheard();
+        alone.release().await;
         let seen = seen.lock().unwrap();
         assert_eq!(seen[0].2.get("gracePeriodSeconds"), None, "its keeper ends it in order");
         assert_eq!(seen[1].2["gracePeriodSeconds"], 0);
+        assert_eq!(seen[2].2.get("gracePeriodSeconds"), None, "what has no object may still write");
     }
 
     #[tokio::test(start_paused = true)]

@@ -167,9 +167,9 @@ impl Start {
             entered = volumes::enter(&self.cluster, &self.spec, &name) => entered.map_err(Refused::Lasting)?,
             failure = &mut watching => return Err(Refused::Lasting(failure)),
         }
-        let (mut linked, opened) = self.link(&name);
+        let (mut linked, mut opened) = self.link(&name);
         let (slow, untaken) = (tokio::time::sleep(SOON), unseen(&self.cluster, &name));
-        tokio::pin!(opened, slow, untaken);
+        tokio::pin!(slow, untaken);
         let opened = loop {
             tokio::select! {
                 opened = &mut opened => break opened,
@@ -177,7 +177,12 @@ impl Start {
                 failure = self.nowhere_else(&off) => return Err(Refused::Passing(failure)),
                 node = &mut untaken => {
                     self.nodes.keep_off(&node);
-                    hold.mark_unheard();
+                    // A helper is told of its server when it has answered: where none has, there is no server.
+                    linked.task.abort();
+                    let _ = (&mut linked.task).await;
+                    if opened.try_recv().is_err() {
+                        hold.mark_unheard();
+                    }
                     return Err(Refused::Passing(self.lost(&name, &format!("the node `{node}` does not take it"))));
                 }
                 // The keeper does not wait for as long as the helper may take.
@@ -290,8 +295,9 @@ impl Start {
         Lifeline::begin(client.clone(), self.cluster.place(name), first, Arc::clone(&linked.cuts))
     }
 
-    fn up(&self, hold: Hold, linked: Linked, made: Made) -> KubernetesUpstream {
+    fn up(&self, mut hold: Hold, linked: Linked, made: Made) -> KubernetesUpstream {
         let Spec { server, client, attempt, .. } = &*self.spec;
+        hold.keep_others_off(volumes::is_for_one(&server.settings));
         let how = match made {
             Made::Now { .. } => "cold",
             Made::Before { .. } => "standby",
@@ -343,45 +349,4 @@ fn malformed(error: &serde_json::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::fake;
-
-    /// Which node is known not to take a pod after a minute, and when.
-    async fn untaken(spec: Value, status: Value) -> (Option<String>, Duration) {
-        let (cluster, _) =
-            fake::cluster(move |_| (200, json!({ "metadata": {}, "spec": spec, "status": status })));
-        let began = Instant::now();
-        let found = tokio::time::timeout(Duration::from_mins(1), unseen(&cluster, "p")).await;
-        (found.ok(), began.elapsed())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_node_that_does_not_take_a_pod_is_known_in_seconds() {
-        let given = || json!({ "containers": [], "nodeName": "n1" });
-        assert_eq!(
-            untaken(given(), json!({ "phase": "Pending" })).await,
-            (Some("n1".to_owned()), SEEN_WITHIN * 2)
-        );
-        let pulling = json!({ "phase": "Pending", "startTime": "2026-01-01T00:00:00Z" });
-        assert_eq!(untaken(given(), pulling).await.0, None, "it may pull for long");
-        assert_eq!(
-            untaken(json!({ "containers": [] }), json!({ "phase": "Pending" })).await.0,
-            None,
-            "no room"
-        );
-    }
-
-    #[test]
-    fn only_a_refusal_says_that_there_is_no_pod() {
-        let error = |code| {
-            let status = serde_json::from_value(fake::status(code, "no")).unwrap();
-            kube::Error::Api(Box::new(status))
-        };
-        assert!([403, 409, 422].into_iter().all(|code| is_refusal(&error(code))));
-        assert!(![500, 503, 504].into_iter().any(|code| is_refusal(&error(code))), "it may be there");
-        assert!(!is_refusal(&kube::Error::LinesCodecMaxLineLengthExceeded), "nobody has answered");
-    }
-}
+mod tests;

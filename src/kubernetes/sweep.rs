@@ -21,6 +21,7 @@ use kube::client::Body;
 
 use super::cluster::Cluster;
 use super::pod::{ANNOTATION_PATIENCE, LABEL_MANAGED_BY, MANAGER, PROBER, end_of_server};
+use super::volumes;
 
 /// A start may be tried again.
 const BEYOND_PATIENCE: Duration = Duration::from_mins(2);
@@ -137,7 +138,9 @@ fn verdict(pod: &Pod, now: Timestamp) -> Verdict {
     };
     let Some(status) = &pod.status else { return Verdict::Stays };
     if let Some(gone) = &pod.metadata.deletion_timestamp {
-        return if age(gone.0) >= ENDED_WITHIN { Verdict::Stuck } else { Verdict::Stays };
+        // While the object is there, nobody else writes its volumes. Its node may live, and its server.
+        let is_stuck = age(gone.0) >= ENDED_WITHIN && !volumes::may_write_any(pod);
+        return if is_stuck { Verdict::Stuck } else { Verdict::Stays };
     }
     match status.phase.as_deref() {
         Some("Succeeded" | "Failed") => ended_at(ended(pod)),
@@ -205,7 +208,13 @@ mod tests {
         assert_eq!(verdict(going.clone()), Verdict::Stays, "it is on its way");
         going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:58:30Z");
         going["status"]["phase"] = json!("Running");
-        assert_eq!(verdict(going), Verdict::Stuck, "no kubelet is there to end it");
+        assert_eq!(verdict(going.clone()), Verdict::Stuck, "no kubelet is there to end it");
+        let claim = json!({ "name": "volume-0", "persistentVolumeClaim": { "claimName": "c" } });
+        going["spec"] = json!({ "containers": [], "volumes": [claim] });
+        going["status"]["containerStatuses"] = json!([]);
+        assert_eq!(verdict(going.clone()), Verdict::Stays, "it may still write");
+        going["status"]["phase"] = json!("Failed");
+        assert_eq!(verdict(going), Verdict::Stuck, "it has ended");
     }
 
     #[test]

@@ -118,6 +118,11 @@ fn exclusive(settings: &Settings) -> impl Iterator<Item = &Volume> {
     settings.volumes.iter().filter(|volume| volume.writable && !volume.concurrent && !volume.claim)
 }
 
+/// Whether a server has volumes that no other session may write meanwhile.
+pub(crate) fn is_for_one(settings: &Settings) -> bool {
+    exclusive(settings).next().is_some()
+}
+
 /// Waits until the session of `pod` is the one that may write its volumes; fails where another one keeps them.
 pub(crate) async fn enter(cluster: &Cluster, spec: &Spec, pod: &str) -> Result<(), Failure> {
     let settings = &spec.server.settings;
@@ -143,13 +148,23 @@ fn held(volume: &Volume, holder: &Pod) -> Failure {
     let of = of.map(|session| format!(" of the client's session `{session}`")).unwrap_or_default();
     let node = holder.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
     let node = node.map(|node| format!(" on the node `{node}`")).unwrap_or_default();
+    let namespace = holder.metadata.namespace.as_deref().unwrap_or("default");
+    // Only its node can say that it has ended.
+    let next = if holder.metadata.deletion_timestamp.is_some() {
+        format!(
+            "wait until the node has ended it; where that node never comes back, \
+             type `kubectl delete pod {name} -n {namespace} --force`"
+        )
+    } else {
+        format!("wait until that session ends, or end it with `berth kill {name}`")
+    };
     Failure {
         code: Code::Unavailable,
         text: format!(
             "the volume `{}` is in use by `{name}`{of}{node}; it allows one session at a time",
             volume.name
         ),
-        next: Some(format!("wait until that session ends, or end it with `berth kill {name}`")),
+        next: Some(next),
     }
 }
 
@@ -180,6 +195,12 @@ async fn take(cluster: &Cluster, claim: &str, pod: &str) -> Result<Option<Pod>, 
             Err(error) => return Err(failed("patch", &error)),
         }
     }
+}
+
+/// Whether a pod's server may still write a volume.
+pub(crate) fn may_write_any(pod: &Pod) -> bool {
+    let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.any(|volume| volume.persistent_volume_claim.is_some()) && may_write(pod)
 }
 
 /// Whether its server may still run. A node that does not answer may go on for long.

@@ -102,36 +102,16 @@ impl Start {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use mcp_berth::config::Server;
-    use mcp_berth::dind::progress::Progress;
-    use mcp_berth::dock::spec::Spec;
-    use mcp_berth::observe::trace::Trace;
     use tokio::time::Instant;
 
     use super::*;
-    use crate::causes::Waiting;
     use crate::fake;
-    use crate::housekeeping::Bounds;
-    use crate::nodes::Nodes;
+    use crate::start::tests;
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_for_a_standby_waits_for_no_answer() {
-        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
         let (cluster, _) = fake::cluster(|_| (200, fake::status(200, "")));
-        let start = Start {
-            began: std::time::Instant::now(),
-            spec: Arc::new(Spec::new(server, "a", "s")),
-            cluster,
-            record: Vec::new(),
-            trace: Trace::default(),
-            bounds: Bounds::default(),
-            template: None,
-            nodes: Nodes::default(),
-            waiting: Waiting::new(Progress::silent()),
-            published: None,
-        };
+        let start = tests::start(cluster, |_| ());
         assert_eq!(start.in_time("list", std::future::ready(Ok(1))).await, Some(1));
         let began = Instant::now();
         assert_eq!(start.in_time("list", std::future::pending::<kube::Result<()>>()).await, None);

@@ -100,6 +100,13 @@ async fn one_session_at_a_time_holds_a_volume_and_its_end_gives_it_back() {
     let mut ended = running.clone();
     ended["status"]["phase"] = json!("Succeeded");
     assert_eq!(entered("other", Some(ended)).await.0, Ok(()));
+    let mut going = running.clone();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let held = entered("other", Some(going)).await.0.unwrap_err().to_string();
+    assert!(
+        held.contains("`kubectl delete pod other -n default --force`"),
+        "its node has not said its end: {held}"
+    );
     let began = Instant::now();
     let (held, patches) = entered("other", Some(running)).await;
     let text = held.unwrap_err().to_string();
