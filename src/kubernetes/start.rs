@@ -19,7 +19,7 @@ use mcp_berth::dock::spec::Spec;
 use mcp_berth::failure::{Code, Failure};
 use mcp_berth::observe::event::Up;
 use mcp_berth::observe::trace::Trace;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -162,14 +162,22 @@ impl Start {
         self.trace.step("create the pod", began, &name);
         let began = std::time::Instant::now();
         let watching = causes::watch(&self.cluster, &pod, &self.waiting);
-        tokio::pin!(watching);
-        tokio::select! {
-            entered = volumes::enter(&self.cluster, &self.spec, &name) => entered.map_err(Refused::Lasting)?,
-            failure = &mut watching => return Err(Refused::Lasting(failure)),
+        let slow = tokio::time::sleep(SOON);
+        tokio::pin!(watching, slow);
+        let execs = Execs::new(self.cluster.client.clone(), self.cluster.place(&name));
+        let [cuts, _] = execs.cuts();
+        let mut entering = Box::pin(volumes::enter(&self.cluster, &self.spec, &name));
+        loop {
+            tokio::select! {
+                entered = &mut entering => break entered.map_err(Refused::Lasting)?,
+                failure = &mut watching => return Err(Refused::Lasting(failure)),
+                // The keeper does not wait for as long as another session may keep the volume.
+                () = &mut slow, if !hold.is_kept_alive() => hold.keep_alive(self.lifeline(&name, &cuts, None)),
+            }
         }
-        let (mut linked, mut opened) = self.link(&name);
-        let (slow, untaken) = (tokio::time::sleep(SOON), unseen(&self.cluster, &name));
-        tokio::pin!(slow, untaken);
+        let (mut linked, mut opened) = self.link(&name, execs);
+        let untaken = unseen(&self.cluster, &name);
+        tokio::pin!(untaken);
         let opened = loop {
             tokio::select! {
                 opened = &mut opened => break opened,
@@ -186,9 +194,7 @@ impl Start {
                     return Err(Refused::Passing(self.lost(&name, &format!("the node `{node}` does not take it"))));
                 }
                 // The keeper does not wait for as long as the helper may take.
-                () = &mut slow, if !hold.is_kept_alive() => {
-                    hold.keep_alive(self.lifeline(&name, &linked, None));
-                }
+                () = &mut slow, if !hold.is_kept_alive() => hold.keep_alive(self.lifeline(&name, &cuts, None)),
             }
         };
         if opened.is_err() {
@@ -205,7 +211,7 @@ impl Start {
         }
         // Its helper has answered: the container is there.
         if !hold.is_kept_alive() {
-            hold.keep_alive(self.lifeline(&name, &linked, None));
+            hold.keep_alive(self.lifeline(&name, &cuts, None));
         }
         heard(&hold).await.map_err(Refused::Lasting)?;
         self.trace.step("start the pod and the server's helper", began, &name);
@@ -267,10 +273,9 @@ impl Start {
     }
 
     /// Begins the link to the server's helper; the second tells when it has answered.
-    fn link(&self, name: &str) -> (Linked, oneshot::Receiver<()>) {
+    fn link(&self, name: &str, execs: Execs) -> (Linked, oneshot::Receiver<()>) {
         let settings = &self.spec.server.settings;
         let (tell, opened) = oneshot::channel();
-        let execs = Execs::new(self.cluster.client.clone(), self.cluster.place(name));
         let [cuts, doubts] = execs.cuts();
         let joining = Joining {
             client: self.cluster.client.clone(),
@@ -290,9 +295,9 @@ impl Start {
     }
 
     /// What has cut the link may have cut the lifeline.
-    fn lifeline(&self, name: &str, linked: &Linked, first: Option<(To, From)>) -> Lifeline {
+    fn lifeline(&self, name: &str, cuts: &Arc<Notify>, first: Option<(To, From)>) -> Lifeline {
         let Cluster { client, .. } = &self.cluster;
-        Lifeline::begin(client.clone(), self.cluster.place(name), first, Arc::clone(&linked.cuts))
+        Lifeline::begin(client.clone(), self.cluster.place(name), first, Arc::clone(cuts))
     }
 
     fn up(&self, mut hold: Hold, linked: Linked, made: Made) -> KubernetesUpstream {

@@ -10,6 +10,7 @@ use crate::hold::Hold;
 use crate::housekeeping::Made;
 use crate::nodes;
 use crate::pump::{From, To};
+use crate::streams::Execs;
 use crate::upstream::KubernetesUpstream;
 
 /// A pod that runs answers by then, or never. Where all is slow, it has so many times as long as the claim took.
@@ -81,8 +82,9 @@ impl Start {
     async fn take(&self, name: &str, announced: (To, From), made: Made, within: Duration) -> Taken {
         let began = std::time::Instant::now();
         let mut hold = Hold::new(self.cluster.pods(), name.to_owned());
-        let (linked, opened) = self.link(name);
-        hold.keep_alive(self.lifeline(name, &linked, Some(announced)));
+        let execs = Execs::new(self.cluster.client.clone(), self.cluster.place(name));
+        let (linked, opened) = self.link(name, execs);
+        hold.keep_alive(self.lifeline(name, &linked.cuts, Some(announced)));
         let failed = match tokio::time::timeout(within, opened).await {
             Ok(Ok(())) => {
                 self.trace.step("take over the pod", began, name);

@@ -55,6 +55,35 @@ fn only_a_refusal_says_that_there_is_no_pod() {
     assert!(!is_refusal(&kube::Error::LinesCodecMaxLineLengthExceeded), "nobody has answered");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_volume_keeps_its_own_pod_alive() {
+    let (cluster, seen) = fake::cluster(|(method, uri, body)| match method.as_str() {
+        "POST" => (201, body.clone()),
+        "GET" if uri.contains("/persistentvolumeclaims/") => {
+            let annotations = json!({ "mcp-berth.io/holder": "other" });
+            let labels = json!({ "app.kubernetes.io/managed-by": "mcp-berth" });
+            (200, json!({ "metadata": { "annotations": annotations, "labels": labels } }))
+        }
+        "GET" if uri.ends_with("/pods/other") => {
+            (200, json!({ "metadata": { "name": "other" }, "status": { "phase": "Running" } }))
+        }
+        _ => (503, fake::status(503, "not yet")),
+    });
+    let start = start(cluster, |settings| {
+        settings.volumes = vec!["memory:/d".parse().unwrap()];
+        settings.stop_grace = Duration::from_secs(15);
+    });
+    let began = Instant::now();
+    let failure = Failure::from(start.cold().await.err().unwrap());
+    assert!(failure.text.contains("is in use by `other`"), "{failure}");
+    assert!(began.elapsed() >= Duration::from_secs(15), "{:?}", began.elapsed());
+    let told = fake::told(&seen);
+    let attached = told.iter().filter(|told| told.ends_with("/attach")).count();
+    let asked = told.iter().filter(|told| told.ends_with("/other")).count();
+    assert!(attached > 1 && asked > 1, "{told:?}");
+    assert!(!told.iter().any(|told| told.ends_with("/exec")), "its server waits: {told:?}");
+}
+
 /// How long the pod has for its end whose session hears nothing of it.
 async fn grace_of_the_unheard(volume: &str) -> Option<Value> {
     let (cluster, seen) = fake::cluster(|(method, ..)| match method.as_str() {
