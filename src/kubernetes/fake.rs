@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use k8s_openapi::jiff::Timestamp;
@@ -28,6 +29,7 @@ struct Server {
     answer: Arc<Answering>,
     seen: Seen,
     now: Option<Timestamp>,
+    late: Duration,
 }
 
 impl Service<http::Request<Body>> for Server {
@@ -40,8 +42,11 @@ impl Service<http::Request<Body>> for Server {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let Self { answer, seen, now } = self.clone();
+        let Self { answer, seen, now, late } = self.clone();
         Box::pin(async move {
+            if !late.is_zero() {
+                tokio::time::sleep(late).await;
+            }
             let (method, uri) = (request.method().to_string(), request.uri().to_string());
             let body = request.into_body().collect().await.unwrap().to_bytes();
             let request = (method, uri, serde_json::from_slice(&body).unwrap_or_default());
@@ -59,7 +64,15 @@ impl Service<http::Request<Body>> for Server {
 
 /// The namespace `n` of a cluster, and what it will have been asked.
 pub(crate) fn cluster(answer: impl Fn(&Request) -> (u16, Value) + Send + Sync + 'static) -> (Cluster, Seen) {
-    cluster_at(None, answer)
+    with(None, Duration::ZERO, answer)
+}
+
+/// One that takes its time for each answer. What nobody waits for any more was not asked.
+pub(crate) fn slow(
+    late: Duration,
+    answer: impl Fn(&Request) -> (u16, Value) + Send + Sync + 'static,
+) -> (Cluster, Seen) {
+    with(None, late, answer)
 }
 
 /// One whose API server says what time it is.
@@ -67,8 +80,16 @@ pub(crate) fn cluster_at(
     now: Option<Timestamp>,
     answer: impl Fn(&Request) -> (u16, Value) + Send + Sync + 'static,
 ) -> (Cluster, Seen) {
+    with(now, Duration::ZERO, answer)
+}
+
+fn with(
+    now: Option<Timestamp>,
+    late: Duration,
+    answer: impl Fn(&Request) -> (u16, Value) + Send + Sync + 'static,
+) -> (Cluster, Seen) {
     let seen = Seen::default();
-    let server = Server { answer: Arc::new(answer), seen: seen.clone(), now };
+    let server = Server { answer: Arc::new(answer), seen: seen.clone(), now, late };
     let client = Client::new(server, "n");
     (Cluster { client, namespace: "n".to_owned(), settings: Kubernetes::default(), parent: None }, seen)
 }

@@ -16,15 +16,15 @@ use tokio_util::task::TaskTracker;
 
 use super::lifeline::Lifeline;
 
-/// A cluster that gives no answer holds up no end.
-const GONE_WITHIN: Duration = Duration::from_secs(1);
+/// What a session says of itself is worth no wait.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 /// The goodbye.
 const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// A pod whose making was not answered yet may be there a moment later.
 const MADE_WITHIN: Duration = Duration::from_millis(500);
 /// A cluster that is away for a moment is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// What is on its way holds up the end of a process no longer.
+/// A cluster that gives no answer holds up the end of a session, and of a process, no longer.
 const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 
 static LEAVING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
@@ -161,10 +161,11 @@ enum Left {
     Nothing,
 }
 
-/// Has the API server delete a pod, and its keeper end it. Where neither takes it, both are tried again; one is enough.
+/// Has the API server delete a pod, and its keeper end it. A keeper that was told is enough where the right to delete lacks;
+/// whatever else fails is tried again. No try is broken off: a plug-in may take seconds for its token, each time anew.
 async fn leave(pods: &Api<Pod>, (name, at_once): (&str, bool), lifeline: Option<&Lifeline>) -> Left {
     loop {
-        let deleting = tokio::time::timeout(GONE_WITHIN, delete(pods, name, at_once));
+        let deleting = delete(pods, name, at_once);
         let telling = async {
             match lifeline {
                 Some(lifeline) => lifeline.end(TOLD_WITHIN).await,
@@ -172,10 +173,10 @@ async fn leave(pods: &Api<Pod>, (name, at_once): (&str, bool), lifeline: Option<
             }
         };
         match tokio::join!(deleting, telling) {
-            (Ok(Ok(false)), false) => return Left::Nothing,
-            (Ok(Ok(_)), _) | (_, true) => return Left::Pod,
-            (Ok(Err(error)), false) => tracing::debug!("cannot delete the pod `{name}` yet: {error}"),
-            (Err(_), false) => tracing::debug!("cannot delete the pod `{name}` yet: no answer"),
+            (Ok(false), false) => return Left::Nothing,
+            (Ok(_), _) => return Left::Pod,
+            (Err(kube::Error::Api(status)), true) if status.code == 403 => return Left::Pod,
+            (Err(error), _) => tracing::debug!("cannot delete the pod `{name}` yet: {error}"),
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     }
@@ -183,7 +184,7 @@ async fn leave(pods: &Api<Pod>, (name, at_once): (&str, bool), lifeline: Option<
 
 async fn patch_within(pods: &Api<Pod>, name: &str, patch: &Value) {
     let params = PatchParams::default();
-    let patched = tokio::time::timeout(GONE_WITHIN, pods.patch(name, &params, &Patch::Merge(patch))).await;
+    let patched = tokio::time::timeout(SHOWN_WITHIN, pods.patch(name, &params, &Patch::Merge(patch))).await;
     if let Ok(Err(error)) = patched {
         tracing::debug!("cannot annotate the pod `{name}`: {error}");
     }
@@ -280,12 +281,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_keeper_that_was_told_is_enough() {
-        let (cluster, seen) = blinking(usize::MAX);
+        let (told, took) = let_go(fake::cluster(|_| (403, fake::status(403, "no")))).await;
+        assert_eq!((told.len(), took), (1, Duration::ZERO), "nobody gives the right meanwhile");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_object_goes_too_however_long_its_delete_takes() {
+        let gone = |_: &fake::Request| (200, json!({ "kind": "Status", "status": "Success" }));
+        let late = Duration::from_millis(2500);
+        assert_eq!(let_go(fake::slow(late, gone)).await, (vec!["DELETE /p".to_owned()], late));
+        let (told, took) = let_go(blinking(2)).await;
+        assert_eq!((told.len(), took), (3, AGAIN_AFTER * 2));
+        let (told, took) = let_go(fake::slow(Duration::from_mins(1), gone)).await;
+        assert_eq!((told.len(), took), (0, SETTLED_WITHIN), "a dead cluster holds up no end for longer");
+    }
+
+    /// What a cluster is asked at the end of a session whose keeper hears the goodbye, and how long that takes.
+    async fn let_go((cluster, seen): (crate::cluster::Cluster, fake::Seen)) -> (Vec<String>, Duration) {
         let mut hold = Hold::new(cluster.pods(), "p".to_owned());
         hold.keep_alive(Lifeline::by(Hearing, std::sync::Arc::default()));
         let began = tokio::time::Instant::now();
         hold.release().await;
-        assert_eq!((fake::told(&seen).len(), began.elapsed()), (1, Duration::ZERO));
+        (fake::told(&seen), began.elapsed())
     }
 
     /// A keeper that hears all.
