@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::allowed::{self, ANNOTATION_ALLOW};
 use super::cluster::Cluster;
+use super::hold::{Claiming, Hold, is_refusal};
 use super::likeness;
 use super::names;
 use super::nodes;
@@ -33,12 +34,11 @@ const ALIVE: &[u8] = b".";
 /// What the API server answers where a test of a patch fails.
 const TEST_FAILED: u16 = 422;
 
-/// What became of a claim.
-pub(crate) enum Claim {
-    /// Ours; the stream over which its keeper was told.
-    Won((To, From)),
-    /// Somebody else's, or gone.
-    Lost,
+/// A pod that is ours.
+pub(crate) struct Claimed {
+    pub(crate) hold: Hold,
+    /// The stream over which its keeper was told.
+    pub(crate) announced: (To, From),
 }
 
 /// A pod that stands by.
@@ -108,30 +108,53 @@ pub(crate) fn is_as_asked(pod: &Pod, plan: &Plan<'_>) -> bool {
     false
 }
 
-/// Claims a pod for its owner.
+/// Claims a pod for its owner; `None`: it is somebody else's, or gone.
 pub(crate) async fn claim(
     cluster: &Cluster,
     name: &str,
     plan: &Plan<'_>,
     owner: &Owner,
-) -> kube::Result<Claim> {
+) -> kube::Result<Option<Claimed>> {
     let (mut to, from) = match cluster.place(name).open(&cluster.client, What::Attach).await {
         Ok(stream) => stream,
-        Err(kube::Error::Api(status)) if [400, 404].contains(&status.code) => return Ok(Claim::Lost),
+        Err(kube::Error::Api(status)) if [400, 404].contains(&status.code) => return Ok(None),
         Err(error) => return Err(error),
     };
     if to.send(Bytes::from_static(ALIVE)).await.is_err() {
-        return Ok(Claim::Lost);
+        return Ok(None);
     }
-    let changed = change(cluster, name, &patch(Some(owner), cluster.parent.as_ref())).await?;
-    // Somebody may have deleted it meanwhile, or have made another one of that name.
-    let is_ours = changed.is_some_and(|pod| is_ready(&pod) && is_as_asked(&pod, plan));
-    Ok(if is_ours { Claim::Won((to, from)) } else { Claim::Lost })
+    Ok(own(cluster, name, plan, owner).await?.map(|hold| Claimed { hold, announced: (to, from) }))
 }
 
-/// Takes a pod that nobody needs from those that stand by; `false`: it is somebody's, or gone.
-pub(crate) async fn withdraw(cluster: &Cluster, name: &str) -> kube::Result<bool> {
-    Ok(change(cluster, name, &patch(None, None)).await?.is_some())
+/// The hold of a pod that can be used. One that cannot is ours all the same, and goes.
+async fn own(cluster: &Cluster, name: &str, plan: &Plan<'_>, owner: &Owner) -> kube::Result<Option<Hold>> {
+    let taken = take(cluster, name, Some(owner)).await?;
+    // Somebody may have deleted it meanwhile, or have made another one of that name.
+    Ok(taken.and_then(|(hold, pod)| (is_ready(&pod) && is_as_asked(&pod, plan)).then_some(hold)))
+}
+
+/// Takes a pod that nobody needs from those that stand by; `None`: it is somebody's, or gone.
+pub(crate) async fn withdraw(cluster: &Cluster, name: &str) -> kube::Result<Option<Hold>> {
+    Ok(take(cluster, name, None).await?.map(|(hold, _)| hold))
+}
+
+/// Takes a pod from those that stand by, for its owner, or for nobody. Whoever has it holds it from that moment on.
+async fn take(cluster: &Cluster, name: &str, owner: Option<&Owner>) -> kube::Result<Option<(Hold, Pod)>> {
+    let parent = owner.and(cluster.parent.as_ref());
+    let claiming = Claiming::new(cluster.pods(), name, owner.map(|owner| owner.session.as_str()));
+    match change(cluster, name, &patch(owner, parent)).await {
+        Ok(Some(pod)) => Ok(Some((claiming.won(), pod))),
+        Ok(None) => {
+            claiming.lost();
+            Ok(None)
+        }
+        Err(error) => {
+            if is_refusal(&error) {
+                claiming.lost();
+            }
+            Err(error)
+        }
+    }
 }
 
 /// The pod that is ours now; `None`: it is somebody else's, or gone.
@@ -170,152 +193,4 @@ fn escaped(key: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::future::join_all;
-    use k8s_openapi::api::core::v1::Namespace;
-    use kube::Api;
-    use kube::api::{DeleteParams, PostParams};
-    use mcp_berth::config::Kubernetes;
-    use mcp_berth::config::Server;
-    use mcp_berth::dock::spec::Spec;
-
-    use super::*;
-    use crate::fake;
-    use crate::keeper::Keeper;
-
-    fn spec(session: &str) -> Spec {
-        let server = Server::from_image("i".parse().unwrap(), Vec::new(), &fake::settings());
-        Spec::new(server, "claude-code", session)
-    }
-
-    fn pod(name: &str, phase: &str) -> Value {
-        let spec = spec("s");
-        let pod = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None }.standby(name).unwrap();
-        let mut pod = serde_json::to_value(pod).unwrap();
-        pod["status"] = json!({ "phase": phase });
-        pod
-    }
-
-    #[tokio::test]
-    async fn one_list_from_the_cache_finds_those_that_run_and_each_session_has_its_order() {
-        let names: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
-        let mut items: Vec<Value> = names.iter().map(|name| pod(name, "Running")).collect();
-        items.push(pod("starting", "Pending"));
-        items.push(pod("ended", "Succeeded"));
-        let mut going = pod("going", "Running");
-        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        items.push(going);
-        let mut beside = pod("beside", "Running");
-        beside["status"]["containerStatuses"] = fake::ended("server", "2026-01-01T00:00:00Z");
-        items.push(beside);
-        let mut unheard = pod("unheard", "Running");
-        unheard["status"]["conditions"] = json!([{ "type": "Ready", "status": "False" }]);
-        items.push(unheard);
-        let mut drained = pod("drained", "Running");
-        drained["status"]["conditions"] = json!([{ "type": "DisruptionTarget", "status": "True" }]);
-        items.push(drained);
-        let mut foreign = pod("foreign", "Running");
-        foreign["spec"]["shareProcessNamespace"] = json!(true);
-        items.push(foreign);
-        let (cluster, seen) = fake::cluster(move |_| (200, json!({ "metadata": {}, "items": items })));
-        let mut orders = std::collections::BTreeSet::new();
-        for session in ["a", "b", "c"] {
-            let spec = spec(session);
-            let found = find(&cluster, &Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None })
-                .await
-                .unwrap();
-            // One is about to be ready; others are drained, or silent.
-            assert_eq!(found.count, names.len() + 3);
-            let found: Vec<String> = found.ready.into_iter().map(|found| found.name).collect();
-            let mut sorted = found.clone();
-            sorted.sort();
-            assert_eq!(sorted, names);
-            orders.insert(found);
-        }
-        assert!(orders.len() > 1, "{orders:?}");
-        let requests = seen.lock().unwrap();
-        let (method, uri, _) = &requests[0];
-        assert_eq!((requests.len(), method.as_str()), (3, "GET"));
-        let hash = Plan { spec: &spec("a"), keeper: &Keeper::ConfigMap, template: None }.hash();
-        for part in ["resourceVersion=0", "mcp-berth.io%2Fstate%3Dstandby", "client%3Dclaude-code", &hash] {
-            assert!(uri.contains(part), "{part} in {uri}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_claim_is_one_patch_that_tests_the_state() {
-        let owner = spec("s").owner();
-        let (cluster, seen) = fake::cluster(|_| (200, pod("p", "Running")));
-        assert!(change(&cluster, "p", &patch(Some(&owner), None)).await.unwrap().is_some());
-        let (method, uri, body) = seen.lock().unwrap()[0].clone();
-        assert_eq!((method.as_str(), uri.as_str()), ("PATCH", "/api/v1/namespaces/n/pods/p"));
-        let state = "/metadata/labels/mcp-berth.io~1state";
-        assert_eq!(
-            body,
-            json!([
-                { "op": "test", "path": state, "value": "standby" },
-                { "op": "replace", "path": state, "value": "active" },
-                { "op": "add", "path": "/metadata/annotations/mcp-berth.io~1session", "value": "s" },
-            ])
-        );
-        for (code, is_lost) in [(422, true), (404, true), (403, false)] {
-            let (cluster, _) = fake::cluster(move |_| (code, fake::status(code, "no")));
-            assert_eq!(
-                change(&cluster, "p", &patch(Some(&owner), None)).await.is_ok_and(|pod| pod.is_none()),
-                is_lost,
-                "{code}"
-            );
-        }
-    }
-
-    /// The API server's own word, for nothing else decides.
-    #[test]
-    fn a_claim_gives_a_pod_the_owner_that_its_session_has() {
-        let parent = OwnerReference { name: "ci-7".to_owned(), uid: "u".to_owned(), ..Default::default() };
-        let owner = Owner::new("s", None, None);
-        let paths = |parent| {
-            let patch = patch(Some(&owner), parent);
-            patch
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|op| op["path"].as_str().unwrap().to_owned())
-                .collect::<Vec<_>>()
-        };
-        assert!(paths(Some(&parent)).contains(&"/metadata/ownerReferences".to_owned()));
-        assert!(!paths(None).contains(&"/metadata/ownerReferences".to_owned()));
-    }
-
-    #[tokio::test]
-    #[ignore = "needs a cluster"]
-    async fn of_24_who_claim_a_pod_at_once_one_gets_it() {
-        let mut settings = Kubernetes::default();
-        settings.kubeconfig = Some(std::env::var_os("BERTH_TEST_KUBECONFIG").unwrap().into());
-        settings.namespace = Some(format!("t-claim-{}", std::process::id()));
-        let cluster = Cluster::connect(&settings).await.unwrap();
-        let namespaces = Api::<Namespace>::all(cluster.client.clone());
-        let namespace = serde_json::from_value(json!({ "metadata": { "name": cluster.namespace } })).unwrap();
-        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-        for round in 0..5 {
-            let (name, spec) = (format!("p{round}"), spec("s"));
-            let mut pod =
-                Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None }.standby(&name).unwrap();
-            // It need not run.
-            pod.spec.as_mut().unwrap().scheduling_gates =
-                Some(vec![serde_json::from_value(json!({ "name": "test.example/never" })).unwrap()]);
-            cluster.pods().create(&PostParams::default(), &pod).await.unwrap();
-            let claims = (0..24).map(|number| {
-                let (cluster, name) = (cluster.clone(), name.clone());
-                let owner = Owner::new(&format!("s{number}"), None, None);
-                tokio::spawn(async move { change(&cluster, &name, &patch(Some(&owner), None)).await })
-            });
-            let claims: Vec<_> =
-                join_all(claims).await.into_iter().map(|claim| claim.unwrap().unwrap()).collect();
-            let winner = claims.iter().position(Option::is_some).unwrap();
-            assert_eq!(claims.iter().flatten().count(), 1);
-            let session = cluster.pods().get(&name).await.unwrap().metadata.annotations.unwrap();
-            assert_eq!(session[pod::ANNOTATION_SESSION], format!("s{winner}"));
-        }
-        namespaces.delete(&cluster.namespace, &DeleteParams::default()).await.unwrap();
-    }
-}
+mod tests;

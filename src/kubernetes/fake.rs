@@ -106,6 +106,13 @@ pub(crate) fn status(code: u16, message: &str) -> Value {
     json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code })
 }
 
+/// What it says of an object that is not there.
+pub(crate) fn not_found() -> (u16, Value) {
+    let mut status = status(404, "not found");
+    status["reason"] = json!("NotFound");
+    (404, status)
+}
+
 /// The states of a pod's containers, one of which has ended.
 pub(crate) fn ended(container: &str, at: &str) -> Value {
     let state = json!({ "terminated": { "exitCode": 0, "finishedAt": at } });

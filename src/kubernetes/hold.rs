@@ -4,6 +4,8 @@
 //! server knows that the object is to go. Whoever is dropped before that has the object deleted all the same, as long as
 //! the process lives; what a killed process leaves the keeper ends, and a later session's sweep deletes.
 
+mod claiming;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use super::lifeline::Lifeline;
+pub(crate) use claiming::Claiming;
 
 /// What a session says of itself is worth no wait.
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
@@ -50,7 +53,7 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Of a pod that is about to be made, or claimed.
+    /// Of a pod that is about to be made, or was claimed.
     pub(crate) fn new(pods: Api<Pod>, name: String) -> Self {
         Self { pods, name, lifeline: None, is_unheard: false, keeps_others_off: false, is_released: false }
     }
@@ -152,6 +155,11 @@ impl Drop for Hold {
             let _ = tokio::time::timeout(SETTLED_WITHIN, left).await;
         });
     }
+}
+
+/// Whether the API server has done nothing of what it was asked. One in trouble may have done it all the same.
+pub(crate) fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code < 500)
 }
 
 /// What there was to let go of.

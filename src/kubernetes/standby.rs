@@ -119,11 +119,11 @@ async fn give_back(cluster: &Cluster, pods: Vec<&Pod>) -> Vec<String> {
 /// it is taken from the others by a claim of nobody's.
 async fn take_back(cluster: &Cluster, pod: &Pod) -> kube::Result<bool> {
     let name = pod.name_any();
-    if !claim::withdraw(cluster, &name).await? {
-        return Ok(false);
-    }
+    // It is nobody's then, so it goes even where this is broken off.
+    let Some(hold) = claim::withdraw(cluster, &name).await? else { return Ok(false) };
     let this_one = Preconditions { resource_version: None, uid: pod.uid() };
     cluster.pods().delete(&name, &DeleteParams::default().preconditions(this_one)).await?;
+    hold.let_be();
     Ok(true)
 }
 
@@ -302,6 +302,19 @@ mod tests {
         assert_eq!(fake::told(&seen), ["GET ", "PATCH /b", "DELETE /b"]);
         assert!(trim(&cluster, &BTreeMap::new()).await.unwrap().is_empty());
         assert_eq!(seen.lock().unwrap().len(), 3, "nothing was asked for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_withdrawn_goes_even_if_nobody_waits_for_it() {
+        let late = std::time::Duration::from_millis(100);
+        let (cluster, seen) = fake::slow(late, |_| (200, json!({ "metadata": {} })));
+        let spec = spec();
+        let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
+        let pod = pod(&plan, "a", 1);
+        // The session ends between both.
+        assert!(tokio::time::timeout(late * 3 / 2, take_back(&cluster, &pod)).await.is_err());
+        crate::hold::settled().await;
+        assert_eq!(fake::told(&seen), ["PATCH /a", "DELETE /a"]);
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::causes::refused::{Asked, Refused};
 use super::causes::{self, Source, Waiting};
 use super::cluster::Cluster;
-use super::hold::Hold;
+use super::hold::{Hold, is_refusal};
 use super::housekeeping::{Bounds, Housekeeping, Made};
 use super::keeper::Keeper;
 use super::lifeline::Lifeline;
@@ -260,6 +260,7 @@ impl Start {
                 Err(error) => error,
             };
             let refused = self.asked("create", "pods").refused(&error);
+            // There is no pod of that name, or somebody else's.
             if is_refusal(&error) {
                 hold.let_be();
             }
@@ -342,11 +343,6 @@ async fn unseen(cluster: &Cluster, name: &str) -> String {
 /// A keeper that hears nobody ends its pod, so a right that lacks for it is told before. Whatever else holds it up may pass.
 async fn heard(hold: &Hold) -> Result<(), Failure> {
     tokio::time::timeout(HEARD_WITHIN, hold.held()).await.unwrap_or(Ok(()))
-}
-
-/// Whether there is no pod of that name, or somebody else's. An API server in trouble may have made it all the same.
-fn is_refusal(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code < 500)
 }
 
 fn malformed(error: &serde_json::Error) -> Failure {

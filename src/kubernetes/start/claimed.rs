@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcp_berth::failure::Failure;
 
 use super::{ASKED_WITHIN, Start};
-use crate::claim::{self, Claim, Found, Standing};
+use crate::claim::{self, Claimed, Found, Standing};
 use crate::hold::Hold;
 use crate::housekeeping::Made;
 use crate::nodes;
@@ -51,17 +51,17 @@ impl Start {
             let began = std::time::Instant::now();
             let owner = self.spec.owner();
             match self.in_time("patch", claim::claim(&self.cluster, &name, &plan, &owner)).await? {
-                Claim::Won(announced) => {
+                Some(Claimed { hold, announced }) => {
                     self.trace.step("claim a pod on standby", began, &name);
                     let within = (began.elapsed() * SLOWER).clamp(CLAIMED_WITHIN, CLAIMED_LATEST);
                     let made = Made::Before { left: count - 1 };
-                    match self.take(&name, announced, made, within).await {
+                    match self.take(hold, announced, made, within).await {
                         Taken::Up(upstream) => return Some(*upstream),
                         Taken::Ended => {}
                         Taken::Silent => self.nodes.keep_off(&node),
                     }
                 }
-                Claim::Lost => self.trace.step("lose a pod on standby to another session", began, &name),
+                None => self.trace.step("lose a pod on standby to another session", began, &name),
             }
         }
         None
@@ -79,15 +79,15 @@ impl Start {
     }
 
     /// By the stream over which its keeper was told, too.
-    async fn take(&self, name: &str, announced: (To, From), made: Made, within: Duration) -> Taken {
+    async fn take(&self, mut hold: Hold, announced: (To, From), made: Made, within: Duration) -> Taken {
         let began = std::time::Instant::now();
-        let mut hold = Hold::new(self.cluster.pods(), name.to_owned());
-        let execs = Execs::new(self.cluster.client.clone(), self.cluster.place(name));
-        let (linked, opened) = self.link(name, execs);
-        hold.keep_alive(self.lifeline(name, &linked.cuts, Some(announced)));
+        let name = hold.name().to_owned();
+        let execs = Execs::new(self.cluster.client.clone(), self.cluster.place(&name));
+        let (linked, opened) = self.link(&name, execs);
+        hold.keep_alive(self.lifeline(&name, &linked.cuts, Some(announced)));
         let failed = match tokio::time::timeout(within, opened).await {
             Ok(Ok(())) => {
-                self.trace.step("take over the pod", began, name);
+                self.trace.step("take over the pod", began, &name);
                 return Taken::Up(Box::new(self.up(hold, linked, made)));
             }
             // It came to its end in this moment.

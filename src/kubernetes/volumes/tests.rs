@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use mcp_berth::config::Server;
 
 use super::*;
-use crate::fake;
+use crate::fake::{self, not_found};
 
 fn volume(text: &str) -> Volume {
     text.parse().unwrap()
@@ -37,12 +37,6 @@ fn there(holder: &str, ours: bool) -> Value {
     json!({ "metadata": {
         "name": "x", "labels": { LABEL_MANAGED_BY: manager }, "annotations": { ANNOTATION_HOLDER: holder },
     } })
-}
-
-fn not_found() -> (u16, Value) {
-    let mut status = fake::status(404, "not found");
-    status["reason"] = json!("NotFound");
-    (404, status)
 }
 
 #[tokio::test]
