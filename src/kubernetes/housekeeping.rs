@@ -188,11 +188,13 @@ impl Housekeeper {
     }
 
     /// Ends it with the session.
-    pub(crate) async fn finish(self) {
+    pub(crate) async fn finish(mut self) {
         if self.answered.is_cancelled() {
             let _ = tokio::time::timeout(REPLENISHED_WITHIN, self.replenished.cancelled()).await;
         }
         self.work.abort();
+        // What it holds is on its way out then, and the process waits for that.
+        let _ = (&mut self.work).await;
     }
 }
 
@@ -279,6 +281,20 @@ mod tests {
         assert!(!all(of(&["server"]), None).await);
         assert!(all(of(&["server", "a-webhooks"]), None).await);
         assert!(!all(Made::Before { left: 0 }, None).await && all(Made::Before { left: 0 }, sidecar).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_it_holds_at_the_end_is_on_its_way_out_before_the_process_ends() {
+        let (cluster, seen) = fake::cluster(|_| (200, json!({ "kind": "Status", "status": "Success" })));
+        let hold = crate::hold::Hold::new(cluster.pods(), "p".to_owned());
+        let work = tokio::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(hold);
+        });
+        let (answered, replenished) = (CancellationToken::new(), CancellationToken::new());
+        Housekeeper { answered, replenished, work }.finish().await;
+        crate::hold::settled().await;
+        assert_eq!(fake::told(&seen), ["DELETE /p"]);
     }
 
     /// All that a session asks for beside its start and its end: at most three requests.
