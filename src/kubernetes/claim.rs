@@ -7,6 +7,9 @@
 //! A claimant speaks to the keeper before it claims. From then on the keeper waits for its owner for no longer than a cut
 //! may last, so who is killed in between leaves nothing. A loser's word does no harm: the winner speaks, too.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use futures::SinkExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -34,6 +37,9 @@ const ALIVE: &[u8] = b".";
 /// What the API server answers where a test of a patch fails.
 const TEST_FAILED: u16 = 422;
 
+/// In what pods differ, as far as it was told.
+static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// A pod that is ours.
 pub(crate) struct Claimed {
     pub(crate) hold: Hold,
@@ -53,7 +59,7 @@ pub(crate) struct Found {
 pub(crate) struct Standing {
     /// The pods that can be claimed.
     pub(crate) ready: Vec<Found>,
-    /// How many there are with those that start.
+    /// How many there are with those that start, and those that are not as berth makes them.
     pub(crate) count: usize,
 }
 
@@ -66,8 +72,8 @@ pub(crate) async fn find(cluster: &Cluster, plan: &Plan<'_>) -> kube::Result<Sta
         "{LABEL_MANAGED_BY}={MANAGER},{LABEL_STATE}={STANDBY},{LABEL_CLIENT}={client},{LABEL_SPEC}={hash}"
     );
     let pods = cluster.pods().list(&ListParams::default().labels(&labels).match_any()).await?;
-    let all: Vec<&Pod> = pods.items.iter().filter(|pod| is_to_come(pod) && is_as_asked(pod, plan)).collect();
-    let ready = all.iter().filter(|pod| is_ready(pod));
+    let all: Vec<&Pod> = pods.items.iter().filter(|pod| is_to_come(pod)).collect();
+    let ready = all.iter().filter(|pod| is_ready(pod) && is_as_asked(pod, plan));
     let mut ready: Vec<Found> =
         ready.map(|pod| Found { name: pod.name_any(), node: nodes::node_of(pod).to_owned() }).collect();
     ready.sort_by_cached_key(|pod| hex(&Sha256::digest(format!("{}{}", plan.spec.session, pod.name))));
@@ -100,11 +106,14 @@ pub(crate) fn is_as_asked(pod: &Pod, plan: &Plan<'_>) -> bool {
     let asked = allowed::annotation(&plan.spec.server.settings).map(|(_, list)| list);
     let difference = difference.or_else(|| (list(pod) != asked).then(|| ANNOTATION_ALLOW.to_owned()));
     let Some(difference) = difference else { return true };
-    tracing::warn!(
-        "the pod `{name}` stands by and is not as berth makes it (`{difference}`): it is not used; \
-         look at it with `kubectl get pod {name} -n {} -o yaml`",
-        pod.metadata.namespace.as_deref().unwrap_or("default")
-    );
+    // A cluster that changes one changes all.
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(difference.clone()) {
+        tracing::warn!(
+            "the pod `{name}` stands by and is not as berth makes it (`{difference}`): such pods are not used; \
+             look at it with `kubectl get pod {name} -n {} -o yaml`, and put what the cluster adds into `pod_template`",
+            pod.metadata.namespace.as_deref().unwrap_or("default")
+        );
+    }
     false
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn make(cluster: &Cluster, plan: &Plan<'_>, most: Most) -> Resu
         let asked = Asked { verb: "list", resource: "pods", namespace: &cluster.namespace };
         Failure::from(asked.refused(&error))
     })?;
-    let missing = missing(of_kind(&known, plan).len(), known.len(), most);
+    let missing = missing(of_kind(&known, &plan.kind()).len(), known.len(), most);
     let mut names = Vec::new();
     for _ in 0..missing {
         names.push(add(cluster, plan).await?);
@@ -83,7 +83,7 @@ pub(crate) async fn level(cluster: &Cluster, plan: &Plan<'_>, most: Most, made: 
     let stands_by = |pod: &&Pod| pod.labels().get(LABEL_STATE).is_some_and(|state| state == STANDBY);
     let mut all: Vec<Pod> = known.chain(seen.iter().filter(stands_by)).cloned().collect();
     put_in_order(&mut all);
-    for name in give_back(cluster, surplus(&of_kind(&all, plan), all.len(), most)).await {
+    for name in give_back(cluster, surplus(&of_kind(&all, &plan.kind()), all.len(), most)).await {
         made.names.retain(|made| *made != name);
     }
 }
@@ -95,8 +95,7 @@ pub(crate) async fn trim(cluster: &Cluster, targets: &BTreeMap<String, u32>) -> 
     }
     let all = on_standby(&cluster.pods()).await?;
     let beyond = |(kind, wanted): (&String, &u32)| {
-        let of_kind: Vec<&Pod> = all.iter().filter(|pod| is_of(pod, kind)).collect();
-        surplus(&of_kind, all.len(), Most { wanted: *wanted, limit: Some(u32::MAX) })
+        surplus(&of_kind(&all, kind), all.len(), Most { wanted: *wanted, limit: Some(u32::MAX) })
     };
     Ok(give_back(cluster, targets.iter().flat_map(beyond).collect()).await)
 }
@@ -142,10 +141,10 @@ fn put_in_order(pods: &mut Vec<Pod>) {
     pods.sort_by_cached_key(|pod| (pod.creation_timestamp(), pod.name_any()));
 }
 
-/// Those that a session like this one may claim. What has only their labels is nobody's to count on.
-fn of_kind<'a>(all: &'a [Pod], plan: &Plan<'_>) -> Vec<&'a Pod> {
-    let kind = plan.kind();
-    all.iter().filter(|pod| is_of(pod, &kind)).filter(|pod| claim::is_as_asked(pod, plan)).collect()
+/// Those of a kind, by their labels. One that a session would not use counts, too: where the cluster changes each pod, others
+/// would only be as useless.
+fn of_kind<'a>(all: &'a [Pod], kind: &str) -> Vec<&'a Pod> {
+    all.iter().filter(|pod| is_of(pod, kind)).collect()
 }
 
 fn is_of(pod: &Pod, kind: &str) -> bool {
@@ -213,7 +212,7 @@ mod tests {
         let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
         let all = [("a", 1), ("c", 3), ("d", 4)].map(|(name, second)| pod(&plan, name, second));
         let gone = |wanted, limit| -> Vec<String> {
-            let gone = surplus(&of_kind(&all, &plan), 4, most(wanted, limit));
+            let gone = surplus(&of_kind(&all, &plan.kind()), 4, most(wanted, limit));
             gone.into_iter().map(ResourceExt::name_any).collect()
         };
         assert!(gone(3, None).is_empty());
@@ -221,18 +220,33 @@ mod tests {
         assert_eq!(gone(3, Some(3)), ["d"], "another kind's are not ours to end");
     }
 
-    #[test]
-    fn who_has_only_the_labels_does_not_count() {
+    #[tokio::test]
+    async fn where_the_cluster_changes_each_pod_no_more_are_made_than_are_wanted() {
         let spec = spec();
         let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
-        let mut foreign = pod(&plan, "foreign", 1);
-        foreign.spec.as_mut().unwrap().share_process_namespace = Some(true);
+        let mut changed = pod(&plan, "changed", 1);
+        changed.spec.as_mut().unwrap().containers[0].image_pull_policy = Some("Always".to_owned());
+        assert!(!claim::is_as_asked(&changed, &plan));
+        let list = json!({ "metadata": {}, "items": [changed] });
+        let (cluster, seen) = fake::cluster(move |(method, _, body)| match method.as_str() {
+            "POST" => (201, body.clone()),
+            _ => (200, list.clone()),
+        });
+        assert!(make(&cluster, &plan, most(1, None)).await.unwrap().names.is_empty());
+        assert_eq!(make(&cluster, &plan, most(2, None)).await.unwrap().names.len(), 1);
+        assert_eq!(fake::told(&seen), ["GET ", "GET ", "POST "]);
+    }
+
+    #[test]
+    fn another_kind_does_not_count() {
+        let spec = spec();
+        let plan = Plan { spec: &spec, keeper: &Keeper::ConfigMap, template: None };
         let mut other = pod(&plan, "other", 1);
         other.labels_mut().insert(LABEL_SPEC.to_owned(), "another".to_owned());
         let mut anothers = pod(&plan, "another's", 1);
         anothers.labels_mut().insert(LABEL_CLIENT.to_owned(), "another".to_owned());
-        let all = [foreign, other, anothers, pod(&plan, "ours", 1)];
-        let names: Vec<String> = of_kind(&all, &plan).into_iter().map(ResourceExt::name_any).collect();
+        let all = [other, anothers, pod(&plan, "ours", 1)];
+        let names: Vec<String> = of_kind(&all, &plan.kind()).into_iter().map(ResourceExt::name_any).collect();
         assert_eq!(names, ["ours"]);
     }
 
