@@ -17,6 +17,7 @@ mod elf;
 mod forwarder;
 mod image;
 mod kind;
+mod living;
 pub(crate) mod network;
 mod objects;
 pub(crate) mod proof;

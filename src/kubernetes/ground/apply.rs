@@ -11,7 +11,7 @@ use mcp_berth::human::count;
 
 use super::refused::{code, failure};
 use super::wanted::Wanted;
-use super::{Cluster, LABEL_MANAGED_BY, MANAGER, forwarder, kind, objects, takedown};
+use super::{Cluster, LABEL_MANAGED_BY, MANAGER, forwarder, kind, living, objects};
 
 /// On a namespace that `up` has made: `down` may delete it.
 pub(super) const ANNOTATION_MADE: &str = "mcp-berth.io/made-by-up";
@@ -206,7 +206,7 @@ async fn prune(cluster: &Cluster, wanted: &[Wanted], done: &mut Done) -> Result<
             if forwarder::is_its(&name) {
                 let pods = match needing {
                     Some(pods) => pods,
-                    None => *needing.insert(takedown::with_list(cluster).await?),
+                    None => *needing.insert(living::with_list(cluster).await?),
                 };
                 if pods > 0 {
                     continue;

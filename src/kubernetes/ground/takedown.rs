@@ -12,7 +12,8 @@ use mcp_berth::failure::{Code, Failure};
 use mcp_berth::human::count;
 use tokio::time::Instant;
 
-use super::network::{FORWARDER, LABEL_PROBE, PolicyLabel};
+use super::living::lives;
+use super::network::FORWARDER;
 use super::refused::{code, failure};
 use super::{Cluster, LABEL_MANAGED_BY, MANAGER, PROBER, apply, kind};
 
@@ -132,31 +133,12 @@ async fn pods(cluster: &Cluster, force: bool) -> Result<Vec<String>, Failure> {
     Ok(names.into_iter().map(|name| format!("Pod {name}")).collect())
 }
 
-/// How many living pods have a list of names, on standby or not.
-pub(super) async fn with_list(cluster: &Cluster) -> Result<usize, Failure> {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let labels = format!("{LABEL_MANAGED_BY}={MANAGER},{}={}", PolicyLabel::KEY, PolicyLabel::Allow.as_str());
-    let what = || format!("list pods in the namespace `{}`", cluster.namespace);
-    let listed = api.list(&ListParams::default().labels(&labels)).await;
-    let listed = listed.map_err(|error| failure(&what(), &error))?;
-    Ok(listed.items.iter().filter(|pod| lives(pod)).count())
-}
-
 fn late(what: &str, namespace: &str) -> Failure {
     Failure {
         code: Code::Unavailable,
         text: format!("{what} of the namespace `{namespace}` not gone in {} s", GONE_WITHIN.as_secs()),
         next: Some(format!("look at it with `kubectl get pods -n {namespace} -o wide`, and try again")),
     }
-}
-
-/// Whether it is of a session, or may become so: who was looking with a probe pod looks again.
-fn lives(pod: &Pod) -> bool {
-    if pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_PROBE)) {
-        return false;
-    }
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none()
 }
 
 /// What else is in the namespace, once what goes by itself has had its time.
