@@ -81,7 +81,7 @@ enum Hold {
 pub(crate) struct Place {
     namespace: String,
     home: TempDir,
-    _hold: Hold,
+    hold: Hold,
 }
 
 impl Place {
@@ -105,7 +105,7 @@ impl Place {
             .replace("NAMESPACE", &namespace);
         let config = registered(&config);
         std::fs::write(home.path().join("berth.toml"), config).expect("the configuration");
-        Self { namespace, home, _hold: hold }
+        Self { namespace, home, hold }
     }
 
     /// Adds to the configuration.
@@ -352,6 +352,10 @@ fn in_registry(name: &str) -> String {
 impl Drop for Place {
     fn drop(&mut self) {
         api::remove_namespace(&self.namespace);
+        // After a panic there may be no cluster to mend.
+        if matches!(self.hold, Hold::Alone(_)) && !std::thread::panicking() {
+            machine::catch_up();
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod images;
 mod lists;
 pub(crate) mod nodes;
 mod ports;
+mod proof;
 mod requests;
 mod traces;
 mod volumes;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::KUBECONFIG;
@@ -12,6 +13,8 @@ use super::KUBECONFIG;
 const KEEPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keeper"));
 pub(super) const KEEPER_IMAGE: &str = "berth-keeper:test";
 const BERTH_IMAGE: &str = "berth:test";
+/// The numbers of the cluster's nodes.
+const NODES: [u32; 2] = [1, 2];
 
 /// A program that is ended, with all that it has started, when it takes longer than any of these should.
 pub(super) fn bounded(program: &str) -> Command {
@@ -69,7 +72,9 @@ pub(super) fn give_berth() {
         return;
     }
     let berth = Path::new(env!("CARGO_BIN_EXE_berth"));
+    let folder = tempfile::tempdir().expect("a folder");
     let programs = [berth.to_owned(), berth.with_file_name("berth-kubernetes")];
+    let programs = programs.map(|program| stripped(program, folder.path()));
     let mut archive = tar::Builder::new(Vec::new());
     // The engine takes no file with holes.
     archive.sparse(false);
@@ -85,6 +90,13 @@ pub(super) fn give_berth() {
         archive.append_path_with_name(file, library.trim_start_matches('/')).expect("an archive");
     }
     import(&archive.into_inner().expect("an archive"), BERTH_IMAGE);
+}
+
+/// Without what only a debugger needs, which is most of it; as it is where nobody can take that away.
+fn stripped(program: PathBuf, folder: &Path) -> PathBuf {
+    let to = folder.join(program.file_name().expect("a name"));
+    let done = bounded("strip").arg("-o").args([&to, &program]).status();
+    if done.is_ok_and(|status| status.success()) { to } else { program }
 }
 
 /// Has all nodes know this archive by a name.
@@ -180,6 +192,21 @@ pub(crate) fn end_container(pod: &str) {
     assert!(ended.success());
 }
 
+/// The API server was ended since [`catch_up`].
+static WAS_AWAY: AtomicBool = AtomicBool::new(false);
+
+/// Has all parts that watch the API server begin anew, if it was away: each time that it is, they wait longer before they look
+/// again, up to a minute, and no other test's pod starts meanwhile.
+pub(super) fn catch_up() {
+    if !WAS_AWAY.swap(false, Ordering::Relaxed) {
+        return;
+    }
+    let plane = ["scheduler", "controllers"].map(str::to_owned);
+    let nodes = ["kubelet", "proxy", "policies"].into_iter();
+    let nodes = nodes.flat_map(|part| NODES.map(|node| format!("{part} {node}")));
+    drop(plane.into_iter().chain(nodes).map(|part| Fault::kill(&part)).collect::<Vec<_>>());
+}
+
 /// A part that does not work, until this is dropped.
 pub(crate) struct Fault {
     mend: Vec<String>,
@@ -205,6 +232,9 @@ impl Fault {
     }
 
     fn begin(word: &str, mend: &str, whom: &str) -> Self {
+        if whom == "apiserver" {
+            WAS_AWAY.store(true, Ordering::Relaxed);
+        }
         let line = |word: &str| format!("{word} {whom}").split(' ').map(str::to_owned).collect::<Vec<_>>();
         let fault = Self { mend: line(mend) };
         let begin = line(word);
