@@ -80,7 +80,9 @@ impl DockerError {
             Self::Dial(DialError::Connect { source, .. }) => is_cut_off(source.kind()),
             Self::Refused { status: 404 | 409, message, .. } => says(message, &GONE),
             Self::Refused { status: 500.., message, .. } => {
-                says(message, &GONE) || (says(message, &ENDING) && !self.is_bad_request())
+                says(message, &GONE)
+                    || is_unmounted(message)
+                    || (says(message, &ENDING) && !self.is_bad_request())
             }
             Self::Dial(_) | Self::Refused { .. } => false,
             Self::Broken { .. } => self.io_error().is_some_and(|error| is_cut_off(error.kind())),
@@ -117,6 +119,11 @@ impl DockerError {
     pub fn broken(op: &'static str, object: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Broken { op, object: object.to_owned(), source: source.into() }
     }
+}
+
+/// A daemon that ends takes away the mount of a layer that it is making at that moment.
+fn is_unmounted(message: &str) -> bool {
+    message.contains("-init/merged/") && message.contains("no such file or directory")
 }
 
 /// As a daemon's end or its start looks from outside, a forwarder before it included. A wrong certificate does not.
@@ -261,6 +268,7 @@ mod tests {
             refused(409, "container is marked for removal and cannot be started"),
             refused(500, "error while creating mount: context canceled"),
             refused(500, "connection error: transport is closing: unavailable"),
+            refused(500, "stat /var/lib/docker/overlay2/a0-init/merged/dev/pts: no such file or directory"),
             broken(io::ErrorKind::UnexpectedEof),
             broken(io::ErrorKind::ConnectionReset),
             dial(io::ErrorKind::ConnectionRefused),
@@ -272,6 +280,7 @@ mod tests {
             refused(404, "No such image: x"),
             refused(409, "the name is in use"),
             refused(500, "no space left on device"),
+            refused(500, "mkdir /var/lib/docker/overlay2/a0-init/merged/dev: no space left on device"),
             refused(500, "OCI runtime create failed: connection refused"),
             refused(400, "is not running"),
             broken(io::ErrorKind::InvalidData),
