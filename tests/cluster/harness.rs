@@ -351,6 +351,9 @@ fn in_registry(name: &str) -> String {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            machine::tell(&self.namespace);
+        }
         api::remove_namespace(&self.namespace);
         // After a panic there may be no cluster to mend.
         if matches!(self.hold, Hold::Alone(_)) && !std::thread::panicking() {

@@ -43,6 +43,13 @@ pub(super) fn script(args: &[&str]) -> String {
     attempt(args).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Has a failed test's output say what is known of its namespace, which is about to go.
+#[expect(clippy::print_stderr, reason = "what goes there by this macro stands with the test's own failure")]
+pub(super) fn tell(namespace: &str) {
+    let (said, _, errors) = said_by_script(&["tell", namespace]);
+    eprintln!("{said}{errors}");
+}
+
 /// Whether the script knows the cluster that the sessions use.
 fn is_of_this_machine() -> bool {
     script(&["env"]).trim_end() == format!("export KUBECONFIG={}", KUBECONFIG.display())
