@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::{LocalVolume, PATIENCE, Place, eventually, expect_gone};
+use crate::harness::{Fault, LocalVolume, PATIENCE, Place, eventually, expect_gone, is_ready};
+use crate::sessions::tally;
 
 const SERVER: &str = "\n[servers.keeps]\nimage = \"berth-fixture\"\ncommand = [\"/berth-fixture\"]\n\
                       volumes = [\"memory:/data\"]\nstop_grace = \"1s\"\n";
@@ -47,6 +48,28 @@ fn a_volume_outlives_its_session_and_one_session_at_a_time_has_it() {
         answer.get("result").is_some().then_some(next)
     });
     drop(again);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_session_whose_volume_is_on_a_dead_node_goes_on_with_it_when_the_node_is_back() {
+    let volume = LocalVolume::new("stays");
+    let settings = "on_failure = \"restart\"\nreconnect = \"5s\"\nrecover_within = \"2m\"\n";
+    let place = Place::alone("stays")
+        .setting(&format!("storage_class = \"{}\"", volume.class()))
+        .with(&(SERVER.to_owned() + settings));
+    let mut session = place.run("keeps").client("stays").started();
+    session.call_text("write", json!({ "path": "/data/note", "text": "ahoy" }));
+    let before = tally(&mut session, "before", 1)["process"].clone();
+    let pod = session.container();
+    let power = Fault::power("1");
+    session.expect_stderr("a volume may be bound to its node");
+    assert!(place.pod(&pod).is_some(), "it may write there yet, for all that anybody knows");
+    drop(power);
+    eventually("the node's return", PATIENCE, || is_ready("n1").then_some(()));
+    let after = crate::own_cluster::nodes::another_process(&mut session, &before, PATIENCE);
+    assert_ne!(after, before);
+    assert_eq!(session.call_text("read", json!({ "path": "/data/note" })), "ahoy");
 }
 
 #[test]
