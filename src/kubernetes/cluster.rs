@@ -3,6 +3,7 @@
 //! It is found as kubectl finds it (`kubeconfig`), and asked by the same way, with the same credentials. In a pod without any
 //! kubeconfig the service account counts.
 
+mod bodies;
 mod credentials;
 mod kubeconfig;
 mod way;
@@ -27,6 +28,7 @@ use tower::{BoxError, ServiceBuilder};
 use super::parent;
 use super::pod::CONTAINER;
 use super::pump::Place;
+use bodies::Bodies;
 pub(crate) use credentials::{LOG_IN, no_credentials};
 use credentials::{PlugIn, TokenFile};
 use kubeconfig::LOOK;
@@ -38,7 +40,7 @@ const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
 const CREDENTIALS_WITHIN: Duration = Duration::from_secs(15);
 /// The kernel sends the first packet again after 1, 3, 7, 15 s: who begins anew finds a network sooner that is back.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
-/// A webhook may take 30 s. Who waits longer may wait for a connection that was cut.
+/// A webhook may take 30 s. Who waits longer, for an answer or its next piece, may wait for a connection that was cut.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(35);
 /// A connection that was idle for longer may have been cut, and nothing tells.
 const IDLE: Duration = Duration::from_secs(5);
@@ -167,7 +169,7 @@ fn client(mut config: Config, proxy: Option<&Intercept>, answered_within: Durati
         .option_layer(file.map(|file| MapRequestLayer::new(move |request| file.show(request))))
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(connections);
+        .service(Bodies::new(connections, answered_within));
     Ok(Client::new(service, config.default_namespace))
 }
 
