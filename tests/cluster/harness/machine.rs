@@ -46,13 +46,21 @@ pub(super) fn script(args: &[&str]) -> String {
 /// Has a failed test's output say what is known of its namespace, which is about to go.
 #[expect(clippy::print_stderr, reason = "what goes there by this macro stands with the test's own failure")]
 pub(super) fn tell(namespace: &str) {
+    // Nothing here may panic a second time.
+    if !attempt(&["env"]).is_ok_and(|env| names_our_cluster(&env)) {
+        return;
+    }
     let (said, _, errors) = said_by_script(&["tell", namespace]);
     eprintln!("{said}{errors}");
 }
 
 /// Whether the script knows the cluster that the sessions use.
 fn is_of_this_machine() -> bool {
-    script(&["env"]).trim_end() == format!("export KUBECONFIG={}", KUBECONFIG.display())
+    names_our_cluster(&script(&["env"]))
+}
+
+fn names_our_cluster(env: &str) -> bool {
+    env.trim_end() == format!("export KUBECONFIG={}", KUBECONFIG.display())
 }
 
 /// An image with the one program, in all nodes of such a cluster; who has another one has put it there.
