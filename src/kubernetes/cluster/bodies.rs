@@ -45,9 +45,11 @@ where
         let within = self.within;
         let asked = self.inner.call(request);
         Box::pin(async move {
-            Ok(asked
-                .await?
-                .map(|body| if is_watch { Either::Left(body) } else { Either::Right(bounded(body, within)) }))
+            let answer = asked.await?;
+            let is_endless = is_watch && answer.status().is_success();
+            Ok(answer.map(
+                |body| if is_endless { Either::Left(body) } else { Either::Right(bounded(body, within)) },
+            ))
         })
     }
 }
@@ -64,56 +66,40 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::convert::Infallible;
 
-    use k8s_openapi::api::core::v1::Pod;
-    use kube::api::{Api, ListParams, WatchParams};
-    use kube::{Client, Config};
+    use futures::StreamExt;
+    use tower::{ServiceExt, service_fn};
 
-    use super::super::client;
     use super::*;
-    use mcp_berth::failure::chain;
 
-    /// Of a server that says so much of each answer, and then nothing.
-    async fn halfway(said: &'static str) -> Client {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            let mut kept = Vec::new();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let _ = stream.read(&mut [0; 4096]);
-                let head =
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4096\r\n\r\n";
-                let _ = stream.write_all(format!("{head}{said}").as_bytes());
-                kept.push(stream);
-            }
+    const WITHIN: Duration = Duration::from_secs(35);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// What comes within an hour of an answer that stops halfway; `None`: it has no end.
+    async fn heard(query: &str, status: u16) -> Option<Result<Bytes, BoxError>> {
+        let server = service_fn(move |_: http::Request<()>| async move {
+            let piece = stream::once(async { Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{"))) });
+            let body = StreamBody::new(piece.chain(stream::pending()).boxed());
+            Ok::<_, Infallible>(http::Response::builder().status(status).body(body).unwrap())
         });
-        let config = Config::new(format!("http://{address}").parse().unwrap());
-        tokio::task::spawn_blocking(|| client(config, None, Duration::from_millis(200)))
-            .await
-            .unwrap()
-            .unwrap()
+        let request = http::Request::get(format!("/api/v1/pods?{query}")).body(()).unwrap();
+        let answer = Bodies::new(server, WITHIN).oneshot(request).await.unwrap();
+        let collected = tokio::time::timeout(HOUR, answer.into_body().collect()).await.ok()?;
+        Some(collected.map(http_body_util::Collected::to_bytes))
     }
 
-    #[tokio::test]
-    async fn a_list_that_stops_halfway_is_an_error() {
-        let pods: Api<Pod> = Api::default_namespaced(halfway("{\"items\":").await);
-        let all = ListParams::default();
-        let error = tokio::time::timeout(Duration::from_secs(10), pods.list(&all))
-            .await
-            .expect("an end")
-            .unwrap_err();
-        assert!(chain(&error).contains("timed out"), "{error:?}");
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_stops_halfway_is_an_error() {
+        for (query, status) in [("limit=500", 200), ("limit=500", 403), ("&watch=true", 403)] {
+            let error = heard(query, status).await.expect("an end").unwrap_err();
+            assert!(error.is::<Elapsed>(), "{query} {status}: {error:?}");
+        }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_watch_may_be_silent() {
-        use futures::TryStreamExt;
-        let pods: Api<Pod> = Api::default_namespaced(halfway("{\"type\":").await);
-        let mut seen = Box::pin(pods.watch(&WatchParams::default(), "0").await.unwrap());
-        let heard = tokio::time::timeout(Duration::from_secs(1), seen.try_next()).await;
-        assert!(heard.is_err(), "{heard:?}");
+        let heard = heard("&watch=true&timeoutSeconds=290", 200).await;
+        assert!(heard.is_none(), "{heard:?}");
     }
 }
