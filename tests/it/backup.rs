@@ -75,6 +75,7 @@ fn a_server_knows_on_another_machine_what_it_knew() {
     write(&mut session, "/data/note", "for later");
     write(&mut session, "/all/note", "for all");
 
+    first.until_named("mcp-it-backup-1");
     // Nobody reads while somebody writes, and nothing is left of the attempt.
     let said = first.fails(&["backup", path], 69);
     assert!(said.contains("is in use by `mcp-it-backup-1`"), "{said}");
@@ -113,6 +114,7 @@ fn a_server_knows_on_another_machine_what_it_knew() {
     let mut session = start(&second);
     assert_eq!(read(&mut session, "/data/note"), "for later");
     assert_eq!(read(&mut session, "/all/note"), "for all");
+    second.until_named("mcp-it-backup-1");
     let said = second.fails(&["restore", path], 69);
     assert!(said.contains("is in use by `mcp-it-backup-1`"), "{said}");
     // Its own user can go on.

@@ -215,6 +215,7 @@ fn where_mounts_map_no_ids_one_user_is_the_machines_and_alone() {
     assert!(map[1] >= 0x7800_0000 && map[7] == map[1] + 1001, "all others are nobody there: {map:?}");
     let made = fs::metadata(project.join("made")).unwrap();
     assert_eq!((made.uid(), made.gid()), (1000, 1000));
+    own.until_named("mcp-it-overlay-1");
     let rows: Value = serde_json::from_str(&own.succeeds(&["ps", "--json"])).unwrap();
     assert_eq!(rows[0]["host_user"], "1000");
     let doctor = String::from_utf8(own.says(&["doctor"]).stdout).unwrap();

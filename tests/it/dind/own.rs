@@ -65,6 +65,12 @@ impl OwnDaemon {
         });
     }
 
+    /// Waits until a session's container has its number: it is served before.
+    pub(crate) fn until_named(&self, name: &str) {
+        let named = format!("\"{name}\"");
+        eventually(name, GONE_WITHIN, || self.succeeds(&["ps", "--json"]).contains(&named).then_some(()));
+    }
+
     /// Sends a signal to the dockerd in the container.
     pub(super) fn signal(&self, signal: &str) {
         let script = format!("kill -{signal} \"$(cat /var/run/docker.pid)\"");
