@@ -53,7 +53,7 @@ fn phase(pod: &Pod) -> String {
 fn started(place: &Place) -> Session {
     let (code, said, errors) = place.says(&["kubernetes", "up"]);
     assert_eq!(code, Some(0), "{said}{errors}");
-    place.apply(&manifest(place));
+    place.apply(&manifest(place), &[]);
     eventually("the agent's pod", PATIENCE, || (phase(&agent_of(place)) == "Running").then_some(()));
     let mut session =
         Berth::instead(place.kubectl(&["attach", "--quiet", "-i", "ci-agent", "-c", "agent"])).start();

@@ -166,6 +166,13 @@ impl Place {
         self.changed("[kubernetes]", &format!("[kubernetes]\n{line}"))
     }
 
+    /// With a template of pods; its `IMAGE` has Python.
+    pub(crate) fn template(self, text: &str) -> Self {
+        let file = self.home.path().join("template.yaml");
+        std::fs::write(&file, text.replace("IMAGE", &in_registry("berth-time"))).expect("a template");
+        self.setting(&format!("pod_template = \"{}\"", file.display()))
+    }
+
     /// With baked images in a registry.
     pub(crate) fn registry(self, registry: &Registry) -> Self {
         self.setting(&format!("registry = \"{}\"", registry.address()))
@@ -290,9 +297,9 @@ impl Place {
         command
     }
 
-    /// Gives `kubectl apply` this text.
-    pub(crate) fn apply(&self, manifest: &str) {
-        let mut apply = self.kubectl(&["apply", "-f", "-"]);
+    /// Gives `kubectl apply` this text, beside these options.
+    pub(crate) fn apply(&self, manifest: &str, how: &[&str]) {
+        let mut apply = self.kubectl(&[&["apply", "-f", "-"], how].concat());
         let mut apply = apply.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("kubectl runs");
         apply.stdin.take().expect("piped").write_all(manifest.as_bytes()).expect("it reads");
         assert!(apply.wait().expect("a child").success(), "kubectl apply: {manifest}");

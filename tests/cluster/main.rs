@@ -13,6 +13,7 @@ mod causes;
 mod connection;
 mod examination;
 mod failures;
+mod ground;
 mod harness;
 mod manager;
 mod own_cluster;

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     const WITHIN: Duration = Duration::from_secs(35);
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     /// What comes within an hour of an answer that stops halfway; `None`: it has no end.
     async fn heard(query: &str, status: u16) -> Option<Result<Bytes, BoxError>> {
