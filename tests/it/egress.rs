@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::dind::own::{OwnDaemon, host};
-use crate::harness::{Berth, GONE_WITHIN, Session, eventually};
+use crate::harness::{Berth, GONE_WITHIN, PATIENCE, Session, eventually};
 use ways::{PRELUDE, WAYS};
 use world::{ALLOWED, OTHER, World};
 
@@ -61,7 +61,7 @@ impl Place {
     }
 
     fn row_of(&self, client: &str, state: &str) -> Value {
-        self.try_row(client, state).unwrap_or_else(|| panic!("no {client} is {state}"))
+        eventually(&format!("{client} that is {state}"), PATIENCE, || self.try_row(client, state))
     }
 
     /// In the daemon's container.

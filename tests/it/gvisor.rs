@@ -61,9 +61,12 @@ impl Daemon {
         session
     }
 
+    /// Once each container has its name: a session is served before.
     fn rows(&self) -> Vec<Value> {
-        let rows: Value = serde_json::from_str(&self.0.succeeds(&["ps", "--json"])).expect("JSON");
-        rows.as_array().expect("rows").clone()
+        eventually("containers with names", PATIENCE, || {
+            let rows: Vec<Value> = serde_json::from_str(&self.0.succeeds(&["ps", "--json"])).expect("JSON");
+            rows.iter().all(|row| row["state"] != "starting").then_some(rows)
+        })
     }
 
     /// Waits until no container is left, nor anything that ran one.
