@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Client;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// The channels of remotecommand, the first byte of each message. Standard error is not asked for.
@@ -24,6 +25,9 @@ const STDOUT: u8 = 1;
 const STATUS: u8 = 3;
 /// The longest message that is taken (bytes); a kubelet's have 32 KiB.
 const LONGEST: usize = 1 << 20;
+/// What is read of the socket at once (bytes): a kubelet's message. All of it is filled with zeros before each read, and the
+/// library's own 128 KiB would cost more than the read.
+const AT_ONCE: usize = 33 << 10;
 
 /// Which stream.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +71,10 @@ impl Place {
     /// the stream's end.
     pub(crate) async fn open(&self, client: &Client, what: What<'_>) -> Result<(To, From), kube::Error> {
         let request = self.request(what).map_err(kube::Error::HttpError)?;
-        Ok(halves(client.connect(request).await?.into_stream()))
+        // Nothing was read of it yet that would be lost.
+        let socket = client.connect(request).await?.into_stream().into_inner();
+        let config = WebSocketConfig::default().read_buffer_size(AT_ONCE);
+        Ok(halves(WebSocketStream::from_raw_socket(socket, Role::Client, Some(config)).await))
     }
 }
 
