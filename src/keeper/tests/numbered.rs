@@ -128,7 +128,7 @@ proptest! {
         let (mut whole, mut is_good) = (0, true);
         for frame in &frames {
             is_good &= match (frame[0], frame.len()) {
-                (2, 6..) => whole + frame.len() - 5 <= WINDOW,
+                (2, 6..) => frame[..5] == data(frame.len() - 5)[..5] && whole + frame.len() - 5 <= WINDOW,
                 (3, 13) => frame[5..] == [0; 8],
                 (4, 5) => frame[1..] == [0; 4],
                 _ => false,
