@@ -91,8 +91,8 @@ fn a_restart_of_the_daemon_answers_what_is_in_flight_and_leaves_no_container() {
     }
     // The same client goes on with another container.
     assert_eq!(session.call("echo", json!({ "text": "on" }))["content"][0]["text"], "on");
-    let listed: Value = serde_json::from_str(&own.succeeds(&["ps", "--json"])).expect("JSON");
-    assert_eq!(listed.as_array().map(Vec::len), Some(1), "no container outlived the restart: {listed}");
+    let listed = own.rows();
+    assert_eq!(listed.len(), 1, "no container outlived the restart: {listed:?}");
     session.close();
     assert_eq!(session.exit_code(), Some(0));
     own.until_nobody();

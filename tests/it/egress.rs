@@ -55,9 +55,7 @@ impl Place {
     }
 
     fn try_row(&self, client: &str, state: &str) -> Option<Value> {
-        let rows: Value = serde_json::from_str(&self.own.succeeds(&["ps", "--json"])).expect("JSON");
-        let is_meant = |row: &&Value| row["client"] == client && row["state"] == state;
-        rows.as_array().expect("rows").iter().find(is_meant).cloned()
+        self.own.rows().into_iter().find(|row| row["client"] == client && row["state"] == state)
     }
 
     fn row_of(&self, client: &str, state: &str) -> Value {

@@ -63,10 +63,8 @@ impl Daemon {
 
     /// Once each container has its name: a session is served before.
     fn rows(&self) -> Vec<Value> {
-        eventually("containers with names", PATIENCE, || {
-            let rows: Vec<Value> = serde_json::from_str(&self.0.succeeds(&["ps", "--json"])).expect("JSON");
-            rows.iter().all(|row| row["state"] != "starting").then_some(rows)
-        })
+        let named = |rows: &Vec<Value>| rows.iter().all(|row| row["state"] != "starting");
+        eventually("containers with names", PATIENCE, || Some(self.0.rows()).filter(named))
     }
 
     /// Waits until no container is left, nor anything that ran one.

@@ -216,8 +216,7 @@ fn where_mounts_map_no_ids_one_user_is_the_machines_and_alone() {
     let made = fs::metadata(project.join("made")).unwrap();
     assert_eq!((made.uid(), made.gid()), (1000, 1000));
     own.until_named("mcp-it-overlay-1");
-    let rows: Value = serde_json::from_str(&own.succeeds(&["ps", "--json"])).unwrap();
-    assert_eq!(rows[0]["host_user"], "1000");
+    assert_eq!(own.rows()[0]["host_user"], "1000");
     let doctor = String::from_utf8(own.says(&["doctor"]).stdout).unwrap();
     assert!(doctor.contains("`mcp-it-overlay-1` has user 1000 of the machine"), "{doctor}");
     drop(session);

@@ -75,9 +75,7 @@ fn a_daemon_out_of_an_alpine_image_is_as_good() {
         session
     };
     let listed = |state: &str, whose: &str| {
-        let rows: Value = serde_json::from_str(&own.succeeds(&["ps", "--json"])).expect("JSON");
-        let row = |row: &&Value| row["state"] == state && row["client_session"] == whose;
-        rows.as_array().expect("rows").iter().find(row).cloned()
+        own.rows().into_iter().find(|row| row["state"] == state && row["client_session"] == whose)
     };
     for number in 1..=3 {
         let session = start(&format!("session-{number}"));

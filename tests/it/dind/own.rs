@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+
 use crate::harness::{Berth, GONE_WITHIN, Session, berth, eventually};
 
 /// A daemon of one test's own, taken down with its volume when the test ends.
@@ -60,15 +62,17 @@ impl OwnDaemon {
 
     /// Waits until the sessions that were killed a moment ago have gone.
     pub(crate) fn until_nobody(&self) {
-        eventually("the end of the sessions", GONE_WITHIN, || {
-            (self.succeeds(&["ps", "--json"]).trim() == "[]").then_some(())
-        });
+        eventually("the end of the sessions", GONE_WITHIN, || self.rows().is_empty().then_some(()));
+    }
+
+    /// What `berth ps` shows.
+    pub(crate) fn rows(&self) -> Vec<Value> {
+        serde_json::from_str(&self.succeeds(&["ps", "--json"])).expect("JSON")
     }
 
     /// Waits until a session's container has its number: it is served before.
     pub(crate) fn until_named(&self, name: &str) {
-        let named = format!("\"{name}\"");
-        eventually(name, GONE_WITHIN, || self.succeeds(&["ps", "--json"]).contains(&named).then_some(()));
+        eventually(name, GONE_WITHIN, || self.rows().iter().any(|row| row["name"] == name).then_some(()));
     }
 
     /// Sends a signal to the dockerd in the container.
